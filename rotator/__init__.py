@@ -1,0 +1,1 @@
+"""Re-encrypt a Redis cache in place, and say when each old key can go."""
