@@ -12,6 +12,7 @@ Everything that can go wrong, and the exit code it leads to.
     │   └── RightsError       1  the user lacks a right that the job needs
     ├── SourceError           1  a secret provider could not be reached
     ├── StateError            1  the state file cannot be used
+    ├── SelfCheckError        1  a value does not open after encrypting
     ├── ConditionError        6  `report --require` does not hold
     └── BusyError             7  another run on the same cache is in progress
 
@@ -90,6 +91,10 @@ class RightsError(ServerError):
 
 class StateError(RotatorError):
     """The state file cannot be read, written or understood."""
+
+
+class SelfCheckError(RotatorError):
+    """A value that was just encrypted does not open to the same plaintext; it was not written."""
 
 
 class ConditionError(RotatorError):

@@ -1,0 +1,152 @@
+"""
+Encryption keys: one that encrypts, and old ones that only decrypt.
+
+- A key is 32 bytes for AES-256-GCM, written as 64 hex characters.
+- A key is spoken of by its id: the first 8 bytes of HMAC-SHA256(key, `rotator/key-id/v1`), shown as
+  16 hex characters. The id tells keys apart and reveals nothing about them.
+- The material goes into the cipher and is not kept: there is nothing to print. Pickling and copying
+  are refused all the same, because a key must not travel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Sequence
+from typing import Literal, NoReturn
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from rotator.errors import KeyMaterialError
+
+KEY_SIZE = 32  # bytes
+KEY_ID_SIZE = 8  # bytes
+TAG_SIZE = 16  # bytes
+NONCE_SIZES = range(8, 129)  # bytes; what the cipher accepts
+
+_ID_LABEL = b"rotator/key-id/v1"
+_HEX = re.compile(r"[0-9a-fA-F]{64}")
+_HINT = "a key is 64 hex characters; `rotator keygen` makes one"
+
+
+class Key:
+    """
+    One encryption key, ready for use.
+
+    *id* is 16 hex characters, *id_bytes* the same as 8 bytes, *field* the place in the
+    configuration, for example `caches[0].encryption.keys.old[0]`.
+    """
+
+    __slots__ = ("_cipher", "field", "id", "id_bytes")
+
+    def __init__(self, material: bytes, field: str) -> None:
+        self.id_bytes = hmac.digest(material, _ID_LABEL, hashlib.sha256)[:KEY_ID_SIZE]
+        self.id = self.id_bytes.hex()
+        self.field = field
+        self._cipher = AESGCM(material)
+
+    @classmethod
+    def from_hex(cls, text: str, field: str) -> Key:
+        """
+        The key that *text*, 64 hex characters, stands for.
+
+        Raises:
+            KeyMaterialError: *text* is something else; the message names *field* and no character
+                of the text.
+        """
+        if not _HEX.fullmatch(text):
+            raise KeyMaterialError(f"{field}: {_fault(text)}", hint=_HINT)
+        return cls(bytes.fromhex(text), field)
+
+    def encrypt(self, nonce: bytes, plaintext: bytes, aad: bytes | None) -> bytes:
+        """The ciphertext with the tag behind it; *nonce* must be new for this key."""
+        return self._cipher.encrypt(nonce, plaintext, aad)
+
+    def decrypt(self, nonce: bytes, body: bytes, aad: bytes | None) -> bytes | None:
+        """The plaintext of *body*, ciphertext and tag, or None where the tag does not hold."""
+        try:
+            return self._cipher.decrypt(nonce, body, aad)
+        except InvalidTag:
+            return None
+
+    def __repr__(self) -> str:
+        return f"Key(id={self.id!r}, field={self.field!r})"
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a key must not be pickled or copied")
+
+    def __reduce__(self) -> NoReturn:
+        self.__getstate__()
+
+
+class Keyring:
+    """
+    The keys of one cache: *current* encrypts, *old* ones only decrypt.
+
+    Raises:
+        KeyMaterialError: A key is listed twice, or an old one is the current one; the message
+            names both fields.
+    """
+
+    __slots__ = ("_by_id", "all", "current", "digest", "old")
+
+    def __init__(self, current: Key, old: Sequence[Key] = ()) -> None:
+        self.current = current
+        self.old = tuple(old)
+        self.all = (current, *self.old)  # the current key first
+        self._by_id: dict[bytes, Key] = {}
+        for key in self.all:
+            twin = self._by_id.setdefault(key.id_bytes, key)
+            if twin is not key:
+                raise KeyMaterialError(
+                    f"{key.field}: the same key as {twin.field}",
+                    hint=f"remove {key.field}; every key is listed once",
+                )
+        # Positions of a stopped run are good only for the keys they were taken with.
+        listed = "\n".join(f"{self.role(key.id)} {key.id}" for key in self.all)
+        self.digest = hashlib.sha256(listed.encode()).hexdigest()
+
+    def by_id(self, id_bytes: bytes) -> Key | None:
+        """The key with the 8-byte id *id_bytes*, if it is here."""
+        return self._by_id.get(id_bytes)
+
+    def role(self, key_id: str) -> Literal["current", "old"]:
+        """
+        What the key with the 16-character id *key_id* is here.
+
+        Raises:
+            KeyError: It is not here.
+        """
+        if key_id == self.current.id:
+            return "current"
+        if bytes.fromhex(key_id) in self._by_id:
+            return "old"
+        raise KeyError(key_id)
+
+    def __repr__(self) -> str:
+        return f"Keyring(current={self.current!r}, old={self.old!r})"
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a keyring must not be pickled or copied")
+
+    def __reduce__(self) -> NoReturn:
+        self.__getstate__()
+
+
+def generate() -> str:
+    """A fresh key from the operating system's generator, as 64 hex characters."""
+    return os.urandom(KEY_SIZE).hex()
+
+
+def _fault(text: str) -> str:
+    """What is wrong with *text*, in words that do not reveal it."""
+    if not text:
+        return "the key is empty"
+    if _HEX.fullmatch(text.strip()):
+        return "the key has spaces or a line break around it"
+    if len(text) != 2 * KEY_SIZE:
+        return f"the key has {len(text)} characters, not 64"
+    return "the key has characters that are not hex"
