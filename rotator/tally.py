@@ -1,0 +1,187 @@
+"""
+What became of each visit, and what was met under each key.
+
+- Every visit ends in exactly one `Outcome`; `visits` is their sum. SCAN may give a name twice, so
+  visits are not distinct names.
+- Memory is bounded whatever the sweep meets: problems, samples, prefixes and expiries are.
+- Tallies of several nodes, or of a sweep before and after an interruption, can be merged in any
+  order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from rotator.keytally import KeyTally
+
+SAMPLES = 100
+"""How many problems are kept for each outcome."""
+
+
+class Outcome(StrEnum):
+    """What became of one visit (design, section 5)."""
+
+    CURRENT = "current"
+    ROTATED = "rotated"
+    WOULD_ROTATE = "would_rotate"
+    GONE = "gone"
+    CONTENDED = "contended"
+    UNDECRYPTABLE = "undecryptable"
+    NESTED = "nested"
+    NOT_STRING = "not_string"
+    TOO_LARGE = "too_large"
+    DENIED = "denied"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One visit that did not end well; *name* as stored, *reason* a word, *detail* free text."""
+
+    name: bytes
+    node: str
+    outcome: Outcome
+    reason: str = ""
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Plain JSON values; the name as hex."""
+        return {
+            "name": self.name.hex(),
+            "node": self.node,
+            "outcome": str(self.outcome),
+            "reason": self.reason,
+            "detail": self.detail,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, str]) -> Self:
+        """The problem that `to_dict` wrote down."""
+        rest = {key: saved[key] for key in ("node", "reason", "detail")}
+        return cls(name=bytes.fromhex(saved["name"]), outcome=Outcome(saved["outcome"]), **rest)
+
+
+class Tally:
+    """
+    The sums of a sweep, or of a part of one.
+
+    *outcomes* holds every outcome, *keys* every key that was met, by its id; *problems* at most
+    `SAMPLES` for each outcome; *reasons* counts the sub-reasons of all undecryptable values.
+    """
+
+    __slots__ = ("keys", "outcomes", "problems", "reasons")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self.keys: dict[str, KeyTally] = {}
+        self.problems: dict[Outcome, list[Problem]] = {}
+        self.reasons: dict[str, int] = {}
+
+    @property
+    def visits(self) -> int:
+        """How many names were visited; a name that SCAN gave twice counts twice."""
+        return sum(self.outcomes.values())
+
+    def add(self, outcome: Outcome, reason: str = "", count: int = 1) -> None:
+        """Count *count* visits that ended so; *reason* is a sub-reason, counted as well."""
+        self.outcomes[outcome] += count
+        if reason:
+            self.reasons[str(reason)] = self.reasons.get(str(reason), 0) + count
+
+    def met(
+        self,
+        key_id: str,
+        size: int,
+        at: datetime,
+        *,
+        rotated: bool = False,
+        name: bytes | None = None,
+    ) -> None:
+        """
+        Note that a visit met a value of *size* bytes under a key, and left none; `add` counts it.
+
+        With *rotated* the value is now under the current key, and the prefix of *name* is counted.
+        Without, it was met and that is all: the key is the current one, or the value was gone a
+        moment later.
+        """
+        key = self._key(key_id)
+        key.meet(size, at)
+        if rotated:
+            key.rotated += 1
+            if name is not None:
+                key.count_prefix(name)
+
+    def stays(
+        self,
+        key_id: str,
+        size: int,
+        at: datetime,
+        name: bytes,
+        expires_at_ms: int | None,
+        *,
+        too_large: bool = False,
+    ) -> None:
+        """
+        Note that a visit left a value of *size* bytes under a key; `add` counts the visit.
+
+        *expires_at_ms* is in unix ms, `drain.NEVER`, or None when it is not known, which counts as
+        never. *too_large* says that the server's limit is why it stays. A nested value stays under
+        each of its keys, so it is noted once for each.
+        """
+        self._key(key_id).stay(size, at, name, expires_at_ms, too_large=too_large)
+
+    def _key(self, key_id: str) -> KeyTally:
+        key = self.keys.get(key_id)
+        if key is None:
+            key = self.keys[key_id] = KeyTally()
+        return key
+
+    def wants_sample(self, outcome: Outcome) -> bool:
+        """Whether one more problem of this outcome would be kept."""
+        return len(self.problems.get(outcome, ())) < SAMPLES
+
+    def problem(self, problem: Problem) -> None:
+        """Keep a sample of a visit that did not end well, if there is room; counts nothing."""
+        if self.wants_sample(problem.outcome):
+            self.problems.setdefault(problem.outcome, []).append(problem)
+
+    def merge(self, other: Tally) -> None:
+        """Take in what *other* counted; *other* stays as it is."""
+        for outcome, count in other.outcomes.items():
+            self.outcomes[outcome] += count
+        for reason, count in other.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
+        for key_id, key in other.keys.items():
+            self.keys.setdefault(key_id, KeyTally()).merge(key)
+        for problem in other.samples():
+            self.problem(problem)
+
+    def samples(self) -> Iterator[Problem]:
+        """Every problem that was kept, outcome by outcome."""
+        for outcome in Outcome:
+            yield from self.problems.get(outcome, ())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "outcomes": {str(outcome): count for outcome, count in self.outcomes.items()},
+            "reasons": dict(self.reasons),
+            "keys": {key_id: key.to_dict() for key_id, key in self.keys.items()},
+            "problems": [problem.to_dict() for problem in self.samples()],
+        }
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        """The tally that `to_dict` wrote down."""
+        tally = cls()
+        for outcome, count in saved["outcomes"].items():
+            tally.outcomes[Outcome(outcome)] = count
+        tally.reasons = dict(saved["reasons"])
+        tally.keys = {key_id: KeyTally.from_dict(key) for key_id, key in saved["keys"].items()}
+        for problem in saved["problems"]:
+            tally.problem(Problem.from_dict(problem))
+        return tally

@@ -1,0 +1,216 @@
+"""Every visit has one outcome, and nothing that a sweep meets makes a tally large."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.drain import NEVER
+from rotator.keytally import NAMES, PREFIXES
+from rotator.tally import SAMPLES, Outcome, Problem, Tally
+
+NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+TIMES = st.integers(0, 10**6).map(lambda seconds: NOW + timedelta(seconds=seconds))
+KEYS = st.sampled_from(["aa", "bb", "cc"])
+NAMES_OF = st.binary(max_size=6) | st.integers(0, 99).map(lambda n: b"/app/%d:x" % n)
+EXPIRIES = st.sampled_from([None, NEVER]) | st.integers(0, 2**63 - 1)
+
+VISITS = st.one_of(
+    st.tuples(st.just("add"), st.sampled_from(Outcome), st.sampled_from(["", "bad_tag"])),
+    st.tuples(st.just("met"), KEYS, st.integers(0, 999), TIMES, st.booleans(), NAMES_OF),
+    st.tuples(
+        st.just("stays"), KEYS, st.integers(0, 999), TIMES, NAMES_OF, EXPIRIES, st.booleans()
+    ),
+    st.tuples(st.just("problem"), st.sampled_from(Outcome), NAMES_OF),
+)
+
+
+def _apply(tally, visit):
+    """Replay one generated visit; the number of visits it makes."""
+    kind, *rest = visit
+    if kind == "add":
+        tally.add(*rest)
+        return 1
+    if kind == "problem":
+        outcome, name = rest
+        tally.problem(Problem(name, "node:1", outcome, "bad_tag", "9 bytes"))
+        return 0
+    if kind == "met":
+        key_id, size, at, rotated, name = rest
+        tally.add(Outcome.ROTATED if rotated else Outcome.CURRENT)
+        tally.met(key_id, size, at, rotated=rotated, name=name)
+    else:
+        *args, too_large = rest
+        tally.add(Outcome.TOO_LARGE if too_large else Outcome.WOULD_ROTATE)
+        tally.stays(*args, too_large=too_large)
+    return 1
+
+
+def _tally(visits):
+    tally = Tally()
+    for visit in visits:
+        _apply(tally, visit)
+    return tally
+
+
+class TestTally:
+    """The sums of a sweep."""
+
+    def test_empty(self):
+        """A fresh tally knows every outcome, in the order of the contract."""
+        assert list(Tally().outcomes) == [
+            "current",
+            "rotated",
+            "would_rotate",
+            "gone",
+            "contended",
+            "undecryptable",
+            "nested",
+            "not_string",
+            "too_large",
+            "denied",
+            "failed",
+        ]
+
+    @given(st.lists(st.lists(VISITS)))
+    def test_outcomes_sum_to_visits(self, parts):
+        """The outcomes sum to the visits under any sequence of adds and merges."""
+        tally, visits = Tally(), 0
+        for part in parts:
+            other = Tally()
+            visits += sum(_apply(other, visit) for visit in part)
+            tally.merge(other)
+        assert (tally.visits, sum(tally.outcomes.values())) == (visits, visits)
+
+    @given(st.lists(VISITS))
+    def test_round_trip(self, visits):
+        """A tally comes back from JSON as it was."""
+        saved = _tally(visits).to_dict()
+        assert Tally.from_dict(json.loads(json.dumps(saved))).to_dict() == saved
+
+    @given(st.lists(VISITS), st.lists(VISITS))
+    def test_merge_leaves_the_other(self, first, second):
+        """Merging changes only the tally that is merged into."""
+        tally, other = _tally(first), _tally(second)
+        before = other.to_dict()
+        tally.merge(other)
+        _apply(tally, ("stays", "aa", 1, LATER, b"/x:1", NEVER, False))
+        assert other.to_dict() == before
+
+    @given(st.lists(VISITS), st.lists(VISITS))
+    def test_merge_is_a_sum(self, first, second):
+        """What two nodes counted is what one would have counted that met it all."""
+        tally, whole = _tally(first), _tally(first + second)
+        tally.merge(_tally(second))
+        assert (tally.outcomes, tally.reasons) == (whole.outcomes, whole.reasons)
+        for key_id, key in whole.keys.items():
+            merged = tally.keys[key_id]
+            for name in ("found", "rotated", "remaining", "size", "too_large", "drain"):
+                assert getattr(merged, name) == getattr(key, name)
+            for name in ("first_seen_at", "last_seen_at", "last_too_large_at"):
+                assert getattr(merged, name) == getattr(key, name)
+            assert sum(merged.prefixes.values()) == sum(key.prefixes.values())
+
+    def test_sub_reasons_are_all_counted(self):
+        """Sub-reasons are counted also when their samples are full."""
+        tally = Tally()
+        for _ in range(2 * SAMPLES):
+            tally.add(Outcome.UNDECRYPTABLE, reason="bad_tag")
+        assert tally.reasons == {"bad_tag": 2 * SAMPLES}
+
+    def test_problems_are_bounded(self):
+        """Problems are samples, at most so many for each outcome, also after merging."""
+        tally, other = Tally(), Tally()
+        for into in (tally, other):
+            for number in range(2 * SAMPLES):
+                into.problem(Problem(b"%d" % number, "node:1", Outcome.DENIED))
+        other.problem(Problem(b"x", "node:1", Outcome.FAILED))
+        tally.merge(other)
+        assert [len(tally.problems[outcome]) for outcome in tally.problems] == [SAMPLES, 1]
+        assert not tally.wants_sample(Outcome.DENIED)
+        assert tally.wants_sample(Outcome.FAILED)
+
+
+class TestKeys:
+    """What was met under each key."""
+
+    def test_rotated(self):
+        """A rotated value was found and does not remain; its prefix is known."""
+        tally = Tally()
+        tally.met("aa", 300, NOW, rotated=True, name=b"/app/oidc:3f")
+        key = tally.keys["aa"]
+        assert (key.found, key.rotated, key.remaining, key.size) == (1, 1, 0, 300)
+        assert key.prefixes == {"/app/oidc": 1}
+
+    def test_met(self):
+        """A value that was met and gone a moment later was found, and seen."""
+        tally = Tally()
+        tally.met("aa", 300, NOW)
+        key = tally.keys["aa"]
+        assert (key.found, key.rotated, key.remaining, key.last_seen_at) == (1, 0, 0, NOW)
+
+    def test_stays(self):
+        """A value that stays is counted with its expiry, and its name is a sample."""
+        tally = Tally()
+        tally.stays("aa", 300, NOW, b"/app/oidc:3f", int(LATER.timestamp() * 1000))
+        key = tally.keys["aa"]
+        assert (key.found, key.remaining, key.remaining_without_ttl) == (1, 1, 0)
+        assert (key.drain.latest, key.samples) == (LATER, [b"/app/oidc:3f"])
+
+    def test_expiry_not_known(self):
+        """A value whose expiry is not known counts as one without a TTL."""
+        tally = Tally()
+        tally.stays("aa", 300, NOW, b"x", None)
+        tally.stays("aa", 300, NOW, b"y", NEVER)
+        assert tally.keys["aa"].remaining_without_ttl == 2
+
+    def test_nested(self):
+        """A nested value is one visit and stays under each of its keys."""
+        tally = Tally()
+        tally.add(Outcome.NESTED)
+        for key_id in ("aa", "bb"):
+            tally.stays(key_id, 300, NOW, b"x", NEVER)
+        assert (tally.visits, [key.remaining for key in tally.keys.values()]) == (1, [1, 1])
+
+    def test_too_large(self):
+        """A value that is too large to move does not show that something still writes."""
+        tally = Tally()
+        tally.met("aa", 300, NOW, rotated=True)
+        tally.stays("aa", 300, LATER, b"x", NEVER, too_large=True)
+        key = tally.keys["aa"]
+        assert (key.last_seen_at, key.last_too_large_at) == (NOW, LATER)
+        assert (key.remaining, key.too_large, key.too_large_without_ttl) == (1, 1, 1)
+
+    def test_seen(self):
+        """First and last sight are right in whatever order the visits come."""
+        tally = Tally()
+        for minutes in (3, 1, 2):
+            tally.met("aa", 1, NOW + timedelta(minutes=minutes))
+        key = tally.keys["aa"]
+        assert (key.first_seen_at, key.last_seen_at) == (
+            NOW + timedelta(minutes=1),
+            NOW + timedelta(minutes=3),
+        )
+
+    def test_prefix_is_before_the_first_colon(self):
+        """What follows the first colon of a name is not shown: it may be a logical key in clear."""
+        tally = Tally()
+        for name in (b"/app/oidc:alice:mail", b"bob@example.org", b"\xff:x", b"a" * 99 + b":x"):
+            tally.met("aa", 1, NOW, rotated=True, name=name)
+        assert tally.keys["aa"].prefixes == {"/app/oidc": 1, "": 1, "\ufffd": 1, "a" * 64: 1}
+
+    @given(st.lists(st.lists(NAMES_OF, min_size=20), min_size=2, max_size=4))
+    def test_names_are_bounded(self, parts):
+        """Prefixes and samples are bounded, and every name is counted, also after merging."""
+        tally = Tally()
+        for names in parts:
+            other = Tally()
+            for name in names:
+                other.stays("aa", 1, NOW, name, NEVER)
+            tally.merge(other)
+        key = tally.keys["aa"]
+        assert len(key.prefixes) <= PREFIXES
+        assert len(key.samples) <= NAMES
+        assert sum(key.prefixes.values()) == sum(map(len, parts))
