@@ -1,0 +1,207 @@
+"""
+The report as data: what `--format json` prints and every rendering is made from (design 9).
+
+- A field of the design keeps its name and its place; fields that came later stand behind them.
+- Times are UTC and whole seconds. A time that has passed is cut off and a deadline is rounded up,
+  so that nothing is ever promised a moment too early.
+- Every outcome is always there, zero or not, so that readers need not know which may be missing.
+- Plain data: no key material, no password and no plaintext has a field here, and names arrive as
+  they may be shown.
+- A report that a later version saved can be read: fields that are not known are passed over.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+
+from rotator.tally import Outcome
+
+SCHEMA = 1
+OUTCOMES = tuple(str(outcome) for outcome in Outcome)
+VERDICTS = ("unknown", "in-use", "draining", "verifying", "held", "retirable")
+"""The verdicts, worst first (design, section 7)."""
+MODES = ("run", "dry-run")
+ROLES = ("current", "old")
+METHODS = ("tracking", "scan")
+"""How a run was verified: the server told which names were written, or a second sweep looked."""
+
+
+def _one_of(*words: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return str(value)
+
+    return AfterValidator(check)
+
+
+def _cut_off(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(microsecond=0)
+
+
+def _round_up(at: datetime) -> datetime:
+    whole = _cut_off(at)
+    return whole if whole == at else whole + timedelta(seconds=1)
+
+
+def _every_outcome(counts: dict[str, int]) -> dict[str, int]:
+    if strangers := [name for name in counts if name not in OUTCOMES]:
+        raise ValueError(f"not an outcome: {', '.join(strangers)}")
+    return {name: counts.get(name, 0) for name in OUTCOMES}
+
+
+def rfc3339(at: datetime) -> str:
+    """*at* as ``2026-11-23T10:00:00Z``."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_cut_off), PlainSerializer(rfc3339)]
+"""A time that has passed."""
+Deadline = Annotated[AwareDatetime, AfterValidator(_round_up), PlainSerializer(rfc3339)]
+"""A time before which something must not be relied on."""
+Outcomes = Annotated[dict[str, int], AfterValidator(_every_outcome)]
+
+
+class Part(BaseModel):
+    """What all parts of a report have in common: they do not change once made."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Problem(Part):
+    """A sample of a visit that did not end well; *name* as it may be shown."""
+
+    name: str
+    node: str
+    outcome: Annotated[str, _one_of(*OUTCOMES)]
+    reason: str = ""
+    detail: str = ""
+
+
+class Node(Part):
+    """
+    What was seen of one node.
+
+    *reasons* says, in sentences, why it is not *complete*.
+    """
+
+    node: str
+    run_id: str | None = None
+    version: str | None = None
+    visits: int = 0
+    complete: bool = False
+    restarts: int = 0
+    reasons: tuple[str, ...] = ()
+
+
+class Coverage(Part):
+    """
+    What was looked at, and what was not.
+
+    *mode* is how the server runs ("standalone", "cluster", ...), *not_looked_at* holds sentences.
+    """
+
+    mode: str
+    slots_covered: int | None = None
+    topology_changed: bool = False
+    restarts: int = 0
+    orphans: int = 0
+    databases: tuple[int, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    not_looked_at: tuple[str, ...] = ()
+
+
+class Verification(Part):
+    """What looking again, after something was rewritten, came to."""
+
+    visits: int
+    found_under_old_keys: int
+    complete: bool
+    method: Annotated[str, _one_of(*METHODS)] = "scan"
+
+
+class Key(Part):
+    """
+    What was met under one key, and for an old key the verdict.
+
+    *bytes* is the size of all values found. *drain* says how many remain at each time. *prefixes*
+    counts name prefixes; those of names without one, and the rare ones, stand under "". *samples*
+    are names that remain. *verdict* and *next_step* are None for a current key.
+    """
+
+    id: str
+    role: Annotated[str, _one_of(*ROLES)]
+    field: str
+    found: int = 0
+    rotated: int = 0
+    remaining: int = 0
+    remaining_without_ttl: int = 0
+    bytes: int = 0
+    drains_at: Deadline | None = None
+    drain: tuple[tuple[Deadline, int], ...] = ()
+    last_seen_at: Moment | None = None
+    verdict: Annotated[str, _one_of(*VERDICTS)] | None = None
+    ready_at: Deadline | None = None
+    held_until: Deadline | None = None
+    reasons: tuple[str, ...] = ()
+    next_step: str | None = None
+    first_seen_at: Moment | None = None
+    prefixes: dict[str, int] = {}
+    samples: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if (self.role == "old") == (self.verdict is None):
+            raise ValueError("an old key has a verdict and a current key has none")
+        return self
+
+
+class Cache(Part):
+    """
+    One cache.
+
+    *stopped* says why the sweep ended before its last page ("interrupted", "max-duration", ...),
+    *error* why the cache could not be worked on at all. *accepted* is how many of an outcome the
+    operator knows of. *waited_seconds* maps a reason to wait to how long it lasted.
+    *sweep_seconds* is what the visits took.
+    """
+
+    name: str
+    complete: bool = False
+    stopped: str | None = None
+    visits: int = 0
+    outcomes: Outcomes = Field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    verification: Verification | None = None
+    coverage: Coverage | None = None
+    keys: tuple[Key, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    problems_total: int = 0
+    accepted: dict[str, int] = {}
+    waited_seconds: dict[str, float] = {}
+    sweep_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Report(Part):
+    """A run over some caches; *error* says why the run as a whole failed."""
+
+    schema_: int = Field(default=SCHEMA, alias="schema")
+    rotator: str
+    mode: Annotated[str, _one_of(*MODES)]
+    started_at: Moment
+    finished_at: Moment
+    exit_code: int
+    caches: tuple[Cache, ...] = ()
+    error: str | None = None
