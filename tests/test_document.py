@@ -1,0 +1,320 @@
+"""Reading and merging configuration files."""
+
+import gzip
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from rotator import document
+from rotator.datafile import read, shown
+from rotator.document import expand, locate, merge, read_all
+from rotator.errors import ConfigError
+
+SECRET = "hunter2PLANTED"
+
+
+def write(path, text):
+    """Write *text* to *path* and return the path."""
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def bundle(path, **members):
+    """Write a bundle; a double underscore in a member's name stands for a dot."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in members.items():
+            info = tarfile.TarInfo(name.replace("__", "."))
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+def refused(action, *words):
+    """The error of *action*: it says every one of *words*, has a hint and shows no secret."""
+    with pytest.raises(ConfigError) as caught:
+        action()
+    error = caught.value
+    for word in words:
+        assert word in str(error)
+    assert error.hint
+    assert error.__suppress_context__ or error.__context__ is None
+    for text in (str(error), error.hint, repr(error)):
+        assert SECRET not in text
+    return error
+
+
+class TestPlaces:
+    """Where the configuration is looked for."""
+
+    def test_given_files_come_first(self, monkeypatch):
+        """Files that are given are the only ones."""
+        monkeypatch.setenv("MAVERICS_CONFIG", "/x.yaml")
+        assert locate([Path("a"), Path("b")]) == (Path("a"), Path("b"))
+
+    def test_variable_comes_second(self, monkeypatch):
+        """MAVERICS_CONFIG names the file when none is given."""
+        monkeypatch.setenv("MAVERICS_CONFIG", "/x.yaml")
+        assert locate([]) == (Path("/x.yaml"),)
+
+    @pytest.mark.parametrize("empty", [True, False])
+    def test_default_comes_last(self, monkeypatch, empty):
+        """With nothing said, or an empty variable, the Orchestrator's own place is read."""
+        monkeypatch.delenv("MAVERICS_CONFIG", raising=False)
+        if empty:
+            monkeypatch.setenv("MAVERICS_CONFIG", "")
+        assert locate([]) == (Path("/etc/maverics/maverics.yaml"),)
+        assert locate([]) == (document.DEFAULT_PLACE,)
+
+
+class TestMerge:
+    """Several files, one after another."""
+
+    def test_mappings_merge_and_the_rest_is_replaced(self):
+        """Mappings merge field by field; a later list or scalar replaces the earlier one."""
+        base = {"rotator": {"formats": {"a": {"layout": [1, 2], "aad": "none"}}}, "tls": 1}
+        over = {"rotator": {"formats": {"a": {"layout": [3]}, "b": {}}}, "tls": {"x": 1}}
+        assert merge(base, over) == {
+            "rotator": {"formats": {"a": {"layout": [3], "aad": "none"}, "b": {}}},
+            "tls": {"x": 1},
+        }
+        assert base["rotator"]["formats"] == {"a": {"layout": [1, 2], "aad": "none"}}
+
+    def test_caches_merge_by_name(self):
+        """A cache of a later file merges into the one with its name; a new one comes last."""
+        base = {"caches": [{"name": "a", "redis": {"tls": "x"}}, {"name": "b"}]}
+        over = {"caches": [{"name": "c"}, {"name": "a", "redis": {"username": "u"}}]}
+        assert merge(base, over)["caches"] == [
+            {"name": "a", "redis": {"tls": "x", "username": "u"}},
+            {"name": "b"},
+            {"name": "c"},
+        ]
+
+    def test_name_given_twice_in_one_file_stays_two(self):
+        """Merging does not hide that a file gives two caches one name."""
+        base = {"caches": [{"name": "a"}]}
+        over = {"caches": [{"name": "a", "x": 1}, {"name": "a", "x": 2}]}
+        assert merge(base, over)["caches"] == [{"name": "a", "x": 1}, {"name": "a", "x": 2}]
+        assert len(merge(over, base)["caches"]) == 2
+
+    def test_nameless_caches_are_kept(self):
+        """Whatever has no name is appended, to be refused with its own path."""
+        assert merge({"caches": [{}]}, {"caches": [{}, 7]})["caches"] == [{}, {}, 7]
+
+    def test_an_empty_section_takes_nothing_away(self):
+        """A section of which all is commented out leaves the earlier file's as it is."""
+        base = {"caches": [{"name": "a"}], "rotator": {"caches": {"a": {"match": ["x"]}}}}
+        assert merge(base, {"caches": None, "rotator": {"caches": None}}) == base
+
+    def test_files_of_several_kinds(self, tmp_path):
+        """YAML, JSON and a bundle merge in the order given."""
+        files = [
+            write(tmp_path / "a.yaml", "caches: [{name: a, type: redis}]\nother: {x: 1}\n"),
+            write(tmp_path / "b.json", '{"caches": [{"name": "a", "type": "x"}]}'),
+            bundle(tmp_path / "c.tar.gz", **{"./maverics__json": '{"tls": {"p": {"x": 1}}}'}),
+        ]
+        assert read_all(files) == {
+            "caches": [{"name": "a", "type": "x"}],
+            "tls": {"p": {"x": 1}},
+        }
+
+
+class TestYaml:
+    """What is refused, and where it says the fault is."""
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [
+            (f"caches:\n  - name: [{SECRET}\n", "line 3, column 1"),
+            (f"caches:\n  - password: *{SECRET}\n", "line 2, column 15"),
+            (f"caches:\n  - password: !{SECRET} x\n", "line 2, column 15"),
+            (f"caches:\n  - password: @{SECRET}\n", "line 2, column 15"),
+            (f"a: 1\n---\nb: {SECRET}\n", "line 2, column 1"),
+            ("caches:\n  - {password: {{ env.PASSWORD }}}\n", "line 2, column 17"),
+            ("caches:\n  - x: 2026-13-45\n", "line 2, column 8"),
+            (f"caches:\n  - x: !!bool {SECRET}\n", "line 2, column 8"),
+            (f"caches:\n  - x: !!int {SECRET}\n", "line 2, column 8"),
+            (f"caches:\n  - x: !!timestamp {SECRET}\n", "line 2, column 8"),
+            ("caches: &a\n  - *a\n", "line 1, column 9"),
+            (f"caches: !!python/object/apply:os.system [{SECRET}]\n", "line 1, column 9"),
+        ],
+    )
+    def test_broken(self, tmp_path, text, place):
+        """Broken YAML is refused with line and column, and nothing of the line is shown."""
+        path = write(tmp_path / "m.yaml", text)
+        error = refused(lambda: read(path, document.SECTIONS), f"{path}: {place}", "YAML")
+        assert "quoted" in error.hint
+
+    def test_field_given_twice(self, tmp_path):
+        """A field given twice is refused, also where one of them is deep in the file."""
+        path = write(tmp_path / "m.yaml", f"x: 1\ncaches:\n- a: {SECRET}\n  b: 1\n  a: 2\n")
+        refused(lambda: read(path), "line 5, column 3", "given twice")
+
+    def test_merge_key_is_no_second_field(self, tmp_path):
+        """A field that overrides one taken over with `<<` is not given twice."""
+        text = (
+            "base: &b {x: 1, y: 2}\n<<: {tls: {}}\ncaches:\n- &c {<<: *b, x: 3}\n- {<<: *c, y: 4}\n"
+        )
+        path = write(tmp_path / "m.yaml", text)
+        assert read(path, document.SECTIONS) == {
+            "tls": {},
+            "caches": [{"x": 3, "y": 2}, {"x": 3, "y": 4}],
+        }
+
+    def test_control_character(self, tmp_path):
+        """A control character is refused with its line."""
+        path = write(tmp_path / "m.yaml", f"a: 1\nb: {SECRET}\x00\n")
+        refused(lambda: read(path), "line 2", "character")
+
+    @pytest.mark.parametrize("text", [f"- {SECRET}", SECRET, "7"])
+    def test_not_a_mapping(self, tmp_path, text):
+        """A list or a scalar is no configuration."""
+        path = write(tmp_path / "m.yaml", text)
+        refused(lambda: read(path), str(path), "not a mapping")
+
+    def test_nested_too_deeply(self, tmp_path):
+        """A file nested beyond all measure is refused, not a crash."""
+        path = write(tmp_path / "m.yaml", "[" * 5000)
+        refused(lambda: read(path), "nested too deeply")
+        path = write(tmp_path / "m.json", '{"a":' * 100_000)
+        refused(lambda: read(path), "nested too deeply")
+
+    def test_empty(self, tmp_path):
+        """An empty file, or one of comments, says nothing."""
+        assert read(write(tmp_path / "m.yaml", "# nothing\n")) == {}
+        assert read(write(tmp_path / "m.json", "\n")) == {}
+
+    def test_other_sections_are_not_built(self, tmp_path):
+        """A fault of meaning in a section that rotator does not read does not count."""
+        text = "connectors: {when: 2026-13-45, what: !secret x, {a: 1}: 2}\ncaches: []\n"
+        assert read(write(tmp_path / "m.yaml", text), document.SECTIONS) == {"caches": []}
+
+    def test_byte_order_mark(self, tmp_path):
+        """A byte order mark is not part of the first field."""
+        assert read(write(tmp_path / "m.yaml", "\ufeffcaches: []\n")) == {"caches": []}
+
+    def test_not_text(self, tmp_path):
+        """A file that is not UTF-8 is refused."""
+        path = tmp_path / "m.yaml"
+        path.write_bytes(b"caches: \xff\xfe")
+        refused(lambda: read(path), "UTF-8")
+
+    def test_missing_file_and_directory(self, tmp_path):
+        """A file that is not there, or is a directory, is refused with the reason."""
+        error = refused(lambda: read(tmp_path / "none.yaml"), "none.yaml", "no such file")
+        assert "--config" in error.hint
+        refused(lambda: read(tmp_path), "is a directory")
+
+
+class TestJson:
+    """The same for JSON."""
+
+    def test_broken(self, tmp_path):
+        """Broken JSON is refused with line and column, and nothing of the line is shown."""
+        path = write(tmp_path / "m.json", f'{{"caches": [\n  {{"password": "{SECRET}",}}\n]}}')
+        refused(lambda: read(path), f"{path}: line 2, column ", "not JSON")
+
+    def test_field_given_twice(self, tmp_path):
+        """A field given twice in an object is refused by its name."""
+        path = write(tmp_path / "m.json", f'{{"x": [{{"a": "{SECRET}", "a": 1}}]}}')
+        refused(lambda: read(path), "the field a is given twice")
+
+    def test_not_a_mapping(self, tmp_path):
+        """A list is no configuration."""
+        path = write(tmp_path / "m.json", json.dumps([SECRET]))
+        refused(lambda: read(path), "not a mapping")
+
+
+class TestBundle:
+    """Bundles are read in memory."""
+
+    @pytest.mark.parametrize("name", ["maverics__yaml", "maverics__yml", "./maverics__json"])
+    def test_member(self, tmp_path, name):
+        """The configuration is found at the root of the bundle, among other files."""
+        path = bundle(
+            tmp_path / "m.tar.gz",
+            **{"signature__jwt": "x", "sub/maverics__yaml": "y", name: '{"caches": []}'},
+        )
+        assert read(path) == {"caches": []}
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_no_member(self, tmp_path):
+        """A bundle without a configuration at its root is refused."""
+        path = bundle(tmp_path / "m.tgz", **{"sub/maverics__yaml": SECRET})
+        refused(lambda: read(path), "holds no configuration")
+
+    def test_two_members(self, tmp_path):
+        """A bundle with two configurations is refused: which one counts is not known."""
+        path = bundle(tmp_path / "m.tar.gz", maverics__yaml=SECRET, maverics__json="{}")
+        refused(lambda: read(path), "more than one")
+
+    def test_link_is_not_followed(self, tmp_path):
+        """A link with the right name is not a configuration."""
+        path = tmp_path / "m.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            info = tarfile.TarInfo("maverics.yaml")
+            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(info)
+        refused(lambda: read(path), "holds no configuration")
+
+    def test_too_large(self, tmp_path):
+        """A member that unpacks to more than a configuration could need is not read."""
+        path = bundle(tmp_path / "m.tar.gz", maverics__yaml="#" * ((16 << 20) + 1))
+        refused(lambda: read(path), "too large")
+
+    @pytest.mark.parametrize("cut", [0, 10, 60])
+    def test_broken(self, tmp_path, cut):
+        """A bundle that is cut short, or none at all, is refused."""
+        path = bundle(tmp_path / "m.tar.gz", maverics__yaml=f"a: {SECRET}")
+        path.write_bytes(path.read_bytes()[:cut])
+        refused(lambda: read(path), str(path))
+        path.write_text(SECRET)
+        refused(lambda: read(path), "not a readable bundle")
+        path.write_bytes(gzip.compress(SECRET.encode() * 100))
+        refused(lambda: read(path), "not a readable bundle")
+
+    def test_error_names_bundle_and_member(self, tmp_path):
+        """A fault inside is placed by bundle, member, line and column."""
+        path = bundle(tmp_path / "m.tar.gz", maverics__yml=f"a:\n- [{SECRET}")
+        refused(lambda: read(path), "m.tar.gz/maverics.yml: line 2")
+
+
+class TestExpand:
+    """`{{ env.NAME }}` in strings."""
+
+    def test_every_string(self, monkeypatch):
+        """A variable is replaced wherever it stands in a string, with or without spaces."""
+        monkeypatch.setenv("ROT_A", "a")
+        monkeypatch.setenv("ROT_EMPTY", "")
+        given = {"x": ["{{ env.ROT_A }}", "{{env.ROT_A}}-{{ env.ROT_EMPTY }}-"], "n": 7, "z": None}
+        assert expand(given, "p") == {"x": ["a", "a--"], "n": 7, "z": None}
+
+    def test_replacement_is_not_expanded_again(self, monkeypatch):
+        """What a variable holds is taken as it is."""
+        monkeypatch.setenv("ROT_A", r"{{ env.ROT_B }}\1")
+        assert expand("{{ env.ROT_A }}", "p") == r"{{ env.ROT_B }}\1"
+
+    def test_other_braces_stay(self):
+        """Only the form `{{ env.NAME }}` is replaced."""
+        assert expand("{{ ENV.X }} {{ x }} {env.X}", "p") == "{{ ENV.X }} {{ x }} {env.X}"
+
+    def test_unset_variable(self):
+        """An unset variable is refused with the path of the field and its own name."""
+        given = {"redis": {"addresses": [SECRET, f"{SECRET}{{{{ env.ROT_UNSET }}}}"]}}
+        error = refused(
+            lambda: expand(given, "caches[0]"), "caches[0].redis.addresses[1]: ", "ROT_UNSET"
+        )
+        assert "ROT_UNSET" in error.hint
+
+    def test_names_of_fields_become_text(self):
+        """A field whose name YAML reads as a number keeps its digits."""
+        assert expand({1: {True: 2}}, "p") == {"1": {"True": 2}}
+
+
+def test_what_is_no_field_name_is_not_shown():
+    """A key that stands where a field's name should is not shown."""
+    assert shown("disablePrefix") == "disablePrefix"
+    for text in ("ab" * 32, "a b", "\x1b[31m", ""):
+        assert shown(text) == "(a name not shown)"
