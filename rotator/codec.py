@@ -8,9 +8,7 @@ Opening, sealing and re-encrypting values: formats and a keyring put to work.
   the keys met inside are reported, and such a value is not rewritten.
 - What was encrypted is opened again and compared before it is handed out.
 
-Limits: nesting is followed `DEPTH` deep. Whether a long plaintext of nothing but ASCII is a raw
-value itself is not tried out: ciphertext and tag are as good as random, so 64 bytes of them look
-like that once in 2^64.
+Limit: nesting is followed `DEPTH` deep.
 """
 
 from __future__ import annotations
@@ -20,12 +18,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from rotator.errors import SelfCheckError
-from rotator.format import Format, Parts
+from rotator.errors import FormatError, SelfCheckError
+from rotator.format import BUILTIN, Format, Parts
 from rotator.keyring import TAG_SIZE, Key, Keyring
 
 DEPTH = 4  # layers
-_SURELY_RANDOM = 64  # bytes
 
 
 class Reason(StrEnum):
@@ -95,16 +92,22 @@ class Codec:
 
     *formats* are tried in this order. *write* is the format of rewritten values, None for the one
     that each value has; it is also read, after the others when it is not among them.
+
+    Raises:
+        FormatError: There is no format at all.
     """
 
-    __slots__ = ("_readers", "_write", "digest", "keyring")
+    __slots__ = ("_readers", "_write", "digest", "formats", "keyring")
 
     def __init__(
         self, keyring: Keyring, formats: Sequence[Format], write: Format | None = None
     ) -> None:
         if write is not None and write not in formats:
             formats = (*formats, write)
+        if not formats:
+            raise FormatError("no value format is given", hint=f"name some: {', '.join(BUILTIN)}")
         self.keyring = keyring
+        self.formats = tuple(formats)
         self._readers = tuple(_Reader(form, keyring) for form in formats)
         self._write = write
         # Positions of a stopped run are good only for what they were taken with.
@@ -176,15 +179,17 @@ class Codec:
         A closer reason for a value that does not open under *name*.
 
         `bad_tag` becomes `wrong_name` when the value opens under one of *other_names*, or under the
-        empty name: it was written for that one and moved.
+        empty name: it was written for that one and moved. Each name costs a decryption or more.
         """
         if reason is not Reason.BAD_TAG:
             return reason
-        binding = [reader for reader in self._readers if reader.format.binds_name]
-        split = [(reader, reader.format.split(value)) for reader in binding]
-        for other in (b"", *other_names):
-            for reader, parts in split:
-                if other != name and parts and not isinstance(reader.read(other, parts), Reason):
+        others = [other for other in (b"", *other_names) if other != name]
+        for reader in self._readers:
+            parts = reader.format.split(value) if reader.format.binds_name else None
+            if parts is None:
+                continue
+            for other in others:
+                if not isinstance(reader.read(other, parts), Reason):
                     return Reason.WRONG_NAME
         return reason
 
@@ -202,7 +207,7 @@ class Codec:
     def _peel(self, name: bytes, plaintext: bytes) -> tuple[bytes, Key] | None:
         for reader in self._readers:
             parts = reader.format.split(plaintext)
-            if parts is None or (len(parts.body) >= _SURELY_RANDOM and parts.body.isascii()):
+            if parts is None:
                 continue
             found = reader.read(name, parts)
             if not isinstance(found, Reason):

@@ -12,8 +12,13 @@ fit. Two spellings are known for each text encoding, and a rewritten value keeps
 in lower or in upper case (not mixed), base64 and base64url with padding or without (RFC 4648,
 sections 3.2, 4, 5 and 8).
 
-Limit: text that happens to have neither `+` nor `/` nor `-` nor `_` is base64 and base64url at
-once, so configure only the one that applications read.
+Limits:
+
+- Text that happens to have neither `+` nor `/` nor `-` nor `_` is base64 and base64url at once, so
+  configure only the one that applications read.
+- Laid-out bytes that are all ASCII do not fit, once ciphertext and tag are 64 bytes or more: they
+  are as good as random, and 64 random bytes look like that once in 2^64. Plain text is told from
+  values by this, without a try of every key.
 """
 
 from __future__ import annotations
@@ -25,11 +30,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cache
 from operator import itemgetter
 from typing import Final, NamedTuple
 
 from rotator.errors import FormatError
 from rotator.keyring import KEY_ID_SIZE, NONCE_SIZES, TAG_SIZE
+
+SURELY_RANDOM: Final = 64  # bytes
 
 _FIXED = {"key-id:8": KEY_ID_SIZE, "ciphertext": 0, "tag:16": TAG_SIZE}
 _PARTS = "hex:<literal>, key-id:8, nonce:<n> (8 to 128), ciphertext and tag:16"
@@ -122,7 +130,7 @@ class Format:
         if self.encoding is Encoding.RAW:
             return self
         other = value.isupper() if self.encoding is Encoding.HEX else len(value) % 4 != 0
-        return self if other == self.other_spelling else replace(self, other_spelling=other)
+        return self if other == self.other_spelling else _respelled(self)
 
     def split(self, value: bytes) -> Parts | None:
         """The parts of *value*, or None where it does not fit; nothing is authenticated here."""
@@ -133,6 +141,8 @@ class Format:
                 return None
             value = decoded
         if len(value) < plan.smallest or not value.startswith(plan.start):
+            return None
+        if value.isascii() and len(value) >= plan.surely_random:
             return None
         for place, literal in plan.literals:
             if value[place] != literal:
@@ -168,11 +178,18 @@ class Format:
         return f"{self.name} (encoding {self.encoding}, layout {layout}, aad {self.aad})"
 
 
+@cache
+def _respelled(form: Format) -> Format:
+    # Kept, because working out a plan takes longer than opening a value.
+    return replace(form, other_spelling=not form.other_spelling)
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """Where everything is: what `Format` needs for each value, worked out once."""
 
     smallest: int  # size of a value with an empty plaintext
+    surely_random: int  # size of a value with SURELY_RANDOM bytes of ciphertext and tag
     start: bytes  # the literal it begins with
     literals: tuple[tuple[slice, bytes], ...]  # the other literals
     key_id: slice | None
@@ -209,8 +226,10 @@ def _plan(path: str, layout: Sequence[str], aad: str) -> _Plan:
         hint = "put the nonce before ciphertext and tag, or authenticate the name alone"
         raise FormatError(f"{path}.aad: no header stands before the nonce", hint=hint)
     literals = tuple((place, part.text) for place, part in zip(places, parts, strict=True))
+    smallest = sum(part.size for part in parts)
     return _Plan(
-        smallest=sum(part.size for part in parts),
+        smallest=smallest,
+        surely_random=smallest - TAG_SIZE + SURELY_RANDOM,
         start=parts[0].text,
         literals=tuple(literal for literal in literals[1:] if literal[1]),
         key_id=places[kinds.index("key-id")] if "key-id" in kinds else None,
