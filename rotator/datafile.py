@@ -101,6 +101,8 @@ def _from_bundle(content: bytes, origin: str) -> tuple[str, bytes]:
 
 
 def _from_json(text: str, origin: str, sections: Collection[str] | None) -> Document:
+    """The *sections* of a JSON *text*."""
+
     def no_field_twice(pairs: list[tuple[str, Any]]) -> Document:
         fields: Document = {}
         for name, value in pairs:
@@ -134,6 +136,7 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that refuses a field given twice and knows the place of every error."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The next mapping, if it gives each of its fields once."""
         # Here, not in construct_mapping: there `<<` has already put its fields among the others.
         node = super().compose_mapping_node(anchor)
         seen = set()
@@ -146,6 +149,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """What *node* stands for."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError):  # an impossible date, `!!bool maybe`
@@ -167,6 +171,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Document:
+    """The *sections* of a YAML *text*."""
     try:
         root = _Loader(text).sections(sections)
     except yaml.MarkedYAMLError as error:
@@ -191,12 +196,14 @@ def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Docu
 
 
 def _no_mapping(origin: str) -> ConfigError:
+    """The error for a file that is a list or a scalar."""
     return ConfigError(
         f"{origin}: is not a mapping of sections", hint="its first level is caches, tls, rotator"
     )
 
 
 def _unusable(origin: str) -> ConfigError:
+    """The error for a file that the parser gives up on without a place."""
     return ConfigError(
         f"{origin}: is nested too deeply, or holds a number too long", hint="simplify the file"
     )

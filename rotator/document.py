@@ -89,6 +89,7 @@ def child(path: str, field: str | int) -> str:
 
 
 def _merge_values(old: Any, new: Any) -> Any:
+    """*new* on top of *old*: field by field if both are mappings."""
     if not isinstance(old, dict):
         return new
     if isinstance(new, dict):
@@ -110,5 +111,6 @@ def _merge_caches(old: list[Any], new: list[Any]) -> list[Any]:
 
 
 def _name_of(cache: Any) -> str | None:
+    """The name of a cache, if it has one that is text."""
     name = cache.get("name") if isinstance(cache, dict) else None
     return name if isinstance(name, str) else None

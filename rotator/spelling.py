@@ -21,6 +21,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def _plain(word: str) -> str:
+    """The letters that count."""
     return word.lower().replace("_", "").replace("-", "")
 
 

@@ -83,4 +83,5 @@ class SecretRef:
 
 
 def _again(text: str, field: str, plain: bool) -> SecretRef:
+    """What a pickle calls: it cannot give keyword arguments."""
     return SecretRef(text, field, plain=plain)

@@ -1,0 +1,732 @@
+"""The configuration: what loads, what is refused, and that no message shows a value."""
+
+import copy
+import json
+import pickle
+from datetime import timedelta
+from pathlib import Path
+
+import hypothesis
+import pytest
+import yaml
+from hypothesis import strategies as st
+
+from rotator.address import Address
+from rotator.config import Config, load
+from rotator.errors import ConfigError
+from rotator.secrets.reference import SecretRef
+
+SECRET = "hunter2PLANTED"
+KEY = "c0ffee00" * 8
+DIGITS = "1234567890123456" * 4
+
+GOOD = {
+    "name": "shared",
+    "type": "redis",
+    "encryption": {"keys": {"current": "<new>", "old": ["<old>", KEY]}},
+    "redis": {"addresses": ["redis-0:6379"], "password": SECRET},
+}
+
+
+def cache(**changes):
+    """A cache that loads, with *changes*: `a__b` goes one level down, `...` removes."""
+    made = copy.deepcopy(GOOD)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        inner = made
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        if value is ...:
+            del inner[last]
+        else:
+            inner[last] = value
+    return made
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Load a configuration given as data, YAML text or several of them."""
+
+    def load_all(*documents) -> Config:
+        files = []
+        for number, given in enumerate(documents):
+            path = tmp_path / f"{number}.yaml"
+            path.write_text(given if isinstance(given, str) else yaml.safe_dump(given))
+            files.append(path)
+        return load(files)
+
+    return load_all
+
+
+@pytest.fixture
+def refused(config):
+    """Load what must be refused: the message begins with a path, there is a hint, no value."""
+
+    def refuse(path, *words, given):
+        with pytest.raises(ConfigError) as caught:
+            config(given)
+        error = caught.value
+        assert str(error).startswith(f"{path}: ")
+        for word in words:
+            assert word in f"{error} | {error.hint}"
+        assert error.hint
+        assert error.__suppress_context__ or error.__context__ is None
+        for secret in (SECRET, KEY, DIGITS, "12345678"):
+            assert secret not in f"{error!r} {error} {error.hint}"
+        return error
+
+    return refuse
+
+
+class TestCache:
+    """What a cache says."""
+
+    def test_everything(self, config):
+        """Every field is read, and secrets stay references."""
+        given = cache(
+            keys__disablePrefix=False,
+            hashing__keys__disabled=True,
+            redis__addresses=["a.internal:6379", "[2001:db8::1]:6380"],
+            redis__username="rotator",
+            redis__tls="client",
+        )
+        loaded = config({"caches": [given], "tls": {"client": {}}})
+        [made] = loaded.caches
+        assert (made.index, made.name, made.tls) == (0, "shared", "client")
+        assert (made.disable_prefix, made.encryption_disabled, made.hashing_disabled) == (
+            False,
+            False,
+            True,
+        )
+        keys = "caches[0].encryption.keys"
+        assert made.current == SecretRef("<new>", f"{keys}.current")
+        assert made.old == (SecretRef("<old>", f"{keys}.old[0]"), SecretRef(KEY, f"{keys}.old[1]"))
+        assert made.addresses == (Address("a.internal", 6379), Address("2001:db8::1", 6380))
+        assert made.username == SecretRef("rotator", "caches[0].redis.username")
+        assert made.password.resolve(None) == SECRET
+        assert made.field("encryption.keys.old[1]") == made.old[1].field
+        assert loaded.warnings == loaded.skipped == ()
+        assert loaded.cache("shared") is made
+
+    def test_defaults(self, config):
+        """What is not said has the Orchestrator's defaults; null says nothing."""
+        given = cache(redis__password=None, encryption__keys__old=None, hashing=None, keys=None)
+        [made] = config({"caches": [given]}).caches
+        assert (made.username, made.password, made.tls, made.old) == (None, None, None, ())
+        assert not made.disable_prefix
+        assert not made.encryption_disabled
+        assert not made.hashing_disabled
+
+    def test_secrets_are_not_shown(self, config):
+        """No repr of the configuration holds a secret, and it refuses to be pickled with one."""
+        loaded = config({"caches": [cache()]})
+        for text in (repr(loaded), str(loaded), repr(loaded.caches), repr(loaded.cache("shared"))):
+            assert SECRET not in text
+            assert KEY not in text
+            assert "<new>" in text
+        with pytest.raises(TypeError, match="must not be pickled"):
+            pickle.dumps(loaded)
+
+    def test_references_travel(self, config):
+        """A configuration of references alone can be sent to another process."""
+        given = cache(redis__password="<pw>", encryption__keys__old=[], redis__tls="t")
+        loaded = config({"caches": [given], "tls": {"t": {"caFile": "/ca.pem"}}})
+        assert pickle.loads(pickle.dumps(loaded)) == loaded  # noqa: S301 - made on this line
+
+    def test_encryption_off(self, config):
+        """With encryption off no key is needed."""
+        given = cache(encryption={"disabled": True})
+        [made] = config({"caches": [given]}).caches
+        assert made.encryption_disabled
+        assert made.current is None
+
+    def test_prefix_off(self, config):
+        """With encryption and hashing off the prefix may be off too."""
+        given = cache(
+            keys__disablePrefix=True, encryption={"disabled": True}, hashing__keys__disabled=True
+        )
+        [made] = config({"caches": [given]}).caches
+        assert made.disable_prefix
+
+    def test_environment(self, config, monkeypatch):
+        """Variables are replaced in the fields of caches, switches and secrets included."""
+        monkeypatch.setenv("ROT_HOST", "redis-9")
+        monkeypatch.setenv("ROT_OFF", "true")
+        monkeypatch.setenv("ROT_PW", SECRET)
+        given = cache(
+            redis__addresses=["{{ env.ROT_HOST }}:6379"],
+            redis__password="{{ env.ROT_PW }}",
+            hashing__keys__disabled="{{ env.ROT_OFF }}",
+        )
+        loaded = config({"caches": [given]})
+        [made] = loaded.caches
+        assert made.addresses == (Address("redis-9", 6379),)
+        assert made.hashing_disabled
+        assert made.password.resolve(None) == SECRET
+        assert SECRET not in repr(loaded)
+
+    def test_cluster_is_skipped_and_counted(self, config, monkeypatch):
+        """A cache of type cluster is skipped, whatever it holds, and keeps its place in paths."""
+        monkeypatch.delenv("ROT_UNSET", raising=False)
+        other = {"name": "c", "type": "cluster", "cluster": {"name": "{{ env.ROT_UNSET }}"}, "x": 1}
+        loaded = config({"caches": [other, cache()]})
+        assert loaded.skipped == ("c",)
+        assert loaded.warnings == ()
+        [made] = loaded.caches
+        assert made.index == 1
+        assert made.old[1].field == "caches[1].encryption.keys.old[1]"
+
+    def test_cache_that_does_not_exist(self, config):
+        """Asking for another cache is refused with the names that exist."""
+        other = {"name": "c", "type": "cluster"}
+        loaded = config({"caches": [cache(), other, cache(name="second")]})
+        for name, reason in (("third", "not in the configuration"), ("c", "of type cluster")):
+            with pytest.raises(ConfigError, match=f"the cache {name} is {reason}") as caught:
+                loaded.cache(name)
+            assert "shared, second" in caught.value.hint
+
+
+class TestUnknownFields:
+    """Fields that rotator does not know."""
+
+    def test_warning(self, config):
+        """An unknown field under caches is a warning with its path; its value is not shown."""
+        given = cache(
+            redis__foo=SECRET,
+            hashing__disabled=True,
+            encryption__keys__pending=[KEY],
+            pool={"a": 1},
+        )
+        assert sorted(config({"caches": [given]}).warnings) == [
+            "caches[0].encryption.keys.pending: unknown field, ignored",
+            "caches[0].hashing.disabled: unknown field, ignored",
+            "caches[0].pool: unknown field, ignored",
+            "caches[0].redis.foo: unknown field, ignored",
+        ]
+
+    @pytest.mark.parametrize(
+        ("given", "path", "known"),
+        [
+            (cache(encrpytion={}), "caches[0].encrpytion", "encryption"),
+            (cache(redis__adresses=[SECRET]), "caches[0].redis.adresses", "addresses"),
+            (
+                cache(redis__addresses=..., redis__adresses=[SECRET]),
+                "caches[0].redis.adresses",
+                "addresses",
+            ),
+            (cache(redis__passwd=SECRET), "caches[0].redis.passwd", "password"),
+            (
+                cache(encryption__keys__current=..., encryption__keys__curent=KEY),
+                "caches[0].encryption.keys.curent",
+                "current",
+            ),
+            (cache(name=..., Name="x"), "caches[0].Name", "name"),
+            (cache(keys__disable_prefix=True), "caches[0].keys.disable_prefix", "disablePrefix"),
+        ],
+    )
+    def test_misspelled(self, refused, given, path, known):
+        """A field that looks like a known one misspelled is refused, and the known one is named."""
+        refused(path, "unknown field", f"did you mean {known}?", given={"caches": [given]})
+
+    def test_key_in_place_of_a_name(self, config):
+        """A key that slipped into the place of a field's name is not shown."""
+        given = cache(encryption__keys={"current": "<new>", KEY: None})
+        [warning] = config({"caches": [given]}).warnings
+        assert KEY not in warning
+
+    @pytest.mark.parametrize(
+        ("rotator", "path", "word"),
+        [
+            ({"cachess": {}}, "rotator.cachess", "did you mean caches?"),
+            ({"other": SECRET}, "rotator.other", "known are formats, caches"),
+            ({"caches": {"shared": {"macth": []}}}, "rotator.caches.shared.macth", "match"),
+            ({"caches": {"shared": {"x": SECRET}}}, "rotator.caches.shared.x", "databases"),
+            (
+                {"caches": {"shared": {"names": {"hsah": "md5"}}}},
+                "rotator.caches.shared.names.hsah",
+                "hash",
+            ),
+            (
+                {"caches": {"shared": {"backups": {"days": 3}}}},
+                "rotator.caches.shared.backups.days",
+                "retention",
+            ),
+            (
+                {"formats": {"f": {"encoding": "raw", "layuot": []}}},
+                "rotator.formats.f.layuot",
+                "layout",
+            ),
+        ],
+    )
+    def test_under_rotator(self, refused, rotator, path, word):
+        """Under rotator every unknown field is refused."""
+        refused(path, "unknown field", word, given={"caches": [cache()], "rotator": rotator})
+
+
+class TestRefused:
+    """What is refused under caches."""
+
+    @pytest.mark.parametrize(
+        ("given", "path", "word"),
+        [
+            (cache(name=...), "caches[0].name", "missing"),
+            (cache(name=""), "caches[0].name", "empty"),
+            (cache(name=12345678), "caches[0].name", "quote"),
+            (cache(name="local_default"), "caches[0].name", "built-in"),
+            (cache(type=...), "caches[0].type", "missing"),
+            (cache(type=SECRET), "caches[0].type", "known are redis, cluster"),
+            ({"type": "cluster"}, "caches[0].name", "missing"),
+            (cache(redis=...), "caches[0].redis.addresses", "missing"),
+            (cache(redis__addresses=...), "caches[0].redis.addresses", "missing"),
+            (cache(redis__addresses=[]), "caches[0].redis.addresses", "missing"),
+            (cache(redis__addresses="a:1"), "caches[0].redis.addresses", "must be a list"),
+            (cache(redis=[SECRET]), "caches[0].redis", "must be a mapping"),
+            (cache(encryption=True), "caches[0].encryption", "must be a mapping"),
+            (cache(encryption__keys__current=...), "caches[0].encryption.keys.current", "missing"),
+            (cache(encryption__keys__current=""), "caches[0].encryption.keys.current", "keygen"),
+            (cache(encryption__keys__old=["<a>", ""]), "caches[0].encryption.keys.old[1]", "empty"),
+            (cache(encryption__keys__old=KEY), "caches[0].encryption.keys.old", "must be a list"),
+            (cache(encryption__disabled=SECRET), "caches[0].encryption.disabled", "true or false"),
+            (cache(redis__password=12345678), "caches[0].redis.password", "quote"),
+            (cache(redis__password=[SECRET]), "caches[0].redis.password", "must be text"),
+            (cache(redis__tls=True), "caches[0].redis.tls", "must be text"),
+            (SECRET, "caches[0]", "must be a mapping"),
+        ],
+    )
+    def test_field(self, refused, given, path, word):
+        """A field that is missing or wrong is refused with its path."""
+        refused(path, word, given={"caches": [given]})
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            SECRET,
+            f"{SECRET}:",
+            f"{SECRET}:0",
+            f"{SECRET}:65536",
+            f"{SECRET}:six",
+            ":6379",
+            "::1:6379",
+            "[]:6379",
+            f"redis://u:{SECRET}@h:6379",
+            "<redis_host>",
+            6379,
+        ],
+    )
+    def test_address(self, refused, address):
+        """An address without a host, without a port or with a bad one is refused."""
+        given = cache(redis__addresses=["a:1", address])
+        refused("caches[0].redis.addresses[1]", "host:port", given={"caches": [given]})
+
+    @pytest.mark.parametrize("text", [DIGITS, "1234." + DIGITS])
+    def test_key_that_yaml_reads_as_a_number(self, refused, text):
+        """A key without quotes and without letters is refused with how to write it."""
+        for current, old, path in (
+            (text, "[]", "caches[0].encryption.keys.current"),
+            ("<a>", f"[<b>, {text}]", "caches[0].encryption.keys.old[1]"),
+        ):
+            keys = f"{{current: {current}, old: {old}}}"
+            document = f"caches: [{{name: a, type: redis, encryption: {{keys: {keys}}}}}]"
+            refused(path, "must be text", "quote", given=document)
+
+    @pytest.mark.parametrize("where", [[cache()], [{"name": "shared", "type": "cluster"}]])
+    def test_two_caches_with_one_name(self, refused, where):
+        """Two caches with one name are refused, whatever their types."""
+        refused("caches[1].name", "same name", given={"caches": [*where, cache()]})
+
+    def test_two_caches_with_one_name_in_a_later_file(self, config):
+        """Merging does not hide that a later file gives one name twice."""
+        with pytest.raises(ConfigError, match=r"^caches\[1\].name: caches\[0\] has the same"):
+            config({"caches": [cache()]}, {"caches": [cache(), cache()]})
+
+    @pytest.mark.parametrize("encryption_off", [True, False])
+    @pytest.mark.parametrize("hashing_off", [True, False])
+    def test_prefix_off(self, config, refused, encryption_off, hashing_off):
+        """The prefix may be off only with encryption and hashing off."""
+        given = cache(
+            keys__disablePrefix=True,
+            encryption__disabled=encryption_off,
+            hashing__keys__disabled=hashing_off,
+        )
+        if encryption_off and hashing_off:
+            assert config({"caches": [given]}).caches[0].disable_prefix
+        else:
+            refused("caches[0].keys.disablePrefix", "demands", given={"caches": [given]})
+
+    @pytest.mark.parametrize("given", [{}, {"caches": None}, {"caches": []}, "# nothing"])
+    def test_no_caches(self, refused, given):
+        """A file without caches is refused."""
+        refused("caches", "there is no cache", given=given)
+
+    def test_no_redis_cache(self, refused):
+        """A file with caches of type cluster only is refused."""
+        refused("caches", "of type redis", given={"caches": [{"name": "c", "type": "cluster"}]})
+
+    @pytest.mark.parametrize("given", [SECRET, {"shared": cache()}, 7])
+    def test_caches_is_no_list(self, refused, given):
+        """Caches are a list."""
+        refused("caches", "must be a list", given={"caches": given})
+
+    def test_unset_variable(self, refused, monkeypatch):
+        """An unset variable in a cache is refused with path and name."""
+        monkeypatch.delenv("ROT_UNSET", raising=False)
+        given = cache(redis__password=f"{SECRET}{{{{ env.ROT_UNSET }}}}")
+        refused("caches[0].redis.password", "ROT_UNSET", given={"caches": [given]})
+
+
+class TestTls:
+    """The profiles that caches name."""
+
+    @staticmethod
+    def document(profile):
+        """A cache that names the profile *profile*."""
+        return {"caches": [cache(redis__tls="client")], "tls": {"client": profile}}
+
+    def test_no_profile(self, config):
+        """A cache that names no profile has no TLS."""
+        loaded = config({"caches": [cache()], "tls": {"client": {}}})
+        assert loaded.tls_profile(loaded.cache("shared")) is None
+
+    def test_everything(self, config):
+        """Every field of a client's profile is read; a server's are passed over."""
+        given = {
+            "caFile": "/etc/ca.pem",
+            "certFile": "<cert>",
+            "keyFile": "/etc/key.pem",
+            "minVersion": 1.3,
+            "enabledCiphers": ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
+            "clientAuth": SECRET,
+            "clientCAFiles": 7,
+            "maxVersion": 1.3,
+        }
+        loaded = config(self.document(given))
+        profile = loaded.tls_profile(loaded.cache("shared"))
+        assert loaded.warnings == ()
+        assert profile.name == "client"
+        assert (profile.min_version, profile.ciphers) == ("1.3", tuple(given["enabledCiphers"]))
+        assert profile.ca == SecretRef("/etc/ca.pem", "tls.client.caFile")
+        assert (profile.ca.plain, profile.ca.display) == (True, "/etc/ca.pem")
+        assert profile.cert == SecretRef("<cert>", "tls.client.certFile")
+        assert profile.key.field == "tls.client.keyFile"
+
+    def test_defaults(self, config):
+        """An empty profile means TLS 1.2 and the system's trust."""
+        loaded = config(self.document(None))
+        profile = loaded.tls_profile(loaded.cache("shared"))
+        assert (profile.ca, profile.cert, profile.key) == (None, None, None)
+        assert (profile.min_version, profile.ciphers) == ("1.2", ())
+
+    def test_ca_path(self, config):
+        """The Console's name for the CA is accepted."""
+        loaded = config(self.document({"caPath": "/ca.pem"}))
+        assert loaded.tls_profile(loaded.caches[0]).ca.field == "tls.client.caPath"
+
+    def test_pem_in_the_file(self, config):
+        """A private key pasted into the file is treated as a secret."""
+        pem = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"
+        loaded = config(self.document({"certFile": "/c.pem", "keyFile": pem}))
+        key = loaded.tls_profile(loaded.caches[0]).key
+        assert not key.plain
+        assert SECRET not in repr(key)
+        assert key.resolve(None) == pem
+
+    @pytest.mark.parametrize("version", [1.2, "1.2", "TLS1.2", "TLSv1.2"], ids=repr)
+    def test_min_version(self, config, version):
+        """The version may be a number or text."""
+        loaded = config(self.document({"minVersion": version}))
+        assert loaded.tls_profile(loaded.caches[0]).min_version == "1.2"
+
+    @pytest.mark.parametrize("version", [1, 1.0, 1.1, "1.1", "TLS1.0"], ids=repr)
+    def test_min_version_too_low(self, refused, version):
+        """A version below 1.2 is refused."""
+        refused("tls.client.minVersion", "below 1.2", given=self.document({"minVersion": version}))
+
+    @pytest.mark.parametrize("version", [SECRET, 12, 1.4, True, [1.2], {"a": 1}])
+    def test_min_version_unknown(self, refused, version):
+        """What is no version is refused."""
+        refused("tls.client.minVersion", "1.3", given=self.document({"minVersion": version}))
+
+    @pytest.mark.parametrize(
+        ("profile", "path", "word"),
+        [
+            ({"caFile": 12345678}, "tls.client.caFile", "quote"),
+            ({"keyFile": SECRET}, "tls.client.keyFile", "needs certFile"),
+            ({"enabledCiphers": SECRET}, "tls.client.enabledCiphers", "must be a list"),
+            (SECRET, "tls.client", "must be a mapping"),
+            ({"caFile": "{{ env.ROT_UNSET }}"}, "tls.client.caFile", "ROT_UNSET"),
+        ],
+    )
+    def test_wrong(self, refused, profile, path, word):
+        """A wrong field of a profile in use is refused."""
+        refused(path, word, given=self.document(profile))
+
+    @pytest.mark.parametrize(
+        "profiles", [..., None, 7, SECRET, [SECRET], {"other": {"caFile": SECRET}}]
+    )
+    def test_missing_profile(self, refused, profiles):
+        """A profile that is not there is refused at the cache that names it."""
+        given = {"caches": [cache(redis__tls="client")], "tls": profiles}
+        if profiles is ...:
+            del given["tls"]
+        refused("caches[0].redis.tls", "no such profile", given=given)
+
+    def test_empty_name(self, refused):
+        """An empty name does not mean that there is no TLS."""
+        refused("caches[0].redis.tls", "no such", given={"caches": [cache(redis__tls="")]})
+
+
+class TestSettings:
+    """The section `rotator`."""
+
+    @staticmethod
+    def document(settings, formats=None):
+        """A cache with *settings*, and custom *formats*."""
+        section = {"caches": {"shared": settings}, "formats": formats or {}}
+        return {"caches": [cache()], "rotator": section}
+
+    @pytest.mark.parametrize(
+        "section", [..., None, {}, {"caches": None}, {"caches": {"shared": None}}]
+    )
+    def test_defaults(self, config, section):
+        """What is not said has its default."""
+        given = {"caches": [cache()]} | ({} if section is ... else {"rotator": section})
+        loaded = config(given)
+        settings = loaded.settings(loaded.cache("shared"))
+        assert (settings.match, settings.databases, settings.write) == (("*",), "all", "same")
+        assert settings.formats == ("sealed", "gcm", "gcm-base64")
+        names = settings.names
+        assert (names.hash, names.encoding, names.scope) == ("sha256", "hex", "key")
+        assert settings.backups.retention is None
+        assert settings.address_map == {}
+        assert loaded.custom_formats == ()
+
+    def test_everything(self, config):
+        """Every field is read."""
+        given = self.document(
+            {
+                "match": ["/app/oidc:*", "/saml:*"],
+                "databases": [3, 0],
+                "formats": ["vendor-2026", "gcm"],
+                "write": "vendor-2026",
+                "names": {"hash": "sha512", "encoding": "base64url", "scope": "name"},
+                "backups": {"retention": "30d"},
+                "addressMap": {"10.0.0.1:6379": "localhost:16379"},
+            },
+            {"vendor-2026": {"encoding": "base64", "layout": ["hex:02", "ciphertext"]}},
+        )
+        loaded = config(given)
+        settings = loaded.settings(loaded.cache("shared"))
+        assert settings.match == ("/app/oidc:*", "/saml:*")
+        assert settings.databases == (0, 3)
+        assert loaded.formats(loaded.cache("shared")) == ("vendor-2026", "gcm")
+        assert settings.write == "vendor-2026"
+        names = settings.names
+        assert (names.hash, names.encoding, names.scope) == ("sha512", "base64url", "name")
+        assert settings.backups.retention == timedelta(days=30)
+        assert settings.address_map == {Address("10.0.0.1", 6379): Address("localhost", 16379)}
+        [custom] = loaded.custom_formats
+        assert (custom.name, custom.encoding, custom.aad) == ("vendor-2026", "base64", "none")
+        assert custom.layout == ("hex:02", "ciphertext")
+        assert custom.field == "rotator.formats.vendor-2026"
+
+    def test_another_cache_has_its_own(self, config):
+        """Settings of one cache leave the others with the defaults."""
+        section = {"caches": {"b": {"databases": [1]}}}
+        loaded = config({"caches": [cache(name="a"), cache(name="b")], "rotator": section})
+        assert loaded.settings(loaded.cache("a")).databases == "all"
+        assert loaded.settings(loaded.cache("b")).databases == (1,)
+
+    def test_second_file(self, config):
+        """The section may live in a file of its own, which may also add to a cache."""
+        loaded = config(
+            {"caches": [cache()]},
+            {
+                "caches": [{"name": "shared", "encryption": {"keys": {"current": "<newer>"}}}],
+                "rotator": {"caches": {"shared": {"databases": [1]}}},
+            },
+        )
+        made = loaded.cache("shared")
+        assert made.current.display == "<newer>"
+        assert len(made.old) == 2
+        assert loaded.settings(made).databases == (1,)
+        assert [path.name for path in loaded.files] == ["0.yaml", "1.yaml"]
+
+    def test_cache_of_type_cluster(self, config):
+        """Settings for a cache that is skipped are ignored, with a warning."""
+        caches = [cache(), {"name": "c", "type": "cluster"}]
+        loaded = config({"caches": caches, "rotator": {"caches": {"c": {}}}})
+        [warning] = loaded.warnings
+        assert warning.startswith("rotator.caches.c: ")
+
+    @pytest.mark.parametrize(
+        ("settings", "path", "word"),
+        [
+            ({"match": []}, "match", "empty"),
+            ({"match": [""]}, "match", "empty"),
+            ({"match": ["a", "a"]}, "match", "twice"),
+            ({"match": SECRET}, "match", "must be a list"),
+            ({"match": [12345678]}, "match[0]", "quote"),
+            ({"databases": []}, "databases", "[0, 3]"),
+            ({"databases": SECRET}, "databases", "all"),
+            ({"databases": [0, -1]}, "databases", "all"),
+            ({"databases": [True]}, "databases", "all"),
+            ({"databases": 3}, "databases", "all"),
+            ({"formats": []}, "formats", "empty"),
+            ({"formats": ["gcm", SECRET]}, "formats[1]", "sealed, gcm, gcm-base64"),
+            ({"write": SECRET}, "write", "same"),
+            ({"write": "sealed", "formats": ["gcm"]}, "write", "one of gcm"),
+            ({"names": {"hash": SECRET}}, "names.hash", "sha256"),
+            ({"names": {"hash": "shake_128"}}, "names.hash", "sha256"),
+            ({"names": {"encoding": SECRET}}, "names.encoding", "base64url"),
+            ({"names": {"scope": SECRET}}, "names.scope", "key, name"),
+            ({"names": SECRET}, "names", "mapping"),
+            ({"backups": {"retention": SECRET}}, "backups.retention", "30d"),
+            ({"backups": {"retention": 30}}, "backups.retention", "30d"),
+            ({"backups": {"retention": "99999d"}}, "backups.retention", "at most"),
+            ({"addressMap": [SECRET]}, "addressMap", "mapping"),
+            ({"addressMap": {"a:1": SECRET}}, "addressMap", "host:port"),
+            ({"addressMap": {SECRET: "a:1"}}, "addressMap", "host:port"),
+            ({"match": ["{{ env.ROT_UNSET }}"]}, "match[0]", "ROT_UNSET"),
+        ],
+    )
+    def test_wrong(self, refused, settings, path, word):
+        """A wrong setting is refused with its path."""
+        refused(f"rotator.caches.shared.{path}", word, given=self.document(settings))
+
+    @pytest.mark.parametrize(
+        ("formats", "path", "word"),
+        [
+            ({"f": {"layout": []}}, "f.encoding", "missing"),
+            ({"f": {"encoding": "raw"}}, "f.layout", "missing"),
+            ({"f": {"encoding": "raw", "layout": SECRET}}, "f.layout", "must be a list"),
+            ({"f": {"encoding": "raw", "layout": [12345678]}}, "f.layout[0]", "quote"),
+            ({"f": SECRET}, "f", "must be a mapping"),
+            ({"gcm": {"encoding": "raw", "layout": []}}, "gcm", "taken"),
+            ({"same": {"encoding": "raw", "layout": []}}, "same", "taken"),
+        ],
+    )
+    def test_wrong_format(self, refused, formats, path, word):
+        """A format that is not fully described, or takes a name in use, is refused."""
+        refused(f"rotator.formats.{path}", word, given=self.document({}, formats))
+
+    def test_cache_that_does_not_exist(self, refused):
+        """Settings for a cache that is not there are refused with those that are."""
+        section = {"caches": {"sharde": {}}}
+        given = {"caches": [cache()], "rotator": section}
+        refused("rotator.caches.sharde", "no such cache", "shared", given=given)
+
+    @pytest.mark.parametrize("section", [SECRET, [SECRET], 7])
+    def test_no_mapping(self, refused, section):
+        """The section is a mapping."""
+        refused("rotator", "mapping", given={"caches": [cache()], "rotator": section})
+
+
+class TestForeignSections:
+    """The rest of the file belongs to others."""
+
+    def test_they_do_not_count(self, config, monkeypatch):
+        """Other sections, and profiles that no cache names, may hold whatever they like."""
+        monkeypatch.delenv("ROT_UNSET", raising=False)
+        text = """
+version: "1"
+features: {experimental.clusters: "true"}
+http: {address: "{{ env.ROT_UNSET }}:443", tls: server}
+connectors: [{name: x, when: 2026-13-45, secret: !vault here, {a: b}: c}]
+apps:
+  - name: {{ broken }}
+oidcProvider: {cache: shared}
+tls:
+  server: {certFile: 7, keyFile: "{{ env.ROT_UNSET }}", minVersion: 1.0, caFlie: 1}
+  list: [1, 2]
+  text: nothing
+  7: {}
+caches:
+  - name: shared
+    type: redis
+    encryption: {keys: {current: <new>}}
+    redis: {addresses: [redis-0:6379]}
+"""
+        loaded = config(text)
+        assert loaded.cache("shared").current.display == "<new>"
+        assert loaded.warnings == ()
+
+    def test_json(self, tmp_path):
+        """The Orchestrator's JSON says the same."""
+        path = tmp_path / "maverics.json"
+        path.write_text(json.dumps({"caches": [cache()], "apps": [{"x": "{{ env.ROT_UNSET }}"}]}))
+        assert load([path]).cache("shared").addresses == (Address("redis-0", 6379),)
+
+    def test_default_place(self, tmp_path, monkeypatch):
+        """Without files MAVERICS_CONFIG is read."""
+        path = tmp_path / "maverics.yaml"
+        path.write_text(yaml.safe_dump({"caches": [cache()]}))
+        monkeypatch.setenv("MAVERICS_CONFIG", str(path))
+        assert load().files == (path,)
+
+    def test_no_file(self, monkeypatch):
+        """A file that is not there is refused by its path."""
+        monkeypatch.setenv("MAVERICS_CONFIG", "/nowhere/maverics.yaml")
+        with pytest.raises(
+            ConfigError, match=r"^/nowhere/maverics\.yaml: cannot be read"
+        ) as caught:
+            load([])
+        assert "MAVERICS_CONFIG" in caught.value.hint
+        with pytest.raises(ConfigError, match=r"^/elsewhere\.yaml: "):
+            load([Path("/elsewhere.yaml")])
+
+
+FULL = {
+    "caches": [cache(redis__tls="client", redis__username="u", keys={}, hashing={"keys": {}})],
+    "tls": {"client": {"caFile": "/ca", "certFile": "/c", "keyFile": "/k", "minVersion": 1.2}},
+    "rotator": {
+        "formats": {"f": {"encoding": "raw", "layout": ["nonce:12"], "aad": "none"}},
+        "caches": {
+            "shared": {
+                "match": ["*"],
+                "databases": [0],
+                "formats": ["f"],
+                "write": "f",
+                "names": {"hash": "md5", "encoding": "hex", "scope": "key"},
+                "backups": {"retention": "1d"},
+                "addressMap": {"a:1": "b:2"},
+            }
+        },
+    },
+}
+
+NO_HINT = "(no hint)"
+SPOILED = [
+    *(SECRET, [SECRET], [[SECRET]], {SECRET + "-" * 40: SECRET}, {"a": {"b": SECRET}}),
+    *(f"<{SECRET}>:1", {"type": SECRET}, {"name": "x", "type": SECRET}, {"encoding": SECRET}),
+    *(12345678, 1.2345678, True, "", None, [], [None], {}),
+]
+
+
+def places(value, above=()):
+    """The path of every place in *value*."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, below in inner:
+        yield (*above, name)
+        if isinstance(below, dict | list):
+            yield from places(below, (*above, name))
+
+
+@hypothesis.given(place=st.sampled_from(list(places(FULL))), value=st.sampled_from(SPOILED))
+@hypothesis.settings(max_examples=300, deadline=None)
+def test_no_value_is_ever_shown(tmp_path_factory, place, value):
+    """Whatever stands wherever, it loads or is refused with a hint, and no value is shown."""
+    spoiled = copy.deepcopy(FULL)
+    inner = spoiled
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    path = tmp_path_factory.getbasetemp() / "spoiled.json"
+    path.write_text(json.dumps(spoiled))
+    hypothesis.assume(place != ("caches", 0, "name"))  # a name may be shown
+    try:
+        said = " ".join(load([path]).warnings)
+    except ConfigError as error:
+        said = f"{error} {error.hint or NO_HINT}"
+    assert NO_HINT not in said
+    assert SECRET not in said
+    assert "2345678" not in said
