@@ -15,7 +15,6 @@ from typing import Any, NoReturn, Self
 
 from redis.backoff import NoBackoff
 from redis.connection import Connection as PlainConnection
-from redis.connection import SSLConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -24,6 +23,18 @@ from redis.retry import Retry
 from rotator.address import Address
 from rotator.errors import LoginError, LostError, ServerError
 
+
+class TlsConnection(PlainConnection):
+    """A redis-py connection through a TLS context made beforehand."""
+
+    def __init__(self, *, context: ssl.SSLContext, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._context = context
+
+    def _connect(self) -> ssl.SSLSocket:
+        return self._context.wrap_socket(super()._connect(), server_hostname=self.host)
+
+
 Command = Sequence[Any]
 Reply = Any
 
@@ -31,17 +42,13 @@ TIMEOUT_SECONDS = 15.0
 
 
 class Login:
-    """
-    How to log in: ACL user, password, and what TLS needs; none of it is ever shown or pickled.
-
-    *tls* holds keyword arguments of redis-py's `SSLConnection`; None means no TLS.
-    """
+    """How to log in: ACL user, password and TLS context, if any; never shown, never pickled."""
 
     def __init__(
         self,
         username: str | None = None,
         password: str | None = None,
-        tls: dict[str, Any] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.username = username
         self._password = password
@@ -69,7 +76,7 @@ class Login:
         }
         if self._tls is None:
             return PlainConnection(**settings)
-        return SSLConnection(**settings, **self._tls)
+        return TlsConnection(context=self._tls, **settings)
 
 
 class Connection:

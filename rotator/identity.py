@@ -52,7 +52,8 @@ class Identity:
     """
     One process at one moment.
 
-    *calls* counts the commands that move data, by name; *version* is for the report only.
+    *calls* counts the commands that move data, by name; *place* is the node's standing in its
+    cluster (own id, epoch, slots, moves), empty without one; *version* is for the report only.
     """
 
     run_id: str
@@ -60,9 +61,10 @@ class Identity:
     replication_id: str
     version: str
     calls: Mapping[str, int]
+    place: str = ""
 
     @classmethod
-    def from_info(cls, info: Mapping[str, str]) -> Self:
+    def from_info(cls, info: Mapping[str, str], place: str = "") -> Self:
         """Read it from the sections server, replication and commandstats together."""
         software = "valkey" if "valkey_version" in info else "redis"
         version = info.get("valkey_version") or info.get("redis_version", "?")
@@ -77,6 +79,7 @@ class Identity:
             replication_id=info.get("master_replid", ""),
             version=f"{software} {version}",
             calls=calls,
+            place=place,
         )
 
     @classmethod
@@ -97,6 +100,8 @@ class Identity:
             found.append(f"its role changed from {self.role} to {after.role}")
         if after.replication_id != self.replication_id:
             found.append("its replication history changed")
+        if after.place != self.place:
+            found.append(f"its place in the cluster changed: {self.place} became {after.place}")
         for mover in MOVERS:
             more = after.calls.get(mover, 0) - self.calls.get(mover, 0)
             if more > 0:

@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any
 
+from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from rotator.connection import Connection
+from rotator.address import Address
+from rotator.clusternodes import Member, myself, parse_nodes
+from rotator.connection import Command, Connection
 from rotator.errors import RightsError, ServerError
 from rotator.identity import Identity, parse_fields, parse_info
 
@@ -104,6 +107,12 @@ class Refusal:
     message: str
     meaning: Meaning
 
+    @property
+    def elsewhere(self) -> Address | None:
+        """The node that ASK names; the answer reads `ASK <slot> <host>:<port>`."""
+        words = self.message.split()
+        return Address.parse(words[2]) if len(words) == 3 and words[0] == "ASK" else None
+
 
 class Answer(Enum):
     """What compare-and-set says of one name."""
@@ -139,8 +148,12 @@ def refusal(error: ResponseError | bytes) -> Refusal:
 class Store:
     """What rotator asks of one node, over one pinned connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, *, clustered: bool = False, asking: bool = False
+    ) -> None:
         self.connection = connection
+        self.clustered = clustered
+        self._asking = asking
         self._script_loaded = False
         self._has_expire_time = True
 
@@ -158,7 +171,14 @@ class Store:
 
     def identity(self) -> Identity:
         """Who this process is now."""
-        return Identity.from_info(self.info("server", "replication", "commandstats"))
+        info = self.info("server", "replication", "commandstats", "cluster")
+        self.clustered = info.get("cluster_enabled") == "1"
+        place = myself(self.members()).place if self.clustered else ""
+        return Identity.from_info(info, place)
+
+    def members(self) -> list[Member]:
+        """The nodes of the cluster, as this one sees them."""
+        return parse_nodes(self._ask("CLUSTER", "NODES"), self.connection.address)
 
     def databases(self) -> dict[int, int]:
         """Database numbers that hold something, with their number of names (INFO keyspace)."""
@@ -189,7 +209,7 @@ class Store:
         return int(reply[1])
 
     def page(self, cursor: int, pattern: str | None, count: int) -> tuple[int, list[bytes]]:
-        """One SCAN reply: the next cursor (0 ends the scan) and names: none, some, or some twice."""
+        """One SCAN reply: the next cursor (0 ends the scan) and names, some perhaps twice."""
         command: tuple[Any, ...] = ("SCAN", str(cursor), "COUNT", count)
         if pattern is not None:
             command += ("MATCH", pattern)
@@ -203,20 +223,46 @@ class Store:
         MGET answers nil for what is gone and for what is no string, and nothing at all if one name
         is denied, so those are asked for one by one.
         """
-        reply = self.connection.pipeline([("MGET", *names)])[0]
-        if isinstance(reply, ResponseError):
-            return self._read_singly(names)
-        values: list[Value] = reply
-        empty = [index for index, value in enumerate(values) if value is None]
-        if empty:
-            for index, value in zip(
-                empty, self._read_singly([names[i] for i in empty]), strict=True
-            ):
-                values[index] = value
+        values: list[Value] = [Unread.GONE] * len(names)
+        alone: list[int] = []
+        groups = self._groups(names)
+        replies = self._each([("MGET", *(names[i] for i in group)) for group in groups])
+        for group, reply in zip(groups, replies, strict=True):
+            found = [None] * len(group) if isinstance(reply, ResponseError) else reply
+            for index, value in zip(group, found, strict=True):
+                if value is None:
+                    alone.append(index)
+                else:
+                    values[index] = value
+        singly = self._each([("GET", names[index]) for index in alone])
+        for index, reply in zip(alone, singly, strict=True):
+            values[index] = _value(reply)
         return values
 
-    def _read_singly(self, names: Sequence[bytes]) -> list[Value]:
-        return [_value(reply) for reply in self.connection.pipeline([("GET", n) for n in names])]
+    def asking(self) -> Store:
+        """
+        The same node, asked to serve slots that are just being moved to it.
+
+        https://redis.io/docs/latest/commands/asking/
+        """
+        return Store(self.connection, asking=True, clustered=True)
+
+    def _groups(self, names: Sequence[bytes]) -> list[list[int]]:
+        """Indices of *names* that one command may hold: in a cluster, those of one slot."""
+        if not self.clustered:
+            return [list(range(len(names)))] if names else []
+        slots: dict[int, list[int]] = {}
+        for index, name in enumerate(names):
+            # Multi-name commands fail while a slot is on the move, so nothing is grouped then.
+            slots.setdefault(index if self._asking else key_slot(name), []).append(index)
+        return list(slots.values())
+
+    def _each(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to *commands*, each preceded by ASKING where that is needed."""
+        if not self._asking:
+            return self.connection.pipeline(commands) if commands else []
+        preceded = [one for command in commands for one in (("ASKING",), command)]
+        return self.connection.pipeline(preceded)[1::2]
 
     def expiries(self, names: Sequence[bytes]) -> list[int | None]:
         """
@@ -225,46 +271,51 @@ class Store:
         PEXPIRETIME is exact; before Redis 7.0 it is this machine's clock plus PTTL.
         """
         if self._has_expire_time:
-            replies = self.connection.pipeline([("PEXPIRETIME", name) for name in names])
+            replies = self._each([("PEXPIRETIME", name) for name in names])
             unknown = [r for r in replies if isinstance(r, ResponseError) and "unknown" in str(r)]
             # A missing right for the newer command is no reason to give up the older one.
             if not unknown and not any(isinstance(r, NoPermissionError) for r in replies):
                 return [r if isinstance(r, int) and r >= NEVER else None for r in replies]
             self._has_expire_time = False
         now = int(time.time() * 1000)
-        replies = self.connection.pipeline([("PTTL", name) for name in names])
+        replies = self._each([("PTTL", name) for name in names])
         return [_expiry(reply, now) for reply in replies]
 
     def compare_and_set(self, swaps: Sequence[Swap]) -> list[Answer | Refusal]:
         """
         Replace each value that is still the one that was read, keeping its TTL to the millisecond.
 
-        Nothing is created: a name that is gone stays gone. *swaps* are of one database and, in a
-        cluster, of one slot.
+        Nothing is created: a name that is gone stays gone. The answers are in the order of *swaps*.
         """
-        batches = _batches(swaps)
-        replies = self._run_script(batches)
-        answers: list[Answer | Refusal] = []
-        for batch, reply in zip(batches, replies, strict=True):
-            if not isinstance(reply, ResponseError):
-                answers += [_answer(one) for one in reply]
-            elif len(batch) > 1:  # one name spoilt the call: give every name a call of its own
-                alone = self._run_script([[swap] for swap in batch])
-                answers += [_single_answer(one) for one in alone]
-            else:
-                answers.append(_single_answer(reply))
+        answers: list[Answer | Refusal] = [Answer.GONE] * len(swaps)
+        alone: list[int] = []
+        batches = [
+            batch
+            for group in self._groups([name for name, _, _ in swaps])
+            for batch in _batches(group, swaps)
+        ]
+        for batch, reply in zip(batches, self._run_script(batches, swaps), strict=True):
+            if isinstance(reply, ResponseError):  # one name spoilt it: each gets a call of its own
+                alone += batch
+                continue
+            for index, one in zip(batch, reply, strict=True):
+                answers[index] = _answer(one)
+        singly = self._run_script([[index] for index in alone], swaps)
+        for index, reply in zip(alone, singly, strict=True):
+            answers[index] = _answer(reply if isinstance(reply, ResponseError) else reply[0])
         return answers
 
-    def _run_script(self, batches: Sequence[Sequence[Swap]]) -> list[Any]:
+    def _run_script(self, batches: Sequence[list[int]], swaps: Sequence[Swap]) -> list[Any]:
+        if not batches:
+            return []
         if not self._script_loaded:
             self._load_script()
-        commands = [_script_call(batch) for batch in batches]
-        replies = self.connection.pipeline(commands)
+        commands = [_script_call([swaps[index] for index in batch]) for batch in batches]
+        replies = self._each(commands)
         lost = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if lost:  # SCRIPT FLUSH or a restart: load again, repeat exactly those calls
             self._load_script()
-            again = self.connection.pipeline([commands[i] for i in lost])
-            for index, reply in zip(lost, again, strict=True):
+            for index, reply in zip(lost, self._each([commands[i] for i in lost]), strict=True):
                 replies[index] = reply
         return replies
 
@@ -303,16 +354,17 @@ def _expiry(reply: Any, now: int) -> int | None:
     return NEVER if reply == NEVER else now + reply
 
 
-def _batches(swaps: Sequence[Swap]) -> list[list[Swap]]:
-    """Cut *swaps* so that no script call holds the server for long."""
-    batches: list[list[Swap]] = []
+def _batches(indices: Sequence[int], swaps: Sequence[Swap]) -> list[list[int]]:
+    """Cut *indices* so that no script call holds the server for long."""
+    batches: list[list[int]] = []
     size = 0
-    for swap in swaps:
-        size += len(swap[1]) + len(swap[2])
+    for index in indices:
+        _, old, new = swaps[index]
+        size += len(old) + len(new)
         if not batches or len(batches[-1]) >= _SCRIPT_NAMES or size > _SCRIPT_BYTES:
             batches.append([])
-            size = len(swap[1]) + len(swap[2])
-        batches[-1].append(swap)
+            size = len(old) + len(new)
+        batches[-1].append(index)
     return batches
 
 
@@ -329,7 +381,3 @@ def _answer(reply: int | bytes | ResponseError) -> Answer | Refusal:
     if refused.message.startswith(_WRONG_TYPE):  # a list took the value's place since it was read
         return Answer.CHANGED
     return Answer.DENIED if refused.meaning is Meaning.DENIED else refused
-
-
-def _single_answer(reply: Any) -> Answer | Refusal:
-    return _answer(reply if isinstance(reply, ResponseError) else reply[0])

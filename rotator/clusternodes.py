@@ -1,0 +1,126 @@
+"""
+What a cluster's nodes say about each other: the lines of CLUSTER NODES, read and compared.
+
+Only a node's own line (`myself`) is authoritative about its slots and its epoch; gossip about
+others lags, and slots being moved stand on the mover's own line alone (redis-rules 1.3 and 1.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rotator.address import Address
+
+SLOTS = 16384
+
+Range = tuple[int, int]  # first and last slot, both included
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """
+    One line of CLUSTER NODES (https://redis.io/docs/latest/commands/cluster-nodes/).
+
+    *address* is None where the node does not say where it listens. *moving* holds the markers of
+    slots that are being moved, as they stand: `[93->-id]`, `[93-<-id]`.
+    """
+
+    id: str
+    address: Address | None
+    flags: frozenset[str]
+    primary_id: str | None
+    epoch: int
+    connected: bool
+    slots: tuple[Range, ...]
+    moving: tuple[str, ...]
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it owns data, or may be given some."""
+        return "master" in self.flags
+
+    @property
+    def failing(self) -> bool:
+        """Whether others take it for failed or nearly so, or do not know it yet."""
+        return bool(self.flags & {"fail", "fail?", "handshake", "noaddr"})
+
+    @property
+    def place(self) -> str:
+        """Its standing in the cluster, to be compared: id, role, epoch, slots and moves."""
+        role = "primary" if self.is_primary else f"replica of {self.primary_id}"
+        return f"{self.id} {role} {self.epoch} {ranges(self.slots)} {' '.join(self.moving)}".strip()
+
+
+def parse_nodes(reply: bytes, asked: Address) -> list[Member]:
+    """The lines of a CLUSTER NODES reply from the node at *asked*."""
+    return [_member(line.split(), asked) for line in reply.decode().splitlines() if line.strip()]
+
+
+def myself(members: Iterable[Member]) -> Member:
+    """The line of the node that was asked."""
+    return next(member for member in members if "myself" in member.flags)
+
+
+def ranges(slots: Iterable[Range]) -> str:
+    """Slots as people write them: `0-5460, 5462`."""
+    return ", ".join(f"{a}-{b}" if a != b else str(a) for a, b in slots) or "no slots"
+
+
+def uncovered(owners: Sequence[Member]) -> list[Range]:
+    """The slots that none of *owners* claims."""
+    claimed = sorted(one for member in owners for one in member.slots)
+    gaps: list[Range] = []
+    nxt = 0
+    for first, last in claimed:
+        if first > nxt:
+            gaps.append((nxt, first - 1))
+        nxt = max(nxt, last + 1)
+    return [*gaps, (nxt, SLOTS - 1)] if nxt < SLOTS else gaps
+
+
+def contested(owners: Sequence[Member]) -> list[Range]:
+    """The slots that more than one of *owners* claims."""
+    claimed = sorted(one for member in owners for one in member.slots)
+    twice: list[Range] = []
+    end = -1
+    for first, last in claimed:
+        if first <= end:
+            twice.append((first, min(end, last)))
+        end = max(end, last)
+    return twice
+
+
+def _member(words: list[str], asked: Address) -> Member:
+    node_id, where, flags, primary, _ping, _pong, epoch, link, *slots = words
+    return Member(
+        id=node_id,
+        address=_address(where, asked, mine="myself" in flags),
+        flags=frozenset(flags.split(",")),
+        primary_id=None if primary == "-" else primary,
+        epoch=int(epoch),
+        connected=link == "connected",
+        slots=tuple(_range(word) for word in slots if not word.startswith("[")),
+        moving=tuple(word for word in slots if word.startswith("[")),
+    )
+
+
+def _range(word: str) -> Range:
+    first, _, last = word.partition("-")
+    return int(first), int(last or first)
+
+
+def _address(where: str, asked: Address, *, mine: bool) -> Address | None:
+    """
+    Where a node is reached: `ip:port@busport[,hostname[,name=value...]]`.
+
+    An announced host name goes before the IP address, because certificates name hosts. A node that
+    does not know its own address yet is where it was asked.
+    """
+    endpoint, *rest = where.split(",")
+    host, _, port = endpoint.partition("@")[0].rpartition(":")
+    hostname = rest[0] if rest and "=" not in rest[0] else ""
+    best = hostname or host.strip("[]")
+    if best in {"", "?"}:
+        return asked if mine else None
+    return Address(best, int(port)) if port.isdigit() and int(port) else None

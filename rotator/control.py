@@ -1,0 +1,89 @@
+"""
+The line between a sweep and whoever started it: progress and positions out, the wish to stop in.
+
+A sweep asks `stop` between two pages and reports after each one, so that a stop at any moment finds
+every finished page recorded and no page half done.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from types import FrameType
+from typing import Any, Protocol
+
+from rotator.errors import Exit
+
+
+class Stop(StrEnum):
+    """Why a sweep ends before its last page."""
+
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+    TIME_UP = "max-duration"
+
+    @property
+    def exit_code(self) -> Exit:
+        """The exit code that says so."""
+        return {
+            Stop.INTERRUPTED: Exit.INTERRUPTED,
+            Stop.TERMINATED: Exit.TERMINATED,
+            Stop.TIME_UP: Exit.TIME_UP,
+        }[self]
+
+
+class Control(Protocol):
+    """What a sweep of one node needs of the world around it."""
+
+    def stop(self) -> Stop | None:
+        """Why to stop after the page in hand, or None to go on."""
+
+    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
+        """A page of *node* is finished: so many visits, rotated and left under an old key."""
+
+    def save(self, node: str, position: dict[str, Any]) -> None:
+        """Keep *position*: everything before it is finished."""
+
+
+class Stopper:
+    """
+    Collects the reasons to stop: a signal, or the end of the time given.
+
+    *deadline* is on the monotonic clock.
+    """
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self._deadline = deadline
+        self._signalled: Stop | None = None
+
+    def reason(self) -> Stop | None:
+        """Why to stop, or None."""
+        if self._signalled is not None:
+            return self._signalled
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        return Stop.TIME_UP if late else None
+
+    @contextmanager
+    def listening(self, announce: Callable[[Stop], None]) -> Iterator[None]:
+        """
+        Take SIGINT and SIGTERM as a wish to stop while the block runs.
+
+        The second SIGINT is not taken but raised as KeyboardInterrupt: whoever presses Ctrl-C twice
+        does not want to wait for the page.
+        """
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            if number == signal.SIGINT and self._signalled is not None:
+                raise KeyboardInterrupt
+            self._signalled = Stop.INTERRUPTED if number == signal.SIGINT else Stop.TERMINATED
+            announce(self._signalled)
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

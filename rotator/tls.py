@@ -1,0 +1,97 @@
+"""TLS as a profile of the configuration asks for it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rotator.config import TlsProfile
+from rotator.errors import ConfigError
+from rotator.secrets.interface import Provider
+from rotator.secrets.reference import SecretRef
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_PEM = "-----BEGIN"
+
+
+def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SSLContext | None:
+    """
+    The context that *profile* describes; None without a profile.
+
+    The profile's CA is added to the system's trust, and the host name is always checked.
+
+    Raises:
+        ConfigError: A file is missing or is no PEM, key and certificate do not belong together, or
+            a cipher suite is not known.
+        SecretError: A reference cannot be resolved.
+    """
+    if profile is None:
+        return None
+    path = f"tls.{profile.name}"
+    context = ssl.create_default_context()
+    context.minimum_version = _VERSIONS[profile.min_version]
+    if profile.ciphers:
+        with _named(f"{path}.enabledCiphers", "names as OpenSSL or IANA write them"):
+            context.set_ciphers(":".join(_openssl_name(cipher) for cipher in profile.ciphers))
+    if profile.ca is not None:
+        with _named(profile.ca.field, "a file or secret with certificates in PEM"):
+            context.load_verify_locations(cadata=_pem(profile.ca, provider))
+    if profile.cert is not None:
+        key = profile.key or profile.cert
+        with (
+            _named(
+                f"{profile.cert.field}, {key.field}", "PEM, and key and certificate of one pair"
+            ),
+            _file(_pem(profile.cert, provider)) as cert_file,
+            _file(_pem(key, provider)) as key_file,
+        ):
+            # Without a password here, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(cert_file, key_file, password=_refuse_password)
+    return context
+
+
+def _refuse_password() -> str:
+    raise ValueError("the private key is protected by a pass phrase")
+
+
+def _openssl_name(cipher: str) -> str:
+    """The Orchestrator writes suites as the IANA does, OpenSSL in its own way."""
+    if not cipher.startswith("TLS_"):
+        return cipher
+    name = cipher.removeprefix("TLS_").replace("_WITH_", "_").replace("AES_", "AES")
+    name = name.replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305")
+    return name.removeprefix("RSA_").replace("_", "-")
+
+
+@contextmanager
+def _named(field: str, hint: str) -> Iterator[None]:
+    """Name the field in whatever goes wrong with it; OpenSSL's own words quote nothing secret."""
+    try:
+        yield
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(f"{field}: cannot be used: {error}", hint=f"it is {hint}") from None
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise ConfigError(f"{field}: cannot be read: {reason}", hint=f"it is {hint}") from None
+
+
+def _pem(reference: SecretRef, provider: Provider | None) -> str:
+    """PEM: what the secret holds, or the file at the path that it or the configuration gives."""
+    text = reference.resolve(provider)
+    return text if _PEM in text else Path(text.strip()).read_text()
+
+
+@contextmanager
+def _file(pem: str) -> Iterator[str]:
+    """A file with *pem* for as long as OpenSSL reads it, for our own eyes only."""
+    handle, path = tempfile.mkstemp(prefix="rotator-")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(pem)
+        yield path
+    finally:
+        Path(path).unlink()

@@ -1,0 +1,229 @@
+"""
+The names of a page in, one outcome each out.
+
+For every name: read the value, find its key, re-encrypt what is under an old key, compare-and-set.
+What changed meanwhile is read again and judged anew, at most `TRIES` times, because "changed" has
+two meanings: the application wrote, or our own write was answered twice (redis-rules 2.2).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from rotator.address import Address
+from rotator.codec import Codec, Opened, Reason, Refused
+from rotator.store import Answer, Meaning, Refusal, Store, Swap, Unread, Value
+from rotator.tally import Outcome, Problem, Tally
+
+_PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
+TRIES = len(_PAUSES)
+
+
+@dataclass(slots=True)
+class _Left:
+    """A value that stays under an old key, until its expiry is known and it can be tallied."""
+
+    name: bytes
+    outcome: Outcome
+    opened: Opened
+    size: int
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class _Round:
+    """What one try over some names leads to."""
+
+    swaps: list[Swap] = field(default_factory=list)
+    opened: list[Opened] = field(default_factory=list)
+    again: list[bytes] = field(default_factory=list)
+    moved: dict[bytes, Refusal] = field(default_factory=dict)
+    refused: dict[bytes, Refusal] = field(default_factory=dict)
+
+    def take(self, other: _Round) -> None:
+        """Add what another place led to."""
+        self.swaps += other.swaps
+        self.opened += other.opened
+        self.again += other.again
+        self.moved |= other.moved
+        self.refused |= other.refused
+
+
+class Visitor:
+    """
+    Visits pages of one node and tallies what it meets.
+
+    *connect* reaches another node of the cluster, for a slot that is being moved there.
+    *writes* False makes it a reading sweep: values under an old key are only counted. *only_key* is
+    the id of the one key whose values are moved; None moves those of every old key.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        *,
+        connect: Callable[[Address], Store],
+        writes: bool,
+        only_key: str | None,
+        largest: int,
+    ) -> None:
+        self._store = store
+        self._connect = connect
+        self._movers: dict[Address | None, Store] = {}
+        self._codec = codec
+        self._writes = writes
+        self._only_key = only_key
+        self._largest = largest
+
+    def visit(self, names: Sequence[bytes], tally: Tally) -> None:
+        """Bring every name of a page to its outcome, in *tally*."""
+        self._tally = tally
+        self._page = names
+        self._now = datetime.now(UTC)
+        self._left: list[_Left] = []
+        this = _Round(again=list(names))
+        for pause in _PAUSES:
+            if not this.again and not this.moved:
+                break
+            time.sleep(pause)
+            this = self._try(this)
+        self._give_up(this)
+        self._settle()
+
+    def _try(self, last: _Round) -> _Round:
+        """Visit what the last round left: here, or where the server said."""
+        this = _Round()
+        places: dict[Store, list[bytes]] = {self._store: last.again} if last.again else {}
+        for name, refusal in last.moved.items():
+            places.setdefault(self._elsewhere(refusal), []).append(name)
+        for store, names in places.items():
+            here = _Round()
+            for name, value in zip(names, store.read(names), strict=True):
+                self._classify(name, value, here)
+            if here.swaps:
+                self._write(store, here)
+            this.take(here)
+        return this
+
+    def _elsewhere(self, refusal: Refusal) -> Store:
+        """
+        Who has a name of a slot on the move: the node that ASK names, or this one.
+
+        SCAN lists what was moved here already, but GET says MOVED until ASKING comes before it.
+        """
+        address = refusal.elsewhere
+        if address not in self._movers:
+            store = self._store if address is None else self._connect(address)
+            self._movers[address] = store.asking()
+        return self._movers[address]
+
+    def _classify(self, name: bytes, value: Value, this: _Round) -> None:
+        if isinstance(value, bytes):
+            opened = self._codec.open(name, value)
+            if isinstance(opened, Refused):
+                self._undecryptable(name, value, opened.reason)
+            else:
+                self._opened(name, value, opened, this)
+        elif isinstance(value, Refusal):
+            self._refused(name, value, this)
+        else:
+            outcome = Outcome(value.value)
+            self._tally.add(outcome)
+            if value is not Unread.GONE:
+                self._problem(name, outcome)
+
+    def _opened(self, name: bytes, value: bytes, opened: Opened, this: _Round) -> None:
+        if opened.inner:
+            self._left.append(_Left(name, Outcome.NESTED, opened, len(value)))
+        elif not self._codec.needs_rewrite(opened):
+            self._tally.add(Outcome.CURRENT)
+            self._tally.met(opened.key.id, len(value), self._now)
+        elif not self._writes or self._only_key not in {None, opened.key.id}:
+            self._left.append(_Left(name, Outcome.WOULD_ROTATE, opened, len(value)))
+        else:
+            new = self._codec.rewrite(name, opened)
+            if len(new) > self._largest:
+                self._left.append(_Left(name, Outcome.TOO_LARGE, opened, len(value)))
+            else:
+                this.swaps.append((name, value, new))
+                this.opened.append(opened)
+
+    def _write(self, store: Store, this: _Round) -> None:
+        answers = store.compare_and_set(this.swaps)
+        for (name, old, _), opened, answer in zip(this.swaps, this.opened, answers, strict=True):
+            if answer is Answer.DONE:
+                self._tally.add(Outcome.ROTATED)
+                self._tally.met(opened.key.id, len(old), self._now, name=name, rotated=True)
+            elif answer is Answer.GONE:
+                self._tally.add(Outcome.GONE)
+            elif answer is Answer.CHANGED:
+                this.again.append(name)
+            elif answer is Answer.DENIED:
+                self._left.append(_Left(name, Outcome.DENIED, opened, len(old)))
+            elif not self._put_off(name, answer, this):
+                self._left.append(_Left(name, Outcome.FAILED, opened, len(old), answer.message))
+
+    def _refused(self, name: bytes, refusal: Refusal, this: _Round) -> None:
+        if not self._put_off(name, refusal, this):
+            self._tally.add(Outcome.FAILED)
+            self._problem(name, Outcome.FAILED, detail=refusal.message)
+
+    def _put_off(self, name: bytes, refusal: Refusal, this: _Round) -> bool:
+        """Whether another round may help: a little later, or at another node."""
+        if refusal.meaning is Meaning.RETRY:
+            this.again.append(name)
+        elif refusal.message.startswith(("ASK ", "MOVED ")):
+            this.moved[name] = refusal
+        else:
+            return False
+        this.refused[name] = refusal
+        return True
+
+    def _undecryptable(self, name: bytes, value: bytes, reason: Reason) -> None:
+        self._tally.add(Outcome.UNDECRYPTABLE, reason=reason)
+        if self._tally.wants_sample(Outcome.UNDECRYPTABLE):
+            others = (other for other in self._page if other != name)
+            reason = self._codec.explain(name, value, reason, others)
+            self._problem(name, Outcome.UNDECRYPTABLE, reason, f"{len(value)} bytes")
+
+    def _give_up(self, last: _Round) -> None:
+        """Tally what was not settled after the last try."""
+        known = {
+            swap[0]: (opened, len(swap[1]))
+            for swap, opened in zip(last.swaps, last.opened, strict=True)
+        }
+        for name in (*last.again, *last.moved):
+            refusal = last.refused.get(name)
+            outcome = Outcome.FAILED if refusal else Outcome.CONTENDED
+            detail = refusal.message if refusal else f"changed at each of {TRIES} tries"
+            if name in known:
+                self._left.append(_Left(name, outcome, *known[name], detail))
+            else:
+                self._tally.add(outcome)
+                self._problem(name, outcome, detail=detail)
+
+    def _settle(self) -> None:
+        """Tally what stays as it is, now with its expiry: that decides when its keys drain."""
+        if not self._left:
+            return
+        expiries = self._store.expiries([left.name for left in self._left])
+        for left, expires_at in zip(self._left, expiries, strict=True):
+            self._tally.add(left.outcome)
+            for key in (left.opened.key, *left.opened.inner):
+                self._tally.stays(
+                    key.id,
+                    left.size,
+                    self._now,
+                    left.name,
+                    expires_at,
+                    too_large=left.outcome is Outcome.TOO_LARGE,
+                )
+            if left.outcome is not Outcome.WOULD_ROTATE:
+                self._problem(left.name, left.outcome, detail=left.detail)
+
+    def _problem(self, name: bytes, outcome: Outcome, reason: str = "", detail: str = "") -> None:
+        self._tally.problem(Problem(name, self._store.node, outcome, reason, detail))

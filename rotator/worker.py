@@ -1,0 +1,280 @@
+"""
+The sweep of one node: pages in, a tally out, and proof that no name was missed.
+
+- SCAN returns every name that exists from the first page to the last, if the process stays the same
+  and nothing moves (redis-rules 1.1). So the node's identity is taken before and after; a
+  difference throws the scan away and starts it anew, at most `RESTARTS` times.
+- A lost connection is opened again. The same process goes on at the same cursor; another one starts
+  from the beginning.
+- The position moves only when a page is finished, so a stop or a crash at any moment loses no work:
+  the values themselves say what is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import structlog
+
+from rotator.address import Address
+from rotator.codec import Codec
+from rotator.control import Control, Stop
+from rotator.errors import LostError, ServerError
+from rotator.identity import Identity
+from rotator.scope import Mode, Scope
+from rotator.store import Store
+from rotator.tally import Outcome, Tally
+from rotator.visitor import Visitor
+
+RESTARTS = 3
+_RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # pauses before each new connection
+_SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Position:
+    """
+    How far the sweep of one node is; worthless for any other process, keyring, format or scope.
+
+    *done* are the finished scans as (database, pattern); *cursor* belongs to the first one that is
+    not among them.
+    """
+
+    digest: str
+    identity: Identity
+    started_at: datetime
+    tally: Tally
+    cursor: int = 0
+    done: list[tuple[int, str | None]] = field(default_factory=list)
+    restarts: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; the cursor is text because it may have 64 bits."""
+        return {
+            "digest": self.digest,
+            "identity": self.identity.to_dict(),
+            "started_at": self.started_at.isoformat(),
+            "tally": self.tally.to_dict(),
+            "cursor": str(self.cursor),
+            "done": [list(one) for one in self.done],
+            "restarts": self.restarts,
+            "reasons": self.reasons,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        """The position that `to_dict` wrote down."""
+        return cls(
+            digest=saved["digest"],
+            identity=Identity.from_dict(saved["identity"]),
+            started_at=datetime.fromisoformat(saved["started_at"]),
+            tally=Tally.from_dict(saved["tally"]),
+            cursor=int(saved["cursor"]),
+            done=[(db, pattern) for db, pattern in saved["done"]],
+            restarts=saved["restarts"],
+            reasons=saved["reasons"],
+        )
+
+
+@dataclass(slots=True)
+class NodeResult:
+    """
+    What the sweep of one node came to.
+
+    *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
+    name can be vouched for.
+    """
+
+    node: str
+    started_at: datetime
+    tally: Tally
+    complete: bool
+    identity: Identity | None = None
+    databases: tuple[int, ...] = ()
+    restarts: int = 0
+    reasons: tuple[str, ...] = ()
+    stopped: Stop | None = None
+    seconds: float = 0.0
+    no_touch: bool = False
+
+
+class Worker:
+    """
+    Sweeps one node.
+
+    *connect* opens a new pinned connection to a node and wraps it; it is called again when a
+    connection is lost. *saved* is a position of an earlier run, used only if it still means
+    something.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        connect: Callable[[Address], Store],
+        *,
+        codec: Codec,
+        scope: Scope,
+        control: Control,
+        saved: dict[str, Any] | None = None,
+    ) -> None:
+        self._address = address
+        self._connect = connect
+        self._codec = codec
+        self._scope = scope
+        self._control = control
+        self._saved = saved
+        self._saved_at = 0.0
+
+    def run(self) -> NodeResult:
+        """
+        Sweep the node to the end, to a stop, or until it cannot be done; what was done is kept.
+
+        Raises:
+            ServerError: The node could not be used at all.
+        """
+        begun = time.monotonic()
+        self._attach()
+        self._position = self._resume() or self._begin(Tally())
+        try:
+            result = self._sweep()
+        except ServerError as error:
+            self._position.reasons.append(str(error))
+            result = self._result(complete=False)
+        result.seconds = time.monotonic() - begun
+        return result
+
+    def _sweep(self) -> NodeResult:
+        while True:
+            try:
+                stopped = self._scan()
+                changes = [] if stopped else self._changes()
+            except LostError as error:
+                changes = self._reattach(error)
+                if not changes:
+                    continue  # the same process: its cursor still holds
+                stopped = None
+            if stopped:
+                self._save()
+                return self._result(complete=False, stopped=stopped)
+            if not changes:
+                return self._result(complete=True)
+            self._position.reasons += changes
+            if self._position.restarts >= RESTARTS:
+                return self._result(complete=False)
+            self._restart()
+
+    def _scan(self) -> Stop | None:
+        """Make every scan that is not done yet; the reason to stop if there came one."""
+        position = self._position
+        for db, pattern in self._rounds:
+            if (db, pattern) in position.done:
+                continue
+            self._store.select(db)
+            while True:
+                if stop := self._control.stop():
+                    return stop
+                cursor, names = self._store.page(position.cursor, pattern, self._scope.page)
+                self._visit(names)
+                position.cursor = cursor
+                if cursor == 0:
+                    position.done.append((db, pattern))
+                if time.monotonic() - self._saved_at > _SAVE_SECONDS:
+                    self._save()
+                if cursor == 0:
+                    break
+        return None
+
+    def _visit(self, names: list[bytes]) -> None:
+        tally = self._position.tally
+        rotated, left = tally.outcomes[Outcome.ROTATED], tally.left
+        self._visitor.visit(names, tally)
+        rotated = tally.outcomes[Outcome.ROTATED] - rotated
+        self._control.page_done(self._store.node, len(names), rotated, tally.left - left)
+
+    def _changes(self) -> list[str]:
+        """What happened since the scan began that it may have missed."""
+        changes = self._position.identity.changes(self._store.identity())
+        swept = {db for db, _ in self._rounds}
+        appeared = {db for db, _ in self._scope.rounds(list(self._store.databases()))} - swept
+        return changes + [f"database {db} appeared" for db in sorted(appeared)]
+
+    def _attach(self) -> None:
+        self._store = self._connect(self._address)
+        self._no_touch = self._store.no_touch()
+        self._visitor = Visitor(
+            self._store,
+            self._codec,
+            connect=self._connect,
+            writes=self._scope.mode is Mode.RUN,
+            only_key=self._scope.only_key,
+            largest=self._store.largest_value(),
+        )
+
+    def _reattach(self, lost: LostError) -> list[str]:
+        """Connect again; what changed if it is not the process that it was."""
+        log.warning("connection lost", node=self._store.node, error=str(lost))
+        for pause in _RECONNECT_SECONDS:
+            time.sleep(pause)
+            try:
+                self._attach()
+                return self._position.identity.changes(self._store.identity())
+            except ServerError as error:
+                log.info("cannot connect again yet", node=self._store.node, error=str(error))
+        raise ServerError(f"{lost}, and it cannot be opened again") from None
+
+    def _begin(self, tally: Tally, restarts: int = 0) -> Position:
+        identity = self._store.identity()
+        if identity.role != "master":
+            raise ServerError(
+                f"{self._store.node} is a replica, and only a primary can be rotated",
+                hint="put the primary's address into redis.addresses",
+            )
+        digest = self._scope.digest(self._codec.digest)
+        self._rounds = self._scope.rounds(sorted(self._store.databases()))
+        return Position(digest, identity, datetime.now(UTC), tally, restarts=restarts)
+
+    def _resume(self) -> Position | None:
+        """The saved position, if it is one of this process, keyring, formats and scope."""
+        if self._saved is None:
+            return None
+        position = Position.from_dict(self._saved)
+        same = position.digest == self._scope.digest(self._codec.digest)
+        if not same or position.identity.changes(self._store.identity()):
+            log.info("saved position not used", node=self._store.node)
+            return None
+        self._rounds = self._scope.rounds(sorted(self._store.databases()))
+        return position
+
+    def _restart(self) -> None:
+        """Begin anew; only what was rotated is kept, because it cannot be met a second time."""
+        before = self._position
+        log.warning("scan begins again", node=self._store.node, reasons=before.reasons)
+        self._position = self._begin(before.tally.settled(), before.restarts + 1)
+        self._position.reasons = before.reasons
+        self._position.started_at = before.started_at
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        self._control.save(self._store.node, self._position.to_dict())
+
+    def _result(self, *, complete: bool, stopped: Stop | None = None) -> NodeResult:
+        position = self._position
+        return NodeResult(
+            node=self._store.node,
+            started_at=position.started_at,
+            tally=position.tally,
+            complete=complete,
+            identity=position.identity,
+            databases=tuple(sorted({db for db, _ in self._rounds})),
+            restarts=position.restarts,
+            reasons=tuple(position.reasons),
+            stopped=stopped,
+            no_touch=self._no_touch,
+        )
