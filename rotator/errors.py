@@ -13,6 +13,8 @@ Everything that can go wrong, and the exit code it leads to.
     ├── SourceError           1  a secret provider could not be reached
     ├── StateError            1  the state file cannot be used
     ├── SelfCheckError        1  a value does not open after encrypting
+    ├── MissingError          1  there is no such entry
+    ├── UnopenedError         1  an entry's value does not open
     ├── ConditionError        6  `report --require` does not hold
     └── BusyError             7  another run on the same cache is in progress
 
@@ -95,6 +97,14 @@ class StateError(RotatorError):
 
 class SelfCheckError(RotatorError):
     """A value that was just encrypted does not open to the same plaintext; it was not written."""
+
+
+class MissingError(RotatorError):
+    """There is no such entry; the message names it as it may be shown."""
+
+
+class UnopenedError(RotatorError):
+    """No configured format and key opens an entry's value; the message says why."""
 
 
 class ConditionError(RotatorError):
