@@ -110,6 +110,15 @@ class KeyTally:
         self.samples = list(dict.fromkeys(self.samples + other.samples))[:NAMES]
         self.drain.merge(other.drain)
 
+    def settled(self) -> KeyTally:
+        """Only what was rotated, and when the key was met."""
+        return KeyTally(
+            found=self.rotated,
+            rotated=self.rotated,
+            first_seen_at=self.first_seen_at,
+            last_seen_at=self.last_seen_at,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; names as hex, times as ISO 8601."""
         saved: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS}
@@ -147,4 +156,5 @@ def _most_frequent(prefixes: dict[str, int]) -> dict[str, int]:
 
 
 def _known(*times: datetime | None) -> list[datetime]:
+    """Those of the times that are not None."""
     return [at for at in times if at is not None]

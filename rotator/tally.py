@@ -38,6 +38,17 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+LEAVES = (
+    Outcome.WOULD_ROTATE,
+    Outcome.CONTENDED,
+    Outcome.NESTED,
+    Outcome.TOO_LARGE,
+    Outcome.DENIED,
+    Outcome.FAILED,
+)
+"""The outcomes after which a value stays under a key that is not the current one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One visit that did not end well; *name* as stored, *reason* a word, *detail* free text."""
@@ -85,6 +96,11 @@ class Tally:
     def visits(self) -> int:
         """How many names were visited; a name that SCAN gave twice counts twice."""
         return sum(self.outcomes.values())
+
+    @property
+    def left(self) -> int:
+        """How many visits left a value that is not under the current key."""
+        return sum(self.outcomes[outcome] for outcome in LEAVES)
 
     def add(self, outcome: Outcome, reason: str = "", count: int = 1) -> None:
         """Count *count* visits that ended so; *reason* is a sub-reason, counted as well."""
@@ -135,6 +151,7 @@ class Tally:
         self._key(key_id).stay(size, at, name, expires_at_ms, too_large=too_large)
 
     def _key(self, key_id: str) -> KeyTally:
+        """The counts of a key, begun when it is met for the first time."""
         key = self.keys.get(key_id)
         if key is None:
             key = self.keys[key_id] = KeyTally()
@@ -159,6 +176,17 @@ class Tally:
             self.keys.setdefault(key_id, KeyTally()).merge(key)
         for problem in other.samples():
             self.problem(problem)
+
+    def settled(self) -> Tally:
+        """
+        What stays true when the same names are visited once more: that values were rotated.
+
+        Everything else will be met again, and would count twice.
+        """
+        kept = Tally()
+        kept.outcomes[Outcome.ROTATED] = self.outcomes[Outcome.ROTATED]
+        kept.keys = {key_id: key.settled() for key_id, key in self.keys.items() if key.rotated}
+        return kept
 
     def samples(self) -> Iterator[Problem]:
         """Every problem that was kept, outcome by outcome."""

@@ -20,10 +20,12 @@ ANY_TTL = st.one_of(
 
 
 def _ms(at):
+    """A time in unix milliseconds."""
     return int(at.timestamp() * 1000)
 
 
 def _filled(expiries):
+    """A histogram of these expiries."""
     drain = Drain()
     for expires_at in expiries:
         drain.add(expires_at)

@@ -49,6 +49,7 @@ def _apply(tally, visit):
 
 
 def _tally(visits):
+    """What a sweep with these visits counts."""
     tally = Tally()
     for visit in visits:
         _apply(tally, visit)
@@ -214,3 +215,27 @@ class TestKeys:
         assert len(key.prefixes) <= PREFIXES
         assert len(key.samples) <= NAMES
         assert sum(key.prefixes.values()) == sum(map(len, parts))
+
+
+class TestSettled:
+    """What is kept of a scan that has to start anew."""
+
+    def test_rotated_is_kept(self):
+        """What was rotated is done; everything else will be met again."""
+        tally = Tally()
+        for outcome in (Outcome.ROTATED, Outcome.DENIED, Outcome.CURRENT):
+            tally.add(outcome)
+        tally.met("aa", 300, NOW, rotated=True)
+        tally.stays("aa", 300, LATER, b"x", NEVER)
+        tally.stays("bb", 300, LATER, b"x", NEVER)
+        settled = tally.settled()
+        key = settled.keys["aa"]
+        assert (settled.visits, list(settled.keys)) == (1, ["aa"])
+        assert (key.found, key.rotated, key.remaining, key.last_seen_at) == (1, 1, 0, LATER)
+
+    def test_left(self):
+        """What is left are the visits after which a value is under another than the current key."""
+        tally = Tally()
+        for outcome in Outcome:
+            tally.add(outcome)
+        assert tally.left == 6

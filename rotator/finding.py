@@ -1,0 +1,196 @@
+"""What stands between one cache and the removal of an old key: one finding for each reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from rotator.evidence import Evidence, after
+from rotator.history import ACCEPTABLE, OPEN
+from rotator.tally import Outcome
+from rotator.wording import ago, begin_with, clock, count, duration, moment
+
+
+class Verdict(StrEnum):
+    """How far an old key is from being removed, worst first (design, section 7)."""
+
+    UNKNOWN = "unknown"
+    IN_USE = "in-use"
+    DRAINING = "draining"
+    VERIFYING = "verifying"
+    HELD = "held"
+    RETIRABLE = "retirable"
+
+
+class Finding(NamedTuple):
+    """The verdict that a reason leads to, the reason as a sentence, and what to do about it."""
+
+    verdict: Verdict
+    reason: str
+    step: str
+
+
+_OPEN_ITEMS = {
+    Outcome.UNDECRYPTABLE: (
+        "value opens under no known key and format, and may be under this one",
+        "values open under no known key and format, and may be under this one",
+        "see what they are with `rotator detect`",
+    ),
+    Outcome.NOT_STRING: (
+        "entry is of another Redis type and was not looked into",
+        "entries are of another Redis type and were not looked into",
+        "see what they are in the report's problems",
+    ),
+    Outcome.TOO_LARGE: (
+        "value would be too large for the server once it is re-encrypted",
+        "values would be too large for the server once they are re-encrypted",
+        "have them written anew or deleted",
+    ),
+    Outcome.DENIED: (
+        "entry could not be read or written: the ACL forbids it",
+        "entries could not be read or written: the ACL forbids it",
+        "give the user the rights that `rotator check` names, then run again",
+    ),
+    Outcome.FAILED: (
+        "entry could not be read or written: the server answered with an error",
+        "entries could not be read or written: the server answered with an error",
+        "see the errors in the report's problems, then run again",
+    ),
+}
+_FIND = "find what still encrypts with it, give that the current key, then run again"
+
+
+def findings(case: Evidence, now: datetime, quiet: timedelta) -> list[Finding]:
+    """Everything that speaks against removal, the worst first; or what speaks for it."""
+    against = [
+        *_unknown(case),
+        *_in_use(case, now, quiet),
+        *_draining(case),
+        *_verifying(case, now, quiet),
+        *_held(case, now),
+    ]
+    return against or [_retirable(case)]
+
+
+def accepted(case: Evidence) -> Iterator[str]:
+    """What was accepted, a sentence each."""
+    for outcome in ACCEPTABLE:
+        number = max((sweep.open_items.get(outcome, 0) for sweep in case.sweeps), default=0)
+        if number and not case.blocking(outcome):
+            yield f"{number} {outcome} {'was' if number == 1 else 'were'} accepted"
+
+
+def _unknown(case: Evidence) -> Iterator[Finding]:
+    """What was not looked at."""
+    if case.sweep is None:
+        yield Finding(Verdict.UNKNOWN, "never swept to the end", f"run for {case.cache}")
+        return
+    missing = list(dict.fromkeys(one for sweep in case.sweeps for one in sweep.not_looked_at))
+    for sentence in missing:
+        yield Finding(Verdict.UNKNOWN, sentence, "see to what was not looked at, then run again")
+    if not case.complete and not missing:
+        yield Finding(Verdict.UNKNOWN, "no complete sweep", "run again until one is complete")
+    for outcome in OPEN:
+        if number := case.blocking(outcome):
+            one, many, step = _OPEN_ITEMS[outcome]
+            if outcome in ACCEPTABLE:
+                step = f"{step}, or accept them with --accept {outcome}={number}"
+            yield Finding(Verdict.UNKNOWN, f"{number} {one if number == 1 else many}", step)
+
+
+def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Finding]:
+    """What shows that values stay under the key, or that something still writes with it."""
+    names = begin_with(case.prefixes)
+    if number := case.remaining_without_ttl:
+        since = f", first seen {moment(case.first_seen_at)}" if case.first_seen_at else ""
+        yield Finding(
+            Verdict.IN_USE,
+            f"{count(number, 'value')} without a TTL {_remain(number)} under it{since}{names}",
+            f"run {_anew(case)} to move what remains",
+        )
+    if number := case.met_again:
+        yield Finding(
+            Verdict.IN_USE,
+            f"the verifying sweep still met {count(number, 'value')} under it: "
+            f"something still encrypts with it{names}",
+            _FIND,
+        )
+    past = case.history
+    if past.clean_before is None or past.returned_at is None:
+        return
+    calm_at = after(case.last_seen_at or past.returned_at, quiet)
+    if past.clean_since is None or now < calm_at:
+        values = f"{count(past.returned, 'value')} {'was' if past.returned == 1 else 'were'}"
+        yield Finding(
+            Verdict.IN_USE,
+            f"{values} encrypted with it after it had been clean since {moment(past.clean_before)}:"
+            f" something still writes with it{begin_with(past.prefixes)}",
+            _FIND,
+        )
+
+
+def _draining(case: Evidence) -> Iterator[Finding]:
+    """What will be gone by itself."""
+    if not case.remaining or case.drains_at is None:
+        return
+    number, until = case.remaining, moment(case.drains_at)
+    expiry = f"it expires at {until}" if number == 1 else f"the last expires at {until}"
+    yield Finding(
+        Verdict.DRAINING,
+        f"{count(number, 'value')} with a TTL {_remain(number)} under it; {expiry}",
+        f"run {_anew(case)} to move what remains, or wait until {until} and run again",
+    )
+
+
+def _verifying(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Finding]:
+    """What is missing until it is certain that none is left."""
+    latest, since = case.latest, case.quiet_since
+    if not case.complete or latest is None or since is None or case.remaining:
+        return
+    again = "run again"
+    if not all(sweep.verified for sweep in case.sweeps):
+        again = "run again without --no-verify"
+        yield Finding(Verdict.VERIFYING, "the sweep was not verified (--no-verify)", again)
+    elif not case.confirmed:
+        yield Finding(Verdict.VERIFYING, "not yet confirmed by a later complete sweep", again)
+    newest = max(since, latest.finished_at)
+    if newest > now:
+        reason = f"last looked at {moment(newest)}, which is later than now: a clock is wrong"
+        yield Finding(Verdict.VERIFYING, reason, "set the clock right, then run again")
+    elif now < after(since, quiet):
+        how = "last met" if case.last_seen_at else "first looked for"
+        reason = f"{how} {ago(since, now)}; {duration(quiet)} of quiet is asked for"
+        yield Finding(Verdict.VERIFYING, reason, again)
+    elif latest.finished_at < after(since, quiet):
+        reason = f"last swept at {clock(latest.finished_at, now)}, when {duration(quiet)} of quiet"
+        yield Finding(Verdict.VERIFYING, f"{reason} was not over", again)
+
+
+def _held(case: Evidence, now: datetime) -> Iterator[Finding]:
+    """What could bring old values back."""
+    for hold in case.holds:
+        if hold.open(now):
+            yield Finding(Verdict.HELD, hold.reason, hold.ends_by)
+
+
+def _retirable(case: Evidence) -> Finding:
+    """On what evidence the key can go."""
+    past = case.history
+    sweeps = count(past.clean_sweeps, "complete sweep")
+    if case.last_seen_at:
+        reason = f"last met {moment(case.last_seen_at)}; {sweeps} since then did not meet it"
+    else:
+        reason = f"{sweeps} did not meet it, and none ever did"
+    return Finding(Verdict.RETIRABLE, reason, f"remove {case.field}")
+
+
+def _anew(case: Evidence) -> str:
+    """How the next run differs from this one."""
+    return "without --dry-run" if case.dry_run else "again"
+
+
+def _remain(number: int) -> str:
+    """The verb for so many values."""
+    return "remains" if number == 1 else "remain"
