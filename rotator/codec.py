@@ -205,6 +205,7 @@ class Codec:
         return keys
 
     def _peel(self, name: bytes, plaintext: bytes) -> tuple[bytes, Key] | None:
+        """What is inside when *plaintext* is a value itself, and the key that opened it."""
         for reader in self._readers:
             parts = reader.format.split(plaintext)
             if parts is None:

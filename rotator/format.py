@@ -180,6 +180,7 @@ class Format:
 
 @cache
 def _respelled(form: Format) -> Format:
+    """*form* in its other spelling."""
     # Kept, because working out a plan takes longer than opening a value.
     return replace(form, other_spelling=not form.other_spelling)
 
@@ -260,6 +261,7 @@ def _part(path: str, text: str) -> _Part:
 
 
 def _check_counts(path: str, kinds: list[str]) -> None:
+    """Refuse a layout that lacks a part or has one too many."""
     for kind in ("nonce", "ciphertext", "tag"):
         if kinds.count(kind) != 1:
             hint = "a layout has exactly one nonce, one ciphertext and one tag"
@@ -300,6 +302,7 @@ def _order(kinds: list[str]) -> list[int]:
 
 
 def _fixed_aad(path: str, aad: str) -> bytes | None:
+    """What *aad* authenticates whatever the value is; None where that is nothing."""
     kind, _, literal = aad.partition(":")
     if kind == "hex" and _LITERAL.fullmatch(literal):
         return bytes.fromhex(literal)
@@ -320,6 +323,7 @@ def _decode(encoding: Encoding, text: bytes) -> bytes | None:
 
 
 def _decode_base64(text: bytes) -> bytes | None:
+    """The same for base64, with all of its padding or none."""
     # Most text that is something else is told by its beginning.
     if text[:16].translate(None, _BASE64):
         return None
@@ -332,6 +336,7 @@ def _decode_base64(text: bytes) -> bytes | None:
 
 
 def _encode(encoding: Encoding, value: bytes, *, other_spelling: bool) -> bytes:
+    """*value* as text; the counterpart of `_decode`."""
     if encoding is Encoding.HEX:
         text = binascii.hexlify(value)
         return text.upper() if other_spelling else text

@@ -78,9 +78,6 @@ class Key:
     def __getstate__(self) -> NoReturn:
         raise TypeError("a key must not be pickled or copied")
 
-    def __reduce__(self) -> NoReturn:
-        self.__getstate__()
-
 
 class Keyring:
     """
@@ -131,9 +128,6 @@ class Keyring:
 
     def __getstate__(self) -> NoReturn:
         raise TypeError("a keyring must not be pickled or copied")
-
-    def __reduce__(self) -> NoReturn:
-        self.__getstate__()
 
 
 def generate() -> str:

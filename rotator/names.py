@@ -52,6 +52,7 @@ class Names:
         return prefix + self._digest(_bytes(key))
 
     def _digest(self, data: bytes) -> bytes:
+        """The hash of *data* as text."""
         digest = hashlib.new(self.hash, data, usedforsecurity=False).digest()
         if self.encoding == "hex":
             return digest.hex().encode()
@@ -59,6 +60,7 @@ class Names:
 
 
 def _bytes(text: str) -> bytes:
+    """*text* as UTF-8."""
     # An argument of the command line that is not UTF-8 arrives in this disguise.
     return text.encode("utf-8", "surrogateescape")
 
@@ -84,4 +86,5 @@ def _known_hash(name: str) -> str:
 
 
 def _fixed_hashes() -> set[str]:
+    """The hashes with a length of their own that every Python has."""
     return {name for name in hashlib.algorithms_guaranteed if not name.startswith("shake")}
