@@ -302,6 +302,17 @@ class TestInUse:
         )
         assert judgement.verdict is Verdict.DRAINING
 
+    def test_too_large_hides_nothing(self):
+        """A value that was left because it is too large does not explain another one."""
+        known = {"open_items": {Outcome.TOO_LARGE: 1}, "accepted": {Outcome.TOO_LARGE: 1}}
+        large = KeySeen(found=1, remaining=1, too_large=1)
+        again = replace(large, found=2, remaining=2, last_seen_at=NOW, drains_at=NOW + HOUR)
+        sweeps = (
+            _sweep(_at(minutes=6), large, **known),
+            _sweep(NOW, again, mode=Mode.VERIFY, **known),
+        )
+        assert _judge(_case(*sweeps)).reasons[0].startswith("the verifying sweep still met 1 value")
+
     def test_met_by_a_broken_off_verification(self):
         """A verifying sweep that met it counts also when it was not complete."""
         met = _sweep(NOW, _left(NOW, 1, NOW + HOUR), mode=Mode.VERIFY, complete=False)
@@ -424,6 +435,18 @@ class TestVerifying:
         judgement = _judge(_case(*sweeps))
         assert judgement.verdict is Verdict.VERIFYING
         assert judgement.reasons[0] == "not yet confirmed by a later complete sweep"
+
+    def test_first_sweep_was_long(self):
+        """One sweep that took longer than the quiet time is still only a first look."""
+        judgement = _judge(_case(_sweep(NOW, started_at=_at(hours=3))))
+        assert judgement.verdict is Verdict.VERIFYING
+        assert judgement.reasons == ("not yet confirmed by a later complete sweep",)
+
+    def test_history_from_before(self):
+        """A history that does not know this sweep yet does not hide that it met the key."""
+        case = _case(*GONE)
+        met = replace(case, sweep=_sweep(NOW, _seen(_at(hours=2))))
+        assert _judge(met).verdict is Verdict.VERIFYING
 
     def test_no_history(self):
         """Without history a key that one sweep did not meet is only looked for since then."""
@@ -572,6 +595,11 @@ class TestHistory:
             NOW,
             NOW - 5 * MINUTE,
         )
+
+    def test_clock_set_back(self):
+        """A sighting by a clock that was set back does not make the last one older."""
+        history = _case(_sweep(NOW, _seen(NOW)), _sweep(NOW, _seen(_at(hours=2)))).history
+        assert history.last_seen_at == NOW
 
     def test_current_again(self):
         """A key that was current in between begins anew, seen until the end of that sweep."""
