@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from typing import IO
 
@@ -26,6 +27,8 @@ from rotator.errors import RotatorError
 from rotator.masking import mask
 from rotator.progress import write_line
 
+_PADDING = re.compile(r" +$", re.MULTILINE)
+
 COLUMNS = 100
 """How wide a result may be."""
 
@@ -33,10 +36,13 @@ COLUMNS = 100
 def print_result(result: RenderableType, stream: IO[str] | None = None) -> None:
     """Write a result, text or a rendering, to *stream* (default stdout)."""
     stream = sys.stdout if stream is None else stream
-    if isinstance(result, str):
-        _tolerant(stream).write(result if result.endswith("\n") else f"{result}\n")
-    else:
-        console(stream).print(result)
+    if not isinstance(result, str):
+        drawer = console(stream)
+        with drawer.capture() as drawn:
+            drawer.print(result)
+        # rich fills every line up to the width; whoever copies or compares it wants none of that.
+        result = _PADDING.sub("", drawn.get())
+    _tolerant(stream).write(result if result.endswith("\n") else f"{result}\n")
     stream.flush()
 
 

@@ -19,6 +19,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -46,6 +47,11 @@ def _one_of(*words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _writable(value: object) -> object:
+    """A half of a surrogate pair, Python's way to keep a byte that is not UTF-8, is spelt out."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
 def _cut_off(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(microsecond=0)
 
@@ -70,6 +76,8 @@ Moment = Annotated[AwareDatetime, AfterValidator(_cut_off), PlainSerializer(rfc3
 """A time that has passed."""
 Deadline = Annotated[AwareDatetime, AfterValidator(_round_up), PlainSerializer(rfc3339)]
 """A time before which something must not be relied on."""
+Text = Annotated[str, BeforeValidator(_writable)]
+"""What comes from a server: any text, made such that every encoder can write it."""
 Outcomes = Annotated[dict[str, int], AfterValidator(_every_outcome)]
 
 
@@ -82,11 +90,11 @@ class Part(BaseModel):
 class Problem(Part):
     """A sample of a visit that did not end well; *name* as it may be shown."""
 
-    name: str
+    name: Text
     node: str
     outcome: Annotated[str, _one_of(*OUTCOMES)]
     reason: str = ""
-    detail: str = ""
+    detail: Text = ""
 
 
 class Node(Part):
@@ -102,7 +110,7 @@ class Node(Part):
     visits: int = 0
     complete: bool = False
     restarts: int = 0
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Text, ...] = ()
 
 
 class Coverage(Part):
@@ -119,7 +127,7 @@ class Coverage(Part):
     orphans: int = 0
     databases: tuple[int, ...] = ()
     nodes: tuple[Node, ...] = ()
-    not_looked_at: tuple[str, ...] = ()
+    not_looked_at: tuple[Text, ...] = ()
 
 
 class Verification(Part):
@@ -154,11 +162,11 @@ class Key(Part):
     verdict: Annotated[str, _one_of(*VERDICTS)] | None = None
     ready_at: Deadline | None = None
     held_until: Deadline | None = None
-    reasons: tuple[str, ...] = ()
-    next_step: str | None = None
+    reasons: tuple[Text, ...] = ()
+    next_step: Text | None = None
     first_seen_at: Moment | None = None
-    prefixes: dict[str, int] = {}
-    samples: tuple[str, ...] = ()
+    prefixes: dict[Text, int] = {}
+    samples: tuple[Text, ...] = ()
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
@@ -190,8 +198,8 @@ class Cache(Part):
     accepted: dict[str, int] = {}
     waited_seconds: dict[str, float] = {}
     sweep_seconds: float | None = None
-    warnings: tuple[str, ...] = ()
-    error: str | None = None
+    warnings: tuple[Text, ...] = ()
+    error: Text | None = None
 
 
 class Report(Part):
@@ -204,4 +212,4 @@ class Report(Part):
     finished_at: Moment
     exit_code: int
     caches: tuple[Cache, ...] = ()
-    error: str | None = None
+    error: Text | None = None

@@ -1,0 +1,49 @@
+"""The pieces that reports for people are laid out with: calm, without lines and frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rotator.console import escape
+
+
+def text(words: str, style: str = "") -> Text:
+    """Words as they are: no markup, no control characters, folded where they have no spaces."""
+    return Text(escape(words), style=style, overflow="fold")
+
+
+def heading(title: str, rest: str = "") -> Text:
+    """A title, and what can be said in the same line."""
+    return text(title, "bold").append_text(text(f": {rest}" if rest else ":"))
+
+
+def indented(body: RenderableType) -> Padding:
+    """*body*, two columns to the right."""
+    return Padding(body, (0, 0, 0, 2))
+
+
+def grid(*justify: Literal["left", "right"], gap: int = 2) -> Table:
+    """Columns without lines; the last one wraps under itself."""
+    table = Table.grid(padding=(0, gap, 0, 0))
+    for side in justify:
+        table.add_column(justify=side, overflow="fold")
+    return table
+
+
+def bullets(items: Iterable[str], style: str = "") -> RenderableType:
+    """A list, each item wrapped under its own beginning."""
+    table = grid("left", "left", gap=1)
+    for item in items:
+        table.add_row(text("-", "dim"), text(item, style))
+    return indented(table)
+
+
+def listed(title: str, items: Iterable[str], style: str = "") -> RenderableType:
+    """A list under its title."""
+    return Group(heading(title), bullets(items, style))

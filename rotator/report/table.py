@@ -1,0 +1,254 @@
+"""
+The report for people: what happened, and what can be done about each old key.
+
+Every cache is told in the same order: the result in a line, what became of the visits, the keys,
+each old key's verdict with every reason and the next step, what was covered, what went wrong. Lines
+that would say nothing are left out. All text from elsewhere is escaped, and nothing is markup.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rotator.report.layout import bullets, grid, heading, indented, listed, text
+from rotator.report.model import Cache, Coverage, Key, Problem, Report, Verification
+from rotator.report.words import (
+    GOOD,
+    MEANINGS,
+    STOPPED,
+    STUCK,
+    VERDICT_MEANINGS,
+    many,
+    size,
+    span,
+    when,
+)
+
+PROBLEMS = 10
+"""How many problems are shown; the JSON has more."""
+_DRAIN = 6
+_SHORT = 8  # of a key id's 16 characters
+_COLOURS = {
+    "unknown": "bold red",
+    "in-use": "bold red",
+    "draining": "yellow",
+    "verifying": "yellow",
+    "held": "cyan",
+    "retirable": "bold green",
+}
+
+
+def render(report: Report) -> RenderableType:
+    """The whole report, for `console.print_result`."""
+    mode = "dry run (nothing was written)" if report.mode == "dry-run" else "run"
+    parts: list[RenderableType] = [
+        Text(f"rotator {report.rotator}, {mode} of {when(report.started_at)}", style="dim")
+    ]
+    if report.error:
+        parts += [Text(), text(f"failed: {report.error}", "bold red")]
+    if not report.caches and not report.error:
+        parts += [Text(), text("no cache was looked at")]
+    for cache in report.caches:
+        parts += [Text(), *_cache(cache)]
+    return Group(*parts)
+
+
+def _cache(cache: Cache) -> Iterator[RenderableType]:
+    yield from _headline(cache)
+    if cache.visits:
+        yield from _section(_outcomes(cache))
+    if cache.keys:
+        yield from _section(_keys(cache.keys))
+    for key in cache.keys:
+        if key.verdict:
+            yield from _section(_verdict(key))
+    if cache.verification:
+        yield from _section(_verified(cache.verification))
+    if cache.coverage:
+        yield from _section(_coverage(cache.coverage))
+    if cache.problems_total:
+        yield from _section(_problems(cache))
+    if cache.waited_seconds:
+        waits = [f"{span(seconds)}: {reason}" for reason, seconds in cache.waited_seconds.items()]
+        yield from _section(listed("waited", waits))
+    if cache.warnings:
+        yield from _section(listed("warnings", cache.warnings, "yellow"))
+
+
+def _section(body: RenderableType) -> Iterator[RenderableType]:
+    yield Text()
+    yield indented(body)
+
+
+def _headline(cache: Cache) -> Iterator[RenderableType]:
+    """The name and whether all is done; on a second line the sums."""
+    stuck = sum(cache.outcomes[outcome] for outcome in STUCK)
+    if cache.error:
+        state, style = f"failed: {cache.error}", "bold red"
+    elif cache.stopped:
+        state, style = STOPPED.get(cache.stopped, cache.stopped), "bold yellow"
+    elif not cache.complete:
+        state, style = "not complete", "bold red"
+    elif stuck:
+        state, style = f"complete, but {many(stuck, 'value')} not moved", "bold yellow"
+    else:
+        state, style = "complete", "bold green"
+    yield text(f"{cache.name}: ", "bold").append_text(text(state, style))
+    if cache.visits or not cache.error:
+        sums = many(cache.visits, "visit")
+        if cache.sweep_seconds is not None:
+            sums += f" in {span(cache.sweep_seconds)}"
+        if cache.sweep_seconds and cache.visits:
+            sums += f" ({cache.visits / cache.sweep_seconds:,.0f} a second)"
+        yield indented(text(sums))
+
+
+def _outcomes(cache: Cache) -> Table:
+    table = grid("right", "left", "left")
+    for outcome, meaning in MEANINGS.items():
+        number = cache.outcomes[outcome]
+        if not number:
+            continue
+        known = cache.accepted.get(outcome)
+        note = f"; up to {known:,} are accepted" if known is not None else ""
+        style = "" if outcome in GOOD else "yellow"
+        table.add_row(text(f"{number:,}", style), text(outcome, style), text(meaning + note))
+    return table
+
+
+def _keys(keys: Iterable[Key]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for title in ("key", "role"):
+        table.add_column(title, no_wrap=True)
+    for title in ("found", "rotated", "remaining", "size"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for key in keys:
+        counts = (f"{key.found:,}", f"{key.rotated:,}", f"{key.remaining:,}", size(key.bytes))
+        if not key.verdict:
+            counts = (counts[0], "", "", counts[3])
+        verdict = text(key.verdict or "", _COLOURS.get(key.verdict or "", ""))
+        table.add_row(text(key.id[:_SHORT]), text(key.role), *map(text, counts), verdict)
+    return table
+
+
+def _verdict(key: Key) -> RenderableType:
+    """An old key's verdict, every reason for it, what else is known, and what to do."""
+    verdict = key.verdict or ""
+    title = text(f"{key.id[:_SHORT]} ", "bold")
+    title.append_text(text(verdict, _COLOURS.get(verdict, "")))
+    title.append_text(text(f": {VERDICT_MEANINGS.get(verdict, '')}"))
+    ends = grid("left", "left", gap=1)
+    if key.next_step:
+        ends.add_row(text("next:", "dim"), text(key.next_step, "bold"))
+    ends.add_row(text("field:", "dim"), text(key.field))
+    return Group(title, bullets((*key.reasons, *_facts(key))), indented(ends))
+
+
+def _facts(key: Key) -> Iterator[str]:
+    """What the verdict makes worth knowing beside its reasons."""
+    if key.verdict == "in-use":
+        if key.first_seen_at and key.last_seen_at:
+            yield f"first met {when(key.first_seen_at)}, last {when(key.last_seen_at)}"
+        counted = sorted(key.prefixes.items(), key=lambda item: -item[1])
+        if prefixes := [f"{prefix or '(others)'} {number:,}" for prefix, number in counted]:
+            yield f"names begin with: {', '.join(prefixes)}"
+        if key.samples:
+            yield f"for example {', '.join(key.samples[:3])}"
+    if key.remaining and key.drains_at:
+        yield f"the last one expires {when(key.drains_at)}"
+        if curve := _thinned(key):
+            yield f"remaining: {'; '.join(curve)}"
+    if key.ready_at:
+        yield f"ready {when(key.ready_at)}"
+    if key.held_until:
+        yield f"held until {when(key.held_until)}"
+
+
+def _thinned(key: Key) -> list[str]:
+    """A few points of the curve, always with the last one."""
+    points = [
+        point
+        for before, point in zip((None, *key.drain), key.drain, strict=False)
+        if before is None or before[1] != point[1]
+    ]
+    if len(points) > _DRAIN:
+        step = (len(points) - 1) / (_DRAIN - 1)
+        points = [points[round(number * step)] for number in range(_DRAIN)]
+    return [f"{number:,} at {at:%m-%d %H:%M}" for at, number in points]
+
+
+def _verified(verification: Verification) -> Text:
+    """What looking again came to, in one line."""
+    found = verification.found_under_old_keys
+    how = {
+        "scan": f"a second sweep of {many(verification.visits, 'visit')}",
+        "tracking": f"the server named {many(verification.visits, 'write')} since the sweep began",
+    }[verification.method]
+    result = f"{found:,} under an old key" if found else "none under an old key"
+    if not verification.complete:
+        result += ", but not complete"
+    style = "yellow" if found or not verification.complete else ""
+    return heading("verified", f"{how}: ").append_text(text(result, style))
+
+
+def _coverage(coverage: Coverage) -> RenderableType:
+    """What was looked at, a line for each node, and a line for all that was not."""
+    words = [coverage.mode]
+    if coverage.slots_covered is not None:
+        words.append(f"{coverage.slots_covered:,} of 16,384 slots")
+    if coverage.databases:
+        databases = ", ".join(map(str, coverage.databases))
+        words.append(f"database{'s' * (len(coverage.databases) > 1)} {databases}")
+    if coverage.topology_changed:
+        words.append("the topology changed")
+    if coverage.orphans:
+        words.append(f"{many(coverage.orphans, 'name')} on a node that does not own the slot")
+    nodes = grid("left", "left", "right", "left")
+    for node in coverage.nodes:
+        state = "complete" if node.complete else "; ".join(("not complete", *node.reasons))
+        if node.restarts:
+            state += f", begun again {many(node.restarts, 'time')}"
+        style = "" if node.complete else "yellow"
+        visits = many(node.visits, "visit")
+        table = (text(node.node), text(node.version or ""), text(visits), text(state, style))
+        nodes.add_row(*table)
+    parts: list[RenderableType] = [heading("covered", ", ".join(words))]
+    if coverage.nodes:
+        parts.append(indented(nodes))
+    if coverage.not_looked_at:
+        parts.append(listed("not looked at", coverage.not_looked_at, "yellow"))
+    return Group(*parts)
+
+
+def _problems(cache: Cache) -> RenderableType:
+    """Some problems of every kind, those of one kind together."""
+    parts: list[RenderableType] = [heading("problems", f"{cache.problems_total:,}")]
+    shown = _some(cache.problems)
+    for (kind, node), same in groupby(shown, lambda problem: (_kind(problem), problem.node)):
+        parts.append(indented(text(f"{kind}, on {node}:", "yellow")))
+        parts.append(indented(bullets(problem.name for problem in same)))
+    if more := cache.problems_total - len(shown):
+        # What the JSON keeps is bounded as well, so it is not promised that all are there.
+        parts.append(indented(text(f"and {more:,} more; the JSON report shows more of them")))
+    return Group(*parts)
+
+
+def _kind(problem: Problem) -> str:
+    return ", ".join(filter(None, (problem.outcome, problem.reason, problem.detail)))
+
+
+def _some(problems: Sequence[Problem]) -> list[Problem]:
+    """The first few, but no kind is crowded out by another that came before it."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for place, problem in enumerate(problems):
+        seen[_kind(problem)] += 1
+        ranked.append((seen[_kind(problem)], place))
+    return [problems[place] for place in sorted(place for _, place in sorted(ranked)[:PROBLEMS])]
