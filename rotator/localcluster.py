@@ -1,0 +1,330 @@
+"""
+A private cluster of servers on loopback ports, for the tests, the benchmark and trying things out.
+
+It is put together with the commands that `redis-cli --cluster` sends, so nothing but the server
+program is needed (https://redis.io/docs/latest/operate/oss_and_stack/management/scaling/). A
+primary takes no writes in its first 2 seconds, so neither does the cluster.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from rotator.address import Address
+from rotator.clusternodes import SLOTS, Member, myself, parse_nodes
+from rotator.ending import wait_until_clear
+from rotator.errors import ServerError
+from rotator.server import LocalServer
+
+NODE_TIMEOUT_MS = 2000
+_BUS = 10_000  # from a node's port to that of the cluster bus
+# Below the ports that Linux gives to outgoing connections, with the bus too.
+_PORTS = range(12_000, 22_000)
+_BATCH = 100  # names in one MIGRATE
+
+
+class Move(StrEnum):
+    """How far a move of slots goes."""
+
+    FINISHED = "finished"
+    OPEN = "open"  # every name is moved, but the new owner is not announced
+    HALF = "half"  # every second name is moved, and the slot still open on both sides
+    ABORTED = "aborted"  # every second name is moved, and the move called off: they are orphans
+
+
+class LocalCluster:
+    """
+    *primaries* nodes with *replicas* each, joined and in step; all are gone after the `with` block.
+
+    *options* are server settings for every node, as on the command line; *binary* is another server
+    program than `find_binary` gives.
+    """
+
+    def __init__(
+        self,
+        primaries: int = 3,
+        replicas: int = 1,
+        options: Sequence[str] = (),
+        binary: Path | None = None,
+    ) -> None:
+        self.nodes: list[LocalServer] = []
+        own = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS))
+        self._options = (*own, *options)
+        self._size = (primaries, replicas)
+        self._binary = binary
+
+    @property
+    def running(self) -> list[LocalServer]:
+        """The nodes that have a process."""
+        return [node for node in self.nodes if node.running]
+
+    @property
+    def primaries(self) -> list[LocalServer]:
+        """The running nodes that say they are primaries, also without slots."""
+        return [node for node in self.running if self.member(node).is_primary]
+
+    @property
+    def replicas(self) -> list[LocalServer]:
+        """The running nodes that say they are replicas."""
+        return [node for node in self.running if not self.member(node).is_primary]
+
+    @property
+    def addresses(self) -> list[str]:
+        """Host and port of every running node, as `redis.addresses` has them."""
+        return [node.address for node in self.running]
+
+    def start(self) -> None:
+        """
+        Start the nodes, join them, share out the slots and wait until all is well.
+
+        Raises:
+            ServerError: A node did not start, or the cluster did not come to be in time.
+        """
+        primaries, replicas = self._size
+        for _ in range(primaries * (1 + replicas)):
+            self._start_node()
+        owners = self.nodes[:primaries]
+        for index, owner in enumerate(owners):
+            share = range(index * SLOTS // primaries, (index + 1) * SLOTS // primaries)
+            _ask(owner, "CLUSTER", "ADDSLOTS", *share)
+            _ask(owner, "CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+        # Each meets each: waiting for gossip takes longer.
+        for node in self.nodes:
+            self._introduce(node, self.nodes)
+        for index, node in enumerate(self.nodes[primaries:]):
+            self._follow(node, owners[index % primaries])
+        self.settle()
+
+    def settle(self) -> None:
+        """
+        Wait until all running nodes agree, every slot is served and the replicas are in step.
+
+        Raises:
+            ServerError: That did not happen in time; the message says what is not as it should be.
+        """
+        wait_until_clear(self._obstacle)
+
+    def member(self, node: LocalServer) -> Member:
+        """What *node* says of itself in CLUSTER NODES."""
+        return myself(_members(node))
+
+    def owner_of(self, place: int | bytes | str) -> LocalServer:
+        """
+        The node that says it owns a slot, or the slot of a name.
+
+        Raises:
+            ServerError: None does.
+        """
+        slot = place if isinstance(place, int) else key_slot(_bytes(place))
+        for node in self.running:
+            if any(first <= slot <= last for first, last in self.member(node).slots):
+                return node
+        raise ServerError(f"no node of the private cluster owns slot {slot}")
+
+    def client_for(self, place: int | bytes | str) -> Redis:
+        """A plain client of the node that owns a slot, or the slot of a name."""
+        return self.owner_of(place).client()
+
+    def kill(self, node: LocalServer) -> None:
+        """End a node without warning; `node.start()` brings it back."""
+        node.stop()
+
+    def add_node(self, replica_of: LocalServer | None = None) -> LocalServer:
+        """Start one more node and let it join: a primary without slots, or a replica."""
+        others = self.running
+        node = self._start_node()
+        self._introduce(node, others)
+        if replica_of is not None:
+            self._follow(node, replica_of)
+        self.settle()
+        return node
+
+    def failover(self, replica: LocalServer, *, settle: bool = True) -> None:
+        """
+        Let *replica* and its primary change places, without loss.
+
+        With slots open for a move nothing settles: the importing node then knows no owner for them.
+        """
+        _ask(replica, "CLUSTER", "FAILOVER")
+        wait_until_clear(
+            lambda: None if self.member(replica).is_primary else f"{replica} is still a replica"
+        )
+        if settle:
+            self.settle()
+
+    def move_slots(
+        self,
+        source: LocalServer,
+        target: LocalServer,
+        slots: Iterable[int],
+        move: Move = Move.FINISHED,
+    ) -> int:
+        """Move slots and the names in them as `redis-cli --cluster reshard` does; names moved."""
+        source_id, target_id = self.member(source).id, self.member(target).id
+        moved = 0
+        for slot in slots:
+            _ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+            _ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+            names = _names(source, slot)
+            chosen = names if move in {Move.FINISHED, Move.OPEN} else names[::2]
+            _migrate(source, target, chosen)
+            moved += len(chosen)
+            if move is Move.FINISHED:
+                # The new owner first: were it the last, a crash would leave the slot to nobody.
+                others = (node for node in self.primaries if node not in {source, target})
+                for node in (target, source, *others):
+                    _ask(node, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
+            elif move is Move.ABORTED:
+                for node in (target, source):
+                    _ask(node, "CLUSTER", "SETSLOT", slot, "STABLE")
+        if move is Move.FINISHED:
+            self.settle()
+        return moved
+
+    def remove(self) -> None:
+        """End every node and remove its folder."""
+        for node in self.nodes:
+            node.remove()
+
+    def _start_node(self) -> LocalServer:
+        node = LocalServer(*self._options, port=_free_port(), binary=self._binary)
+        self.nodes.append(node)
+        node.start()
+        return node
+
+    def _introduce(self, node: LocalServer, others: Iterable[LocalServer]) -> None:
+        for other in others:
+            if other is not node:
+                _ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port)
+
+    def _follow(self, replica: LocalServer, primary: LocalServer) -> None:
+        """Make *replica* a replica, as soon as it knows its primary."""
+        primary_id = self.member(primary).id
+
+        def obstacle() -> str | None:
+            try:
+                _ask(replica, "CLUSTER", "REPLICATE", primary_id)
+            except ResponseError as error:
+                return f"{replica} cannot follow {primary}: {error}"
+            return None
+
+        wait_until_clear(obstacle)
+
+    def _obstacle(self) -> str | None:
+        """What is not as it should be, the first of it."""
+        views = []
+        for node in self.running:
+            try:
+                found = self._fault(node)
+                views.append(_owners(node))
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                found = f"{node} does not answer: {error}"
+            if found is not None:
+                return found
+        return None if all(view == views[0] for view in views) else "the nodes do not agree"
+
+    def _fault(self, node: LocalServer) -> str | None:
+        known = {member.address: member for member in _members(node)}
+        for other in self.running:
+            member = known.get(Address("127.0.0.1", other.port))
+            if member is None or member.failing or not member.connected:
+                return f"{node} has no contact with {other}"
+        if b"cluster_state:ok" not in _ask(node, "CLUSTER", "INFO"):
+            return f"{node} does not find the cluster in order"
+        info = _client(node).info("replication")
+        if info["role"] == "slave":
+            up = info["master_link_status"] == "up"
+            return None if up else f"{node} is not in step with its primary"
+        mine = known[Address("127.0.0.1", node.port)].id
+        running = {Address("127.0.0.1", other.port) for other in self.running}
+        expected = sum(m.primary_id == mine and m.address in running for m in known.values())
+        online = sum(
+            isinstance(value, dict) and value.get("state") == "online" for value in info.values()
+        )
+        return None if online >= expected else f"{node} has {online} of {expected} replicas online"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+def _client(node: LocalServer) -> Redis:
+    """A client that asks once and does not wait for long."""
+    return node.client(retry=Retry(NoBackoff(), 0), socket_timeout=5)
+
+
+def _ask(node: LocalServer, *command: Any) -> Any:
+    with _client(node) as client:
+        return client.execute_command(*command)
+
+
+def _members(node: LocalServer) -> list[Member]:
+    return parse_nodes(_ask(node, "CLUSTER", "NODES"), Address("127.0.0.1", node.port))
+
+
+def _owners(node: LocalServer) -> dict[str, Any]:
+    """Which slots belong to whom, and who follows whom, as *node* sees it."""
+    return {
+        member.id: (member.slots, member.primary_id)
+        for member in _members(node)
+        if not member.failing
+    }
+
+
+def _names(node: LocalServer, slot: int) -> list[bytes]:
+    count = _ask(node, "CLUSTER", "COUNTKEYSINSLOT", slot)
+    names: list[bytes] = _ask(node, "CLUSTER", "GETKEYSINSLOT", slot, count)
+    return names
+
+
+def _migrate(source: LocalServer, target: LocalServer, names: list[bytes]) -> None:
+    for batch in _batches(names):
+        _ask(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *batch)
+
+
+def _batches(names: list[bytes]) -> Iterator[list[bytes]]:
+    for start in range(0, len(names), _BATCH):
+        yield names[start : start + _BATCH]
+
+
+def _bytes(name: bytes | str) -> bytes:
+    return name.encode() if isinstance(name, str) else name
+
+
+def _free_port() -> int:
+    """A port that nothing listens on, nor on that of its cluster bus."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 - a port is no secret
+        try:
+            with socket.socket() as own, socket.socket() as bus:
+                own.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + _BUS))
+        except OSError:
+            continue
+        return port
