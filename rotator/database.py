@@ -1,0 +1,154 @@
+"""
+One SQLite file with one schema: created whole, checked when opened, changed in transactions.
+
+- A file that exists is either good or an error. It is never taken for a new one, not even when it
+  is empty: a new one is built beside it and then given its name.
+- `PRAGMA application_id` tells it from any other SQLite file, `PRAGMA user_version` its schema.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any
+from urllib.parse import quote
+
+from rotator.errors import StateError
+
+_WAIT_SECONDS = 10.0
+_ANEW = (
+    "restore it, or move it away: with a new one every old key is `verifying` again, nothing else"
+)
+_MEANINGS = {
+    sqlite3.SQLITE_BUSY: ("is locked by another process", "wait for that process, or stop it"),
+    sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", "make room, then run again"),
+    sqlite3.SQLITE_CORRUPT: ("is damaged", _ANEW),
+    sqlite3.SQLITE_NOTADB: ("is damaged, or no state file of rotator", _ANEW),
+    sqlite3.SQLITE_READONLY: (
+        "cannot be written",
+        "make it and its folder writable, or choose another with --state",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot be opened",
+        "make it and its folder readable and writable, or choose another with --state",
+    ),
+}
+_OTHERWISE = ("cannot be used", "look at the disk, or choose another file with --state")
+
+
+class Database:
+    """
+    An open SQLite file; threads may share it.
+
+    Raises:
+        StateError: From every method, with what is wrong with the file and what to do.
+    """
+
+    def __init__(self, path: Path, *, schema: str, application: int, version: int) -> None:
+        self.path = path
+        self._turn = threading.RLock()
+        with self._explained():
+            if not path.exists():
+                _create(
+                    path,
+                    f"{schema}\nPRAGMA application_id = {application};"
+                    f"\nPRAGMA user_version = {version};",
+                )
+            self._connection = _connect(path)
+        try:
+            self._check(application, version)
+        except StateError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; what was committed is on disk already."""
+        self._connection.close()
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a statement finds."""
+        with self._turn, self._explained():
+            return self._connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def change(self) -> Iterator[Callable[[str, Sequence[Any]], object]]:
+        """
+        One transaction: what is executed with the given function is committed at the end, or lost.
+
+        No other process can change the file in between.
+        """
+        with self._turn, self._explained():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection.execute
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # After some errors SQLite has rolled back by itself, and says so with an error.
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def damaged(self) -> StateError:
+        """The error for a file that SQLite can read and we cannot."""
+        return StateError(f"the state file {self.path} is damaged", hint=_ANEW)
+
+    def _check(self, application: int, version: int) -> None:
+        """Refuse what is damaged, of something else, or newer than we are."""
+        (found,) = self.rows("PRAGMA quick_check(1)")[0]
+        if found != "ok":
+            raise self.damaged()
+        (owner,) = self.rows("PRAGMA application_id")[0]
+        if owner != application:
+            what = "is empty" if not self.path.stat().st_size else "is no state file of rotator"
+            raise StateError(f"the file {self.path} {what}", hint=_ANEW)
+        (written_by,) = self.rows("PRAGMA user_version")[0]
+        if written_by != version:
+            raise StateError(
+                f"the state file {self.path} has schema {written_by}, this rotator knows {version}",
+                hint="use the version of rotator that wrote it, or another file with --state",
+            )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what an error of SQLite or of the file system means."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+            what, hint = _MEANINGS.get(code, _OTHERWISE)
+            raise StateError(f"the state file {self.path} {what} ({error})", hint=hint) from error
+        except OSError as error:
+            what, hint = _MEANINGS[sqlite3.SQLITE_CANTOPEN]
+            reason = error.strerror or error
+            raise StateError(f"the state file {self.path} {what} ({reason})", hint=hint) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a file that exists; transactions are ours alone."""
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode=rw",
+        uri=True,
+        timeout=_WAIT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _create(path: Path, script: str) -> None:
+    """Build a new file under another name (mkstemp gives it mode 0600), then give it its own."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        with closing(sqlite3.connect(name)) as connection:
+            connection.executescript(script)
+        # Unlike a rename, a link does not replace the file of a process that was faster.
+        with suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()

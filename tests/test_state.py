@@ -1,0 +1,451 @@
+"""The state file: whole or not at all, never replaced in silence, one run at a time."""
+
+import json
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rotator.errors import BusyError, StateError
+from rotator.evidence import Hold
+from rotator.finding import Verdict
+from rotator.history import KeyHistory, KeySeen, SweepRecord
+from rotator.retirement import judge
+from rotator.scope import Mode
+from rotator.state import VERSION, State, default_path
+from rotator.tally import Outcome, Tally
+
+CACHE = "shared-redis"
+KEY = "9f2c41d07be3a655"
+CURRENT = "0" * 16
+NOW = datetime(2026, 11, 23, 10, 3, 12, 345678, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+HOLDER = """
+import sys
+from pathlib import Path
+from rotator.state import State
+with State(Path(sys.argv[1])) as state, state.lock(sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+WRITER = """
+import sys
+from pathlib import Path
+from rotator.state import State
+with State(Path(sys.argv[1])) as state:
+    for number in range(20):
+        state.add_encryptions("aa", 1)
+"""
+
+BREAKER = """
+import os, signal, sys
+from pathlib import Path
+from rotator.state import State
+with State(Path(sys.argv[1])) as state:
+    with state._database.change() as change:
+        change("INSERT INTO encryptions VALUES ('aa', 7)", ())
+        change("INSERT INTO encryptions VALUES ('bb', 7)", ())
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where a state file may be made."""
+    return tmp_path / "folder" / "state.db"
+
+
+@pytest.fixture
+def state(path):
+    """An open state file."""
+    with State(path) as opened:
+        yield opened
+
+
+def _record(finished_at, seen=None, **more):
+    """A complete sweep that saw *seen* of the key."""
+    fields = {
+        "cache": CACHE,
+        "mode": Mode.RUN,
+        "started_at": finished_at - timedelta(minutes=5),
+        "finished_at": finished_at,
+        "complete": True,
+        "current": CURRENT,
+        "keys": {KEY: seen or KeySeen()},
+    }
+    return SweepRecord(**(fields | more))
+
+
+def _seen(at, **more):
+    """What a sweep saw that met one value at *at*."""
+    return KeySeen(found=1, first_seen_at=at, last_seen_at=at, **more)
+
+
+def _python(script, *arguments, **more):
+    """A process that runs *script*."""
+    return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], **more)
+
+
+class TestFile:
+    """How the file is made, and what is refused."""
+
+    def test_private(self, state, path):
+        """The file and its folder are for their owner only, and nothing else is left there."""
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert list(path.parent.iterdir()) == [state.path]
+
+    def test_default(self, tmp_path, monkeypatch):
+        """Without --state the file is in the user's state directory."""
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        with State() as state:
+            assert state.path == default_path() == tmp_path / "rotator" / "state.db"
+
+    def test_odd_name(self, tmp_path):
+        """A path may hold any characters."""
+        with State(tmp_path / "a?b#c %41.db") as state:
+            state.add_encryptions("aa", 1)
+        assert [found.name for found in tmp_path.iterdir()] == ["a?b#c %41.db"]
+
+    def test_reopened(self, path):
+        """What was saved is there when the file is opened again."""
+        with State(path) as state:
+            state.add_encryptions("aa", 5)
+        with State(path) as state:
+            assert state.encryptions("aa") == 5
+
+    def test_newer(self, path):
+        """A file with a newer schema is refused, and stays as it is."""
+        State(path).close()
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(f"PRAGMA user_version = {VERSION + 1}")
+        before = path.read_bytes()
+        with pytest.raises(StateError, match="has schema 2, this rotator knows 1") as refused:
+            State(path)
+        assert "use the version of rotator that wrote it" in refused.value.hint
+        assert path.read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [(b"", "is empty"), (b"not a database" * 99, "is damaged, or no state file of rotator")],
+    )
+    def test_not_ours(self, path, content, message):
+        """An empty file or one of something else is refused, and stays as it is."""
+        path.parent.mkdir()
+        path.write_bytes(content)
+        with pytest.raises(StateError, match=message) as refused:
+            State(path)
+        assert "move it away" in refused.value.hint
+        assert path.read_bytes() == content
+
+    def test_other_database(self, path):
+        """An SQLite file of another program is refused."""
+        path.parent.mkdir()
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE positions (x)")
+        with pytest.raises(StateError, match="is no state file of rotator"):
+            State(path)
+
+    def test_damaged(self, path):
+        """A file that was damaged in the middle is refused, and stays as it is."""
+        with State(path) as state:
+            state.save_position(CACHE, "run", "node:1", {"text": "x" * 99_999})
+        content = bytearray(path.read_bytes())
+        content[5_000:60_000] = b"\xff" * 55_000
+        path.write_bytes(content)
+        with pytest.raises(StateError, match="is damaged"):
+            State(path)
+        assert path.read_bytes() == content
+
+    def test_cut_off(self, path):
+        """A file of which the end is missing is refused."""
+        with State(path) as state:
+            state.save_position(CACHE, "run", "node:1", {"text": "x" * 99_999})
+        os.truncate(path, path.stat().st_size // 2)
+        with pytest.raises(StateError, match="is damaged"):
+            State(path)
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE histories SET history = '[]'",
+            "UPDATE histories SET history = '{'",
+            'UPDATE histories SET history = \'{"clean_since": "soon"}\'',
+        ],
+    )
+    def test_not_understood(self, state, path, statement):
+        """Content that makes no sense is an error, not an empty history."""
+        state.record_sweep(_record(NOW))
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(statement)
+        with pytest.raises(StateError, match="is damaged"):
+            state.history(CACHE, KEY)
+
+    def test_folder_is_a_file(self, tmp_path):
+        """A folder that cannot be made is an error with a hint."""
+        (tmp_path / "file").touch()
+        with pytest.raises(StateError, match="cannot be opened") as refused:
+            State(tmp_path / "file" / "state.db")
+        assert "--state" in refused.value.hint
+
+    def test_is_a_folder(self, tmp_path):
+        """A folder in place of the file is an error with a hint."""
+        with pytest.raises(StateError, match="cannot be opened") as refused:
+            State(tmp_path)
+        assert "--state" in refused.value.hint
+
+    def test_no_permission(self, path):
+        """A file that may not be written can still be read, and refuses to be changed."""
+        State(path).close()
+        uri = f"file:{path}?mode=ro"
+        with State(path) as state:
+            state._database._connection.close()
+            state._database._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+            assert state.encryptions("aa") == 0
+            with pytest.raises(StateError, match="cannot be written") as refused:
+                state.add_encryptions("aa", 1)
+        assert "writable" in refused.value.hint
+
+    def test_locked_too_long(self, state, path):
+        """A file that another process keeps locked is an error after a while."""
+        state._database._connection.execute("PRAGMA busy_timeout = 50")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StateError, match="is locked by another process"):
+                state.add_encryptions("aa", 1)
+        state.add_encryptions("aa", 1)
+
+    def test_made_by_two_at_once(self, path):
+        """Two that find no file at the same time use the same one."""
+        with ThreadPoolExecutor(8) as pool:
+            for opened in list(pool.map(lambda _: State(path), range(8))):
+                opened.add_encryptions("aa", 1)
+                opened.close()
+        with State(path) as state:
+            assert state.encryptions("aa") == 8
+
+
+class TestTransactions:
+    """Whole, or not at all."""
+
+    def test_disk_full(self, state):
+        """On a full disk nothing is half written, and what was there stays."""
+        state.record_sweep(_record(NOW))
+        history, connection = state.history(CACHE, KEY), state._database._connection
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        many = {f"{number:016x}": _seen(NOW + HOUR) for number in range(999)} | {KEY: _seen(NOW)}
+        with pytest.raises(StateError, match="the disk is full") as refused:
+            state.record_sweep(_record(NOW + HOUR, keys=many))
+        assert refused.value.hint == "make room, then run again"
+        assert state.history(CACHE, KEY) == history
+        assert state.last_sweep(CACHE).finished_at == NOW
+        connection.execute("PRAGMA max_page_count = 100000")
+        state.record_sweep(_record(NOW + HOUR, keys=many))
+
+    def test_killed(self, path):
+        """A process that is killed in the middle of a change leaves nothing of it."""
+        with _python(BREAKER, path) as breaker:
+            assert breaker.wait() == -signal.SIGKILL
+        with State(path) as state:
+            assert (state.encryptions("aa"), state.encryptions("bb")) == (0, 0)
+
+    def test_processes(self, path):
+        """Processes that change the file at the same time lose nothing."""
+        writers = [_python(WRITER, path) for _ in range(3)]
+        assert [writer.wait() for writer in writers] == [0, 0, 0]
+        with State(path) as state:
+            assert state.encryptions("aa") == 60
+
+    def test_threads(self, state):
+        """Threads may share an open state."""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: state.add_encryptions("aa", 1), range(100)))
+        assert state.encryptions("aa") == 100
+
+
+class TestPositions:
+    """How far each sweep of a node got."""
+
+    def test_round_trip(self, state):
+        """A position comes back as it was saved, with its tally; the last one counts."""
+        tally = Tally()
+        tally.add(Outcome.ROTATED)
+        tally.stays(KEY, 10, NOW, b"\xff\x00:x", None)
+        state.save_position(CACHE, "run", "node:1", {"cursor": "1"})
+        state.save_position(CACHE, "run", "node:1", {"cursor": "2", "tally": tally.to_dict()})
+        loaded = state.load_position(CACHE, "run", "node:1")
+        assert loaded["cursor"] == "2"
+        assert Tally.from_dict(loaded["tally"]).to_dict() == tally.to_dict()
+
+    @pytest.mark.parametrize(
+        "other", [("other", "run", "node:1"), (CACHE, "dry-run", "node:1"), (CACHE, "run", "n:2")]
+    )
+    def test_apart(self, state, other):
+        """Positions of other caches, phases and nodes are others."""
+        state.save_position(CACHE, "run", "node:1", {"cursor": "1"})
+        assert state.load_position(*other) is None
+
+    @pytest.mark.parametrize(("phase", "left"), [(None, []), ("dry-run", ["run"])])
+    def test_drop(self, state, phase, left):
+        """Positions of one cache are dropped, in one phase or in all."""
+        for cache in (CACHE, "other"):
+            for kind in ("run", "dry-run"):
+                state.save_position(cache, kind, "node:1", {"cursor": "1"})
+        state.drop_positions(CACHE, phase)
+        kinds = ("run", "dry-run")
+        assert [kind for kind in kinds if state.load_position(CACHE, kind, "node:1")] == left
+        assert all(state.load_position("other", kind, "node:1") for kind in kinds)
+
+
+class TestSightings:
+    """Which key was seen when, by which sweep."""
+
+    def test_nothing_known(self, state):
+        """Where nothing is known, nothing is claimed."""
+        assert state.history(CACHE, KEY) == KeyHistory()
+        assert state.last_sweep(CACHE) is None
+        assert state.holds(CACHE, KEY) == ()
+        assert state.evidence(CACHE, KEY, "field").sweep is None
+
+    def test_record(self, state):
+        """A record comes back as it was, also with text from a server that is no text."""
+        record = _record(
+            NOW,
+            _seen(NOW, prefixes=("/app/\N{SNOWMAN}",), drains_at=NOW + HOUR),
+            mode=Mode.VERIFY,
+            scope="abc",
+            visits=3,
+            verified=False,
+            not_looked_at=("\udcff said no",),
+            open_items={Outcome.DENIED: 2},
+            accepted={Outcome.NOT_STRING: 1},
+        )
+        state.record_sweep(record)
+        assert state.last_sweep(CACHE) == record
+
+    def test_history(self, state):
+        """Sweeps add up: met, clean, met again."""
+        for record in (
+            _record(NOW, _seen(NOW)),
+            _record(NOW + HOUR),
+            _record(NOW + 2 * HOUR, _seen(NOW + 2 * HOUR)),
+        ):
+            state.record_sweep(record)
+        history = state.history(CACHE, KEY)
+        assert (history.first_seen_at, history.last_seen_at) == (NOW, NOW + 2 * HOUR)
+        assert (history.clean_since, history.clean_before) == (None, NOW + HOUR)
+        assert (history.returned, history.returned_at) == (1, NOW + 2 * HOUR)
+
+    def test_current_key(self, state):
+        """The current key is seen by every sweep."""
+        state.record_sweep(_record(NOW))
+        assert state.history(CACHE, CURRENT).last_seen_at == NOW
+
+    def test_broken_off(self, state):
+        """A sweep that was broken off changes the history, and the last complete one stays."""
+        state.record_sweep(_record(NOW))
+        state.record_sweep(_record(NOW + HOUR, _seen(NOW + HOUR), complete=False))
+        assert state.last_sweep(CACHE).finished_at == NOW
+        assert state.history(CACHE, KEY).last_seen_at == NOW + HOUR
+
+    def test_evidence(self, state):
+        """What earlier runs found is evidence: here that the key is gone but for a backup."""
+        hold = Hold.backups(NOW, timedelta(days=30))
+        for hours in range(3):
+            state.record_sweep(_record(NOW + hours * HOUR))
+        state.save_holds(CACHE, KEY, [Hold.failover("node:1")])
+        state.save_holds(CACHE, KEY, [hold])
+        evidence = state.evidence(CACHE, KEY, "caches[0].encryption.keys.old[0]")
+        judgement = judge(KEY, [evidence], now=NOW + 2 * HOUR, quiet=HOUR)
+        assert (judgement.verdict, judgement.held_until) == (Verdict.HELD, hold.until)
+
+    def test_a_sweep_that_did_not_know_the_key(self, state):
+        """A sweep made before the key was listed is no evidence for it."""
+        state.record_sweep(_record(NOW, keys={}))
+        assert state.evidence(CACHE, KEY, "field").sweep is None
+
+
+class TestEncryptions:
+    """How often a key was used to encrypt."""
+
+    def test_sum(self, state):
+        """Encryptions add up, for each key."""
+        for number in (1, 2**40):
+            state.add_encryptions("aa", number)
+        assert (state.encryptions("aa"), state.encryptions("bb")) == (2**40 + 1, 0)
+
+
+class TestReports:
+    """The last report on each cache."""
+
+    def test_last(self, state):
+        """The last report on each cache comes back, with its time."""
+        for at in (NOW, NOW + HOUR):
+            state.save_report("b", json.dumps({"at": str(at)}), at)
+        state.save_report("a", "{}", NOW)
+        assert state.last_reports() == {
+            "a": (NOW, "{}"),
+            "b": (NOW + HOUR, json.dumps({"at": str(NOW + HOUR)})),
+        }
+
+
+class TestLock:
+    """One run at a time on each cache."""
+
+    def test_held(self, state, path):
+        """Another process cannot have it meanwhile, and is told which one does."""
+        with (
+            _python(HOLDER, path, CACHE, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder,
+        ):
+            assert holder.stdout.readline() == b"held\n"
+            with pytest.raises(BusyError, match=f"another run on {CACHE}") as refused:
+                state.lock(CACHE).__enter__()
+            assert f"process {holder.pid}" in refused.value.hint
+            with state.lock("other"):
+                holder.stdin.close()
+                assert holder.wait() == 0
+        with state.lock(CACHE):
+            pass
+
+    def test_killed(self, state, path):
+        """The kernel releases the lock of a process that is killed."""
+        with _python(HOLDER, path, CACHE, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+            assert holder.stdout.readline() == b"held\n"
+            holder.kill()
+            assert holder.wait() == -signal.SIGKILL
+        with state.lock(CACHE):
+            pass
+
+    def test_same_process(self, state, path):
+        """It is held against the same process, too."""
+        with (
+            state.lock(CACHE),
+            State(path) as other,
+            pytest.raises(BusyError),
+            other.lock(CACHE),
+        ):
+            pass
+
+    def test_private(self, state):
+        """The lock file is for its owner only, and its name can be made of any cache's."""
+        with state.lock("../\N{SNOWMAN}"):
+            (found,) = [one for one in state.path.parent.iterdir() if one != state.path]
+        assert stat.S_IMODE(found.stat().st_mode) == 0o600
+
+    def test_no_file(self, state):
+        """A lock file that cannot be made is an error with a hint."""
+        state.path = Path("/dev/null/state.db")
+        with pytest.raises(StateError, match="cannot be opened") as refused, state.lock(CACHE):
+            pass
+        assert "--state" in refused.value.hint
