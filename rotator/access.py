@@ -41,7 +41,7 @@ class Access:
             _resolve(cache.password, provider),
             tls_context(config.tls_profile(cache), provider),
         )
-        self.keyring = _keyring(cache, provider)
+        self.keyring = open_keyring(cache, provider)
         self.formats = _formats(config)
         self.codec = None if self.keyring is None else self._codec(self.keyring)
         given = self.settings.names
@@ -74,7 +74,15 @@ def _resolve(reference: SecretRef | None, provider: Provider | None) -> str | No
     return None if reference is None else reference.resolve(provider)
 
 
-def _keyring(cache: CacheConfig, provider: Provider | None) -> Keyring | None:
+def open_keyring(cache: CacheConfig, provider: Provider | None) -> Keyring | None:
+    """
+    The keys of *cache*; None with encryption off.
+
+    Raises:
+        KeyMaterialError: A key is no 64 hex characters, or listed twice.
+        SecretError: A reference cannot be resolved.
+        SourceError: The secret provider cannot be reached.
+    """
     if cache.encryption_disabled or cache.current is None:
         return None
     current = Key.from_hex(cache.current.resolve(provider), cache.current.field)

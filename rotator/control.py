@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from enum import StrEnum
 from types import FrameType
 from typing import Any, Protocol
@@ -47,16 +48,16 @@ class Control(Protocol):
     def save(self, node: str, position: dict[str, Any]) -> None:
         """Keep *position*: everything before it is finished."""
 
+    def load(self, node: str) -> dict[str, Any] | None:
+        """The position that an earlier run kept, or None to begin anew."""
+
 
 class Stopper:
-    """
-    Collects the reasons to stop: a signal, or the end of the time given.
+    """Collects the reasons to stop: a signal, or that *max_duration* is over, counted from now."""
 
-    *deadline* is on the monotonic clock.
-    """
-
-    def __init__(self, deadline: float | None = None) -> None:
-        self._deadline = deadline
+    def __init__(self, max_duration: timedelta | None = None) -> None:
+        seconds = None if max_duration is None else max_duration.total_seconds()
+        self._deadline = None if seconds is None else time.monotonic() + seconds
         self._signalled: Stop | None = None
 
     def reason(self) -> Stop | None:

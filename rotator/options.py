@@ -15,6 +15,8 @@ import typer
 
 from rotator.duration import parse_duration
 from rotator.errors import ConfigError
+from rotator.history import ACCEPTABLE
+from rotator.tally import Outcome
 
 
 class ReportFormat(StrEnum):
@@ -40,16 +42,14 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-def _duration(text: str | timedelta) -> timedelta:
-    if isinstance(text, timedelta):
-        return text
+def _duration(text: str) -> timedelta:
     try:
         return parse_duration(text)
     except ValueError:
         raise typer.BadParameter("expected a duration such as 90s, 15m, 2h or 30d") from None
 
 
-def _option(flag: str, help_text: str, *more: str, **settings: Any) -> Any:
+def option(flag: str, help_text: str, *more: str, **settings: Any) -> Any:
     """A typer option with its environment variable."""
     name = flag.partition("/")[0].lstrip("-").replace("-", "_").upper()
     return typer.Option(flag, *more, help=help_text, envvar=f"ROTATOR_{name}", **settings)
@@ -78,37 +78,33 @@ SecretProvider = Annotated[
 ]
 Caches = Annotated[
     list[str] | None,
-    _option("--cache", "Name of a cache; repeatable. Default: every one with encryption on."),
+    option("--cache", "Name of a cache; repeatable. Default: every one with encryption on."),
 ]
 Cache = Annotated[
-    str | None, _option("--cache", "Name of the cache; may be left out if there is only one.")
+    str | None, option("--cache", "Name of the cache; may be left out if there is only one.")
 ]
 StatePath = Annotated[
     Path | None,
-    _option("--state", "State file: positions, history, last reports.", show_default=False),
+    option("--state", "State file: positions, history, last reports.", show_default=False),
 ]
-Format = Annotated[ReportFormat, _option("--format", "What to print on stdout.")]
+Format = Annotated[ReportFormat, option("--format", "What to print on stdout.")]
 ShowNames = Annotated[
-    bool, _option("--show-names", "Show names as stored even where hashing is off.")
+    bool, option("--show-names", "Show names as stored even where hashing is off.")
 ]
-LogFormatOption = Annotated[LogFormat, _option("--log-format", "Form of the log on stderr.")]
-LogLevelOption = Annotated[LogLevel, _option("--log-level", "Least important log line to print.")]
+LogFormatOption = Annotated[LogFormat, option("--log-format", "Form of the log on stderr.")]
+LogLevelOption = Annotated[LogLevel, option("--log-level", "Least important log line to print.")]
 Progress = Annotated[
     bool | None,
-    _option("--progress/--no-progress", "Draw a progress bar. Default: only on a terminal."),
+    option("--progress/--no-progress", "Draw a progress bar. Default: only on a terminal."),
 ]
-Duration = Annotated[timedelta, typer.Option(parser=_duration)]
 
 
 def duration(flag: str, help_text: str) -> Any:
-    """An option that takes a duration."""
-    return _option(flag, help_text, parser=_duration, metavar="DURATION")
+    """An option that takes a duration such as `90s` or `2h`."""
+    return option(flag, help_text, parser=_duration, metavar="DURATION", show_default=False)
 
 
-ACCEPTABLE = ("undecryptable", "not_string", "too_large")
-
-
-def parse_accept(items: list[str] | None) -> dict[str, int]:
+def parse_accept(items: list[str] | None) -> dict[Outcome, int]:
     """
     Read `--accept undecryptable=12` into a map of outcome to count.
 
@@ -117,11 +113,11 @@ def parse_accept(items: list[str] | None) -> dict[str, int]:
     """
     accepted = {}
     for item in items or []:
-        outcome, equals, count = item.partition("=")
-        if outcome not in ACCEPTABLE or not equals or not count.isdigit():
+        outcome, _, count = item.partition("=")
+        if outcome not in ACCEPTABLE or not (count.isascii() and count.isdigit()):
             raise ConfigError(
                 f"--accept {item}: expected OUTCOME=COUNT",
                 hint=f"outcomes that can be accepted: {', '.join(ACCEPTABLE)}",
             )
-        accepted[outcome] = int(count)
+        accepted[Outcome(outcome)] = int(count)
     return accepted

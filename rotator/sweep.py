@@ -11,17 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from rotator.address import Address
-from rotator.codec import Codec
 from rotator.control import Control, Stop
+from rotator.engine import Engine
 from rotator.errors import ServerError
 from rotator.scope import Scope
-from rotator.store import Store
 from rotator.tally import Tally
 from rotator.topology import Topology
-from rotator.worker import RESTARTS, NodeResult, Worker
+from rotator.worker import RESTARTS, NodeResult
 
 
 @dataclass(slots=True)
@@ -30,10 +28,12 @@ class SweepResult:
     What a sweep came to.
 
     *complete* says that every name of the cache was visited; else *stopped* says why it ended, or
-    *not_looked_at* what it cannot vouch for, in sentences.
+    *not_looked_at* what it cannot vouch for, in sentences. *begun_at* is when this run began it,
+    *started_at* when an earlier run did, if this one went on from there.
     """
 
     scope: Scope
+    begun_at: datetime
     started_at: datetime
     finished_at: datetime
     topology: Topology
@@ -64,26 +64,16 @@ class Sweep:
     """
     Runs the sweep of one cache.
 
-    *discover* asks for the topology as it is now, *connect* opens a connection to one node, *saved*
-    gives the position of an earlier run at a node, if there is one.
+    *discover* asks for the topology as it is now, *engine* sweeps nodes.
     """
 
     def __init__(
-        self,
-        discover: Callable[[], Topology],
-        connect: Callable[[Address], Store],
-        *,
-        codec: Codec,
-        scope: Scope,
-        control: Control,
-        saved: Callable[[str], dict[str, Any] | None],
+        self, discover: Callable[[], Topology], engine: Engine, scope: Scope, control: Control
     ) -> None:
         self._discover = discover
-        self._connect = connect
-        self._codec = codec
+        self._engine = engine
         self._scope = scope
         self._control = control
-        self._saved = saved
 
     def run(self) -> SweepResult:
         """
@@ -92,35 +82,18 @@ class Sweep:
         Raises:
             ServerError: The topology cannot be found out at all.
         """
-        started_at = datetime.now(UTC)
-        topology = self._discover()
-        result = SweepResult(self._scope, started_at, started_at, topology)
-        pending = topology.primaries
+        now = datetime.now(UTC)
+        result = SweepResult(self._scope, now, now, now, self._discover())
+        pending = result.topology.primaries
         while pending and result.stopped is None:
-            for address in pending:
-                self._replace(result, address, self._node(address))
+            for address, node in self._engine.sweep(pending, self._scope, self._control):
+                self._replace(result, address, node)
             if result.stopped is None:
                 pending = self._look_again(result)
         result.not_looked_at += _gaps(result)
-        result.started_at = min([started_at, *(node.started_at for node in result.nodes)])
+        result.started_at = min([now, *(node.started_at for node in result.nodes)])
         result.finished_at = datetime.now(UTC)
         return result
-
-    def _node(self, address: Address) -> NodeResult:
-        worker = Worker(
-            address,
-            self._connect,
-            codec=self._codec,
-            scope=self._scope,
-            control=self._control,
-            saved=self._saved(str(address)),
-        )
-        try:
-            return worker.run()
-        except ServerError as error:
-            return NodeResult(
-                str(address), datetime.now(UTC), Tally(), complete=False, reasons=(str(error),)
-            )
 
     def _replace(self, result: SweepResult, address: Address, new: NodeResult) -> None:
         """Put *new* in the place of an earlier scan of the node; what that one rotated stays."""

@@ -99,6 +99,7 @@ class NodeResult:
     identity: Identity | None = None
     databases: tuple[int, ...] = ()
     restarts: int = 0
+    orphans: int = 0
     reasons: tuple[str, ...] = ()
     stopped: Stop | None = None
     seconds: float = 0.0
@@ -196,7 +197,7 @@ class Worker:
         rotated, left = tally.outcomes[Outcome.ROTATED], tally.left
         self._visitor.visit(names, tally)
         rotated = tally.outcomes[Outcome.ROTATED] - rotated
-        self._control.page_done(self._store.node, len(names), rotated, tally.left - left)
+        self._control.page_done(str(self._address), len(names), rotated, tally.left - left)
 
     def _changes(self) -> list[str]:
         """What happened since the scan began that it may have missed."""
@@ -262,12 +263,14 @@ class Worker:
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()
-        self._control.save(self._store.node, self._position.to_dict())
+        # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
+        if self._scope.mode is not Mode.VERIFY:
+            self._control.save(str(self._address), self._position.to_dict())
 
     def _result(self, *, complete: bool, stopped: Stop | None = None) -> NodeResult:
         position = self._position
         return NodeResult(
-            node=self._store.node,
+            node=str(self._address),
             started_at=position.started_at,
             tally=position.tally,
             complete=complete,

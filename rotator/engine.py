@@ -1,0 +1,237 @@
+"""
+Who sweeps the nodes: this process, or one process a node.
+
+- One node is swept right here. Several are given to a pool of processes, a `concurrent.futures`
+  executor, so that another one can stand in its place.
+- What travels to a worker is a `NodeTask`: file names and the cache's name. Each worker reads the
+  configuration and resolves the secrets by itself; a key never leaves the process that uses it.
+- What comes back while it works goes through one queue: pages done and log lines. Only the parent
+  writes to the terminal.
+- A worker process that dies takes the pool with it, but no work: the nodes that were not done are
+  given to a new pool and go on at their last saved positions.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, MutableMapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from rotator.access import Access
+from rotator.address import Address
+from rotator.config import load
+from rotator.control import Control, Stop
+from rotator.errors import RotatorError, ServerError
+from rotator.scope import Scope
+from rotator.secrets import provider_from_url
+from rotator.state import State
+from rotator.tally import Tally
+from rotator.worker import NodeResult, Worker
+
+PROVIDER_VARIABLE = "MAVERICS_SECRET_PROVIDER"
+_POLL_SECONDS = 0.02
+_POOLS = 4  # how often a pool that broke is replaced
+
+log = structlog.get_logger(__name__)
+
+Results = Iterator[tuple[Address, NodeResult]]
+
+
+class Engine(Protocol):
+    """Sweeps nodes, and yields each as it is done."""
+
+    def sweep(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
+        """Sweep the nodes at *addresses*; a node that fails yields a result that says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTask:
+    """What a worker is told; none of it is secret."""
+
+    files: tuple[Path, ...]
+    cache: str
+    address: Address
+    scope: Scope
+    saved: dict[str, Any] | None
+    state: Path
+
+
+class Inline:
+    """Sweeps one node after the other in this process."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def sweep(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
+        """See `Engine`."""
+        for address in addresses:
+            saved = control.load(str(address))
+            yield address, sweep_node(self._access, address, scope, control, saved)
+
+
+class Pool:
+    """Sweeps the nodes of a cache in *workers* processes at once; positions go to *state*."""
+
+    def __init__(self, files: tuple[Path, ...], cache: str, state: Path, workers: int) -> None:
+        self._files = files
+        self._cache = cache
+        self._state = state
+        self._workers = workers
+
+    def sweep(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
+        """See `Engine`."""
+        pending = list(addresses)
+        for _ in range(_POOLS):
+            if not pending:
+                return
+            try:
+                for address, result in self._run(pending, scope, control):
+                    pending.remove(address)
+                    yield address, result
+            except BrokenProcessPool:
+                log.warning("a worker process died", left=[str(address) for address in pending])
+        for address in pending:
+            yield address, _failed(address, "its worker process died again and again")
+
+    def _run(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
+        context = multiprocessing.get_context("spawn")
+        line = Line(context.SimpleQueue(), context.Value("i", 0))
+        workers = min(self._workers, len(addresses))
+        tasks = [self._task(address, scope, control) for address in addresses]
+        with ProcessPoolExecutor(workers, context, initializer=_enter, initargs=(line,)) as pool:
+            yield from _attend(pool, tasks, line, control)
+
+    def _task(self, address: Address, scope: Scope, control: Control) -> NodeTask:
+        saved = control.load(str(address))
+        return NodeTask(self._files, self._cache, address, scope, saved, self._state)
+
+
+def _attend(executor: Executor, tasks: Sequence[NodeTask], line: Line, control: Control) -> Results:
+    """Pass on what workers send and the wish to stop, until every task is done."""
+    futures = {executor.submit(perform, task): task.address for task in tasks}
+    while futures:
+        done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+        if reason := control.stop():
+            line.ask_to_stop(reason)
+        line.deliver(control)
+        for future in done:
+            yield futures.pop(future), future.result()
+
+
+def sweep_node(
+    access: Access,
+    address: Address,
+    scope: Scope,
+    control: Control,
+    saved: dict[str, Any] | None,
+) -> NodeResult:
+    """Sweep one node; a node that cannot be swept at all gives a result that says so."""
+    if access.codec is None:
+        raise ValueError("a cache without encryption is not swept")
+    worker = Worker(
+        address, access.connect, codec=access.codec, scope=scope, control=control, saved=saved
+    )
+    try:
+        return worker.run()
+    except ServerError as error:
+        return _failed(address, str(error))
+
+
+def perform(task: NodeTask) -> NodeResult:
+    """Carry out a task in a worker process: open the cache from its references, then sweep."""
+    try:
+        config = load(task.files)
+        provider = provider_from_url(os.environ.get(PROVIDER_VARIABLE))
+        access = Access(config, config.cache(task.cache), provider)
+    except RotatorError as error:
+        return _failed(task.address, str(error))
+    with State(task.state) as state:
+        control = _RemoteControl(_HERE[0], task, state)
+        return sweep_node(access, task.address, task.scope, control, task.saved)
+
+
+def _failed(address: Address, reason: str) -> NodeResult:
+    return NodeResult(str(address), datetime.now(UTC), Tally(), complete=False, reasons=(reason,))
+
+
+class Line:
+    """
+    The line between worker processes and their parent.
+
+    *queue* carries (method, arguments) to the parent; *stop* holds the number of a `Stop`, from 1.
+    Messages are short, so that a worker that is killed never leaves half of one in the pipe.
+    """
+
+    def __init__(self, queue: Any, stop: Any) -> None:
+        self._queue = queue
+        self._stop = stop
+
+    def ask_to_stop(self, reason: Stop) -> None:
+        """Tell every worker to stop after its page."""
+        self._stop.value = list(Stop).index(reason) + 1
+
+    def asked_to_stop(self) -> Stop | None:
+        """What the parent said."""
+        number = self._stop.value
+        return list(Stop)[number - 1] if number else None
+
+    def send(self, method: str, *arguments: Any) -> None:
+        """Send a message to the parent."""
+        self._queue.put((method, arguments))
+
+    def send_log(
+        self, _logger: object, level: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """Send a log line to the parent, as structlog's last processor."""
+        self.send("log", level, dict(event))
+        raise structlog.DropEvent
+
+    def deliver(self, control: Control) -> None:
+        """Act on every message that has come."""
+        while not self._queue.empty():
+            method, arguments = self._queue.get()
+            if method == "log":
+                level, event = arguments
+                getattr(log, level)(**event)
+            else:
+                control.page_done(*arguments)
+
+
+class _RemoteControl:
+    """The `Control` of a worker process: progress through the line, positions to the state."""
+
+    def __init__(self, line: Line, task: NodeTask, state: State) -> None:
+        self._line = line
+        self._task = task
+        self._state = state
+
+    def stop(self) -> Stop | None:
+        return self._line.asked_to_stop()
+
+    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
+        self._line.send("page_done", node, visits, rotated, left)
+
+    def save(self, node: str, position: dict[str, Any]) -> None:
+        self._state.save_position(self._task.cache, self._task.scope.mode, node, position)
+
+    def load(self, node: str) -> dict[str, Any] | None:
+        return self._task.saved if node == str(self._task.address) else None
+
+
+_HERE: list[Line] = []
+
+
+def _enter(line: Line) -> None:
+    """Set up a worker process: signals are the parent's business, and so is the terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _HERE[:] = [line]
+    structlog.configure(processors=[line.send_log], cache_logger_on_first_use=False)

@@ -1,0 +1,123 @@
+"""
+One run over several caches: preflight of all, then sweep, verification and judgement of each.
+
+Preflight comes first for every cache, because nothing is to be written before all of it holds. The
+judgement comes last, because a key that several caches share is judged by all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from rotator.access import Access
+from rotator.control import Stopper
+from rotator.errors import Exit, ServerError
+from rotator.keyring import Keyring
+from rotator.ledger import Ledger
+from rotator.progress import Progress
+from rotator.report import json as report_json
+from rotator.report.build import build_report
+from rotator.report.model import Report
+from rotator.rotation import Plan, Rotation, RotationResult
+from rotator.state import State
+
+log = structlog.get_logger(__name__)
+
+# Which exit code speaks for several caches: the one that most wants a human.
+_SEVERITY = (
+    Exit.FAILED,
+    Exit.INTERRUPTED,
+    Exit.TERMINATED,
+    Exit.TIME_UP,
+    Exit.NOT_MOVED,
+    Exit.EMPTY,
+    Exit.OK,
+)
+
+
+class Job:
+    """
+    The run of *plan* over the caches of *accesses*, configured in *files*.
+
+    *keyrings* holds that of every cache in the configuration with encryption on, in this run or
+    not, by name; None where its keys cannot be known now. *quiet* is how long a key must not have
+    been met. *clock* tells the time of day.
+    """
+
+    def __init__(
+        self,
+        files: tuple[Path, ...],
+        accesses: Sequence[Access],
+        plan: Plan,
+        *,
+        keyrings: Mapping[str, Keyring | None],
+        state: State,
+        stopper: Stopper,
+        quiet: timedelta,
+        progress: Callable[[str, str, int], Progress],
+        show_names: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._keyrings = keyrings
+        self._plan = plan
+        self._state = state
+        self._stopper = stopper
+        self._quiet = quiet
+        self._show_names = show_names
+        self._clock = clock
+        self._rotations = [
+            Rotation(access, plan, files=files, state=state, stopper=stopper, progress=progress)
+            for access in accesses
+        ]
+
+    def run(self) -> Report:
+        """
+        Do all of it; the report carries the exit code.
+
+        Raises:
+            ConfigError: A cache has no encryption, or `--only-key` fits none of its keys.
+            ServerError: The preflight of a cache failed; nothing was written anywhere.
+            BusyError: Another run works on one of the caches; nothing was written anywhere.
+        """
+        started_at = self._clock()
+        try:
+            for rotation in self._rotations:
+                rotation.prepare()
+            results = [self._work(rotation) for rotation in self._rotations]
+        finally:
+            for rotation in self._rotations:
+                rotation.close()
+        finished_at = self._clock()
+        ledger = Ledger(self._state)
+        for result in results:
+            ledger.keep(result)
+        judgements = ledger.judge(self._keyrings, now=finished_at, quiet=self._quiet)
+        codes = [result.exit_code() for result in results]
+        report = build_report(
+            results,
+            judgements,
+            mode=self._plan.mode,
+            started_at=started_at,
+            finished_at=finished_at,
+            exit_code=min(codes, key=_SEVERITY.index, default=Exit.OK),
+            show_names=self._show_names,
+        )
+        for cache in report.caches:
+            alone = report.model_copy(update={"caches": (cache,)})
+            self._state.save_report(cache.name, report_json.dump(alone), finished_at)
+        return report
+
+    def _work(self, rotation: Rotation) -> RotationResult:
+        """One cache; what goes wrong here must not keep the others from being done."""
+        stopped = self._stopper.reason()
+        if stopped:
+            return RotationResult(rotation.access, self._plan, stopped=stopped)
+        try:
+            return rotation.run()
+        except ServerError as error:
+            log.error("cache failed", cache=rotation.access.cache.name, error=str(error))  # noqa: TRY400 - the message says it all
+            return RotationResult(rotation.access, self._plan, error=str(error))

@@ -1,0 +1,97 @@
+"""
+From what sweeps met to what is known of each key: kept in the state, judged together.
+
+A key that several caches list is judged by all of them: those of this run by what it found, the
+others by their last complete sweep in the state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from rotator.evidence import Evidence
+from rotator.history import SweepRecord
+from rotator.keyring import Keyring
+from rotator.retirement import Judgement, judge
+from rotator.rotation import RotationResult
+from rotator.state import State
+from rotator.sweep import SweepResult
+from rotator.tally import Outcome
+
+
+class Ledger:
+    """What the sweeps of one run leave in the state, and the judgement on it."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._kept: dict[str, list[SweepRecord]] = {}
+
+    def keep(self, result: RotationResult) -> None:
+        """Take the sweeps of one cache into the history of its keys, and count encryptions."""
+        name, keyring = result.access.cache.name, result.access.keyring
+        self._kept[name] = []
+        for sweep in (result.sweep, result.verification):
+            if sweep is None or keyring is None:
+                continue
+            record = _record(result, sweep, keyring)
+            self._state.record_sweep(record)
+            self._state.add_encryptions(keyring.current.id, sweep.tally.outcomes[Outcome.ROTATED])
+            self._kept[name].append(record)
+
+    def judge(
+        self, keyrings: Mapping[str, Keyring | None], *, now: datetime, quiet: timedelta
+    ) -> dict[str, Judgement]:
+        """
+        The judgement on every old key, by key id.
+
+        *keyrings* are those of all caches, by name; one that is None may list any key.
+        """
+        rings = {name: ring for name, ring in keyrings.items() if ring is not None}
+        unknown = [name for name, ring in keyrings.items() if ring is None]
+        judgements = {}
+        for key_id in {key.id for ring in rings.values() for key in ring.old}:
+            cases = [
+                self._evidence(name, key_id, key.field)
+                for name, ring in rings.items()
+                for key in ring.old
+                if key.id == key_id
+            ]
+            cases += [Evidence(key_id, name, "", sweep=None) for name in unknown]
+            current_in = [r.current.field for r in rings.values() if r.current.id == key_id]
+            judgements[key_id] = judge(key_id, cases, now=now, quiet=quiet, current_in=current_in)
+        return judgements
+
+    def _evidence(self, cache: str, key_id: str, field: str) -> Evidence:
+        sweeps = self._kept.get(cache, [])
+        if not sweeps:
+            return self._state.evidence(cache, key_id, field)
+        return Evidence(
+            key_id=key_id,
+            cache=cache,
+            field=field,
+            sweep=sweeps[0],
+            verification=sweeps[1] if len(sweeps) > 1 else None,
+            history=self._state.history(cache, key_id),
+        )
+
+
+def _record(result: RotationResult, sweep: SweepResult, keyring: Keyring) -> SweepRecord:
+    settings = result.access.settings
+    scope = [settings.match, settings.databases, [str(form) for form in result.access.formats]]
+    return SweepRecord.of(
+        sweep.tally,
+        cache=result.access.cache.name,
+        mode=sweep.scope.mode,
+        started_at=sweep.started_at,
+        finished_at=sweep.finished_at,
+        complete=sweep.complete,
+        current=keyring.current.id,
+        old=[key.id for key in keyring.old],
+        scope=hashlib.sha256(json.dumps(scope).encode()).hexdigest(),
+        verified=result.plan.verify,
+        not_looked_at=sweep.not_looked_at,
+        accepted=dict(result.plan.accept),
+    )

@@ -1,0 +1,213 @@
+"""From the results of a run to the report on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+
+from rotator.drain import Drain
+from rotator.errors import Exit, RotatorError
+from rotator.keyring import Key, Keyring
+from rotator.keytally import KeyTally
+from rotator.report import model
+from rotator.retirement import Judgement
+from rotator.rotation import NOT_MOVED, RotationResult
+from rotator.scope import Mode
+from rotator.sweep import SweepResult
+from rotator.tally import Outcome, Tally
+from rotator.worker import NodeResult
+
+_REPORTED = (*NOT_MOVED, Outcome.NOT_STRING)
+_NOTHING = KeyTally()
+
+
+def build_report(
+    results: Sequence[RotationResult],
+    judgements: Mapping[str, Judgement],
+    *,
+    mode: Mode,
+    started_at: datetime,
+    finished_at: datetime,
+    exit_code: Exit,
+    show_names: bool,
+) -> model.Report:
+    """The report on a run; *judgements* are by key id."""
+    return model.Report(
+        rotator=version("rotator"),
+        mode=str(mode),
+        started_at=started_at,
+        finished_at=finished_at,
+        exit_code=int(exit_code),
+        caches=tuple(
+            _cache(result, judgements, now=finished_at, show_names=show_names) for result in results
+        ),
+    )
+
+
+def _cache(
+    result: RotationResult, judgements: Mapping[str, Judgement], *, now: datetime, show_names: bool
+) -> model.Cache:
+    name = result.access.cache.name
+    sweep, verification = result.sweep, result.verification
+    if sweep is None:
+        return model.Cache(name=name, stopped=_text(result.stopped), error=result.error)
+    tally = sweep.tally
+    shown = _Names(plain=show_names or not result.access.cache.hashing_disabled)
+    stopped = sweep.stopped or (verification.stopped if verification else None)
+    return model.Cache(
+        name=name,
+        complete=sweep.complete and (verification is None or verification.complete),
+        stopped=_text(stopped),
+        visits=tally.visits,
+        outcomes={str(outcome): number for outcome, number in tally.outcomes.items()},
+        verification=_verification(verification) if verification else None,
+        coverage=_coverage(sweep, verification),
+        keys=_keys(result, judgements, shown, now),
+        problems=tuple(
+            model.Problem(
+                name=shown(problem.name),
+                node=problem.node,
+                outcome=str(problem.outcome),
+                reason=str(problem.reason),
+                detail=problem.detail,
+            )
+            for problem in tally.samples()
+        ),
+        problems_total=sum(tally.outcomes[outcome] for outcome in _REPORTED),
+        accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
+        sweep_seconds=(sweep.finished_at - sweep.begun_at).total_seconds(),
+        warnings=tuple(_warnings(result)),
+    )
+
+
+class _Names:
+    """How names are shown: as stored where they are hashes anyway, else as their SHA-256."""
+
+    def __init__(self, *, plain: bool) -> None:
+        self._plain = plain
+
+    def __call__(self, name: bytes) -> str:
+        if self._plain:
+            return name.decode("utf-8", "backslashreplace")
+        return f"sha256:{hashlib.sha256(name).hexdigest()}"
+
+
+def _text(word: object | None) -> str | None:
+    return None if word is None else str(word)
+
+
+def _verification(sweep: SweepResult) -> model.Verification:
+    tally = sweep.tally
+    return model.Verification(
+        visits=tally.visits, found_under_old_keys=tally.left, complete=sweep.complete
+    )
+
+
+def _coverage(sweep: SweepResult, verification: SweepResult | None) -> model.Coverage:
+    last = verification or sweep
+    both = (sweep, verification) if verification else (sweep,)
+    missing = [sentence for one in both for sentence in one.not_looked_at]
+    return model.Coverage(
+        mode=last.topology.mode,
+        slots_covered=last.topology.slots_covered,
+        topology_changed=any(one.topology_changed for one in both),
+        restarts=sum(node.restarts for one in both for node in one.nodes),
+        orphans=sum(node.orphans for node in last.nodes),
+        databases=tuple(sorted({db for node in sweep.nodes for db in node.databases})),
+        nodes=tuple(_node(node) for node in sweep.nodes),
+        not_looked_at=tuple(dict.fromkeys(missing)),
+    )
+
+
+def _node(node: NodeResult) -> model.Node:
+    return model.Node(
+        node=node.node,
+        run_id=node.identity.run_id if node.identity else None,
+        version=node.identity.version if node.identity else None,
+        visits=node.tally.visits,
+        complete=node.complete,
+        restarts=node.restarts,
+        reasons=node.reasons,
+    )
+
+
+def _keys(
+    result: RotationResult, judgements: Mapping[str, Judgement], shown: _Names, now: datetime
+) -> tuple[model.Key, ...]:
+    keyring: Keyring | None = result.access.keyring
+    if keyring is None or result.sweep is None:
+        return ()
+    met = result.sweep.tally
+    complete = result.verification is not None and result.verification.complete
+    left = result.verification.tally if result.verification and complete else met
+    return tuple(_key(key, keyring, met, left, judgements, shown, now) for key in keyring.all)
+
+
+def _key(  # noqa: PLR0917 - the parts that make up one line of the report
+    key: Key,
+    keyring: Keyring,
+    met: Tally,
+    left: Tally,
+    judgements: Mapping[str, Judgement],
+    shown: _Names,
+    now: datetime,
+) -> model.Key:
+    role = keyring.role(key.id)
+    found, remains = met.keys.get(key.id, _NOTHING), left.keys.get(key.id, _NOTHING)
+    judgement = judgements.get(key.id) if role == "old" else None
+    drain: Drain = remains.drain
+    return model.Key(
+        id=key.id,
+        role=role,
+        field=key.field,
+        found=found.found,
+        rotated=found.rotated,
+        remaining=remains.remaining,
+        remaining_without_ttl=remains.remaining_without_ttl,
+        bytes=found.size,
+        drains_at=judgement.drains_at if judgement else None,
+        drain=tuple(drain.curve(now)) if role == "old" else (),
+        first_seen_at=found.first_seen_at,
+        last_seen_at=max(
+            (at for at in (found.last_seen_at, remains.last_seen_at) if at), default=None
+        ),
+        verdict=str(judgement.verdict) if judgement else None,
+        ready_at=judgement.ready_at if judgement else None,
+        held_until=judgement.held_until if judgement else None,
+        reasons=judgement.reasons if judgement else (),
+        next_step=judgement.next_step if judgement else None,
+        prefixes=dict(found.prefixes) or dict(remains.prefixes),
+        samples=tuple(shown(name) for name in remains.samples),
+    )
+
+
+def _warnings(result: RotationResult) -> list[str]:
+    """What an operator should know although nothing is wrong with it."""
+    settings = result.access.settings
+    warnings = []
+    if settings.match != ("*",):
+        warnings.append(f"only names that match {', '.join(settings.match)} were visited")
+    if settings.databases != "all":
+        chosen = ", ".join(map(str, settings.databases))
+        warnings.append(f"only the databases {chosen} were visited")
+    if result.sweep and any(not node.no_touch for node in result.sweep.nodes):
+        warnings.append(
+            "the server does not know CLIENT NO-TOUCH: every visited entry now counts as just used"
+        )
+    return warnings
+
+
+def failed_report(
+    error: RotatorError, mode: Mode, started_at: datetime, finished_at: datetime
+) -> model.Report:
+    """The report on a run that did not get as far as its first cache."""
+    return model.Report(
+        rotator=version("rotator"),
+        mode=str(mode),
+        started_at=started_at,
+        finished_at=finished_at,
+        exit_code=int(error.exit_code),
+        error=str(error),
+    )

@@ -1,0 +1,269 @@
+"""
+The work on one cache: preflight, the sweep, the verifying sweep.
+
+Nothing is written before `prepare` has come back, and nothing at all in a dry run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from rotator.access import Access
+from rotator.codec import Codec
+from rotator.control import Stop, Stopper
+from rotator.engine import Engine, Inline, Pool
+from rotator.errors import ConfigError, Exit, ServerError
+from rotator.keyring import Keyring
+from rotator.progress import Progress
+from rotator.rights import demand_rights
+from rotator.scope import Mode, Scope
+from rotator.state import State
+from rotator.sweep import Sweep, SweepResult
+from rotator.tally import Outcome
+from rotator.topology import Topology, discover
+
+log = structlog.get_logger(__name__)
+
+NOT_MOVED = (
+    Outcome.CONTENDED,
+    Outcome.UNDECRYPTABLE,
+    Outcome.NESTED,
+    Outcome.TOO_LARGE,
+    Outcome.DENIED,
+    Outcome.FAILED,
+)
+"""The outcomes that leave a value where it was although it should have been moved."""
+
+_PHASES = {Mode.RUN: "rotating", Mode.DRY_RUN: "looking", Mode.VERIFY: "verifying"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the operator asked for; durations and counts as in the options of `run`."""
+
+    dry_run: bool = False
+    verify: bool = True
+    only_key: str | None = None
+    page: int = 500
+    workers: int | None = None
+    fresh: bool = False
+    allow_empty: bool = False
+    accept: Mapping[Outcome, int] = field(default_factory=dict)
+
+    @property
+    def mode(self) -> Mode:
+        """What the first sweep does."""
+        return Mode.DRY_RUN if self.dry_run else Mode.RUN
+
+
+@dataclass(slots=True)
+class RotationResult:
+    """
+    What became of one cache.
+
+    *sweep* None: it was not begun, because of *stopped* or *error*. *verification* None: nothing
+    was rewritten, or `--no-verify`.
+    """
+
+    access: Access
+    plan: Plan
+    sweep: SweepResult | None = None
+    verification: SweepResult | None = None
+    stopped: Stop | None = None
+    error: str | None = None
+
+    @property
+    def verified(self) -> bool:
+        """Whether a verifying sweep was not needed, or came to its end."""
+        if self.sweep is None or self.verification is None:
+            rotated = self.sweep is not None and self.sweep.tally.outcomes[Outcome.ROTATED]
+            return not rotated
+        return self.verification.complete
+
+    @property
+    def found_under_old_keys(self) -> int:
+        """How many values the verifying sweep met that it should not have met."""
+        return 0 if self.verification is None else self.verification.tally.left
+
+    def exit_code(self) -> Exit:
+        """The exit code of this cache alone."""
+        if self.sweep is None:
+            return self.stopped.exit_code if self.stopped else Exit.FAILED
+        for sweep in (self.sweep, self.verification):
+            if sweep and sweep.stopped:
+                return sweep.stopped.exit_code
+            if sweep and not sweep.complete:
+                return Exit.FAILED
+        tally = self.sweep.tally
+        if not tally.keys and not self.plan.allow_empty:
+            return Exit.EMPTY
+        stuck = any(
+            tally.outcomes[outcome] > self.plan.accept.get(outcome, 0) for outcome in NOT_MOVED
+        )
+        return Exit.NOT_MOVED if stuck or self.found_under_old_keys else Exit.OK
+
+
+class Rotation:
+    """
+    Works on one cache that has encryption on.
+
+    *files* are those of the configuration. *progress* makes the bar of a phase of a cache, told how
+    many names are expected.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        plan: Plan,
+        *,
+        files: tuple[Path, ...],
+        state: State,
+        stopper: Stopper,
+        progress: Callable[[str, str, int], Progress],
+    ) -> None:
+        self.access = access
+        self._files = files
+        self._plan = plan
+        self._state = state
+        self._stopper = stopper
+        self._progress = progress
+        self._held = ExitStack()
+
+    def prepare(self) -> None:
+        """
+        Check that all of the job can be done, and keep other runs away until `close`.
+
+        Raises:
+            ConfigError: `--only-key` is none of this cache's old keys.
+            ServerError: A node cannot be reached, refuses the login, or lacks rights.
+            BusyError: Another run works on this cache.
+        """
+        self.keyring, self.codec = _demand_encryption(self.access)
+        only = self._plan.only_key
+        if only is not None and only not in {key.id for key in self.keyring.old}:
+            raise ConfigError(
+                f"--only-key {only} is no old key of the cache {self.access.cache.name}",
+                hint="`rotator keys` lists the key ids",
+            )
+        topology = self._discover()
+        if topology.problems:
+            raise ServerError(
+                f"the cluster is not whole: {topology.problems[0]}",
+                hint="bring it into order first: redis-cli --cluster check",
+            )
+        writes = not self._plan.dry_run
+        for address in topology.primaries:
+            store = self.access.connect(address)
+            with store.connection:
+                demand_rights(store, writes=writes, pattern=self.access.settings.match[0])
+        if writes:
+            self._held.enter_context(self._state.lock(self.access.cache.name))
+        self._announce(topology)
+
+    def close(self) -> None:
+        """Let other runs have the cache again."""
+        self._held.close()
+
+    def run(self) -> RotationResult:
+        """Sweep, and sweep again to verify if anything was rewritten."""
+        result = RotationResult(self.access, self._plan)
+        result.sweep = self._sweep(self._plan.mode)
+        rotated = result.sweep.tally.outcomes[Outcome.ROTATED]
+        if result.sweep.complete and rotated and self._plan.verify:
+            result.verification = self._sweep(Mode.VERIFY)
+        return result
+
+    def _sweep(self, mode: Mode) -> SweepResult:
+        name = self.access.cache.name
+        databases = self.access.settings.databases
+        scope = Scope(
+            mode=mode,
+            match=self.access.settings.match,
+            databases=None if databases == "all" else databases,
+            only_key=self._plan.only_key if mode is Mode.RUN else None,
+            page=self._plan.page,
+        )
+        topology = self._discover()
+        engine = self._engine(len(topology.primaries))
+        with self._progress(name, _PHASES[mode], topology.names) as bar:
+            control = _Control(self._state, self._stopper, bar, name, self._plan)
+            result = Sweep(self._discover, engine, scope, control).run()
+        if result.complete:
+            self._state.drop_positions(name, mode)
+        log.info(
+            "sweep ended",
+            cache=name,
+            mode=str(mode),
+            complete=result.complete,
+            visits=result.tally.visits,
+            **{str(k): v for k, v in result.tally.outcomes.items() if v},
+        )
+        return result
+
+    def _engine(self, nodes: int) -> Engine:
+        workers = min(nodes, self._plan.workers or os.cpu_count() or 1)
+        if workers < 2:
+            return Inline(self.access)
+        return Pool(self._files, self.access.cache.name, self._state.path, workers)
+
+    def _discover(self) -> Topology:
+        return discover(self.access.cache.addresses, self.access.connect)
+
+    def _announce(self, topology: Topology) -> None:
+        """Say what will be done, before it is."""
+        log.info(
+            "plan",
+            cache=self.access.cache.name,
+            mode=str(self._plan.mode),
+            nodes=[str(address) for address in topology.primaries],
+            names=topology.names,
+            current=self.keyring.current.id,
+            old=[key.id for key in self.keyring.old],
+            formats=list(self.access.settings.formats),
+            write=self.access.settings.write,
+            match=list(self.access.settings.match),
+        )
+
+
+class _Control:
+    """Carries the progress of one sweep to the bar, and its positions to the state."""
+
+    def __init__(
+        self, state: State, stopper: Stopper, bar: Progress, cache: str, plan: Plan
+    ) -> None:
+        self._state = state
+        self._stopper = stopper
+        self._bar = bar
+        self._cache = cache
+        self._plan = plan
+
+    def stop(self) -> Stop | None:
+        return self._stopper.reason()
+
+    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:  # noqa: ARG002 - one bar for all nodes
+        self._bar.advance(visits=visits, rotated=rotated, left=left)
+
+    def save(self, node: str, position: dict[str, Any]) -> None:
+        self._state.save_position(self._cache, self._plan.mode, node, position)
+
+    def load(self, node: str) -> dict[str, Any] | None:
+        if self._plan.fresh:
+            return None
+        return self._state.load_position(self._cache, self._plan.mode, node)
+
+
+def _demand_encryption(access: Access) -> tuple[Keyring, Codec]:
+    if access.keyring is None or access.codec is None:
+        raise ConfigError(
+            f"{access.cache.field('encryption.disabled')}: the cache {access.cache.name} is not "
+            "encrypted, so there is nothing to rotate",
+            hint="leave it out with --cache",
+        )
+    return access.keyring, access.codec
