@@ -1,0 +1,265 @@
+"""
+The cache client: get, set and delete by logical key, as applications do through `api.Cache`.
+
+    from rotator import Cache
+
+    with Cache.open(["maverics.yaml"], "shared-redis", "/app/oidc") as cache:
+        cache.set("abc123", b"value", ttl=timedelta(hours=1))
+        cache.get("abc123")
+
+- The stored name is made from namespace and key (design, section 3), by the cache's own switches.
+- Values are bytes. They are encrypted under the current key and opened under any configured one;
+  where the cache's encryption is off they are stored as they are.
+- Entries live in database 0, where the Orchestrator keeps them, unless another is asked for.
+- A connection that was lost is made anew, once per call: a primary may have been replaced.
+- A client is for one thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+
+from redis.exceptions import ResponseError
+
+from rotator.access import Access
+from rotator.address import Address
+from rotator.codec import Opened, Refused
+from rotator.config import CacheConfig, Config, load
+from rotator.errors import (
+    ConfigError,
+    LostError,
+    MissingError,
+    RightsError,
+    ServerError,
+    UnopenedError,
+)
+from rotator.format import Format
+from rotator.schema import SAME
+from rotator.secrets import provider_from_url
+from rotator.store import Meaning, Refusal, Store, Unread, Value, refusal
+from rotator.topology import discover
+
+_MILLISECOND = timedelta(milliseconds=1)
+_SHOWN = 12  # characters of a hash that are enough to recognise it
+_KEYS = "`rotator keys` lists the keys of this cache, `rotator detect` says which open its values"
+
+Answer = TypeVar("Answer")
+
+
+class Cache:
+    """
+    The entries of one *namespace* of a cache.
+
+    An empty namespace is one too: the stored name then begins with the colon. It must be empty
+    where the cache's prefix is disabled.
+
+    Raises (every method that talks):
+        ServerError: The server cannot be reached, is no primary, or answers with an error.
+        RightsError: The user may not do this.
+    """
+
+    def __init__(self, access: Access, namespace: str = "", *, database: int = 0) -> None:
+        if namespace and access.cache.disable_prefix:
+            raise ConfigError(
+                f"{access.cache.field('keys.disablePrefix')}: names of this cache have no prefix,"
+                " so there is no namespace",
+                hint="leave the namespace empty",
+            )
+        self.access = access
+        self.namespace = namespace
+        self.database = database
+        self._stores: dict[Address, Store] = {}
+
+    @classmethod
+    def open(
+        cls,
+        config_files: Sequence[Path | str] = (),
+        name: str | None = None,
+        namespace: str = "",
+        provider_url: str | None = None,
+        *,
+        database: int = 0,
+    ) -> Self:
+        """
+        The cache *name* of the configuration; the name may be left out if there is only one.
+
+        *config_files* default to where the Orchestrator's configuration is, *provider_url* to no
+        secret provider. Nothing is connected before the first call.
+
+        Raises:
+            ConfigError: The configuration is wrong, or has no such cache.
+            SourceError: The secret provider cannot be reached.
+        """
+        config = load([Path(file) for file in config_files])
+        access = Access(config, choose(config, name), provider_from_url(provider_url))
+        return cls(access, namespace, database=database)
+
+    def get(self, key: str) -> bytes:
+        """
+        The value of *key*.
+
+        Raises:
+            MissingError: There is none, or it has expired.
+            UnopenedError: It opens under no configured key and format, or is no string.
+        """
+        name = self.stored_name(key)
+        value = self._demand(name, self._read(name))
+        codec = self.access.codec
+        if codec is None:
+            return bytes(value)
+        opened = codec.open(name, value)
+        if isinstance(opened, Refused):
+            reason = codec.explain(name, value, opened.reason)
+            raise UnopenedError(f"{self.shown(name)} does not open: {reason}", hint=_KEYS)
+        return opened.plaintext
+
+    def set(self, key: str, value: bytes, ttl: timedelta | None = None) -> None:
+        """
+        Store *value* under *key*, in place of whatever is there; without *ttl* it stays for good.
+
+        It is written in the format that the configuration names. With `write: same` a value that is
+        there already keeps its own format, and a new one has the first configured format.
+
+        Raises:
+            ConfigError: *ttl* is shorter than a millisecond.
+            SelfCheckError: The value does not open after encrypting; nothing was written.
+        """
+        expiry: tuple[str | int, ...] = ()
+        if ttl is not None:
+            if ttl < _MILLISECOND:
+                raise ConfigError("the TTL is not positive", hint="leave it out for no expiry")
+            expiry = ("PX", ttl // _MILLISECOND)
+        name = self.stored_name(key)
+        codec = self.access.codec
+        if codec is not None:
+            value = codec.seal(name, value, self._format_kept(name))
+        self._ask(name, "SET", name, value, *expiry)
+
+    def delete(self, key: str) -> bool:
+        """Remove the entry of *key*; whether there was one."""
+        name = self.stored_name(key)
+        return bool(self._ask(name, "DEL", name))
+
+    def stored_name(self, key: str) -> bytes:
+        """The name under which Redis holds *key*."""
+        return self.access.names.stored(self.namespace, key)
+
+    def close(self) -> None:
+        """Close the connections; the next call would open new ones."""
+        for store in self._stores.values():
+            store.connection.close()
+        self._stores.clear()
+
+    def _format_kept(self, name: bytes) -> Format | None:
+        """The format of the value that is there; None: the configured one."""
+        codec = self.access.codec
+        if codec is None or self.access.settings.write != SAME:
+            return None
+        value = self._read(name)
+        opened = codec.open(name, value) if isinstance(value, bytes) else None
+        return opened.format if isinstance(opened, Opened) else None
+
+    def shown(self, name: bytes) -> str:
+        """A stored name as messages may show it: a hash cut short, never the key itself."""
+        names = self.access.names
+        if not names.hashed:
+            return f"sha256:{hashlib.sha256(name).hexdigest()[:_SHOWN]}..."
+        text = name.decode(errors="backslashreplace")
+        prefix, colon, digest = text.rpartition(":")
+        return f"{prefix}{colon}{digest[:_SHOWN]}..."
+
+    def _read(self, name: bytes) -> Value:
+        return self._on_node(name, lambda store: store.read([name])[0])
+
+    def _ask(self, name: bytes, *command: Any) -> Any:
+        def call(store: Store) -> Any:
+            try:
+                return store.connection.call(*command)
+            except ResponseError as error:
+                return refusal(error)
+
+        return self._demand(name, self._on_node(name, call))
+
+    def _on_node(self, name: bytes, call: Callable[[Store], Answer]) -> Answer:
+        """What *call* gives on the owner of *name*, found anew if the one we knew is gone."""
+        try:
+            answer = call(self._store_for(name))
+        except LostError:
+            pass
+        else:
+            if not isinstance(answer, Refusal) or answer.meaning is not Meaning.TOPOLOGY:
+                return answer
+        self.close()
+        return call(self._store_for(name))
+
+    def _store_for(self, name: bytes) -> Store:
+        """The node that owns *name*, in our database."""
+        del name  # a single server owns them all
+        if not self._stores:
+            topology = discover(self.access.cache.addresses, self.access.connect)
+            first, *others = topology.primaries
+            if others:
+                raise ServerError(
+                    f"{first} and {others[0]} both own data",
+                    hint="the cache client works with a single server and its replicas",
+                )
+            self._stores[first] = self.access.connect(first)
+        store = next(iter(self._stores.values()))
+        store.select(self.database)
+        return store
+
+    def _demand(self, name: bytes, answer: Any) -> Any:
+        """The *answer* of a server, unless it says that there is no value to be had."""
+        if answer is Unread.GONE:
+            raise MissingError(
+                f"there is no entry {self.shown(name)} in database {self.database}",
+                hint="is the namespace right? it may also have expired",
+            )
+        if answer is Unread.NOT_STRING:
+            hint = "`rotator inspect` says what it is"
+            raise UnopenedError(f"{self.shown(name)} is not a string", hint=hint)
+        if answer is Unread.DENIED or (
+            isinstance(answer, Refusal) and answer.meaning is Meaning.DENIED
+        ):
+            hint = "`rotator check` says which rights the user lacks"
+            raise RightsError(f"the user may not do this with {self.shown(name)}", hint=hint)
+        if isinstance(answer, Refusal):
+            raise ServerError(f"the server refused {self.shown(name)}: {answer.message}")
+        return answer
+
+    def __repr__(self) -> str:
+        return f"Cache({self.access.cache.name!r}, {self.namespace!r})"
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a cache client must not be pickled")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def choose(config: Config, name: str | None) -> CacheConfig:
+    """
+    The cache called *name*; without a name the only one.
+
+    Raises:
+        ConfigError: There is no such cache, or several to choose from.
+    """
+    if name is not None:
+        return config.cache(name)
+    if len(config.caches) > 1:
+        names = ", ".join(cache.name for cache in config.caches)
+        raise ConfigError("there are several caches", hint=f"choose one with --cache: {names}")
+    return config.caches[0]

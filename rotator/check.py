@@ -1,0 +1,155 @@
+"""
+`rotator check`: what a run needs, tried step by step, each failure with its remedy.
+
+- The steps are data: a name, the steps it needs, and what does it (`checksteps`).
+- What needs a step that failed is not tried.
+- They come in three groups: once for a cache, for each of its addresses, and for the cache again
+  when its addresses are through. A step of the last group needs all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from rotator import checksteps as steps
+from rotator.config import load
+from rotator.errors import Exit, RotatorError
+from rotator.probe import Advice, Probe
+
+
+class Result(StrEnum):
+    """How a step ended."""
+
+    OK = "ok"
+    ADVICE = "advice"
+    FAILED = "failed"
+    NOT_TRIED = "not tried"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one step saw, and what to do about it; *node* is None for a step of a whole cache."""
+
+    cache: str | None
+    node: str | None
+    step: str
+    result: Result
+    detail: str
+    remedy: str | None = None
+    exit_code: Exit = Exit.OK
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to try."""
+
+    name: str
+    look: Callable[[Probe], str | Advice]
+    needs: tuple[str, ...] = ()
+
+
+FIRST = (Step("key material", steps.key_material),)
+NODE = (
+    Step("name resolution", steps.name_resolution, ("key material",)),
+    Step("TCP", steps.tcp, ("name resolution",)),
+    Step("TLS", steps.tls, ("TCP",)),
+    Step("authentication", steps.authentication, ("TLS",)),
+    Step("rights", steps.rights, ("authentication",)),
+    Step("role", steps.role, ("authentication",)),
+    Step("version", steps.version, ("role",)),
+    Step("databases", steps.databases, ("role",)),
+    Step("memory policy", steps.memory_policy, ("role",)),
+    Step("persistence", steps.persistence, ("role",)),
+    Step("clock skew", steps.clock_skew, ("authentication",)),
+)
+LAST = (
+    Step("topology", steps.topology, ("role",)),
+    Step("formats", steps.formats, ("topology",)),
+)
+
+
+def check(
+    files: Sequence[Path] = (), names: Sequence[str] = (), provider_url: str | None = None
+) -> Iterator[Finding]:
+    """
+    Try everything for the caches called *names*, or for all; findings come as they are made.
+
+    Nothing is raised for what is wrong: it is a finding.
+    """
+    try:
+        config = load(files)
+        caches = [config.cache(name) for name in names] or list(config.caches)
+    except RotatorError as error:
+        yield _failed(Finding(None, None, "configuration", Result.FAILED, ""), error)
+        yield from (
+            _not_tried(None, None, step, "configuration") for step in (*FIRST, *NODE, *LAST)
+        )
+        return
+    read = ", ".join(map(str, config.files))
+    for warning in config.warnings:
+        remedy = "correct it, or leave it if it is the Orchestrator's"
+        yield Finding(None, None, "configuration", Result.ADVICE, warning, remedy)
+    yield Finding(None, None, "configuration", Result.OK, read)
+    for cache in caches:
+        yield from _check_cache(Probe(config, cache, provider_url))
+
+
+def exit_code(findings: Sequence[Finding]) -> Exit:
+    """0 if nothing failed, 2 if the configuration is at fault anywhere, else 1."""
+    return max((finding.exit_code for finding in findings), default=Exit.OK)
+
+
+def _check_cache(probe: Probe) -> Iterator[Finding]:
+    failed: set[str] = set()
+    yield from _try_all(FIRST, probe, failed)
+    failed_anywhere = set(failed)
+    for address in probe.cache.addresses:
+        here = probe.at(address)
+        failed_here = set(failed)
+        yield from _try_all(NODE, here, failed_here)
+        if here.store is not None:
+            here.store.connection.close()
+        failed_anywhere |= failed_here
+    yield from _try_all(LAST, probe, failed_anywhere)
+
+
+def _try_all(group: Sequence[Step], probe: Probe, failed: set[str]) -> Iterator[Finding]:
+    """Try the steps of a *group* in order; *failed* are those so far, those not tried included."""
+    node = None if probe.address is None else str(probe.address)
+    for step in group:
+        lacking = next((need for need in step.needs if need in failed), None)
+        if lacking is None:
+            finding = _try(step, probe, node)
+        else:
+            finding = _not_tried(probe.cache.name, node, step, lacking)
+        if finding.result in {Result.FAILED, Result.NOT_TRIED}:
+            failed.add(step.name)
+        yield finding
+
+
+def _try(step: Step, probe: Probe, node: str | None) -> Finding:
+    finding = Finding(probe.cache.name, node, step.name, Result.OK, "")
+    try:
+        seen = step.look(probe)
+    except RotatorError as error:
+        return _failed(finding, error)
+    if isinstance(seen, Advice):
+        return replace(finding, result=Result.ADVICE, detail=seen.detail, remedy=seen.remedy)
+    return replace(finding, detail=seen)
+
+
+def _failed(finding: Finding, error: RotatorError) -> Finding:
+    return replace(
+        finding,
+        result=Result.FAILED,
+        detail=str(error),
+        remedy=error.hint,
+        exit_code=Exit.USAGE if error.exit_code is Exit.USAGE else Exit.FAILED,
+    )
+
+
+def _not_tried(cache: str | None, node: str | None, step: Step, lacking: str) -> Finding:
+    return Finding(cache, node, step.name, Result.NOT_TRIED, f"needs {lacking}")

@@ -1,0 +1,243 @@
+"""
+What the steps of `rotator check` do: each looks at one thing and says what it saw.
+
+A step returns a few words for the line it has in the result, or `Advice` where something works but
+deserves a look. It fails by raising a `RotatorError`, whose hint is the remedy. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+
+from redis.exceptions import ResponseError
+
+from rotator.config import CacheConfig
+from rotator.detect import detect
+from rotator.errors import ConfigError, LoginError, ServerError
+from rotator.identity import Identity
+from rotator.probe import Advice, Probe
+from rotator.reach import greet, knock, resolve
+from rotator.rights import demand_rights
+from rotator.secrets import provider_from_url
+from rotator.tls import tls_context
+from rotator.topology import discover
+from rotator.wording import ago, count, listing
+
+OLDEST = (6, 0)
+SKEW_SECONDS = 5.0
+FULL = 0.9  # of maxmemory
+_SAMPLES = 50
+_SETTLE_SECONDS = 3.0
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+
+
+def key_material(probe: Probe) -> str:
+    """Every secret resolves, every key is one, and formats and names are understood."""
+    keyring = probe.access.keyring
+    if keyring is None:
+        return "encryption is off"
+    return f"current key {keyring.current.id}, {count(len(keyring.old), 'old key')}"
+
+
+def name_resolution(probe: Probe) -> str:
+    """The host has an IP address."""
+    return listing(resolve(probe.reached))
+
+
+def tcp(probe: Probe) -> str:
+    """Something listens on the port."""
+    knock(probe.reached)
+    return f"{probe.reached} accepts connections"
+
+
+def tls(probe: Probe) -> str:
+    """Both sides speak TLS, or neither does."""
+    profile = probe.config.tls_profile(probe.cache)
+    context = tls_context(profile, provider_from_url(probe.provider_url))
+    probe.greeting = greet(probe.reached, context, probe.cache.field("redis.tls"))
+    if profile is None or probe.greeting.tls is None:
+        return "none, on either side"
+    return f"{probe.greeting.tls}, profile {profile.name}"
+
+
+def authentication(probe: Probe) -> str:
+    """The server lets us in."""
+    reply = b"" if probe.greeting is None else probe.greeting.reply
+    if reply.startswith(b"-DENIED"):
+        raise LoginError(
+            f"{probe.reached} runs in protected mode: it lets only its own machine in",
+            hint="give the server a password or an ACL user, and that to redis.password",
+        )
+    if reply.startswith(b"-NOAUTH") and probe.cache.password is None:
+        raise LoginError(
+            f"{probe.reached} asks for a login, and none is configured",
+            hint=f"set {probe.cache.field('redis.password')}, and username for an ACL user",
+        )
+    try:
+        probe.node.connection.call("PING")
+    except LoginError as error:
+        raise LoginError(str(error), hint=_login_remedy(str(error), probe.cache)) from None
+    except ResponseError as error:
+        raise ServerError(f"{probe.reached} refuses to talk: {error}") from None
+    user = probe.access.login.username
+    return f"logged in as {user}" if user else "logged in as the default user"
+
+
+def _login_remedy(text: str, cache: CacheConfig) -> str:
+    password = cache.field("redis.password")
+    if "without any password configured" in text:
+        return f"the server has no password: remove {password}, or is it the wrong server?"
+    return (
+        f"correct {cache.field('redis.username')} and {password}, or ask an administrator whether"
+        " the ACL user exists and is switched on"
+    )
+
+
+def rights(probe: Probe) -> str:
+    """The user may do all that a run does."""
+    demand_rights(probe.node, writes=True, pattern=probe.access.settings.match[0])
+    return "all that a run needs"
+
+
+def role(probe: Probe) -> str:
+    """What the server is to others."""
+    info = probe.info("replication")
+    if info.get("role") == "master":
+        return f"primary, {count(int(info.get('connected_slaves', 0)), 'replica')}"
+    return f"replica of {info.get('master_host')}:{info.get('master_port')}"
+
+
+def version(probe: Probe) -> str:
+    """The server is not too old."""
+    info = probe.info("server")
+    known = _VERSION.match(info.get("redis_version", ""))
+    software = Identity.from_info(info).version
+    if known is None or (int(known[1]), int(known[2])) < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise ServerError(
+            f"{software} is older than {wanted}, the oldest that rotator works with",
+            hint=f"upgrade the server to {wanted} or newer",
+        )
+    return software
+
+
+def databases(probe: Probe) -> str | Advice:
+    """The databases that hold something."""
+    held = probe.node.databases()
+    wanted = probe.access.settings.databases
+    missing = [] if wanted == "all" else [number for number in wanted if number not in held]
+    if missing:
+        return Advice(
+            f"nothing is stored in {listing(str(number) for number in missing)}",
+            f"see rotator.caches.{probe.cache.name}.databases: is the number right?",
+        )
+    if not held:
+        return Advice("nothing is stored there", "is this the right server?")
+    return listing(f"{count(names, 'name')} in {number}" for number, names in sorted(held.items()))
+
+
+def memory_policy(probe: Probe) -> str | Advice:
+    """Room for values that grow, and what happens without."""
+    info = probe.info("memory")
+    used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    policy = info.get("maxmemory_policy", "unknown")
+    seen = f"{used / limit:.0%} of maxmemory used, {policy}" if limit else f"no limit, {policy}"
+    if not limit or used < FULL * limit:
+        return seen
+    fate = "refuses writes" if policy == "noeviction" else "evicts entries"
+    return Advice(seen, f"the server {fate} when it is full: give it more memory before a run")
+
+
+def persistence(probe: Probe) -> str | Advice:
+    """What is on disk: old values come back from there."""
+    info = probe.info("persistence")
+    if info.get("loading") == "1":
+        raise ServerError(
+            f"{probe.reached} is loading its data", hint="wait until it has loaded, then try again"
+        )
+    saved = datetime.fromtimestamp(int(info.get("rdb_last_save_time", 0)), UTC)
+    aof = "on" if info.get("aof_enabled") == "1" else "off"
+    seen = f"AOF {aof}, last RDB or start {ago(saved, datetime.now(UTC))}"
+    failed = [
+        what
+        for what in ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")
+        if info.get(what, "ok") != "ok"
+    ]
+    if failed:
+        return Advice(
+            f"{seen}, {listing(failed)} not ok",
+            "see to the disk: the server may refuse writes (MISCONF), and old copies stay",
+        )
+    return seen
+
+
+def clock_skew(probe: Probe) -> str | Advice:
+    """Whether this machine and the server agree about the time."""
+    before = time.time()
+    reply = probe.node.connection.pipeline([("TIME",)])[0]
+    if isinstance(reply, ResponseError):
+        return "not known: the user may not ask for the time"
+    here = (before + time.time()) / 2
+    skew = int(reply[0]) + int(reply[1]) / 1e6 - here
+    seen = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine"
+    if abs(skew) < SKEW_SECONDS:
+        return seen
+    return Advice(seen, "set both clocks by NTP: times in reports would be off by as much")
+
+
+def topology(probe: Probe) -> str:
+    """Who owns the data, and whether every owner is known."""
+    addresses = probe.cache.addresses
+    found = discover(addresses, probe.access.connect, patience=_SETTLE_SECONDS)
+    if found.problems:
+        more = len(found.problems) - 1
+        raise ServerError(
+            found.problems[0] + (f" (and {count(more, 'more problem')})" if more else ""),
+            hint="bring the cluster into order first: redis-cli --cluster check",
+        )
+    if found.unlisted:
+        missing = listing(map(str, found.unlisted))
+        raise ConfigError(
+            f"the cluster has {count(len(found.primaries), 'primary', 'primaries')}, and"
+            f" {count(len(found.unlisted), 'is', 'are')} not in the configuration: {missing}",
+            hint=f"list all nodes in {probe.cache.field('redis.addresses')}: with only some of them"
+            " applications get MOVED for names of the others",
+        )
+    return f"{found.mode}, {count(len(found.primaries), 'primary', 'primaries')}"
+
+
+def formats(probe: Probe) -> str | Advice:
+    """Whether stored values open with what is configured."""
+    access = probe.access
+    if access.codec is None:
+        return "encryption is off"
+    found = detect(access, _SAMPLES)
+    if not found.strings:
+        return "nothing to try"
+    opened = sum(hit.count for hit in found.opened)
+    tells = f"`rotator detect --cache {probe.cache.name}` tells more"
+    if opened == found.strings:
+        names = listing(dict.fromkeys(hit.format.name for hit in found.opened))
+        return f"{count(opened, 'sampled value')} opened: {names}"
+    if opened:
+        return Advice(
+            f"{found.strings - opened} of {found.strings} sampled values do not open", tells
+        )
+    none = f"none of {count(found.strings, 'sampled value')} opens"
+    keys = probe.cache.field("encryption.keys")
+    if found.formats:
+        raise ConfigError(
+            f"{none} in a configured format, but they do in another one",
+            hint=f"`rotator detect --cache {probe.cache.name}` prints it, ready to be configured",
+        )
+    if found.unknown_keys:
+        raise ConfigError(
+            f"{none}: the key {next(iter(found.unknown_keys))} is not in the configuration",
+            hint=f"add it to {keys}.old; `rotator keys` lists the ids of those that are there",
+        )
+    raise ConfigError(
+        f"{none}",
+        hint=f"do {keys}.current and old have the applications' keys, former ones too? {tells}",
+    )

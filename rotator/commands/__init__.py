@@ -1,0 +1,1 @@
+"""The commands, one module each: `register` adds it to the application."""

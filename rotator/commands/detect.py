@@ -1,0 +1,125 @@
+"""`rotator detect`: which format and key stored values are under."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from rotator import options
+from rotator.access import Access
+from rotator.commands.common import open_access, open_config, print_json, table
+from rotator.console import print_result
+from rotator.detect import SAMPLES, Detection, Hit, detect
+from rotator.wording import count, listing
+
+_EXAMPLES = """\b
+Examples:
+  rotator detect --config maverics.yaml
+  rotator detect --cache shared-redis --samples 1000 --format json
+
+\b
+Exit codes: 0 all that was sampled opens, 3 some does not, 5 nothing encrypted was found.
+"""
+_ADVICE = {
+    "unknown_key_id": "it names a key that is not configured: add that key under old",
+    "wrong_name": "it was written for another name and moved here",
+    "bad_tag": "its key is not configured, or its format is not one that detect knows",
+    "not_a_format": "it does not look encrypted",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("detect", epilog=_EXAMPLES)(_detect)
+
+
+def _detect(
+    *,
+    config: options.Config = None,
+    secret_provider: options.SecretProvider = None,
+    cache: options.Cache = None,
+    samples: Annotated[
+        int, options.option("--samples", "How many values to look at.", min=1, max=100_000)
+    ] = SAMPLES,
+    output: options.Format = options.ReportFormat.TABLE,
+) -> None:
+    """Say which format and key open the stored values. Reads only; prints what to configure."""
+    access = open_access(open_config(config), cache, secret_provider)
+    found = detect(access, samples)
+    if output is options.ReportFormat.JSON:
+        print_json(as_data(access, found))
+    else:
+        _print(access, found)
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
+
+
+def as_data(access: Access, found: Detection) -> dict[str, Any]:
+    """What was found as JSON values; `configuration` is what to add to the configuration."""
+    return {
+        "cache": access.cache.name,
+        "databases": list(found.databases),
+        "sampled": found.names,
+        "strings": found.strings,
+        "nested": found.nested,
+        "opened": [_hit(access, hit) for hit in found.opened],
+        "detected": [_hit(access, hit) for hit in found.guessed],
+        "refused": {str(reason): number for reason, number in found.refused.most_common()},
+        "unknown_keys": dict(found.unknown_keys.most_common()),
+        "other": dict(found.other.most_common()),
+        "configuration": found.configuration(access),
+        "exit_code": int(found.exit_code),
+    }
+
+
+def _hit(access: Access, hit: Hit) -> dict[str, Any]:
+    role = None if access.keyring is None else access.keyring.role(hit.key.id)
+    return {
+        "format": hit.format.name,
+        "encoding": str(hit.format.encoding),
+        "layout": list(hit.format.layout),
+        "aad": hit.format.aad,
+        "key": hit.key.id,
+        "role": role,
+        "field": hit.key.field,
+        "count": hit.count,
+    }
+
+
+def _print(access: Access, found: Detection) -> None:
+    print_result(f"{access.cache.name}: {_sampled(found)}")
+    hits = [(hit, "yes") for hit in found.opened] + [(hit, "no") for hit in found.guessed]
+    if hits:
+        rows = [
+            (data["format"], configured, data["key"], data["role"], data["field"], data["count"])
+            for data, configured in ((_hit(access, hit), known) for hit, known in hits)
+        ]
+        columns = ("format", "configured", "key id", "role", "field", "values")
+        print_result(table(*columns, rows=rows))
+    if found.refused:
+        closed = [(n, reason, _ADVICE[reason]) for reason, n in found.refused.most_common()]
+        print_result(table("values", "do not open", "which means", rows=closed))
+    for key_id, number in found.unknown_keys.most_common():
+        print_result(f"{count(number, 'value')} under the unknown key {key_id}")
+    proposal = found.configuration(access)
+    if proposal is not None:
+        print_result("With this in the configuration, what is not configured opens too:\n")
+        print_result(as_yaml(proposal))
+
+
+def as_yaml(proposal: dict[str, Any]) -> str:
+    """The section to paste."""
+    return yaml.safe_dump(proposal, default_flow_style=None, sort_keys=False, width=100)
+
+
+def _sampled(found: Detection) -> str:
+    """What was looked at, in a sentence."""
+    if not found.names:
+        return "nothing is stored there"
+    parts = [f"{count(found.strings, 'value')} sampled"]
+    parts += [f"{number} {kind.replace('_', ' ')}" for kind, number in found.other.most_common()]
+    parts += [f"{found.nested} nested"] if found.nested else []
+    where = "database" if len(found.databases) == 1 else "databases"
+    return f"{', '.join(parts)}, from {where} {listing(map(str, found.databases))}"

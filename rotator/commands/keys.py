@@ -1,0 +1,82 @@
+"""`rotator keys`: which keys the configuration has, by their ids."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import typer
+
+from rotator import options
+from rotator.commands.common import open_config, print_json, table
+from rotator.config import CacheConfig
+from rotator.console import print_result
+from rotator.keyring import Key, Keyring
+from rotator.secrets import Provider, SecretRef, provider_from_url
+
+_EXAMPLES = """\b
+Examples:
+  rotator keys --config maverics.yaml
+  rotator keys --secret-provider secretfile:///etc/maverics/secrets.yaml --format json
+"""
+_OFF = "encryption is off"
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """One key of one cache: never its material."""
+
+    cache: str
+    role: str
+    id: str
+    field: str
+    source: str
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("keys", epilog=_EXAMPLES)(_keys)
+
+
+def _keys(
+    config: options.Config = None,
+    secret_provider: options.SecretProvider = None,
+    cache: options.Caches = None,
+    output: options.Format = options.ReportFormat.TABLE,
+) -> None:
+    """List the keys: role, key id, where each is configured; never the key itself."""
+    loaded = open_config(config)
+    chosen = [loaded.cache(name) for name in cache or ()] or list(loaded.caches)
+    provider = provider_from_url(secret_provider)
+    rows = [row for one in chosen for row in key_rows(one, provider)]
+    if output is options.ReportFormat.JSON:
+        print_json({"keys": [asdict(row) for row in rows]})
+        return
+    lines: list[tuple[str | None, ...]] = [
+        (row.cache, row.role, row.id, row.field, row.source) for row in rows
+    ]
+    lines += [(one.name, None, None, _OFF, None) for one in chosen if one.encryption_disabled]
+    print_result(table("cache", "role", "key id", "field", "where from", rows=lines))
+
+
+def key_rows(cache: CacheConfig, provider: Provider | None) -> list[KeyRow]:
+    """
+    The keys of *cache*, the current one first; none where encryption is off.
+
+    Raises:
+        KeyMaterialError: A key is wrong, or listed twice.
+        SecretError: A reference cannot be resolved.
+        SourceError: The secret provider cannot be reached.
+    """
+    if cache.encryption_disabled or cache.current is None:
+        return []
+    references = [cache.current, *cache.old]
+    keys = [Key.from_hex(ref.resolve(provider), ref.field) for ref in references]
+    keyring = Keyring(keys[0], keys[1:])
+    return [
+        KeyRow(cache.name, keyring.role(key.id), key.id, key.field, _source(reference))
+        for key, reference in zip(keys, references, strict=True)
+    ]
+
+
+def _source(reference: SecretRef) -> str:
+    return reference.display if reference.is_reference else "in the file"

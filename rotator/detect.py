@@ -1,0 +1,233 @@
+"""
+Which format and key the stored values are under, found out from a sample, reading only.
+
+1. Sample values of every database of every primary.
+2. Open each with the configured formats and keys.
+3. Guess the format of what does not open (`guess`).
+4. From what was guessed, make the configuration that opens it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rotator.access import Access
+from rotator.codec import Codec, Opened, Reason
+from rotator.errors import ConfigError, Exit
+from rotator.format import BUILTIN, Encoding, Format
+from rotator.guess import Place, guess
+from rotator.keyring import Key
+from rotator.scope import Mode, Scope
+from rotator.store import Store, Unread, Value
+from rotator.topology import discover
+
+SAMPLES = 200
+
+_EXPLAINED = 20  # values that are tried under other names
+_PAGE = 50
+
+
+@dataclass(frozen=True)
+class Hit:
+    """So many values opened in *format* under *key*."""
+
+    format: Format
+    key: Key
+    count: int
+
+
+@dataclass(frozen=True)
+class Detection:
+    """
+    What a sample of values came to.
+
+    - *names*: how many were looked at; *strings*: how many of them have a value to open
+    - *opened*: by configured formats; *guessed*: by others, which are not configured
+    - *refused*: why the rest does not open, with counts; *unknown_keys*: ids that values name
+    - *other*: what is no string, or could not be read
+    """
+
+    names: int
+    strings: int
+    nested: int
+    databases: tuple[int, ...]
+    opened: tuple[Hit, ...]
+    guessed: tuple[Hit, ...]
+    refused: Counter[Reason]
+    unknown_keys: Counter[str]
+    other: Counter[str]
+
+    @property
+    def exit_code(self) -> Exit:
+        """Whether all opens (0), some does not (3), or nothing encrypted was found (5)."""
+        encrypted = [reason for reason in self.refused if reason is not Reason.NOT_A_FORMAT]
+        if not self.opened and not self.guessed and not encrypted:
+            return Exit.EMPTY
+        return Exit.NOT_MOVED if self.refused or self.guessed else Exit.OK
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The formats that were guessed, the most frequent first."""
+        return tuple(dict.fromkeys(hit.format for hit in self.guessed))
+
+    def configuration(self, access: Access) -> dict[str, Any] | None:
+        """The `rotator` section with which what was guessed opens too; None: it needs none."""
+        if not self.formats:
+            return None
+        custom = {
+            form.name: {
+                "encoding": str(form.encoding),
+                "layout": list(form.layout),
+                "aad": form.aad,
+            }
+            for form in self.formats
+            if form.name not in BUILTIN
+        }
+        # Ahead of the others: new values get the first format, and applications read this one.
+        names = [*(form.name for form in self.formats), *access.settings.formats]
+        caches = {access.cache.name: {"formats": names}}
+        return {"rotator": {"formats": custom, "caches": caches} if custom else {"caches": caches}}
+
+
+@dataclass
+class _Sample:
+    """Values by name and database, and what was met that is none."""
+
+    values: dict[Place, bytes] = field(default_factory=dict)
+    other: Counter[str] = field(default_factory=Counter)
+    databases: set[int] = field(default_factory=set)
+
+
+def detect(access: Access, samples: int = SAMPLES) -> Detection:
+    """
+    Sample up to *samples* values of a cache and say what opens them.
+
+    Raises:
+        ConfigError: The cache's encryption is off.
+        ServerError: A node cannot be reached.
+        RightsError: The user may not read.
+    """
+    codec = access.codec
+    if codec is None:
+        raise ConfigError(
+            f"{access.cache.field('encryption.disabled')}: encryption is off",
+            hint="values of this cache are stored as they are: there is nothing to detect",
+        )
+    taken = _take(access, samples)
+    opened: Counter[tuple[Format, Key]] = Counter()
+    closed: dict[Place, Reason] = {}
+    nested = 0
+    for place, value in taken.values.items():
+        found = codec.open(place[1], value)
+        if isinstance(found, Opened):
+            opened[access.formats[found.format.name], found.key] += 1
+            nested += bool(found.inner)
+        else:
+            closed[place] = found.reason
+    values = {place: taken.values[place] for place in closed}
+    guessed = guess(codec.keyring, access.formats, access.settings.formats, values)
+    refused = {place: reason for place, reason in closed.items() if place not in guessed}
+    return Detection(
+        names=len(taken.values) + taken.other.total(),
+        strings=len(taken.values),
+        nested=nested,
+        databases=tuple(sorted(taken.databases)),
+        opened=_hits(opened),
+        guessed=_hits(Counter(guessed.values())),
+        refused=_reasons(codec, taken.values, refused),
+        unknown_keys=_unknown_keys(codec, (taken.values[place] for place in refused)),
+        other=taken.other,
+    )
+
+
+def _take(access: Access, samples: int) -> _Sample:
+    """A sample, each node and database having its share of it."""
+    settings = access.settings
+    scope = Scope(
+        Mode.DRY_RUN, settings.match, None if settings.databases == "all" else settings.databases
+    )
+    taken = _Sample()
+    primaries = discover(access.cache.addresses, access.connect).primaries
+    for index, address in enumerate(primaries):
+        with access.connect(address).connection as connection:
+            store = Store(connection)
+            store.no_touch()
+            held = store.databases()
+            # The smaller ones first, so that what they cannot fill is left to the larger ones.
+            rounds = scope.rounds(sorted(held, key=held.__getitem__))
+            left = (samples - len(taken.values)) // (len(primaries) - index)
+            for turn, (database, pattern) in enumerate(rounds):
+                store.select(database)
+                before = len(taken.values)
+                _scan(store, database, pattern, -(-left // (len(rounds) - turn)), taken)
+                left -= len(taken.values) - before
+    return taken
+
+
+def _scan(store: Store, database: int, pattern: str | None, wanted: int, taken: _Sample) -> None:
+    """Take *wanted* values of one database, or all that it has."""
+    seen: set[bytes] = set()
+    cursor = 0
+    while wanted > 0:
+        cursor, page = store.page(cursor, pattern, min(_PAGE, wanted))
+        names = [name for name in dict.fromkeys(page) if name not in seen][: max(wanted, 0)]
+        seen.update(names)
+        for name, value in zip(names, store.read(names) if names else [], strict=True):
+            if isinstance(value, bytes):
+                taken.values[database, name] = value
+                wanted -= 1
+            elif value is not Unread.GONE:
+                taken.other[_kind(value)] += 1
+                wanted -= 1
+        taken.databases.add(database)
+        if cursor == 0:
+            return
+
+
+def _kind(value: Value) -> str:
+    return value.value if isinstance(value, Unread) else "failed"
+
+
+def _hits(counts: Counter[tuple[Format, Key]]) -> tuple[Hit, ...]:
+    return tuple(Hit(form, key, count) for (form, key), count in counts.most_common())
+
+
+def _reasons(
+    codec: Codec, values: Mapping[Place, bytes], closed: Mapping[Place, Reason]
+) -> Counter[Reason]:
+    """Why values do not open, looked at more closely."""
+    reasons: Counter[Reason] = Counter()
+    for (database, name), reason in closed.items():
+        value = values[database, name]
+        if reason is Reason.BAD_TAG and _is_text(value):
+            closer = Reason.NOT_A_FORMAT
+        elif reasons.total() < _EXPLAINED:
+            closer = codec.explain(name, value, reason, (other for _, other in values))
+        else:
+            closer = reason
+        reasons[closer] += 1
+    return reasons
+
+
+def _is_text(value: bytes) -> bool:
+    """Whether *value* is text and no encoding of anything: as short as it is, codecs may doubt."""
+    plain = ("nonce:8", "ciphertext", "tag:16")
+    encodings = (encoding for encoding in Encoding if encoding is not Encoding.RAW)
+    return value.isascii() and not any(
+        Format("text", encoding, plain, "none").split(value) for encoding in encodings
+    )
+
+
+def _unknown_keys(codec: Codec, values: Iterable[bytes]) -> Counter[str]:
+    """The ids that *values* name and the keyring does not have."""
+    ids: Counter[str] = Counter()
+    for value in values:
+        for form in codec.formats:
+            parts = form.split(value)
+            if parts is not None and parts.key_id and codec.keyring.by_id(parts.key_id) is None:
+                ids[parts.key_id.hex()] += 1
+                break
+    return ids

@@ -1,0 +1,133 @@
+"""
+One entry described: what it is stored as and under which key, without saying what it holds.
+
+The plaintext is kept with the description, out of its `repr` and its fields, for whoever asks for
+it by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from rotator.access import Access
+from rotator.codec import Opened
+from rotator.errors import ConfigError, MissingError, RightsError, ServerError
+from rotator.keyring import Key
+from rotator.store import NEVER, Refusal, Store, Unread, Value
+from rotator.topology import discover
+from rotator.wording import listing
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    What Redis holds as *name*.
+
+    - *type*: Redis's word for it; *size*: bytes of a string's value, as stored
+    - *expires_at*: None is never
+    - *format*, *key*: what opens it; *inner*: the keys met inside, if it is nested
+    - *reason*: why it does not open; without one and without a key it was not tried
+    - *plaintext*: what it holds, or None
+    """
+
+    name: bytes
+    node: str
+    database: int
+    type: str
+    size: int | None
+    expires_at: datetime | None
+    format: str | None = None
+    key: Key | None = None
+    inner: tuple[Key, ...] = ()
+    reason: str | None = None
+    plaintext: bytes | None = field(default=None, repr=False)
+
+
+def find(access: Access, name: bytes, database: int | None = None) -> Entry:
+    """
+    Look for the entry stored as *name*, in *database* or in all of them, and describe it.
+
+    Raises:
+        MissingError: There is none.
+        ConfigError: Several databases have one.
+        ServerError: A node cannot be reached, or refuses to say.
+        RightsError: The user may not read it.
+    """
+    found: list[Entry] = []
+    for address in discover(access.cache.addresses, access.connect).primaries:
+        with access.connect(address).connection as connection:
+            store = Store(connection)
+            store.no_touch()
+            databases = sorted(store.databases()) if database is None else [database]
+            for number in databases:
+                store.select(number)
+                entry = _describe(access, store, name)
+                found += [entry] if entry is not None else []
+    if not found:
+        where = "any database" if database is None else f"database {database}"
+        raise MissingError(
+            f"there is no such entry in {where}",
+            hint="give the name as Redis has it, or --namespace and the application's own key",
+        )
+    if len(found) > 1:
+        numbers = listing(str(entry.database) for entry in found)
+        raise ConfigError(
+            f"there are entries of this name in the databases {numbers}",
+            hint="choose one with --db",
+        )
+    return found[0]
+
+
+def _describe(access: Access, store: Store, name: bytes) -> Entry | None:
+    value = store.read([name])[0]
+    expires_at = store.expiries([name])[0]
+    # A value of a cluster may be elsewhere: MOVED says that it is not on this node.
+    if value is Unread.GONE or expires_at is None or _elsewhere(value):
+        return None
+    what: dict[str, Any] = {
+        "name": name,
+        "node": store.node,
+        "database": store.connection.db,
+        "expires_at": None if expires_at == NEVER else _moment(expires_at),
+    }
+    if value is Unread.NOT_STRING:
+        return Entry(**what, type=_type(store, name), size=None)
+    if value is Unread.DENIED:
+        hint = "`rotator check` says which rights the user lacks"
+        raise RightsError("the user may not read this entry", hint=hint)
+    if not isinstance(value, bytes):
+        raise ServerError(f"{store.node} refused to read the entry: {value.message}")
+    return Entry(**what, type="string", size=len(value), **_opened(access, name, value))
+
+
+def _opened(access: Access, name: bytes, value: bytes) -> dict[str, Any]:
+    """What a string's value is under, or why it does not open."""
+    codec = access.codec
+    if codec is None:
+        return {"plaintext": value}
+    opened = codec.open(name, value)
+    if not isinstance(opened, Opened):
+        return {"reason": str(codec.explain(name, value, opened.reason))}
+    return {
+        "format": opened.format.name,
+        "key": opened.key,
+        "inner": opened.inner,
+        "plaintext": opened.plaintext,
+    }
+
+
+def _elsewhere(value: Value) -> bool:
+    return isinstance(value, Refusal) and value.message.startswith("MOVED")
+
+
+def _type(store: Store, name: bytes) -> str:
+    reply = store.connection.pipeline([("TYPE", name)])[0]
+    return "not a string" if isinstance(reply, ResponseError) else reply.decode()
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
