@@ -10,40 +10,27 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterable, Iterator, Sequence
-from enum import StrEnum
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
-from rotator.address import Address
-from rotator.clusternodes import SLOTS, Member, myself, parse_nodes
+from rotator.clusternodes import SLOTS, Member
 from rotator.ending import wait_until_clear
 from rotator.errors import ServerError
+from rotator.localnode import Move, ask, fault, member, move_slot, ownership
 from rotator.server import LocalServer
 
 NODE_TIMEOUT_MS = 2000
 _BUS = 10_000  # from a node's port to that of the cluster bus
 # Below the ports that Linux gives to outgoing connections, with the bus too.
 _PORTS = range(12_000, 22_000)
-_BATCH = 100  # names in one MIGRATE
-
-
-class Move(StrEnum):
-    """How far a move of slots goes."""
-
-    FINISHED = "finished"
-    OPEN = "open"  # every name is moved, but the new owner is not announced
-    HALF = "half"  # every second name is moved, and the slot still open on both sides
-    ABORTED = "aborted"  # every second name is moved, and the move called off: they are orphans
 
 
 class LocalCluster:
@@ -100,8 +87,8 @@ class LocalCluster:
         owners = self.nodes[:primaries]
         for index, owner in enumerate(owners):
             share = range(index * SLOTS // primaries, (index + 1) * SLOTS // primaries)
-            _ask(owner, "CLUSTER", "ADDSLOTS", *share)
-            _ask(owner, "CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+            ask(owner, "CLUSTER", "ADDSLOTS", *share)
+            ask(owner, "CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         # Each meets each: waiting for gossip takes longer.
         for node in self.nodes:
             self._introduce(node, self.nodes)
@@ -120,7 +107,7 @@ class LocalCluster:
 
     def member(self, node: LocalServer) -> Member:
         """What *node* says of itself in CLUSTER NODES."""
-        return myself(_members(node))
+        return member(node)
 
     def owner_of(self, place: int | bytes | str) -> LocalServer:
         """
@@ -159,7 +146,7 @@ class LocalCluster:
 
         With slots open for a move nothing settles: the importing node then knows no owner for them.
         """
-        _ask(replica, "CLUSTER", "FAILOVER")
+        ask(replica, "CLUSTER", "FAILOVER")
         wait_until_clear(
             lambda: None if self.member(replica).is_primary else f"{replica} is still a replica"
         )
@@ -174,23 +161,8 @@ class LocalCluster:
         move: Move = Move.FINISHED,
     ) -> int:
         """Move slots and the names in them as `redis-cli --cluster reshard` does; names moved."""
-        source_id, target_id = self.member(source).id, self.member(target).id
-        moved = 0
-        for slot in slots:
-            _ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
-            _ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-            names = _names(source, slot)
-            chosen = names if move in {Move.FINISHED, Move.OPEN} else names[::2]
-            _migrate(source, target, chosen)
-            moved += len(chosen)
-            if move is Move.FINISHED:
-                # The new owner first: were it the last, a crash would leave the slot to nobody.
-                others = (node for node in self.primaries if node not in {source, target})
-                for node in (target, source, *others):
-                    _ask(node, "CLUSTER", "SETSLOT", slot, "NODE", target_id)
-            elif move is Move.ABORTED:
-                for node in (target, source):
-                    _ask(node, "CLUSTER", "SETSLOT", slot, "STABLE")
+        others = [node for node in self.primaries if node not in {source, target}]
+        moved = sum(move_slot(source, target, slot, move, others) for slot in slots)
         if move is Move.FINISHED:
             self.settle()
         return moved
@@ -209,7 +181,7 @@ class LocalCluster:
     def _introduce(self, node: LocalServer, others: Iterable[LocalServer]) -> None:
         for other in others:
             if other is not node:
-                _ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port)
+                ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port)
 
     def _follow(self, replica: LocalServer, primary: LocalServer) -> None:
         """Make *replica* a replica, as soon as it knows its primary."""
@@ -217,7 +189,7 @@ class LocalCluster:
 
         def obstacle() -> str | None:
             try:
-                _ask(replica, "CLUSTER", "REPLICATE", primary_id)
+                ask(replica, "CLUSTER", "REPLICATE", primary_id)
             except ResponseError as error:
                 return f"{replica} cannot follow {primary}: {error}"
             return None
@@ -229,33 +201,13 @@ class LocalCluster:
         views = []
         for node in self.running:
             try:
-                found = self._fault(node)
-                views.append(_owners(node))
+                found = fault(node, self.running)
+                views.append(ownership(node))
             except (RedisConnectionError, RedisTimeoutError) as error:
                 found = f"{node} does not answer: {error}"
             if found is not None:
                 return found
         return None if all(view == views[0] for view in views) else "the nodes do not agree"
-
-    def _fault(self, node: LocalServer) -> str | None:
-        known = {member.address: member for member in _members(node)}
-        for other in self.running:
-            member = known.get(Address("127.0.0.1", other.port))
-            if member is None or member.failing or not member.connected:
-                return f"{node} has no contact with {other}"
-        if b"cluster_state:ok" not in _ask(node, "CLUSTER", "INFO"):
-            return f"{node} does not find the cluster in order"
-        info = _client(node).info("replication")
-        if info["role"] == "slave":
-            up = info["master_link_status"] == "up"
-            return None if up else f"{node} is not in step with its primary"
-        mine = known[Address("127.0.0.1", node.port)].id
-        running = {Address("127.0.0.1", other.port) for other in self.running}
-        expected = sum(m.primary_id == mine and m.address in running for m in known.values())
-        online = sum(
-            isinstance(value, dict) and value.get("state") == "online" for value in info.values()
-        )
-        return None if online >= expected else f"{node} has {online} of {expected} replicas online"
 
     def __enter__(self) -> Self:
         try:
@@ -272,45 +224,6 @@ class LocalCluster:
         trace: TracebackType | None,
     ) -> None:
         self.remove()
-
-
-def _client(node: LocalServer) -> Redis:
-    """A client that asks once and does not wait for long."""
-    return node.client(retry=Retry(NoBackoff(), 0), socket_timeout=5)
-
-
-def _ask(node: LocalServer, *command: Any) -> Any:
-    with _client(node) as client:
-        return client.execute_command(*command)
-
-
-def _members(node: LocalServer) -> list[Member]:
-    return parse_nodes(_ask(node, "CLUSTER", "NODES"), Address("127.0.0.1", node.port))
-
-
-def _owners(node: LocalServer) -> dict[str, Any]:
-    """Which slots belong to whom, and who follows whom, as *node* sees it."""
-    return {
-        member.id: (member.slots, member.primary_id)
-        for member in _members(node)
-        if not member.failing
-    }
-
-
-def _names(node: LocalServer, slot: int) -> list[bytes]:
-    count = _ask(node, "CLUSTER", "COUNTKEYSINSLOT", slot)
-    names: list[bytes] = _ask(node, "CLUSTER", "GETKEYSINSLOT", slot, count)
-    return names
-
-
-def _migrate(source: LocalServer, target: LocalServer, names: list[bytes]) -> None:
-    for batch in _batches(names):
-        _ask(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *batch)
-
-
-def _batches(names: list[bytes]) -> Iterator[list[bytes]]:
-    for start in range(0, len(names), _BATCH):
-        yield names[start : start + _BATCH]
 
 
 def _bytes(name: bytes | str) -> bytes:

@@ -6,7 +6,8 @@ from redis.crc import key_slot
 from rotator.clusternodes import SLOTS
 from rotator.ending import wait_until_clear
 from rotator.errors import ServerError
-from rotator.localcluster import LocalCluster, Move
+from rotator.localcluster import LocalCluster
+from rotator.localnode import Move
 
 
 @pytest.fixture(scope="module")
