@@ -71,8 +71,13 @@ def start_progress(
 
 
 def write_line(text: str, stream: IO[str]) -> None:
-    """Write whole lines to a terminal on which a bar may be up; one that is gone is no fault."""
-    with suppress(OSError), _Bar.external_write_mode(file=stream):
+    """
+    Write whole lines to a terminal on which a bar may be up.
+
+    A terminal that is gone is no fault. Nor is a line lost because a signal arrived in the middle
+    of another one, which Python answers with a RuntimeError.
+    """
+    with suppress(OSError, RuntimeError), _Bar.external_write_mode(file=stream):
         # In one piece: other processes may write to the same terminal.
         stream.write(f"{text}\n")
         stream.flush()

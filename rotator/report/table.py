@@ -187,10 +187,9 @@ def _thinned(key: Key) -> list[str]:
 def _verified(verification: Verification) -> Text:
     """What looking again came to, in one line."""
     found = verification.found_under_old_keys
-    how = {
-        "scan": f"a second sweep of {many(verification.visits, 'visit')}",
-        "tracking": f"the server named {many(verification.visits, 'write')} since the sweep began",
-    }[verification.method]
+    how = f"a second sweep, {many(verification.visits, 'visit')}"
+    if verification.method == "tracking":
+        how = f"{many(verification.visits, 'name')} that the server saw written meanwhile"
     result = f"{found:,} under an old key" if found else "none under an old key"
     if not verification.complete:
         result += ", but not complete"
@@ -215,10 +214,8 @@ def _coverage(coverage: Coverage) -> RenderableType:
         state = "complete" if node.complete else "; ".join(("not complete", *node.reasons))
         if node.restarts:
             state += f", begun again {many(node.restarts, 'time')}"
-        style = "" if node.complete else "yellow"
-        visits = many(node.visits, "visit")
-        table = (text(node.node), text(node.version or ""), text(visits), text(state, style))
-        nodes.add_row(*table)
+        cells = (node.node, node.version or "", many(node.visits, "visit"))
+        nodes.add_row(*map(text, cells), text(state, "" if node.complete else "yellow"))
     parts: list[RenderableType] = [heading("covered", ", ".join(words))]
     if coverage.nodes:
         parts.append(indented(nodes))

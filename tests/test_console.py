@@ -1,0 +1,143 @@
+"""Tests of what the terminal is sent."""
+
+import fcntl
+import io
+import os
+import struct
+import sys
+import termios
+
+import pytest
+from rich.table import Table
+
+from rotator.console import console, escape, print_error, print_result
+from rotator.errors import ConfigError, ServerError
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        """It always is."""
+        return True
+
+
+def wide_table():
+    """A table that would like to be wider than any terminal."""
+    table = Table("name", "verdict", style="red", header_style="bold red")
+    table.add_row("x" * 300, "in-use")
+    return table
+
+
+class TestErrors:
+    """How an error is shown."""
+
+    def test_error_and_hint(self, capsys):
+        """An error and its hint are a line each, on stderr."""
+        print_error(ConfigError("caches[0].name: missing", hint="give it a name"))
+
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err == "rotator: error: caches[0].name: missing\nrotator: hint: give it a name\n"
+
+    def test_without_hint(self):
+        """Without a hint there is one line."""
+        stream = io.StringIO()
+
+        print_error(ServerError("connection refused"), stream)
+
+        assert stream.getvalue() == "rotator: error: connection refused\n"
+
+    def test_single_line(self):
+        """A message of several lines is shown as one, and the terminal obeys nothing in it."""
+        stream = io.StringIO()
+
+        print_error(ServerError("ERR one\r\n  two \x1b[2J", hint="a\nb"), stream)
+
+        assert stream.getvalue() == "rotator: error: ERR one two \\x1b[2J\nrotator: hint: a b\n"
+
+    def test_credentials(self):
+        """Credentials that a library put into its message are taken out."""
+        stream = io.StringIO()
+
+        print_error(ServerError("cannot reach redis://u:s3cret@h:1"), stream)
+
+        assert stream.getvalue() == "rotator: error: cannot reach redis://***@h:1\n"
+
+
+class TestResults:
+    """How a result is printed."""
+
+    @pytest.mark.parametrize("text", ["{}", "{}\n"])
+    def test_text(self, capsys, text):
+        """A text is printed as it is, with one newline at the end."""
+        print_result(text)
+
+        assert capsys.readouterr() == ("{}\n", "")
+
+    def test_piped(self, monkeypatch):
+        """Without a terminal a rendering is 100 columns wide and has no colours, even if forced."""
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        stream = io.StringIO()
+
+        print_result(wide_table(), stream)
+
+        lines = stream.getvalue().splitlines()
+        assert max(map(len, lines)) == 100
+        assert "\x1b" not in stream.getvalue()
+
+    def test_no_padding(self):
+        """No line ends in spaces."""
+        stream = io.StringIO()
+        table = Table(box=None)
+        table.add_row("a")
+
+        print_result(table, stream)
+
+        assert not [line for line in stream.getvalue().splitlines() if line != line.rstrip()]
+
+    def test_terminal_has_colours(self, monkeypatch):
+        """On a terminal there are colours, unless NO_COLOR says otherwise."""
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        coloured, plain = Terminal(), Terminal()
+
+        print_result(wide_table(), coloured)
+        monkeypatch.setenv("NO_COLOR", "1")
+        print_result(wide_table(), plain)
+
+        assert "\x1b[1;31m" in coloured.getvalue()
+        assert "31m" not in plain.getvalue()
+
+    def test_narrow_terminal(self):
+        """A result is no wider than the terminal."""
+        leader, follower = os.openpty()
+        with os.fdopen(follower, "w", encoding="utf-8") as stream:
+            fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
+            assert console(stream).width == 70
+            fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 250, 0, 0))
+            assert console(stream).width == 100
+        os.close(leader)
+
+    def test_encoding(self, monkeypatch):
+        """What the encoding of stdout does not know is spelt out instead of failing."""
+        raw = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+
+        print_result("ключ")
+
+        assert raw.getvalue() == b"\\u043a\\u043b\\u044e\\u0447\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain ключ", "plain ключ"),
+        ("\x1b[31m", "\\x1b[31m"),
+        ("a\x00\n\u202eb", "a\\x00\\n\\u202eb"),
+        ("\udc80", "\\udc80"),
+    ],
+)
+def test_escape(text, expected):
+    """What cannot be printed is spelt out."""
+    assert expected == escape(text)

@@ -1,0 +1,312 @@
+"""Tests of the progress bar, on a real pseudo-terminal."""
+
+import fcntl
+import io
+import json
+import logging
+import os
+import re
+import struct
+import termios
+import threading
+from contextlib import contextmanager
+
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+from tqdm.utils import disp_len
+
+from rotator.logs import configure_logging
+from rotator.progress import Progress, clock, line, start_progress, write_line
+
+
+class Screen:
+    """
+    A pseudo-terminal, and what it shows: `lines` above the last one, which is `current`.
+
+    It obeys only carriage return and line feed: whatever else a bar might send is a failure.
+    """
+
+    def __init__(self, columns=100):
+        self._leader, follower = os.openpty()
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.stream = os.fdopen(follower, "w", encoding="utf-8", errors="backslashreplace")
+        self.columns = columns
+        self.raw = b""
+        self.lines, self.current = [], ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        while chunk := self._next():
+            self.raw += chunk
+
+    def _next(self):
+        try:
+            return os.read(self._leader, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            return b""
+
+    def close(self):
+        """Close the terminal and work out what it shows."""
+        self.stream.close()
+        self._reader.join()
+        os.close(self._leader)
+        for text in re.split("(?<=\n)", self.raw.decode().replace("\r\n", "\n")):
+            *drawn, last = text.split("\r")
+            # A bar that reached the last column would go on in the next line.
+            assert all(disp_len(bar) < self.columns for bar in drawn)
+            self.current = overwritten([*drawn, last.removesuffix("\n")])
+            assert self.current.isprintable()
+            if text.endswith("\n"):
+                self.lines.append(self.current)
+
+
+def overwritten(texts):
+    """What is left of texts that were written over each other from the first column."""
+    cells = {}
+    for text in texts:
+        cells.update(enumerate(text))
+    return "".join(cells[column] for column in sorted(cells)).rstrip()
+
+
+@contextmanager
+def screen(columns=100):
+    """A screen that is closed, and so complete, after the block."""
+    opened = Screen(columns)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.fixture
+def _logging():
+    """Leave the log as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+class TestWhether:
+    """When a bar is drawn at all."""
+
+    def test_not_on_a_file(self):
+        """Without a terminal nothing is drawn."""
+        stream = io.StringIO()
+
+        with start_progress("shared-redis", "rotating", total=10, stream=stream) as progress:
+            progress.advance(10, rotated=10)
+            progress.wait("memory")
+
+        assert type(progress) is Progress
+        assert stream.getvalue() == ""
+
+    def test_forced(self):
+        """A bar that is asked for is drawn anywhere."""
+        stream = io.StringIO()
+
+        with start_progress("shared-redis", "looking", progress=True, stream=stream):
+            pass
+
+        assert "shared-redis: looking" in stream.getvalue()
+
+    def test_terminal(self):
+        """On a terminal a bar is drawn, and when it is closed the line is empty again."""
+        with (
+            screen() as shown,
+            start_progress("shared-redis", "rotating", total=1000, stream=shown.stream) as progress,
+        ):
+            progress.advance(visits=400, rotated=390, left=1)
+            progress.wait("redis-1 is 12 MB behind")
+
+        drawn = shown.raw.decode()
+        assert "shared-redis: rotating" in drawn
+        assert "400 of 1,000 visits" in drawn
+        assert "390 rotated" in drawn
+        assert "1 left" in drawn
+        assert "waiting: redis-1 is 12 MB behind" in drawn
+        assert (shown.lines, shown.current) == ([], "")
+
+    def test_switched_off(self):
+        """On a terminal nothing is drawn if that is asked for."""
+        with (
+            screen() as shown,
+            start_progress("a", "looking", progress=False, stream=shown.stream) as progress,
+        ):
+            progress.advance(1)
+
+        assert shown.raw == b""
+
+
+class TestTogether:
+    """A bar, threads and log lines on one terminal."""
+
+    @pytest.mark.usefixtures("_logging")
+    @pytest.mark.parametrize("columns", [100, 40])
+    def test_log_lines_are_never_torn(self, columns):
+        """Every log line stands whole and alone on its line, whoever writes and draws meanwhile."""
+        threads, each = 4, 100
+        with screen(columns) as shown:
+            configure_logging("json", "info", shown.stream)
+            log, library = structlog.get_logger(), logging.getLogger("redis")
+            progress = start_progress("shared-redis", "rotating", total=350, stream=shown.stream)
+
+            def work(thread):
+                for number in range(each):
+                    progress.advance(1, rotated=1)
+                    progress.wait(f"reason {number}" if number % 3 else None)
+                    log.info("page", thread=thread, number=number)
+                    library.warning("retry %d %d", thread, number)
+
+            workers = [threading.Thread(target=work, args=(thread,)) for thread in range(threads)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            progress.close()
+
+        lines = [json.loads(text) for text in shown.lines]
+        pages = [(line["thread"], line["number"]) for line in lines if line["event"] == "page"]
+        retries = [line["event"] for line in lines if line["event"] != "page"]
+        pairs = [(thread, number) for thread in range(threads) for number in range(each)]
+        assert sorted(pages) == pairs
+        assert sorted(retries) == sorted(f"retry {thread} {number}" for thread, number in pairs)
+        assert shown.current == ""
+        assert shown.raw.count(b"shared-redis: rotating") > threads * each
+
+    def test_counts_of_threads_add_up(self):
+        """No visit is lost when several threads advance at once."""
+        stream = io.StringIO()
+        with start_progress("a", "looking", progress=True, stream=stream) as progress:
+
+            def work():
+                for _ in range(2000):
+                    progress.advance(visits=1, rotated=1)
+
+            workers = [threading.Thread(target=work) for _ in range(4)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            progress.wait("the end")
+
+            assert "8,000 visits" in stream.getvalue()
+            assert "8,000 rotated" in stream.getvalue()
+
+    def test_bar_returns_after_a_line(self):
+        """After a line is written the bar is below it."""
+        with screen() as shown:
+            progress = start_progress("a", "looking", total=10, stream=shown.stream)
+            write_line("one\ntwo", shown.stream)
+            # Left open, as by a process that was killed.
+
+        assert shown.lines == ["one", "two"]
+        assert shown.current.startswith("a: looking")
+        assert type(progress) is not Progress
+
+    def test_repeated_reason_is_drawn_once(self):
+        """A wait that is reported again and again does not make the bar flicker."""
+        with screen() as shown:
+            progress = start_progress("a", "looking", total=10, stream=shown.stream)
+            for _ in range(50):
+                progress.wait("memory")
+                progress.wait(None)
+            progress.close()
+
+        assert shown.raw.count(b"waiting: memory") == 1
+
+    def test_terminal_that_is_gone(self):
+        """A terminal that is gone ends the bar, not the sweep."""
+        reader, writer = os.pipe()
+        stream = os.fdopen(writer, "w")
+        progress = start_progress("a", "looking", total=10, progress=True, stream=stream)
+        os.close(reader)
+
+        progress.wait("memory")
+        progress.advance(5)
+        write_line("line", stream)
+        progress.close()
+
+        with pytest.raises(BrokenPipeError):
+            stream.close()
+
+
+BAR = {"title": "shared-redis: rotating", "elapsed": 80.0, "rate": 4230.0, "ended": ["7 rotated"]}
+
+
+class TestLine:
+    """What the bar says."""
+
+    def test_estimate(self):
+        """With an estimate the bar has a share, a speed and a time to go."""
+        text = line(**BAR, visits=341_200, total=812_204, columns=120)
+
+        assert text.startswith("shared-redis: rotating  █")
+        assert text.endswith(" 42 %  341,200 of 812,204 visits, 4,230/s, 1:51 to go, 7 rotated")
+
+    def test_passed_estimate(self):
+        """When visits pass the estimate it is said what was expected, not more than 100 %."""
+        text = line(**BAR, visits=812_300, total=812_204, columns=120)
+
+        assert "812,300 visits (expected 812,204), 4,230/s, 1:20, 7 rotated" in text
+        assert "%" not in text
+
+    @pytest.mark.parametrize("total", [None, 0])
+    def test_no_estimate(self, total):
+        """Without an estimate the bar counts."""
+        text = line(**BAR, visits=1_000, total=total, columns=120)
+
+        assert text == "shared-redis: rotating  1,000 visits, 4,230/s, 1:20, 7 rotated"
+
+    def test_not_whole_before_the_end(self):
+        """100 % is shown only when the last visit is done."""
+        assert " 99 %" in line(**BAR, visits=999_999, total=1_000_000, columns=120)
+        assert "100 %" in line(**BAR, visits=1_000_000, total=1_000_000, columns=120)
+
+    def test_wait_is_kept(self):
+        """A reason to wait is kept where there is no room for the rest."""
+        bar = BAR | {"ended": ["waiting: redis-1 is 12 MB behind", "341,200 rotated"]}
+
+        text = line(**bar, visits=341_200, total=812_204, columns=90)
+
+        assert "waiting: redis-1 is 12 MB behind" in text
+        assert "/s" not in text
+
+    def test_ascii(self):
+        """A terminal without UTF-8 gets a bar of ASCII."""
+        text = line(**BAR, visits=341_200, total=812_204, columns=150, ascii_only=True)
+
+        assert text.isascii()
+        assert "###" in text
+
+    @given(
+        st.fixed_dictionaries(
+            {
+                "title": st.text(st.characters(categories=["L", "N"]), max_size=60),
+                "visits": st.integers(0, 10**12),
+                "total": st.none() | st.integers(0, 10**12),
+                "elapsed": st.floats(0, 10**7),
+                "rate": st.none() | st.floats(0, 10**7),
+                "ended": st.lists(st.text(st.characters(categories=["L", "N"]), max_size=60)),
+                "columns": st.integers(1, 200),
+                "ascii_only": st.booleans(),
+            }
+        )
+    )
+    def test_never_too_long(self, bar):
+        """The line is never longer than the terminal is wide."""
+        assert disp_len(line(**bar)) <= bar["columns"]
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [(0, "0:00"), (7.9, "0:07"), (754, "12:34"), (3723, "1:02:03"), (360_000, "100:00:00")],
+    )
+    def test_clock(self, seconds, expected):
+        """Seconds are shown as a clock shows them."""
+        assert expected == clock(seconds)
