@@ -67,6 +67,13 @@ def ranges(slots: Iterable[Range]) -> str:
     return ", ".join(f"{a}-{b}" if a != b else str(a) for a, b in slots) or "no slots"
 
 
+def foreign_slots(owner: Member) -> list[int]:
+    """The slots in which *owner* should hold nothing: not its own, and not on their way to it."""
+    own = {slot for first, last in owner.slots for slot in range(first, last + 1)}
+    own |= {int(mark[1:].partition("-")[0]) for mark in owner.moving}
+    return [slot for slot in range(SLOTS) if slot not in own]
+
+
 def uncovered(owners: Sequence[Member]) -> list[Range]:
     """The slots that none of *owners* claims."""
     claimed = sorted(one for member in owners for one in member.slots)

@@ -41,6 +41,12 @@ def missing_rights(store: Store, *, writes: bool, pattern: str = "*") -> list[st
             ("+script|load", ("SCRIPT", "LOAD", "return 1")),
             ("+evalsha", ("EVALSHA", "0" * 40, 0)),
         ]
+    if store.clustered:
+        commands += [
+            ("+cluster|nodes", ("CLUSTER", "NODES")),
+            ("+cluster|countkeysinslot", ("CLUSTER", "COUNTKEYSINSLOT", 0)),
+            ("+asking", ("ASKING",)),
+        ]
     replies = store.connection.pipeline([command for _, command in commands])
     return [
         rule

@@ -27,7 +27,7 @@ from rotator.scope import Mode, Scope
 from rotator.state import State
 from rotator.sweep import Sweep, SweepResult
 from rotator.tally import Outcome
-from rotator.topology import Topology, discover
+from rotator.topology import SETTLE_SECONDS, Topology, discover
 
 log = structlog.get_logger(__name__)
 
@@ -46,13 +46,18 @@ _PHASES = {Mode.RUN: "rotating", Mode.DRY_RUN: "looking", Mode.VERIFY: "verifyin
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the operator asked for; durations and counts as in the options of `run`."""
+    """
+    What the operator asked for, as in the options of `run`.
+
+    *patience* is how many seconds a cluster may take to settle.
+    """
 
     dry_run: bool = False
     verify: bool = True
     only_key: str | None = None
     page: int = 500
     workers: int | None = None
+    patience: float = SETTLE_SECONDS
     fresh: bool = False
     allow_empty: bool = False
     accept: Mapping[Outcome, int] = field(default_factory=dict)
@@ -162,6 +167,7 @@ class Rotation:
         for address in topology.primaries:
             store = self.access.connect(address)
             with store.connection:
+                store.identity()
                 demand_rights(store, writes=writes, pattern=self.access.settings.match[0])
         if writes:
             self._held.enter_context(self._state.lock(self.access.cache.name))
@@ -214,7 +220,9 @@ class Rotation:
         return Pool(self._files, self.access.cache.name, self._state.path, workers)
 
     def _discover(self) -> Topology:
-        return discover(self.access.cache.addresses, self.access.connect)
+        return discover(
+            self.access.cache.addresses, self.access.connect, patience=self._plan.patience
+        )
 
     def _announce(self, topology: Topology) -> None:
         """Say what will be done, before it is."""

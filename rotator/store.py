@@ -188,6 +188,18 @@ class Store:
             if field.startswith("db") and field[2:].isdigit()
         }
 
+    def names_in_slots(self, slots: Sequence[int]) -> int:
+        """
+        How many names the node holds in *slots*, owned or not, in the selected database.
+
+        https://redis.io/docs/latest/commands/cluster-countkeysinslot/
+        """
+        asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
+        replies = self.connection.pipeline(asked)
+        if refused := [reply for reply in replies if isinstance(reply, ResponseError)]:
+            raise self._failure("CLUSTER COUNTKEYSINSLOT", refusal(refused[0]))
+        return sum(replies)
+
     def select(self, db: int) -> None:
         """Work in database *db* from here on."""
         self.connection.select(db)
@@ -333,8 +345,11 @@ class Store:
             if refused.meaning is not Meaning.RETRY or pause is None:
                 break
             time.sleep(pause)
-        failure = RightsError if refused.meaning is Meaning.DENIED else ServerError
-        raise failure(f"{self.node}: {command[0]} failed: {refused.message}")
+        raise self._failure(str(command[0]), refused)
+
+    def _failure(self, command: str, refused: Refusal) -> ServerError:
+        kind = RightsError if refused.meaning is Meaning.DENIED else ServerError
+        return kind(f"{self.node}: {command} failed: {refused.message}")
 
 
 def _value(reply: Any) -> Value:

@@ -41,12 +41,23 @@ class SweepResult:
     topology_changed: bool = False
     not_looked_at: list[str] = field(default_factory=list)
 
+    def node(self, address: Address) -> NodeResult | None:
+        """The last scan of the node at *address*."""
+        return next((node for node in self.nodes if node.node == str(address)), None)
+
     @property
     def tally(self) -> Tally:
-        """The sums over all nodes."""
+        """
+        The sums over all nodes.
+
+        Of a node that no longer owns data only what it rotated counts: whoever owns its data now
+        was visited as well.
+        """
         merged = Tally()
+        owners = {str(address) for address in self.topology.primaries}
         for node in self.nodes:
-            merged.merge(node.tally)
+            gone = node.node not in owners and not node.stopped
+            merged.merge(node.tally.settled() if gone else node.tally)
         return merged
 
     @property
@@ -87,7 +98,7 @@ class Sweep:
         pending = result.topology.primaries
         while pending and result.stopped is None:
             for address, node in self._engine.sweep(pending, self._scope, self._control):
-                self._replace(result, address, node)
+                _put(result, address, node)
             if result.stopped is None:
                 pending = self._look_again(result)
         result.not_looked_at += _gaps(result)
@@ -95,45 +106,55 @@ class Sweep:
         result.finished_at = datetime.now(UTC)
         return result
 
-    def _replace(self, result: SweepResult, address: Address, new: NodeResult) -> None:
-        """Put *new* in the place of an earlier scan of the node; what that one rotated stays."""
-        earlier = [node for node in result.nodes if node.node == str(address)]
-        for node in earlier:
-            new.tally.merge(node.tally.settled())
-            new.restarts += node.restarts + 1
-            result.nodes.remove(node)
-        result.nodes.append(new)
-
     def _look_again(self, result: SweepResult) -> list[Address]:
-        """The nodes to scan (again) because the topology is no longer what their scans saw."""
+        """The nodes to scan (again), because the topology is no longer what their scans saw."""
         try:
             now = self._discover()
         except ServerError as error:
             result.not_looked_at.append(f"the topology could not be checked at the end: {error}")
             return []
-        if now.primaries != result.topology.primaries:
-            result.topology_changed = True
+        result.topology_changed |= now.primaries != result.topology.primaries
         result.topology = now
-        scanned = {node.node: node for node in result.nodes}
         again = []
         for address, identity in now.identities.items():
-            node = scanned.get(str(address))
+            node = result.node(address)
             if node is None:
                 again.append(address)
-            elif node.complete and node.identity and node.identity.changes(identity):
-                result.topology_changed = True
-                if node.restarts < RESTARTS:
-                    again.append(address)
-                else:
-                    node.complete = False
-                    node.reasons += tuple(node.identity.changes(identity))
+                continue
+            changes = node.identity.changes(identity) if node.identity else []
+            result.topology_changed |= bool(changes)
+            if node.complete and changes:
+                node.complete = False
+                node.reasons += tuple(changes)
+            if not node.complete and node.restarts < RESTARTS:
+                again.append(address)
         return again
+
+
+def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
+    """Put *new* in the place of an earlier scan of the node; what that one rotated stays."""
+    old = result.node(address)
+    if old is not None:
+        new.tally.merge(old.tally.settled())
+        new.restarts += old.restarts + 1
+        result.nodes.remove(old)
+    result.nodes.append(new)
 
 
 def _gaps(result: SweepResult) -> list[str]:
     """What the sweep cannot vouch for, a sentence each."""
-    return [
-        f"{node.node} was not swept to the end: {'; '.join(node.reasons)}"
-        for node in result.nodes
-        if not node.complete and node.stopped is None
-    ]
+    if result.stopped is not None:
+        return []
+    gaps = list(result.topology.problems)
+    for address in result.topology.primaries:
+        node = result.node(address)
+        if node is not None and not node.complete:
+            slots = result.topology.owned.get(address)
+            where = f"{address} (slots {slots})" if slots else str(address)
+            gaps.append(f"{where} was not swept to the end: {'; '.join(node.reasons)}")
+        if node is not None and node.orphans:
+            gaps.append(
+                f"{address} holds {node.orphans} names of slots that it does not own, "
+                "left by a move that was broken off: no client can read them"
+            )
+    return gaps

@@ -21,6 +21,7 @@ from typing import Any, Self
 import structlog
 
 from rotator.address import Address
+from rotator.clusternodes import foreign_slots, myself
 from rotator.codec import Codec
 from rotator.control import Control, Stop
 from rotator.errors import LostError, ServerError
@@ -132,6 +133,7 @@ class Worker:
         self._control = control
         self._saved = saved
         self._saved_at = 0.0
+        self._orphans = 0
 
     def run(self) -> NodeResult:
         """
@@ -155,6 +157,8 @@ class Worker:
         while True:
             try:
                 stopped = self._scan()
+                if not stopped:
+                    self._orphans = self._count_orphans()
                 changes = [] if stopped else self._changes()
             except LostError as error:
                 changes = self._reattach(error)
@@ -205,6 +209,17 @@ class Worker:
         swept = {db for db, _ in self._rounds}
         appeared = {db for db, _ in self._scope.rounds(list(self._store.databases()))} - swept
         return changes + [f"database {db} appeared" for db in sorted(appeared)]
+
+    def _count_orphans(self) -> int:
+        """Names in slots that the node does not own; SCAN lists them, but nobody can read them."""
+        if not self._store.clustered:
+            return 0
+        own = myself(self._store.members())
+        count = 0
+        for db in sorted({db for db, _ in self._rounds} | {0}):
+            self._store.select(db)
+            count += self._store.names_in_slots(foreign_slots(own))
+        return count
 
     def _attach(self) -> None:
         self._store = self._connect(self._address)
@@ -277,6 +292,7 @@ class Worker:
             identity=position.identity,
             databases=tuple(sorted({db for db, _ in self._rounds})),
             restarts=position.restarts,
+            orphans=self._orphans,
             reasons=tuple(position.reasons),
             stopped=stopped,
             no_touch=self._no_touch,

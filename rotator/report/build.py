@@ -192,6 +192,12 @@ def _warnings(result: RotationResult) -> list[str]:
     if settings.databases != "all":
         chosen = ", ".join(map(str, settings.databases))
         warnings.append(f"only the databases {chosen} were visited")
+    unlisted = result.sweep.topology.unlisted if result.sweep else ()
+    if unlisted:
+        warnings.append(
+            f"redis.addresses does not list {', '.join(map(str, unlisted))}: the Orchestrator would"
+            " answer with MOVED errors for what they own"
+        )
     if result.sweep and any(not node.no_touch for node in result.sweep.nodes):
         warnings.append(
             "the server does not know CLIENT NO-TOUCH: every visited entry now counts as just used"
