@@ -17,16 +17,16 @@ def check_target(path: Path) -> None:
     See before the work begins that a report can be written to *path*.
 
     Raises:
-        ConfigError: The folder is missing or closed to us, or *path* is not a regular file.
+        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced.
     """
     folder = path.resolve().parent
     if not folder.is_dir():
         raise ConfigError(
             f"{path}: the folder {folder} does not exist", hint=f"create it: mkdir -p {folder}"
         )
-    if path.exists() and not path.is_file():
+    if path.exists() and (not path.is_file() or _is_output(path)):
         raise ConfigError(
-            f"{path} is not a regular file",
+            f"{path} is not a file that can be replaced",
             hint="name a file; for a report on stdout use --format json",
         )
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -43,7 +43,7 @@ def write_whole(path: Path, text: str) -> None:
     A symbolic link stays one: what it points to is replaced.
 
     Raises:
-        ConfigError: The folder is missing or closed to us, or *path* is not a regular file.
+        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced.
         StateError: Writing failed; *path* is as it was.
     """
     check_target(path)
@@ -60,6 +60,15 @@ def write_whole(path: Path, text: str) -> None:
             f"{path}: cannot be written: {os.strerror(error.errno or 0).lower()}",
             hint="what was there before is unchanged; make room or choose another folder",
         ) from error
+
+
+def _is_output(path: Path) -> bool:
+    """Whether stdout or stderr goes there: replaced, it would no longer be the file they fill."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(number), path.stat()):
+                return True
+    return False
 
 
 def _write_out(draft: Path, text: str) -> None:

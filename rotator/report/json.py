@@ -28,7 +28,7 @@ def write(report: Report, path: Path) -> None:
     Write the report to *path*, whole or not at all.
 
     Raises:
-        ConfigError: The folder is missing or closed to us, or *path* is not a regular file.
+        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced.
         StateError: Writing failed; *path* is as it was.
     """
     write_whole(path, dump(report))

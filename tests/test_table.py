@@ -1,0 +1,384 @@
+"""Tests of the report as people see it."""
+
+import fcntl
+import io
+import os
+import re
+import struct
+import termios
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.cells import cell_len
+
+from rotator.console import print_result
+from rotator.report.model import (
+    OUTCOMES,
+    VERDICTS,
+    Cache,
+    Coverage,
+    Key,
+    Node,
+    Problem,
+    Report,
+    Verification,
+)
+from rotator.report.table import PROBLEMS, render
+from rotator.report.words import MEANINGS, VERDICT_MEANINGS, many, size, span
+from rotator.tally import Outcome
+
+START = datetime(2026, 11, 23, 10, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+EXAMPLE = """\
+rotator 1.0.0, run of 2026-11-23 10:00:00 UTC
+
+shared-redis: complete
+  812,204 visits in 3 min 12 s (4,221 a second)
+
+        1  current  already under the current key
+  812,203  rotated  were under an old key, now under the current one
+
+  key        role     found   rotated   remaining     size   verdict
+  9f2c41d0   old    812,203   812,203           0   287 MB   verifying
+
+  9f2c41d0 verifying: keep it for now; none left, but that is not yet confirmed
+    - last met 1 minute ago; 1h of quiet is asked for
+    - ready 2026-11-23 11:02:01 UTC
+    next:  run again after 11:02 UTC
+    field: caches[0].encryption.keys.old[0]
+
+  verified: a second sweep, 812,100 visits: none under an old key
+
+  covered: standalone, database 0
+    redis-0.internal:6379  redis 7.0.15  812,204 visits  complete
+
+  waited:
+    - 1.5 s: memory
+"""
+
+
+def example():
+    """The example of the design, made with the model."""
+    return Report(
+        rotator="1.0.0",
+        mode="run",
+        started_at=START,
+        finished_at=START + timedelta(minutes=3, seconds=12, microseconds=999_999),
+        exit_code=0,
+        caches=(
+            Cache(
+                name="shared-redis",
+                complete=True,
+                visits=812_204,
+                outcomes={"rotated": 812_203, "current": 1},
+                verification=Verification(visits=812_100, found_under_old_keys=0, complete=True),
+                coverage=Coverage(
+                    mode="standalone",
+                    databases=(0,),
+                    nodes=(
+                        Node(
+                            node="redis-0.internal:6379",
+                            run_id="5f0e",
+                            version="redis 7.0.15",
+                            visits=812_204,
+                            complete=True,
+                        ),
+                    ),
+                ),
+                keys=(old_key(),),
+                problems=(problem(),),
+                waited_seconds={"memory": 1.5},
+                sweep_seconds=192.4,
+            ),
+        ),
+    )
+
+
+def old_key(**fields):
+    """The old key of the example."""
+    usual = {
+        "id": "9f2c41d07be3a655",
+        "role": "old",
+        "field": "caches[0].encryption.keys.old[0]",
+        "found": 812_203,
+        "rotated": 812_203,
+        "bytes": 287_000_000,
+        "drain": ((START + HOUR, 0),),
+        "first_seen_at": START,
+        "last_seen_at": START + timedelta(minutes=2, seconds=1, microseconds=400_000),
+        "verdict": "verifying",
+        "ready_at": START + HOUR + timedelta(minutes=2, microseconds=400_000),
+        "reasons": ("last met 1 minute ago; 1h of quiet is asked for",),
+        "next_step": "run again after 11:02 UTC",
+        "prefixes": {"/app/oidc": 812_203},
+    }
+    return Key(**usual | fields)
+
+
+def problem(**fields):
+    """A problem."""
+    usual = {
+        "name": "/app/oidc:3f",
+        "node": "redis-0.internal:6379",
+        "outcome": "undecryptable",
+        "reason": "bad_tag",
+    }
+    return Problem(**usual | fields)
+
+
+def report_on(*caches, **fields):
+    """A report on some caches."""
+    usual = {"rotator": "1.0.0", "mode": "run", "started_at": START, "finished_at": START}
+    return Report(**usual | {"exit_code": 0} | fields, caches=caches)
+
+
+def drawn(report):
+    """What a pipe gets to see."""
+    stream = io.StringIO()
+    print_result(render(report), stream)
+    return stream.getvalue()
+
+
+class TestTable:
+    """How a report looks."""
+
+    def test_whole_example(self):
+        """The design's example, word for word."""
+        assert drawn(example()) == EXAMPLE
+
+    def test_dry_run(self):
+        """A dry run says at once that nothing was written."""
+        shown = drawn(report_on(Cache(name="a", complete=True), mode="dry-run"))
+
+        assert shown.startswith("rotator 1.0.0, dry run (nothing was written) of 2026-11-23")
+
+    @pytest.mark.parametrize(
+        ("cache", "headline"),
+        [
+            (Cache(name="a", complete=True), "a: complete\n  0 visits\n"),
+            (Cache(name="a", error="refused"), "a: failed: refused\n"),
+            (Cache(name="a"), "a: not complete\n"),
+            (
+                Cache(name="a", stopped="interrupted", visits=1, sweep_seconds=2),
+                "a: interrupted, position saved\n  1 visit in 2.0 s (0 a second)\n",
+            ),
+            (Cache(name="a", stopped="max-duration"), "a: stopped by --max-duration, position"),
+            (
+                Cache(name="a", complete=True, outcomes={"denied": 1}),
+                "a: complete, but 1 value not moved\n",
+            ),
+            (
+                Cache(name="a", complete=True, outcomes={"nested": 1200, "gone": 3}),
+                "a: complete, but 1,200 values not moved\n",
+            ),
+        ],
+    )
+    def test_headline(self, cache, headline):
+        """The first line says whether all is done, or why not."""
+        assert headline in drawn(report_on(cache))
+
+    def test_failed_run(self):
+        """A run that failed as a whole says why."""
+        assert "failed: no configuration" in drawn(report_on(error="no configuration"))
+
+    def test_no_cache(self):
+        """A report on nothing says so."""
+        assert "no cache was looked at" in drawn(report_on())
+
+    def test_outcomes(self):
+        """Only outcomes that occurred are shown, each with its meaning and what is accepted."""
+        cache = Cache(
+            name="a",
+            complete=True,
+            visits=3,
+            outcomes={"gone": 1, "undecryptable": 2},
+            accepted={"undecryptable": 12},
+        )
+
+        shown = drawn(report_on(cache))
+
+        assert "  1  gone           expired or deleted before" in shown
+        assert "no configured format and key opens them; up to 12 are accepted" in shown
+        assert "too_large" not in shown
+
+    def test_every_reason_and_the_next_step(self):
+        """An old key has every reason, the next step and its field; a current key has none."""
+        keys = (
+            Key(id="b" * 16, role="current", field="caches[0].encryption.keys.current", found=5),
+            old_key(verdict="in-use", reasons=("one", "two", "three"), next_step="look there"),
+        )
+
+        shown = drawn(report_on(Cache(name="a", complete=True, keys=keys)))
+
+        assert "- one\n    - two\n    - three\n" in shown
+        assert "next:  look there\n    field: caches[0].encryption.keys.old[0]\n" in shown
+        assert "names begin with: /app/oidc 812,203" in shown
+        assert "keys.current" not in shown
+
+    def test_drain(self):
+        """A draining key says when the last value expires, and how many remain until then."""
+        curve = tuple((START + number * HOUR, 1_300 - 100 * number) for number in range(14))
+        key = old_key(verdict="draining", remaining=1300, drains_at=START + 13 * HOUR, drain=curve)
+
+        shown = drawn(report_on(Cache(name="a", keys=(key,))))
+
+        assert "the last one expires 2026-11-23 23:00:00 UTC" in shown
+        assert "remaining: 1,300 at 11-23 10:00; " in shown
+        assert "; 0 at 11-23 23:00" in " ".join(shown.split())
+
+    def test_coverage(self):
+        """What was not covered is said for each node and as a whole."""
+        coverage = Coverage(
+            mode="cluster",
+            slots_covered=16384,
+            databases=(0,),
+            orphans=1,
+            nodes=(
+                Node(node="r0:6379", version="redis 7.0.15", visits=1, complete=True, restarts=1),
+                Node(node="r1:6379", reasons=("connection refused",)),
+            ),
+            not_looked_at=("r1:6379 was not swept to the end",),
+        )
+
+        shown = drawn(report_on(Cache(name="a", coverage=coverage)))
+
+        assert "covered: cluster, 16,384 of 16,384 slots, database 0, 1 name on a node" in shown
+        assert re.search(r"r0:6379  redis 7\.0\.15 +1 visit +complete, begun again 1 time\n", shown)
+        assert re.search(r"r1:6379 +0 visits +not complete; connection refused\n", shown)
+        assert "not looked at:\n    - r1:6379 was not swept to the end\n" in shown
+
+    def test_problems(self):
+        """Of many problems the first few of each kind are shown, and how many more there are."""
+        problems = tuple(problem(name=f"name-{number}") for number in range(100))
+        failed = problem(name="last", outcome="failed", reason="", detail="ERR no")
+        cache = Cache(name="a", problems=(*problems, failed), problems_total=1204)
+
+        shown = drawn(report_on(cache))
+
+        assert shown.count("- name-") == PROBLEMS - 1
+        assert "failed, ERR no, on redis-0.internal:6379:\n      - last\n" in shown
+        assert "and 1,194 more" in shown
+
+    def test_nothing_is_obeyed(self):
+        """Names and messages are neither markup nor orders to a terminal."""
+        name = "[bold]\x1b[2J:smile:[/]"
+        cache = Cache(name=name, error=name, problems=(problem(name=name),), problems_total=1)
+
+        shown = drawn(report_on(cache))
+
+        assert shown.count("[bold]\\x1b[2J:smile:[/]") == 3
+        assert "\x1b" not in shown
+
+    def test_width(self):
+        """Whatever the names and however many keys, no line is wider than 100 columns."""
+        long = "имя:" + "名" * 150 + " and-a-word" * 40
+        keys = tuple(
+            old_key(
+                id=f"{number:016x}",
+                field=f"caches[{number}].{long}",
+                found=10**12,
+                rotated=10**12,
+                remaining=10**12,
+                bytes=10**15,
+                verdict=VERDICTS[number % 6],
+                reasons=(long, long),
+                next_step=long,
+                drains_at=START,
+                held_until=START,
+                prefixes={f"{long}{one}": 10**9 for one in range(20)},
+                samples=(long,) * 10,
+            )
+            for number in range(50)
+        )
+        node = Node(node=long, version=long, visits=10**12, reasons=(long,), restarts=3)
+        cache = Cache(
+            name=long,
+            visits=10**12,
+            outcomes=dict.fromkeys(OUTCOMES, 10**11),
+            verification=Verification(visits=1, found_under_old_keys=1, complete=False),
+            coverage=Coverage(mode="cluster", nodes=(node,) * 9, not_looked_at=(long,) * 3),
+            keys=keys,
+            problems=(problem(name=long, node=long, detail=long),) * 20,
+            problems_total=20,
+            waited_seconds={long: 100.0},
+            warnings=(long,),
+            sweep_seconds=1e6,
+        )
+
+        lines = drawn(report_on(cache, Cache(name=long, error=long), error=long)).splitlines()
+
+        assert max(map(cell_len, lines)) <= 100
+        assert sum("999" in line or "1,000,000,000,000" in line for line in lines) >= 50
+
+    @pytest.mark.parametrize("columns", [40, 60, 80])
+    def test_narrow(self, columns):
+        """On a narrow terminal nothing of a verdict is lost."""
+        leader, follower = os.openpty()
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with os.fdopen(follower, "w", encoding="utf-8") as stream:
+            print_result(render(example()), stream)
+            text = re.sub(r"\x1b\[[0-9;]*m", "", os.read(leader, 65536).decode())
+        os.close(leader)
+
+        assert max(map(cell_len, text.splitlines())) <= columns
+        words = " ".join(text.split())
+        assert "last met 1 minute ago; 1h of quiet is asked for" in words
+        assert "run again after 11:02 UTC" in words
+
+
+class TestWords:
+    """How numbers are said."""
+
+    @pytest.mark.parametrize(
+        ("number", "noun", "plural", "expected"),
+        [
+            (0, "visit", None, "0 visits"),
+            (1, "visit", None, "1 visit"),
+            (2, "visit", None, "2 visits"),
+            (1204, "visit", None, "1,204 visits"),
+            (1, "entry", "entries", "1 entry"),
+            (2, "entry", "entries", "2 entries"),
+        ],
+    )
+    def test_many(self, number, noun, plural, expected):
+        """One is one and all others are many."""
+        assert expected == many(number, noun, plural)
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [
+            (0, "0.0 s"),
+            (0.44, "0.4 s"),
+            (9.94, "9.9 s"),
+            (9.96, "10 s"),
+            (59.6, "1 min 00 s"),
+            (192, "3 min 12 s"),
+            (3599.7, "1 h 00 min"),
+            (93_780, "26 h 03 min"),
+        ],
+    )
+    def test_span(self, seconds, expected):
+        """A duration is said as people say it."""
+        assert expected == span(seconds)
+
+    @pytest.mark.parametrize(
+        ("number", "expected"),
+        [
+            (0, "0 B"),
+            (336, "336 B"),
+            (1_000, "1.0 kB"),
+            (287_000_000, "287 MB"),
+            (999_600, "1.0 MB"),
+            (12_300_000_000, "12 GB"),
+            (2_500_000_000_000_000, "2,500.0 TB"),
+        ],
+    )
+    def test_size(self, number, expected):
+        """An amount of data is said in powers of ten."""
+        assert expected == size(number)
+
+    def test_everything_has_a_meaning(self):
+        """Every outcome and every verdict is explained."""
+        assert list(MEANINGS) == list(Outcome)
+        assert list(VERDICT_MEANINGS) == list(VERDICTS)
