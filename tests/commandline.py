@@ -1,0 +1,45 @@
+"""Commands run as a user runs them, in a process of their own, and configurations for them."""
+
+import os
+import subprocess
+import sys
+
+import yaml
+
+KEY_A = "0a" * 32
+KEY_B = "0b" * 32
+KEY_C = "0c" * 32
+
+
+def run(args, env=None, input=None):  # noqa: A002 - the word of subprocess.run
+    """`rotator *args*` with *env* on top of a clean environment and *input*, bytes, on stdin."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ROTATOR_", "MAVERICS_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "rotator", *map(str, args)],
+        env={**clean, **(env or {})},
+        input=input or b"",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def cache(addresses, *, name="shared-redis", current=KEY_B, old=(KEY_A,), **more):
+    """
+    One entry of `caches`; *addresses* is one or a list. What is *more* goes beside `redis`, and
+    `username`, `password` and `tls` into it.
+    """
+    redis = {"addresses": [addresses] if isinstance(addresses, str) else list(addresses)}
+    redis |= {field: more.pop(field) for field in ("username", "password", "tls") if field in more}
+    keys = {"current": current, "old": list(old)}
+    return {"name": name, "type": "redis", "encryption": {"keys": keys}, "redis": redis, **more}
+
+
+def config_file(path, *caches, **sections):
+    """A configuration with these *caches* and other *sections*, written to *path*; its path."""
+    path.write_text(yaml.safe_dump({"caches": list(caches), **sections}, sort_keys=False))
+    return path
