@@ -77,14 +77,17 @@ def escape(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
+    """One character as Python would write it."""
     return ascii(character)[1:-1]
 
 
 def _one_line(text: str) -> str:
+    """*text* as it may follow `rotator: error:`."""
     return mask(escape(" ".join(text.split())))
 
 
 def _columns(stream: IO[str]) -> int:
+    """How wide the terminal is, as far as it says."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or COLUMNS
     except (OSError, ValueError):

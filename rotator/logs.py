@@ -94,6 +94,7 @@ def _clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _plain(value: Any) -> Any:
+    """*value* as numbers, masked texts, lists and maps."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes | bytearray | memoryview):

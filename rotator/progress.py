@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from math import inf
 from types import TracebackType
 from typing import IO, Self
 
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from tqdm.utils import disp_len, disp_trim
 
 _REDRAW_SECONDS = 0.1
+_LONGEST = 30 * 86_400  # seconds; what would take longer is too slow to be foreseen
 _COLUMNS = 100  # when the width is not known
 _BAR = (8, 24)  # a shorter bar says nothing, a longer one is no clearer
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -192,8 +194,8 @@ def line(
     else:
         counted = f"{visits:,} visits" + (f" (expected {total:,})" if total else "")
     pace = [f"{speed:,.0f}/s"] if speed >= 1 else []
-    to_go = (total - visits) / speed if total and share is not None and speed else None
-    time = [f"{clock(to_go)} to go"] if to_go is not None else [clock(elapsed)] * (elapsed >= 1)
+    to_go = (total - visits) / speed if total and share is not None and speed else inf
+    time = [f"{clock(to_go)} to go"] if to_go < _LONGEST else [clock(elapsed)] * (elapsed >= 1)
     for parts in ((*pace, *time, *ended), (*time, *ended), ended, ended[:1], ()):
         text = ", ".join((counted, *parts))
         if disp_len(title) + 2 + disp_len(text) <= columns:

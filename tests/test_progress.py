@@ -39,10 +39,12 @@ class Screen:
         self._reader.start()
 
     def _read(self):
+        """Take in everything until the other end is closed, so that no writer ever waits."""
         while chunk := self._next():
             self.raw += chunk
 
     def _next(self):
+        """What was written, or nothing at the end."""
         try:
             return os.read(self._leader, 65536)
         except OSError:  # how Linux says that the other end is closed

@@ -72,6 +72,7 @@ def _is_output(path: Path) -> bool:
 
 
 def _write_out(draft: Path, text: str) -> None:
+    """Write a new file, and see it on the disk."""
     # O_EXCL: a name that somebody else put there is not followed.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with os.fdopen(os.open(draft, flags, _MODE), "w", encoding="utf-8") as file:

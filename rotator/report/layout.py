@@ -12,6 +12,15 @@ from rich.text import Text
 
 from rotator.console import escape
 
+VERDICT_STYLES = {
+    "unknown": "bold red",
+    "in-use": "bold red",
+    "draining": "yellow",
+    "verifying": "yellow",
+    "held": "cyan",
+    "retirable": "bold green",
+}
+
 
 def text(words: str, style: str = "") -> Text:
     """Words as they are: no markup, no control characters, folded where they have no spaces."""

@@ -39,6 +39,8 @@ METHODS = ("tracking", "scan")
 
 
 def _one_of(*words: str) -> AfterValidator:
+    """What lets a field take only some words."""
+
     def check(value: str) -> str:
         if value not in words:
             raise ValueError(f"expected one of {', '.join(words)}")
@@ -53,15 +55,18 @@ def _writable(value: object) -> object:
 
 
 def _cut_off(at: datetime) -> datetime:
+    """The last whole second, in UTC."""
     return at.astimezone(UTC).replace(microsecond=0)
 
 
 def _round_up(at: datetime) -> datetime:
+    """The next whole second, in UTC."""
     whole = _cut_off(at)
     return whole if whole == at else whole + timedelta(seconds=1)
 
 
 def _every_outcome(counts: dict[str, int]) -> dict[str, int]:
+    """The counts of all outcomes, in the design's order."""
     if strangers := [name for name in counts if name not in OUTCOMES]:
         raise ValueError(f"not an outcome: {', '.join(strangers)}")
     return {name: counts.get(name, 0) for name in OUTCOMES}
@@ -170,6 +175,7 @@ class Key(Part):
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
+        """No old key without a verdict: not having judged one must not look like a good sign."""
         if (self.role == "old") == (self.verdict is None):
             raise ValueError("an old key has a verdict and a current key has none")
         return self

@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rotator.report.layout import bullets, grid, heading, indented, listed, text
+from rotator.report.layout import VERDICT_STYLES, bullets, grid, heading, indented, listed, text
 from rotator.report.model import Cache, Coverage, Key, Problem, Report, Verification
 from rotator.report.words import (
     GOOD,
@@ -34,14 +34,6 @@ PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
 _DRAIN = 6
 _SHORT = 8  # of a key id's 16 characters
-_COLOURS = {
-    "unknown": "bold red",
-    "in-use": "bold red",
-    "draining": "yellow",
-    "verifying": "yellow",
-    "held": "cyan",
-    "retirable": "bold green",
-}
 
 
 def render(report: Report) -> RenderableType:
@@ -60,6 +52,7 @@ def render(report: Report) -> RenderableType:
 
 
 def _cache(cache: Cache) -> Iterator[RenderableType]:
+    """All there is to say about one cache."""
     yield from _headline(cache)
     if cache.visits:
         yield from _section(_outcomes(cache))
@@ -82,6 +75,7 @@ def _cache(cache: Cache) -> Iterator[RenderableType]:
 
 
 def _section(body: RenderableType) -> Iterator[RenderableType]:
+    """*body* under its cache, after an empty line."""
     yield Text()
     yield indented(body)
 
@@ -110,6 +104,7 @@ def _headline(cache: Cache) -> Iterator[RenderableType]:
 
 
 def _outcomes(cache: Cache) -> Table:
+    """What became of the visits; outcomes that did not occur are left out."""
     table = grid("right", "left", "left")
     for outcome, meaning in MEANINGS.items():
         number = cache.outcomes[outcome]
@@ -123,6 +118,7 @@ def _outcomes(cache: Cache) -> Table:
 
 
 def _keys(keys: Iterable[Key]) -> Table:
+    """Every key in a line."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for title in ("key", "role"):
         table.add_column(title, no_wrap=True)
@@ -133,7 +129,7 @@ def _keys(keys: Iterable[Key]) -> Table:
         counts = (f"{key.found:,}", f"{key.rotated:,}", f"{key.remaining:,}", size(key.bytes))
         if not key.verdict:
             counts = (counts[0], "", "", counts[3])
-        verdict = text(key.verdict or "", _COLOURS.get(key.verdict or "", ""))
+        verdict = text(key.verdict or "", VERDICT_STYLES.get(key.verdict or "", ""))
         table.add_row(text(key.id[:_SHORT]), text(key.role), *map(text, counts), verdict)
     return table
 
@@ -142,7 +138,7 @@ def _verdict(key: Key) -> RenderableType:
     """An old key's verdict, every reason for it, what else is known, and what to do."""
     verdict = key.verdict or ""
     title = text(f"{key.id[:_SHORT]} ", "bold")
-    title.append_text(text(verdict, _COLOURS.get(verdict, "")))
+    title.append_text(text(verdict, VERDICT_STYLES.get(verdict, "")))
     title.append_text(text(f": {VERDICT_MEANINGS.get(verdict, '')}"))
     ends = grid("left", "left", gap=1)
     if key.next_step:
@@ -238,6 +234,7 @@ def _problems(cache: Cache) -> RenderableType:
 
 
 def _kind(problem: Problem) -> str:
+    """What went wrong, without where."""
     return ", ".join(filter(None, (problem.outcome, problem.reason, problem.detail)))
 
 
