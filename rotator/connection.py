@@ -28,11 +28,12 @@ class TlsConnection(PlainConnection):
     """A redis-py connection through a TLS context made beforehand."""
 
     def __init__(self, *, context: ssl.SSLContext, **settings: Any) -> None:
-        super().__init__(**settings)
+        super().__init__(**settings)  # type: ignore[no-untyped-call]  # redis has no types here
         self._context = context
 
     def _connect(self) -> ssl.SSLSocket:
-        return self._context.wrap_socket(super()._connect(), server_hostname=self.host)
+        plain = super()._connect()  # type: ignore[no-untyped-call]  # redis has no types here
+        return self._context.wrap_socket(plain, server_hostname=self.host)
 
 
 Command = Sequence[Any]
@@ -97,6 +98,7 @@ class Connection:
         self.db = db
         self._wire = login.connection(address, db, timeout)
         self._opened = False
+        self._written: set[bytes] = set()
 
     def open(self) -> Self:
         """Connect, log in and select the database."""
@@ -152,6 +154,40 @@ class Connection:
         if db != self.db:
             self.call("SELECT", db)
             self.db = db
+
+    def track(self, prefixes: Sequence[bytes] = ()) -> bool:
+        """
+        Have the server report every name that is written from now on; False where it refuses.
+
+        *prefixes* narrow it down; none of them may begin another. The reports come between the
+        replies to other commands, so no second connection is needed, but RESP3 is.
+
+        https://redis.io/docs/latest/commands/client-tracking/
+        """
+        self._wire._parser.set_invalidation_push_handler(self._note_written)  # noqa: SLF001 - redis-py offers no other way
+        narrowed = [word for prefix in prefixes for word in ("PREFIX", prefix)]
+        wanted = [("HELLO", 3), ("CLIENT", "TRACKING", "ON", "BCAST", "NOLOOP", *narrowed)]
+        return not any(isinstance(reply, ResponseError) for reply in self.pipeline(wanted))
+
+    def written(self) -> list[bytes]:
+        """The names that were reported since this was last called."""
+        names = list(self._written)
+        self._written.clear()
+        return names
+
+    def barrier(self) -> None:
+        """
+        Return when everything written before this call has been reported.
+
+        Reports leave the server at the end of the round of its event loop in which the writing
+        happened, and the second PING is answered in a later round than the first.
+        """
+        self.call("PING")
+        self.call("PING")
+
+    def _note_written(self, message: list[Any]) -> None:
+        # None instead of names: the database was flushed, so nothing is left to look at.
+        self._written.update(message[1] or ())
 
     def close(self) -> None:
         """Close the connection; closing twice does nothing."""

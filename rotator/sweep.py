@@ -121,7 +121,8 @@ class Sweep:
             if node is None:
                 again.append(address)
                 continue
-            changes = node.identity.changes(identity) if node.identity else []
+            seen = node.identity
+            changes = seen.changes(identity, tracked=node.tracked) if seen else []
             result.topology_changed |= bool(changes)
             if node.complete and changes:
                 node.complete = False

@@ -20,6 +20,8 @@ from rotator.tally import Outcome, Problem, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
 TRIES = len(_PAUSES)
+NOTED = 10_000
+"""How many names are remembered of those that were not under the current key in the end."""
 
 
 @dataclass(slots=True)
@@ -57,6 +59,9 @@ class Visitor:
     Visits pages of one node and tallies what it meets.
 
     *connect* reaches another node of the cluster, for a slot that is being moved there.
+    *noted* are names that were tallied as anything but current, rotated or gone (at most `NOTED`);
+    *rewritten* those that the last visit rotated.
+
     *writes* False makes it a reading sweep: values under an old key are only counted. *only_key* is
     the id of the one key whose values are moved; None moves those of every old key.
     """
@@ -78,6 +83,8 @@ class Visitor:
         self._writes = writes
         self._only_key = only_key
         self._largest = largest
+        self.noted: set[bytes] = set()
+        self.rewritten: set[bytes] = set()
 
     def visit(self, names: Sequence[bytes], tally: Tally) -> None:
         """Bring every name of a page to its outcome, in *tally*."""
@@ -85,6 +92,7 @@ class Visitor:
         self._page = names
         self._now = datetime.now(UTC)
         self._left: list[_Left] = []
+        self.rewritten.clear()
         this = _Round(again=list(names))
         for pause in _PAUSES:
             if not this.again and not this.moved:
@@ -93,6 +101,22 @@ class Visitor:
             this = self._try(this)
         self._give_up(this)
         self._settle()
+
+    def suspects(self, names: Sequence[bytes]) -> list[bytes]:
+        """Those of *names* that hold something else than a value under the current key."""
+        return [
+            name
+            for name, value in zip(names, self._store.read(names), strict=True)
+            if value is not Unread.GONE and not self._is_current(name, value)
+        ]
+
+    def _is_current(self, name: bytes, value: Value) -> bool:
+        opened = self._codec.open(name, value) if isinstance(value, bytes) else None
+        return (
+            isinstance(opened, Opened)
+            and not opened.inner
+            and not self._codec.needs_rewrite(opened)
+        )
 
     def _try(self, last: _Round) -> _Round:
         """Visit what the last round left: here, or where the server said."""
@@ -158,8 +182,10 @@ class Visitor:
             if answer is Answer.DONE:
                 self._tally.add(Outcome.ROTATED)
                 self._tally.met(opened.key.id, len(old), self._now, name=name, rotated=True)
+                self.rewritten.add(name)
             elif answer is Answer.GONE:
                 self._tally.add(Outcome.GONE)
+                self._tally.met(opened.key.id, len(old), self._now)
             elif answer is Answer.CHANGED:
                 this.again.append(name)
             elif answer is Answer.DENIED:
@@ -185,6 +211,7 @@ class Visitor:
 
     def _undecryptable(self, name: bytes, value: bytes, reason: Reason) -> None:
         self._tally.add(Outcome.UNDECRYPTABLE, reason=reason)
+        self._note(name)
         if self._tally.wants_sample(Outcome.UNDECRYPTABLE):
             others = (other for other in self._page if other != name)
             reason = self._codec.explain(name, value, reason, others)
@@ -222,8 +249,14 @@ class Visitor:
                     expires_at,
                     too_large=left.outcome is Outcome.TOO_LARGE,
                 )
+            self._note(left.name)
             if left.outcome is not Outcome.WOULD_ROTATE:
                 self._problem(left.name, left.outcome, detail=left.detail)
 
+    def _note(self, name: bytes) -> None:
+        if len(self.noted) < NOTED:
+            self.noted.add(name)
+
     def _problem(self, name: bytes, outcome: Outcome, reason: str = "", detail: str = "") -> None:
+        self._note(name)
         self._tally.problem(Problem(name, self._store.node, outcome, reason, detail))

@@ -4,6 +4,8 @@ The sweep of one node: pages in, a tally out, and proof that no name was missed.
 - SCAN returns every name that exists from the first page to the last, if the process stays the same
   and nothing moves (redis-rules 1.1). So the node's identity is taken before and after; a
   difference throws the scan away and starts it anew, at most `RESTARTS` times.
+- What was written during the scan is looked at again, so that values that were moved about are
+  not missed either (`watch`).
 - A lost connection is opened again. The same process goes on at the same cursor; another one starts
   from the beginning.
 - The position moves only when a page is finished, so a stop or a crash at any moment loses no work:
@@ -30,6 +32,7 @@ from rotator.scope import Mode, Scope
 from rotator.store import Store
 from rotator.tally import Outcome, Tally
 from rotator.visitor import Visitor
+from rotator.watch import Watch
 
 RESTARTS = 3
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # pauses before each new connection
@@ -105,6 +108,7 @@ class NodeResult:
     stopped: Stop | None = None
     seconds: float = 0.0
     no_touch: bool = False
+    tracked: bool = False
 
 
 class Worker:
@@ -157,9 +161,7 @@ class Worker:
         while True:
             try:
                 stopped = self._scan()
-                if not stopped:
-                    self._orphans = self._count_orphans()
-                changes = [] if stopped else self._changes()
+                changes = [] if stopped else self._finish()
             except LostError as error:
                 changes = self._reattach(error)
                 if not changes:
@@ -181,12 +183,13 @@ class Worker:
         for db, pattern in self._rounds:
             if (db, pattern) in position.done:
                 continue
-            self._store.select(db)
             while True:
                 if stop := self._control.stop():
                     return stop
+                self._store.select(db)
                 cursor, names = self._store.page(position.cursor, pattern, self._scope.page)
                 self._visit(names)
+                self._watch.look(self._visitor, self._databases)
                 position.cursor = cursor
                 if cursor == 0:
                     position.done.append((db, pattern))
@@ -203,11 +206,14 @@ class Worker:
         rotated = tally.outcomes[Outcome.ROTATED] - rotated
         self._control.page_done(str(self._address), len(names), rotated, tally.left - left)
 
-    def _changes(self) -> list[str]:
-        """What happened since the scan began that it may have missed."""
-        changes = self._position.identity.changes(self._store.identity())
-        swept = {db for db, _ in self._rounds}
-        appeared = {db for db, _ in self._scope.rounds(list(self._store.databases()))} - swept
+    def _finish(self) -> list[str]:
+        """Look at what was written meanwhile; what happened that the scan may have missed."""
+        self._watch.finish(self._visitor, self._databases, self._position.tally)
+        self._orphans = self._count_orphans()
+        now = self._store.identity()
+        changes = self._position.identity.changes(now, tracked=self._watch.whole)
+        databases = list(self._store.databases())
+        appeared = {db for db, _ in self._scope.rounds(databases)} - set(self._databases)
         return changes + [f"database {db} appeared" for db in sorted(appeared)]
 
     def _count_orphans(self) -> int:
@@ -216,7 +222,7 @@ class Worker:
             return 0
         own = myself(self._store.members())
         count = 0
-        for db in sorted({db for db, _ in self._rounds} | {0}):
+        for db in sorted({0, *self._databases}):
             self._store.select(db)
             count += self._store.names_in_slots(foreign_slots(own))
         return count
@@ -232,6 +238,7 @@ class Worker:
             only_key=self._scope.only_key,
             largest=self._store.largest_value(),
         )
+        self._watch = Watch(self._store, self._scope)
 
     def _reattach(self, lost: LostError) -> list[str]:
         """Connect again; what changed if it is not the process that it was."""
@@ -240,6 +247,7 @@ class Worker:
             time.sleep(pause)
             try:
                 self._attach()
+                self._watch.lose()
                 return self._position.identity.changes(self._store.identity())
             except ServerError as error:
                 log.info("cannot connect again yet", node=self._store.node, error=str(error))
@@ -253,7 +261,7 @@ class Worker:
                 hint="put the primary's address into redis.addresses",
             )
         digest = self._scope.digest(self._codec.digest)
-        self._rounds = self._scope.rounds(sorted(self._store.databases()))
+        self._plan_rounds()
         return Position(digest, identity, datetime.now(UTC), tally, restarts=restarts)
 
     def _resume(self) -> Position | None:
@@ -265,12 +273,18 @@ class Worker:
         if not same or position.identity.changes(self._store.identity()):
             log.info("saved position not used", node=self._store.node)
             return None
-        self._rounds = self._scope.rounds(sorted(self._store.databases()))
+        self._plan_rounds()
+        self._watch.lose()  # nobody watched between the runs
         return position
+
+    def _plan_rounds(self) -> None:
+        self._rounds = self._scope.rounds(sorted(self._store.databases()))
+        self._databases = sorted({db for db, _ in self._rounds})
 
     def _restart(self) -> None:
         """Begin anew; only what was rotated is kept, because it cannot be met a second time."""
         before = self._position
+        self._watch = Watch(self._store, self._scope)
         log.warning("scan begins again", node=self._store.node, reasons=before.reasons)
         self._position = self._begin(before.tally.settled(), before.restarts + 1)
         self._position.reasons = before.reasons
@@ -290,10 +304,11 @@ class Worker:
             tally=position.tally,
             complete=complete,
             identity=position.identity,
-            databases=tuple(sorted({db for db, _ in self._rounds})),
+            databases=tuple(self._databases),
             restarts=position.restarts,
             orphans=self._orphans,
             reasons=tuple(position.reasons),
             stopped=stopped,
             no_touch=self._no_touch,
+            tracked=self._watch.whole,
         )

@@ -101,7 +101,10 @@ def _text(word: object | None) -> str | None:
 def _verification(sweep: SweepResult) -> model.Verification:
     tally = sweep.tally
     return model.Verification(
-        visits=tally.visits, found_under_old_keys=tally.left, complete=sweep.complete
+        visits=tally.visits,
+        found_under_old_keys=tally.left,
+        complete=sweep.complete,
+        method="tracking" if all(node.tracked for node in sweep.nodes) else "scan",
     )
 
 
