@@ -207,10 +207,12 @@ class TestGuess:
         found = detect(path, code=3)["configuration"]["rotator"]
         assert list(found["formats"]) == ["detected-2"]
 
-    def test_base64url_is_not_taken_for_base64(self, config, redis):
+    def test_base64url_is_not_taken_for_base64(self, tmp_path, server, redis):
         """Text that fits both encodings is counted with those that fit one."""
         fill(redis, Format.parse("url", *HABITS["base64url"]), count=60)
-        [hit] = detect(config, code=3)["detected"]
+        ours = {"caches": {"shared-redis": {"formats": ["sealed"]}}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address), rotator=ours)
+        [hit] = detect(path, code=3)["detected"]
         assert (hit["encoding"], hit["count"]) == ("base64url", 60)
 
     def test_another_key_is_not_guessed(self, config, redis):
