@@ -99,8 +99,7 @@ def _greet(address: Address, context: ssl.SSLContext, field: str) -> Greeting:
             _connected(address) as plain,
             context.wrap_socket(plain, server_hostname=address.host) as wrapped,
         ):
-            wrapped.sendall(_PING)
-            return Greeting(wrapped.recv(256), wrapped.version())
+            return _ping_through(wrapped, address, field)
     except ssl.SSLCertVerificationError as error:
         raise ServerError(
             f"the certificate of {address} is not trusted: {error.verify_message}",
@@ -112,10 +111,33 @@ def _greet(address: Address, context: ssl.SSLContext, field: str) -> Greeting:
                 f"{address} does not speak TLS, and this cache is configured with it",
                 hint=f"remove {field}, or give the server's TLS port in redis.addresses",
             ) from None
+        fields = (
+            "minVersion" if "PROTOCOL" in str(error) else "minVersion, enabledCiphers, certFile"
+        )
         raise ServerError(
             f"the TLS handshake with {address} failed: {_reason(error)}",
-            hint=_handshake_remedy(str(error), field),
+            hint=f"see {fields} in the profile that {field} names, and the server's log",
         ) from None
+
+
+def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> Greeting:
+    """
+    PING after the handshake: with TLS 1.3 only now a server refuses a client certificate, or that
+    there is none.
+    """
+    reply, fault = b"", "it hung up"
+    try:
+        wrapped.sendall(_PING)
+        reply = wrapped.recv(256)
+    except OSError as error:
+        fault = _reason(error)
+    if not reply:
+        raise ServerError(
+            f"{address} refused us after the TLS handshake: {fault}",
+            hint="it may want a client certificate that it trusts: certFile and keyFile in the"
+            f" profile that {field} names",
+        )
+    return Greeting(reply, wrapped.version())
 
 
 def _certificate_remedy(code: int, field: str) -> str:
@@ -124,15 +146,6 @@ def _certificate_remedy(code: int, field: str) -> str:
     if code in _MISMATCHES:
         return "write a name that is in the certificate into redis.addresses"
     return f"name the certificate of its CA as caFile in the profile that {field} names"
-
-
-def _handshake_remedy(text: str, field: str) -> str:
-    profile = f"the profile that {field} names"
-    if "CERTIFICATE" in text:
-        return f"the server wants a client certificate it trusts: certFile and keyFile in {profile}"
-    if "PROTOCOL" in text:
-        return f"the server speaks other TLS versions: see minVersion in {profile}"
-    return f"see enabledCiphers and minVersion in {profile}, and the server's log"
 
 
 def _say_ping(address: Address) -> bytes:
@@ -166,6 +179,8 @@ def _connected(address: Address) -> socket.socket:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer in {TIMEOUT_SECONDS:g} seconds"
+    if isinstance(error, ssl.SSLEOFError):
+        return "it hung up"
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     return (getattr(error, "strerror", None) or str(error)).lower()

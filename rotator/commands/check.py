@@ -54,9 +54,11 @@ def _check(
 def _print(finding: Finding, previous: Finding | None) -> None:
     """One step, below a heading when it is of another cache or node than the one before."""
     place = (finding.cache, finding.node)
-    if finding.cache is not None and (previous is None or place != (previous.cache, previous.node)):
-        at = f" at {finding.node}" if finding.node else ""
-        print_result(f"\n{finding.cache}{at}")
+    before = (None, None) if previous is None else (previous.cache, previous.node)
+    if finding.cache is not None and place != before:
+        whole = " as a whole" if finding.cache == before[0] else ""
+        at = f" at {finding.node}" if finding.node else whole
+        print_result("\n" + _wrapped("", f"{finding.cache}{at}"))
     start = f"  {finding.result:<{_RESULT}}{finding.step:<{_STEP}}"
     print_result(_wrapped(start, finding.detail))
     if finding.remedy is not None:

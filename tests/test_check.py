@@ -1,0 +1,434 @@
+"""`rotator check`: every fault is broken for real, and has its cause and its remedy told."""
+
+import datetime as dt
+import ipaddress
+import json
+import socket
+
+import pytest
+from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from rotator.check import FIRST, LAST, NODE
+from rotator.checksteps import version
+from rotator.codec import Codec
+from rotator.errors import ServerError
+from rotator.format import BUILTIN, Format
+from rotator.keyring import Key, Keyring
+from rotator.localcluster import LocalCluster
+from rotator.server import LocalServer, free_port
+
+NAME = b"/app/oidc:abc"
+
+
+def value(material=KEY_A, form=BUILTIN["sealed"]):
+    """A value as an application writes it."""
+    return Codec(Keyring(Key.from_hex(material, "test")), [form]).seal(NAME, b"value")
+
+
+def check(path, *arguments, code):
+    """What `rotator check --format json` finds, by (node, step), the last one of each."""
+    done = run(["check", "-c", path, "--format", "json", *arguments])
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stderr == b""
+    return {(one["node"], one["step"]): one for one in json.loads(done.stdout)["steps"]}
+
+
+def failed(found):
+    """The steps that failed."""
+    return [step for (_, step), one in found.items() if one["result"] == "failed"]
+
+
+def step(found, name):
+    """What was found in the step *name*."""
+    [one] = [one for (_, step), one in found.items() if step == name]
+    return one
+
+
+@pytest.fixture
+def config(tmp_path, server, redis):
+    """A configuration of one cache, which holds one value under an old key."""
+    redis.set(NAME, value())
+    return config_file(tmp_path / "maverics.yaml", cache(server.address))
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """A folder with a CA, a server certificate for 127.0.0.1 that it signed, and one for others."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = ec.generate_private_key(ec.SECP256R1())
+    issuer = _certificate(folder / "ca", authority, None, authority)
+    for name, host in (("server", "127.0.0.1"), ("other", "127.0.0.2")):
+        key = ec.generate_private_key(ec.SECP256R1())
+        _certificate(folder / name, key, issuer, authority, host)
+    return folder
+
+
+def _certificate(path, key, issuer, signer, host=None):
+    """Write `path.crt` and `path.key`; the certificate's name."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, path.name)])
+    now = dt.datetime.now(dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer or subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
+    )
+    if host is not None:
+        addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
+        builder = builder.add_extension(addresses, critical=False)
+    certificate = builder.sign(signer, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    path.with_suffix(".crt").write_bytes(certificate.public_bytes(pem))
+    path.with_suffix(".key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return subject
+
+
+@pytest.fixture(scope="module")
+def tls_server(certificates):
+    """A server that listens with TLS on a second port, without asking for client certificates."""
+    with LocalServer(*_tls_options(certificates, "no")) as running:
+        yield running
+
+
+def _tls_options(folder, clients, name="server"):
+    return (
+        *("--tls-port", str(free_port()), "--tls-auth-clients", clients),
+        *("--tls-cert-file", str(folder / f"{name}.crt")),
+        *("--tls-key-file", str(folder / f"{name}.key")),
+        *("--tls-ca-cert-file", str(folder / "ca.crt")),
+    )
+
+
+def tls_address(server):
+    """Where a server listens with TLS."""
+    with server.client() as client:
+        return f"127.0.0.1:{client.config_get('tls-port')['tls-port']}"
+
+
+def tls_config(path, address, profile):
+    """A configuration of one cache with a TLS profile."""
+    return config_file(path / "c.yaml", cache(address, tls="client"), tls={"client": profile})
+
+
+class TestSound:
+    """Nothing is wrong."""
+
+    def test_every_step_is_ok(self, config, server):
+        """On a sound server each step says what it saw and the exit code is 0."""
+        found = check(config, code=0)
+        assert {one["result"] for one in found.values()} == {"ok"}
+        expected = [(None, one.name) for one in (*FIRST, *LAST)]
+        expected += [(server.address, one.name) for one in NODE]
+        assert set(found) == {(None, "configuration"), *expected}
+        assert step(found, "formats")["detail"] == "1 sampled value opened: sealed"
+
+    def test_nothing_is_written(self, config, redis):
+        """Checking sends no command that changes anything."""
+        before = redis.info("persistence")["rdb_changes_since_last_save"]
+        check(config, code=0)
+        assert redis.info("persistence")["rdb_changes_since_last_save"] == before
+
+    def test_every_cache_is_checked(self, tmp_path, server, redis):
+        """Without --cache all caches are, with it the one that is named."""
+        redis.set(NAME, value())
+        caches = [cache(server.address, name=name) for name in ("one", "two")]
+        path = config_file(tmp_path / "c.yaml", *caches)
+        for arguments, expected in ([], b"onetwo"), (["--cache", "two"], b"two"):
+            lines = run(["check", "-c", path, *arguments]).stdout.splitlines()
+            assert b"".join(line for line in lines if line in {b"one", b"two"}) == expected
+
+    def test_a_cache_without_encryption_is_checked_but_for_its_values(
+        self, tmp_path, server, redis
+    ):
+        """With encryption off there are neither keys nor formats to check."""
+        redis.set("plain", b"text")
+        off = {"encryption": {"disabled": True}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address) | off)
+        found = check(path, code=0)
+        assert step(found, "key material")["detail"] == "encryption is off"
+        assert step(found, "formats")["detail"] == "encryption is off"
+
+    def test_a_replica_beside_its_primary_is_sound(self, tmp_path, server, redis):
+        """A replica is told from a primary and is nothing to worry about."""
+        redis.set(NAME, value())
+        with LocalServer() as replica:
+            replica.client().replicaof("127.0.0.1", server.port)
+            _wait_for_replica(replica)
+            path = config_file(tmp_path / "c.yaml", cache([server.address, replica.address]))
+            found = check(path, code=0)
+            assert found[replica.address, "role"]["detail"] == f"replica of {server.address}"
+
+    def test_tls_is_told(self, tmp_path, tls_server, certificates):
+        """With TLS on both sides its version is told."""
+        profile = {"caFile": str(certificates / "ca.crt")}
+        path = tls_config(tmp_path, tls_address(tls_server), profile)
+        assert step(check(path, code=0), "TLS")["detail"] == "TLSv1.3, profile client"
+
+
+def _wait_for_replica(replica):
+    with replica.client() as client:
+        while client.info("replication")["master_link_status"] != "up":
+            pass
+
+
+class TestConfiguration:
+    """The configuration is at fault: exit code 2."""
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        """Without a configuration nothing else is tried."""
+        found = check(tmp_path / "none.yaml", code=2)
+        assert failed(found) == ["configuration"]
+        rest = {one["result"] for key, one in found.items() if key != (None, "configuration")}
+        assert rest == {"not tried"}
+
+    def test_a_secret_that_is_not_there(self, tmp_path, server):
+        """A key that does not resolve is named, and no server is asked for anything."""
+        path = config_file(tmp_path / "c.yaml", cache(server.address, current="<none>"))
+        found = check(path, "--secret-provider", "env://", code=2)
+        assert failed(found) == ["key material"]
+        assert "caches[0].encryption.keys.current" in step(found, "key material")["detail"]
+        assert step(found, "TCP")["result"] == "not tried"
+
+    def test_an_unknown_field_is_advice(self, tmp_path, server, redis):
+        """A field of the Orchestrator's that is not known does not fail the check."""
+        redis.set(NAME, value())
+        path = config_file(tmp_path / "c.yaml", cache(server.address, novelty=True))
+        done = run(["check", "-c", path])
+        assert done.returncode == 0
+        assert b"caches[0].novelty" in done.stdout
+
+
+class TestConnection:
+    """The server cannot be reached: the first of the five cases."""
+
+    def test_connection_refused(self, tmp_path):
+        """A port that nothing listens on fails at TCP; what comes after is not tried."""
+        path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{free_port()}"))
+        found = check(path, code=1)
+        assert failed(found) == ["TCP"]
+        assert "connection refused" in step(found, "TCP")["detail"]
+        assert "start the server" in step(found, "TCP")["remedy"]
+        assert step(found, "TLS")["result"] == step(found, "formats")["result"] == "not tried"
+
+    def test_a_name_that_does_not_resolve(self, tmp_path):
+        """A host without an address fails at name resolution."""
+        path = config_file(tmp_path / "c.yaml", cache("no-such-host.invalid:6379"))
+        found = check(path, code=1)
+        assert failed(found) == ["name resolution"]
+        assert "redis.addresses" in step(found, "name resolution")["remedy"]
+
+    def test_something_that_is_not_redis(self, tmp_path):
+        """A server that says something else is not taken for Redis."""
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{mute.getsockname()[1]}"))
+            found = check(path, code=1)
+        assert "does not answer as Redis does" in step(found, "TLS")["detail"]
+
+    def test_one_server_of_two_is_gone(self, tmp_path, server, redis):
+        """Each address is checked for itself."""
+        redis.set(NAME, value())
+        gone = f"127.0.0.1:{free_port()}"
+        path = config_file(tmp_path / "c.yaml", cache([gone, server.address]))
+        found = check(path, code=1)
+        assert found[gone, "TCP"]["result"] == "failed"
+        assert found[server.address, "clock skew"]["result"] == "ok"
+
+
+class TestCluster:
+    """MOVED: a cluster with a partial list of addresses."""
+
+    def test_missing_nodes_are_listed(self, tmp_path):
+        """With one of three primaries configured the other two are named."""
+        with LocalCluster(primaries=3, replicas=0) as cluster:
+            one, two, three = cluster.addresses
+            found = check(config_file(tmp_path / "c.yaml", cache(one)), code=2)
+            assert failed(found) == ["topology"]
+            detail, remedy = (step(found, "topology")[part] for part in ("detail", "remedy"))
+            assert two in detail
+            assert three in detail
+            assert "MOVED" in remedy
+            assert "caches[0].redis.addresses" in remedy
+            sound = check(config_file(tmp_path / "c.yaml", cache([one, two, three])), code=0)
+            assert step(sound, "topology")["detail"] == "cluster, 3 primaries"
+
+
+class TestAuthentication:
+    """The server refuses the login, or what the user does."""
+
+    @pytest.mark.parametrize(
+        ("configured", "remedy"),
+        [
+            ({}, "caches[0].redis.password"),
+            ({"password": "wrong"}, "caches[0].redis.password"),
+            ({"username": "nobody", "password": "secret"}, "caches[0].redis.username"),
+        ],
+        ids=["none", "wrong password", "unknown user"],
+    )
+    def test_a_refused_login(self, tmp_path, configured, remedy):
+        """Without a login or with a wrong one, the field to correct is named."""
+        with LocalServer("--requirepass", "secret") as closed:
+            path = config_file(tmp_path / "c.yaml", cache(closed.address, **configured))
+            found = check(path, code=1)
+        assert failed(found) == ["authentication"]
+        assert remedy in step(found, "authentication")["remedy"]
+        assert step(found, "rights")["result"] == "not tried"
+
+    def test_a_password_that_nobody_asked_for(self, tmp_path, server):
+        """A password for a server that has none is told as such."""
+        path = config_file(tmp_path / "c.yaml", cache(server.address, password="superfluous"))
+        found = check(path, code=1)
+        assert "remove caches[0].redis.password" in step(found, "authentication")["remedy"]
+
+    def test_no_password_is_shown(self, tmp_path, server):
+        """Neither output shows the password."""
+        path = config_file(tmp_path / "c.yaml", cache(server.address, password="superfluous"))
+        for form in ("table", "json"):
+            done = run(["check", "-c", path, "--format", form])
+            assert b"superfluous" not in done.stdout + done.stderr
+
+    def test_missing_rights_are_listed(self, tmp_path, server, redis):
+        """What the user may not do is listed as the rules that would allow it."""
+        redis.set(NAME, value())
+        redis.acl_setuser(
+            "reader", enabled=True, reset=True, passwords=["+pw"], keys=["*"],
+            commands=["+ping", "+info", "+select", "+scan", "+mget", "+get", "+pttl"],
+        )  # fmt: skip
+        path = config_file(
+            tmp_path / "c.yaml", cache(server.address, username="reader", password="pw")
+        )
+        try:
+            found = check(path, code=1)
+        finally:
+            redis.acl_deluser("reader")
+        assert failed(found) == ["rights"]
+        assert "+set +script|load +evalsha" in step(found, "rights")["remedy"]
+
+
+class TestTls:
+    """TLS that does not come about."""
+
+    def test_a_plain_server_spoken_to_with_tls(self, tmp_path, server):
+        """The server answers without TLS, so the profile is the mistake."""
+        path = tls_config(tmp_path, server.address, {})
+        found = check(path, code=1)
+        assert failed(found) == ["TLS"]
+        assert "does not speak TLS" in step(found, "TLS")["detail"]
+        assert "remove caches[0].redis.tls" in step(found, "TLS")["remedy"]
+
+    def test_a_tls_server_spoken_to_plainly(self, tmp_path, tls_server):
+        """The server speaks TLS, so a profile is missing."""
+        path = config_file(tmp_path / "c.yaml", cache(tls_address(tls_server)))
+        found = check(path, code=1)
+        assert failed(found) == ["TLS"]
+        assert "speaks TLS" in step(found, "TLS")["detail"]
+        assert "caches[0].redis.tls" in step(found, "TLS")["remedy"]
+
+    def test_an_unknown_authority(self, tmp_path, tls_server):
+        """A certificate of a CA that is not trusted asks for caFile."""
+        found = check(tls_config(tmp_path, tls_address(tls_server), {}), code=1)
+        assert "not trusted" in step(found, "TLS")["detail"]
+        assert "caFile" in step(found, "TLS")["remedy"]
+
+    def test_a_certificate_for_another_host(self, tmp_path, certificates):
+        """A certificate for another address asks for a name that is in it."""
+        with LocalServer(*_tls_options(certificates, "no", "other")) as other:
+            profile = {"caFile": str(certificates / "ca.crt")}
+            found = check(tls_config(tmp_path, tls_address(other), profile), code=1)
+        assert "redis.addresses" in step(found, "TLS")["remedy"]
+
+    def test_a_client_certificate_that_is_missing(self, tmp_path, certificates):
+        """A server that wants a client certificate says so only after the handshake."""
+        with LocalServer(*_tls_options(certificates, "yes")) as strict:
+            profile = {"caFile": str(certificates / "ca.crt")}
+            path = tls_config(tmp_path, tls_address(strict), profile)
+            assert "certFile" in step(check(path, code=1), "TLS")["remedy"]
+            pair = {"certFile": "server.crt", "keyFile": "server.key"}
+            profile |= {field: str(certificates / name) for field, name in pair.items()}
+            check(tls_config(tmp_path, tls_address(strict), profile), code=0)
+
+
+class TestKeys:
+    """The encryption keys are not those of the stored values."""
+
+    def test_a_key_that_is_not_configured(self, tmp_path, server, redis):
+        """Values that name an unknown key have its id told, and where to add it."""
+        redis.set(NAME, value(KEY_C))
+        found = check(config_file(tmp_path / "c.yaml", cache(server.address)), code=2)
+        assert failed(found) == ["formats"]
+        assert Key.from_hex(KEY_C, "test").id in step(found, "formats")["detail"]
+        assert "caches[0].encryption.keys.old" in step(found, "formats")["remedy"]
+
+    def test_nothing_opens(self, tmp_path, server, redis):
+        """Values that name no key and open under none question the keys."""
+        redis.set(NAME, value(KEY_C, BUILTIN["gcm"]))
+        found = check(config_file(tmp_path / "c.yaml", cache(server.address)), code=2)
+        assert "none of 1 sampled value opens" in step(found, "formats")["detail"]
+        assert "caches[0].encryption.keys" in step(found, "formats")["remedy"]
+
+    def test_another_format(self, tmp_path, server, redis):
+        """Values in a format that is not configured lead to `rotator detect`."""
+        theirs = Format.parse("theirs", "hex", ["tag:16", "nonce:12", "ciphertext"])
+        redis.set(NAME, value(KEY_A, theirs))
+        found = check(config_file(tmp_path / "c.yaml", cache(server.address)), code=2)
+        assert "rotator detect" in step(found, "formats")["remedy"]
+
+    def test_some_do_not_open(self, config, redis):
+        """One value that does not open among others is advice, not a failure."""
+        redis.set("broken", value(KEY_B)[:-1] + b"!")
+        found = check(config, code=0)
+        assert step(found, "formats")["result"] == "advice"
+        assert step(found, "formats")["detail"] == "1 of 2 sampled values do not open"
+
+
+class TestAdvice:
+    """What works, but not for long."""
+
+    def test_a_full_server(self, tmp_path):
+        """A server near its memory limit is advised to get more."""
+        with LocalServer("--maxmemory", "1100kb") as full:
+            path = config_file(tmp_path / "c.yaml", cache(full.address))
+            found = step(check(path, code=0), "memory policy")
+        assert found["result"] == "advice"
+        assert "refuses writes" in found["remedy"]
+
+    def test_an_empty_database(self, tmp_path, server, redis):
+        """A database that is configured and holds nothing is pointed out."""
+        redis.set(NAME, value())
+        ours = {"caches": {"shared-redis": {"databases": [0, 9]}}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address), rotator=ours)
+        assert step(check(path, code=0), "databases")["detail"] == "nothing is stored in 9"
+
+    def test_an_old_server_is_refused(self):
+        """A server older than 6.0 fails with what it is."""
+        old = type("Probe", (), {"info": lambda *_: {"redis_version": "5.0.14"}})()
+        with pytest.raises(ServerError, match=r"redis 5\.0\.14 is older"):
+            version(old)
+
+
+class TestTable:
+    """What people read."""
+
+    def test_a_remedy_follows_its_step(self, tmp_path):
+        """Below the line of a failed step stands what to do; the rest is not tried."""
+        path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{free_port()}"))
+        lines = run(["check", "-c", path]).stdout.decode().splitlines()
+        place = next(i for i, line in enumerate(lines) if line.startswith("  failed     TCP"))
+        assert any("-> start the server" in line for line in lines[place + 1 : place + 3])
+        assert any(line.startswith("  not tried  TLS              needs TCP") for line in lines)
+
+    def test_no_line_is_wider_than_100_columns(self, tmp_path, server, redis):
+        """Long details and remedies are wrapped."""
+        redis.set(NAME, value(KEY_C))
+        long = cache([server.address, "no-such-host-with-a-long-name.invalid:6379"], name="n" * 60)
+        done = run(["check", "-c", config_file(tmp_path / "c.yaml", long)])
+        assert max(map(len, done.stdout.decode().splitlines())) <= 100
