@@ -38,7 +38,8 @@ class Ending:
 
     It is noted and never raised, so that nothing is left half started and the clean-up is not
     interrupted: whoever starts servers looks at *signal* wherever it is good to stop. A signal that
-    was ignored before (`nohup`) stays so.
+    was ignored before (`nohup`) stays so. Once one has come the block's end changes nothing: the
+    process is about to end, and more of them must not disturb that.
     """
 
     def __init__(self) -> None:
@@ -67,5 +68,6 @@ class Ending:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if self.signal is None:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)

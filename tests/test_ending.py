@@ -12,6 +12,14 @@ from rotator.errors import Exit, ServerError
 class TestEnding:
     """Signals are noted, not raised."""
 
+    @pytest.fixture(autouse=True)
+    def _handlers(self):
+        taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.getsignal(number) for number in taken}
+        yield
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
     @pytest.mark.parametrize(
         ("number", "code"),
         [
@@ -32,6 +40,7 @@ class TestEnding:
         with Ending() as ending:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
                 os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGINT)  # the process ends undisturbed
         assert ending.signal is signal.SIGTERM
 
     def test_without_a_signal(self):
@@ -50,14 +59,11 @@ class TestEnding:
 
     def test_leaves_an_ignored_signal_ignored(self):
         """What runs under nohup goes on when the terminal is closed."""
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        try:
-            with Ending() as ending:
-                os.kill(os.getpid(), signal.SIGHUP)
-            assert ending.signal is None
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        finally:
-            signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with Ending() as ending:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert ending.signal is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 class TestWait:

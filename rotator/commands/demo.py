@@ -1,0 +1,33 @@
+"""`rotator demo`: the whole story on a private server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rotator import options
+from rotator.demo import VALUES, play
+
+EXAMPLES = """\b
+Examples:
+  rotator demo
+  rotator demo --values 500000
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to *app*."""
+    app.command(epilog=EXAMPLES)(demo)
+
+
+def demo(
+    *,
+    values: Annotated[
+        int, options.option("--values", "How many values to fill the cache with.", min=100)
+    ] = VALUES,
+) -> None:
+    """Rotate a cache on a private server, step by step; nothing is left behind."""
+    code = play(values)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,241 @@
+"""
+The whole story on a private server: fill it, rotate it while an application goes on, ask for the
+verdicts.
+
+Every step is the real command line, run as it is shown. All of it lives in one temporary folder and
+one server process, and both are gone at the end, also when a signal comes first.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from rotator.console import COLUMNS, print_result
+from rotator.demodata import Application, fill
+from rotator.ending import Ending
+from rotator.errors import Exit, ServerError
+from rotator.keyring import Key, Keyring, generate
+from rotator.progress import start_progress, write_line
+from rotator.server import LocalServer, find_binary
+
+VALUES = 50_000
+CACHE = "demo"
+QUIET_SECONDS = 3
+_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 5.0  # for a command to end that was told to
+_SECRETS = ("cache_key_3", "cache_key_2", "cache_key_1")  # the newest first
+_CONFIG = """\
+caches:
+  - name: {cache}
+    type: redis
+    encryption:
+      keys:
+        current: <{keys[0]}>
+        old: [<{keys[1]}>, <{keys[2]}>]
+    redis:
+      addresses: [{address}]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of the story, what to say before it, and how many seconds to let pass first."""
+
+    says: str
+    command: tuple[str, ...]
+    pause: float = 0
+
+
+STORY = (
+    Step(
+        "These are the keys of the configuration. A key is known by its id and never shown.",
+        ("keys",),
+    ),
+    Step(
+        "Look first: what is under which key, and what would expire by itself. Nothing is written.",
+        ("run", "--dry-run"),
+    ),
+    Step(
+        "Now rotate. The application goes on meanwhile: its writes win, and every TTL is kept.",
+        ("run",),
+    ),
+    Step(
+        "Nothing is under an old key any more, but by default an hour has to pass without meeting"
+        f" it, so that a forgotten writer shows. For the demo {QUIET_SECONDS} seconds have to do."
+        " A later complete sweep must confirm it:",
+        ("run", "--quiet", f"{QUIET_SECONDS}s"),
+        pause=QUIET_SECONDS,
+    ),
+    Step(
+        "The verdicts are kept, with their reasons, and need no Redis to be shown again.",
+        ("report",),
+    ),
+)
+_CLOSING = """
+That was the demo; its server and its folder are removed.
+
+For a cache of your own: make a key with `rotator keygen`, let every application read it, then make
+it the current one and list the one before under `old`. After that:
+
+    rotator check --config maverics.yaml            can it be done, and if not, what is missing
+    rotator run --config maverics.yaml --dry-run    look, without writing
+"""
+
+
+def play(values: int = VALUES) -> Exit:
+    """
+    Show the story with so many *values*; the exit code it ends with.
+
+    Raises:
+        ServerError: There is no server program, or it does not start.
+    """
+    find_binary()
+    with Ending() as ending:
+        code = _Stage(ending, values).play()
+        if ending.signal is not None:
+            write_line("rotator: stopped; the demo's server and folder are removed", sys.stderr)
+            return ending.exit_code
+    if code is Exit.OK:
+        print_result(_CLOSING)
+    return code
+
+
+class _Stage:
+    """The server, the folder and the application, as long as they are needed."""
+
+    def __init__(self, ending: Ending, values: int) -> None:
+        self._ending = ending
+        self._values = values
+
+    def play(self) -> Exit:
+        """The story from the first value to the last verdict, or as far as it gets."""
+        _say(
+            f"A private server gets {self._values:,} values under two old keys, in three formats:"
+            " sessions with short, long and no TTLs."
+        )
+        with (
+            tempfile.TemporaryDirectory(prefix="rotator-demo-", ignore_cleanup_errors=True) as name,
+            LocalServer() as server,
+        ):
+            folder = Path(name)
+            keys = {secret: generate() for secret in _SECRETS}
+            current, *old = (Key.from_hex(text, secret) for secret, text in keys.items())
+            keyring = Keyring(current, old)
+            self._fill(server, keyring)
+            with self._application(server, keyring):
+                shown = self._configure(folder, server, keys)
+                return self._tell({**_clean(os.environ), **shown})
+
+    def _fill(self, server: LocalServer, keyring: Keyring) -> None:
+        with (
+            server.client() as client,
+            start_progress(CACHE, "filling", total=self._values) as progress,
+        ):
+            try:
+                for stored in fill(client, keyring, self._values):
+                    progress.advance(stored)
+                    if self._ending.signal is not None:
+                        return
+            except RedisError as error:
+                raise ServerError(f"the private server does not take the values: {error}") from None
+
+    @contextmanager
+    def _application(self, server: LocalServer, keyring: Keyring) -> Iterator[None]:
+        with server.client(retry=Retry(NoBackoff(), 0)) as client:
+            application = Application(client, keyring, self._values)
+            application.start()
+            try:
+                yield
+            finally:
+                application.leave()
+
+    def _configure(
+        self, folder: Path, server: LocalServer, keys: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Write the configuration and the secrets, and show how rotator is told of them."""
+        config, secrets = folder / "maverics.yaml", folder / "secrets.yaml"
+        text = _CONFIG.format(cache=CACHE, keys=_SECRETS, address=server.address)
+        config.write_text(text, encoding="utf-8")
+        lines = "".join(f"  {name}: {key}\n" for name, key in keys.items())
+        secrets.write_text(f"secrets:\n{lines}", encoding="utf-8")
+        settings = {
+            "MAVERICS_CONFIG": str(config),
+            "MAVERICS_SECRET_PROVIDER": f"secretfile://{secrets}",
+            "ROTATOR_STATE": str(folder / "state.db"),
+            "ROTATOR_LOG_LEVEL": "warning",
+        }
+        if self._ending.signal is None:
+            _say(
+                "An application keeps ending, renewing and beginning sessions, already under the"
+                " current key. This is its configuration; the keys are in the secret file."
+            )
+            print_result("\n".join(f"$ export {name}={value}" for name, value in settings.items()))
+            print_result(f"$ cat $MAVERICS_CONFIG\n{text}")
+        return settings
+
+    def _tell(self, environment: Mapping[str, str]) -> Exit:
+        """Every step of the story; the exit code of the first one that fails."""
+        for step in STORY:
+            self._pause(step.pause)
+            if self._ending.signal is not None:
+                break
+            _say(step.says)
+            print_result(f"$ rotator {' '.join(step.command)}")
+            code = self._run(step.command, environment)
+            if code and self._ending.signal is None:
+                return Exit(code) if code in set(Exit) else Exit.FAILED
+        return Exit.OK
+
+    def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
+        """One command line to its end; when a signal comes it is ended too."""
+        # A group of its own: Ctrl-C is for the demo. A command that is just starting would show a
+        # traceback; SIGTERM ends that one silently, and one at work as Ctrl-C would.
+        process = subprocess.Popen(  # noqa: S603 - rotator itself, with the commands above
+            [sys.executable, "-m", "rotator", *command], env=environment, process_group=0
+        )
+        with process:
+            while process.poll() is None and self._ending.signal is None:
+                time.sleep(_POLL_SECONDS)
+            if process.poll() is None:
+                process.terminate()
+            if not _ended(process, _GRACE_SECONDS):
+                process.kill()
+        return process.returncode
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and self._ending.signal is None:
+            time.sleep(_POLL_SECONDS)
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether the process is over within so many seconds."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _clean(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the settings of another cache."""
+    foreign = ("ROTATOR_", "MAVERICS_")
+    return {name: text for name, text in environment.items() if not name.startswith(foreign)}
+
+
+def _say(text: str) -> None:
+    """A sentence of the story, set apart from what commands print."""
+    print_result(f"\n{textwrap.fill(text, COLUMNS)}\n\n")
