@@ -12,8 +12,9 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from rotator.evidence import Evidence
+from rotator.evidence import Evidence, Hold
 from rotator.history import SweepRecord
+from rotator.holds import find_holds
 from rotator.keyring import Keyring
 from rotator.retirement import Judgement, judge
 from rotator.rotation import RotationResult
@@ -28,11 +29,13 @@ class Ledger:
     def __init__(self, state: State) -> None:
         self._state = state
         self._kept: dict[str, list[SweepRecord]] = {}
+        self._results: dict[str, RotationResult] = {}
 
     def keep(self, result: RotationResult) -> None:
         """Take the sweeps of one cache into the history of its keys, and count encryptions."""
         name, keyring = result.access.cache.name, result.access.keyring
         self._kept[name] = []
+        self._results[name] = result
         for sweep in (result.sweep, result.verification):
             if sweep is None or keyring is None:
                 continue
@@ -68,19 +71,41 @@ class Ledger:
         sweeps = self._kept.get(cache, [])
         if not sweeps:
             return self._state.evidence(cache, key_id, field)
+        history = self._state.history(cache, key_id)
+        holds = self._holds(self._results[cache], key_id, history.clean_since)
+        self._state.save_holds(cache, key_id, holds)
         return Evidence(
             key_id=key_id,
             cache=cache,
             field=field,
             sweep=sweeps[0],
             verification=sweeps[1] if len(sweeps) > 1 else None,
-            history=self._state.history(cache, key_id),
+            history=history,
+            holds=holds,
+        )
+
+    def _holds(
+        self, result: RotationResult, key_id: str, clean_since: datetime | None
+    ) -> tuple[Hold, ...]:
+        """What still holds a key that the live data no longer has."""
+        if clean_since is None:
+            return ()
+        name, last = result.access.cache.name, result.verification or result.sweep
+        now = {copy.node: copy.mark for copy in result.copies}
+        nodes = last.nodes if last else []
+        return find_holds(
+            result.copies,
+            clean_since=clean_since,
+            marks=self._state.marks(name, key_id, clean_since, now),
+            swept={node.node: node.identity.run_id for node in nodes if node.identity},
+            retention=result.access.settings.backups.retention,
         )
 
 
 def _record(result: RotationResult, sweep: SweepResult, keyring: Keyring) -> SweepRecord:
     settings = result.access.settings
-    scope = [settings.match, settings.databases, [str(form) for form in result.access.formats]]
+    formats = [str(result.access.formats[name]) for name in settings.formats]
+    scope = [settings.match, settings.databases, formats]
     return SweepRecord.of(
         sweep.tally,
         cache=result.access.cache.name,

@@ -29,7 +29,8 @@ class Judgement:
     A verdict, why, and what to do next; times are UTC.
 
     *drains_at* is set when all that remains has a TTL, *ready_at* when the verdict is `verifying`,
-    *held_until* when it is `verifying` or `held` and a hold ends by itself.
+    *held_until* when it is `verifying` or `held` and a hold ends by itself. *first_seen_at* and
+    *last_seen_at* are of all sweeps of all caches.
     """
 
     key_id: str
@@ -39,6 +40,8 @@ class Judgement:
     drains_at: datetime | None = None
     ready_at: datetime | None = None
     held_until: datetime | None = None
+    first_seen_at: datetime | None = None
+    last_seen_at: datetime | None = None
 
 
 def judge(
@@ -77,6 +80,8 @@ def judge(
         drains_at=_drains_at(evidence),
         ready_at=ready_at,
         held_until=_held_until(evidence, verdict, now),
+        first_seen_at=min(_known(case.first_seen_at for case in evidence), default=None),
+        last_seen_at=max(_known(case.last_seen_at for case in evidence), default=None),
     )
 
 
@@ -112,3 +117,7 @@ def _held_until(evidence: Sequence[Evidence], verdict: Verdict, now: datetime) -
         return None
     holds = (hold for case in evidence for hold in case.holds if hold.open(now))
     return max((hold.until for hold in holds if hold.until), default=None)
+
+
+def _known(times: Iterable[datetime | None]) -> list[datetime]:
+    return [at for at in times if at is not None]

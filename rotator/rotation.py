@@ -16,8 +16,10 @@ from typing import Any
 import structlog
 
 from rotator.access import Access
+from rotator.address import Address
 from rotator.codec import Codec
 from rotator.control import Stop, Stopper
+from rotator.copies import Copies, find_copies, find_replicas
 from rotator.engine import Engine, Inline, Pool
 from rotator.errors import ConfigError, Exit, ServerError
 from rotator.keyring import Keyring
@@ -74,13 +76,14 @@ class RotationResult:
     What became of one cache.
 
     *sweep* None: it was not begun, because of *stopped* or *error*. *verification* None: nothing
-    was rewritten, or `--no-verify`.
+    was rewritten, or `--no-verify`. *copies* are the other copies of the data when all was done.
     """
 
     access: Access
     plan: Plan
     sweep: SweepResult | None = None
     verification: SweepResult | None = None
+    copies: list[Copies] = field(default_factory=list)
     stopped: Stop | None = None
     error: str | None = None
 
@@ -140,6 +143,7 @@ class Rotation:
         self._stopper = stopper
         self._progress = progress
         self._held = ExitStack()
+        self._replicas: dict[Address, list[str]] = {}
 
     def prepare(self) -> None:
         """
@@ -168,6 +172,7 @@ class Rotation:
             store = self.access.connect(address)
             with store.connection:
                 store.identity()
+                self._replicas[address] = list(find_replicas(store))
                 demand_rights(store, writes=writes, pattern=self.access.settings.match[0])
         if writes:
             self._held.enter_context(self._state.lock(self.access.cache.name))
@@ -184,7 +189,20 @@ class Rotation:
         rotated = result.sweep.tally.outcomes[Outcome.ROTATED]
         if result.sweep.complete and rotated and self._plan.verify:
             result.verification = self._sweep(Mode.VERIFY)
+        if result.sweep.stopped is None:
+            result.copies = self._find_copies()
         return result
+
+    def _find_copies(self) -> list[Copies]:
+        """The other copies of what the primaries hold, as they are when all is done."""
+        topology = self._discover()
+        found = []
+        for address in topology.primaries:
+            store = self.access.connect(address)
+            with store.connection:
+                store.identity()
+                found.append(find_copies(store, self._replicas.get(address, ())))
+        return found
 
     def _sweep(self, mode: Mode) -> SweepResult:
         name = self.access.cache.name

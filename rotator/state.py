@@ -45,6 +45,10 @@ CREATE TABLE holds (
     cache TEXT, key_id TEXT, holds TEXT NOT NULL,
     PRIMARY KEY (cache, key_id)
 ) WITHOUT ROWID;
+CREATE TABLE marks (
+    cache TEXT, key_id TEXT, clean_since TEXT NOT NULL, marks TEXT NOT NULL,
+    PRIMARY KEY (cache, key_id)
+) WITHOUT ROWID;
 CREATE TABLE encryptions (key_id TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -162,6 +166,26 @@ class State:
         """What held a key when the cache was last swept."""
         statement = "SELECT holds FROM holds WHERE (cache, key_id) = (?, ?)"
         return self._read(_HOLDS, statement, (cache, key_id)) or ()
+
+    def marks(
+        self, cache: str, key_id: str, clean_since: datetime, now: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """
+        The marks of the copies, by node, that were set when the key became clean.
+
+        If there are none for this *clean_since* yet, *now* is what they are from here on.
+        """
+        statement = "SELECT marks FROM marks WHERE (cache, key_id, clean_since) = (?, ?, ?)"
+        at = clean_since.isoformat()
+        found = self._read(_POSITION, statement, (cache, key_id, at))
+        if found is None:
+            found = dict(now)
+            with self._database.change() as change:
+                change(
+                    "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)",
+                    (cache, key_id, at, _text(_POSITION, found)),
+                )
+        return found
 
     def evidence(self, cache: str, key_id: str, field: str) -> Evidence:
         """

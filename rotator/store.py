@@ -198,7 +198,7 @@ class Store:
         replies = self.connection.pipeline(asked)
         if refused := [reply for reply in replies if isinstance(reply, ResponseError)]:
             raise self._failure("CLUSTER COUNTKEYSINSLOT", refusal(refused[0]))
-        return sum(replies)
+        return sum(int(count) for count in replies)
 
     def select(self, db: int) -> None:
         """Work in database *db* from here on."""

@@ -172,10 +172,8 @@ def _key(  # noqa: PLR0917 - the parts that make up one line of the report
         bytes=found.size,
         drains_at=judgement.drains_at if judgement else None,
         drain=tuple(drain.curve(now)) if role == "old" else (),
-        first_seen_at=found.first_seen_at,
-        last_seen_at=max(
-            (at for at in (found.last_seen_at, remains.last_seen_at) if at), default=None
-        ),
+        first_seen_at=judgement.first_seen_at if judgement else found.first_seen_at,
+        last_seen_at=judgement.last_seen_at if judgement else found.last_seen_at,
         verdict=str(judgement.verdict) if judgement else None,
         ready_at=judgement.ready_at if judgement else None,
         held_until=judgement.held_until if judgement else None,

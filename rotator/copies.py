@@ -1,0 +1,129 @@
+"""
+What other copies there are of a node's data: replicas, the RDB file, the append-only file.
+
+All of it comes from INFO, so that managed services can be judged too; CONFIG is asked only to be
+sure that no snapshots are configured where INFO of an old version cannot tell (redis-rules 3).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from rotator.clusternodes import myself
+from rotator.identity import parse_fields
+from rotator.store import Store
+
+# Replicas acknowledge once a second, so one that keeps up has done so within this time.
+_CATCH_UP_SECONDS = 3.0
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """
+    The other copies of one node's data, at one moment.
+
+    *lagging* maps a replica to what is wrong with it, in words. *snapshot* is whether there is an
+    RDB file, *snapshot_begun_at* when it was begun, by this machine's clock, None if that is not
+    known. *append_only* is whether an append-only file is kept, *rewrites* how often it was
+    rewritten in the life of the process *run_id*, None where the server does not count them.
+    """
+
+    node: str
+    run_id: str
+    lagging: Mapping[str, str]
+    snapshot: bool
+    snapshot_begun_at: datetime | None
+    append_only: bool
+    rewrites: int | None
+    rewriting: bool
+
+    @property
+    def mark(self) -> dict[str, Any]:
+        """What later runs compare with: which process it was, and how often it had rewritten."""
+        # A rewrite that is going on began too early to count as one that came after.
+        rewrites = None if self.rewrites is None else self.rewrites + self.rewriting
+        return {"run_id": self.run_id, "rewrites": rewrites}
+
+
+def find_copies(store: Store, expected: Iterable[str] = ()) -> Copies:
+    """The other copies of what *store* holds; *expected* are replicas that ought to be there."""
+    info = store.info("server", "persistence")
+    begun_at = _snapshot_begun_at(store, info)
+    rewrites = info.get("aof_rewrites")
+    return Copies(
+        node=store.node,
+        run_id=info.get("run_id", ""),
+        lagging=_lagging(store, set(expected)),
+        snapshot=begun_at is not None or _loaded_at_start(store, info),
+        snapshot_begun_at=begun_at,
+        append_only=info.get("aof_enabled") == "1",
+        rewrites=None if rewrites is None else int(rewrites),
+        rewriting=info.get("aof_rewrite_in_progress") == "1",
+    )
+
+
+def find_replicas(store: Store) -> dict[str, dict[str, str]]:
+    """The replicas that are connected to a node, by `ip:port`, with what INFO says of each."""
+    return {
+        f"{fields['ip']}:{fields['port']}": fields
+        for name, value in store.info("replication").items()
+        if name.removeprefix("slave").isdigit() and "ip" in (fields := parse_fields(value))
+    }
+
+
+def _lagging(store: Store, expected: set[str]) -> dict[str, str]:
+    """The replicas that do not have all that was written until now, and why."""
+    goal = int(store.info("replication").get("master_repl_offset", 0))
+    deadline = time.monotonic() + _CATCH_UP_SECONDS
+    while True:
+        replicas = find_replicas(store)
+        lagging = dict.fromkeys(sorted(expected - set(replicas)), "is not connected")
+        lagging |= _failing(store)
+        for name, fields in replicas.items():
+            behind = goal - int(fields.get("offset", 0))
+            if fields.get("state") != "online":
+                lagging[name] = f"is not online ({fields.get('state', 'unknown')})"
+            elif behind > 0:
+                lagging[name] = f"is {behind} bytes behind"
+        if not lagging or time.monotonic() > deadline:
+            return lagging
+        time.sleep(_POLL_SECONDS)
+
+
+def _failing(store: Store) -> dict[str, str]:
+    """The replicas of a cluster's node that the cluster takes for failed."""
+    members = store.members() if store.clustered else []
+    own = myself(members).id if members else None
+    return {
+        str(member.address or member.id): "is taken for failed by the cluster"
+        for member in members
+        if member.primary_id == own and own is not None and member.failing
+    }
+
+
+def _snapshot_begun_at(store: Store, info: Mapping[str, str]) -> datetime | None:
+    """When the RDB file of this process was begun; None if it has not saved one."""
+    took = int(info.get("rdb_last_bgsave_time_sec", -1))
+    if took < 0 and int(info.get("rdb_saves", 0)) == 0:
+        return None  # rdb_last_save_time is then only when the process started
+    saved = datetime.fromtimestamp(int(info["rdb_last_save_time"]), UTC)
+    seconds, microseconds = store.connection.call("TIME")
+    theirs = datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, UTC)
+    return saved - timedelta(seconds=max(took, 0)) + (datetime.now(UTC) - theirs)
+
+
+def _loaded_at_start(store: Store, info: Mapping[str, str]) -> bool:
+    """Whether there may be an RDB file that is older than this process."""
+    if "rdb_last_load_keys_loaded" in info:  # Redis 7.0
+        return int(info["rdb_last_load_keys_loaded"]) > 0 and info.get("aof_enabled") != "1"
+    reply = store.connection.pipeline([("CONFIG", "GET", "save")])[0]
+    if isinstance(reply, ResponseError):
+        return True
+    return len(reply) == 2 and reply[1] != b""
