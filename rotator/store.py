@@ -195,10 +195,12 @@ class Store:
         https://redis.io/docs/latest/commands/cluster-countkeysinslot/
         """
         asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
-        replies = self.connection.pipeline(asked)
-        if refused := [reply for reply in replies if isinstance(reply, ResponseError)]:
-            raise self._failure("CLUSTER COUNTKEYSINSLOT", refusal(refused[0]))
-        return sum(int(count) for count in replies)
+        count = 0
+        for reply in self.connection.pipeline(asked):
+            if isinstance(reply, ResponseError):
+                raise self._failure("CLUSTER COUNTKEYSINSLOT", refusal(reply))
+            count += reply
+        return count
 
     def select(self, db: int) -> None:
         """Work in database *db* from here on."""
