@@ -2,17 +2,24 @@
 The command line: its commands, and one place where every error becomes a message and an exit code.
 
 A command parses its options, calls what does the work, renders the result and raises
-`typer.Exit(code)` when that is not 0. Whatever goes wrong is a `RotatorError`; anything else is a
-fault of rotator's own, and its traceback is shown without local variables, which may be keys.
+`typer.Exit(code)` when that is not 0. What goes wrong is a `RotatorError`. Anything else is a fault
+of rotator's own: the log shows where it happened, but neither local variables nor what the
+exception says, because either may hold a key or a plaintext.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
+import structlog
 import typer
+from typer.core import TyperGroup
 
 from rotator.commands import (
     check,
@@ -23,30 +30,68 @@ from rotator.commands import (
     keygen,
     keys,
     report,
+)
+from rotator.commands import (
     run as run_command,
 )
 from rotator.console import print_error
-from rotator.errors import ConfigError, Exit, RotatorError
+from rotator.errors import ConfigError, Exit, RotatorError, StateError
+from rotator.logs import configure_logging
+from rotator.options import variable
 
-EXIT_CODES = """\b
+log = structlog.get_logger(__name__)
+
+EPILOG = """\b
 Exit codes:
-    0  the sweep is complete; every value is under the current key (dry run: could be)
-    1  could not be done: connection, authentication, server error, incomplete coverage
+    0  the sweep is complete; every value it met is under the current key
+       (or, in a dry run, could be)
+    1  could not be done: connection, authentication, server error,
+       incomplete coverage
     2  usage or configuration
-    3  complete, but some values could not be moved
-    4  stopped by --max-duration; the next run goes on from there
-    5  complete, but not one encrypted value was found (--allow-empty makes it 0)
+    3  complete, but some values could not be moved (undecryptable, denied,
+       too large, failed, nested)
+    4  stopped by --max-duration before the end; the next run goes on from there
+    5  complete, but not one encrypted value was found: wrong database, pattern
+       or format? (--allow-empty makes it 0)
     6  report --require: the condition does not hold
     7  another run on the same cache is in progress
-  130  interrupted, position saved (SIGINT)
-  143  terminated, position saved (SIGTERM)
+  130  interrupted (Ctrl-C, SIGINT), position saved
+  143  terminated (SIGTERM), position saved
+
+\b
+Every option is also an environment variable: ROTATOR_MAX_DURATION=2h stands
+for --max-duration 2h, ROTATOR_DRY_RUN=1 for --dry-run, and ROTATOR_CACHE="a b"
+for an option given twice. The command line wins.
+
+\b
+Examples:
+  rotator demo                     the whole story on a private server
+  rotator check -c maverics.yaml   can the job be done? if not, what to do
+  rotator run --dry-run            look only, write nothing
+  rotator run                      rotate, verify, judge the old keys
+  rotator report                   the last verdicts, without touching Redis
 """
+
+_OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
+class _Commands(TyperGroup):
+    """Lists each command with a whole sentence, however narrow the terminal is."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(limit=200)) for name, one in found if one]
+            )
+
 
 app = typer.Typer(
     name="rotator",
-    help="Re-encrypt a Redis cache in place, and say when each old key can be removed.",
-    epilog=EXIT_CODES,
-    no_args_is_help=True,
+    cls=_Commands,
+    epilog=EPILOG,
+    invoke_without_command=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
@@ -65,24 +110,96 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    pass
+    """
+    Re-encrypt a Redis cache in place, under a new key, while applications keep using it; and say,
+    with evidence, when each old key can be removed.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(Exit.USAGE)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line; the exit code it ends with."""
+    command = typer.main.get_command(app)
     try:
-        return int(app(list(arguments), prog_name="rotator", standalone_mode=False) or Exit.OK)
+        # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
+        with command.make_context("rotator", list(arguments)) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return int(end.exit_code)
     except typer.TyperException as error:
-        usage = ConfigError(error.format_message().rstrip("."), hint="rotator COMMAND --help")
-        print_error(usage)
-        return usage.exit_code
+        print_error(_usage(error))
+        return Exit.USAGE
     except RotatorError as error:
         print_error(error)
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
+        print_error(_InterruptedError("interrupted", hint="what was done is kept; run it again"))
         return Exit.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - Python would show what the exception says
+        return _output_failed(error) if _is_output(error) else _confess(error)
+    return Exit.OK
+
+
+class _InterruptedError(RotatorError):
+    """Ctrl-C where nothing waits for a page to be finished, or the second one where it does."""
+
+
+class _InternalError(RotatorError):
+    """A fault of rotator's own."""
+
+
+def _usage(error: typer.TyperException) -> ConfigError:
+    """What typer has to say about the command line, in the words of our own errors."""
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "rotator"
+    hint = f"`{path} --help` shows what there is"
+    option = getattr(error, "param", None)
+    if context and option:
+        source = context.get_parameter_source(option.name)
+        if source is not None and source.name == "ENVIRONMENT":
+            hint = f"it comes from {variable(option.opts[0])} in the environment; {hint}"
+    return ConfigError(message[:1].lower() + message[1:], hint=hint)
+
+
+def _is_output(error: Exception) -> bool:
+    """Whether it was stdout that failed: errors of any other file are a `RotatorError` by now."""
+    return isinstance(error, OSError) and error.errno in _OUTPUT_FAILS
+
+
+def _output_failed(error: Exception) -> Exit:
+    reason = os.strerror(getattr(error, "errno", 0)).lower()
+    if not isinstance(error, BrokenPipeError):  # whoever reads has had enough, and knows it
+        print_error(StateError(f"the result could not be written: {reason}", hint="make room"))
+    # Python tries once more when it ends, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.FAILED
+
+
+def _confess(error: Exception) -> Exit:
+    if not structlog.is_configured():
+        configure_logging()
+    log.error("internal error", exception=_trace(error))
+    print_error(
+        _InternalError(
+            f"internal error: {type(error).__name__}",
+            hint="this is a fault of rotator; please report it with the lines above",
+        )
+    )
+    return Exit.FAILED
+
+
+def _trace(error: BaseException) -> str:
+    """Where an exception and those before it were raised, the oldest first; not what they say."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    start = f"{_trace(before)}\nthen:\n" if before else ""
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    return f"{start}{stack}{type(error).__module__}.{type(error).__qualname__}"

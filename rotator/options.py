@@ -6,6 +6,7 @@ One place, so that an option means the same wherever it stands.
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,8 @@ from rotator.duration import parse_duration
 from rotator.errors import ConfigError
 from rotator.history import ACCEPTABLE
 from rotator.tally import Outcome
+
+_COUNT = re.compile(r"[0-9]{1,18}")
 
 
 class ReportFormat(StrEnum):
@@ -49,47 +52,76 @@ def _duration(text: str) -> timedelta:
         raise typer.BadParameter("expected a duration such as 90s, 15m, 2h or 30d") from None
 
 
+def variable(name: str) -> str:
+    """The environment variable of an option such as `--max-duration`."""
+    return f"ROTATOR_{name.lstrip('-').replace('-', '_').upper()}"
+
+
 def option(flag: str, help_text: str, *more: str, **settings: Any) -> Any:
-    """A typer option with its environment variable."""
-    name = flag.partition("/")[0].lstrip("-").replace("-", "_").upper()
-    return typer.Option(flag, *more, help=help_text, envvar=f"ROTATOR_{name}", **settings)
+    """
+    A typer option with its environment variable.
+
+    Help does not show the variable at each option: `rotator --help` tells the rule, and options are
+    easier to read without.
+    """
+    name = variable(flag.partition("/")[0])
+    settings = {"envvar": name, "show_envvar": False, **settings}
+    if "min" in settings:
+        settings.setdefault("metavar", "N")
+    return typer.Option(flag, *more, help=help_text, **settings)
+
+
+def duration(flag: str, help_text: str) -> Any:
+    """An option that takes a duration such as `90s` or `2h`."""
+    return option(flag, help_text, parser=_duration, metavar="DURATION", show_default=False)
 
 
 Config = Annotated[
     list[Path] | None,
-    typer.Option(
+    option(
         "--config",
-        "-c",
-        help="Configuration file (YAML, JSON or .tar.gz bundle); repeatable, merged in order."
+        "Configuration file (YAML, JSON or .tar.gz bundle); repeatable, merged in order."
         " Default: MAVERICS_CONFIG, else /etc/maverics/maverics.yaml.",
-        envvar="ROTATOR_CONFIG",
+        "-c",
+        metavar="FILE",
         show_default=False,
     ),
 ]
 SecretProvider = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--secret-provider",
-        help="Where references such as <name> are looked up, for example"
-        " secretfile:///etc/maverics/secrets.yaml or env://.",
+        "Where references such as <name> are looked up, for example env:// or"
+        " secretfile:///etc/maverics/secrets.yaml. Default: MAVERICS_SECRET_PROVIDER.",
         envvar=["ROTATOR_SECRET_PROVIDER", "MAVERICS_SECRET_PROVIDER"],
-        show_envvar=True,
+        metavar="URL",
     ),
 ]
 Caches = Annotated[
     list[str] | None,
-    option("--cache", "Name of a cache; repeatable. Default: every one with encryption on."),
+    option(
+        "--cache",
+        "Name of a cache; repeatable. Default: every one with encryption on.",
+        metavar="NAME",
+    ),
 ]
 Cache = Annotated[
-    str | None, option("--cache", "Name of the cache; may be left out if there is only one.")
+    str | None,
+    option("--cache", "Name of the cache; may be left out if there is only one.", metavar="NAME"),
 ]
 StatePath = Annotated[
     Path | None,
-    option("--state", "State file: positions, history, last reports.", show_default=False),
+    option(
+        "--state",
+        "State file: positions, history, last reports. Default: in the user's state directory.",
+        metavar="PATH",
+        show_default=False,
+    ),
 ]
 Format = Annotated[ReportFormat, option("--format", "What to print on stdout.")]
 ShowNames = Annotated[
-    bool, option("--show-names", "Show names as stored even where hashing is off.")
+    bool,
+    option("--show-names", "Show names as stored even where hashing is off; else their SHA-256."),
 ]
 LogFormatOption = Annotated[LogFormat, option("--log-format", "Form of the log on stderr.")]
 LogLevelOption = Annotated[LogLevel, option("--log-level", "Least important log line to print.")]
@@ -98,10 +130,55 @@ Progress = Annotated[
     option("--progress/--no-progress", "Draw a progress bar. Default: only on a terminal."),
 ]
 
+# Options of `run`
 
-def duration(flag: str, help_text: str) -> Any:
-    """An option that takes a duration such as `90s` or `2h`."""
-    return option(flag, help_text, parser=_duration, metavar="DURATION", show_default=False)
+DryRun = Annotated[bool, option("--dry-run", "Look only: no command that writes is sent.")]
+NoVerify = Annotated[
+    bool,
+    option(
+        "--no-verify",
+        "Do not sweep again after rewriting; then no key gets better than verifying.",
+    ),
+]
+Quiet = Annotated[
+    timedelta | None,
+    duration(
+        "--quiet", "How long a key must not have been met before it is retirable. Default: 1h."
+    ),
+]
+OnlyKey = Annotated[
+    str | None,
+    option("--only-key", "Move only what is under the old key with this id.", metavar="ID"),
+]
+MaxDuration = Annotated[
+    timedelta | None,
+    duration(
+        "--max-duration",
+        "Stop after this long, when the page in hand is done; the next run goes on from there.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    option("--workers", "Processes, where there are several nodes. Default: one a core.", min=1),
+]
+Page = Annotated[int, option("--page", "Names to ask for at a time, at most.", min=1, max=10_000)]
+Accept = Annotated[
+    list[str] | None,
+    option(
+        "--accept",
+        "Up to COUNT values of this outcome are known and shall not block a verdict;"
+        f" repeatable. Outcomes: {', '.join(ACCEPTABLE)}.",
+        metavar="OUTCOME=COUNT",
+    ),
+]
+AllowEmpty = Annotated[bool, option("--allow-empty", "To find no encrypted value is no failure.")]
+Fresh = Annotated[
+    bool, option("--fresh", "Begin anew, whatever position an earlier run has saved.")
+]
+ReportFile = Annotated[
+    Path | None,
+    option("--report", "Write the report as JSON, whole or not at all.", metavar="FILE"),
+]
 
 
 def parse_accept(items: list[str] | None) -> dict[Outcome, int]:
@@ -114,9 +191,9 @@ def parse_accept(items: list[str] | None) -> dict[Outcome, int]:
     accepted = {}
     for item in items or []:
         outcome, _, count = item.partition("=")
-        if outcome not in ACCEPTABLE or not (count.isascii() and count.isdigit()):
+        if outcome not in ACCEPTABLE or not _COUNT.fullmatch(count):
             raise ConfigError(
-                f"--accept {item}: expected OUTCOME=COUNT",
+                f"--accept {item[:80]}: expected OUTCOME=COUNT, such as undecryptable=12",
                 hint=f"outcomes that can be accepted: {', '.join(ACCEPTABLE)}",
             )
         accepted[Outcome(outcome)] = int(count)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import structlog
 import typer
 
 from rotator import options
-from rotator.access import Access, open_keyring
 from rotator.commands.common import open_config
-from rotator.config import Config
 from rotator.console import print_result
 from rotator.control import Stop, Stopper
 from rotator.engine import PROVIDER_VARIABLE
-from rotator.errors import ConfigError, RotatorError, SourceError
+from rotator.errors import RotatorError
 from rotator.job import Job
-from rotator.keyring import Keyring
 from rotator.logs import configure_logging
 from rotator.progress import Progress, start_progress
 from rotator.report import json as report_json
@@ -29,14 +26,25 @@ from rotator.report.file import check_target
 from rotator.report.model import Report
 from rotator.rotation import Plan
 from rotator.secrets import Provider, provider_from_url
+from rotator.selection import all_keyrings, select
 from rotator.state import State
 
 EXAMPLES = """\b
 Examples:
-  rotator run --dry-run                     look only: what would be rotated, what would drain
-  rotator run                               rotate every cache with encryption on
+  rotator run --dry-run
+      look only: what would be rotated, and what would drain by itself
+  rotator run
+      rotate every cache with encryption on
   rotator run --cache shared-redis --max-duration 2h
-  rotator run --report report.json --log-format json --no-progress       from cron
+      one cache, in a maintenance window; the next run goes on from there
+  rotator run --accept undecryptable=12
+      these twelve are known, and shall not keep a key from being retired
+  rotator run --report report.json --log-format json
+      from cron
+
+\b
+`rotator --help` lists the exit codes, and how to give options by environment
+variables. Durations: 90s, 15m, 2h, 30d.
 """
 
 log = structlog.get_logger(__name__)
@@ -52,59 +60,42 @@ def run(
     config: options.Config = None,
     secret_provider: options.SecretProvider = None,
     cache: options.Caches = None,
-    dry_run: Annotated[
-        bool, options.option("--dry-run", "Only look: no command that writes is sent.")
-    ] = False,
-    verify: Annotated[
-        bool, options.option("--verify/--no-verify", "Sweep again after rewriting, reading only.")
-    ] = True,
-    quiet: Annotated[
-        timedelta | None,
-        options.duration("--quiet", "How long a key must not have been met. Default: 1h."),
-    ] = None,
-    only_key: Annotated[
-        str | None, options.option("--only-key", "Move only what is under this key id.")
-    ] = None,
-    max_duration: Annotated[
-        timedelta | None,
-        options.duration("--max-duration", "Stop after this long; the next run goes on."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        options.option(
-            "--workers", "Processes, if there are several nodes. Default: one a core.", min=1
-        ),
-    ] = None,
-    page: Annotated[
-        int, options.option("--page", "Names asked for at a time, at most.", min=1, max=10_000)
-    ] = 500,
-    accept: Annotated[
-        list[str] | None,
-        options.option(
-            "--accept", "Known values that need not be moved: undecryptable=N, not_string=N, ..."
-        ),
-    ] = None,
-    allow_empty: Annotated[
-        bool, options.option("--allow-empty", "Finding no encrypted value is no failure.")
-    ] = False,
-    fresh: Annotated[
-        bool, options.option("--fresh", "Begin anew, whatever an earlier run has saved.")
-    ] = False,
+    dry_run: options.DryRun = False,
+    no_verify: options.NoVerify = False,
+    quiet: options.Quiet = None,
+    accept: options.Accept = None,
+    allow_empty: options.AllowEmpty = False,
+    only_key: options.OnlyKey = None,
+    max_duration: options.MaxDuration = None,
+    page: options.Page = 500,
+    workers: options.Workers = None,
+    fresh: options.Fresh = False,
     state: options.StatePath = None,
-    report: Annotated[
-        Path | None, options.option("--report", "Write the report as JSON to this file.")
-    ] = None,
-    show_names: options.ShowNames = False,
+    report: options.ReportFile = None,
     output: options.Format = options.ReportFormat.TABLE,
+    show_names: options.ShowNames = False,
     log_format: options.LogFormatOption = options.LogFormat.CONSOLE,
     log_level: options.LogLevelOption = options.LogLevel.INFO,
     progress: options.Progress = None,
 ) -> None:
-    """Re-encrypt what is under old keys, verify it, and say which keys can be removed."""
+    """
+    Re-encrypt what is under old keys, verify it, and say which keys can be removed.
+
+    First it checks that all of the job can be done; nothing is written before. Then it visits every
+    name of every database, rewrites the values under old keys with their TTL kept, and sweeps
+    again, reading only. Last it judges each old key.
+
+    Ctrl-C or SIGTERM ends it after the page in hand, and the next run goes on from there. A second
+    Ctrl-C ends it at once.
+    """
     configure_logging(log_format, log_level)
+    stopper = Stopper(max_duration)
+    began = datetime.now(UTC)
+    if report is not None:
+        check_target(report)
     plan = Plan(
         dry_run=dry_run,
-        verify=verify,
+        verify=not no_verify,
         only_key=only_key,
         page=page,
         workers=workers,
@@ -112,87 +103,58 @@ def run(
         allow_empty=allow_empty,
         accept=options.parse_accept(accept),
     )
-    stopper = Stopper(max_duration)
-    began = datetime.now(UTC)
-    if report is not None:
-        check_target(report)
     try:
         loaded = open_config(config)
-        provider = open_provider(secret_provider)
-        accesses = _accesses(loaded, cache, provider)
+        provider = _open_provider(secret_provider)
+        accesses = select(loaded, cache or (), provider)
         with State(state) as opened, stopper.listening(_say_stopping):
             result = Job(
                 loaded.files,
                 accesses,
                 plan,
-                keyrings=_keyrings(loaded, accesses, provider),
+                keyrings=all_keyrings(loaded, accesses, provider),
                 state=opened,
                 stopper=stopper,
                 quiet=timedelta(hours=1) if quiet is None else quiet,
-                progress=lambda name, phase, total: _bar(name, phase, total, progress),
+                progress=partial(_bar, progress),
                 show_names=show_names,
             ).run()
     except RotatorError as error:
         if report is not None:
-            report_json.write(failed_report(error, plan.mode, began, datetime.now(UTC)), report)
+            _keep(failed_report(error, plan.mode, began, datetime.now(UTC)), report)
         raise
     _present(result, report, output)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
 
-def open_provider(url: str | None) -> Provider | None:
+def _open_provider(url: str | None) -> Provider | None:
     """The secret provider, and its URL where worker processes find it too."""
     if url:
         os.environ[PROVIDER_VARIABLE] = url
     return provider_from_url(url)
 
 
-def _accesses(config: Config, names: list[str] | None, provider: Provider | None) -> list[Access]:
-    """The caches to work on: those named, else every one with encryption on."""
-    if names:
-        chosen = [config.cache(name) for name in dict.fromkeys(names)]
-    else:
-        chosen = [cache for cache in config.caches if not cache.encryption_disabled]
-        for cache in config.caches:
-            if cache.encryption_disabled:
-                log.info("cache is not encrypted, nothing to rotate", cache=cache.name)
-    if not chosen:
-        raise ConfigError(
-            "caches: every cache has encryption disabled, so there is nothing to rotate",
-            hint="is this the right configuration?",
-        )
-    return [Access(config, cache, provider) for cache in chosen]
-
-
-def _keyrings(
-    config: Config, accesses: list[Access], provider: Provider | None
-) -> dict[str, Keyring | None]:
-    """The keys of every encrypted cache, because a key may be shared with one not in this run."""
-    keyrings = {access.cache.name: access.keyring for access in accesses}
-    for cache in config.caches:
-        if cache.encryption_disabled or cache.name in keyrings:
-            continue
-        try:
-            keyrings[cache.name] = open_keyring(cache, provider)
-        except (ConfigError, SourceError) as error:
-            log.warning("keys of a cache that is not in this run are not known", error=str(error))
-            keyrings[cache.name] = None
-    return keyrings
-
-
-def _bar(name: str, phase: str, total: int, wanted: bool | None) -> Progress:
-    return start_progress(name, phase, total=total, progress=wanted)
+def _bar(wanted: bool | None, cache: str, phase: str, total: int) -> Progress:
+    return start_progress(cache, phase, total=total, progress=wanted)
 
 
 def _say_stopping(stop: Stop) -> None:
     log.warning("stopping after this page", reason=str(stop))
 
 
+def _keep(failed: Report, path: Path) -> None:
+    """Write the report on a failure; if that fails too, the first failure is the one to tell."""
+    try:
+        report_json.write(failed, path)
+    except RotatorError as error:
+        log.warning("no report was written", error=str(error))
+
+
 def _present(result: Report, path: Path | None, output: options.ReportFormat) -> None:
-    if path is not None:
-        report_json.write(result, path)
-    if output is options.ReportFormat.JSON:
-        print_result(report_json.dump(result))
-    else:
-        print_result(table.render(result))
+    try:
+        if path is not None:
+            report_json.write(result, path)
+    finally:  # a full disk must not take away what stdout can still carry
+        as_json = output is options.ReportFormat.JSON
+        print_result(report_json.dump(result) if as_json else table.render(result))
