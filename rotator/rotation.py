@@ -23,6 +23,7 @@ from rotator.copies import Copies, find_copies, find_replicas
 from rotator.engine import Engine, Inline, Pool
 from rotator.errors import ConfigError, Exit, ServerError
 from rotator.keyring import Keyring
+from rotator.presence import announced
 from rotator.progress import Progress
 from rotator.rights import demand_rights
 from rotator.scope import Mode, Scope
@@ -175,7 +176,9 @@ class Rotation:
                 self._replicas[address] = list(find_replicas(store))
                 demand_rights(store, writes=writes, pattern=self.access.settings.match[0])
         if writes:
-            self._held.enter_context(self._state.lock(self.access.cache.name))
+            name, first = self.access.cache.name, min(topology.primaries)
+            self._held.enter_context(self._state.lock(name))
+            self._held.enter_context(announced(name, lambda: self.access.connect(first)))
         self._announce(topology)
 
     def close(self) -> None:

@@ -1,0 +1,58 @@
+"""
+Telling runs on other machines that one is in progress, without leaving a trace in the data.
+
+A run subscribes to a channel of the server and counts who else has. The subscription ends with the
+connection, however the process ends, so nothing is ever left locked. The lock of the state keeps
+runs with one state apart; this keeps all others apart.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+from redis.exceptions import ResponseError
+
+from rotator.errors import BusyError
+from rotator.store import Store
+
+_TRIES = 5
+_JITTER_MS = 500
+
+log = structlog.get_logger(__name__)
+
+
+@contextmanager
+def announced(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
+    """
+    Hold the channel of *cache* on the node that *connect* reaches, while the block runs.
+
+    Two runs that begin at the same moment see each other; each withdraws, waits for a time of its
+    own and tries again. A user without the rights for it is not kept from running.
+
+    Raises:
+        BusyError: Another run holds the channel.
+
+    https://redis.io/docs/latest/commands/pubsub-numsub/
+    """
+    channel = f"rotator:run:{cache}"
+    for _ in range(_TRIES):
+        listener = connect().connection
+        with listener, connect().connection as asker:
+            subscribed = listener.pipeline([("SUBSCRIBE", channel)])[0]
+            counted = asker.pipeline([("PUBSUB", "NUMSUB", channel)])[0]
+            refused = next((r for r in (subscribed, counted) if isinstance(r, ResponseError)), None)
+            if refused is not None:
+                log.info("runs on other machines are not seen", cache=cache, reason=str(refused))
+            if refused is not None or counted[1] == 1:
+                asker.close()
+                yield
+                return
+        time.sleep((100 + secrets.randbelow(_JITTER_MS)) / 1000)
+    raise BusyError(
+        f"another run on the cache {cache} is in progress",
+        hint="wait for it to end; it may be on another machine",
+    )

@@ -1,0 +1,74 @@
+"""Runs that do not share a state see each other through the server."""
+
+import threading
+
+import pytest
+
+from rotator.address import Address
+from rotator.connection import Connection, Login
+from rotator.errors import BusyError
+from rotator.presence import announced
+from rotator.store import Store
+
+
+@pytest.fixture
+def connect(server, redis):
+    """Opens stores on the session's server."""
+    return lambda: Store(Connection(Address.parse(server.address), Login()).open())
+
+
+def test_a_second_run_is_refused_while_the_first_is_in_progress(connect):
+    """While one run holds the channel of a cache, another one is refused."""
+    with announced("shared", connect), pytest.raises(BusyError), announced("shared", connect):
+        pass
+
+
+def test_runs_on_two_caches_do_not_see_each_other(connect):
+    """A run on one cache does not keep a run on another cache away."""
+    with announced("one", connect), announced("two", connect):
+        pass
+
+
+def test_the_channel_is_free_again_when_the_connection_ends(connect, redis):
+    """A run whose connections are cut, as by kill -9, leaves nothing behind."""
+    with announced("shared", connect):
+        redis.client_kill_filter(_type="pubsub")
+        with announced("shared", connect):
+            pass
+
+
+def test_of_two_runs_that_begin_together_one_goes_on(connect):
+    """Two runs that begin at the same moment do not both give up."""
+    start = threading.Barrier(2)
+    done = threading.Barrier(2)
+    won = []
+
+    def begin(number):
+        start.wait()
+        try:
+            with announced("shared", connect):
+                won.append(number)
+                done.wait()
+        except BusyError:
+            done.wait()
+
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(won) == 1
+
+
+def test_a_user_without_channels_may_run(server, redis):
+    """A user who may not subscribe is not kept from running."""
+    redis.execute_command("ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "resetchannels")
+    login = Login("narrow", "pw")
+
+    with announced(
+        "shared", lambda: Store(Connection(Address.parse(server.address), login).open())
+    ):
+        pass
+
+    redis.execute_command("ACL", "DELUSER", "narrow")
