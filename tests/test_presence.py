@@ -12,7 +12,7 @@ from rotator.store import Store
 
 
 @pytest.fixture
-def connect(server, redis):
+def connect(server):
     """Opens stores on the session's server."""
     return lambda: Store(Connection(Address.parse(server.address), Login()).open())
 
