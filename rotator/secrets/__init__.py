@@ -17,10 +17,22 @@ from rotator.secrets.reference import SecretRef
 
 __all__ = ["PROVIDERS", "Provider", "SecretRef", "provider_from_url"]
 
-# scheme -> module, and the function in it that takes the URL and gives the provider
+_VAULT = ("rotator.secrets.vault", "from_url")
+
+# scheme -> module, and the function in it that takes the URL and gives the provider; a module that
+# needs a library has the name of the extra that brings it
 PROVIDERS: dict[str, tuple[str, str]] = {
     "env": ("rotator.secrets.env", "from_url"),
     "secretfile": ("rotator.secrets.secretfile", "from_url"),
+    "hashivault": _VAULT,
+    "hashivaults": _VAULT,
+    "hashivault+https": _VAULT,
+    "hashivault+http": _VAULT,
+    "awssecretsmanager": ("rotator.secrets.aws", "from_url"),
+    "azurekeyvault": ("rotator.secrets.azure", "from_url"),
+    "conjur": ("rotator.secrets.conjur", "from_url"),
+    "delinea": ("rotator.secrets.delinea", "from_url"),
+    "cyberarkccp": ("rotator.secrets.ccp", "from_url"),
 }
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://.*", re.DOTALL)
@@ -31,7 +43,8 @@ def provider_from_url(url: str | None) -> Provider | None:
     The provider that *url* names; None if there is no URL.
 
     Raises:
-        SecretError: It is not a URL, the scheme is unknown, or what follows it is wrong.
+        SecretError: It is not a URL, the scheme is unknown, what follows it is wrong, or the
+            library that the provider needs is not installed.
         SourceError: The provider could not be reached.
     """
     if not url:
@@ -45,6 +58,21 @@ def provider_from_url(url: str | None) -> Provider | None:
         raise SecretError(
             f"the secret provider's scheme {scheme}:// is unknown", hint=f"known are {known}"
         )
-    module, factory = PROVIDERS[scheme]
-    make: Callable[[str], Provider] = getattr(import_module(module), factory)
+    make = _factory(scheme)
     return make(url.strip())
+
+
+def _factory(scheme: str) -> Callable[[str], Provider]:
+    """The function that makes the provider for *scheme*; its library may be missing."""
+    module, factory = PROVIDERS[scheme]
+    try:
+        found: Callable[[str], Provider] = getattr(import_module(module), factory)
+    except ModuleNotFoundError as error:
+        missing = error.name or "a library"
+        if missing.startswith("rotator"):
+            raise
+        raise SecretError(
+            f"the secret provider {scheme}:// needs {missing}, which is not installed",
+            hint=f"pip install 'rotator[{module.rpartition('.')[2]}]'",
+        ) from None
+    return found

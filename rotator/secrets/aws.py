@@ -1,0 +1,258 @@
+"""
+AWS Secrets Manager: `awssecretsmanager://amazonaws.com?region=us-west-2`.
+
+`accessKeyID` and `secretAccessKey` in the URL, else boto3's usual chain (variables, profile, role
+of the container or the instance). The region is that of the ARN in the reference, else `region`,
+AWS_REGION, AWS_DEFAULT_REGION or the profile's.
+
+`<name>` is a secret, `<name:jsonKey>` one key of a secret that is a JSON object; an ARN may stand
+for the name. A binary secret must be UTF-8 text.
+
+The older form `awssecretsmanager://us-west-2/maverics-secrets` names region and one secret, whose
+JSON keys are the references: `<key>`, or `<maverics-secrets.key>`.
+
+Each secret is read once. What boto3 itself reads is followed too: AWS_PROFILE, AWS_CA_BUNDLE,
+AWS_ENDPOINT_URL_SECRETS_MANAGER and so on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+
+from rotator.errors import RotatorError, SecretError, SourceError
+from rotator.secrets import remote
+from rotator.secrets.locator import Locator
+from rotator.secrets.remote import Remote, hush
+
+if TYPE_CHECKING:
+    from types_boto3_secretsmanager import SecretsManagerClient
+
+hush("boto3", "botocore", "urllib3")
+
+_PARAMETERS = ("region", "accessKeyID", "secretAccessKey")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
+_ERROR_CODE = re.compile(r"[A-Z][A-Za-z]{3,60}")
+_CREDENTIALS = frozenset(
+    {
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+        "InvalidClientTokenId",
+        "SignatureDoesNotMatch",
+        "ExpiredTokenException",
+        "ExpiredToken",
+        "IncompleteSignature",
+        "MissingAuthenticationToken",
+    }
+)
+_HINTS = {
+    "AccessDeniedException": "allow secretsmanager:GetSecretValue on it, kms:Decrypt on its key",
+    "DecryptionFailure": "allow kms:Decrypt on the key that the secret is encrypted with",
+    "ThrottlingException": "too many requests in this account and region: try again later",
+}
+
+
+class SecretsManager(Remote):
+    """
+    The secrets of an account.
+
+    *keys* are access key id and secret access key; without them boto3 looks for some. *only* is the
+    one secret that the older form of the URL names.
+    """
+
+    title: ClassVar[str] = "secrets manager"
+    trust: ClassVar[str] = "set AWS_CA_BUNDLE to a file with its CA"
+
+    def __init__(
+        self, region: str | None, keys: tuple[str, str] | None, *, only: str | None = None
+    ) -> None:
+        super().__init__(region or "amazonaws.com")
+        self._region = region
+        self._keys = keys
+        self._only = only
+        self._clients: dict[str | None, SecretsManagerClient] = {}
+        self._secrets: dict[str, str] = {}
+
+    def get(self, name: str) -> str:
+        """
+        The secret called *name*.
+
+        Raises:
+            SecretError: There is no such secret or key in it, or it is not text.
+            SourceError: AWS could not be reached, or refused to answer.
+        """
+        if self._only is not None:
+            return self._key_of_only(name, self._only)
+        secret, key = _parts(name)
+        text = self._secret(name, secret)
+        if key is None:
+            return text
+        found = self._json(name, text)
+        if key not in found:
+            raise self.unknown(name, f"the secret {secret} has no JSON key {key}")
+        return self._text(name, found[key])
+
+    def _key_of_only(self, name: str, only: str) -> str:
+        """A JSON key of the one secret that the older form of the URL names."""
+        found = self._json(name, self._secret(name, only))
+        for key in (name, name.removeprefix(f"{only}."), name.removeprefix(f"{only}:")):
+            if key in found:
+                return self._text(name, found[key])
+        raise self.unknown(name, f"the secret {only}, which the provider's URL names, lacks it")
+
+    def _secret(self, name: str, secret: str) -> str:
+        """The text of one secret, read once."""
+        if secret not in self._secrets:
+            try:
+                answer = self._client(secret).get_secret_value(SecretId=secret)
+            except ClientError as error:
+                raise self._refusal(name, error) from None
+            except BotoCoreError as error:
+                raise self._trouble(error) from None
+            if "SecretString" in answer:
+                self._secrets[secret] = answer["SecretString"]
+            else:
+                self._secrets[secret] = self._decoded(name, answer.get("SecretBinary", b""))
+        return self._secrets[secret]
+
+    def _client(self, secret: str) -> SecretsManagerClient:
+        """A client for the region of an ARN, else for the one that is configured."""
+        region = self._region
+        if secret.startswith("arn:"):
+            region = secret.split(":")[3] or region
+        if region not in self._clients:
+            access, key = self._keys or (None, None)
+            config = Config(
+                connect_timeout=remote.TIMEOUT,
+                read_timeout=remote.TIMEOUT,
+                retries={"mode": "standard", "total_max_attempts": remote.TRIES},
+            )
+            session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=key)
+            self._clients[region] = session.client(
+                "secretsmanager",
+                region_name=region or os.environ.get("AWS_REGION"),
+                config=config,
+            )
+        return self._clients[region]
+
+    def _refusal(self, name: str, error: ClientError) -> RotatorError:
+        """The error for an answer that is one; of its text only the code is shown."""
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        code = code if _ERROR_CODE.fullmatch(code) else "unknown code"
+        if code == "ResourceNotFoundException":
+            return self.unknown(name, "is the name right, and is it in this region and account?")
+        if code in {"InvalidRequestException", "InvalidParameterException", "ValidationException"}:
+            return SecretError(
+                f"<{name}>: {self.source} cannot give it ({code})",
+                hint="is it marked for deletion, or is this not the name of a secret?",
+            )
+        if code in _CREDENTIALS:
+            return SourceError(
+                f"{self.source} refused the credentials ({code})",
+                hint="are they of this account, not expired, and is this machine's clock right?",
+            )
+        return SourceError(
+            f"{self.source} refused to give <{name}> ({code})",
+            hint=_HINTS.get(
+                code, "the meaning of the code is in the API reference, GetSecretValue"
+            ),
+        )
+
+    def _trouble(self, error: BotoCoreError) -> RotatorError:
+        """The error for a request that got no answer."""
+        if isinstance(error, NoRegionError):
+            return SecretError(
+                "the secret provider awssecretsmanager:// has no region",
+                hint="add region=us-west-2 (yours) after the ?, or set AWS_REGION",
+            )
+        if isinstance(error, NoCredentialsError | PartialCredentialsError):
+            return SourceError(
+                "no credentials for AWS were found",
+                hint="add accessKeyID= and secretAccessKey= to the provider's URL, set"
+                " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run with a role",
+            )
+        if isinstance(error, CredentialRetrievalError | ProfileNotFound):
+            return SourceError(
+                "the credentials for AWS could not be got",
+                hint="does AWS_PROFILE name a profile, and can its credentials be got or renewed?"
+                " aws sts get-caller-identity tells",
+            )
+        return self.unreachable(error)
+
+    def _decoded(self, name: str, binary: bytes) -> str:
+        """The text in a binary secret."""
+        try:
+            return binary.decode()
+        except UnicodeDecodeError:
+            raise SecretError(
+                f"<{name}>: is binary, and not text, in {self.source}",
+                hint="store it as a text secret; a key as 64 hex characters",
+            ) from None
+
+    def _json(self, name: str, text: str) -> Mapping[str, Any]:
+        """The JSON object in the text of a secret."""
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise SecretError(
+                f"<{name}>: the secret is no JSON object in {self.source}",
+                hint="refer to the whole secret as <name>, or store key and value pairs",
+            ) from None
+        return found
+
+    def _text(self, name: str, found: object) -> str:
+        """What a JSON key holds, if it is text."""
+        if not isinstance(found, str):
+            raise SecretError(
+                f"<{name}>: is not text in {self.source}", hint="quote the value there"
+            )
+        return found
+
+
+def from_url(url: str) -> SecretsManager:
+    """
+    The provider for `awssecretsmanager://`; nothing is asked yet.
+
+    Raises:
+        SecretError: The URL is neither of the two forms, or gives half of the credentials.
+    """
+    locator = Locator(url, _PARAMETERS)
+    keys = locator.pair("accessKeyID", "secretAccessKey")
+    only = "/".join(locator.segments)
+    if _REGION.fullmatch(locator.host):
+        if not only:
+            raise locator.refusal(
+                "names a region and no secret",
+                f"write awssecretsmanager://amazonaws.com?region={locator.host}",
+            )
+        return SecretsManager(locator.host, keys, only=only)
+    if only:
+        raise locator.refusal(
+            "takes no path after amazonaws.com", "the name of the secret goes between < and >"
+        )
+    return SecretsManager(locator.get("region"), keys)
+
+
+def _parts(name: str) -> tuple[str, str | None]:
+    """Secret and JSON key; an ARN has six colons of its own, a name none."""
+    own = 6 if name.startswith("arn:") else 0
+    parts = name.split(":", own + 1)
+    key = parts[own + 1] if len(parts) > own + 1 else None
+    return ":".join(parts[: own + 1]), key
