@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 import platformdirs
 from pydantic import TypeAdapter
 
+from rotator.annals import Annals
 from rotator.database import Database
 from rotator.evidence import Evidence, Hold
 from rotator.history import KeyHistory, SweepRecord, fold
@@ -50,6 +51,14 @@ CREATE TABLE marks (
     PRIMARY KEY (cache, key_id)
 ) WITHOUT ROWID;
 CREATE TABLE encryptions (key_id TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seen (
+    cache TEXT, key_id TEXT, number INTEGER NOT NULL,
+    PRIMARY KEY (cache, key_id)
+) WITHOUT ROWID;
+CREATE TABLE verdicts (
+    number INTEGER PRIMARY KEY, key_id TEXT NOT NULL, at TEXT NOT NULL, verdict TEXT NOT NULL
+);
+CREATE INDEX verdicts_by_key ON verdicts (key_id, number);
 CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
 """
 _RECORD = TypeAdapter(SweepRecord)
@@ -65,7 +74,7 @@ def default_path() -> Path:
     return platformdirs.user_state_path("rotator") / "state.db"
 
 
-class State:
+class State(Annals):
     """
     The state file, opened.
 
@@ -202,36 +211,6 @@ class State:
             history=self.history(cache, key_id),
             holds=self.holds(cache, key_id),
         )
-
-    # Encryptions
-
-    def add_encryptions(self, key_id: str, number: int) -> None:
-        """Count so many more encryptions under a key."""
-        with self._database.change() as change:
-            change(
-                "INSERT INTO encryptions VALUES (?, ?) ON CONFLICT (key_id)"
-                " DO UPDATE SET number = number + excluded.number",
-                (key_id, number),
-            )
-
-    def encryptions(self, key_id: str) -> int:
-        """How many encryptions under a key were counted, by all runs with this state."""
-        rows = self._database.rows("SELECT number FROM encryptions WHERE key_id = ?", (key_id,))
-        return sum(number for (number,) in rows)
-
-    # Reports
-
-    def save_report(self, cache: str, report: str, at: datetime) -> None:
-        """Remember the last report on a cache, as JSON text."""
-        with self._database.change() as change:
-            change(
-                "INSERT OR REPLACE INTO reports VALUES (?, ?, ?)", (cache, report, at.isoformat())
-            )
-
-    def last_reports(self) -> dict[str, tuple[datetime, str]]:
-        """The last report on each cache: when, and its JSON text."""
-        rows = self._database.rows("SELECT cache, at, report FROM reports ORDER BY cache")
-        return {cache: (datetime.fromisoformat(at), report) for cache, at, report in rows}
 
     def _read(self, kind: TypeAdapter[T], statement: str, values: Sequence[str]) -> T | None:
         """The one value that a statement finds, or None; what is not of its kind is damaged."""

@@ -82,15 +82,17 @@ class Tally:
 
     *outcomes* holds every outcome, *keys* every key that was met, by its id; *problems* at most
     `SAMPLES` for each outcome; *reasons* counts the sub-reasons of all undecryptable values.
+    *encryptions* counts the values that were encrypted under the current key, stored or not.
     """
 
-    __slots__ = ("keys", "outcomes", "problems", "reasons")
+    __slots__ = ("encryptions", "keys", "outcomes", "problems", "reasons")
 
     def __init__(self) -> None:
         self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
         self.keys: dict[str, KeyTally] = {}
         self.problems: dict[Outcome, list[Problem]] = {}
         self.reasons: dict[str, int] = {}
+        self.encryptions = 0
 
     @property
     def visits(self) -> int:
@@ -170,6 +172,7 @@ class Tally:
         """Take in what *other* counted; *other* stays as it is."""
         for outcome, count in other.outcomes.items():
             self.outcomes[outcome] += count
+        self.encryptions += other.encryptions
         for reason, count in other.reasons.items():
             self.reasons[reason] = self.reasons.get(reason, 0) + count
         for key_id, key in other.keys.items():
@@ -179,11 +182,12 @@ class Tally:
 
     def settled(self) -> Tally:
         """
-        What stays true when the same names are visited once more: that values were rotated.
+        What stays true when the same names are visited once more: what was encrypted and rotated.
 
         Everything else will be met again, and would count twice.
         """
         kept = Tally()
+        kept.encryptions = self.encryptions
         kept.outcomes[Outcome.ROTATED] = self.outcomes[Outcome.ROTATED]
         kept.keys = {key_id: key.settled() for key_id, key in self.keys.items() if key.rotated}
         return kept
@@ -200,6 +204,7 @@ class Tally:
             "reasons": dict(self.reasons),
             "keys": {key_id: key.to_dict() for key_id, key in self.keys.items()},
             "problems": [problem.to_dict() for problem in self.samples()],
+            "encryptions": self.encryptions,
         }
 
     @classmethod
@@ -209,6 +214,7 @@ class Tally:
         for outcome, count in saved["outcomes"].items():
             tally.outcomes[Outcome(outcome)] = count
         tally.reasons = dict(saved["reasons"])
+        tally.encryptions = saved["encryptions"]
         tally.keys = {key_id: KeyTally.from_dict(key) for key_id, key in saved["keys"].items()}
         for problem in saved["problems"]:
             tally.problem(Problem.from_dict(problem))
