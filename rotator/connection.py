@@ -105,10 +105,7 @@ class Connection:
         try:
             self._wire.connect()
         except AuthenticationError as error:
-            raise LoginError(
-                f"{self.address} refused the login: {error}",
-                hint="check redis.username and redis.password of this cache",
-            ) from None
+            raise self._refused(error) from None
         except BusyLoadingError:
             raise ServerError(
                 f"{self.address} is still loading its data", hint="try again when it has loaded"
@@ -180,10 +177,11 @@ class Connection:
         Return when everything written before this call has been reported.
 
         Reports leave the server at the end of the round of its event loop in which the writing
-        happened, and the second PING is answered in a later round than the first.
+        happened, and the second PING is answered in a later round than the first. An error will do
+        as an answer: a server that cannot save to its disk refuses even PING.
         """
-        self.call("PING")
-        self.call("PING")
+        for _ in range(2):
+            self.pipeline([("PING",)])
 
     def _note_written(self, message: list[Any]) -> None:
         # None instead of names: the database was flushed, so nothing is left to look at.
@@ -196,8 +194,15 @@ class Connection:
     def _read(self) -> Reply:
         self._demand_open()
         try:
-            return self._wire.read_response(disable_decoding=True)
-        except (RedisConnectionError, RedisTimeoutError) as error:
+            return self._wire.read_response(disable_decoding=True, disconnect_on_error=False)
+        except ResponseError:
+            raise
+        except BusyLoadingError as error:  # an answer like any other, and the connection holds
+            raise ResponseError(*error.args, status_code="LOADING") from None
+        except AuthenticationError as error:
+            self._wire.disconnect()
+            raise self._refused(error) from None
+        except RedisError as error:  # broken, too slow, or not the protocol of Redis
             self._lose(error)
 
     def _demand_open(self) -> None:
@@ -205,6 +210,12 @@ class Connection:
             self.open()
         elif not self._wire.is_connected:
             raise LostError(f"the connection to {self.address} was lost")
+
+    def _refused(self, error: AuthenticationError) -> LoginError:
+        return LoginError(
+            f"{self.address} refused the login: {error}",
+            hint="check redis.username and redis.password of this cache",
+        )
 
     def _lose(self, error: Exception) -> NoReturn:
         self._wire.disconnect()
