@@ -17,7 +17,7 @@ from rotator.access import Access
 from rotator.codec import Opened
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError
 from rotator.keyring import Key
-from rotator.store import NEVER, Refusal, Store, Unread, Value
+from rotator.store import GONE, NEVER, Refusal, Store, Unread, Value
 from rotator.topology import discover
 from rotator.wording import listing
 
@@ -86,13 +86,13 @@ def _describe(access: Access, store: Store, name: bytes) -> Entry | None:
     value = store.read([name])[0]
     expires_at = store.expiries([name])[0]
     # A value of a cluster may be elsewhere: MOVED says that it is not on this node.
-    if value is Unread.GONE or expires_at is None or _elsewhere(value):
+    if value is Unread.GONE or expires_at == GONE or _elsewhere(value):
         return None
     what: dict[str, Any] = {
         "name": name,
         "node": store.node,
         "database": store.connection.db,
-        "expires_at": None if expires_at == NEVER else _moment(expires_at),
+        "expires_at": None if expires_at in (None, NEVER) else _moment(expires_at),
     }
     if value is Unread.NOT_STRING:
         return Entry(**what, type=_type(store, name), size=None)

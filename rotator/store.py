@@ -27,6 +27,7 @@ from rotator.errors import RightsError, ServerError
 from rotator.identity import Identity, parse_fields, parse_info
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
+GONE = -2  # and that of a name that is not there
 
 # Waits before a command is sent again that met a server busy with something else: 6 seconds in all.
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
@@ -280,7 +281,7 @@ class Store:
 
     def expiries(self, names: Sequence[bytes]) -> list[int | None]:
         """
-        When each of *names* expires: Unix milliseconds, `NEVER`, or None if it is gone or denied.
+        When each of *names* expires: Unix milliseconds, `NEVER`, `GONE`, or None if it is denied.
 
         PEXPIRETIME is exact; before Redis 7.0 it is this machine's clock plus PTTL.
         """
@@ -289,7 +290,7 @@ class Store:
             unknown = [r for r in replies if isinstance(r, ResponseError) and "unknown" in str(r)]
             # A missing right for the newer command is no reason to give up the older one.
             if not unknown and not any(isinstance(r, NoPermissionError) for r in replies):
-                return [r if isinstance(r, int) and r >= NEVER else None for r in replies]
+                return [reply if isinstance(reply, int) else None for reply in replies]
             self._has_expire_time = False
         now = int(time.time() * 1000)
         replies = self._each([("PTTL", name) for name in names])
@@ -366,9 +367,9 @@ def _value(reply: Any) -> Value:
 
 
 def _expiry(reply: Any, now: int) -> int | None:
-    if not isinstance(reply, int) or reply < NEVER:
+    if not isinstance(reply, int):
         return None
-    return NEVER if reply == NEVER else now + reply
+    return reply if reply in {NEVER, GONE} else now + reply
 
 
 def _batches(indices: Sequence[int], swaps: Sequence[Swap]) -> list[list[int]]:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from rotator.address import Address
 from rotator.codec import Codec, Opened, Reason, Refused
-from rotator.store import Answer, Meaning, Refusal, Store, Swap, Unread, Value
+from rotator.store import GONE, Answer, Meaning, Refusal, Store, Swap, Unread, Value
 from rotator.tally import Outcome, Problem, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
@@ -87,8 +87,9 @@ class Visitor:
         self.rewritten: set[bytes] = set()
 
     def visit(self, names: Sequence[bytes], tally: Tally) -> None:
-        """Bring every name of a page to its outcome, in *tally*."""
-        self._tally = tally
+        """Bring every name of a page to its outcome, in *tally*; on an error, none of them."""
+        self._whole = tally
+        self._tally = Tally()  # a page that breaks off is visited anew, and must not count twice
         self._page = names
         self._now = datetime.now(UTC)
         self._left: list[_Left] = []
@@ -101,6 +102,7 @@ class Visitor:
             this = self._try(this)
         self._give_up(this)
         self._settle()
+        tally.merge(self._tally)
 
     def suspects(self, names: Sequence[bytes]) -> list[bytes]:
         """Those of *names* that hold something else than a value under the current key."""
@@ -170,7 +172,7 @@ class Visitor:
             self._left.append(_Left(name, Outcome.WOULD_ROTATE, opened, len(value)))
         else:
             new = self._codec.rewrite(name, opened)
-            if len(new) > self._largest:
+            if max(len(value), len(new)) > self._largest:  # both are sent, to compare and to set
                 self._left.append(_Left(name, Outcome.TOO_LARGE, opened, len(value)))
             else:
                 this.swaps.append((name, value, new))
@@ -210,12 +212,12 @@ class Visitor:
         return True
 
     def _undecryptable(self, name: bytes, value: bytes, reason: Reason) -> None:
-        self._tally.add(Outcome.UNDECRYPTABLE, reason=reason)
         self._note(name)
-        if self._tally.wants_sample(Outcome.UNDECRYPTABLE):
+        if self._wants_sample(Outcome.UNDECRYPTABLE):
             others = (other for other in self._page if other != name)
             reason = self._codec.explain(name, value, reason, others)
             self._problem(name, Outcome.UNDECRYPTABLE, reason, f"{len(value)} bytes")
+        self._tally.add(Outcome.UNDECRYPTABLE, reason=reason)
 
     def _give_up(self, last: _Round) -> None:
         """Tally what was not settled after the last try."""
@@ -239,8 +241,14 @@ class Visitor:
             return
         expiries = self._store.expiries([left.name for left in self._left])
         for left, expires_at in zip(self._left, expiries, strict=True):
+            keys = (left.opened.key, *left.opened.inner)
+            if expires_at == GONE:
+                self._tally.add(Outcome.GONE)
+                for key in keys:
+                    self._tally.met(key.id, left.size, self._now)
+                continue
             self._tally.add(left.outcome)
-            for key in (left.opened.key, *left.opened.inner):
+            for key in keys:
                 self._tally.stays(
                     key.id,
                     left.size,
@@ -252,6 +260,9 @@ class Visitor:
             self._note(left.name)
             if left.outcome is not Outcome.WOULD_ROTATE:
                 self._problem(left.name, left.outcome, detail=left.detail)
+
+    def _wants_sample(self, outcome: Outcome) -> bool:
+        return self._whole.wants_sample(outcome) and self._tally.wants_sample(outcome)
 
     def _note(self, name: bytes) -> None:
         if len(self.noted) < NOTED:

@@ -35,6 +35,7 @@ from rotator.visitor import Visitor
 from rotator.watch import Watch
 
 RESTARTS = 3
+LOSSES = 5
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # pauses before each new connection
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
 
@@ -46,14 +47,15 @@ class Position:
     """
     How far the sweep of one node is; worthless for any other process, keyring, format or scope.
 
-    *done* are the finished scans as (database, pattern); *cursor* belongs to the first one that is
-    not among them.
+    *done* are the finished scans as (database, pattern); *cursor* belongs to *scanning*, and means
+    nothing in any other database.
     """
 
     digest: str
     identity: Identity
     started_at: datetime
     tally: Tally
+    scanning: tuple[int, str | None] | None = None
     cursor: int = 0
     done: list[tuple[int, str | None]] = field(default_factory=list)
     restarts: int = 0
@@ -66,6 +68,7 @@ class Position:
             "identity": self.identity.to_dict(),
             "started_at": self.started_at.isoformat(),
             "tally": self.tally.to_dict(),
+            "scanning": self.scanning and list(self.scanning),
             "cursor": str(self.cursor),
             "done": [list(one) for one in self.done],
             "restarts": self.restarts,
@@ -80,6 +83,7 @@ class Position:
             identity=Identity.from_dict(saved["identity"]),
             started_at=datetime.fromisoformat(saved["started_at"]),
             tally=Tally.from_dict(saved["tally"]),
+            scanning=saved["scanning"] and (saved["scanning"][0], saved["scanning"][1]),
             cursor=int(saved["cursor"]),
             done=[(db, pattern) for db, pattern in saved["done"]],
             restarts=saved["restarts"],
@@ -138,6 +142,8 @@ class Worker:
         self._saved = saved
         self._saved_at = 0.0
         self._orphans = 0
+        self._losses = 0
+        self._lost_at: tuple[int, int] | None = None
 
     def run(self) -> NodeResult:
         """
@@ -165,6 +171,7 @@ class Worker:
             except LostError as error:
                 changes = self._reattach(error)
                 if not changes:
+                    self._count_loss(error)
                     continue  # the same process: its cursor still holds
                 stopped = None
             if stopped:
@@ -183,6 +190,8 @@ class Worker:
         for db, pattern in self._rounds:
             if (db, pattern) in position.done:
                 continue
+            if position.scanning != (db, pattern):
+                position.scanning, position.cursor = (db, pattern), 0
             while True:
                 if stop := self._control.stop():
                     return stop
@@ -252,6 +261,17 @@ class Worker:
             except ServerError as error:
                 log.info("cannot connect again yet", node=self._store.node, error=str(error))
         raise ServerError(f"{lost}, and it cannot be opened again") from None
+
+    def _count_loss(self, lost: LostError) -> None:
+        """Raise when the connection breaks again and again at the same page."""
+        here = (len(self._position.done), self._position.cursor)
+        self._losses = self._losses + 1 if here == self._lost_at else 1
+        self._lost_at = here
+        if self._losses >= LOSSES:
+            raise ServerError(
+                f"{lost}; {LOSSES} times at the same page, so a value there may be too large for "
+                "the server (proto-max-bulk-len; with the right +config|get it is asked for that)"
+            )
 
     def _begin(self, tally: Tally, restarts: int = 0) -> Position:
         identity = self._store.identity()
