@@ -1,6 +1,7 @@
 """What every test may ask for: a real server, an empty database, a place for the state."""
 
 import pytest
+from caches import Cache, Place
 
 from rotator.server import LocalServer
 
@@ -19,3 +20,23 @@ def redis(server):
         client.flushall()
         client.config_resetstat()
         yield client
+
+
+@pytest.fixture
+def place(server, redis, tmp_path):  # noqa: ARG001 - redis empties the server first
+    """A configuration of one cache on the session's empty server, and a state file."""
+    return Place(tmp_path, Cache(server.address))
+
+
+@pytest.fixture
+def configured(redis):
+    """Sets server settings of the session's server for one test: `configured("maxmemory", 1)`."""
+    before = {}
+
+    def configure(name, value):
+        before.update(redis.config_get(name))
+        redis.config_set(name, value)
+
+    yield configure
+    for name, value in before.items():
+        redis.config_set(name, value)
