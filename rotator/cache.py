@@ -11,44 +11,40 @@ The cache client: get, set and delete by logical key, as applications do through
 - Values are bytes. They are encrypted under the current key and opened under any configured one;
   where the cache's encryption is off they are stored as they are.
 - Entries live in database 0, where the Orchestrator keeps them, unless another is asked for.
-- A connection that was lost is made anew, once per call: a primary may have been replaced.
+- A connection that was lost is made anew, and whoever is primary now is found (`owner`).
 - A client is for one thread.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, NoReturn, Self
 
 from redis.exceptions import ResponseError
 
 from rotator.access import Access
-from rotator.address import Address
 from rotator.codec import Opened, Refused
 from rotator.config import CacheConfig, Config, load
 from rotator.errors import (
     ConfigError,
-    LostError,
     MissingError,
     RightsError,
     ServerError,
     UnopenedError,
 )
 from rotator.format import Format
+from rotator.owner import Owners
 from rotator.schema import SAME
 from rotator.secrets import provider_from_url
 from rotator.store import Meaning, Refusal, Store, Unread, Value, refusal
-from rotator.topology import discover
 
 _MILLISECOND = timedelta(milliseconds=1)
 _SHOWN = 12  # characters of a hash that are enough to recognise it
 _KEYS = "`rotator keys` lists the keys of this cache, `rotator detect` says which open its values"
-
-Answer = TypeVar("Answer")
 
 
 class Cache:
@@ -73,7 +69,7 @@ class Cache:
         self.access = access
         self.namespace = namespace
         self.database = database
-        self._stores: dict[Address, Store] = {}
+        self._owners = Owners(access, database)
 
     @classmethod
     def open(
@@ -151,9 +147,7 @@ class Cache:
 
     def close(self) -> None:
         """Close the connections; the next call would open new ones."""
-        for store in self._stores.values():
-            store.connection.close()
-        self._stores.clear()
+        self._owners.close()
 
     def _format_kept(self, name: bytes) -> Format | None:
         """The format of the value that is there; None: the configured one."""
@@ -174,44 +168,19 @@ class Cache:
         return f"{prefix}{colon}{digest[:_SHOWN]}..."
 
     def _read(self, name: bytes) -> Value:
-        return self._on_node(name, lambda store: store.read([name])[0])
+        """What the node that holds *name* has there."""
+        return self._owners.ask(name, lambda store: store.read([name])[0])
 
     def _ask(self, name: bytes, *command: Any) -> Any:
+        """The answer to a command about *name*; a refusal is raised."""
+
         def call(store: Store) -> Any:
             try:
                 return store.connection.call(*command)
             except ResponseError as error:
                 return refusal(error)
 
-        return self._demand(name, self._on_node(name, call))
-
-    def _on_node(self, name: bytes, call: Callable[[Store], Answer]) -> Answer:
-        """What *call* gives on the owner of *name*, found anew if the one we knew is gone."""
-        try:
-            answer = call(self._store_for(name))
-        except LostError:
-            pass
-        else:
-            if not isinstance(answer, Refusal) or answer.meaning is not Meaning.TOPOLOGY:
-                return answer
-        self.close()
-        return call(self._store_for(name))
-
-    def _store_for(self, name: bytes) -> Store:
-        """The node that owns *name*, in our database."""
-        del name  # a single server owns them all
-        if not self._stores:
-            topology = discover(self.access.cache.addresses, self.access.connect)
-            first, *others = topology.primaries
-            if others:
-                raise ServerError(
-                    f"{first} and {others[0]} both own data",
-                    hint="the cache client works with a single server and its replicas",
-                )
-            self._stores[first] = self.access.connect(first)
-        store = next(iter(self._stores.values()))
-        store.select(self.database)
-        return store
+        return self._demand(name, self._owners.ask(name, call))
 
     def _demand(self, name: bytes, answer: Any) -> Any:
         """The *answer* of a server, unless it says that there is no value to be had."""

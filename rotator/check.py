@@ -103,6 +103,7 @@ def exit_code(findings: Sequence[Finding]) -> Exit:
 
 
 def _check_cache(probe: Probe) -> Iterator[Finding]:
+    """All steps of one cache."""
     failed: set[str] = set()
     yield from _try_all(FIRST, probe, failed)
     failed_anywhere = set(failed)
@@ -131,6 +132,7 @@ def _try_all(group: Sequence[Step], probe: Probe, failed: set[str]) -> Iterator[
 
 
 def _try(step: Step, probe: Probe, node: str | None) -> Finding:
+    """What one step leads to."""
     finding = Finding(probe.cache.name, node, step.name, Result.OK, "")
     try:
         seen = step.look(probe)
@@ -142,6 +144,7 @@ def _try(step: Step, probe: Probe, node: str | None) -> Finding:
 
 
 def _failed(finding: Finding, error: RotatorError) -> Finding:
+    """The finding of a step that raised *error*."""
     return replace(
         finding,
         result=Result.FAILED,
@@ -152,4 +155,5 @@ def _failed(finding: Finding, error: RotatorError) -> Finding:
 
 
 def _not_tried(cache: str | None, node: str | None, step: Step, lacking: str) -> Finding:
+    """The finding of a step that needs the step *lacking*."""
     return Finding(cache, node, step.name, Result.NOT_TRIED, f"needs {lacking}")

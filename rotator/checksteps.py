@@ -86,6 +86,7 @@ def authentication(probe: Probe) -> str:
 
 
 def _login_remedy(text: str, cache: CacheConfig) -> str:
+    """What to do when the server refuses a login with this *text*."""
     password = cache.field("redis.password")
     if "without any password configured" in text:
         return f"the server has no password: remove {password}, or is it the wrong server?"
@@ -159,7 +160,7 @@ def persistence(probe: Probe) -> str | Advice:
         )
     saved = datetime.fromtimestamp(int(info.get("rdb_last_save_time", 0)), UTC)
     aof = "on" if info.get("aof_enabled") == "1" else "off"
-    seen = f"AOF {aof}, last RDB or start {ago(saved, datetime.now(UTC))}"
+    seen = f"AOF {aof}, RDB saved or server started {ago(saved, datetime.now(UTC))}"
     failed = [
         what
         for what in ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")

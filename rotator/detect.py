@@ -188,10 +188,12 @@ def _scan(store: Store, database: int, pattern: str | None, wanted: int, taken: 
 
 
 def _kind(value: Value) -> str:
+    """What a value that cannot be opened is counted as."""
     return value.value if isinstance(value, Unread) else "failed"
 
 
 def _hits(counts: Counter[tuple[Format, Key]]) -> tuple[Hit, ...]:
+    """The counts as hits, the highest first."""
     return tuple(Hit(form, key, count) for (form, key), count in counts.most_common())
 
 

@@ -17,6 +17,7 @@ from rotator.access import Access
 from rotator.codec import Opened
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError
 from rotator.keyring import Key
+from rotator.owner import select
 from rotator.store import GONE, NEVER, Refusal, Store, Unread, Value
 from rotator.topology import discover
 from rotator.wording import listing
@@ -64,7 +65,7 @@ def find(access: Access, name: bytes, database: int | None = None) -> Entry:
             store.no_touch()
             databases = sorted(store.databases()) if database is None else [database]
             for number in databases:
-                store.select(number)
+                select(store, number)
                 entry = _describe(access, store, name)
                 found += [entry] if entry is not None else []
     if not found:
@@ -83,22 +84,23 @@ def find(access: Access, name: bytes, database: int | None = None) -> Entry:
 
 
 def _describe(access: Access, store: Store, name: bytes) -> Entry | None:
+    """The entry in the store's database, or None where there is none."""
     value = store.read([name])[0]
     expires_at = store.expiries([name])[0]
     # A value of a cluster may be elsewhere: MOVED says that it is not on this node.
     if value is Unread.GONE or expires_at == GONE or _elsewhere(value):
         return None
+    if value is Unread.DENIED or expires_at is None:
+        hint = "`rotator check` says which rights the user lacks"
+        raise RightsError("the user may not read this entry", hint=hint)
     what: dict[str, Any] = {
         "name": name,
         "node": store.node,
         "database": store.connection.db,
-        "expires_at": None if expires_at in (None, NEVER) else _moment(expires_at),
+        "expires_at": None if expires_at == NEVER else _moment(expires_at),
     }
     if value is Unread.NOT_STRING:
         return Entry(**what, type=_type(store, name), size=None)
-    if value is Unread.DENIED:
-        hint = "`rotator check` says which rights the user lacks"
-        raise RightsError("the user may not read this entry", hint=hint)
     if not isinstance(value, bytes):
         raise ServerError(f"{store.node} refused to read the entry: {value.message}")
     return Entry(**what, type="string", size=len(value), **_opened(access, name, value))
@@ -121,13 +123,16 @@ def _opened(access: Access, name: bytes, value: bytes) -> dict[str, Any]:
 
 
 def _elsewhere(value: Value) -> bool:
+    """Whether another node of the cluster has the name."""
     return isinstance(value, Refusal) and value.message.startswith("MOVED")
 
 
 def _type(store: Store, name: bytes) -> str:
+    """Redis's word for what *name* holds."""
     reply = store.connection.pipeline([("TYPE", name)])[0]
     return "not a string" if isinstance(reply, ResponseError) else reply.decode()
 
 
 def _moment(milliseconds: int) -> datetime:
+    """A time in Unix milliseconds."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -65,11 +65,13 @@ def guess(
 
 
 def _opened(keyring: Keyring, form: Format, values: Mapping[Place, bytes]) -> dict[Place, Guess]:
+    """Those of *values* that *form* opens."""
     keys = {place: _key(keyring, form, place[1], value) for place, value in values.items()}
     return {place: (form, key) for place, key in keys.items() if key is not None}
 
 
 def _key(keyring: Keyring, form: Format, name: bytes, value: bytes) -> Key | None:
+    """The key under which *form* opens *value*, or None."""
     opened = Codec(keyring, [form]).open(name, value)
     return opened.key if isinstance(opened, Opened) else None
 

@@ -80,6 +80,7 @@ def greet(address: Address, context: ssl.SSLContext | None, field: str) -> Greet
 
 
 def _greet_plainly(address: Address, field: str) -> Greeting:
+    """PING without TLS."""
     reply = _say_ping(address)
     if reply[:1] in {b"+", b"-"}:
         return Greeting(reply, None)
@@ -94,6 +95,7 @@ def _greet_plainly(address: Address, field: str) -> Greeting:
 
 
 def _greet(address: Address, context: ssl.SSLContext, field: str) -> Greeting:
+    """PING through TLS."""
     try:
         with (
             _connected(address) as plain,
@@ -141,6 +143,7 @@ def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> Greet
 
 
 def _certificate_remedy(code: int, field: str) -> str:
+    """What to do about a certificate that OpenSSL refuses with *code*."""
     if code == _EXPIRED:
         return "renew the server's certificate"
     if code in _MISMATCHES:
@@ -173,10 +176,12 @@ def _speaks_tls(address: Address) -> bool:
 
 
 def _connected(address: Address) -> socket.socket:
+    """A TCP connection."""
     return socket.create_connection(address, TIMEOUT_SECONDS)
 
 
 def _reason(error: Exception) -> str:
+    """What went wrong, in a few words."""
     if isinstance(error, TimeoutError):
         return f"no answer in {TIMEOUT_SECONDS:g} seconds"
     if isinstance(error, ssl.SSLEOFError):

@@ -9,12 +9,15 @@ import pytest
 from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.crc import key_slot
 
 from rotator import Cache
 from rotator.codec import Codec
+from rotator.entry import find
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
+from rotator.localcluster import LocalCluster
 from rotator.server import LocalServer
 
 NAMESPACE = "/app/oidc"
@@ -258,6 +261,56 @@ class TestCache:
         assert repr(client) == "Cache('shared-redis', '/app/oidc')"
 
 
+@pytest.fixture(scope="module")
+def cluster():
+    """Three primaries."""
+    with LocalCluster(primaries=3, replicas=0) as running:
+        yield running
+
+
+class TestCluster:
+    """The client of a cluster, which is found from a single address."""
+
+    @pytest.fixture
+    def client(self, tmp_path, cluster):
+        """A client that is told of one node only."""
+        path = config_file(tmp_path / "c.yaml", cache(cluster.addresses[0]))
+        with Cache.open([path], namespace=NAMESPACE) as opened:
+            yield opened
+
+    def test_every_name_is_found_on_its_node(self, client, cluster):
+        """Entries go to the nodes that own them, and come back from there."""
+        for number in range(60):
+            client.set(str(number), b"value %d" % number)
+        assert all(client.get(str(n)) == b"value %d" % n for n in range(60))
+        held = [node.client().dbsize() for node in cluster.primaries]
+        assert (sum(held), min(held) > 0) == (60, True)
+        assert all(client.delete(str(number)) for number in range(60))
+
+    def test_a_slot_that_moved_is_followed(self, client, cluster):
+        """An entry whose slot went to another node is found there."""
+        client.set("moving", b"value")
+        owner = cluster.owner_of(stored("moving"))
+        target = next(node for node in cluster.primaries if node is not owner)
+        cluster.move_slots(owner, target, [key_slot(stored("moving"))])
+        assert client.get("moving") == b"value"
+        assert client.delete("moving")
+
+    def test_there_is_only_database_0(self, tmp_path, cluster):
+        """Another database is refused with a hint."""
+        path = config_file(tmp_path / "c.yaml", cache(cluster.addresses[0]))
+        with Cache.open([path], database=1) as client, pytest.raises(ServerError) as caught:
+            client.get("abc")
+        assert "database 0 only" in caught.value.hint
+
+    def test_an_entry_is_described_where_it_is(self, client, cluster):
+        """Looking for an entry goes to every node."""
+        client.set("abc", b"value")
+        entry = find(client.access, stored("abc"))
+        assert (entry.format, entry.node in cluster.addresses) == ("sealed", True)
+        assert client.delete("abc")
+
+
 class TestCommands:
     """`rotator get`, `set` and `delete`."""
 
@@ -312,6 +365,14 @@ class TestCommands:
         arguments = ["delete", "-c", config, "--namespace", NAMESPACE, "abc"]
         assert [run(arguments).returncode, run(arguments).returncode] == [0, 1]
         assert redis.keys() == []
+
+    def test_a_database_that_is_not_there(self, config, redis):
+        """A database beyond the server's last one exits with 1, an error and a hint."""
+        assert redis.keys() == []
+        for command in ("get", "inspect"):
+            got = run([command, "-c", config, "--namespace", NAMESPACE, "--db", "4096", "abc"])
+            assert (got.returncode, got.stdout) == (1, b"")
+            assert b"rotator: hint: " in got.stderr
 
     def test_options_come_from_the_environment(self, config, redis):
         """Configuration, namespace and database may come as ROTATOR_ variables."""

@@ -101,6 +101,7 @@ def tls_server(certificates):
 
 
 def _tls_options(folder, clients, name="server"):
+    """Server settings for TLS on a port of its own."""
     return (
         *("--tls-port", str(free_port()), "--tls-auth-clients", clients),
         *("--tls-cert-file", str(folder / f"{name}.crt")),
@@ -176,6 +177,7 @@ class TestSound:
 
 
 def _wait_for_replica(replica):
+    """Return when the replica is in step."""
     with replica.client() as client:
         while client.info("replication")["master_link_status"] != "up":
             pass

@@ -177,6 +177,21 @@ class TestInspect:
         assert inspect(path, NAME)["encrypted"] is False
         assert inspect(path, "--reveal", NAME)["plaintext"] == "as it is"
 
+    def test_an_entry_that_may_not_be_read_exits_with_1(self, tmp_path, server, redis):
+        """A user without the right to read gets an error that leads to `rotator check`."""
+        redis.set(NAME, value())
+        redis.acl_setuser(
+            "blind", enabled=True, reset=True, passwords=["+pw"], keys=["/other:*"],
+            commands=["+@all"],
+        )  # fmt: skip
+        blind = cache(server.address, username="blind", password="pw")
+        try:
+            done = run(["inspect", "-c", config_file(tmp_path / "c.yaml", blind), NAME])
+        finally:
+            redis.acl_deluser("blind")
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert b"may not read" in done.stderr
+
     def test_nothing_is_written(self, config, redis):
         """Describing an entry sends no command that writes."""
         redis.set(NAME, value())

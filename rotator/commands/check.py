@@ -66,6 +66,7 @@ def _print(finding: Finding, previous: Finding | None) -> None:
 
 
 def _wrapped(start: str, text: str) -> str:
+    """*start* and *text*, in lines that fit."""
     return textwrap.fill(
         escape(text),
         COLUMNS,

@@ -86,7 +86,13 @@ def print_json(data: Any) -> None:
 def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
     """A table of text; a cell that is None shows a dash, and numbers go to the right."""
     cells = [["-" if cell is None else cell for cell in row] for row in rows]
-    drawn = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    drawn = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_header=any(columns),
+    )
     for index, column in enumerate(columns):
         numbers = bool(cells) and all(isinstance(row[index], int) for row in cells)
         drawn.add_column(column, justify="right" if numbers else "left", overflow="fold")

@@ -22,6 +22,7 @@ Examples:
 \b
 Exit codes: 0 all that was sampled opens, 3 some does not, 5 nothing encrypted was found.
 """
+_OTHER = {"not_string": "of another type"}
 _ADVICE = {
     "unknown_key_id": "it names a key that is not configured: add that key under old",
     "wrong_name": "it was written for another name and moved here",
@@ -75,6 +76,7 @@ def as_data(access: Access, found: Detection) -> dict[str, Any]:
 
 
 def _hit(access: Access, hit: Hit) -> dict[str, Any]:
+    """A hit as JSON values."""
     role = None if access.keyring is None else access.keyring.role(hit.key.id)
     return {
         "format": hit.format.name,
@@ -89,6 +91,7 @@ def _hit(access: Access, hit: Hit) -> dict[str, Any]:
 
 
 def _print(access: Access, found: Detection) -> None:
+    """What was found, for people."""
     print_result(f"{access.cache.name}: {_sampled(found)}")
     hits = [(hit, "yes") for hit in found.opened] + [(hit, "no") for hit in found.guessed]
     if hits:
@@ -105,7 +108,8 @@ def _print(access: Access, found: Detection) -> None:
         print_result(f"{count(number, 'value')} under the unknown key {key_id}")
     proposal = found.configuration(access)
     if proposal is not None:
-        print_result("With this in the configuration, what is not configured opens too:\n")
+        print_result("With this in the configuration, what is not configured opens too:")
+        print_result("")
         print_result(as_yaml(proposal))
 
 
@@ -119,7 +123,7 @@ def _sampled(found: Detection) -> str:
     if not found.names:
         return "nothing is stored there"
     parts = [f"{count(found.strings, 'value')} sampled"]
-    parts += [f"{number} {kind.replace('_', ' ')}" for kind, number in found.other.most_common()]
+    parts += [f"{number} {_OTHER.get(kind, kind)}" for kind, number in found.other.most_common()]
     parts += [f"{found.nested} nested"] if found.nested else []
     where = "database" if len(found.databases) == 1 else "databases"
     return f"{', '.join(parts)}, from {where} {listing(map(str, found.databases))}"

@@ -32,7 +32,7 @@ Examples:
 LogicalKey = Annotated[
     str, typer.Argument(metavar="KEY", help="The key as the application has it, not hashed.")
 ]
-Database = Annotated[int, options.option("--db", "Number of the database.", min=0)]
+Database = Annotated[int, options.option("--db", "Number of the database.", metavar="N", min=0)]
 
 
 def register(app: typer.Typer) -> None:
@@ -71,6 +71,7 @@ def _set(
         options.option(
             "--value-file",
             "File that holds the value. Default: stdin, to its end.",
+            metavar="FILE",
             show_default=False,
         ),
     ] = None,
@@ -111,11 +112,13 @@ def _client(
     namespace: str | None,
     database: int,
 ) -> Cache:
+    """The client that the options describe."""
     access = open_access(open_config(files), cache_name, provider_url)
     return open_cache(access, namespace, database)
 
 
 def _content(path: Path) -> bytes:
+    """What the file at *path* holds."""
     try:
         return path.read_bytes()
     except OSError as error:

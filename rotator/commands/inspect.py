@@ -52,7 +52,8 @@ def _inspect(
     cache: options.Cache = None,
     namespace: Namespace = None,
     db: Annotated[
-        int | None, options.option("--db", "Number of the database. Default: all.", min=0)
+        int | None,
+        options.option("--db", "Number of the database. Default: all.", metavar="N", min=0),
     ] = None,
     reveal: Annotated[
         bool, options.option("--reveal", "Show what the entry holds, decrypted.")
@@ -106,10 +107,12 @@ def described(access: Access, entry: Entry, now: datetime, *, reveal: bool) -> d
 
 
 def _role(access: Access, key_id: str) -> str | None:
+    """What the key is to this cache."""
     return None if access.keyring is None else access.keyring.role(key_id)
 
 
 def _revealed(plaintext: bytes) -> dict[str, str]:
+    """The plaintext as text if it is any, else in hex."""
     try:
         text, encoding = plaintext.decode(), "utf-8"
     except UnicodeDecodeError:

@@ -79,4 +79,5 @@ def key_rows(cache: CacheConfig, provider: Provider | None) -> list[KeyRow]:
 
 
 def _source(reference: SecretRef) -> str:
+    """Where the material comes from."""
     return reference.display if reference.is_reference else "in the file"

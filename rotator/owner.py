@@ -1,0 +1,131 @@
+"""
+The way to the node that holds a name, followed when it moves.
+
+- A single server and its replicas: the primary holds everything. When it refuses to write because
+  it no longer is one, or is gone, the primary is looked for again.
+- A cluster: a node is asked, and where it answers MOVED, the node it names. That is remembered for
+  the slot (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
+
+Limit: a name that is being moved to another node just now (ASK) is asked for again, `REDIRECTS`
+times, and then given up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from redis.crc import key_slot
+from redis.exceptions import ResponseError
+
+from rotator.access import Access
+from rotator.address import Address
+from rotator.errors import LoginError, RightsError, ServerError
+from rotator.store import Meaning, Refusal, Store
+from rotator.topology import discover
+
+REDIRECTS = 5
+_PAUSE_SECONDS = 0.1
+
+Answer = TypeVar("Answer")
+
+
+class Owners:
+    """The nodes of one cache, connected to as names need them, in one *database*."""
+
+    def __init__(self, access: Access, database: int) -> None:
+        self._access = access
+        self._database = database
+        self._stores: dict[Address, Store] = {}
+        self._homes: dict[int, Address] = {}  # by slot, as far as nodes have told
+
+    def ask(self, name: bytes, call: Callable[[Store], Answer]) -> Answer:
+        """
+        What *call* gives on the node that holds *name*; called again where that was not the one.
+
+        Raises:
+            ServerError: The node cannot be reached, or there is none.
+        """
+        answer = self._try(name, call)
+        for _ in range(REDIRECTS):
+            if not isinstance(answer, Refusal) or answer.meaning is not Meaning.TOPOLOGY:
+                break
+            self._follow(name, answer.message)
+            answer = self._try(name, call)
+        return answer
+
+    def close(self) -> None:
+        """Close all connections and forget who holds what."""
+        for store in self._stores.values():
+            store.connection.close()
+        self._stores.clear()
+        self._homes.clear()
+
+    def _try(self, name: bytes, call: Callable[[Store], Answer]) -> Answer:
+        """What *call* gives, on a new connection if the one we had is gone."""
+        known = bool(self._stores)
+        try:
+            return call(self._store_for(name))
+        except (LoginError, RightsError):
+            raise
+        except ServerError:
+            # Only what was found earlier can have gone meanwhile.
+            if not known:
+                raise
+            self.close()
+            return call(self._store_for(name))
+
+    def _follow(self, name: bytes, message: str) -> None:
+        """Make use of a refusal that says who holds the name, or at least who does not."""
+        code, *rest = message.split()
+        if code == "MOVED" and len(rest) == 2:
+            host, _, port = rest[1].rpartition(":")
+            # No host means the same as that of the node which was asked.
+            host = host.strip("[]") or self._address_for(name).host
+            self._homes[key_slot(name)] = Address(host, int(port))
+        elif code == "ASK":
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            self.close()
+
+    def _store_for(self, name: bytes) -> Store:
+        """The node to ask about *name*, connected to."""
+        address = self._address_for(name)
+        if address not in self._stores:
+            self._stores[address] = self._access.connect(address)
+        store = self._stores[address]
+        select(store, self._database)
+        return store
+
+    def _address_for(self, name: bytes) -> Address:
+        """Where to ask about *name*: what is known, else any primary."""
+        known = self._homes.get(key_slot(name)) or next(iter(self._stores), None)
+        return known or self._discovered()
+
+    def _discovered(self) -> Address:
+        """A primary: the one of a single server, or any one of a cluster."""
+        topology = discover(self._access.cache.addresses, self._access.connect, patience=0.0)
+        first, *others = topology.primaries
+        if others and topology.mode == "standalone":
+            raise ServerError(
+                f"{first} and {others[0]} both own data and are no cluster",
+                hint="give the addresses of one server and its replicas as one cache",
+            )
+        return first
+
+
+def select(store: Store, database: int) -> None:
+    """
+    Work in *database* from here on.
+
+    Raises:
+        ServerError: The server has no such database, or does not let us go there.
+    """
+    try:
+        store.select(database)
+    except ResponseError as error:
+        raise ServerError(
+            f"{store.node} does not let us into database {database}: {error}",
+            hint="a cluster has database 0 only; others have as many as their `databases` says",
+        ) from None
