@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from rotator.access import Access
@@ -26,7 +27,8 @@ from rotator.topology import discover
 
 SAMPLES = 200
 
-_EXPLAINED = 20  # values that are tried under other names
+_EXPLAINED = 20  # values that are tried under other names, and how many of these
+_OTHER_NAMES = 500
 _PAGE = 50
 
 
@@ -202,12 +204,13 @@ def _reasons(
 ) -> Counter[Reason]:
     """Why values do not open, looked at more closely."""
     reasons: Counter[Reason] = Counter()
+    others = [name for _, name in islice(values, _OTHER_NAMES)]
     for (database, name), reason in closed.items():
         value = values[database, name]
         if reason is Reason.BAD_TAG and _is_text(value):
             closer = Reason.NOT_A_FORMAT
         elif reasons.total() < _EXPLAINED:
-            closer = codec.explain(name, value, reason, (other for _, other in values))
+            closer = codec.explain(name, value, reason, others)
         else:
             closer = reason
         reasons[closer] += 1

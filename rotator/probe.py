@@ -26,7 +26,7 @@ class Probe:
 
     config: Config
     cache: CacheConfig
-    provider_url: str | None
+    provider_url: str | None = field(repr=False)  # it may hold a token
     address: Address | None = None
     opened: Access | None = None
     greeting: Greeting | None = None
