@@ -1,0 +1,170 @@
+"""
+When to wait, and why: the manners of a sweep.
+
+- *latency*: a PING on a connection of its own tells what other clients feel while our commands run.
+  The page grows by a little as long as that stays below the goal, and is halved when it does not;
+  a page that cannot shrink further is followed by a rest.
+- *rate*: so many visits a second, at most.
+- *lag*: replicas that are further behind than allowed are given time to catch up.
+- *memory*: above a share of maxmemory every value that grows may evict another one.
+- *paused*: while a file exists, nothing is done.
+
+Whoever only ever waited would not be done before entries expire, so but for a pause a page is let
+through every `LONGEST_SECONDS` whatever the server says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import structlog
+
+from rotator.connection import Connection
+from rotator.identity import parse_fields
+from rotator.store import Store
+
+SMALLEST_PAGE = 10
+LONGEST_SECONDS = 5.0
+_STEP = 20  # names by which a page grows
+_LOOK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
+_PING_SECONDS = 0.02  # between two PINGs
+_SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
+
+log = structlog.get_logger(__name__)
+
+
+class Reason(StrEnum):
+    """Why a sweep waits."""
+
+    LATENCY = "latency"
+    RATE = "rate"
+    LAG = "lag"
+    MEMORY = "memory"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    How much may be asked of a server; None and 0 are no limit.
+
+    *rate* in visits a second, *latency* in milliseconds, *lag* in bytes, *memory* in percent of
+    maxmemory; *page* is the most names a page may have.
+    """
+
+    page: int = 500
+    rate: float | None = None
+    latency: float | None = 2.0
+    lag: int | None = None
+    memory: float | None = None
+    pause_file: Path | None = None
+
+
+class Throttle:
+    """
+    Keeps the limits on one node.
+
+    *ping* is a connection that does nothing else. *stopping* tells that waiting is over because the
+    run is; *waiting* is told the reason of a wait, and None when it ends.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        store: Store,
+        ping: Connection | None,
+        *,
+        stopping: Callable[[], object],
+        waiting: Callable[[str | None], None],
+    ) -> None:
+        self._limits = limits
+        self._store = store
+        self._ping = ping
+        self._stopping = stopping
+        self._waiting = waiting
+        self._page = float(min(limits.page, 100) if limits.latency else limits.page)
+        self._slow = False
+        self._pinged_at = 0.0
+        self._looked_at = 0.0
+        self._begun_at = time.monotonic()
+        self._visits = 0
+        self.waited: dict[str, float] = {}
+
+    @property
+    def page(self) -> int:
+        """How many names the next page is to have."""
+        return int(self._page)
+
+    def feel(self) -> None:
+        """Measure what another client feels right now, and fit the page to it."""
+        goal, now = self._limits.latency, time.monotonic()
+        if not goal or self._ping is None or now - self._pinged_at < _PING_SECONDS:
+            return
+        self._ping.call("PING")
+        self._pinged_at = time.monotonic()
+        self._fit((self._pinged_at - now) * 1000, goal)
+
+    def _fit(self, milliseconds: float, goal: float) -> None:
+        """Additive up, multiplicative down."""
+        if milliseconds <= goal:
+            self._slow = False
+            self._page = min(self._page + _STEP, self._limits.page)
+        else:
+            self._slow = self._page <= SMALLEST_PAGE
+            self._page = max(self._page / 2, min(SMALLEST_PAGE, self._limits.page))
+
+    def rest(self, visits: int) -> None:
+        """Wait after a page with *visits* as long as the limits demand."""
+        self._visits += visits
+        self._wait(Reason.PAUSED, self._paused, longest=None)
+        if self._slow and self._limits.latency:
+            until = time.monotonic() + self._limits.latency / 1000
+            self._wait(Reason.LATENCY, lambda: time.monotonic() < until)
+        if self._limits.rate:
+            due = self._begun_at + self._visits / self._limits.rate
+            self._wait(Reason.RATE, lambda: time.monotonic() < due, longest=None)
+        if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self._wait(Reason.LAG, self._lagging)
+            self._wait(Reason.MEMORY, self._full)
+
+    def _wait(
+        self, reason: Reason, demanded: Callable[[], bool], longest: float | None = LONGEST_SECONDS
+    ) -> None:
+        """Wait while *demanded*, but no longer than *longest* seconds, and note how long it was."""
+        if not demanded():
+            return
+        begun = time.monotonic()
+        self._waiting(reason)
+        while not self._stopping() and (longest is None or time.monotonic() - begun < longest):
+            time.sleep(0.001 if reason is Reason.LATENCY else _SLICE_SECONDS)
+            if not demanded():
+                break
+        self._waiting(None)
+        self.waited[reason] = self.waited.get(reason, 0.0) + time.monotonic() - begun
+
+    def _paused(self) -> bool:
+        return self._limits.pause_file is not None and self._limits.pause_file.exists()
+
+    def _lagging(self) -> bool:
+        if self._limits.lag is None:
+            return False
+        info = self._store.info("replication")
+        offsets = [
+            int(parse_fields(value).get("offset", 0))
+            for name, value in info.items()
+            if name.removeprefix("slave").isdigit()
+        ]
+        behind = int(info.get("master_repl_offset", 0)) - min(offsets, default=0)
+        return bool(offsets) and behind > self._limits.lag
+
+    def _full(self) -> bool:
+        if self._limits.memory is None:
+            return False
+        info = self._store.info("memory")
+        most = int(info.get("maxmemory", 0))
+        return most > 0 and int(info.get("used_memory", 0)) * 100 > most * self._limits.memory
