@@ -6,7 +6,7 @@ import pickle
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-from vendor_servers import PLANTED, SECRET, Answer, VendorServer, refused
+from vendor_servers import PLANTED, SECRET, Answer, VendorServer, quiet, refused
 
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import SecretRef, provider_from_url, remote
@@ -98,6 +98,10 @@ def provider(query=f"?region={REGION}&{KEYS}", host="amazonaws.com"):
 @pytest.mark.usefixtures("arns")
 class TestGet:
     """Names, JSON keys, ARNs."""
+
+    def test_quiet(self, caplog):
+        """A secret on its way is in no log."""
+        assert quiet(caplog, lambda: provider().get("cache/key")) == SECRET
 
     @pytest.mark.parametrize(
         ("name", "expected"),

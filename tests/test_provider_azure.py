@@ -4,7 +4,7 @@ import pickle
 from urllib.parse import quote
 
 import pytest
-from vendor_servers import PLANTED, SECRET, Answer, Azure, authority, refused
+from vendor_servers import PLANTED, SECRET, Answer, Azure, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import SecretRef, provider_from_url, remote
@@ -42,6 +42,10 @@ def provider(server, secret=Azure.client_secret):
 
 class TestGet:
     """Secrets."""
+
+    def test_quiet(self, server, caplog):
+        """A secret on its way is in no log."""
+        assert quiet(caplog, lambda: provider(server).get(NAME)) == SECRET
 
     def test_known(self, server):
         """A reference is the name of a secret, in its newest version."""

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from vendor_servers import PLANTED, SECRET, Answer, Ccp, authority, refused
+from vendor_servers import PLANTED, SECRET, Answer, Ccp, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import SecretRef, provider_from_url, remote
@@ -40,6 +40,10 @@ def provider(server, ca, query=BASE, *, cert=True):
 
 class TestGet:
     """Account objects."""
+
+    def test_quiet(self, ccp, ca, caplog):
+        """A secret on its way is in no log."""
+        assert quiet(caplog, lambda: provider(ccp, ca).get("redis-key")) == SECRET
 
     def test_known(self, ccp, ca):
         """A reference is the name of an account object; the certificate is shown."""

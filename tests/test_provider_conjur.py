@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from vendor_servers import PLANTED, SECRET, Answer, Conjur, authority, refused
+from vendor_servers import PLANTED, SECRET, Answer, Conjur, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import SecretRef, conjur, provider_from_url, remote
@@ -42,6 +42,10 @@ def provider(server, rest=LOGIN):
 
 class TestGet:
     """Variables."""
+
+    def test_quiet(self, server, caplog):
+        """A secret on its way is in no log."""
+        assert quiet(caplog, lambda: provider(server).get(NAME)) == SECRET
 
     def test_known(self, server):
         """A reference is the id of a variable, encoded as one part of the path."""

@@ -4,7 +4,7 @@ import pickle
 from urllib.parse import quote
 
 import pytest
-from vendor_servers import PLANTED, SECRET, Answer, Delinea, authority, refused
+from vendor_servers import PLANTED, SECRET, Answer, Delinea, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import SecretRef, provider_from_url, remote
@@ -53,6 +53,10 @@ def provider(server, rest=f"?{USER}&folder=some/folder"):
 
 class TestGet:
     """Secrets and fields."""
+
+    def test_quiet(self, server, caplog):
+        """A secret on its way is in no log."""
+        assert quiet(caplog, lambda: provider(server).get("redis.cache-key")) == SECRET
 
     @pytest.mark.parametrize(
         ("name", "expected"),

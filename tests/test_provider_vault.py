@@ -3,12 +3,14 @@
 import copy
 import pickle
 import re
+import socketserver
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from vendor_servers import PLANTED, SECRET, Answer, Vault, authority, refused
+from vendor_servers import PLANTED, SECRET, Answer, Vault, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import SecretRef, provider_from_url, remote
@@ -55,6 +57,10 @@ APPROLE = f"role_id={Vault.role}&secret_id={Vault.secret}"
 
 class TestGet:
     """Keys, entries and dots."""
+
+    def test_quiet(self, vault, caplog):
+        """A secret on its way is in no log."""
+        assert quiet(caplog, lambda: provider(vault, APPROLE).get("cache_key")) == SECRET
 
     def test_known(self, vault):
         """A reference is a key in the entry at the path."""
@@ -371,9 +377,19 @@ class TestReach:
 
     def test_no_http(self, caplog):
         """What is not HTTP is not understood, and not shown."""
-        with Vault() as server:
-            server.script.append(Answer(200, "", {"Bad\nHeader": SECRET}))
-            refused(caplog, lambda: provider(server).get("a"), server.place, kind=SourceError)
+
+        class Babble(socketserver.StreamRequestHandler):
+            """Sends a line and hangs up."""
+
+            def handle(self):
+                self.wfile.write(f"SSH-2.0-{SECRET}\r\n".encode())
+
+        with socketserver.TCPServer(("127.0.0.1", 0), Babble) as server:
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+            place = f"127.0.0.1:{server.server_address[1]}"
+            url = f"hashivault+http://{place}/{PATH}?token={Vault.token}"
+            refused(caplog, lambda: provider_from_url(url).get("a"), place, kind=SourceError)
+            server.shutdown()
 
 
 class TestUrl:

@@ -67,10 +67,16 @@ def _no_tls(source: str, error: ssl.SSLError, plain: str) -> SourceError:
         return SourceError(
             f"{source} does not speak TLS", hint=plain or "is the port that of its HTTPS?"
         )
-    reason = _tidy((error.reason or "unknown reason").replace("_", " "))
+    code = error.reason or "unknown reason"
+    reason = _tidy(code.replace("_", " "))
+    if "ALERT" in code and ("CERTIFICATE" in code or "UNKNOWN_CA" in code):
+        return SourceError(
+            f"{source} refused the client certificate, or that there is none: {reason}",
+            hint="give the client certificate that it expects, and its key, in the provider's URL",
+        )
     return SourceError(
         f"{source} and rotator found no common TLS: {reason}",
-        hint="does the server want a client certificate, or another one, or only old TLS versions?",
+        hint="does the server want a client certificate, or offer only old versions of TLS?",
     )
 
 
