@@ -7,7 +7,7 @@ others lags, and slots being moved stand on the mover's own line alone (redis-ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rotator.address import Address
@@ -74,6 +74,22 @@ def foreign_slots(owner: Member) -> list[int]:
     return [slot for slot in range(SLOTS) if slot not in own]
 
 
+def redirection(message: str, asked: Address) -> Address | None:
+    """
+    Where the answer `MOVED <slot> <host>:<port>`, or `ASK ...`, of the node at *asked* points.
+
+    An IPv6 address stands there without brackets; no host, or `?`, is the one that was asked
+    (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/). None: it is
+    another answer.
+    """
+    words = message.split()
+    if len(words) != 3 or words[0] not in {"MOVED", "ASK"}:
+        return None
+    host, _, port = words[2].rpartition(":")
+    host = host.strip("[]")
+    return Address(asked.host if host in {"", "?"} else host, int(port))
+
+
 def uncovered(owners: Sequence[Member]) -> list[Range]:
     """The slots that none of *owners* claims."""
     claimed = sorted(one for member in owners for one in member.slots)
@@ -96,6 +112,50 @@ def contested(owners: Sequence[Member]) -> list[Range]:
             twice.append((first, min(end, last)))
         end = max(end, last)
     return twice
+
+
+def silences(absent: Iterable[Member], reasons: Mapping[str, str]) -> list[str]:
+    """Nodes that own slots and did not answer, for *reasons* by their ids."""
+    return [
+        f"the primary {member.address or member.id} of slots {ranges(member.slots)} "
+        f"does not answer: {reasons[member.id]}"
+        for member in absent
+    ]
+
+
+def disputes(said: Mapping[Address, Sequence[Member]]) -> list[str]:
+    """Where what the node at an address said of another is not what that one says of itself."""
+    own = {myself(members).id: (address, myself(members)) for address, members in said.items()}
+    found = []
+    for asked, members in said.items():
+        for member in members:
+            if member.id not in own:
+                continue
+            address, truth = own[member.id]
+            if member.is_primary != truth.is_primary or member.slots != truth.slots:
+                found.append(f"{asked} and {address} disagree about who owns what")
+            elif member.failing:
+                found.append(f"{asked} takes {address} for failing")
+    return list(dict.fromkeys(found))
+
+
+def gaps(owners: Sequence[Member], absent: Sequence[Member]) -> list[str]:
+    """What is wrong with the sum of what *owners* claim; *absent* ones are spoken of elsewhere."""
+    found = []
+    if left := uncovered([*owners, *absent]):
+        found.append(f"nobody owns the slots {ranges(left)}")
+    if twice := contested(owners):
+        found.append(f"more than one node claims the slots {ranges(twice)}")
+    return found
+
+
+def moves(owners: Mapping[Address, Member]) -> list[str]:
+    """Which slots are being moved, as the movers say."""
+    return [
+        f"slots are being moved at {address}: {' '.join(owner.moving)}"
+        for address, owner in owners.items()
+        if owner.moving
+    ]
 
 
 def _member(words: list[str], asked: Address) -> Member:

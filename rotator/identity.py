@@ -9,7 +9,7 @@ as evidence, and it is done again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -40,6 +40,12 @@ MOVERS = (
 # what was reported has missed nothing because of them.
 REPORTED = frozenset(("rename", "renamenx", "copy", "move", "restore", "restore-asking", "migrate"))
 
+# And those that take values from one name or database of the node to another, or away: once every
+# value of the node was seen they hide none, while RESTORE may bring one from another node.
+LOCAL = frozenset(("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall"))
+
+NOTHING: frozenset[str] = frozenset()
+
 
 def parse_info(text: bytes) -> dict[str, str]:
     """The fields of an INFO reply (https://redis.io/docs/latest/commands/info/)."""
@@ -57,8 +63,9 @@ class Identity:
     """
     One process at one moment.
 
-    *calls* counts the commands that move data, by name; *place* is the node's standing in its
-    cluster (own id, epoch, slots, moves), empty without one; *version* is for the report only.
+    *calls* counts the commands that move data, by name, and *commands* all there were; *place* is
+    the node's standing in its cluster (own id, epoch, slots, moves), empty without one; *version*
+    is for the report only.
     """
 
     run_id: str
@@ -67,10 +74,11 @@ class Identity:
     version: str
     calls: Mapping[str, int]
     place: str = ""
+    commands: int = 0
 
     @classmethod
     def from_info(cls, info: Mapping[str, str], place: str = "") -> Self:
-        """Read it from the sections server, replication and commandstats together."""
+        """Read it from the sections server, replication, stats and commandstats together."""
         software = "valkey" if "valkey_version" in info else "redis"
         version = info.get("valkey_version") or info.get("redis_version", "?")
         calls = {
@@ -85,6 +93,7 @@ class Identity:
             version=f"{software} {version}",
             calls=calls,
             place=place,
+            commands=int(info.get("total_commands_processed", 0)),
         )
 
     @classmethod
@@ -96,11 +105,11 @@ class Identity:
         """Plain JSON values."""
         return {**asdict(self), "calls": dict(self.calls)}
 
-    def changes(self, after: Identity, *, tracked: bool = False) -> list[str]:
+    def changes(self, after: Identity, excused: Collection[str] = NOTHING) -> list[str]:
         """
         What happened between this moment and *after* that a scan may have missed, in words.
 
-        With *tracked* every name that was reported as written has been read again.
+        Calls of the *excused* commands do not count: see `REPORTED` and `LOCAL`.
         """
         found = []
         if after.run_id != self.run_id:
@@ -111,14 +120,15 @@ class Identity:
             found.append("its replication history changed")
         if after.place != self.place:
             found.append(f"its place in the cluster changed: {self.place} became {after.place}")
+        # CONFIG RESETSTAT may hide what was called before it.
+        reset = after.commands < self.commands
         for mover in MOVERS:
-            if tracked and mover in REPORTED:
-                continue
             more = after.calls.get(mover, 0) - self.calls.get(mover, 0)
-            if more > 0:
+            reset |= more < 0
+            if more > 0 and mover not in excused:
                 found.append(
                     f"{mover.upper()} was called {more} {'time' if more == 1 else 'times'}"
                 )
-            elif more < 0:
-                found.append("the command counters were reset")
-        return list(dict.fromkeys(found))
+        if reset and after.run_id == self.run_id:
+            found.append("the command counters were reset")
+        return found

@@ -144,6 +144,7 @@ class Rotation:
         self._stopper = stopper
         self._progress = progress
         self._held = ExitStack()
+        self._known: Topology | None = None
         self._replicas: dict[Address, list[str]] = {}
 
     def prepare(self) -> None:
@@ -192,8 +193,12 @@ class Rotation:
         rotated = result.sweep.tally.outcomes[Outcome.ROTATED]
         if result.sweep.complete and rotated and self._plan.verify:
             result.verification = self._sweep(Mode.VERIFY)
-        if result.sweep.stopped is None:
-            result.copies = self._find_copies()
+        last = result.verification or result.sweep
+        if last.complete:
+            try:
+                result.copies = self._find_copies()
+            except ServerError as error:
+                last.not_looked_at.append(f"replicas and files could not be looked at: {error}")
         return result
 
     def _find_copies(self) -> list[Copies]:
@@ -240,10 +245,15 @@ class Rotation:
             return Inline(self.access)
         return Pool(self._files, self.access.cache.name, self._state.path, workers)
 
-    def _discover(self) -> Topology:
-        return discover(
-            self.access.cache.addresses, self.access.connect, patience=self._plan.patience
+    def _discover(self, known: Topology | None = None) -> Topology:
+        self._known = discover(
+            self.access.cache.addresses,
+            self.access.connect,
+            patience=self._plan.patience,
+            known=known or self._known,
+            hurry=self._stopper.reason,
         )
+        return self._known
 
     def _announce(self, topology: Topology) -> None:
         """Say what will be done, before it is."""

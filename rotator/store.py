@@ -21,7 +21,7 @@ from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from rotator.address import Address
-from rotator.clusternodes import Member, myself, parse_nodes
+from rotator.clusternodes import Member, myself, parse_nodes, redirection
 from rotator.connection import Command, Connection
 from rotator.errors import RightsError, ServerError
 from rotator.identity import Identity, parse_fields, parse_info
@@ -108,11 +108,9 @@ class Refusal:
     message: str
     meaning: Meaning
 
-    @property
-    def elsewhere(self) -> Address | None:
-        """The node that ASK names; the answer reads `ASK <slot> <host>:<port>`."""
-        words = self.message.split()
-        return Address.parse(words[2]) if len(words) == 3 and words[0] == "ASK" else None
+    def elsewhere(self, asked: Address) -> Address | None:
+        """The node that ASK, as the one at *asked* answered it, says to turn to."""
+        return redirection(self.message, asked) if self.message.startswith("ASK ") else None
 
 
 class Answer(Enum):
@@ -131,6 +129,8 @@ Swap = tuple[bytes, bytes, bytes]  # name, the value that was read, the value to
 # A script reports a missing right in words of its own, without the code.
 _SCRIPT_DENIALS = ("can't run this command", "ACL failure in script")
 _WRONG_TYPE = "WRONGTYPE"
+# CLUSTERDOWN of one slot, while the others are served: waiting would be in vain.
+_NOBODYS = "Hash slot not served"
 
 
 def refusal(error: ResponseError | bytes) -> Refusal:
@@ -143,6 +143,8 @@ def refusal(error: ResponseError | bytes) -> Refusal:
     meaning = MEANINGS.get(text.split(" ", 1)[0], Meaning.FAILURE)
     if any(words in text for words in _SCRIPT_DENIALS):
         meaning = Meaning.DENIED
+    if _NOBODYS in text:
+        meaning = Meaning.TOPOLOGY
     return Refusal(text, meaning)
 
 
@@ -172,7 +174,7 @@ class Store:
 
     def identity(self) -> Identity:
         """Who this process is now."""
-        info = self.info("server", "replication", "commandstats", "cluster")
+        info = self.info("server", "replication", "stats", "commandstats", "cluster")
         self.clustered = info.get("cluster_enabled") == "1"
         place = myself(self.members()).place if self.clustered else ""
         return Identity.from_info(info, place)

@@ -12,14 +12,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import structlog
+
 from rotator.address import Address
+from rotator.clusternodes import ranges
 from rotator.control import Control, Stop
 from rotator.engine import Engine
 from rotator.errors import ServerError
+from rotator.identity import LOCAL
 from rotator.scope import Scope
-from rotator.tally import Tally
+from rotator.tally import Outcome, Tally
 from rotator.topology import Topology
+from rotator.wording import count
 from rotator.worker import RESTARTS, NodeResult
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -75,11 +82,15 @@ class Sweep:
     """
     Runs the sweep of one cache.
 
-    *discover* asks for the topology as it is now, *engine* sweeps nodes.
+    *discover* asks for the topology as it is now, given what it was before; *engine* sweeps nodes.
     """
 
     def __init__(
-        self, discover: Callable[[], Topology], engine: Engine, scope: Scope, control: Control
+        self,
+        discover: Callable[[Topology | None], Topology],
+        engine: Engine,
+        scope: Scope,
+        control: Control,
     ) -> None:
         self._discover = discover
         self._engine = engine
@@ -94,13 +105,14 @@ class Sweep:
             ServerError: The topology cannot be found out at all.
         """
         now = datetime.now(UTC)
-        result = SweepResult(self._scope, now, now, now, self._discover())
+        result = SweepResult(self._scope, now, now, now, self._discover(None))
         pending = result.topology.primaries
         while pending and result.stopped is None:
             for address, node in self._engine.sweep(pending, self._scope, self._control):
                 _put(result, address, node)
             if result.stopped is None:
                 pending = self._look_again(result)
+        _dismiss(result)
         result.not_looked_at += _gaps(result)
         result.started_at = min([now, *(node.started_at for node in result.nodes)])
         result.finished_at = datetime.now(UTC)
@@ -108,27 +120,28 @@ class Sweep:
 
     def _look_again(self, result: SweepResult) -> list[Address]:
         """The nodes to scan (again), because the topology is no longer what their scans saw."""
+        before = result.topology
         try:
-            now = self._discover()
+            now = result.topology = self._discover(before)
         except ServerError as error:
             result.not_looked_at.append(f"the topology could not be checked at the end: {error}")
             return []
-        result.topology_changed |= now.primaries != result.topology.primaries
-        result.topology = now
+        result.topology_changed |= set(now.primaries) != set(before.primaries)
         again = []
         for address, identity in now.identities.items():
             node = result.node(address)
             if node is None:
                 again.append(address)
                 continue
-            seen = node.identity
-            changes = seen.changes(identity, tracked=node.tracked) if seen else []
+            changes = node.identity.changes(identity, LOCAL) if node.identity else []
             result.topology_changed |= bool(changes)
             if node.complete and changes:
                 node.complete = False
                 node.reasons += tuple(changes)
             if not node.complete and node.restarts < RESTARTS:
                 again.append(address)
+        if again:
+            log.warning("to be swept again", nodes=[str(address) for address in again])
         return again
 
 
@@ -136,26 +149,46 @@ def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
     """Put *new* in the place of an earlier scan of the node; what that one rotated stays."""
     old = result.node(address)
     if old is not None:
-        new.tally.merge(old.tally.settled())
-        new.restarts += old.restarts + 1
         result.nodes.remove(old)
+        # One that went on where the earlier one ended has its sums already.
+        if new.started_at == old.started_at:
+            new.restarts = max(new.restarts, old.restarts) + 1
+        else:
+            new.tally.merge(old.tally.settled())
+            new.restarts += old.restarts + 1
     result.nodes.append(new)
+    log.info(
+        "node swept",
+        node=new.node,
+        complete=new.complete,
+        visits=new.tally.visits,
+        rotated=new.tally.outcomes[Outcome.ROTATED],
+        left=new.tally.left,
+        seconds=round(new.seconds, 1),
+    )
+
+
+def _dismiss(result: SweepResult) -> None:
+    """Say of nodes that no longer own data why it does not matter that they were not finished."""
+    for node in result.nodes:
+        if node.node not in {str(address) for address in result.topology.primaries}:
+            node.reasons += ("it owns no data any more",)
 
 
 def _gaps(result: SweepResult) -> list[str]:
     """What the sweep cannot vouch for, a sentence each."""
     if result.stopped is not None:
         return []
-    gaps = list(result.topology.problems)
+    gaps = [*result.topology.problems, *result.topology.moves]
     for address in result.topology.primaries:
         node = result.node(address)
         if node is not None and not node.complete:
-            slots = result.topology.owned.get(address)
-            where = f"{address} (slots {slots})" if slots else str(address)
+            slots = result.topology.slots.get(address)
+            where = f"{address} (slots {ranges(slots)})" if slots else str(address)
             gaps.append(f"{where} was not swept to the end: {'; '.join(node.reasons)}")
         if node is not None and node.orphans:
             gaps.append(
-                f"{address} holds {node.orphans} names of slots that it does not own, "
+                f"{address} holds {count(node.orphans, 'name')} of slots that it does not own, "
                 "left by a move that was broken off: no client can read them"
             )
     return gaps

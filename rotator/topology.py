@@ -9,15 +9,25 @@ RedisCluster would never visit them (redis-rules 0.2).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
 
 from rotator.address import Address
-from rotator.clusternodes import SLOTS, Member, contested, myself, ranges, uncovered
-from rotator.errors import ServerError
+from rotator.clusternodes import (
+    SLOTS,
+    Member,
+    Range,
+    disputes,
+    gaps,
+    moves,
+    myself,
+    silences,
+    uncovered,
+)
+from rotator.errors import LoginError, RightsError, ServerError
 from rotator.identity import Identity
 from rotator.store import Store
 
@@ -38,7 +48,8 @@ class Topology:
 
     *identities* of the primaries, by address; *replicas* by address; *names* is how many names the
     primaries hold, for the progress bar. *problems* says in sentences why this is not the whole
-    cache; *unlisted* are primaries missing from `redis.addresses`.
+    cache, *moves* which slots are just being moved; *unlisted* are primaries missing from
+    `redis.addresses`, *slots* what each primary of a cluster owns.
     """
 
     mode: Literal["standalone", "cluster"]
@@ -46,14 +57,20 @@ class Topology:
     names: int = 0
     replicas: tuple[Address, ...] = ()
     problems: tuple[str, ...] = ()
+    moves: tuple[str, ...] = ()
     slots_covered: int | None = None
     unlisted: tuple[Address, ...] = ()
-    owned: dict[Address, str] = field(default_factory=dict)
+    slots: dict[Address, tuple[Range, ...]] = field(default_factory=dict)
 
     @property
     def primaries(self) -> list[Address]:
-        """The addresses of the nodes that own data."""
+        """The addresses of the nodes that own data, or may be given some."""
         return list(self.identities)
+
+    @property
+    def nodes(self) -> list[Address]:
+        """The addresses of all nodes."""
+        return [*self.primaries, *self.replicas]
 
 
 @dataclass(slots=True)
@@ -68,26 +85,52 @@ class _View:
 
 
 def discover(
-    addresses: Sequence[Address], connect: Connect, *, patience: float = SETTLE_SECONDS
+    addresses: Sequence[Address],
+    connect: Connect,
+    *,
+    patience: float = SETTLE_SECONDS,
+    known: Topology | None = None,
+    hurry: Callable[[], object] = lambda: None,
 ) -> Topology:
     """
     Ask every node who it is; a cluster that is just changing is given *patience* seconds to settle.
+
+    *known* is what it was a moment ago: a cluster is then found although the configured nodes are
+    gone, and a server that does not answer is given the same time. *hurry* cuts the wait short when
+    it gives something true.
 
     Raises:
         ServerError: No configured address can be reached, or none of the servers is a primary.
     """
     deadline = time.monotonic() + patience
+    seeds = known.nodes if known and known.mode == "cluster" else []
     while True:
-        views, failures = _ask_all(addresses, connect)
-        if any(view.members for view in views):
-            topology = _cluster(views, addresses, connect)
+        over = bool(hurry()) or time.monotonic() > deadline
+        try:
+            topology = _look(addresses, connect, seeds)
+        except (LoginError, RightsError):
+            raise
+        except ServerError as error:
+            if known is None or over:
+                raise
+            log.info("waiting for the server", error=str(error))
         else:
-            return _standalone(views, failures)
-        unsettled = [p for p in topology.problems if "being moved" not in p]
-        if not unsettled or time.monotonic() > deadline:
-            return topology
-        log.info("waiting for the cluster to settle", problems=list(topology.problems))
+            if over or not topology.problems:
+                return topology
+            log.info("waiting for the cluster to settle", problems=list(topology.problems))
         time.sleep(_PAUSE_SECONDS)
+
+
+def _look(addresses: Sequence[Address], connect: Connect, seeds: Sequence[Address]) -> Topology:
+    views, failures = _ask_all(addresses, connect)
+    if not any(view.members for view in views):
+        # Where the nodes of a cluster are gone, whoever else was in it knows what became of them.
+        views += _ask_all(seeds, connect)[0]
+    if any(view.members for view in views):
+        return _cluster(views, addresses, connect)
+    if failures:  # of one that does not answer nobody knows what it holds
+        raise next(iter(failures.values()))
+    return _standalone(views)
 
 
 def _ask_all(
@@ -100,8 +143,6 @@ def _ask_all(
             views.append(_ask(address, connect))
         except ServerError as error:
             failures[address] = error
-    if not views:
-        raise next(iter(failures.values()))
     return views, failures
 
 
@@ -119,97 +160,89 @@ def _ask(address: Address, connect: Connect) -> _View:
         )
 
 
-def _standalone(views: list[_View], failures: dict[Address, ServerError]) -> Topology:
+def _standalone(views: list[_View]) -> Topology:
     """Servers that are no cluster: the primaries among them; replicas hold nothing of their own."""
-    for error in failures.values():
-        raise error
     primaries: dict[str, _View] = {}
     for view in views:
         if view.identity.role == "master":
             primaries.setdefault(view.identity.run_id, view)
-    if not primaries:
-        raise ServerError(
-            f"{views[0].address} is a replica of {views[0].replica_of}",
-            hint=f"put the primary into redis.addresses: {views[0].replica_of}",
-        )
+    known = {view.identity.replication_id for view in primaries.values()}
+    known |= {str(view.address) for view in primaries.values()}
+    replicas = [view for view in views if view.identity.role != "master"]
+    for view in replicas:
+        if not known & {view.identity.replication_id, view.replica_of}:
+            raise ServerError(
+                f"{view.address} is a replica of {view.replica_of}",
+                hint=f"put the primary into redis.addresses: {view.replica_of}",
+            )
     return Topology(
         mode="standalone",
         identities={view.address: view.identity for view in primaries.values()},
         names=sum(view.names for view in primaries.values()),
-        replicas=tuple(view.address for view in views if view.identity.role != "master"),
+        replicas=tuple(view.address for view in replicas),
     )
 
 
 def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect) -> Topology:
     """A cluster, from the views of all its nodes."""
-    known = {myself(view.members).id: view for view in views if view.members}
-    silent: dict[str, str] = {}
-    for member in _everyone(known.values()):
-        if member.id in known or member.id in silent:
-            continue
-        if member.address is None:
-            silent[member.id] = "it does not say where it listens"
-            continue
-        try:
-            known[member.id] = _ask(member.address, connect)
-        except ServerError as error:
-            silent[member.id] = str(error)
-    primaries = [view for view in known.values() if myself(view.members).is_primary]
-    owners = [myself(view.members) for view in primaries]
-    lines = {member.id: member for member in _everyone(known.values())}
-    problems = [*_silences(lines, silent), *_disputes(known), *_coverage(owners)]
-    listed = set(addresses)
+    known: dict[str, _View] = {}
+    for view in views:
+        if view.members:
+            known.setdefault(myself(view.members).id, view)
+    absent, reasons = _ask_members(known, connect)
+    said = {view.address: view.members for view in known.values()}
+    own = {address: myself(members) for address, members in said.items()}
+    owners = {address: member for address, member in own.items() if member.is_primary}
+    strangers = [view.address for view in views if not view.members]
     return Topology(
         mode="cluster",
-        identities={view.address: view.identity for view in primaries},
-        names=sum(view.names for view in primaries),
-        replicas=tuple(v.address for v in known.values() if not myself(v.members).is_primary),
-        problems=tuple(problems),
-        slots_covered=SLOTS - sum(last - first + 1 for first, last in uncovered(owners)),
-        unlisted=tuple(view.address for view in primaries if view.address not in listed),
-        owned={view.address: ranges(myself(view.members).slots) for view in primaries},
+        identities={v.address: v.identity for v in known.values() if v.address in owners},
+        names=sum(view.names for view in known.values() if view.address in owners),
+        replicas=tuple(address for address in own if address not in owners),
+        problems=(
+            *(
+                f"{one} is no node of the cluster: nobody looks at what it holds"
+                for one in strangers
+            ),
+            *silences(absent, reasons),
+            *disputes(said),
+            *gaps(list(owners.values()), absent),
+        ),
+        moves=tuple(moves(owners)),
+        slots_covered=SLOTS - sum(b - a + 1 for a, b in uncovered(list(owners.values()))),
+        unlisted=tuple(address for address in owners if address not in addresses),
+        slots={address: member.slots for address, member in owners.items()},
     )
 
 
-def _everyone(views: Iterable[_View]) -> list[Member]:
-    return [member for view in list(views) for member in view.members]
+def _ask_members(known: dict[str, _View], connect: Connect) -> tuple[list[Member], dict[str, str]]:
+    """
+    Ask every node that somebody tells of, until there are no more; they are added to *known*.
+
+    Gives those that own slots, by what is said of them, and do not answer, and why, by id.
+    """
+    silent: dict[str, Member] = {}
+    reasons: dict[str, str] = {}
+    told = [member for view in known.values() for member in view.members]
+    while told:
+        member = told.pop(0)
+        if member.id in known:
+            continue
+        if member.id in silent:
+            if member.is_primary and member.slots:
+                silent[member.id] = member
+            continue
+        try:
+            view = _ask_member(member, connect)
+        except ServerError as error:
+            silent[member.id], reasons[member.id] = member, str(error)
+            continue
+        known[member.id] = view
+        told += view.members
+    return [one for one in silent.values() if one.is_primary and one.slots], reasons
 
 
-def _silences(lines: dict[str, Member], silent: dict[str, str]) -> list[str]:
-    """Nodes that own data, by what others say of them, and did not answer."""
-    return [
-        f"the primary {lines[node].address or node} of slots {ranges(lines[node].slots)} "
-        f"does not answer: {reason}"
-        for node, reason in silent.items()
-        if lines[node].is_primary and lines[node].slots
-    ]
-
-
-def _disputes(known: dict[str, _View]) -> list[str]:
-    """Where a node's view of another is not what that one says of itself."""
-    own = {node: myself(view.members) for node, view in known.items()}
-    problems = []
-    for view in known.values():
-        for member in view.members:
-            truth = own.get(member.id)
-            if truth is None or member is truth:
-                continue
-            if member.is_primary != truth.is_primary or member.slots != truth.slots:
-                problems.append(f"{view.address} and {truth.address} disagree about who owns what")
-            elif member.failing:
-                problems.append(f"{view.address} takes {truth.address} for failing")
-    return list(dict.fromkeys(problems))
-
-
-def _coverage(owners: list[Member]) -> list[str]:
-    problems = []
-    if gaps := uncovered(owners):
-        problems.append(f"nobody owns the slots {ranges(gaps)}")
-    if twice := contested(owners):
-        problems.append(f"more than one node claims the slots {ranges(twice)}")
-    problems += [
-        f"slots are being moved at {owner.address}: {' '.join(owner.moving)}"
-        for owner in owners
-        if owner.moving
-    ]
-    return problems
+def _ask_member(member: Member, connect: Connect) -> _View:
+    if member.address is None:
+        raise ServerError("it does not say where it listens")
+    return _ask(member.address, connect)

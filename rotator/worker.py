@@ -27,7 +27,7 @@ from rotator.clusternodes import foreign_slots, myself
 from rotator.codec import Codec
 from rotator.control import Control, Stop
 from rotator.errors import LostError, ServerError
-from rotator.identity import Identity
+from rotator.identity import NOTHING, REPORTED, Identity
 from rotator.scope import Mode, Scope
 from rotator.store import Store
 from rotator.tally import Outcome, Tally
@@ -97,7 +97,7 @@ class NodeResult:
     What the sweep of one node came to.
 
     *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
-    name can be vouched for.
+    name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
     """
 
     node: str
@@ -144,6 +144,7 @@ class Worker:
         self._orphans = 0
         self._losses = 0
         self._lost_at: tuple[int, int] | None = None
+        self._last_seen: Identity | None = None
 
     def run(self) -> NodeResult:
         """
@@ -158,6 +159,7 @@ class Worker:
         try:
             result = self._sweep()
         except ServerError as error:
+            self._save()
             self._position.reasons.append(str(error))
             result = self._result(complete=False)
         result.seconds = time.monotonic() - begun
@@ -166,8 +168,9 @@ class Worker:
     def _sweep(self) -> NodeResult:
         while True:
             try:
-                stopped = self._scan()
-                changes = [] if stopped else self._finish()
+                stopped, changes = self._scan()
+                if not stopped and not changes:
+                    changes = self._finish()
             except LostError as error:
                 changes = self._reattach(error)
                 if not changes:
@@ -175,7 +178,7 @@ class Worker:
                     continue  # the same process: its cursor still holds
                 stopped = None
             if stopped:
-                self._save()
+                self._save(counted=True)
                 return self._result(complete=False, stopped=stopped)
             if not changes:
                 return self._result(complete=True)
@@ -184,8 +187,8 @@ class Worker:
                 return self._result(complete=False)
             self._restart()
 
-    def _scan(self) -> Stop | None:
-        """Make every scan that is not done yet; the reason to stop if there came one."""
+    def _scan(self) -> tuple[Stop | None, list[str]]:
+        """Make every scan that is not done yet; the reason to stop, or what made it worthless."""
         position = self._position
         for db, pattern in self._rounds:
             if (db, pattern) in position.done:
@@ -194,10 +197,12 @@ class Worker:
                 position.scanning, position.cursor = (db, pattern), 0
             while True:
                 if stop := self._control.stop():
-                    return stop
+                    return stop, []
                 self._store.select(db)
                 cursor, names = self._store.page(position.cursor, pattern, self._scope.page)
                 self._visit(names)
+                if self._visitor.misled and (changes := self._moved_on()):
+                    return None, changes
                 self._watch.look(self._visitor, self._databases)
                 position.cursor = cursor
                 if cursor == 0:
@@ -206,7 +211,7 @@ class Worker:
                     self._save()
                 if cursor == 0:
                     break
-        return None
+        return None, []
 
     def _visit(self, names: list[bytes]) -> None:
         tally = self._position.tally
@@ -220,10 +225,16 @@ class Worker:
         self._watch.finish(self._visitor, self._databases, self._position.tally)
         self._orphans = self._count_orphans()
         now = self._store.identity()
-        changes = self._position.identity.changes(now, tracked=self._watch.whole)
+        changes = self._position.identity.changes(now, REPORTED if self._watch.whole else NOTHING)
         databases = list(self._store.databases())
         appeared = {db for db, _ in self._scope.rounds(databases)} - set(self._databases)
-        return changes + [f"database {db} appeared" for db in sorted(appeared)]
+        changes += [f"database {db} appeared" for db in sorted(appeared)]
+        self._last_seen = now
+        return changes
+
+    def _moved_on(self) -> list[str]:
+        """What became of the node, after it said that data is not its own."""
+        return self._position.identity.changes(self._store.identity(), REPORTED)
 
     def _count_orphans(self) -> int:
         """Names in slots that the node does not own; SCAN lists them, but nobody can read them."""
@@ -257,9 +268,13 @@ class Worker:
             try:
                 self._attach()
                 self._watch.lose()
-                return self._position.identity.changes(self._store.identity())
+                now = self._store.identity()
             except ServerError as error:
                 log.info("cannot connect again yet", node=self._store.node, error=str(error))
+                continue
+            if now.role == "master":
+                return self._position.identity.changes(now)
+            log.info("a replica answers now, not yet promoted", node=self._store.node)
         raise ServerError(f"{lost}, and it cannot be opened again") from None
 
     def _count_loss(self, lost: LostError) -> None:
@@ -310,11 +325,15 @@ class Worker:
         self._position.reasons = before.reasons
         self._position.started_at = before.started_at
 
-    def _save(self) -> None:
+    def _save(self, *, counted: bool = False) -> None:
+        """Save the position; *counted* says that this run's result tells of the encryptions."""
         self._saved_at = time.monotonic()
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
         if self._scope.mode is not Mode.VERIFY:
-            self._control.save(str(self._address), self._position.to_dict())
+            saved = self._position.to_dict()
+            if counted:
+                saved["tally"]["encryptions"] = 0
+            self._control.save(str(self._address), saved)
 
     def _result(self, *, complete: bool, stopped: Stop | None = None) -> NodeResult:
         position = self._position
@@ -323,7 +342,7 @@ class Worker:
             started_at=position.started_at,
             tally=position.tally,
             complete=complete,
-            identity=position.identity,
+            identity=(complete and self._last_seen) or position.identity,
             databases=tuple(self._databases),
             restarts=position.restarts,
             orphans=self._orphans,
