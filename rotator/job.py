@@ -18,6 +18,7 @@ from rotator.control import Stopper
 from rotator.errors import Exit, ServerError
 from rotator.keyring import Keyring
 from rotator.ledger import Ledger
+from rotator.past import with_past
 from rotator.progress import Progress
 from rotator.report import json as report_json
 from rotator.report.build import build_report
@@ -97,7 +98,7 @@ class Job:
             ledger.keep(result)
         judgements = ledger.judge(self._keyrings, now=finished_at, quiet=self._quiet)
         codes = [result.exit_code() for result in results]
-        report = build_report(
+        built = build_report(
             results,
             judgements,
             mode=self._plan.mode,
@@ -106,6 +107,7 @@ class Job:
             exit_code=min(codes, key=_SEVERITY.index, default=Exit.OK),
             show_names=self._show_names,
         )
+        report = with_past(built, self._state)
         for cache in report.caches:
             alone = report.model_copy(update={"caches": (cache,)})
             self._state.save_report(cache.name, report_json.dump(alone), finished_at)

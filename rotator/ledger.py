@@ -20,7 +20,6 @@ from rotator.retirement import Judgement, judge
 from rotator.rotation import RotationResult
 from rotator.state import State
 from rotator.sweep import SweepResult
-from rotator.tally import Outcome
 
 
 class Ledger:
@@ -41,7 +40,9 @@ class Ledger:
                 continue
             record = _record(result, sweep, keyring)
             self._state.record_sweep(record)
-            self._state.add_encryptions(keyring.current.id, sweep.tally.outcomes[Outcome.ROTATED])
+            self._state.add_encryptions(keyring.current.id, sweep.tally.encryptions)
+            for key_id, key in sweep.tally.keys.items():
+                self._state.note_seen(name, key_id, key.found)
             self._kept[name].append(record)
 
     def judge(
@@ -65,6 +66,7 @@ class Ledger:
             cases += [Evidence(key_id, name, "", sweep=None) for name in unknown]
             current_in = [r.current.field for r in rings.values() if r.current.id == key_id]
             judgements[key_id] = judge(key_id, cases, now=now, quiet=quiet, current_in=current_in)
+            self._state.note_verdict(key_id, str(judgements[key_id].verdict), now)
         return judgements
 
     def _evidence(self, cache: str, key_id: str, field: str) -> Evidence:

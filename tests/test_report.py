@@ -107,6 +107,9 @@ DESIGN = {
                     "first_seen_at": "2026-11-23T10:00:00Z",
                     "prefixes": {"/app/oidc": 812203},
                     "samples": [],
+                    "encryptions": 0,
+                    "nonce_budget_used": 0.0,
+                    "past": None,
                 }
             ],
             "problems": [
@@ -125,6 +128,8 @@ DESIGN = {
             "sweep_seconds": 192.4,
             "warnings": [],
             "error": None,
+            "judged_at": None,
+            "swept_at": None,
         }
     ],
     # later

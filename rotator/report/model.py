@@ -144,13 +144,33 @@ class Verification(Part):
     method: Annotated[str, _one_of(*METHODS)] = "scan"
 
 
+class Past(Part):
+    """
+    What all sweeps of a cache saw of an old key, by the state.
+
+    *swept_at* is the end of the last complete sweep for it, *clean_since* that of the first one
+    that no longer met it, and *clean_sweeps* says how many have not met it since. It was met again
+    at *returned_at* although it had been clean. *verdicts* says when the verdict became what.
+    """
+
+    first_seen_at: Moment | None = None
+    last_seen_at: Moment | None = None
+    swept_at: Moment | None = None
+    clean_since: Moment | None = None
+    clean_sweeps: int = 0
+    returned_at: Moment | None = None
+    verdicts: tuple[tuple[Moment, Annotated[str, _one_of(*VERDICTS)]], ...] = ()
+
+
 class Key(Part):
     """
     What was met under one key, and for an old key the verdict.
 
     *bytes* is the size of all values found. *drain* says how many remain at each time. *prefixes*
     counts name prefixes; those of names without one, and the rare ones, stand under "". *samples*
-    are names that remain. *verdict* and *next_step* are None for a current key.
+    are names that remain. *verdict* and *next_step* are None for a current key. *encryptions* are
+    those by rotator, in all runs; *nonce_budget_used* is 1 when all 2^32 are used up. *past* is
+    None for a current key, and where no state was asked.
     """
 
     id: str
@@ -172,6 +192,9 @@ class Key(Part):
     first_seen_at: Moment | None = None
     prefixes: dict[Text, int] = {}
     samples: tuple[Text, ...] = ()
+    encryptions: int = 0
+    nonce_budget_used: float = 0.0
+    past: Past | None = None
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
@@ -188,7 +211,8 @@ class Cache(Part):
     *stopped* says why the sweep ended before its last page ("interrupted", "max-duration", ...),
     *error* why the cache could not be worked on at all. *accepted* is how many of an outcome the
     operator knows of. *waited_seconds* maps a reason to wait to how long it lasted.
-    *sweep_seconds* is what the visits took.
+    *sweep_seconds* is what the visits took. *judged_at* is when this was reported, and *swept_at*
+    the end of the last complete sweep there ever was.
     """
 
     name: str
@@ -206,6 +230,8 @@ class Cache(Part):
     sweep_seconds: float | None = None
     warnings: tuple[Text, ...] = ()
     error: Text | None = None
+    judged_at: Moment | None = None
+    swept_at: Moment | None = None
 
 
 class Report(Part):

@@ -1,0 +1,200 @@
+"""
+What the state adds to a report: the history of each key, its nonce budget, how old all of it is.
+
+Reports are kept for each cache, and may be of different days. Put together, a key has one verdict:
+the worst that any of them gave it, or a later run over other caches. So nothing is ever said to be
+better than it was judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from rotator import budget
+from rotator.annals import Annals
+from rotator.errors import StateError
+from rotator.report import json as report_json
+from rotator.report.model import VERDICTS, Cache, Key, Past, Report
+from rotator.state import State
+from rotator.wording import ago, duration, moment
+
+RETIRABLE = "retirable"
+_JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
+
+
+def with_past(report: Report, state: State) -> Report:
+    """The report on a run whose sweeps the state already knows, with what the state adds."""
+    caches = (
+        _aged(cache, state).model_copy(
+            update={
+                "judged_at": report.finished_at,
+                "warnings": (*cache.warnings, *_budget_warnings(cache.keys, state)),
+            }
+        )
+        for cache in report.caches
+    )
+    return report.model_copy(update={"caches": tuple(caches)})
+
+
+def last_report(state: State) -> Report:
+    """
+    The last reports on all caches as one, each cache as it was last seen.
+
+    Raises:
+        StateError: There is none yet, or one is damaged.
+    """
+    reports = [_read(cache, text) for cache, (_, text) in state.last_reports().items()]
+    if not reports:
+        raise StateError(
+            "the state holds no report yet", hint="`rotator run --dry-run` looks without writing"
+        )
+    newest = max(reports, key=lambda one: one.finished_at)
+    caches = [_aged(cache, state) for one in reports for cache in one.caches]
+    return newest.model_copy(update={"caches": tuple(_agreed(caches, state))})
+
+
+def unmet(
+    report: Report, keys: Iterable[str], *, now: datetime, max_age: timedelta
+) -> list[tuple[str, str]]:
+    """
+    Why the old keys with these ids are not all retirable, each reason with what to do about it.
+
+    *report* is that on all caches, because a key may be listed in several. Nothing speaks against
+    it only if every one of them was looked at, not longer than *max_age* ago.
+    """
+    wanted = list(keys)
+    if not wanted:
+        return [("no cache has an old key, so none is retirable", "nothing is to be removed")]
+    reasons = []
+    for cache in report.caches:
+        if not cache.keys:
+            why = cache.error or cache.stopped or "nothing was looked at"
+            reasons.append((f"the last run could not judge {cache.name}: {why}", "run again"))
+        listed = [key for key in cache.keys if key.id in wanted]
+        if listed and (old := _too_old(cache, now, max_age)):
+            reasons.append((old, f"run again: rotator run --cache {cache.name}"))
+        for key in listed:
+            reasons += _against(cache, key)
+    return list(dict.fromkeys(reasons))
+
+
+def _against(cache: Cache, key: Key) -> list[tuple[str, str]]:
+    """What one cache has against the removal of one key."""
+    if key.role == "current":
+        return [(f"key {key.id} is the current key of {cache.name}", f"give {key.field} another")]
+    if key.verdict != RETIRABLE:
+        why = key.reasons[0] if key.reasons else "no reason is known"
+        return [(f"key {key.id} is {key.verdict}: {why}", key.next_step or "run again")]
+    return []
+
+
+def _too_old(cache: Cache, now: datetime, max_age: timedelta) -> str | None:
+    """Why what is known of a cache is too old to rely on, or None."""
+    if cache.swept_at is None:
+        return f"there is no complete sweep of {cache.name}"
+    if cache.swept_at > now:
+        return (
+            f"the last complete sweep of {cache.name} ended {moment(cache.swept_at)}, which is"
+            " later than now: a clock is wrong"
+        )
+    if now - cache.swept_at > max_age:
+        return (
+            f"the last complete sweep of {cache.name} ended {ago(cache.swept_at, now)},"
+            f" and --max-age is {duration(max_age)}"
+        )
+    return None
+
+
+def _read(cache: str, text: str) -> Report:
+    try:
+        return report_json.load(text)
+    except ValueError:
+        raise StateError(
+            f"the last report on {cache} in the state is damaged",
+            hint="the next `rotator run` replaces it",
+        ) from None
+
+
+def _aged(cache: Cache, state: State) -> Cache:
+    """A cache with the history of its keys as it is now, and when it was last swept."""
+    sweep = state.last_sweep(cache.name)
+    return cache.model_copy(
+        update={
+            "keys": tuple(_key(cache.name, key, state) for key in cache.keys),
+            "swept_at": sweep.finished_at.replace(microsecond=0) if sweep else None,
+        }
+    )
+
+
+def _key(cache: str, key: Key, state: State) -> Key:
+    encryptions = state.encryptions(key.id)
+    return key.model_copy(
+        update={
+            "encryptions": encryptions,
+            "nonce_budget_used": budget.used(encryptions, state.most_seen(key.id)),
+            "past": _past(cache, key.id, state) if key.role == "old" else None,
+        }
+    )
+
+
+def _past(cache: str, key_id: str, state: State) -> Past:
+    history = state.history(cache, key_id)
+    return Past(
+        first_seen_at=history.first_seen_at,
+        last_seen_at=history.last_seen_at,
+        swept_at=history.swept_at,
+        clean_since=history.clean_since,
+        clean_sweeps=history.clean_sweeps,
+        returned_at=history.returned_at,
+        verdicts=tuple(state.verdicts(key_id)),
+    )
+
+
+def _budget_warnings(keys: Iterable[Key], annals: Annals) -> Iterable[str]:
+    for key in keys:
+        said = budget.warning(
+            key.id, key.role, annals.encryptions(key.id), annals.most_seen(key.id)
+        )
+        if said:
+            yield said
+
+
+def _agreed(caches: Sequence[Cache], annals: Annals) -> Iterable[Cache]:
+    """The caches, each old key with the worst verdict that is known of it."""
+    worst: dict[str, Key] = {}
+    for key in (key for cache in caches for key in cache.keys if key.role == "old"):
+        known = worst.get(key.id)
+        if known is None or _rank(key.verdict) < _rank(known.verdict):
+            worst[key.id] = key
+    worst = {key_id: _judged_later(key, annals) for key_id, key in worst.items()}
+    for cache in caches:
+        keys = (
+            key.model_copy(update={name: getattr(worst[key.id], name) for name in _JUDGED})
+            if key.role == "old"
+            else key
+            for key in cache.keys
+        )
+        yield cache.model_copy(update={"keys": tuple(keys)})
+
+
+def _judged_later(key: Key, annals: Annals) -> Key:
+    """The key with the last verdict that was given, if that is worse: over other caches."""
+    past = annals.verdicts(key.id)
+    if not past or _rank(past[-1][1]) >= _rank(key.verdict):
+        return key
+    at, verdict = past[-1]
+    reason = f"judged {verdict} at {moment(at)} by a run over other caches"
+    update = {
+        "verdict": verdict,
+        "reasons": (reason, *key.reasons),
+        "next_step": "run again over all caches",
+        "ready_at": None,
+        "held_until": None,
+    }
+    return key.model_copy(update=update)
+
+
+def _rank(verdict: str | None) -> int:
+    """The place of a verdict, the worst first; what is none is the worst."""
+    return VERDICTS.index(verdict) if verdict in VERDICTS else -1
