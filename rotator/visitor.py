@@ -172,6 +172,7 @@ class Visitor:
             self._left.append(_Left(name, Outcome.WOULD_ROTATE, opened, len(value)))
         else:
             new = self._codec.rewrite(name, opened)
+            self._whole.encryptions += 1  # whatever becomes of the value, a nonce is used up
             if max(len(value), len(new)) > self._largest:  # both are sent, to compare and to set
                 self._left.append(_Left(name, Outcome.TOO_LARGE, opened, len(value)))
             else:
