@@ -4,6 +4,9 @@ The names of a page in, one outcome each out.
 For every name: read the value, find its key, re-encrypt what is under an old key, compare-and-set.
 What changed meanwhile is read again and judged anew, at most `TRIES` times, because "changed" has
 two meanings: the application wrote, or our own write was answered twice (redis-rules 2.2).
+
+Where the server is busy with something else it is waited for. If that does not help, the visit ends
+with an error and not with an outcome: it is the server that cannot be worked with, not the name.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from datetime import UTC, datetime
 
 from rotator.address import Address
 from rotator.codec import Codec, Opened, Reason, Refused
-from rotator.store import GONE, Answer, Meaning, Refusal, Store, Swap, Unread, Value
+from rotator.errors import ServerError
+from rotator.store import GONE, RETRY_SECONDS, Answer, Meaning, Refusal, Store, Swap, Unread, Value
 from rotator.tally import Outcome, Problem, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
@@ -32,13 +36,15 @@ class _Left:
     outcome: Outcome
     opened: Opened
     size: int
+    store: Store
     detail: str = ""
 
 
 @dataclass(slots=True)
 class _Round:
-    """What one try over some names leads to."""
+    """What one try over some names, at one node, leads to."""
 
+    store: Store
     swaps: list[Swap] = field(default_factory=list)
     opened: list[Opened] = field(default_factory=list)
     again: list[bytes] = field(default_factory=list)
@@ -53,12 +59,19 @@ class _Round:
         self.moved |= other.moved
         self.refused |= other.refused
 
+    @property
+    def busy(self) -> Refusal | None:
+        """What a server said that is busy with something else, if one did."""
+        every = self.refused.values()
+        return next((one for one in every if one.meaning is Meaning.RETRY), None)
+
 
 class Visitor:
     """
     Visits pages of one node and tallies what it meets.
 
     *connect* reaches another node of the cluster, for a slot that is being moved there.
+    *misled* is whether a node said in the last visit that the data is not, or no longer, its own.
     *noted* are names that were tallied as anything but current, rotated or gone (at most `NOTED`);
     *rewritten* those that the last visit rotated.
 
@@ -83,23 +96,36 @@ class Visitor:
         self._writes = writes
         self._only_key = only_key
         self._largest = largest
+        self.misled = False
         self.noted: set[bytes] = set()
         self.rewritten: set[bytes] = set()
 
     def visit(self, names: Sequence[bytes], tally: Tally) -> None:
-        """Bring every name of a page to its outcome, in *tally*; on an error, none of them."""
+        """
+        Bring every name of a page to its outcome, in *tally*: all of them, or on an error none.
+
+        Raises:
+            ServerError: The node, or one that a slot is being moved to, cannot be worked with.
+            LostError: The connection broke.
+        """
         self._whole = tally
         self._tally = Tally()  # a page that breaks off is visited anew, and must not count twice
         self._page = names
         self._now = datetime.now(UTC)
         self._left: list[_Left] = []
+        self._moved: set[bytes] = set()
+        self.misled = False
         self.rewritten.clear()
-        this = _Round(again=list(names))
-        for pause in _PAUSES:
-            if not this.again and not this.moved:
+        tries, waits = iter(_PAUSES), iter(RETRY_SECONDS)
+        this = _Round(self._store, again=list(names))
+        while this.again or this.moved:
+            pause = next(waits if this.busy else tries, None)
+            if pause is None:
                 break
             time.sleep(pause)
             this = self._try(this)
+        if this.busy:
+            raise ServerError(f"{self._store.node} refuses to work: {this.busy.message}")
         self._give_up(this)
         self._settle()
         tally.merge(self._tally)
@@ -122,16 +148,16 @@ class Visitor:
 
     def _try(self, last: _Round) -> _Round:
         """Visit what the last round left: here, or where the server said."""
-        this = _Round()
+        this = _Round(self._store)
         places: dict[Store, list[bytes]] = {self._store: last.again} if last.again else {}
         for name, refusal in last.moved.items():
             places.setdefault(self._elsewhere(refusal), []).append(name)
         for store, names in places.items():
-            here = _Round()
+            here = _Round(store)
             for name, value in zip(names, store.read(names), strict=True):
                 self._classify(name, value, here)
             if here.swaps:
-                self._write(store, here)
+                self._write(here)
             this.take(here)
         return this
 
@@ -141,10 +167,11 @@ class Visitor:
 
         SCAN lists what was moved here already, but GET says MOVED until ASKING comes before it.
         """
-        address = refusal.elsewhere
+        address = refusal.elsewhere(self._store.connection.address)
         if address not in self._movers:
             store = self._store if address is None else self._connect(address)
             self._movers[address] = store.asking()
+        self._movers[address].select(self._store.connection.db)
         return self._movers[address]
 
     def _classify(self, name: bytes, value: Value, this: _Round) -> None:
@@ -164,23 +191,23 @@ class Visitor:
 
     def _opened(self, name: bytes, value: bytes, opened: Opened, this: _Round) -> None:
         if opened.inner:
-            self._left.append(_Left(name, Outcome.NESTED, opened, len(value)))
+            self._left.append(_Left(name, Outcome.NESTED, opened, len(value), this.store))
         elif not self._codec.needs_rewrite(opened):
             self._tally.add(Outcome.CURRENT)
             self._tally.met(opened.key.id, len(value), self._now)
         elif not self._writes or self._only_key not in {None, opened.key.id}:
-            self._left.append(_Left(name, Outcome.WOULD_ROTATE, opened, len(value)))
+            self._left.append(_Left(name, Outcome.WOULD_ROTATE, opened, len(value), this.store))
         else:
             new = self._codec.rewrite(name, opened)
             self._whole.encryptions += 1  # whatever becomes of the value, a nonce is used up
             if max(len(value), len(new)) > self._largest:  # both are sent, to compare and to set
-                self._left.append(_Left(name, Outcome.TOO_LARGE, opened, len(value)))
+                self._left.append(_Left(name, Outcome.TOO_LARGE, opened, len(value), this.store))
             else:
                 this.swaps.append((name, value, new))
                 this.opened.append(opened)
 
-    def _write(self, store: Store, this: _Round) -> None:
-        answers = store.compare_and_set(this.swaps)
+    def _write(self, this: _Round) -> None:
+        answers = this.store.compare_and_set(this.swaps)
         for (name, old, _), opened, answer in zip(this.swaps, this.opened, answers, strict=True):
             if answer is Answer.DONE:
                 self._tally.add(Outcome.ROTATED)
@@ -192,9 +219,10 @@ class Visitor:
             elif answer is Answer.CHANGED:
                 this.again.append(name)
             elif answer is Answer.DENIED:
-                self._left.append(_Left(name, Outcome.DENIED, opened, len(old)))
+                self._left.append(_Left(name, Outcome.DENIED, opened, len(old), this.store))
             elif not self._put_off(name, answer, this):
-                self._left.append(_Left(name, Outcome.FAILED, opened, len(old), answer.message))
+                left = _Left(name, Outcome.FAILED, opened, len(old), this.store, answer.message)
+                self._left.append(left)
 
     def _refused(self, name: bytes, refusal: Refusal, this: _Round) -> None:
         if not self._put_off(name, refusal, this):
@@ -203,10 +231,15 @@ class Visitor:
 
     def _put_off(self, name: bytes, refusal: Refusal, this: _Round) -> bool:
         """Whether another round may help: a little later, or at another node."""
+        self.misled |= refusal.meaning is Meaning.TOPOLOGY
         if refusal.meaning is Meaning.RETRY:
             this.again.append(name)
-        elif refusal.message.startswith(("ASK ", "MOVED ")):
+        elif refusal.message.startswith("ASK ") or (
+            # With ASKING before it there is no second chance: the slot is not on its way here.
+            refusal.message.startswith("MOVED ") and name not in self._moved
+        ):
             this.moved[name] = refusal
+            self._moved |= {name} if refusal.message.startswith("MOVED ") else set()
         else:
             return False
         this.refused[name] = refusal
@@ -231,36 +264,41 @@ class Visitor:
             outcome = Outcome.FAILED if refusal else Outcome.CONTENDED
             detail = refusal.message if refusal else f"changed at each of {TRIES} tries"
             if name in known:
-                self._left.append(_Left(name, outcome, *known[name], detail))
+                self._left.append(_Left(name, outcome, *known[name], last.store, detail))
             else:
                 self._tally.add(outcome)
                 self._problem(name, outcome, detail=detail)
 
     def _settle(self) -> None:
         """Tally what stays as it is, now with its expiry: that decides when its keys drain."""
-        if not self._left:
-            return
-        expiries = self._store.expiries([left.name for left in self._left])
-        for left, expires_at in zip(self._left, expiries, strict=True):
-            keys = (left.opened.key, *left.opened.inner)
-            if expires_at == GONE:
-                self._tally.add(Outcome.GONE)
-                for key in keys:
-                    self._tally.met(key.id, left.size, self._now)
-                continue
-            self._tally.add(left.outcome)
+        places: dict[Store, list[_Left]] = {}
+        for left in self._left:
+            places.setdefault(left.store, []).append(left)
+        for store, here in places.items():
+            expiries = store.expiries([left.name for left in here])
+            for left, expires_at in zip(here, expiries, strict=True):
+                self._stays(left, expires_at)
+
+    def _stays(self, left: _Left, expires_at: int | None) -> None:
+        keys = (left.opened.key, *left.opened.inner)
+        if expires_at == GONE:
+            self._tally.add(Outcome.GONE)
             for key in keys:
-                self._tally.stays(
-                    key.id,
-                    left.size,
-                    self._now,
-                    left.name,
-                    expires_at,
-                    too_large=left.outcome is Outcome.TOO_LARGE,
-                )
-            self._note(left.name)
-            if left.outcome is not Outcome.WOULD_ROTATE:
-                self._problem(left.name, left.outcome, detail=left.detail)
+                self._tally.met(key.id, left.size, self._now)
+            return
+        self._tally.add(left.outcome)
+        for key in keys:
+            self._tally.stays(
+                key.id,
+                left.size,
+                self._now,
+                left.name,
+                expires_at,
+                too_large=left.outcome is Outcome.TOO_LARGE,
+            )
+        self._note(left.name)
+        if left.outcome is not Outcome.WOULD_ROTATE:
+            self._problem(left.name, left.outcome, detail=left.detail)
 
     def _wants_sample(self, outcome: Outcome) -> bool:
         return self._whole.wants_sample(outcome) and self._tally.wants_sample(outcome)
