@@ -9,6 +9,7 @@ Who sweeps the nodes: this process, or one process a node.
   writes to the terminal.
 - A worker process that dies takes the pool with it, but no work: the nodes that were not done are
   given to a new pool and go on at their last saved positions.
+- A parent that dies, or is told to stop at once, takes its worker processes with it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, MutableMapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -40,6 +42,8 @@ from rotator.worker import NodeResult, Worker
 PROVIDER_VARIABLE = "MAVERICS_SECRET_PROVIDER"
 _POLL_SECONDS = 0.02
 _POOLS = 4  # how often a pool that broke is replaced
+_LONGEST = 800  # characters of a text in a log line from a worker
+_SPAWN = multiprocessing.get_context("spawn")  # a fork would copy keys, locks and connections
 
 log = structlog.get_logger(__name__)
 
@@ -79,13 +83,26 @@ class Inline:
 
 
 class Pool:
-    """Sweeps the nodes of a cache in *workers* processes at once; positions go to *state*."""
+    """
+    Sweeps the nodes of a cache, so many *workers* at once; positions go to *state*.
 
-    def __init__(self, files: tuple[Path, ...], cache: str, state: Path, workers: int) -> None:
+    *start* gives the executor that carries out `perform`, for a number of workers and the `Line`
+    to them; each worker has called `enter` with that line before.
+    """
+
+    def __init__(
+        self,
+        files: tuple[Path, ...],
+        cache: str,
+        state: Path,
+        workers: int,
+        start: Callable[[int, Line], Executor] | None = None,
+    ) -> None:
         self._files = files
         self._cache = cache
         self._state = state
         self._workers = workers
+        self._start = start or start_processes
 
     def sweep(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
         """See `Engine`."""
@@ -103,16 +120,26 @@ class Pool:
             yield address, _failed(address, "its worker process died again and again")
 
     def _run(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
-        context = multiprocessing.get_context("spawn")
-        line = Line(context.SimpleQueue(), context.Value("i", 0))
-        workers = min(self._workers, len(addresses))
+        line = Line(_SPAWN.SimpleQueue(), _SPAWN.Value("i", 0))
         tasks = [self._task(address, scope, control) for address in addresses]
-        with ProcessPoolExecutor(workers, context, initializer=_enter, initargs=(line,)) as pool:
-            yield from _attend(pool, tasks, line, control)
+        others = set(multiprocessing.active_children())
+        with self._start(min(self._workers, len(addresses)), line) as executor:
+            try:
+                yield from _attend(executor, tasks, line, control)
+            except BaseException:
+                # Nobody will read the line any more, and leaving the block waits for the workers.
+                for process in set(multiprocessing.active_children()) - others:
+                    process.kill()
+                raise
 
     def _task(self, address: Address, scope: Scope, control: Control) -> NodeTask:
         saved = control.load(str(address))
         return NodeTask(self._files, self._cache, address, scope, saved, self._state)
+
+
+def start_processes(workers: int, line: Line) -> Executor:
+    """A pool of processes that share nothing but *line*."""
+    return ProcessPoolExecutor(workers, _SPAWN, initializer=_enter_process, initargs=(line,))
 
 
 def _attend(executor: Executor, tasks: Sequence[NodeTask], line: Line, control: Control) -> Results:
@@ -168,7 +195,8 @@ class Line:
     The line between worker processes and their parent.
 
     *queue* carries (method, arguments) to the parent; *stop* holds the number of a `Stop`, from 1.
-    Messages are short, so that a worker that is killed never leaves half of one in the pipe.
+    Messages are shorter than what a pipe takes in one piece (PIPE_BUF, 4096 bytes on Linux), so a
+    worker that is killed never leaves half of one in it.
     """
 
     def __init__(self, queue: Any, stop: Any) -> None:
@@ -192,7 +220,8 @@ class Line:
         self, _logger: object, level: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
         """Send a log line to the parent, as structlog's last processor."""
-        self.send("log", level, dict(event))
+        short = {name: _shortened(value) for name, value in event.items()}
+        self.send("log", level, short)
         raise structlog.DropEvent
 
     def deliver(self, control: Control) -> None:
@@ -227,11 +256,32 @@ class _RemoteControl:
         return self._task.saved if node == str(self._task.address) else None
 
 
+def _shortened(value: object) -> object:
+    if isinstance(value, int | float | bool | None):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 _HERE: list[Line] = []
 
 
-def _enter(line: Line) -> None:
+def enter(line: Line) -> None:
+    """Set up a worker: what it has to tell goes through *line*."""
+    _HERE[:] = [line]
+
+
+def _enter_process(line: Line) -> None:
     """Set up a worker process: signals are the parent's business, and so is the terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _HERE[:] = [line]
     structlog.configure(processors=[line.send_log], cache_logger_on_first_use=False)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    enter(line)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is no more: it would sweep on, unseen and unstoppable."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
