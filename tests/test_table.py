@@ -19,12 +19,13 @@ from rotator.report.model import (
     Coverage,
     Key,
     Node,
+    Past,
     Problem,
     Report,
     Verification,
 )
 from rotator.report.table import PROBLEMS, render
-from rotator.report.words import MEANINGS, VERDICT_MEANINGS, many, size, span
+from rotator.report.words import MEANINGS, VERDICT_MEANINGS, forecast, many, size, span
 from rotator.tally import Outcome
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -133,10 +134,10 @@ def report_on(*caches, **fields):
     return Report(**usual | {"exit_code": 0} | fields, caches=caches)
 
 
-def drawn(report):
+def drawn(report, **settings):
     """What a pipe gets to see."""
     stream = io.StringIO()
-    print_result(render(report), stream)
+    print_result(render(report, **settings), stream)
     return stream.getvalue()
 
 
@@ -217,15 +218,74 @@ class TestTable:
         assert "keys.current" not in shown
 
     def test_drain(self):
-        """A draining key says when the last value expires, and how many remain until then."""
+        """A draining key says what waiting would do, and how many remain until then."""
         curve = tuple((START + number * HOUR, 1_300 - 100 * number) for number in range(14))
         key = old_key(verdict="draining", remaining=1300, drains_at=START + 13 * HOUR, drain=curve)
 
         shown = drawn(report_on(Cache(name="a", keys=(key,))))
 
-        assert "the last one expires 2026-11-23 23:00:00 UTC" in shown
+        words = " ".join(shown.split())
+        assert "if you only wait: all 1,300 values expire by 2026-11-23 23:00:00 UTC, and" in words
         assert "remaining: 1,300 at 11-23 10:00; " in shown
-        assert "; 0 at 11-23 23:00" in " ".join(shown.split())
+        assert "; 0 at 11-23 23:00" in words
+
+    @pytest.mark.parametrize(
+        ("remaining", "never", "sentence"),
+        [
+            (1, 0, "the only value expires by 2026-11-23 23:00:00 UTC, and none would be left"),
+            (9, 0, "all 9 values expire by 2026-11-23 23:00:00 UTC, and none would be left"),
+            (9, 1, "8 of 9 values expire by 2026-11-23 22:00:00 UTC; 1 has no TTL"),
+            (9, 8, "1 of 9 values expires by 2026-11-23 22:00:00 UTC; 8 have no TTL"),
+            (1, 1, "1 value would stay for good: it has no TTL"),
+            (9, 9, "9 values would stay for good: none of them has a TTL"),
+        ],
+    )
+    def test_only_wait(self, remaining, never, sentence):
+        """One sentence answers what happens if nothing is moved."""
+        key = old_key(
+            verdict="in-use" if never else "draining",
+            remaining=remaining,
+            remaining_without_ttl=never,
+            drains_at=None if never else START + 13 * HOUR,
+            drain=((START, remaining), (START + 12 * HOUR, never)),
+        )
+
+        assert forecast(key) == sentence
+        shown = drawn(report_on(Cache(name="a", keys=(key,)), mode="dry-run"))
+        assert f"if you only wait: {sentence}" in " ".join(shown.split())
+
+    def test_nothing_to_wait_for(self):
+        """Where nothing remains there is nothing to foresee."""
+        assert forecast(old_key(remaining=0)) is None
+        assert "if you only wait" not in drawn(example())
+
+    def test_history(self):
+        """A report of the past says how old it is, and what was known of each key before."""
+        past = Past(
+            first_seen_at=START - 48 * HOUR,
+            last_seen_at=START - 24 * HOUR,
+            clean_since=START - 23 * HOUR,
+            clean_sweeps=3,
+            returned_at=START - 30 * HOUR,
+            verdicts=((START - 48 * HOUR, "in-use"), (START - 23 * HOUR, "held")),
+        )
+        cache = Cache(name="a", keys=(old_key(past=past),), swept_at=START)
+
+        shown = drawn(report_on(cache), now=START + 2 * HOUR)
+
+        assert "last complete sweep 2 hours ago: 2026-11-23 10:00:00 UTC" in shown
+        assert "first met 2026-11-21 10:00:00 UTC, last 2026-11-22 10:00:00 UTC" in shown
+        assert "clean since 2026-11-22 11:00:00 UTC: 3 complete sweeps did not meet it" in shown
+        assert "met again 2026-11-22 04:00:00 UTC, after it had been clean" in shown
+        assert "verdicts: in-use from 2026-11-21 10:00, held from 2026-11-22 11:00 UTC" in shown
+        assert "clean since" not in drawn(report_on(cache))
+
+    def test_history_of_nothing(self):
+        """A key that no sweep ever met, and a cache that none came through, say so."""
+        keys = (old_key(past=Past(swept_at=START)),)
+
+        assert "never met by any sweep" in drawn(report_on(Cache(name="a", keys=keys)), now=START)
+        assert "no complete sweep yet" in drawn(report_on(Cache(name="a")), now=START)
 
     def test_coverage(self):
         """What was not covered is said for each node and as a whole."""

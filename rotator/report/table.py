@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rotator.report.facts import age, facts, history
 from rotator.report.layout import VERDICT_STYLES, bullets, grid, heading, indented, listed, text
 from rotator.report.model import Cache, Coverage, Key, Problem, Report, Verification
 from rotator.report.words import (
@@ -24,20 +26,25 @@ from rotator.report.words import (
     STOPPED,
     STUCK,
     VERDICT_MEANINGS,
+    findings,
     many,
     size,
     span,
+    verified,
     when,
 )
 
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
-_DRAIN = 6
 _SHORT = 8  # of a key id's 16 characters
 
 
-def render(report: Report) -> RenderableType:
-    """The whole report, for `console.print_result`."""
+def render(report: Report, now: datetime | None = None) -> RenderableType:
+    """
+    The whole report, for `console.print_result`.
+
+    With *now* it is one of the past: it says how old it is, and gives the history of each key.
+    """
     mode = "dry run (nothing was written)" if report.mode == "dry-run" else "run"
     parts: list[RenderableType] = [
         Text(f"rotator {report.rotator}, {mode} of {when(report.started_at)}", style="dim")
@@ -47,20 +54,19 @@ def render(report: Report) -> RenderableType:
     if not report.caches and not report.error:
         parts += [Text(), text("no cache was looked at")]
     for cache in report.caches:
-        parts += [Text(), *_cache(cache)]
+        parts += [Text(), *_cache(cache, now)]
     return Group(*parts)
 
 
-def _cache(cache: Cache) -> Iterator[RenderableType]:
+def _cache(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     """All there is to say about one cache."""
-    yield from _headline(cache)
+    yield from _headline(cache, now)
     if cache.visits:
         yield from _section(_outcomes(cache))
     if cache.keys:
         yield from _section(_keys(cache.keys))
-    for key in cache.keys:
-        if key.verdict:
-            yield from _section(_verdict(key))
+    for key in (key for key in cache.keys if key.verdict):
+        yield from _section(_verdict(key, now))
     if cache.verification:
         yield from _section(_verified(cache.verification))
     if cache.coverage:
@@ -80,8 +86,8 @@ def _section(body: RenderableType) -> Iterator[RenderableType]:
     yield indented(body)
 
 
-def _headline(cache: Cache) -> Iterator[RenderableType]:
-    """The name and whether all is done; on a second line the sums."""
+def _headline(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
+    """The name and whether all is done; below it the sums, and how old all of it is."""
     stuck = sum(cache.outcomes[outcome] for outcome in STUCK)
     if cache.error:
         state, style = f"failed: {cache.error}", "bold red"
@@ -101,6 +107,8 @@ def _headline(cache: Cache) -> Iterator[RenderableType]:
         if cache.sweep_seconds and cache.visits:
             sums += f" ({cache.visits / cache.sweep_seconds:,.0f} a second)"
         yield indented(text(sums))
+    if now is not None:
+        yield indented(text(age(cache, now)))
 
 
 def _outcomes(cache: Cache) -> Table:
@@ -134,7 +142,7 @@ def _keys(keys: Iterable[Key]) -> Table:
     return table
 
 
-def _verdict(key: Key) -> RenderableType:
+def _verdict(key: Key, now: datetime | None) -> RenderableType:
     """An old key's verdict, every reason for it, what else is known, and what to do."""
     verdict = key.verdict or ""
     title = text(f"{key.id[:_SHORT]} ", "bold")
@@ -144,53 +152,17 @@ def _verdict(key: Key) -> RenderableType:
     if key.next_step:
         ends.add_row(text("next:", "dim"), text(key.next_step, "bold"))
     ends.add_row(text("field:", "dim"), text(key.field))
-    return Group(title, bullets((*key.reasons, *_facts(key))), indented(ends))
-
-
-def _facts(key: Key) -> Iterator[str]:
-    """What the verdict makes worth knowing beside its reasons."""
-    if key.verdict == "in-use":
-        if key.first_seen_at and key.last_seen_at:
-            yield f"first met {when(key.first_seen_at)}, last {when(key.last_seen_at)}"
-        counted = sorted(key.prefixes.items(), key=lambda item: -item[1])
-        if prefixes := [f"{prefix or '(others)'} {number:,}" for prefix, number in counted]:
-            yield f"names begin with: {', '.join(prefixes)}"
-        if key.samples:
-            yield f"for example {', '.join(key.samples[:3])}"
-    if key.remaining and key.drains_at:
-        yield f"the last one expires {when(key.drains_at)}"
-        if curve := _thinned(key):
-            yield f"remaining: {'; '.join(curve)}"
-    if key.ready_at:
-        yield f"ready {when(key.ready_at)}"
-    if key.held_until:
-        yield f"held until {when(key.held_until)}"
-
-
-def _thinned(key: Key) -> list[str]:
-    """A few points of the curve, always with the last one."""
-    points = [
-        point
-        for before, point in zip((None, *key.drain), key.drain, strict=False)
-        if before is None or before[1] != point[1]
-    ]
-    if len(points) > _DRAIN:
-        step = (len(points) - 1) / (_DRAIN - 1)
-        points = [points[round(number * step)] for number in range(_DRAIN)]
-    return [f"{number:,} at {at:%m-%d %H:%M}" for at, number in points]
+    known = [*key.reasons, *facts(key)]
+    if key.past and now is not None:
+        known += history(key.past)
+    return Group(title, bullets(dict.fromkeys(known)), indented(ends))
 
 
 def _verified(verification: Verification) -> Text:
     """What looking again came to, in one line."""
-    found = verification.found_under_old_keys
-    how = f"a second sweep, {many(verification.visits, 'visit')}"
-    if verification.method == "tracking":
-        how = f"{many(verification.visits, 'name')} that the server saw written meanwhile"
-    result = f"{found:,} under an old key" if found else "none under an old key"
-    if not verification.complete:
-        result += ", but not complete"
-    style = "yellow" if found or not verification.complete else ""
-    return heading("verified", f"{how}: ").append_text(text(result, style))
+    bad = verification.found_under_old_keys or not verification.complete
+    line = heading("verified", f"{verified(verification)}: ")
+    return line.append_text(text(findings(verification), "yellow" if bad else ""))
 
 
 def _coverage(coverage: Coverage) -> RenderableType:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from rotator.report.model import Key, Verification
 from rotator.tally import Outcome
 
 MEANINGS = {
@@ -75,3 +76,37 @@ def size(number: int) -> str:
 def when(at: datetime) -> str:
     """A point in time, to the second: `2026-11-23 10:00:00 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def forecast(key: Key) -> str | None:
+    """What becomes of the values under a key if nothing moves them; None if there are none."""
+    never = key.remaining_without_ttl
+    expire = key.remaining - never
+    if not key.remaining:
+        return None
+    if not expire:
+        stay = "it has no TTL" if never == 1 else "none of them has a TTL"
+        return f"{many(never, 'value')} would stay for good: {stay}"
+    until = key.drains_at or (key.drain[-1][0] if key.drain else None)
+    by = f" by {when(until)}" if until else ""
+    if not never:
+        what = "the only value expires" if expire == 1 else f"all {expire:,} values expire"
+        return f"{what}{by}, and none would be left"
+    stay = "has" if never == 1 else "have"
+    expires = "expires" if expire == 1 else "expire"
+    return f"{expire:,} of {many(key.remaining, 'value')} {expires}{by}; {never:,} {stay} no TTL"
+
+
+def verified(verification: Verification) -> str:
+    """How a run was verified, as far as that: the beginning of a sentence."""
+    visits = many(verification.visits, "visit")
+    if verification.method == "tracking":
+        return f"a second sweep, {visits}, and every name written meanwhile"
+    return f"a second sweep, {visits}"
+
+
+def findings(verification: Verification) -> str:
+    """What looking again came to, the end of that sentence."""
+    found = verification.found_under_old_keys
+    result = f"{found:,} under an old key" if found else "none under an old key"
+    return result if verification.complete else f"{result}, but not complete"
