@@ -44,7 +44,10 @@ def arguments() -> argparse.Namespace:
         "--replicas", type=int, default=1, metavar="M", help="of each primary; default: 1"
     )
     parser.add_argument("options", nargs="*", help="server settings, after --")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.primaries < 1 or given.replicas < 0:
+        parser.error("a cluster has at least one primary, and no less than no replicas")
+    return given
 
 
 def main() -> int:

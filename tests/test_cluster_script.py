@@ -59,3 +59,10 @@ def test_reports_a_server_that_does_not_start(tmp_path):
     assert process.wait(20) == 1
     assert (tmp_path / "err").read_text().startswith("cluster: error: ")
     assert not any(tmp_path.glob("rotator-server-*"))
+
+
+def test_refuses_a_cluster_of_nothing(tmp_path):
+    """Without a primary there is no cluster."""
+    process = started(tmp_path, "--primaries", "0")
+    assert process.wait(20) == 2
+    assert "at least one primary" in (tmp_path / "err").read_text()

@@ -227,7 +227,7 @@ class TestInterruption:
         wait_for(lambda: "$ rotator run\n" in out.read_text(), "no run yet")
         if moment == "at work":
             port = re.search(r"127\.0\.0\.1:(\d+)", out.read_text())[1]
-            with Redis(port=int(port)) as client:
+            with Redis(port=int(port), retry=Retry(NoBackoff(), 0)) as client:
                 wait_for(lambda: "cmdstat_evalsha" in client.info("commandstats"), "nothing moved")
         demo.send_signal(number)
         assert demo.wait(20) == code

@@ -12,7 +12,9 @@ from rotator.demo import VALUES, play
 EXAMPLES = """\b
 Examples:
   rotator demo
+      the whole story in a quarter of a minute
   rotator demo --values 500000
+      the same with more to do
 """
 
 
