@@ -17,8 +17,9 @@ from typing import Any
 
 from rotator.access import Access
 from rotator.codec import Codec, Opened, Reason
+from rotator.encoding import Encoding
 from rotator.errors import ConfigError, Exit
-from rotator.format import BUILTIN, Encoding, Format
+from rotator.format import BUILTIN, Format
 from rotator.guess import Place, guess
 from rotator.keyring import Key
 from rotator.scope import Mode, Scope

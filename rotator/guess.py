@@ -17,7 +17,8 @@ from dataclasses import replace
 from itertools import permutations, product
 
 from rotator.codec import Codec, Opened
-from rotator.format import Encoding, Format
+from rotator.encoding import Encoding
+from rotator.format import Format
 from rotator.keyring import Key, Keyring
 
 LITERAL = 4  # bytes

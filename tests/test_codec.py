@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotator.codec import DEPTH, Codec, Opened, Reason, Refused
+from rotator.encoding import Encoding
 from rotator.errors import Exit, FormatError, SelfCheckError
-from rotator.format import BUILTIN, Encoding, Format
+from rotator.format import BUILTIN, Format
 from rotator.keyring import Key, Keyring
 
 NAME = b"/app/oidc:abc123"
