@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import structlog
 from redis.exceptions import ResponseError
 
+from rotator.connection import Reply
 from rotator.errors import BusyError
 from rotator.store import Store
 
@@ -44,10 +45,8 @@ def announced(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
         with listener, connect().connection as asker:
             subscribed = listener.pipeline([("SUBSCRIBE", channel)])[0]
             counted = asker.pipeline([("PUBSUB", "NUMSUB", channel)])[0]
-            refused = next((r for r in (subscribed, counted) if isinstance(r, ResponseError)), None)
-            if refused is not None:
-                log.info("runs on other machines are not seen", cache=cache, reason=str(refused))
-            if refused is not None or counted[1] == 1:
+            alone = _alone(cache, subscribed, counted)
+            if alone:
                 asker.close()
                 yield
                 return
@@ -56,3 +55,12 @@ def announced(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
         f"another run on the cache {cache} is in progress",
         hint="wait for it to end; it may be on another machine",
     )
+
+
+def _alone(cache: str, *replies: Reply) -> bool:
+    """Whether nobody else holds the channel, as far as the user may know."""
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            log.info("runs on other machines are not seen", cache=cache, reason=str(reply))
+            return True
+    return bool(replies[-1][1] == 1)
