@@ -9,7 +9,8 @@ lost: it raises `LostError`, and whoever owns the scan decides what that means.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -80,6 +81,32 @@ class Login:
         return TlsConnection(context=self._tls, **settings)
 
 
+class Pending:
+    """The replies to commands that were sent, on their way or here already."""
+
+    __slots__ = ("_connection", "_count", "replies")
+
+    def __init__(self, connection: Connection, count: int) -> None:
+        self._connection = connection
+        self._count = count
+        self.replies: list[Reply | ResponseError] = []
+
+    @property
+    def missing(self) -> int:
+        """How many replies are still on their way."""
+        return self._count - len(self.replies)
+
+    def result(self) -> list[Reply | ResponseError]:
+        """
+        All replies, in the order of the commands; an error reply is one of them.
+
+        Raises:
+            LostError: The connection was lost before all of them had come.
+        """
+        self._connection.receive_until(self)
+        return self.replies
+
+
 class Connection:
     """
     A connection to the one process that answered first; lost once, it stays lost.
@@ -98,6 +125,7 @@ class Connection:
         self.db = db
         self._wire = login.connection(address, db, timeout)
         self._opened = False
+        self._ahead: deque[Pending] = deque()
         self._written: set[bytes] = set()
 
     def open(self) -> Self:
@@ -120,31 +148,33 @@ class Connection:
 
     def call(self, *command: Any) -> Reply:
         """Send one command and return its reply."""
-        self.send([command])
-        return self._read()
+        reply = self.submit([command]).result()[0]
+        if isinstance(reply, ResponseError):
+            raise reply
+        return reply
 
     def pipeline(self, commands: Sequence[Command]) -> list[Reply | ResponseError]:
         """Send *commands* in one go; an error reply is an element of the result, not raised."""
-        self.send(commands)
-        return self.receive(len(commands))
+        return self.submit(commands).result()
 
-    def send(self, commands: Iterable[Command]) -> None:
-        """Send *commands* without waiting for their replies."""
+    def submit(self, commands: Sequence[Command]) -> Pending:
+        """Send *commands* and return at once; the replies can be asked for later."""
         self._demand_open()
         try:
             self._wire.send_packed_command(self._wire.pack_commands(commands))
         except (RedisConnectionError, RedisTimeoutError) as error:
             self._lose(error)
+        pending = Pending(self, len(commands))
+        self._ahead.append(pending)
+        return pending
 
-    def receive(self, count: int) -> list[Reply | ResponseError]:
-        """Read *count* replies of commands sent before."""
-        replies: list[Reply | ResponseError] = []
-        for _ in range(count):
-            try:
-                replies.append(self._read())
-            except ResponseError as error:
-                replies.append(error)
-        return replies
+    def receive_until(self, pending: Pending) -> None:
+        """Read replies, which come in the order of the commands, until *pending* has its own."""
+        while pending.missing:
+            first = self._ahead[0]
+            while first.missing:
+                first.replies.append(self._read_any())
+            self._ahead.popleft()
 
     def select(self, db: int) -> None:
         """Go to database *db*."""
@@ -191,14 +221,14 @@ class Connection:
         """Close the connection; closing twice does nothing."""
         self._wire.disconnect()
 
-    def _read(self) -> Reply:
+    def _read_any(self) -> Reply | ResponseError:
         self._demand_open()
         try:
             return self._wire.read_response(disable_decoding=True, disconnect_on_error=False)
-        except ResponseError:
-            raise
+        except ResponseError as error:
+            return error
         except BusyLoadingError as error:  # an answer like any other, and the connection holds
-            raise ResponseError(*error.args, status_code="LOADING") from None
+            return ResponseError(*error.args, status_code="LOADING")
         except AuthenticationError as error:
             self._wire.disconnect()
             raise self._refused(error) from None
