@@ -203,10 +203,10 @@ class Worker:
                 self._visit(names)
                 if self._visitor.misled and (changes := self._moved_on()):
                     return None, changes
-                self._watch.look(self._visitor, self._databases)
                 position.cursor = cursor
                 if cursor == 0:
                     position.done.append((db, pattern))
+                self._watch.look(self._visitor, self._databases)
                 if time.monotonic() - self._saved_at > _SAVE_SECONDS:
                     self._save()
                 if cursor == 0:
