@@ -159,7 +159,7 @@ class Worker:
         try:
             result = self._sweep()
         except ServerError as error:
-            self._save()
+            self._save(counted=True)
             self._position.reasons.append(str(error))
             result = self._result(complete=False)
         result.seconds = time.monotonic() - begun

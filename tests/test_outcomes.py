@@ -7,6 +7,7 @@ from caches import FAR_MS, OUTCOMES, Cache, Place, counted, old_key, user
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rotator import visitor
 from rotator.access import Access
 from rotator.errors import Exit
 from rotator.server import LocalServer
@@ -415,13 +416,15 @@ class TestFailed:
         assert old_key(report, place.cache.ids[1]).remaining == 1
         assert report.exit_code == Exit.NOT_MOVED
 
-    def test_no_replica_to_write_to(self, place, redis, configured):
-        """A server that wants more replicas than it has is asked again, then the visit failed."""
-        place.cache.put(redis, "app:1")
+    def test_no_replica_to_write_to(self, place, redis, configured, monkeypatch):
+        """A server that wants more replicas than it has is waited for; then the sweep has failed."""
+        monkeypatch.setattr(visitor, "RETRY_SECONDS", (0.01, 0.02))
+        value = place.cache.put(redis, "app:1")
         configured("min-replicas-to-write", 1)
         report = place.run()
-        assert counted(report) == {"failed": 1}
-        assert problem(report, "failed").detail.startswith("NOREPLICAS")
+        assert report.exit_code == Exit.FAILED
+        assert "refuses to work: NOREPLICAS" in report.caches[0].coverage.not_looked_at[0]
+        assert redis.get("app:1") == value
 
     def test_disk_full(self, tmp_path):
         """A server that cannot persist refuses writes, and the visit failed."""

@@ -380,6 +380,8 @@ class TestRefusal:
 
     def test_elsewhere(self):
         """ASK names the node to ask; MOVED and the others do not."""
-        asked = refusal(ResponseError("1234 10.0.0.1:6379", status_code="ASK"))
-        assert asked.elsewhere == Address("10.0.0.1", 6379)
-        assert refusal(ResponseError("1234 10.0.0.1:6379", status_code="MOVED")).elsewhere is None
+        here = Address("10.0.0.9", 6380)
+        ask = refusal(ResponseError("1234 10.0.0.1:6379", status_code="ASK"))
+        moved = refusal(ResponseError("1234 10.0.0.1:6379", status_code="MOVED"))
+        assert ask.elsewhere(here) == Address("10.0.0.1", 6379)
+        assert moved.elsewhere(here) is None

@@ -424,8 +424,9 @@ class TestOtherProcess:
             assert "its replication history changed" in result.reasons
             assert everything_current(sweeper.server, sweeper.cache)
 
-    def test_replaced_by_a_replica(self):
-        """A server that comes back as a replica is not begun again."""
+    def test_replaced_by_a_replica(self, monkeypatch):
+        """A server that comes back as a replica, and stays one, is not begun again."""
+        monkeypatch.setattr(worker, "_RECONNECT_SECONDS", (0.01, 0.02))
         with own_server() as (sweeper, _), LocalServer() as other:
 
             def replace():
@@ -435,7 +436,7 @@ class TestOtherProcess:
 
             result = sweeper.run(on_page=once(8, replace))
             assert not result.complete
-            assert "is a replica" in result.reasons[-1]
+            assert "cannot be opened again" in result.reasons[-1]
 
 
 class TestLostConnection:
