@@ -2,7 +2,9 @@
 
 import pytest
 from caches import Cache, Place
+from clusters import flush
 
+from rotator.localcluster import LocalCluster
 from rotator.server import LocalServer
 
 
@@ -40,3 +42,18 @@ def configured(redis):
     yield configure
     for name, value in before.items():
         redis.config_set(name, value)
+
+
+@pytest.fixture(scope="session")
+def whole_cluster():
+    """Three primaries with a replica each, for tests that leave them in order."""
+    with LocalCluster(3, 1) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(whole_cluster):
+    """The session's cluster, empty, with every node in its place."""
+    flush(whole_cluster)
+    yield whole_cluster
+    whole_cluster.settle()
