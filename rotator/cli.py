@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -50,18 +51,20 @@ Exit codes:
     2  usage or configuration
     3  complete, but some values could not be moved (undecryptable, denied,
        too large, failed, nested)
-    4  stopped by --max-duration before the end; the next run goes on from there
-    5  complete, but not one encrypted value was found: wrong database, pattern
-       or format? (--allow-empty makes it 0)
+    4  stopped by --max-duration before the end; the next run goes on
+    5  complete, but not one encrypted value was found: wrong database,
+       pattern or format? (--allow-empty makes it 0)
     6  report --require: the condition does not hold
     7  another run on the same cache is in progress
   130  interrupted (Ctrl-C, SIGINT), position saved
   143  terminated (SIGTERM), position saved
 
 \b
-Every option is also an environment variable: ROTATOR_MAX_DURATION=2h stands
-for --max-duration 2h, ROTATOR_DRY_RUN=1 for --dry-run, and ROTATOR_CACHE="a b"
-for an option given twice. The command line wins.
+Every option is also an environment variable, but the command line wins:
+  ROTATOR_MAX_DURATION=2h        --max-duration 2h
+  ROTATOR_DRY_RUN=1              --dry-run
+  ROTATOR_CACHE="one two"        --cache one --cache two
+  ROTATOR_CONFIG=a.yaml:b.yaml   --config a.yaml --config b.yaml
 
 \b
 Examples:
@@ -72,6 +75,8 @@ Examples:
   rotator report                   the last verdicts, without touching Redis
 """
 
+# They are not quoted: what is one too many may be a value, as in `rotator set KEY VALUE`.
+_TOO_MANY = re.compile(r"(unexpected extra argument).*", re.DOTALL)
 _OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -159,6 +164,7 @@ class _InternalError(RotatorError):
 def _usage(error: typer.TyperException) -> ConfigError:
     """What typer has to say about the command line, in the words of our own errors."""
     message = error.format_message().rstrip(".").replace("Value error, ", "")
+    message = _TOO_MANY.sub(r"\1", message)
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "rotator"
     hint = f"`{path} --help` shows what there is"
