@@ -3,8 +3,10 @@ The way to the node that holds a name, followed when it moves.
 
 - A single server and its replicas: the primary holds everything. When it refuses to write because
   it no longer is one, or is gone, the primary is looked for again.
-- A cluster: a node is asked, and where it answers MOVED, the node it names. That is remembered for
-  the slot (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
+- A cluster: the node that owns the slot. Where it answers MOVED the nodes are asked again who owns
+  what, by the names that they are configured or announced with: MOVED gives an IP address, which no
+  certificate need have. Only if they do not know yet, the address it gives is taken
+  (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
 
 Limit: a name that is being moved to another node just now (ASK) is asked for again, `REDIRECTS`
 times, and then given up.
@@ -21,6 +23,7 @@ from redis.exceptions import ResponseError
 
 from rotator.access import Access
 from rotator.address import Address
+from rotator.clusternodes import Range, redirection
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.store import Meaning, Refusal, Store
 from rotator.topology import discover
@@ -38,7 +41,9 @@ class Owners:
         self._access = access
         self._database = database
         self._stores: dict[Address, Store] = {}
-        self._homes: dict[int, Address] = {}  # by slot, as far as nodes have told
+        self._first: Address | None = None  # a primary
+        self._slots: dict[Address, tuple[Range, ...]] = {}
+        self._homes: dict[int, Address] = {}  # by slot, where a node said so in an answer
 
     def ask(self, name: bytes, call: Callable[[Store], Answer]) -> Answer:
         """
@@ -60,7 +65,9 @@ class Owners:
         for store in self._stores.values():
             store.connection.close()
         self._stores.clear()
+        self._slots = {}
         self._homes.clear()
+        self._first = None
 
     def _try(self, name: bytes, call: Callable[[Store], Answer]) -> Answer:
         """What *call* gives, on a new connection if the one we had is gone."""
@@ -78,16 +85,18 @@ class Owners:
 
     def _follow(self, name: bytes, message: str) -> None:
         """Make use of a refusal that says who holds the name, or at least who does not."""
-        code, *rest = message.split()
-        if code == "MOVED" and len(rest) == 2:
-            host, _, port = rest[1].rpartition(":")
-            # No host means the same as that of the node which was asked.
-            host = host.strip("[]") or self._address_for(name).host
-            self._homes[key_slot(name)] = Address(host, int(port))
-        elif code == "ASK":
+        if message.startswith("ASK "):
             time.sleep(_PAUSE_SECONDS)
-        else:
+            return
+        if not message.startswith("MOVED "):
             self.close()
+            return
+        asked, slot = self._address_for(name), key_slot(name)
+        told = redirection(message, asked)
+        self._homes.pop(slot, None)
+        self._first = self._discovered()
+        if told is not None and self._address_for(name) == asked:
+            self._homes[slot] = told
 
     def _store_for(self, name: bytes) -> Store:
         """The node to ask about *name*, connected to."""
@@ -99,12 +108,17 @@ class Owners:
         return store
 
     def _address_for(self, name: bytes) -> Address:
-        """Where to ask about *name*: what is known, else any primary."""
-        known = self._homes.get(key_slot(name)) or next(iter(self._stores), None)
-        return known or self._discovered()
+        """Where to ask about *name*: at its slot's owner, else at the only primary."""
+        if self._first is None:
+            self._first = self._discovered()
+        slot = key_slot(name)
+        for address, slots in self._slots.items():
+            if any(first <= slot <= last for first, last in slots):
+                return self._homes.get(slot, address)
+        return self._homes.get(slot, self._first)
 
     def _discovered(self) -> Address:
-        """A primary: the one of a single server, or any one of a cluster."""
+        """A primary: the one of a single server, or any one of a cluster; who owns which slots."""
         topology = discover(self._access.cache.addresses, self._access.connect, patience=0.0)
         first, *others = topology.primaries
         if others and topology.mode == "standalone":
@@ -112,6 +126,7 @@ class Owners:
                 f"{first} and {others[0]} both own data and are no cluster",
                 hint="give the addresses of one server and its replicas as one cache",
             )
+        self._slots = topology.slots
         return first
 
 
