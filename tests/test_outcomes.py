@@ -417,7 +417,7 @@ class TestFailed:
         assert report.exit_code == Exit.NOT_MOVED
 
     def test_no_replica_to_write_to(self, place, redis, configured, monkeypatch):
-        """A server that wants more replicas than it has is waited for; then the sweep has failed."""
+        """A server that wants more replicas than it has is waited for, then the sweep failed."""
         monkeypatch.setattr(visitor, "RETRY_SECONDS", (0.01, 0.02))
         value = place.cache.put(redis, "app:1")
         configured("min-replicas-to-write", 1)
