@@ -179,6 +179,39 @@ ReportFile = Annotated[
     Path | None,
     option("--report", "Write the report as JSON, whole or not at all.", metavar="FILE"),
 ]
+HtmlFile = Annotated[
+    Path | None,
+    option(
+        "--html",
+        "Write the report as one HTML page, whole or not at all; needs rotator[html].",
+        metavar="FILE",
+    ),
+]
+MetricsFile = Annotated[
+    Path | None,
+    option(
+        "--metrics-file",
+        "Write the numbers of the run for the textfile collector of Prometheus' node_exporter.",
+        metavar="FILE",
+    ),
+]
+
+# Options of `report`
+
+Require = Annotated[
+    str | None,
+    option(
+        "--require",
+        "For scripts: exit with 6 unless every old key, or the one with this id, is retirable.",
+        metavar="retirable[:ID]",
+    ),
+]
+MaxAge = Annotated[
+    timedelta | None,
+    duration(
+        "--max-age", "How old the last complete sweep may be for --require to hold. Default: 24h."
+    ),
+]
 
 
 def parse_accept(items: list[str] | None) -> dict[Outcome, int]:

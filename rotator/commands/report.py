@@ -1,24 +1,41 @@
-"""`rotator report`: the last verdicts, from the state alone."""
+"""`rotator report`: the last verdicts and what came before them, from the state alone."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import typer
 
 from rotator import options
 from rotator.console import print_result
-from rotator.errors import ConfigError, StateError
+from rotator.errors import ConditionError, ConfigError, StateError
+from rotator.past import RETIRABLE, last_report, unmet
+from rotator.report import html as report_html
 from rotator.report import json as report_json
 from rotator.report import table
+from rotator.report.file import check_target
 from rotator.report.model import Report
-from rotator.state import State
+from rotator.state import State, default_path
 
 EXAMPLES = """\b
 Examples:
   rotator report
-      the last verdicts, as a table
+      the last verdicts, how old they are, and the history of each key
   rotator report --cache shared-redis --format json
       those of one cache, as JSON
+  rotator report --html keys.html
+      the same as a page, to print or to send
+  rotator report --require retirable:9f2c41d0 && remove-the-key
+      go on only if this key can be removed, by a sweep of the last 24 hours
+
+\b
+--require exits with 6 and says why when it does not hold: in any cache that lists
+the key the verdict is another, or the last complete sweep is older than --max-age.
 """
+_DAY = timedelta(days=1)
+_SHORTEST = 8  # of an id's 16 characters: as many as tables show
 
 
 def register(app: typer.Typer) -> None:
@@ -29,39 +46,94 @@ def register(app: typer.Typer) -> None:
 def report(
     *,
     cache: options.Caches = None,
+    require: options.Require = None,
+    max_age: options.MaxAge = None,
     state: options.StatePath = None,
+    html: options.HtmlFile = None,
     output: options.Format = options.ReportFormat.TABLE,
 ) -> None:
-    """Show the last verdicts and reasons, from the state file, without touching Redis."""
-    with State(state) as opened:
-        saved = {name: text for name, (_, text) in opened.last_reports().items()}
-    for name in cache or ():
-        if saved and name not in saved:
+    """
+    Show the last verdicts, reasons and history, from the state file, without touching Redis.
+
+    It tells how old its knowledge is. What several caches say of one key is put together: the worst
+    verdict counts.
+    """
+    if html is not None:
+        report_html.demand()
+        check_target(html)
+    now = datetime.now(UTC)
+    with _existing(state) as opened:
+        everything = last_report(opened)
+    shown = _only(everything, cache or ())
+    wanted = None if require is None else _wanted(require, everything, shown)
+    if html is not None:
+        report_html.write(shown, html, now)
+    as_json = output is options.ReportFormat.JSON
+    print_result(report_json.dump(shown) if as_json else table.render(shown, now))
+    if wanted is not None:
+        _demand(everything, wanted, now, _DAY if max_age is None else max_age)
+
+
+def _existing(path: Path | None) -> State:
+    """The state, if there is one: a report must not leave an empty one behind."""
+    place = path or default_path()
+    if not place.exists():
+        raise StateError(
+            f"there is no state file {place}",
+            hint="`rotator run` makes one; is this the machine, the user and the --state of it?",
+        )
+    return State(place)
+
+
+def _only(everything: Report, names: Sequence[str]) -> Report:
+    """The report on the caches called *names*, or on all."""
+    known = {one.name: one for one in everything.caches}
+    for name in names:
+        if name not in known:
             raise ConfigError(
                 f"--cache {name}: the state holds no report on it",
-                hint=f"it holds reports on {', '.join(saved)}",
+                hint=f"it holds reports on {', '.join(known)}",
             )
-    latest = _together([_read(name, saved[name]) for name in cache or saved if name in saved])
-    as_json = output is options.ReportFormat.JSON
-    print_result(report_json.dump(latest) if as_json else table.render(latest))
+    caches = tuple(known[name] for name in dict.fromkeys(names or known))
+    return everything.model_copy(update={"caches": caches})
 
 
-def _read(cache: str, text: str) -> Report:
-    try:
-        return report_json.load(text)
-    except ValueError:
-        raise StateError(
-            f"the last report on {cache} in the state is damaged",
-            hint="the next `rotator run` replaces it",
-        ) from None
+def _wanted(require: str, everything: Report, shown: Report) -> list[str]:
+    """
+    The ids of the old keys that are asked for: all that are shown, or the one that is named.
 
-
-def _together(reports: list[Report]) -> Report:
-    """One report on all caches, each as it was last seen."""
-    if not reports:
-        raise StateError(
-            "the state holds no report yet", hint="`rotator run --dry-run` looks without writing"
+    Raises:
+        ConfigError: It is not written like that, or no key, or more than one, has this id.
+    """
+    word, colon, ident = require.partition(":")
+    if word != RETIRABLE or (colon and len(ident) < _SHORTEST):
+        raise ConfigError(
+            f"--require {require[:80]}: expected retirable or retirable:ID",
+            hint="ID is a key id, or at least its first 8 characters",
         )
-    newest = max(reports, key=lambda one: one.finished_at)
-    caches = tuple(cache for one in reports for cache in one.caches)
-    return newest.model_copy(update={"caches": caches})
+    old = {key.id for one in shown.caches for key in one.keys if key.role == "old"}
+    if not colon:
+        return sorted(old)
+    known = {key.id for one in everything.caches for key in one.keys}
+    found = sorted(one for one in known if one.startswith(ident.lower()))
+    if len(found) != 1:
+        what = "several keys begin with" if found else "no key has"
+        raise ConfigError(
+            f"--require {require[:80]}: {what} this id",
+            hint=f"the state knows the old keys {', '.join(sorted(old)) or '(none)'}",
+        )
+    return found
+
+
+def _demand(everything: Report, wanted: list[str], now: datetime, max_age: timedelta) -> None:
+    """
+    See that the keys are retirable, in every cache there is.
+
+    Raises:
+        ConditionError: They are not, or nobody can know.
+    """
+    reasons = unmet(everything, wanted, now=now, max_age=max_age)
+    if reasons:
+        first, step = reasons[0]
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise ConditionError(f"--require {RETIRABLE} does not hold: {first}{more}", hint=step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 import structlog
 import typer
@@ -22,8 +21,8 @@ from rotator.progress import Progress, start_progress
 from rotator.report import json as report_json
 from rotator.report import table
 from rotator.report.build import failed_report
-from rotator.report.file import check_target
 from rotator.report.model import Report
+from rotator.report.targets import Targets
 from rotator.rotation import Plan
 from rotator.secrets import Provider, provider_from_url
 from rotator.selection import all_keyrings, select
@@ -39,8 +38,10 @@ Examples:
       one cache, in a maintenance window; the next run goes on from there
   rotator run --accept undecryptable=12
       these twelve are known, and shall not keep a key from being retired
-  rotator run --report report.json --log-format json
-      from cron
+  rotator run --metrics-file /var/lib/node_exporter/rotator.prom --log-format json
+      from cron, watched by Prometheus
+  rotator run --html keys.html
+      with a page for whoever asks when the old keys may go
 
 \b
 `rotator --help` lists the exit codes, and how to give options by environment
@@ -72,6 +73,8 @@ def run(
     fresh: options.Fresh = False,
     state: options.StatePath = None,
     report: options.ReportFile = None,
+    html: options.HtmlFile = None,
+    metrics_file: options.MetricsFile = None,
     output: options.Format = options.ReportFormat.TABLE,
     show_names: options.ShowNames = False,
     log_format: options.LogFormatOption = options.LogFormat.CONSOLE,
@@ -91,8 +94,8 @@ def run(
     configure_logging(log_format, log_level)
     stopper = Stopper(max_duration)
     began = datetime.now(UTC)
-    if report is not None:
-        check_target(report)
+    targets = Targets(report, html, metrics_file)
+    targets.check()
     plan = Plan(
         dry_run=dry_run,
         verify=not no_verify,
@@ -120,10 +123,9 @@ def run(
                 show_names=show_names,
             ).run()
     except RotatorError as error:
-        if report is not None:
-            _keep(failed_report(error, plan.mode, began, datetime.now(UTC)), report)
+        _keep(failed_report(error, plan.mode, began, datetime.now(UTC)), targets)
         raise
-    _present(result, report, output)
+    _present(result, targets, output)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
@@ -143,18 +145,17 @@ def _say_stopping(stop: Stop) -> None:
     log.warning("stopping after this page", reason=str(stop))
 
 
-def _keep(failed: Report, path: Path) -> None:
+def _keep(failed: Report, targets: Targets) -> None:
     """Write the report on a failure; if that fails too, the first failure is the one to tell."""
     try:
-        report_json.write(failed, path)
+        targets.write(failed)
     except RotatorError as error:
         log.warning("no report was written", error=str(error))
 
 
-def _present(result: Report, path: Path | None, output: options.ReportFormat) -> None:
+def _present(result: Report, targets: Targets, output: options.ReportFormat) -> None:
     try:
-        if path is not None:
-            report_json.write(result, path)
+        targets.write(result)
     finally:  # a full disk must not take away what stdout can still carry
         as_json = output is options.ReportFormat.JSON
         print_result(report_json.dump(result) if as_json else table.render(result))

@@ -25,7 +25,11 @@ def facts(key: Key) -> Iterator[str]:
             yield f"for example {', '.join(key.samples[:3])}"
     if wait := forecast(key):
         yield f"if you only wait: {wait}"
-    if key.remaining > key.remaining_without_ttl and (curve := thinned(key)):
+
+
+def deadlines(key: Key) -> Iterator[str]:
+    """How many are left until when, and when the verdict can get better."""
+    if key.remaining > key.remaining_without_ttl and (curve := _thinned(key)):
         yield f"remaining: {'; '.join(curve)}"
     if key.ready_at:
         yield f"ready {when(key.ready_at)}"
@@ -58,7 +62,7 @@ def history(past: Past) -> Iterator[str]:
         yield f"verdicts: {', '.join(steps)} UTC"
 
 
-def thinned(key: Key) -> list[str]:
+def _thinned(key: Key) -> list[str]:
     """A few points of the curve, always with the last one."""
     points = [
         point

@@ -17,7 +17,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rotator.report.facts import age, facts, history
+from rotator.report.facts import age, deadlines, facts, history
 from rotator.report.layout import VERDICT_STYLES, bullets, grid, heading, indented, listed, text
 from rotator.report.model import Cache, Coverage, Key, Problem, Report, Verification
 from rotator.report.words import (
@@ -152,7 +152,7 @@ def _verdict(key: Key, now: datetime | None) -> RenderableType:
     if key.next_step:
         ends.add_row(text("next:", "dim"), text(key.next_step, "bold"))
     ends.add_row(text("field:", "dim"), text(key.field))
-    known = [*key.reasons, *facts(key)]
+    known = [*key.reasons, *facts(key), *deadlines(key)]
     if key.past and now is not None:
         known += history(key.past)
     return Group(title, bullets(dict.fromkeys(known)), indented(ends))

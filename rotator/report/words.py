@@ -47,6 +47,20 @@ STOPPED = {
 }
 
 
+ENDINGS = {
+    0: "complete",
+    1: "could not be done, or is not complete",
+    2: "wrong usage or configuration",
+    3: "complete, but some values could not be moved",
+    4: "stopped by --max-duration before the end",
+    5: "complete, but not one encrypted value was found",
+    7: "another run on the same cache was in progress",
+    130: "interrupted, position saved",
+    143: "terminated, position saved",
+}
+"""What the exit codes of a run mean."""
+
+
 def many(number: int, noun: str, plural: str | None = None) -> str:
     """A number with its noun: `1 visit`, `1,204 visits`, `2 entries`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
