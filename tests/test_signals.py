@@ -38,7 +38,7 @@ class TestStopping:
         visits only what is left, and its tally is that of both.
         """
         with Running(*job(filled, "--page", 3, "--format", "json")) as running:
-            running.wait_for_line(" plan ")
+            running.wait_until(lambda: scanned(redis) > 50)
             with writes_held(redis):
                 running.wait_until(lambda: waiting(redis))
                 before = keys_of(redis, filled.cache)[0]
@@ -66,15 +66,16 @@ class TestStopping:
         """A dry run that is stopped keeps its position, and writes nothing."""
         before = contents(redis)
         with Running(*job(filled, "--dry-run", "--page", 1)) as running:
-            running.wait_for_line(" plan ")
+            running.wait_until(lambda: scanned(redis) > 50)
             running.signal(signal.SIGINT)
             assert running.end().returncode == 130
         with State(filled.state) as state:
-            assert state.load_position(
-                "shared-redis", "dry-run", filled.cache.redis["addresses"][0]
-            )
-        done = run(job(filled, "--dry-run", "--format", "json"))
+            (node,) = filled.cache.redis["addresses"]
+            assert state.load_position("shared-redis", "dry-run", node)
+        redis.config_resetstat()
+        done = run(job(filled, "--dry-run", "--page", 1, "--format", "json"))
         assert outcomes(done.stdout)["would_rotate"] == VALUES
+        assert redis.info("commandstats")["cmdstat_mget"]["calls"] < VALUES - 40
         assert contents(redis) == before
 
     def test_fresh_ignores_the_saved_position(self, filled, redis):
