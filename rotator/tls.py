@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +22,8 @@ def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SS
     """
     The context that *profile* describes; None without a profile.
 
-    The profile's CA is added to the system's trust, and the host name is always checked.
+    The profile's CA is added to the system's trust, and the host name is always checked. What is
+    trusted is trusted as in the Orchestrator's Go: an intermediate CA by itself is enough.
 
     Raises:
         ConfigError: A file is missing or is no PEM, key and certificate do not belong together, or
@@ -34,9 +35,10 @@ def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SS
     path = f"tls.{profile.name}"
     context = ssl.create_default_context()
     context.minimum_version = _VERSIONS[profile.min_version]
-    if profile.ciphers:
-        with _named(f"{path}.enabledCiphers", "names as OpenSSL or IANA write them"):
-            context.set_ciphers(":".join(_openssl_name(cipher) for cipher in profile.ciphers))
+    # Python 3.13 sets both by itself; the same trust for the same file on every Python.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    _set_ciphers(context, profile.ciphers, f"{path}.enabledCiphers")
     if profile.ca is not None:
         with _named(profile.ca.field, "a file or secret with certificates in PEM"):
             context.load_verify_locations(cadata=_pem(profile.ca, provider))
@@ -58,12 +60,30 @@ def _refuse_password() -> str:
     raise ValueError("the private key is protected by a pass phrase")
 
 
+def _set_ciphers(context: ssl.SSLContext, ciphers: Sequence[str], field: str) -> None:
+    """Allow only *ciphers* in TLS 1.2; those of TLS 1.3 are not chosen (nor are they in Go)."""
+    names = []
+    for index, cipher in enumerate(ciphers):
+        if cipher.startswith("TLS_") and "_WITH_" not in cipher:
+            continue
+        names.append(_openssl_name(cipher))
+        # Of a list, OpenSSL passes over in silence what it does not know.
+        with _named(f"{field}[{index}]", "a TLS 1.2 suite by its IANA or OpenSSL name"):
+            context.set_ciphers(names[-1])
+    if names:
+        context.set_ciphers(":".join(names))
+
+
 def _openssl_name(cipher: str) -> str:
-    """The Orchestrator writes suites as the IANA does, OpenSSL in its own way."""
+    """
+    The Orchestrator writes suites as the IANA does, OpenSSL in its own way.
+
+    https://docs.openssl.org/3.0/man1/openssl-ciphers/#cipher-suite-names
+    """
     if not cipher.startswith("TLS_"):
         return cipher
     name = cipher.removeprefix("TLS_").replace("_WITH_", "_").replace("AES_", "AES")
-    name = name.replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305")
+    name = name.replace("_CBC_", "_").replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305")
     return name.removeprefix("RSA_").replace("_", "-")
 
 
@@ -82,7 +102,9 @@ def _named(field: str, hint: str) -> Iterator[None]:
 def _pem(reference: SecretRef, provider: Provider | None) -> str:
     """PEM: what the secret holds, or the file at the path that it or the configuration gives."""
     text = reference.resolve(provider)
-    return text if _PEM in text else Path(text.strip()).read_text()
+    pem = text if _PEM in text else Path(text.strip()).read_text(errors="ignore")
+    # Comments between the certificates may be in any language; ssl takes ASCII only.
+    return pem.encode("ascii", "ignore").decode()
 
 
 @contextmanager

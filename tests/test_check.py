@@ -1,16 +1,12 @@
 """`rotator check`: every fault is broken for real, and has its cause and its remedy told."""
 
-import datetime as dt
-import ipaddress
 import json
 import socket
 
 import pytest
 from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from running import run_here
+from tlsfront import Authority
 
 from rotator.check import FIRST, LAST, NODE
 from rotator.checksteps import version
@@ -31,9 +27,9 @@ def value(material=KEY_A, form=BUILTIN["sealed"]):
 
 def check(path, *arguments, code):
     """What `rotator check --format json` finds, by (node, step), the last one of each."""
-    done = run(["check", "-c", path, "--format", "json", *arguments])
+    done = run_here(["check", "-c", path, "--format", "json", *arguments])
     assert done.returncode == code, done.stdout + done.stderr
-    assert done.stderr == b""
+    assert not done.stderr
     return {(one["node"], one["step"]): one for one in json.loads(done.stdout)["steps"]}
 
 
@@ -56,64 +52,16 @@ def config(tmp_path, server, redis):
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """A folder with a CA, a server certificate for 127.0.0.1 that it signed, and one for others."""
-    folder = tmp_path_factory.mktemp("tls")
-    authority = ec.generate_private_key(ec.SECP256R1())
-    issuer = _certificate(folder / "ca", authority, None, authority)
-    for name, host in (("server", "127.0.0.1"), ("other", "127.0.0.2")):
-        key = ec.generate_private_key(ec.SECP256R1())
-        _certificate(folder / name, key, issuer, authority, host)
-    return folder
-
-
-def _certificate(path, key, issuer, signer, host=None):
-    """Write `path.crt` and `path.key`; the certificate's name."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, path.name)])
-    now = dt.datetime.now(dt.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer or subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
-    )
-    if host is not None:
-        addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
-        builder = builder.add_extension(addresses, critical=False)
-    certificate = builder.sign(signer, hashes.SHA256())
-    pem = serialization.Encoding.PEM
-    path.with_suffix(".crt").write_bytes(certificate.public_bytes(pem))
-    path.with_suffix(".key").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return subject
+def authority(tmp_path_factory):
+    """A CA that the profiles of the tests name."""
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")
-def tls_server(certificates):
-    """A server that listens with TLS on a second port, without asking for client certificates."""
-    with LocalServer(*_tls_options(certificates, "no")) as running:
+def front(authority, server):
+    """The session's server, spoken to with TLS."""
+    with authority.front(server, "127.0.0.1") as running:
         yield running
-
-
-def _tls_options(folder, clients, name="server"):
-    """Server settings for TLS on a port of its own."""
-    return (
-        *("--tls-port", str(free_port()), "--tls-auth-clients", clients),
-        *("--tls-cert-file", str(folder / f"{name}.crt")),
-        *("--tls-key-file", str(folder / f"{name}.key")),
-        *("--tls-ca-cert-file", str(folder / "ca.crt")),
-    )
-
-
-def tls_address(server):
-    """Where a server listens with TLS."""
-    with server.client() as client:
-        return f"127.0.0.1:{client.config_get('tls-port')['tls-port']}"
 
 
 def tls_config(path, address, profile):
@@ -169,10 +117,9 @@ class TestSound:
             found = check(path, code=0)
             assert found[replica.address, "role"]["detail"] == f"replica of {server.address}"
 
-    def test_tls_is_told(self, tmp_path, tls_server, certificates):
+    def test_tls_is_told(self, tmp_path, front, authority):
         """With TLS on both sides its version is told."""
-        profile = {"caFile": str(certificates / "ca.crt")}
-        path = tls_config(tmp_path, tls_address(tls_server), profile)
+        path = tls_config(tmp_path, front.address, {"caFile": str(authority.file)})
         assert step(check(path, code=0), "TLS")["detail"] == "TLSv1.3, profile client"
 
 
@@ -327,36 +274,35 @@ class TestTls:
         assert "does not speak TLS" in step(found, "TLS")["detail"]
         assert "remove caches[0].redis.tls" in step(found, "TLS")["remedy"]
 
-    def test_a_tls_server_spoken_to_plainly(self, tmp_path, tls_server):
+    def test_a_tls_server_spoken_to_plainly(self, tmp_path, front):
         """The server speaks TLS, so a profile is missing."""
-        path = config_file(tmp_path / "c.yaml", cache(tls_address(tls_server)))
-        found = check(path, code=1)
+        found = check(config_file(tmp_path / "c.yaml", cache(front.address)), code=1)
         assert failed(found) == ["TLS"]
         assert "speaks TLS" in step(found, "TLS")["detail"]
         assert "caches[0].redis.tls" in step(found, "TLS")["remedy"]
 
-    def test_an_unknown_authority(self, tmp_path, tls_server):
+    def test_an_unknown_authority(self, tmp_path, front):
         """A certificate of a CA that is not trusted asks for caFile."""
-        found = check(tls_config(tmp_path, tls_address(tls_server), {}), code=1)
+        found = check(tls_config(tmp_path, front.address, {}), code=1)
         assert "not trusted" in step(found, "TLS")["detail"]
         assert "caFile" in step(found, "TLS")["remedy"]
 
-    def test_a_certificate_for_another_host(self, tmp_path, certificates):
+    def test_a_certificate_for_another_host(self, tmp_path, authority, server):
         """A certificate for another address asks for a name that is in it."""
-        with LocalServer(*_tls_options(certificates, "no", "other")) as other:
-            profile = {"caFile": str(certificates / "ca.crt")}
-            found = check(tls_config(tmp_path, tls_address(other), profile), code=1)
+        with authority.front(server, "127.0.0.2") as other:
+            path = tls_config(tmp_path, other.address, {"caFile": str(authority.file)})
+            found = check(path, code=1)
         assert "redis.addresses" in step(found, "TLS")["remedy"]
 
-    def test_a_client_certificate_that_is_missing(self, tmp_path, certificates):
+    def test_a_client_certificate_that_is_missing(self, tmp_path, authority, server):
         """A server that wants a client certificate says so only after the handshake."""
-        with LocalServer(*_tls_options(certificates, "yes")) as strict:
-            profile = {"caFile": str(certificates / "ca.crt")}
-            path = tls_config(tmp_path, tls_address(strict), profile)
+        leaf = authority.issue("rotator@example.com")
+        with authority.front(server, "127.0.0.1", clients=True) as strict:
+            profile = {"caFile": str(authority.file)}
+            path = tls_config(tmp_path, strict.address, profile)
             assert "certFile" in step(check(path, code=1), "TLS")["remedy"]
-            pair = {"certFile": "server.crt", "keyFile": "server.key"}
-            profile |= {field: str(certificates / name) for field, name in pair.items()}
-            check(tls_config(tmp_path, tls_address(strict), profile), code=0)
+            profile |= {"certFile": str(leaf.cert), "keyFile": str(leaf.key)}
+            check(tls_config(tmp_path, strict.address, profile), code=0)
 
 
 class TestKeys:
