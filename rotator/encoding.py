@@ -59,3 +59,10 @@ def encode(encoding: Encoding, value: bytes, *, other_spelling: bool) -> bytes:
     if other_spelling:
         text = text.rstrip(b"=")
     return text.translate(_TO_URL) if encoding is Encoding.BASE64URL else text
+
+
+def encoded_size(encoding: Encoding, size: int) -> int:
+    """How many bytes of text it takes to hold the first *size* bytes."""
+    if encoding is Encoding.RAW:
+        return size
+    return 2 * size if encoding is Encoding.HEX else -(-size * 4 // 3)

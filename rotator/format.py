@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final, NamedTuple
 
-from rotator.encoding import Encoding, decode, encode
+from rotator.encoding import Encoding, decode, encode, encoded_size
 from rotator.errors import FormatError
 from rotator.layout import Plan, make_plan
 
@@ -131,6 +131,18 @@ class Format:
             value[plan.body] if plan.tag is None else value[plan.body] + value[plan.tag],
             value[plan.header],
         )
+
+    def telling(self, value: bytes) -> bytes:
+        """
+        The beginning of *value* that no other value shares: up to the block behind its nonce.
+
+        A nonce of 12 random bytes is never met twice, so whoever finds this beginning again finds
+        the same value. The whole value where the nonce does not stand before the ciphertext.
+        """
+        size = self._plan.telling
+        if size is None or self._plan.nonce_size < 12:
+            return value
+        return value[: encoded_size(self.encoding, size)]
 
     def header(self, key_id: bytes) -> bytes:
         """All laid-out bytes before the nonce of a value under the key *key_id*."""

@@ -42,6 +42,7 @@ class Plan:
     lead: tuple[bytes, ...]  # the header, cut where the key id belongs
     order: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
     texts: tuple[bytes, ...]  # all literals
+    telling: int | None  # the beginning that no other value shares; None: that takes all of it
     fixed_aad: bytes | None
     with_name: bool
     with_header: bool
@@ -87,6 +88,7 @@ def make_plan(path: str, layout: Sequence[str], aad: str) -> Plan:
         lead=_lead(lead),
         order=itemgetter(*_order(kinds)),
         texts=tuple(part.text for part in parts if part.text),
+        telling=_telling(places[nonce], places[body]),
         fixed_aad=_fixed_aad(f"{path}.aad", aad),
         with_name=aad in {"name", "header+name"},
         with_header=aad == "header+name",
@@ -127,6 +129,13 @@ def _places(parts: list[_Part]) -> list[slice]:
         # From the end, "up to 0" is written None.
         places.append(slice(start, (at - total or None) if passed else at))
     return places
+
+
+def _telling(nonce: slice, body: slice) -> int | None:
+    """The end of the nonce and of the first block behind it, where the nonce stands before it."""
+    if nonce.stop is None or nonce.stop != body.start:
+        return None
+    return int(nonce.stop) + 16
 
 
 def _lead(parts: list[_Part]) -> tuple[bytes, ...]:

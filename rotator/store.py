@@ -10,11 +10,11 @@ One node: scan, read, compare-and-set; and what each error answer of a server me
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import partial
 from typing import Any
 
 from redis.crc import key_slot
@@ -25,45 +25,13 @@ from rotator.clusternodes import Member, myself, parse_nodes, redirection
 from rotator.connection import Command, Connection
 from rotator.errors import RightsError, ServerError
 from rotator.identity import Identity, parse_fields, parse_info
+from rotator.script import SCRIPT, Swap, call, cut
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
 GONE = -2  # and that of a name that is not there
 
 # Waits before a command is sent again that met a server busy with something else: 6 seconds in all.
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
-
-# Compare-and-set of many names (redis-rules 2.2). Answers one element a name: 1 done, 0 differs,
-# -1 gone, or the text of an error. pcall, so that one name's error leaves the others their answer.
-# No shebang line: Redis 6 takes it for a syntax error.
-_SCRIPT = b"""
-local answers = {}
-for i = 1, #KEYS do
-  local held = redis.pcall('GET', KEYS[i])
-  if type(held) == 'table' then
-    answers[i] = held.err
-  elseif not held then
-    answers[i] = -1
-  elseif held ~= ARGV[2 * i - 1] then
-    answers[i] = 0
-  else
-    local done = redis.pcall('SET', KEYS[i], ARGV[2 * i], 'XX', 'KEEPTTL')
-    if type(done) == 'table' and done.err then
-      answers[i] = done.err
-    elseif not done then
-      answers[i] = -1
-    else
-      answers[i] = 1
-    end
-  end
-end
-return answers
-"""
-_SCRIPT_SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest()
-
-# One script call holds up every other client of the server: 50 values of 1 kB take 150 to 335 us
-# (redis-rules 2.2), which nobody notices.
-_SCRIPT_NAMES = 50
-_SCRIPT_BYTES = 1 << 19
 
 
 class Meaning(StrEnum):
@@ -123,7 +91,6 @@ class Answer(Enum):
 
 
 Value = bytes | Unread | Refusal
-Swap = tuple[bytes, bytes, bytes]  # name, the value that was read, the value to put in its place
 
 
 # A script reports a missing right in words of its own, without the code.
@@ -225,26 +192,52 @@ class Store:
             return 512 * 1024 * 1024
         return int(reply[1])
 
-    def page(self, cursor: int, pattern: str | None, count: int) -> tuple[int, list[bytes]]:
-        """One SCAN reply: the next cursor (0 ends the scan) and names, some perhaps twice."""
+    def start_page(
+        self, cursor: int, pattern: str | None, count: int
+    ) -> Callable[[], tuple[int, list[bytes]]]:
+        """
+        Ask for one page of SCAN; what is returned waits for it and gives the next cursor and names.
+
+        Cursor 0 ends the scan; a page may be empty, and a name may come twice.
+        """
         command: tuple[Any, ...] = ("SCAN", str(cursor), "COUNT", count)
         if pattern is not None:
             command += ("MATCH", pattern)
-        reply = self._ask(*command)
+        return partial(self._finish_page, command, self._start([command]))
+
+    def _finish_page(
+        self, command: Command, replies: Callable[[], list[Any]]
+    ) -> tuple[int, list[bytes]]:
+        (reply,) = replies()
+        if isinstance(reply, ResponseError):
+            reply = self._ask(*command)
         return int(reply[0]), reply[1]
 
+    def page(self, cursor: int, pattern: str | None, count: int) -> tuple[int, list[bytes]]:
+        """One page of SCAN: the next cursor and names."""
+        return self.start_page(cursor, pattern, count)()
+
     def read(self, names: Sequence[bytes]) -> list[Value]:
+        """The values of *names*, in their order."""
+        return self.start_read(names)()
+
+    def start_read(self, names: Sequence[bytes]) -> Callable[[], list[Value]]:
         """
-        The values of *names*, in their order.
+        Ask for the values of *names*; what is returned waits for them and gives them.
 
         MGET answers nil for what is gone and for what is no string, and nothing at all if one name
         is denied, so those are asked for one by one.
         """
+        groups = self._groups(names)
+        replies = self._start([("MGET", *(names[i] for i in group)) for group in groups])
+        return partial(self._finish_read, names, groups, replies)
+
+    def _finish_read(
+        self, names: Sequence[bytes], groups: list[list[int]], replies: Callable[[], list[Any]]
+    ) -> list[Value]:
         values: list[Value] = [Unread.GONE] * len(names)
         alone: list[int] = []
-        groups = self._groups(names)
-        replies = self._each([("MGET", *(names[i] for i in group)) for group in groups])
-        for group, reply in zip(groups, replies, strict=True):
+        for group, reply in zip(groups, replies(), strict=True):
             found = [None] * len(group) if isinstance(reply, ResponseError) else reply
             for index, value in zip(group, found, strict=True):
                 if value is None:
@@ -274,12 +267,18 @@ class Store:
             slots.setdefault(index if self._asking else key_slot(name), []).append(index)
         return list(slots.values())
 
-    def _each(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to *commands*, each preceded by ASKING where that is needed."""
+    def _start(self, commands: Sequence[Command]) -> Callable[[], list[Any]]:
+        """Send *commands*, each preceded by ASKING where that is needed; gives their replies."""
+        if not commands:
+            return list
         if not self._asking:
-            return self.connection.pipeline(commands) if commands else []
+            return self.connection.submit(commands).result
         preceded = [one for command in commands for one in (("ASKING",), command)]
-        return self.connection.pipeline(preceded)[1::2]
+        pending = self.connection.submit(preceded)
+        return lambda: pending.result()[1::2]
+
+    def _each(self, commands: Sequence[Command]) -> list[Any]:
+        return self._start(commands)()
 
     def expiries(self, names: Sequence[bytes]) -> list[int | None]:
         """
@@ -298,46 +297,54 @@ class Store:
         replies = self._each([("PTTL", name) for name in names])
         return [_expiry(reply, now) for reply in replies]
 
-    def compare_and_set(self, swaps: Sequence[Swap]) -> list[Answer | Refusal]:
+    def compare_and_set(
+        self, swaps: Sequence[tuple[bytes, bytes, bytes]]
+    ) -> list[Answer | Refusal]:
         """
         Replace each value that is still the one that was read, keeping its TTL to the millisecond.
 
-        Nothing is created: a name that is gone stays gone. The answers are in the order of *swaps*.
+        *swaps* are names, old values and new values. Nothing is created: a name that is gone stays
+        gone. The answers are in the order of *swaps*.
         """
-        answers: list[Answer | Refusal] = [Answer.GONE] * len(swaps)
-        alone: list[int] = []
+        return self.start_compare_and_set([Swap.whole(*swap) for swap in swaps])()
+
+    def start_compare_and_set(self, swaps: Sequence[Swap]) -> Callable[[], list[Answer | Refusal]]:
+        """The same, but what is returned waits for the answers and gives them."""
+        if not self._script_loaded:
+            self._load_script()
         batches = [
             batch
-            for group in self._groups([name for name, _, _ in swaps])
-            for batch in _batches(group, swaps)
+            for group in self._groups([swap.name for swap in swaps])
+            for batch in cut(group, swaps)
         ]
-        for batch, reply in zip(batches, self._run_script(batches, swaps), strict=True):
-            if isinstance(reply, ResponseError):  # one name spoilt it: each gets a call of its own
+        replies = self._start([call([swaps[index] for index in batch]) for batch in batches])
+        return partial(self._finish_swaps, swaps, batches, replies)
+
+    def _finish_swaps(
+        self,
+        swaps: Sequence[Swap],
+        batches: list[list[int]],
+        replies: Callable[[], list[Any]],
+    ) -> list[Answer | Refusal]:
+        answers: list[Answer | Refusal] = [Answer.GONE] * len(swaps)
+        alone: list[int] = []
+        for batch, reply in zip(batches, replies(), strict=True):
+            if isinstance(reply, ResponseError):
+                # One name spoilt it, or the script was forgotten: each gets a call of its own.
+                self._script_loaded &= not isinstance(reply, NoScriptError)
                 alone += batch
                 continue
             for index, one in zip(batch, reply, strict=True):
                 answers[index] = _answer(one)
-        singly = self._run_script([[index] for index in alone], swaps)
+        if alone and not self._script_loaded:
+            self._load_script()
+        singly = self._each([call([swaps[index]]) for index in alone])
         for index, reply in zip(alone, singly, strict=True):
             answers[index] = _answer(reply if isinstance(reply, ResponseError) else reply[0])
         return answers
 
-    def _run_script(self, batches: Sequence[list[int]], swaps: Sequence[Swap]) -> list[Any]:
-        if not batches:
-            return []
-        if not self._script_loaded:
-            self._load_script()
-        commands = [_script_call([swaps[index] for index in batch]) for batch in batches]
-        replies = self._each(commands)
-        lost = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if lost:  # SCRIPT FLUSH or a restart: load again, repeat exactly those calls
-            self._load_script()
-            for index, reply in zip(lost, self._each([commands[i] for i in lost]), strict=True):
-                replies[index] = reply
-        return replies
-
     def _load_script(self) -> None:
-        self._ask("SCRIPT", "LOAD", _SCRIPT)
+        self._ask("SCRIPT", "LOAD", SCRIPT)
         self._script_loaded = True
 
     def _ask(self, *command: Any) -> Any:
@@ -372,26 +379,6 @@ def _expiry(reply: Any, now: int) -> int | None:
     if not isinstance(reply, int):
         return None
     return reply if reply in {NEVER, GONE} else now + reply
-
-
-def _batches(indices: Sequence[int], swaps: Sequence[Swap]) -> list[list[int]]:
-    """Cut *indices* so that no script call holds the server for long."""
-    batches: list[list[int]] = []
-    size = 0
-    for index in indices:
-        _, old, new = swaps[index]
-        size += len(old) + len(new)
-        if not batches or len(batches[-1]) >= _SCRIPT_NAMES or size > _SCRIPT_BYTES:
-            batches.append([])
-            size = len(old) + len(new)
-        batches[-1].append(index)
-    return batches
-
-
-def _script_call(batch: Sequence[Swap]) -> tuple[Any, ...]:
-    names = [name for name, _, _ in batch]
-    values = [value for _, old, new in batch for value in (old, new)]
-    return ("EVALSHA", _SCRIPT_SHA, len(names), *names, *values)
 
 
 def _answer(reply: int | bytes | ResponseError) -> Answer | Refusal:

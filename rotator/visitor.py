@@ -19,7 +19,8 @@ from datetime import UTC, datetime
 from rotator.address import Address
 from rotator.codec import Codec, Opened, Reason, Refused
 from rotator.errors import ServerError
-from rotator.store import GONE, RETRY_SECONDS, Answer, Meaning, Refusal, Store, Swap, Unread, Value
+from rotator.script import NAMES_A_CALL, Swap
+from rotator.store import GONE, RETRY_SECONDS, Answer, Meaning, Refusal, Store, Unread, Value
 from rotator.tally import Outcome, Problem, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
@@ -47,6 +48,7 @@ class _Round:
     store: Store
     swaps: list[Swap] = field(default_factory=list)
     opened: list[Opened] = field(default_factory=list)
+    sent: list[Callable[[], list[Answer | Refusal]]] = field(default_factory=list)
     again: list[bytes] = field(default_factory=list)
     moved: dict[bytes, Refusal] = field(default_factory=dict)
     refused: dict[bytes, Refusal] = field(default_factory=dict)
@@ -58,6 +60,20 @@ class _Round:
         self.again += other.again
         self.moved |= other.moved
         self.refused |= other.refused
+
+    def send(self, least: int = 1) -> bool:
+        """Have the server begin with the swaps that it does not know of yet, if *least* are."""
+        begun = len(self.sent) * NAMES_A_CALL
+        if len(self.swaps) - begun < least:
+            return False
+        self.sent.append(self.store.start_compare_and_set(self.swaps[begun : begun + NAMES_A_CALL]))
+        return True
+
+    def answers(self) -> list[Answer | Refusal]:
+        """What became of each swap."""
+        while self.send():
+            pass
+        return [answer for batch in self.sent for answer in batch()]
 
     @property
     def busy(self) -> Refusal | None:
@@ -75,6 +91,8 @@ class Visitor:
     *noted* are names that were tallied as anything but current, rotated or gone (at most `NOTED`);
     *rewritten* those that the last visit rotated.
 
+    *feel* is called while the server is at work for us, to measure what others feel of it.
+
     *writes* False makes it a reading sweep: values under an old key are only counted. *only_key* is
     the id of the one key whose values are moved; None moves those of every old key.
     """
@@ -88,8 +106,10 @@ class Visitor:
         writes: bool,
         only_key: str | None,
         largest: int,
+        feel: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
+        self._feel = feel
         self._connect = connect
         self._movers: dict[Address | None, Store] = {}
         self._codec = codec
@@ -100,9 +120,17 @@ class Visitor:
         self.noted: set[bytes] = set()
         self.rewritten: set[bytes] = set()
 
-    def visit(self, names: Sequence[bytes], tally: Tally) -> None:
+    def visit(
+        self,
+        names: Sequence[bytes],
+        tally: Tally,
+        values: Callable[[], list[Value]] | None = None,
+    ) -> None:
         """
         Bring every name of a page to its outcome, in *tally*: all of them, or on an error none.
+
+        *values* gives what was asked for beforehand. While values are decrypted and encrypted here,
+        the server writes those that are ready.
 
         Raises:
             ServerError: The node, or one that a slot is being moved to, cannot be worked with.
@@ -123,7 +151,7 @@ class Visitor:
             if pause is None:
                 break
             time.sleep(pause)
-            this = self._try(this)
+            this, values = self._try(this, values), None
         if this.busy:
             raise ServerError(f"{self._store.node} refuses to work: {this.busy.message}")
         self._give_up(this)
@@ -146,7 +174,7 @@ class Visitor:
             and not self._codec.needs_rewrite(opened)
         )
 
-    def _try(self, last: _Round) -> _Round:
+    def _try(self, last: _Round, values: Callable[[], list[Value]] | None) -> _Round:
         """Visit what the last round left: here, or where the server said."""
         this = _Round(self._store)
         places: dict[Store, list[bytes]] = {self._store: last.again} if last.again else {}
@@ -154,10 +182,12 @@ class Visitor:
             places.setdefault(self._elsewhere(refusal), []).append(name)
         for store, names in places.items():
             here = _Round(store)
-            for name, value in zip(names, store.read(names), strict=True):
+            read = values() if values else store.read(names)
+            for name, value in zip(names, read, strict=True):
                 self._classify(name, value, here)
-            if here.swaps:
-                self._write(here)
+                if here.send(least=NAMES_A_CALL):
+                    self._feel()
+            self._write(here)
             this.take(here)
         return this
 
@@ -203,25 +233,25 @@ class Visitor:
             if max(len(value), len(new)) > self._largest:  # both are sent, to compare and to set
                 self._left.append(_Left(name, Outcome.TOO_LARGE, opened, len(value), this.store))
             else:
-                this.swaps.append((name, value, new))
+                this.swaps.append(Swap(name, opened.format.telling(value), len(value), new))
                 this.opened.append(opened)
 
     def _write(self, this: _Round) -> None:
-        answers = this.store.compare_and_set(this.swaps)
-        for (name, old, _), opened, answer in zip(this.swaps, this.opened, answers, strict=True):
+        for swap, opened, answer in zip(this.swaps, this.opened, this.answers(), strict=True):
+            name, _, size, _ = swap
             if answer is Answer.DONE:
                 self._tally.add(Outcome.ROTATED)
-                self._tally.met(opened.key.id, len(old), self._now, name=name, rotated=True)
+                self._tally.met(opened.key.id, size, self._now, name=name, rotated=True)
                 self.rewritten.add(name)
             elif answer is Answer.GONE:
                 self._tally.add(Outcome.GONE)
-                self._tally.met(opened.key.id, len(old), self._now)
+                self._tally.met(opened.key.id, size, self._now)
             elif answer is Answer.CHANGED:
                 this.again.append(name)
             elif answer is Answer.DENIED:
-                self._left.append(_Left(name, Outcome.DENIED, opened, len(old), this.store))
+                self._left.append(_Left(name, Outcome.DENIED, opened, size, this.store))
             elif not self._put_off(name, answer, this):
-                left = _Left(name, Outcome.FAILED, opened, len(old), this.store, answer.message)
+                left = _Left(name, Outcome.FAILED, opened, size, this.store, answer.message)
                 self._left.append(left)
 
     def _refused(self, name: bytes, refusal: Refusal, this: _Round) -> None:
@@ -256,7 +286,7 @@ class Visitor:
     def _give_up(self, last: _Round) -> None:
         """Tally what was not settled after the last try."""
         known = {
-            swap[0]: (opened, len(swap[1]))
+            swap.name: (opened, swap.size)
             for swap, opened in zip(last.swaps, last.opened, strict=True)
         }
         for name in (*last.again, *last.moved):

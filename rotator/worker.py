@@ -15,10 +15,10 @@ The sweep of one node: pages in, a tally out, and proof that no name was missed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import structlog
 
@@ -29,7 +29,7 @@ from rotator.control import Control, Stop
 from rotator.errors import LostError, ServerError
 from rotator.identity import NOTHING, REPORTED, Identity
 from rotator.scope import Mode, Scope
-from rotator.store import Store
+from rotator.store import Store, Value
 from rotator.tally import Outcome, Tally
 from rotator.visitor import Visitor
 from rotator.watch import Watch
@@ -89,6 +89,14 @@ class Position:
             restarts=saved["restarts"],
             reasons=saved["reasons"],
         )
+
+
+class _Page(NamedTuple):
+    """Names, the cursor behind them, and their values, which were asked for already."""
+
+    cursor: int
+    names: list[bytes]
+    values: Callable[[], list[Value]]
 
 
 @dataclass(slots=True)
@@ -195,30 +203,44 @@ class Worker:
                 continue
             if position.scanning != (db, pattern):
                 position.scanning, position.cursor = (db, pattern), 0
-            while True:
+            for page in self._pages(db, pattern):
                 if stop := self._control.stop():
                     return stop, []
-                self._store.select(db)
-                cursor, names = self._store.page(position.cursor, pattern, self._scope.page)
-                self._visit(names)
+                self._visit(page)
                 if self._visitor.misled and (changes := self._moved_on()):
                     return None, changes
-                position.cursor = cursor
-                if cursor == 0:
-                    position.done.append((db, pattern))
                 self._watch.look(self._visitor, self._databases)
+                position.cursor = page.cursor
+                if page.cursor == 0:
+                    position.done.append((db, pattern))
                 if time.monotonic() - self._saved_at > _SAVE_SECONDS:
                     self._save()
-                if cursor == 0:
-                    break
         return None, []
 
-    def _visit(self, names: list[bytes]) -> None:
+    def _pages(self, db: int, pattern: str | None) -> Iterator[_Page]:
+        """The pages of one scan; while one is worked on, the server gets the next one ready."""
+        held: _Page | None = None
+        self._store.select(db)
+        ahead = self._store.start_page(self._position.cursor, pattern, self._scope.page)
+        while True:
+            cursor, names = ahead()
+            self._store.select(db)  # whoever worked on the last page may have been elsewhere
+            page = _Page(cursor, names, self._store.start_read(names))
+            if cursor:
+                ahead = self._store.start_page(cursor, pattern, self._scope.page)
+            if held is not None:
+                yield held
+            held = page
+            if not cursor:
+                break
+        yield held
+
+    def _visit(self, page: _Page) -> None:
         tally = self._position.tally
         rotated, left = tally.outcomes[Outcome.ROTATED], tally.left
-        self._visitor.visit(names, tally)
+        self._visitor.visit(page.names, tally, page.values)
         rotated = tally.outcomes[Outcome.ROTATED] - rotated
-        self._control.page_done(str(self._address), len(names), rotated, tally.left - left)
+        self._control.page_done(str(self._address), len(page.names), rotated, tally.left - left)
 
     def _finish(self) -> list[str]:
         """Look at what was written meanwhile; what happened that the scan may have missed."""

@@ -33,15 +33,15 @@ def meddled(*, before_read=None, before_write=None):
     """
 
     class LateStore(Store):
-        def read(self, names):
+        def start_read(self, names):
             if before_read:
                 before_read(names)
-            return super().read(names)
+            return super().start_read(names)
 
-        def compare_and_set(self, swaps):
+        def start_compare_and_set(self, swaps):
             if before_write:
                 before_write(swaps)
-            return super().compare_and_set(swaps)
+            return super().start_compare_and_set(swaps)
 
     class LateAccess(Access):
         def connect(self, address):

@@ -344,16 +344,16 @@ class TestRuns:
         access = place.access()
         store = access.connect(access.cache.addresses[0])
         rivals = iter([b"two", b"three"])
-        compare_and_set = type(store).compare_and_set
+        start = type(store).start_compare_and_set
 
         def beaten(self, swaps):
             rival = next(rivals, None)
             if rival is not None:
                 place.cache.put(redis, "app:1", rival)
-            return compare_and_set(self, swaps)
+            return start(self, swaps)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(store), "compare_and_set", beaten)
+            patch.setattr(type(store), "start_compare_and_set", beaten)
             report = place.run()
 
         assert (report.caches[0].outcomes["rotated"], report.caches[0].keys[0].encryptions) == (

@@ -462,14 +462,14 @@ class TestLostConnection:
         kills = iter(range(3))
 
         class Cut(Store):
-            def compare_and_set(self, swaps):
+            def start_compare_and_set(self, swaps):
                 if moment == "before":
                     self.cut()
-                answers = super().compare_and_set(swaps)
+                answers = super().start_compare_and_set(swaps)()
                 if moment == "after":
                     self.cut()
                     self.read([b"app:000000"])
-                return answers
+                return lambda: answers
 
             def cut(self):
                 for _ in kills:
@@ -489,9 +489,9 @@ class TestLostConnection:
         """A page at which the connection breaks every time ends the sweep instead of the day."""
 
         class Cut(Store):
-            def read(self, names):
+            def start_read(self, names):
                 redis.client_kill_filter(_type="normal", skipme=True)
-                return super().read(names)
+                return super().start_read(names)
 
         sweeper._store = Cut
         result = sweeper.run()
