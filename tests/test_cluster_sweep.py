@@ -1,0 +1,166 @@
+"""A cluster in order, rotated: every slot, every database, every name, with the least rights."""
+
+import pytest
+from caches import RIGHTS_TO_WRITE, Cache, Place, counted
+from clusters import (
+    FAST,
+    Rival,
+    Router,
+    binaries,
+    calls,
+    check,
+    fill,
+    made,
+    name_of,
+    names_in,
+    plain,
+    read,
+    store,
+    tagged,
+    verdicts,
+    version_of,
+)
+
+from rotator.clusternodes import SLOTS
+from rotator.errors import Exit, RightsError
+from rotator.localcluster import LocalCluster
+from rotator.server import find_binary
+
+RIGHTS = [*RIGHTS_TO_WRITE, "+cluster|nodes", "+cluster|countkeysinslot", "+asking"]
+"""What a user needs in a cluster; redis-rules 6."""
+
+
+def test_many_values_and_a_writer(cluster, tmp_path):
+    """30,000 values are rotated while an application writes: nothing is lost, no TTL changes."""
+    place = Place(tmp_path, Cache(*cluster.addresses))
+    expected = fill(cluster, place.cache, 30_000)
+    with Rival(lambda: Router(cluster), place.cache, expected) as rival:
+        report = place.run(**FAST)
+    assert rival.writes > 1000
+    assert rival.failures == 0
+    check(cluster, place.cache, rival.expected)
+    assert report.exit_code == Exit.OK
+    [found] = report.caches
+    assert found.complete
+    assert found.coverage.slots_covered == SLOTS
+    assert found.coverage.not_looked_at == ()
+    assert found.outcomes["rotated"] > 15_000
+    assert found.visits == sum(found.outcomes.values())
+    assert found.verification.found_under_old_keys == 0
+    assert verdicts(report) == {"verifying"}
+
+
+def test_dry_run(cluster, tmp_path):
+    """A dry run counts all of it, and nothing is changed on any node."""
+    place = Place(tmp_path, Cache(*cluster.addresses))
+    expected = fill(cluster, place.cache, 600)
+    before = read(cluster, expected)
+    report = place.run(dry_run=True, **FAST)
+    assert counted(report) == {"would_rotate": 600}
+    assert read(cluster, expected) == before
+    for node in cluster.primaries:
+        assert calls(node, "evalsha") == calls(node, "script|load") == 0
+
+
+class TestRights:
+    """A user with no more rights than needed."""
+
+    @pytest.fixture
+    def limited(self, cluster, tmp_path):
+        """Makes a place whose user has some rules on every node."""
+        name, password = "limited", "secret"
+
+        def make(*rules):
+            for node in cluster.nodes:
+                with node.client() as client:
+                    client.execute_command(
+                        *("ACL", "SETUSER", name, "reset", "on", f">{password}", "~*"), *rules
+                    )
+            login = {"username": name, "password": password}
+            return Place(tmp_path, Cache(*cluster.addresses, redis=login))
+
+        yield make
+        for node in cluster.nodes:
+            with node.client() as client:
+                client.execute_command("ACL", "DELUSER", name)
+
+    def test_enough(self, cluster, limited):
+        """With the rights that the documentation names all of it is done."""
+        place = limited(*RIGHTS)
+        expected = fill(cluster, place.cache, 300)
+        assert place.run(**FAST).exit_code == Exit.OK
+        check(cluster, place.cache, expected)
+
+    @pytest.mark.parametrize("right", ["+cluster|countkeysinslot", "+asking", "+evalsha"])
+    def test_missing(self, cluster, limited, right):
+        """A right that is missing is named before anything is written."""
+        place = limited(*(one for one in RIGHTS if one != right))
+        expected = fill(cluster, place.cache, 30)
+        before = read(cluster, expected)
+        with pytest.raises(RightsError) as caught:
+            place.run(**FAST)
+        assert right in caught.value.hint
+        assert read(cluster, expected) == before
+
+
+class TestGrouping:
+    """Names of one slot go together, names of several never do."""
+
+    @pytest.mark.parametrize("binary", binaries(), ids=name_of)
+    def test_by_slot(self, binary, tmp_path):
+        """Names of one slot share script calls; a page over many slots never meets CROSSSLOT."""
+        with LocalCluster(1, 0, binary=binary) as cluster:
+            place = Place(tmp_path, Cache(*cluster.addresses))
+            names = tagged(7, 200) + tagged(8000, 200) + names_in(range(SLOTS), 200)
+            expected = store(cluster, made(place.cache, names))
+            report = place.run(**FAST)
+            assert counted(report) == {"rotated": 600}
+            assert report.exit_code == Exit.OK
+            check(cluster, place.cache, expected)
+            # 400 names in two slots need a few calls, the others one each.
+            assert 200 < calls(cluster.nodes[0], "evalsha") < 300
+
+
+class TestDatabases:
+    """Databases of a cluster: more than one from Valkey 9 on, and only number 0 before."""
+
+    HAS_MANY = version_of(find_binary())[0] == "valkey" and version_of(find_binary())[1] >= (9,)
+    NUMBERS = (0, 1, 3) if HAS_MANY else (0,)
+
+    def test_all_are_swept(self, tmp_path):
+        """Every database that the server has is rotated."""
+        options = ["--cluster-databases", "4"] if self.HAS_MANY else []
+        with LocalCluster(2, 0, options) as cluster:
+            place = Place(tmp_path, Cache(*cluster.addresses))
+            for db in self.NUMBERS:
+                for node in cluster.primaries:
+                    slots = {s for a, b in cluster.member(node).slots for s in range(a, b + 1)}
+                    with plain(node, db=db) as client:
+                        for name in names_in(slots, 50, prefix=f"db{db}"):
+                            place.cache.put(client, name)
+            report = place.run(**FAST)
+            assert report.exit_code == Exit.OK
+            assert counted(report) == {"rotated": 100 * len(self.NUMBERS)}
+            assert report.caches[0].coverage.databases == self.NUMBERS
+
+
+def test_only_a_replica_is_configured(cluster, tmp_path):
+    """The address of one replica leads to the whole cluster."""
+    [address, *_] = [node.address for node in cluster.replicas]
+    place = Place(tmp_path, Cache(address))
+    expected = fill(cluster, place.cache, 300)
+    report = place.run(**FAST)
+    assert report.exit_code == Exit.OK
+    check(cluster, place.cache, expected)
+    [warning] = [one for one in report.caches[0].warnings if "MOVED" in one]
+    assert all(node.address in warning for node in cluster.primaries)
+
+
+def test_nodes_one_after_the_other(cluster, tmp_path):
+    """With one worker nodes are swept in the order of the configuration."""
+    order = list(reversed(cluster.primaries))
+    place = Place(tmp_path, Cache(*(node.address for node in order)))
+    fill(cluster, place.cache, 300)
+    report = place.run(workers=1, **FAST)
+    nodes = [node.node for node in report.caches[0].coverage.nodes]
+    assert nodes == [node.address for node in order]
