@@ -45,6 +45,10 @@ VALUES = {
     "--value-file": ["value.bin"],
     "--values": ["1000"],
     "--workers": ["2"],
+    "--html": ["page.html"],
+    "--metrics-file": ["rotator.prom"],
+    "--require": ["retirable"],
+    "--max-age": ["2h"],
 }
 
 
@@ -189,7 +193,7 @@ class TestStreams:
         state = tmp_path / "state"
         done = shell(f"rotator report --state {state} >&-")
         assert done.returncode == 1
-        assert done.stderr.startswith("rotator: error: the state holds no report yet")
+        assert done.stderr.startswith("rotator: error: there is no state file")
 
     def test_stderr_is_closed(self):
         """Without a stderr there is still the exit code."""

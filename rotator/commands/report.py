@@ -80,7 +80,7 @@ def _existing(path: Path | None) -> State:
     if not place.exists():
         raise StateError(
             f"there is no state file {place}",
-            hint="`rotator run` makes one; is this the machine, the user and the --state of it?",
+            hint="`rotator run --dry-run` makes one; or name that of the runs with --state",
         )
     return State(place)
 
