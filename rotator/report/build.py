@@ -78,6 +78,7 @@ def _cache(
         problems_total=sum(tally.outcomes[outcome] for outcome in _REPORTED),
         accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
         sweep_seconds=(sweep.finished_at - sweep.begun_at).total_seconds(),
+        waited_seconds=_waited(result),
         warnings=tuple(_warnings(result)),
     )
 
@@ -182,6 +183,16 @@ def _key(  # noqa: PLR0917 - the parts that make up one line of the report
         prefixes=dict(found.prefixes) or dict(remains.prefixes),
         samples=tuple(shown(name) for name in remains.samples),
     )
+
+
+def _waited(result: RotationResult) -> dict[str, float]:
+    """How long the sweeps of all nodes waited, by reason, in seconds."""
+    seconds: dict[str, float] = {}
+    for sweep in (result.sweep, result.verification):
+        for node in sweep.nodes if sweep else ():
+            for reason, waited in node.waited.items():
+                seconds[reason] = round(seconds.get(reason, 0.0) + waited, 3)
+    return seconds
 
 
 def _warnings(result: RotationResult) -> list[str]:

@@ -18,10 +18,9 @@ from rotator.errors import ConfigError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOURS = (1, 2, 3, 6, 12)
-_DAYS = (1, 2, 4, 7, 14, 30, 60, 90, 180, 365, 730, 1_825, 3_650, 18_250, 36_500, 182_500, 730_000)
+_DAYS = (1, 2, 4, 7, 14)
 _STEPS = tuple(timedelta(hours=n) for n in _HOURS) + tuple(timedelta(days=n) for n in _DAYS)
-_DAY = timedelta(days=1)
-_YEAR = timedelta(days=365)
+_MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 600, 1_200, 6_000, 12_000, 24_000, 36_000)
 _HOUR = timedelta(hours=1)
 _UNSEEN = {"titles", "overlay", "text-overlay", "tooltip-overlay"}
 _FONT = 13  # pixels; the style sheet has the same
@@ -132,24 +131,25 @@ def _round_numbers(most: int) -> list[int]:
     """A few round numbers from 0 to *most*, for the axis."""
     step = 1
     while most / step > 4:
-        # 1, 2, 5, 10, 20, 50, ...
         step = step * 5 // 2 if str(step).startswith("2") else step * 2
     return list(range(0, most + 1, step)) or [0]
 
 
-def _round_times(first: datetime, last: datetime, most: int) -> Iterator[tuple[datetime, str]]:
-    """At most *most* round times between the two, with how they are written."""
-    step = next((one for one in _STEPS if (last - first) / one <= most), _STEPS[-1])
-    number = -((_EPOCH - first) // step)
-    while (at := _EPOCH + number * step) <= last:
-        yield at, _label(at, step)
-        number += 1
+def _round_times(first: datetime, last: datetime, most: int) -> list[tuple[datetime, str]]:
+    """About *most* round times between the two, with how they are written; at least one."""
+    step = next((one for one in _STEPS if (last - first) / one <= most), None)
+    if step is None:
+        return list(_months(first, last, most))
+    numbers = range(-((_EPOCH - first) // step), (last - _EPOCH) // step + 1)
+    times = [_EPOCH + number * step for number in numbers]
+    written = [(at, f"{at:%H:%M}" if at.hour else f"{at.day} {at:%b}") for at in times]
+    return written or [(first, f"{first:%H:%M}")]
 
 
-def _label(at: datetime, step: timedelta) -> str:
-    """A time, as exact as the step to the next one asks for."""
-    if step >= _YEAR:
-        return f"{at:%Y}"
-    if step >= 30 * _DAY:
-        return f"{at:%b %Y}"
-    return f"{at.day} {at:%b}" if step >= _DAY or not at.hour else f"{at:%H:%M}"
+def _months(first: datetime, last: datetime, most: int) -> Iterator[tuple[datetime, str]]:
+    """The same where days are too short: the beginnings of months or of years."""
+    begin, end = (at.year * 12 + at.month - 1 for at in (first, last))
+    step = next(one for one in _MONTHS if (end - begin) / one <= most)
+    for month in range((begin // step + 1) * step, end + 1, step):
+        at = datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)
+        yield at, f"{at:%Y}" if step >= 12 else f"{at:%b %Y}"
