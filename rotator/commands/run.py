@@ -24,6 +24,7 @@ from rotator.report.build import failed_report
 from rotator.report.model import Report
 from rotator.report.targets import Targets
 from rotator.rotation import Plan
+from rotator.scope import Limits
 from rotator.secrets import Provider, provider_from_url
 from rotator.selection import all_keyrings, select
 from rotator.state import State
@@ -38,7 +39,7 @@ Examples:
       one cache, in a maintenance window; the next run goes on from there
   rotator run --accept undecryptable=12
       these twelve are known, and shall not keep a key from being retired
-  rotator run --metrics-file /var/lib/node_exporter/rotator.prom --log-format json
+  rotator run --metrics-file /var/lib/node_exporter/rotator.prom
       from cron, watched by Prometheus
   rotator run --html keys.html
       with a page for whoever asks when the old keys may go
@@ -68,6 +69,11 @@ def run(
     allow_empty: options.AllowEmpty = False,
     only_key: options.OnlyKey = None,
     max_duration: options.MaxDuration = None,
+    max_rate: options.MaxRate = None,
+    max_latency: options.MaxLatency = 2.0,
+    max_lag: options.MaxLag = None,
+    max_memory: options.MaxMemory = None,
+    pause_file: options.PauseFile = None,
     page: options.Page = 500,
     workers: options.Workers = None,
     fresh: options.Fresh = False,
@@ -101,6 +107,13 @@ def run(
         verify=not no_verify,
         only_key=only_key,
         page=page,
+        limits=Limits(
+            rate=max_rate,
+            latency=max_latency,
+            lag=max_lag,
+            memory=max_memory,
+            pause_file=None if pause_file is None else str(pause_file),
+        ),
         workers=workers,
         fresh=fresh,
         allow_empty=allow_empty,
