@@ -45,6 +45,9 @@ class Control(Protocol):
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
         """A page of *node* is finished: so many visits, rotated and left under an old key."""
 
+    def wait(self, node: str, reason: str | None) -> None:
+        """The sweep of *node* waits, for *reason*; with None it goes on."""
+
     def save(self, node: str, position: dict[str, Any]) -> None:
         """Keep *position*: everything before it is finished."""
 

@@ -231,6 +231,8 @@ class Line:
             if method == "log":
                 level, event = arguments
                 getattr(log, level)(**event)
+            elif method == "wait":
+                control.wait(*arguments)
             else:
                 control.page_done(*arguments)
 
@@ -248,6 +250,9 @@ class _RemoteControl:
 
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
         self._line.send("page_done", node, visits, rotated, left)
+
+    def wait(self, node: str, reason: str | None) -> None:
+        self._line.send("wait", node, reason)
 
     def save(self, node: str, position: dict[str, Any]) -> None:
         self._state.save_position(self._task.cache, self._task.scope.mode, node, position)

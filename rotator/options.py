@@ -157,6 +157,37 @@ MaxDuration = Annotated[
         "Stop after this long, when the page in hand is done; the next run goes on from there.",
     ),
 ]
+MaxRate = Annotated[
+    float | None,
+    option("--max-rate", "Visits a second, at most.", metavar="N", min=1),
+]
+MaxLatency = Annotated[
+    float,
+    option(
+        "--max-latency",
+        "What other clients may feel, in milliseconds: pages shrink above it. 0: no goal.",
+        metavar="MS",
+        min=0,
+    ),
+]
+MaxLag = Annotated[
+    int | None,
+    option("--max-lag", "Wait while a replica is more bytes behind.", metavar="BYTES", min=0),
+]
+MaxMemory = Annotated[
+    float | None,
+    option(
+        "--max-memory",
+        "Wait while more of maxmemory is used.",
+        metavar="PERCENT",
+        min=1,
+        max=100,
+    ),
+]
+PauseFile = Annotated[
+    Path | None,
+    option("--pause-file", "Wait while this file exists.", metavar="PATH"),
+]
 Workers = Annotated[
     int | None,
     option("--workers", "Processes, where there are several nodes. Default: one a core.", min=1),

@@ -26,7 +26,7 @@ from rotator.keyring import Keyring
 from rotator.presence import announced
 from rotator.progress import Progress
 from rotator.rights import demand_rights
-from rotator.scope import Mode, Scope
+from rotator.scope import Limits, Mode, Scope
 from rotator.state import State
 from rotator.sweep import Sweep, SweepResult
 from rotator.tally import Outcome
@@ -59,6 +59,7 @@ class Plan:
     verify: bool = True
     only_key: str | None = None
     page: int = 500
+    limits: Limits = field(default_factory=Limits)
     workers: int | None = None
     patience: float = SETTLE_SECONDS
     fresh: bool = False
@@ -215,15 +216,17 @@ class Rotation:
     def _sweep(self, mode: Mode) -> SweepResult:
         name = self.access.cache.name
         databases = self.access.settings.databases
+        topology = self._discover()
+        nodes = len(topology.primaries)
         scope = Scope(
             mode=mode,
             match=self.access.settings.match,
             databases=None if databases == "all" else databases,
             only_key=self._plan.only_key if mode is Mode.RUN else None,
             page=self._plan.page,
+            limits=self._plan.limits.share(self._workers(nodes)),
         )
-        topology = self._discover()
-        engine = self._engine(len(topology.primaries))
+        engine = self._engine(nodes)
         with self._progress(name, _PHASES[mode], topology.names) as bar:
             control = _Control(self._state, self._stopper, bar, name, self._plan)
             result = Sweep(self._discover, engine, scope, control).run()
@@ -239,8 +242,11 @@ class Rotation:
         )
         return result
 
+    def _workers(self, nodes: int) -> int:
+        return min(nodes, self._plan.workers or os.cpu_count() or 1)
+
     def _engine(self, nodes: int) -> Engine:
-        workers = min(nodes, self._plan.workers or os.cpu_count() or 1)
+        workers = self._workers(nodes)
         if workers < 2:
             return Inline(self.access)
         return Pool(self._files, self.access.cache.name, self._state.path, workers)
@@ -288,6 +294,9 @@ class _Control:
 
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:  # noqa: ARG002 - one bar for all nodes
         self._bar.advance(visits=visits, rotated=rotated, left=left)
+
+    def wait(self, node: str, reason: str | None) -> None:  # noqa: ARG002 - one bar for all nodes
+        self._bar.wait(reason)
 
     def save(self, node: str, position: dict[str, Any]) -> None:
         self._state.save_position(self._cache, self._plan.mode, node, position)

@@ -17,24 +17,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import structlog
-
 from rotator.connection import Connection
+from rotator.errors import ServerError
 from rotator.identity import parse_fields
+from rotator.scope import Limits
 from rotator.store import Store
 
 SMALLEST_PAGE = 10
 LONGEST_SECONDS = 5.0
+_FIRST_PAGE = 100
 _STEP = 20  # names by which a page grows
 _LOOK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
 _PING_SECONDS = 0.02  # between two PINGs
+_SHORTEST_SECONDS = 0.001
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
-
-log = structlog.get_logger(__name__)
 
 
 class Reason(StrEnum):
@@ -47,29 +46,13 @@ class Reason(StrEnum):
     PAUSED = "paused"
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """
-    How much may be asked of a server; None and 0 are no limit.
-
-    *rate* in visits a second, *latency* in milliseconds, *lag* in bytes, *memory* in percent of
-    maxmemory; *page* is the most names a page may have.
-    """
-
-    page: int = 500
-    rate: float | None = None
-    latency: float | None = 2.0
-    lag: int | None = None
-    memory: float | None = None
-    pause_file: Path | None = None
-
-
 class Throttle:
     """
     Keeps the limits on one node.
 
-    *ping* is a connection that does nothing else. *stopping* tells that waiting is over because the
-    run is; *waiting* is told the reason of a wait, and None when it ends.
+    *page* is the most names that a page may have. *ping* is a connection that does nothing else.
+    *stopping* tells that waiting is over because the run is; *waiting* is told the reason of a
+    wait, and None when it ends; *waited* takes the seconds that were waited for each reason.
     """
 
     def __init__(
@@ -78,21 +61,24 @@ class Throttle:
         store: Store,
         ping: Connection | None,
         *,
+        page: int,
         stopping: Callable[[], object],
         waiting: Callable[[str | None], None],
+        waited: dict[str, float],
     ) -> None:
         self._limits = limits
         self._store = store
         self._ping = ping
         self._stopping = stopping
         self._waiting = waiting
-        self._page = float(min(limits.page, 100) if limits.latency else limits.page)
+        self._largest = page
+        self._page = float(min(page, _FIRST_PAGE) if limits.latency else page)
         self._slow = False
         self._pinged_at = 0.0
         self._looked_at = 0.0
         self._begun_at = time.monotonic()
         self._visits = 0
-        self.waited: dict[str, float] = {}
+        self._waited = waited
 
     @property
     def page(self) -> int:
@@ -104,7 +90,12 @@ class Throttle:
         goal, now = self._limits.latency, time.monotonic()
         if not goal or self._ping is None or now - self._pinged_at < _PING_SECONDS:
             return
-        self._ping.call("PING")
+        try:
+            self._ping.call("PING")
+        except ServerError:
+            # The sweep's own connection will tell what is the matter with the server.
+            self._ping = None
+            return
         self._pinged_at = time.monotonic()
         self._fit((self._pinged_at - now) * 1000, goal)
 
@@ -112,17 +103,17 @@ class Throttle:
         """Additive up, multiplicative down."""
         if milliseconds <= goal:
             self._slow = False
-            self._page = min(self._page + _STEP, self._limits.page)
+            self._page = min(self._page + _STEP, self._largest)
         else:
             self._slow = self._page <= SMALLEST_PAGE
-            self._page = max(self._page / 2, min(SMALLEST_PAGE, self._limits.page))
+            self._page = max(self._page / 2, min(SMALLEST_PAGE, self._largest))
 
     def rest(self, visits: int) -> None:
         """Wait after a page with *visits* as long as the limits demand."""
         self._visits += visits
         self._wait(Reason.PAUSED, self._paused, longest=None)
         if self._slow and self._limits.latency:
-            until = time.monotonic() + self._limits.latency / 1000
+            until = time.monotonic() + max(self._limits.latency / 1000, _SHORTEST_SECONDS)
             self._wait(Reason.LATENCY, lambda: time.monotonic() < until)
         if self._limits.rate:
             due = self._begun_at + self._visits / self._limits.rate
@@ -141,14 +132,14 @@ class Throttle:
         begun = time.monotonic()
         self._waiting(reason)
         while not self._stopping() and (longest is None or time.monotonic() - begun < longest):
-            time.sleep(0.001 if reason is Reason.LATENCY else _SLICE_SECONDS)
+            time.sleep(_SHORTEST_SECONDS if reason is Reason.LATENCY else _SLICE_SECONDS)
             if not demanded():
                 break
         self._waiting(None)
-        self.waited[reason] = self.waited.get(reason, 0.0) + time.monotonic() - begun
+        self._waited[reason] = self._waited.get(reason, 0.0) + time.monotonic() - begun
 
     def _paused(self) -> bool:
-        return self._limits.pause_file is not None and self._limits.pause_file.exists()
+        return self._limits.pause_file is not None and Path(self._limits.pause_file).exists()
 
     def _lagging(self) -> bool:
         if self._limits.lag is None:

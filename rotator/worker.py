@@ -31,6 +31,7 @@ from rotator.identity import NOTHING, REPORTED, Identity
 from rotator.scope import Mode, Scope
 from rotator.store import Store, Value
 from rotator.tally import Outcome, Tally
+from rotator.throttle import Throttle
 from rotator.visitor import Visitor
 from rotator.watch import Watch
 
@@ -121,6 +122,7 @@ class NodeResult:
     seconds: float = 0.0
     no_touch: bool = False
     tracked: bool = False
+    waited: dict[str, float] = field(default_factory=dict)
 
 
 class Worker:
@@ -153,6 +155,8 @@ class Worker:
         self._losses = 0
         self._lost_at: tuple[int, int] | None = None
         self._last_seen: Identity | None = None
+        self._waited_for: str | None = None
+        self._waited: dict[str, float] = {}
 
     def run(self) -> NodeResult:
         """
@@ -210,6 +214,7 @@ class Worker:
                 if self._visitor.misled and (changes := self._moved_on()):
                     return None, changes
                 self._watch.look(self._visitor, self._databases)
+                self._throttle.rest(len(page.names))
                 position.cursor = page.cursor
                 if page.cursor == 0:
                     position.done.append((db, pattern))
@@ -221,13 +226,13 @@ class Worker:
         """The pages of one scan; while one is worked on, the server gets the next one ready."""
         held: _Page | None = None
         self._store.select(db)
-        ahead = self._store.start_page(self._position.cursor, pattern, self._scope.page)
+        ahead = self._store.start_page(self._position.cursor, pattern, self._throttle.page)
         while True:
             cursor, names = ahead()
             self._store.select(db)  # whoever worked on the last page may have been elsewhere
             page = _Page(cursor, names, self._store.start_read(names))
             if cursor:
-                ahead = self._store.start_page(cursor, pattern, self._scope.page)
+                ahead = self._store.start_page(cursor, pattern, self._throttle.page)
             if held is not None:
                 yield held
             held = page
@@ -272,6 +277,16 @@ class Worker:
     def _attach(self) -> None:
         self._store = self._connect(self._address)
         self._no_touch = self._store.no_touch()
+        limits = self._scope.limits
+        self._throttle = Throttle(
+            limits,
+            self._store,
+            self._connect(self._address).connection if limits.latency else None,
+            page=self._scope.page,
+            stopping=self._control.stop,
+            waiting=self._wait,
+            waited=self._waited,
+        )
         self._visitor = Visitor(
             self._store,
             self._codec,
@@ -279,8 +294,16 @@ class Worker:
             writes=self._scope.mode is Mode.RUN,
             only_key=self._scope.only_key,
             largest=self._store.largest_value(),
+            feel=self._throttle.feel,
         )
         self._watch = Watch(self._store, self._scope)
+
+    def _wait(self, reason: str | None) -> None:
+        """Say why nothing happens; in the log only when the reason is another one."""
+        self._control.wait(str(self._address), reason)
+        if reason and reason != self._waited_for:
+            log.info("waiting", node=str(self._address), reason=reason)
+            self._waited_for = reason
 
     def _reattach(self, lost: LostError) -> list[str]:
         """Connect again; what changed if it is not the process that it was."""
@@ -372,4 +395,5 @@ class Worker:
             stopped=stopped,
             no_touch=self._no_touch,
             tracked=self._watch.whole,
+            waited=dict(self._waited),
         )

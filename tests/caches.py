@@ -232,6 +232,9 @@ class PageControl:
         over = self._stop_after is not None and self.pages >= self._stop_after
         return Stop.INTERRUPTED if over else None
 
+    def wait(self, node: str, reason: str | None) -> None:
+        """Nobody watches."""
+
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
         """Count, and tell the test."""
         assert node
