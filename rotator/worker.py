@@ -25,6 +25,7 @@ import structlog
 from rotator.address import Address
 from rotator.clusternodes import foreign_slots, myself
 from rotator.codec import Codec
+from rotator.connection import Connection
 from rotator.control import Control, Stop
 from rotator.errors import LostError, ServerError
 from rotator.identity import NOTHING, REPORTED, Identity
@@ -157,6 +158,7 @@ class Worker:
         self._last_seen: Identity | None = None
         self._waited_for: str | None = None
         self._waited: dict[str, float] = {}
+        self._ping: Connection | None = None
 
     def run(self) -> NodeResult:
         """
@@ -174,6 +176,7 @@ class Worker:
             self._save(counted=True)
             self._position.reasons.append(str(error))
             result = self._result(complete=False)
+        self._detach()
         result.seconds = time.monotonic() - begun
         return result
 
@@ -274,14 +277,20 @@ class Worker:
             count += self._store.names_in_slots(foreign_slots(own))
         return count
 
+    def _detach(self) -> None:
+        for connection in (self._store.connection, self._ping):
+            if connection is not None:
+                connection.close()
+
     def _attach(self) -> None:
         self._store = self._connect(self._address)
         self._no_touch = self._store.no_touch()
         limits = self._scope.limits
+        self._ping = self._connect(self._address).connection if limits.latency else None
         self._throttle = Throttle(
             limits,
             self._store,
-            self._connect(self._address).connection if limits.latency else None,
+            self._ping,
             page=self._scope.page,
             stopping=self._control.stop,
             waiting=self._wait,
@@ -310,6 +319,7 @@ class Worker:
         log.warning("connection lost", node=self._store.node, error=str(lost))
         for pause in _RECONNECT_SECONDS:
             time.sleep(pause)
+            self._detach()
             try:
                 self._attach()
                 self._watch.lose()

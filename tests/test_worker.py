@@ -13,7 +13,7 @@ from rotator.control import Stop
 from rotator.errors import ServerError
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
-from rotator.scope import Mode, Scope
+from rotator.scope import Limits, Mode, Scope
 from rotator.server import LocalServer
 from rotator.store import Store
 from rotator.tally import Outcome
@@ -50,7 +50,7 @@ class Sweeper:
             address,
             self.connect,
             codec=Codec(Keyring(current, old), list(BUILTIN.values())),
-            scope=Scope(mode, **{"page": PAGE, **scope}),
+            scope=Scope(mode, **{"page": PAGE, "limits": Limits(latency=0), **scope}),
             control=self.control,
             saved=self.control.load(str(address)),
         )
