@@ -33,11 +33,12 @@ from rotator.address import Address
 from rotator.config import load
 from rotator.control import Control, Stop
 from rotator.errors import RotatorError, ServerError
+from rotator.noderesult import NodeResult
 from rotator.scope import Scope
 from rotator.secrets import provider_from_url
 from rotator.state import State
 from rotator.tally import Tally
-from rotator.worker import NodeResult, Worker
+from rotator.worker import Worker
 
 PROVIDER_VARIABLE = "MAVERICS_SECRET_PROVIDER"
 _POLL_SECONDS = 0.02

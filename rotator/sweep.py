@@ -20,11 +20,12 @@ from rotator.control import Control, Stop
 from rotator.engine import Engine
 from rotator.errors import ServerError
 from rotator.identity import LOCAL
+from rotator.noderesult import NodeResult
 from rotator.scope import Scope
 from rotator.tally import Outcome, Tally
 from rotator.topology import Topology
 from rotator.wording import count
-from rotator.worker import RESTARTS, NodeResult
+from rotator.worker import RESTARTS
 
 log = structlog.get_logger(__name__)
 

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -29,6 +28,8 @@ from rotator.connection import Connection
 from rotator.control import Control, Stop
 from rotator.errors import LostError, ServerError
 from rotator.identity import NOTHING, REPORTED, Identity
+from rotator.noderesult import NodeResult
+from rotator.position import Position
 from rotator.scope import Mode, Scope
 from rotator.store import Store, Value
 from rotator.tally import Outcome, Tally
@@ -44,86 +45,12 @@ _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at agai
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class Position:
-    """
-    How far the sweep of one node is; worthless for any other process, keyring, format or scope.
-
-    *done* are the finished scans as (database, pattern); *cursor* belongs to *scanning*, and means
-    nothing in any other database.
-    """
-
-    digest: str
-    identity: Identity
-    started_at: datetime
-    tally: Tally
-    scanning: tuple[int, str | None] | None = None
-    cursor: int = 0
-    done: list[tuple[int, str | None]] = field(default_factory=list)
-    restarts: int = 0
-    reasons: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; the cursor is text because it may have 64 bits."""
-        return {
-            "digest": self.digest,
-            "identity": self.identity.to_dict(),
-            "started_at": self.started_at.isoformat(),
-            "tally": self.tally.to_dict(),
-            "scanning": self.scanning and list(self.scanning),
-            "cursor": str(self.cursor),
-            "done": [list(one) for one in self.done],
-            "restarts": self.restarts,
-            "reasons": self.reasons,
-        }
-
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> Self:
-        """The position that `to_dict` wrote down."""
-        return cls(
-            digest=saved["digest"],
-            identity=Identity.from_dict(saved["identity"]),
-            started_at=datetime.fromisoformat(saved["started_at"]),
-            tally=Tally.from_dict(saved["tally"]),
-            scanning=saved["scanning"] and (saved["scanning"][0], saved["scanning"][1]),
-            cursor=int(saved["cursor"]),
-            done=[(db, pattern) for db, pattern in saved["done"]],
-            restarts=saved["restarts"],
-            reasons=saved["reasons"],
-        )
-
-
 class _Page(NamedTuple):
     """Names, the cursor behind them, and their values, which were asked for already."""
 
     cursor: int
     names: list[bytes]
     values: Callable[[], list[Value]]
-
-
-@dataclass(slots=True)
-class NodeResult:
-    """
-    What the sweep of one node came to.
-
-    *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
-    name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
-    """
-
-    node: str
-    started_at: datetime
-    tally: Tally
-    complete: bool
-    identity: Identity | None = None
-    databases: tuple[int, ...] = ()
-    restarts: int = 0
-    orphans: int = 0
-    reasons: tuple[str, ...] = ()
-    stopped: Stop | None = None
-    seconds: float = 0.0
-    no_touch: bool = False
-    tracked: bool = False
-    waited: dict[str, float] = field(default_factory=dict)
 
 
 class Worker:
