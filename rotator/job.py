@@ -19,11 +19,12 @@ from rotator.errors import Exit, ServerError
 from rotator.keyring import Keyring
 from rotator.ledger import Ledger
 from rotator.past import with_past
+from rotator.plan import Plan, RotationResult
 from rotator.progress import Progress
 from rotator.report import json as report_json
 from rotator.report.build import build_report
 from rotator.report.model import Report
-from rotator.rotation import Plan, Rotation, RotationResult
+from rotator.rotation import Rotation
 from rotator.state import State
 
 log = structlog.get_logger(__name__)

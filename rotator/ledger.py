@@ -16,8 +16,8 @@ from rotator.evidence import Evidence, Hold
 from rotator.history import SweepRecord
 from rotator.holds import find_holds
 from rotator.keyring import Keyring
+from rotator.plan import RotationResult
 from rotator.retirement import Judgement, judge
-from rotator.rotation import RotationResult
 from rotator.state import State
 from rotator.sweep import SweepResult
 

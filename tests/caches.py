@@ -27,8 +27,8 @@ from rotator.control import Stop, Stopper
 from rotator.format import BUILTIN
 from rotator.job import Job
 from rotator.keyring import Key, Keyring, generate
+from rotator.plan import Plan
 from rotator.progress import Progress
-from rotator.rotation import Plan
 from rotator.state import State
 from rotator.store import Store
 from rotator.tally import Outcome

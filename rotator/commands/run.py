@@ -17,13 +17,13 @@ from rotator.engine import PROVIDER_VARIABLE
 from rotator.errors import RotatorError
 from rotator.job import Job
 from rotator.logs import configure_logging
+from rotator.plan import Plan
 from rotator.progress import Progress, start_progress
 from rotator.report import json as report_json
 from rotator.report import table
 from rotator.report.build import failed_report
 from rotator.report.model import Report
 from rotator.report.targets import Targets
-from rotator.rotation import Plan
 from rotator.scope import Limits
 from rotator.secrets import Provider, provider_from_url
 from rotator.selection import all_keyrings, select

@@ -12,9 +12,9 @@ from rotator.errors import Exit, RotatorError
 from rotator.keyring import Key, Keyring
 from rotator.keytally import KeyTally
 from rotator.noderesult import NodeResult
+from rotator.plan import NOT_MOVED, RotationResult
 from rotator.report import model
 from rotator.retirement import Judgement
-from rotator.rotation import NOT_MOVED, RotationResult
 from rotator.scope import Mode
 from rotator.sweep import SweepResult
 from rotator.tally import Outcome, Tally
