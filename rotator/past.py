@@ -107,6 +107,7 @@ def _too_old(cache: Cache, now: datetime, max_age: timedelta) -> str | None:
 
 
 def _read(cache: str, text: str) -> Report:
+    """The report that was kept on a cache."""
     try:
         return report_json.load(text)
     except ValueError:
@@ -128,6 +129,7 @@ def _aged(cache: Cache, state: State) -> Cache:
 
 
 def _key(cache: str, key: Key, state: State) -> Key:
+    """A key with its history and its nonce budget."""
     encryptions = state.encryptions(key.id)
     return key.model_copy(
         update={
@@ -139,6 +141,7 @@ def _key(cache: str, key: Key, state: State) -> Key:
 
 
 def _past(cache: str, key_id: str, state: State) -> Past:
+    """The history of an old key."""
     history = state.history(cache, key_id)
     return Past(
         first_seen_at=history.first_seen_at,
@@ -152,6 +155,7 @@ def _past(cache: str, key_id: str, state: State) -> Past:
 
 
 def _budget_warnings(keys: Iterable[Key], annals: Annals) -> Iterable[str]:
+    """What is to be said of nonce budgets, as far as anything is."""
     for key in keys:
         said = budget.warning(
             key.id, key.role, annals.encryptions(key.id), annals.most_seen(key.id)

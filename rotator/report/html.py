@@ -108,6 +108,7 @@ def _old_keys(report: Report) -> list[OldKey]:
 
 
 def _environment() -> Environment:
+    """What the templates may use, and how all that they write is escaped."""
     made = Environment(
         loader=PackageLoader("rotator.report"),
         autoescape=True,

@@ -71,6 +71,7 @@ def _run(make: _Maker, report: Report) -> None:
 
 
 def _caches(make: _Maker, caches: Iterable[Cache]) -> None:
+    """What became of the visits, and whether they were all."""
     complete = make("sweep_complete", "Whether the last run visited every name.", ("cache",))
     swept = make(
         "last_complete_sweep_timestamp_seconds", "When the last complete sweep ended.", ("cache",)
@@ -87,6 +88,7 @@ def _caches(make: _Maker, caches: Iterable[Cache]) -> None:
 
 
 def _keys(make: _Maker, caches: Iterable[Cache]) -> None:
+    """What is under each key, and what was judged."""
     values = make("values_under_key", "Values that are under a key after the last run.", _KEY)
     retirable = make("key_retirable", "Whether an old key can be removed.", ("cache", "key_id"))
     verdicts = make(

@@ -51,6 +51,7 @@ class Targets:
             raise failures[0]
 
     def _all(self) -> Iterator[tuple[Callable[[Report, Path], None], Path]]:
+        """Each file with what writes it."""
         if self.report is not None:
             yield json.write, self.report
         if self.html is not None:
