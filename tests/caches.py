@@ -254,6 +254,32 @@ class PageControl:
         return self.saved.get(node)
 
 
+def meddled(*, before_read=None, before_write=None):
+    """
+    An `Access` whose stores let somebody else go first.
+
+    *before_read* is called with the names, *before_write* with the swaps, each with a fresh call
+    of the server following: what they do to it happens at the worst moment there is.
+    """
+
+    class LateStore(Store):
+        def start_read(self, names):
+            if before_read:
+                before_read(names)
+            return super().start_read(names)
+
+        def start_compare_and_set(self, swaps):
+            if before_write:
+                before_write(swaps)
+            return super().start_compare_and_set(swaps)
+
+    class LateAccess(Access):
+        def connect(self, address):
+            return LateStore(super().connect(address).connection)
+
+    return LateAccess
+
+
 def as_bytes(name: str | bytes) -> bytes:
     """A name as Redis stores it."""
     return name.encode() if isinstance(name, str) else name

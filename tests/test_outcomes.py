@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from caches import FAR_MS, OUTCOMES, Cache, Place, counted, old_key, user
+from caches import FAR_MS, OUTCOMES, Cache, Place, counted, meddled, old_key, user
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,32 +22,6 @@ KINDS = {
     "sorted set": lambda client, name: client.zadd(name, {"x": 1}),
     "stream": lambda client, name: client.xadd(name, {"field": "x"}),
 }
-
-
-def meddled(*, before_read=None, before_write=None):
-    """
-    An `Access` whose stores let somebody else go first.
-
-    *before_read* is called with the names, *before_write* with the swaps, each with a fresh call
-    of the server following: what they do to it happens at the worst moment there is.
-    """
-
-    class LateStore(Store):
-        def start_read(self, names):
-            if before_read:
-                before_read(names)
-            return super().start_read(names)
-
-        def start_compare_and_set(self, swaps):
-            if before_write:
-                before_write(swaps)
-            return super().start_compare_and_set(swaps)
-
-    class LateAccess(Access):
-        def connect(self, address):
-            return LateStore(super().connect(address).connection)
-
-    return LateAccess
 
 
 def problem(report, outcome):

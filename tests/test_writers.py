@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from random import Random
 
 import pytest
-from caches import FAR_MS, FORMATS, counted, keys_of, now_ms, wait_for
+from caches import FAR_MS, FORMATS, counted, keys_of, meddled, now_ms, wait_for
 
 from rotator.control import Stop, Stopper
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 NAMES = 120  # of each writer
+PAGE = 40
 DEEDS = ("set", "set", "keep", "delete", "expire", "persist", "rename", "short", "old")
 RUNS = 4
 
@@ -181,15 +182,14 @@ def everything_as_written(redis, writers):
     return faults + sorted(strangers)
 
 
-def paced(writers, deeds=5):
-    """What to call after each page: the writers do so much more before the next one."""
-    before = [total(writers)]
+def paced(writers, deeds=20):
+    """An access whose every write comes late: the writers do so much since the values were read."""
 
-    def on_page(_phase, _page):
-        wait_for(lambda: total(writers) >= before[0] + deeds)
-        before[0] = total(writers)
+    def wait(_swaps):
+        before = total(writers)
+        wait_for(lambda: total(writers) >= before + deeds)
 
-    return on_page
+    return meddled(before_write=wait)
 
 
 def total(writers):
@@ -201,15 +201,14 @@ def total(writers):
 def test_with_the_current_key(place, redis, writers):
     """Beside writers that have the current key, everything gets there, and nothing is harmed."""
     for _ in range(RUNS):
-        # The smaller the pages, the more of the writers' deeds fall in between.
-        report = place.run(page=5, verify=False, on_page=paced(writers))
+        report = place.run(page=PAGE, verify=False, kind=paced(writers))
         assert sum(counted(report).values()) == report.caches[0].visits
         assert report.caches[0].complete
     for writer in writers:
         writer.stop()
     assert everything_as_written(redis, writers) == []
     assert all(writer.done[deed] for writer in writers for deed in DEEDS[:-1])
-    final = place.run(page=5)
+    final = place.run()
     assert set(keys_of(redis, place.cache)) == {0}
     assert final.exit_code == 0
 
@@ -217,7 +216,7 @@ def test_with_the_current_key(place, redis, writers):
 @pytest.mark.parametrize("writers", [True], indirect=True)
 def test_with_an_old_key(place, redis, writers):
     """Beside writers that still have an old key nothing is harmed, and the key is in use."""
-    report = place.run(page=5, on_page=paced(writers))
+    report = place.run(page=PAGE, kind=paced(writers))
     assert report.caches[0].complete
     verdict = next(key.verdict for key in report.caches[0].keys if key.id == place.cache.ids[1])
     assert verdict in {"in-use", "draining", "unknown"}
@@ -244,7 +243,7 @@ def test_interrupted_again_and_again(place, redis, writers):
 
     codes = set()
     for _ in range(12):
-        report = place.run(page=5, verify=False, stopper=Impatient(), on_page=paced(writers))
+        report = place.run(page=5, verify=False, stopper=Impatient(), kind=paced(writers))
         codes.add(report.exit_code)
     for writer in writers:
         writer.stop()
