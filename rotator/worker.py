@@ -143,11 +143,12 @@ class Worker:
                 self._visit(page)
                 if self._visitor.misled and (changes := self._moved_on()):
                     return None, changes
-                self._watch.look(self._visitor, self._databases)
-                self._throttle.rest(len(page.names))
                 position.cursor = page.cursor
                 if page.cursor == 0:
                     position.done.append((db, pattern))
+                # Only now: were the connection lost here, the page must not count twice.
+                self._watch.look(self._visitor, self._databases)
+                self._throttle.rest(len(page.names))
                 if time.monotonic() - self._saved_at > _SAVE_SECONDS:
                     self._save()
         return None, []
