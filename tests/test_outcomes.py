@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from caches import FAR_MS, OUTCOMES, Cache, Place, counted, meddled, old_key, user
+from caches import FAR_MS, OUTCOMES, Cache, Place, counted, meddled, old_key, user, wait_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -407,8 +407,7 @@ class TestFailed:
             place.cache.put(client, "app:1")
             server.folder.joinpath("dump.rdb").mkdir()
             client.bgsave()
-            while client.info("persistence")["rdb_bgsave_in_progress"]:
-                pass
+            wait_for(lambda: not client.info("persistence")["rdb_bgsave_in_progress"])
             report = place.run()
             assert counted(report) == {"failed": 1}
             assert problem(report, "failed").detail.startswith("MISCONF")

@@ -170,7 +170,7 @@ class TestCompareAndSet:
         assert not redis.exists("gone")
 
     def test_nothing(self, store):
-        """No swaps have no answers, and no script is loaded for them."""
+        """No swaps have no answers."""
         assert store.compare_and_set([]) == []
 
     def test_ttl(self, store, redis):
