@@ -18,7 +18,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -54,8 +54,12 @@ Results = Iterator[tuple[Address, NodeResult]]
 class Engine(Protocol):
     """Sweeps nodes, and yields each as it is done."""
 
-    def sweep(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
-        """Sweep the nodes at *addresses*; a node that fails yields a result that says so."""
+    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
+        """
+        Sweep *nodes*, each with how often its scan was begun again already.
+
+        A node that fails yields a result that says so.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class NodeTask:
     scope: Scope
     saved: dict[str, Any] | None
     state: Path
+    restarts: int = 0
 
 
 class Inline:
@@ -76,11 +81,14 @@ class Inline:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    def sweep(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
+    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
         """See `Engine`."""
-        for address in addresses:
+        for address, restarts in nodes.items():
             saved = control.load(str(address))
-            yield address, sweep_node(self._access, address, scope, control, saved)
+            yield (
+                address,
+                sweep_node(self._access, address, scope, control, saved=saved, restarts=restarts),
+            )
 
 
 class Pool:
@@ -105,26 +113,26 @@ class Pool:
         self._workers = workers
         self._start = start or start_processes
 
-    def sweep(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
+    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
         """See `Engine`."""
-        pending = list(addresses)
+        pending = dict(nodes)
         for _ in range(_POOLS):
             if not pending:
                 return
             try:
                 for address, result in self._run(pending, scope, control):
-                    pending.remove(address)
+                    del pending[address]
                     yield address, result
             except BrokenProcessPool:
                 log.warning("a worker process died", left=[str(address) for address in pending])
-        for address in pending:
-            yield address, _failed(address, "its worker process died again and again")
+        for address, restarts in pending.items():
+            yield address, _failed(address, "its worker process died again and again", restarts)
 
-    def _run(self, addresses: Sequence[Address], scope: Scope, control: Control) -> Results:
+    def _run(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
         line = Line(_SPAWN.SimpleQueue(), _SPAWN.Value("i", 0))
-        tasks = [self._task(address, scope, control) for address in addresses]
+        tasks = [self._task(address, scope, control, nodes[address]) for address in nodes]
         others = set(multiprocessing.active_children())
-        with self._start(min(self._workers, len(addresses)), line) as executor:
+        with self._start(min(self._workers, len(tasks)), line) as executor:
             try:
                 yield from _attend(executor, tasks, line, control)
             except BaseException:
@@ -133,9 +141,9 @@ class Pool:
                     process.kill()
                 raise
 
-    def _task(self, address: Address, scope: Scope, control: Control) -> NodeTask:
+    def _task(self, address: Address, scope: Scope, control: Control, restarts: int) -> NodeTask:
         saved = control.load(str(address))
-        return NodeTask(self._files, self._cache, address, scope, saved, self._state)
+        return NodeTask(self._files, self._cache, address, scope, saved, self._state, restarts)
 
 
 def start_processes(workers: int, line: Line) -> Executor:
@@ -160,18 +168,26 @@ def sweep_node(
     address: Address,
     scope: Scope,
     control: Control,
+    *,
     saved: dict[str, Any] | None,
+    restarts: int,
 ) -> NodeResult:
     """Sweep one node; a node that cannot be swept at all gives a result that says so."""
     if access.codec is None:
         raise ValueError("a cache without encryption is not swept")
     worker = Worker(
-        address, access.connect, codec=access.codec, scope=scope, control=control, saved=saved
+        address,
+        access.connect,
+        codec=access.codec,
+        scope=scope,
+        control=control,
+        saved=saved,
+        restarts=restarts,
     )
     try:
         return worker.run()
     except ServerError as error:
-        return _failed(address, str(error))
+        return _failed(address, str(error), restarts)
 
 
 def perform(task: NodeTask) -> NodeResult:
@@ -181,14 +197,18 @@ def perform(task: NodeTask) -> NodeResult:
         provider = provider_from_url(os.environ.get(PROVIDER_VARIABLE))
         access = Access(config, config.cache(task.cache), provider)
     except RotatorError as error:
-        return _failed(task.address, str(error))
+        return _failed(task.address, str(error), task.restarts)
     with State(task.state) as state:
         control = _RemoteControl(_HERE[0], task, state)
-        return sweep_node(access, task.address, task.scope, control, task.saved)
+        return sweep_node(
+            access, task.address, task.scope, control, saved=task.saved, restarts=task.restarts
+        )
 
 
-def _failed(address: Address, reason: str) -> NodeResult:
-    return NodeResult(str(address), datetime.now(UTC), Tally(), complete=False, reasons=(reason,))
+def _failed(address: Address, reason: str, restarts: int) -> NodeResult:
+    result = NodeResult(str(address), datetime.now(UTC), Tally(), complete=False)
+    result.reasons, result.restarts = (reason,), restarts
+    return result
 
 
 class Line:

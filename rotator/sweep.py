@@ -107,7 +107,7 @@ class Sweep:
         """
         now = datetime.now(UTC)
         result = SweepResult(self._scope, now, now, now, self._discover(None))
-        pending = result.topology.primaries
+        pending = dict.fromkeys(result.topology.primaries, 0)
         while pending and result.stopped is None:
             for address, node in self._engine.sweep(pending, self._scope, self._control):
                 _put(result, address, node)
@@ -119,20 +119,25 @@ class Sweep:
         result.finished_at = datetime.now(UTC)
         return result
 
-    def _look_again(self, result: SweepResult) -> list[Address]:
-        """The nodes to scan (again), because the topology is no longer what their scans saw."""
+    def _look_again(self, result: SweepResult) -> dict[Address, int]:
+        """
+        The nodes to scan (again), because the topology is no longer what their scans saw.
+
+        Each comes with how often its scan will then have been begun again.
+        """
         before = result.topology
         try:
             now = result.topology = self._discover(before)
         except ServerError as error:
             result.not_looked_at.append(f"the topology could not be checked at the end: {error}")
-            return []
+            return {}
         result.topology_changed |= set(now.primaries) != set(before.primaries)
-        again = []
+        result.topology_changed |= now.slots != before.slots
+        again: dict[Address, int] = {}
         for address, identity in now.identities.items():
             node = result.node(address)
             if node is None:
-                again.append(address)
+                again[address] = 0
                 continue
             changes = node.identity.changes(identity, LOCAL) if node.identity else []
             result.topology_changed |= bool(changes)
@@ -140,7 +145,7 @@ class Sweep:
                 node.complete = False
                 node.reasons += tuple(changes)
             if not node.complete and node.restarts < RESTARTS:
-                again.append(address)
+                again[address] = node.restarts + 1
         if again:
             log.warning("to be swept again", nodes=[str(address) for address in again])
         return again
@@ -152,11 +157,8 @@ def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
     if old is not None:
         result.nodes.remove(old)
         # One that went on where the earlier one ended has its sums already.
-        if new.started_at == old.started_at:
-            new.restarts = max(new.restarts, old.restarts) + 1
-        else:
+        if new.started_at != old.started_at:
             new.tally.merge(old.tally.settled())
-            new.restarts += old.restarts + 1
     result.nodes.append(new)
     log.info(
         "node swept",

@@ -59,7 +59,7 @@ class Worker:
 
     *connect* opens a new pinned connection to a node and wraps it; it is called again when a
     connection is lost. *saved* is a position of an earlier run, used only if it still means
-    something.
+    something. *restarts* is how often the node's scan was begun again already.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Worker:
         scope: Scope,
         control: Control,
         saved: dict[str, Any] | None = None,
+        restarts: int = 0,
     ) -> None:
         self._address = address
         self._connect = connect
@@ -78,6 +79,7 @@ class Worker:
         self._scope = scope
         self._control = control
         self._saved = saved
+        self._restarts = restarts
         self._saved_at = 0.0
         self._orphans = 0
         self._losses = 0
@@ -97,6 +99,7 @@ class Worker:
         begun = time.monotonic()
         self._attach()
         self._position = self._resume() or self._begin(Tally())
+        self._position.restarts = max(self._position.restarts, self._restarts)
         try:
             result = self._sweep()
         except ServerError as error:

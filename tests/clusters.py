@@ -26,6 +26,7 @@ from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
 from rotator.server import find_binary
 
+DRIFT_MS = 5000
 FAST = {"patience": 15.0}
 """Plan for clusters whose node timeout is short."""
 
@@ -120,20 +121,19 @@ def read(cluster, names):
     return found
 
 
-def check(cluster, cache, expected, *, key=0):
+def check(cluster, cache, expected, *, moved=()):
     """
     Each name holds what is *expected*, under the current key, until the same millisecond.
 
-    *expected* maps names to (plaintext, expiry), or to None where there must be nothing. *key* None
-    lets values be under any key.
+    *expected* maps names to (plaintext, expiry), or to None where there must be nothing. In slots
+    that were *moved* expiries may differ by what MIGRATE took: it sends how long is left.
     """
-    judge(cache, read(cluster, expected), expected, key=key)
+    judge(cache, read(cluster, expected), expected, moved=moved)
 
 
-def judge(cache, found, expected, *, key=0):
+def judge(cache, found, expected, *, moved=()):
     """The same for what was *found*."""
     codec = codec_of(cache)
-    wanted = None if key is None else cache.ids[key]
     for name, entry in expected.items():
         value, at_ms = found[name]
         if entry is None:
@@ -142,8 +142,11 @@ def judge(cache, found, expected, *, key=0):
         assert value is not None, f"{name!r} is lost"
         opened = codec.open(name, value)
         assert isinstance(opened, Opened), f"{name!r} does not open"
+        if moved and key_slot(name) in moved and at_ms != -1 != entry[1]:
+            assert abs(at_ms - entry[1]) < DRIFT_MS
+            at_ms = entry[1]
         assert (opened.plaintext, at_ms) == entry, f"{name!r} is not what it was"
-        assert wanted in {None, opened.key.id}, f"{name!r} is under an old key"
+        assert opened.key.id == cache.ids[0], f"{name!r} is under an old key"
 
 
 def codec_of(cache):
@@ -167,7 +170,8 @@ def remaining(cluster, cache):
             values = pipe.execute(raise_on_error=False)[1::2]
         for name, value in zip(names, values, strict=True):
             opened = codec.open(name, value) if isinstance(value, bytes) else None
-            count += not (isinstance(opened, Opened) and opened.key.id == cache.ids[0])
+            current = isinstance(opened, Opened) and opened.key.id == cache.ids[0]
+            count += value is not None and not current  # None: deleted just now
     return count
 
 
@@ -302,6 +306,17 @@ def calls(node, command):
     """How often a command was called on a node."""
     with node.client() as client:
         return client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
+
+
+def grown(node, command="evalsha"):
+    """A condition: that a command was called on a node since this was first asked."""
+    seen = []
+
+    def condition(_page):
+        seen.append(calls(node, command))
+        return seen[-1] > seen[0]
+
+    return condition
 
 
 def verdicts(report):
