@@ -34,9 +34,9 @@ from rotator.localnode import Move, ask
 from rotator.server import find_binary
 from rotator.store import Store
 
-NAMES = 1500
-MOVED = 12  # slots that change hands
-TAGGED = 40  # names in each of them
+NAMES = 600
+MOVED = 4  # slots that change hands
+TAGGED = 50  # names in each of them
 
 
 @pytest.fixture(scope="module")
