@@ -1,8 +1,9 @@
 """
 Which rights a user lacks for the job, all of them at once and before anything is written.
 
-`ACL GETUSER` would tell, but only administrators may ask. So each command is tried on a name that
-does not exist, in a form that does nothing: `SET name value XX` writes only where something is.
+`ACL GETUSER` would tell, but only administrators may ask. So each command is tried in a form that
+does nothing, whatever there is: `SET name value XX NX` contradicts itself, which the server notices
+only after it has looked at the rights. The name may exist: a pattern may be one name.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def missing_rights(store: Store, *, writes: bool, pattern: str = "*") -> list[st
     ]
     if writes:
         commands += [
-            ("+set", ("SET", probe, "", "XX", "KEEPTTL")),
+            ("+set", ("SET", probe, "", "XX", "NX")),
             ("+script|load", ("SCRIPT", "LOAD", "return 1")),
             ("+evalsha", ("EVALSHA", "0" * 40, 0)),
         ]
