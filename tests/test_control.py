@@ -1,0 +1,68 @@
+"""The wish to stop: by a signal, or because time is up."""
+
+import os
+import signal
+from datetime import timedelta
+
+import pytest
+
+from rotator.control import Stop, Stopper
+from rotator.errors import Exit
+
+
+def test_no_reason():
+    """Nobody wants to stop, so there is no reason."""
+    assert Stopper().reason() is None
+    assert Stopper(timedelta(days=1)).reason() is None
+
+
+def test_time_up():
+    """When the time is over, that is the reason."""
+    assert Stopper(timedelta(0)).reason() is Stop.TIME_UP
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(signal.SIGINT, Stop.INTERRUPTED), (signal.SIGTERM, Stop.TERMINATED)],
+)
+def test_signal(number, reason):
+    """A signal is announced once, and is a reason from then on; before and after it is not ours."""
+    before = signal.getsignal(number)
+    announced = []
+    stopper = Stopper(timedelta(0))
+    with stopper.listening(announced.append):
+        os.kill(os.getpid(), number)
+        assert stopper.reason() is reason  # it goes before the time
+    assert announced == [reason]
+    assert stopper.reason() is reason
+    assert signal.getsignal(number) is before
+
+
+def test_second_interrupt():
+    """The second Ctrl-C does not wait for the page."""
+    with Stopper().listening(lambda _: None):
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_second_terminate():
+    """A second SIGTERM changes nothing: the page is being finished."""
+    stopper = Stopper()
+    with stopper.listening(lambda _: None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert stopper.reason() is Stop.TERMINATED
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (Stop.INTERRUPTED, Exit.INTERRUPTED),
+        (Stop.TERMINATED, Exit.TERMINATED),
+        (Stop.TIME_UP, Exit.TIME_UP),
+    ],
+)
+def test_exit_code(reason, code):
+    """Every reason has its exit code."""
+    assert reason.exit_code is code
