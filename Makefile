@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fix vectors clean
+.PHONY: help demo test lint fix vectors bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ fix: $(DEV) ## let the formatter and the linter mend what they can
 
 vectors: $(DEV) ## write tests/vectors anew; the result must not differ from what is committed
 	@$(BIN)/python scripts/make_vectors.py
+
+bench: $(DEV) ## measure against plain clients and the server's limit
+	@$(BIN)/python scripts/bench.py $(BENCH)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

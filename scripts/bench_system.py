@@ -1,0 +1,103 @@
+"""What the operating system knows of processes and cores; Linux only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_CORES: Final = sorted(os.sched_getaffinity(0))[:2]
+_LOOK_SECONDS: Final = 0.25
+
+
+def cores() -> tuple[int, int]:
+    """The cores for the servers and for everything else: two different ones where there are."""
+    return _CORES[0], _CORES[-1]
+
+
+def idle_seconds() -> float:
+    """How long the cores of `cores` have been idle, together (proc(5), /proc/stat)."""
+    wanted = {f"cpu{core}" for core in _CORES}
+    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    found = (line.split() for line in lines)
+    return sum(int(fields[4]) + int(fields[5]) for fields in found if fields[0] in wanted) / _TICKS
+
+
+@contextlib.contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """Let this process, and what it starts meanwhile, run on one core only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cpu_seconds(pid: int) -> float:
+    """
+    The processor time of all threads of a process, and of its children that have ended.
+
+    The clock is the one that clock_getcpuclockid(3) gives; the children's time is from proc(5).
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return time.clock_gettime(~pid << 3 | 2) + (int(fields[13]) + int(fields[14])) / _TICKS
+
+
+class Peak(threading.Thread):
+    """
+    Watches the memory of a process and of those that it starts, until told to leave.
+
+    *bytes* is the most that was seen: the sum of the peaks of those that lived at one time.
+    The rusage of a child would not do: it begins with the size of the process that started it.
+    """
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self.bytes = 0
+        self._left = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        """Look now and then."""
+        while not self._left.wait(_LOOK_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Look now."""
+        self.bytes = max(self.bytes, sum(map(_peak, _family(self._pid))))
+
+    def leave(self) -> None:
+        """Stop, and wait until it has."""
+        self._left.set()
+        self.join()
+
+
+def _peak(pid: int) -> int:
+    """The most memory a process has had so far, in bytes; 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def _family(pid: int) -> list[int]:
+    """A process and all that it and its children have started."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    family = [pid]
+    for one in family:
+        family += [child for child, parent in parents.items() if parent == one]
+    return family
