@@ -400,6 +400,16 @@ class TestPreflight:
         assert counted(report) == {"rotated": 100}
         assert "app:*" in report.caches[0].warnings[0]
 
+    @pytest.mark.parametrize("match", ["app:1", "app:?", "app:[12]"])
+    def test_pattern_that_is_a_name(self, server, redis, tmp_path, match):
+        """Asking for rights leaves an entry alone whose name is the pattern itself."""
+        place = Place(tmp_path, Cache(server.address, settings={"match": [match]}))
+        place.cache.put(redis, match, b"precious", form="gcm")
+        report = place.run()
+        opened = place.cache.open(match, redis.get(match))
+        assert opened.plaintext == b"precious"
+        assert counted(report).get("rotated", 0) <= 1
+
     def test_one_of_two_caches(self, server, redis, tmp_path):
         """If one cache cannot be reached, nothing is written to the other."""
         place = Place(
