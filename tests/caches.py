@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from expiries import entries_of, put
 from redis import Redis
 
 from rotator.access import Access
@@ -95,7 +96,7 @@ class Cache:
     ) -> bytes:
         """Store a value under one of the keys, until *at_ms* (Unix milliseconds); return it."""
         value = self.seal(name, plaintext, key=key, form=form)
-        client.set(name, value, pxat=at_ms)
+        put(client, name, value, at_ms)
         return value
 
     def open(self, name: str | bytes, value: bytes, *, form: str | None = None) -> Opened:
@@ -306,7 +307,7 @@ def fill(client: Redis, cache: Cache, count: int, *, seed: int = 1, prefix: str 
         form = FORMATS[index % len(FORMATS)]
         at_ms = FAR_MS + random.randrange(10**9) if index // 3 % 3 else -1
         value = codecs[key, form].seal(name, plaintext)
-        pipe.set(name, value, pxat=None if at_ms == -1 else at_ms)
+        put(pipe, name, value, at_ms)
         entries[name] = (plaintext, key, form, at_ms)
         if index % 1000 == 999:
             pipe.execute()
@@ -317,15 +318,7 @@ def fill(client: Redis, cache: Cache, count: int, *, seed: int = 1, prefix: str 
 def contents(client: Redis) -> dict[bytes, tuple[bytes, int]]:
     """Every string of the client's database, with its expiry in Unix milliseconds or -1."""
     names = sorted(client.scan_iter(count=1000, _type="string"))
-    pipe = client.pipeline(transaction=True)
-    for name in names:
-        pipe.get(name)
-        pipe.pexpiretime(name)
-    replies = pipe.execute()
-    return {
-        name: (value, at_ms)
-        for name, value, at_ms in zip(names, replies[::2], replies[1::2], strict=True)
-    }
+    return dict(zip(names, entries_of(client, names), strict=True))
 
 
 def keys_of(client: Redis, cache: Cache) -> Counter:

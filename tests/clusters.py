@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 from caches import FAR_MS, FORMATS, as_bytes
+from expiries import entries_of, put
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
@@ -84,7 +85,7 @@ def store(cluster, entries):
     homes = owners(cluster)
     pipes = {node: node.client().pipeline(transaction=False) for node in set(homes.values())}
     for name, (_, value, at_ms) in entries.items():
-        pipes[homes[key_slot(name)]].set(name, value, pxat=None if at_ms == -1 else at_ms)
+        put(pipes[homes[key_slot(name)]], name, value, at_ms)
     for pipe in pipes.values():
         pipe.execute()
     return {name: (plaintext, at_ms) for name, (plaintext, _, at_ms) in entries.items()}
@@ -112,12 +113,7 @@ def read(cluster, names):
         by_node.setdefault(homes[key_slot(name)], []).append(name)
     found = {}
     for node, here in by_node.items():
-        pipe = node.client().pipeline(transaction=False)
-        for name in here:
-            pipe.get(name)
-            pipe.pexpiretime(name)
-        replies = pipe.execute()
-        found |= dict(zip(here, zip(replies[::2], replies[1::2], strict=True), strict=True))
+        found |= dict(zip(here, entries_of(node.client(), here), strict=True))
     return found
 
 
@@ -215,7 +211,7 @@ class Rival:
         before = self.expected.get(name)
         if what == 0:
             name = b"rival:%d" % self._random.randrange(10**6)
-            client.set(name, self._codec.seal(name, plaintext), pxat=at_ms)
+            put(client, name, self._codec.seal(name, plaintext), at_ms)
             self.expected[name] = (plaintext, at_ms)
         elif what == 1:
             client.delete(name)

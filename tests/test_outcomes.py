@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from caches import FAR_MS, OUTCOMES, Cache, Place, counted, meddled, old_key, user, wait_for
+from expiries import expiry_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ class TestCurrentAndRotated:
         assert counted(report) == {"rotated": 1}
         assert (opened.plaintext, opened.format.name) == (b"secret", form)
         assert opened.key.id == place.cache.ids[0]
-        assert redis.pexpiretime("app:1") == FAR_MS
+        assert expiry_of(redis, "app:1") == FAR_MS
         assert report.exit_code == Exit.OK
 
     def test_would_rotate(self, place, redis):

@@ -8,6 +8,7 @@ import threading
 import pytest
 from caches import FAR_MS, contents, fill, keys_of
 from commandline import run
+from expiries import put
 from running import Running, job, waiting, writes_held
 
 from rotator.state import State
@@ -173,7 +174,7 @@ class Writer:
             plaintext = chance.randbytes(chance.randrange(100))
             at_ms = chance.choice([-1, FAR_MS + chance.randrange(10**9)])
             value = self._cache.seal(name, plaintext, key=chance.randrange(3), form="sealed")
-            self._client.set(name, value, pxat=None if at_ms == -1 else at_ms)
+            put(self._client, name, value, at_ms)
             self.expected[name] = (plaintext, at_ms)
             self.written += 1
 

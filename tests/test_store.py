@@ -4,6 +4,7 @@ import time
 
 import pytest
 from caches import FAR_MS, now_ms, store_of, user, wait_for
+from expiries import expiry_of, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.exceptions import ResponseError
@@ -57,7 +58,7 @@ class TestRead:
         """What has expired is gone, even before the server has removed it."""
         redis.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")
         at_ms = now_ms() + 20
-        redis.set("a", "x", pxat=at_ms)
+        put(redis, "a", "x", at_ms)
         wait_for(lambda: now_ms() > at_ms)
         assert store.read([b"a"]) == [Unread.GONE]
         redis.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
@@ -102,7 +103,7 @@ class TestExpiries:
 
     def test_exact(self, store, redis):
         """An expiry is exact to the millisecond; none, gone and no string are told apart."""
-        redis.set("a", "x", pxat=FAR_MS + 123)
+        put(redis, "a", "x", FAR_MS + 123)
         redis.set("b", "x")
         redis.rpush("list", "x")
         redis.pexpireat("list", FAR_MS)
@@ -118,7 +119,7 @@ class TestExpiries:
             store_of(server).connection as connection,
         ):
             store = Store(connection)
-            client.set("a", "x", pxat=FAR_MS)
+            put(client, "a", "x", FAR_MS)
             client.set("b", "x")
             for _ in range(2):
                 before = time.time() * 1000
@@ -129,7 +130,7 @@ class TestExpiries:
 
     def test_right_only_for_the_older_command(self, server, redis):
         """Who may use PTTL but not PEXPIRETIME gets an expiry all the same."""
-        redis.set("a", "x", pxat=FAR_MS)
+        put(redis, "a", "x", FAR_MS)
         with user(redis, "~*", "+pttl") as (name, password):
             store = store_of(server, name, password)
             with store.connection:
@@ -175,11 +176,11 @@ class TestCompareAndSet:
 
     def test_ttl(self, store, redis):
         """A TTL is kept to the millisecond, and what had none gets none."""
-        redis.set("expires", "old", pxat=FAR_MS + 7)
+        put(redis, "expires", "old", FAR_MS + 7)
         redis.set("stays", "old")
         store.compare_and_set([(b"expires", b"old", b"new"), (b"stays", b"old", b"new")])
         assert redis.mget("expires", "stays") == [b"new", b"new"]
-        assert redis.pexpiretime("expires") == FAR_MS + 7
+        assert expiry_of(redis, "expires") == FAR_MS + 7
         assert redis.pttl("stays") == -1
 
     def test_twice(self, store, redis):
@@ -270,14 +271,14 @@ class TestCompareAndSet:
         redis.flushdb()
         expected = {}
         for name, (held, read, new, ttl) in entries.items():
-            redis.set(name, held, pxat=FAR_MS if ttl else None)
+            put(redis, name, held, FAR_MS if ttl else None)
             expected[name] = new if held == read else held
         swaps = [(name, read, new) for name, (_, read, new, _) in entries.items()]
         answers = store.compare_and_set(swaps)
         for (name, (held, read, _, ttl)), answer in zip(entries.items(), answers, strict=True):
             assert answer is (Answer.DONE if held == read else Answer.CHANGED)
             assert redis.get(name) == expected[name]
-            assert redis.pexpiretime(name) == (FAR_MS if ttl else -1)
+            assert expiry_of(redis, name) == (FAR_MS if ttl else -1)
 
 
 class TestNode:

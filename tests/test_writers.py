@@ -11,6 +11,7 @@ from random import Random
 
 import pytest
 from caches import FAR_MS, FORMATS, counted, keys_of, meddled, now_ms, wait_for
+from expiries import entries_of, expiry_of
 
 from rotator.control import Stop, Stopper
 
@@ -112,7 +113,7 @@ class Writer(threading.Thread):
         """Take the TTL away."""
         if name in self.journal and self._client.exists(name):
             self._client.persist(name)
-            if self._client.pexpiretime(name) == -1:
+            if expiry_of(self._client, name) == -1:
                 self.journal[name].at_ms = -1
 
     def do_rename(self, name: str) -> None:
@@ -136,10 +137,7 @@ class Writer(threading.Thread):
 
     def _check(self, name: str) -> None:
         """Compare one name with the journal, while the run is at work."""
-        pipe = self._client.pipeline(transaction=True)
-        pipe.get(name)
-        pipe.pexpiretime(name)
-        value, at_ms = pipe.execute()
+        [(value, at_ms)] = entries_of(self._client, [name])
         self.faults += self.compare(name, value, at_ms)
 
     def compare(self, name: str, value: bytes | None, at_ms: int) -> list[str]:
@@ -176,7 +174,7 @@ def everything_as_written(redis, writers):
     faults = [fault for writer in writers for fault in writer.faults]
     for writer in writers:
         for name in writer.names:
-            faults += writer.compare(name, redis.get(name), redis.pexpiretime(name))
+            faults += writer.compare(name, *entries_of(redis, [name])[0])
     known = {name for writer in writers for name in writer.names}
     strangers = {name.decode() for name in redis.scan_iter()} - known
     return faults + sorted(strangers)
