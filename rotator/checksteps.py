@@ -11,15 +11,15 @@ import re
 import time
 from datetime import UTC, datetime
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from rotator.config import CacheConfig
 from rotator.detect import detect
-from rotator.errors import ConfigError, LoginError, ServerError
+from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.identity import Identity
 from rotator.probe import Advice, Probe
 from rotator.reach import greet, knock, resolve
-from rotator.rights import demand_rights
+from rotator.rights import WRITING, granting, missing_rights
 from rotator.secrets import provider_from_url
 from rotator.tls import tls_context
 from rotator.topology import discover
@@ -79,6 +79,8 @@ def authentication(probe: Probe) -> str:
         probe.node.connection.call("PING")
     except LoginError as error:
         raise LoginError(str(error), hint=_login_remedy(str(error), probe.cache)) from None
+    except NoPermissionError:
+        pass  # PING is not for everyone: it was let in all the same
     except ResponseError as error:
         raise ServerError(f"{probe.reached} refuses to talk: {error}") from None
     user = probe.access.login.username
@@ -98,8 +100,11 @@ def _login_remedy(text: str, cache: CacheConfig) -> str:
 
 def rights(probe: Probe) -> str:
     """The user may do all that a run does."""
-    demand_rights(probe.node, writes=True, pattern=probe.access.settings.match[0])
-    return "all that a run needs"
+    missing = missing_rights(probe.node, writes=True, pattern=probe.access.settings.match[0])
+    if not missing:
+        return "all that a run needs"
+    enough = "may do a dry run; for a run the user" if set(missing) <= set(WRITING) else "the user"
+    raise RightsError(f"{enough} lacks rights: {' '.join(missing)}", hint=granting(missing))
 
 
 def role(probe: Probe) -> str:

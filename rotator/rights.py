@@ -4,17 +4,30 @@ Which rights a user lacks for the job, all of them at once and before anything i
 `ACL GETUSER` would tell, but only administrators may ask. So each command is tried in a form that
 does nothing, whatever there is: `SET name value XX NX` contradicts itself, which the server notices
 only after it has looked at the rights. The name may exist: a pattern may be one name.
+
+Not among them are the rights that only make a result better; `README.md` lists those too.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
 
+from rotator.address import Address
+from rotator.connection import Command
 from rotator.errors import RightsError
 from rotator.store import Store
+from rotator.wording import listing
+
+READING = ("+info", "+select", "+scan", "+get", "+mget", "+pttl")
+"""What a dry run needs, as ACL rules."""
+WRITING = ("+set", "+evalsha", "+script|load")
+"""What a run needs besides."""
+CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
+"""What both need besides in a cluster."""
 
 # Redis 6 and 7 word it differently, both have this part; a denied *name* is another matter.
 _NO_COMMAND = "to run the"
@@ -26,46 +39,78 @@ def missing_rights(store: Store, *, writes: bool, pattern: str = "*") -> list[st
 
     *pattern* is one that the names to visit match, so that the probe is within the user's reach.
     """
-    probe = pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
-    commands: list[tuple[str, tuple[Any, ...]]] = [
-        ("+ping", ("PING",)),
-        ("+info", ("INFO", "server")),
-        ("+select", ("SELECT", store.connection.db)),
-        ("+scan", ("SCAN", "0", "COUNT", 1)),
-        ("+mget", ("MGET", probe)),
-        ("+get", ("GET", probe)),
-        ("+pttl", ("PTTL", probe)),
-    ]
-    if writes:
-        commands += [
-            ("+set", ("SET", probe, "", "XX", "NX")),
-            ("+script|load", ("SCRIPT", "LOAD", "return 1")),
-            ("+evalsha", ("EVALSHA", "0" * 40, 0)),
-        ]
-    if store.clustered:
-        commands += [
-            ("+cluster|nodes", ("CLUSTER", "NODES")),
-            ("+cluster|countkeysinslot", ("CLUSTER", "COUNTKEYSINSLOT", 0)),
-            ("+asking", ("ASKING",)),
-        ]
-    replies = store.connection.pipeline([command for _, command in commands])
-    return [
-        rule
-        for (rule, _), reply in zip(commands, replies, strict=True)
-        if isinstance(reply, ResponseError) and _NO_COMMAND in str(reply)
-    ]
+    rules = READING + (WRITING if writes else ()) + (CLUSTERED if _in_cluster(store) else ())
+    name = pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
+    probes = _probes(name, store.connection.db)
+    replies = store.connection.pipeline([probes[rule] for rule in rules])
+    return [rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)]
 
 
-def demand_rights(store: Store, *, writes: bool, pattern: str = "*") -> None:
+def demand_rights(
+    connect: Callable[[Address], Store],
+    addresses: Iterable[Address],
+    *,
+    writes: bool,
+    pattern: str = "*",
+) -> None:
     """
-    Raise unless the user may do all that the job needs.
+    Raise unless the user may do all that the job needs at every one of *addresses*.
+
+    Every node has ACL users of its own, so each is asked.
 
     Raises:
         RightsError: Rights are missing; the hint is the ACL rule that grants them.
     """
-    missing = missing_rights(store, writes=writes, pattern=pattern)
-    if missing:
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for address in addresses:
+        store = connect(address)
+        with store.connection:
+            missing = tuple(missing_rights(store, writes=writes, pattern=pattern))
+        if missing:
+            lacking.setdefault(missing, []).append(str(address))
+    if lacking:
         raise RightsError(
-            f"{store.node}: the user lacks rights: {' '.join(missing)}",
-            hint=f"an administrator can grant them: ACL SETUSER <user> {' '.join(missing)}",
+            "; ".join(
+                f"{listing(nodes)}: the user lacks rights: {' '.join(rules)}"
+                for rules, nodes in lacking.items()
+            ),
+            hint=granting(rule for rules in lacking for rule in rules),
         )
+
+
+def granting(rules: Iterable[str]) -> str:
+    """How to get *rules*."""
+    wanted = " ".join(dict.fromkeys(rules))
+    return f"an administrator can grant them: ACL SETUSER <user> {wanted}"
+
+
+def _in_cluster(store: Store) -> bool:
+    """Whether the node is one of a cluster; no, if it does not even tell that."""
+    try:
+        return store.info("cluster").get("cluster_enabled") == "1"
+    except RightsError:
+        return False
+
+
+def _probes(name: bytes, database: int) -> dict[str, Command]:
+    """A harmless command for each rule, even if *name* is that of an entry."""
+    commands: dict[str, Sequence[Any]] = {
+        "+info": ("INFO", "server"),
+        "+select": ("SELECT", database),
+        "+scan": ("SCAN", "0", "COUNT", 1),
+        "+get": ("GET", name),
+        "+mget": ("MGET", name),
+        "+pttl": ("PTTL", name),
+        "+set": ("SET", name, "", "XX", "NX"),
+        "+evalsha": ("EVALSHA", "0" * 40, 0),
+        "+script|load": ("SCRIPT", "LOAD", "return 1"),
+        "+cluster|nodes": ("CLUSTER", "NODES"),
+        "+cluster|countkeysinslot": ("CLUSTER", "COUNTKEYSINSLOT", 0),
+        "+asking": ("ASKING",),
+    }
+    return commands
+
+
+def _denied(reply: Any) -> bool:
+    """Whether the answer is that the user may not use the command."""
+    return isinstance(reply, ResponseError) and _NO_COMMAND in str(reply)

@@ -7,7 +7,7 @@ Nothing is written before `prepare` has come back, and nothing at all in a dry r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from rotator.codec import Codec
 from rotator.control import Stop, Stopper
 from rotator.copies import Copies, find_copies, find_replicas
 from rotator.engine import Engine, Inline, Pool
-from rotator.errors import ConfigError, ServerError
+from rotator.errors import ConfigError, RightsError, ServerError
 from rotator.keyring import Keyring
 from rotator.plan import Plan, RotationResult
 from rotator.presence import announced
@@ -81,24 +81,35 @@ class Rotation:
                 f"--only-key {only} is no old key of the cache {self.access.cache.name}",
                 hint="`rotator keys` lists the key ids",
             )
-        topology = self._discover()
+        topology = self._reach()
         if topology.problems:
             raise ServerError(
                 f"the cluster is not whole: {topology.problems[0]}",
                 hint="bring it into order first: redis-cli --cluster check",
             )
-        writes = not self._plan.dry_run
+        self._demand_rights(topology.primaries)
         for address in topology.primaries:
             store = self.access.connect(address)
             with store.connection:
-                store.identity()
                 self._replicas[address] = list(find_replicas(store))
-                demand_rights(store, writes=writes, pattern=self.access.settings.match[0])
-        if writes:
+        if not self._plan.dry_run:
             name, first = self.access.cache.name, min(topology.primaries)
             self._held.enter_context(self._state.lock(name))
             self._held.enter_context(announced(name, lambda: self.access.connect(first)))
         self._announce(topology)
+
+    def _reach(self) -> Topology:
+        """Who owns the data; where a right is missing for that, all that are missing are named."""
+        try:
+            return self._discover()
+        except RightsError:
+            self._demand_rights(self.access.cache.addresses)
+            raise
+
+    def _demand_rights(self, addresses: Iterable[Address]) -> None:
+        match = self.access.settings.match
+        writes = not self._plan.dry_run
+        demand_rights(self.access.connect, addresses, writes=writes, pattern=match[0])
 
     def close(self) -> None:
         """Let other runs have the cache again."""
