@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from caches import Cache, Place, counted, fill, wait_for
+from caches import Cache, Place, counted, fill, store_of, wait_for
 from clusters import FAST
 from redis import Redis
 from running import run_here
@@ -266,3 +266,14 @@ def test_names_out_of_reach_are_no_missing_commands(redis: Redis, entries, tmp_p
     store = access.connect(access.cache.addresses[0])
     with store.connection:
         assert missing_rights(store, writes=True) == []
+
+
+def test_nothing_is_written(redis, server):
+    """Asking leaves the data as it is, even if the pattern is the name of an entry."""
+    redis.set("app:1", "x")
+    before = redis.execute_command("DEBUG", "DIGEST")
+    store = store_of(server)
+    with store.connection:
+        for pattern in "*", "app:*", "app:1":
+            assert missing_rights(store, writes=True, pattern=pattern) == []
+    assert redis.execute_command("DEBUG", "DIGEST") == before
