@@ -108,33 +108,34 @@ class TestAtOnce:
         assert "Traceback" not in done.stderr
         assert run(job(filled)).returncode == 0
 
-    def test_killed_again_and_again_beside_a_writer(self, filled, redis):
+    def test_killed_again_and_again_beside_a_writer(self, place, redis):
         """
         After kills at random moments, with a writer beside them, one run to the end leaves every
         value right and every TTL as it was.
         """
+        fill(redis, place.cache, 1000)
         chance = random.Random(7)
-        writer = Writer(filled.cache, redis, contents(redis))
+        writer = Writer(place.cache, redis, contents(redis))
         with writer:
             for _ in range(4):
-                with Running(*job(filled, "--page", 2)) as running:
-                    scans = scanned(redis) + chance.randrange(20, 400)
+                with Running(*job(place, "--page", 1)) as running:
+                    scans = scanned(redis) + chance.randrange(20, 200)
                     running.wait_until(lambda least=scans: scanned(redis) > least)
                     running.signal(signal.SIGKILL)
                     assert running.end().returncode == -signal.SIGKILL
-        done = run(job(filled, "--format", "json"))
+        done = run(job(place, "--format", "json"))
 
         # What the writer put under an old key behind the saved position is found by verifying.
-        under = keys_of(redis, filled.cache)
+        under = keys_of(redis, place.cache)
         left = under.total() - under[0]
         verification = json.loads(done.stdout)["caches"][0]["verification"]
         assert done.returncode == (3 if left else 0), done.stderr.decode()
         assert verification["found_under_old_keys"] == left
-        assert run(job(filled)).returncode == 0
-        assert keys_of(redis, filled.cache) == {0: len(writer.expected)}
+        assert run(job(place)).returncode == 0
+        assert keys_of(redis, place.cache) == {0: len(writer.expected)}
         assert writer.written > 0
         assert writer.expected == {
-            name: (filled.cache.open(name, value).plaintext, at_ms)
+            name: (place.cache.open(name, value).plaintext, at_ms)
             for name, (value, at_ms) in contents(redis).items()
         }
 
