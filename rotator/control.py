@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
+from queue import SimpleQueue
+from threading import Thread
 from types import FrameType
 from typing import Any, Protocol
 
@@ -76,18 +78,28 @@ class Stopper:
         Take SIGINT and SIGTERM as a wish to stop while the block runs.
 
         The second SIGINT is not taken but raised as KeyboardInterrupt: whoever presses Ctrl-C twice
-        does not want to wait for the page.
+        does not want to wait for the page. *announce* is called by a thread: a signal may come
+        while a line is being written, and whoever writes another one then would tear it.
         """
+        said: SimpleQueue[Stop | None] = SimpleQueue()
 
         def note(number: int, _frame: FrameType | None) -> None:
             if number == signal.SIGINT and self._signalled is not None:
                 raise KeyboardInterrupt
             self._signalled = Stop.INTERRUPTED if number == signal.SIGINT else Stop.TERMINATED
-            announce(self._signalled)
+            said.put(self._signalled)
 
+        def say() -> None:
+            while (stop := said.get()) is not None:
+                announce(stop)
+
+        herald = Thread(target=say, daemon=True)
+        herald.start()
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            said.put(None)
+            herald.join()
