@@ -28,6 +28,8 @@ TRIES = len(_PAUSES)
 NOTED = 10_000
 """How many names are remembered of those that were not under the current key in the end."""
 
+_Mark = Outcome | tuple[str, ...]  # what became of a value, or the ids of the keys it stays under
+
 
 @dataclass(slots=True)
 class _Left:
@@ -88,8 +90,7 @@ class Visitor:
 
     *connect* reaches another node of the cluster, for a slot that is being moved there.
     *misled* is whether a node said in the last visit that the data is not, or no longer, its own.
-    *noted* are names that were tallied as anything but current, rotated or gone (at most `NOTED`);
-    *rewritten* those that the last visit rotated.
+    *rewritten* are the names that the last visit rotated.
 
     *feel* is called while the server is at work for us, to measure what others feel of it.
 
@@ -117,7 +118,9 @@ class Visitor:
         self._only_key = only_key
         self._largest = largest
         self.misled = False
-        self.noted: set[bytes] = set()
+        # As what a name was tallied, by database, if not as current, rotated or gone: something
+        # else may have come to the name since.
+        self._noted: dict[tuple[int, bytes], _Mark] = {}
         self.rewritten: set[bytes] = set()
 
     def visit(
@@ -159,20 +162,31 @@ class Visitor:
         tally.merge(self._tally)
 
     def suspects(self, names: Sequence[bytes]) -> list[bytes]:
-        """Those of *names* that hold something else than a value under the current key."""
+        """
+        Those of *names* that hold something else than a value under the current key.
+
+        What would be tallied as it was already, by the last visit, is not among them.
+        """
+        db = self._store.connection.db
+        values = self._store.read(names) if names else []
+        marks = [self._mark(name, value) for name, value in zip(names, values, strict=True)]
         return [
             name
-            for name, value in zip(names, self._store.read(names), strict=True)
-            if value is not Unread.GONE and not self._is_current(name, value)
+            for name, mark in zip(names, marks, strict=True)
+            if mark is not None and mark != self._noted.get((db, name))
         ]
 
-    def _is_current(self, name: bytes, value: Value) -> bool:
-        opened = self._codec.open(name, value) if isinstance(value, bytes) else None
-        return (
-            isinstance(opened, Opened)
-            and not opened.inner
-            and not self._codec.needs_rewrite(opened)
-        )
+    def _mark(self, name: bytes, value: Value) -> _Mark | None:
+        """As what a value would be tallied; None: as current or gone."""
+        if isinstance(value, Refusal):
+            return Outcome.FAILED
+        if isinstance(value, Unread):
+            return None if value is Unread.GONE else Outcome(value.value)
+        opened = self._codec.open(name, value)
+        if isinstance(opened, Refused):
+            return Outcome.UNDECRYPTABLE
+        current = not opened.inner and not self._codec.needs_rewrite(opened)
+        return None if current else _keys(opened)
 
     def _try(self, last: _Round, values: Callable[[], list[Value]] | None) -> _Round:
         """Visit what the last round left: here, or where the server said."""
@@ -217,6 +231,7 @@ class Visitor:
             outcome = Outcome(value.value)
             self._tally.add(outcome)
             if value is not Unread.GONE:
+                self._note(name, outcome)
                 self._problem(name, outcome)
 
     def _opened(self, name: bytes, value: bytes, opened: Opened, this: _Round) -> None:
@@ -257,6 +272,7 @@ class Visitor:
     def _refused(self, name: bytes, refusal: Refusal, this: _Round) -> None:
         if not self._put_off(name, refusal, this):
             self._tally.add(Outcome.FAILED)
+            self._note(name, Outcome.FAILED)
             self._problem(name, Outcome.FAILED, detail=refusal.message)
 
     def _put_off(self, name: bytes, refusal: Refusal, this: _Round) -> bool:
@@ -276,7 +292,7 @@ class Visitor:
         return True
 
     def _undecryptable(self, name: bytes, value: bytes, reason: Reason) -> None:
-        self._note(name)
+        self._note(name, Outcome.UNDECRYPTABLE)
         if self._wants_sample(Outcome.UNDECRYPTABLE):
             others = (other for other in self._page if other != name)
             reason = self._codec.explain(name, value, reason, others)
@@ -297,6 +313,7 @@ class Visitor:
                 self._left.append(_Left(name, outcome, *known[name], last.store, detail))
             else:
                 self._tally.add(outcome)
+                self._note(name, outcome)
                 self._problem(name, outcome, detail=detail)
 
     def _settle(self) -> None:
@@ -326,17 +343,21 @@ class Visitor:
                 expires_at,
                 too_large=left.outcome is Outcome.TOO_LARGE,
             )
-        self._note(left.name)
+        self._note(left.name, _keys(left.opened))
         if left.outcome is not Outcome.WOULD_ROTATE:
             self._problem(left.name, left.outcome, detail=left.detail)
 
     def _wants_sample(self, outcome: Outcome) -> bool:
         return self._whole.wants_sample(outcome) and self._tally.wants_sample(outcome)
 
-    def _note(self, name: bytes) -> None:
-        if len(self.noted) < NOTED:
-            self.noted.add(name)
+    def _note(self, name: bytes, mark: _Mark) -> None:
+        if len(self._noted) < NOTED:
+            self._noted[self._store.connection.db, name] = mark
 
     def _problem(self, name: bytes, outcome: Outcome, reason: str = "", detail: str = "") -> None:
-        self._note(name)
         self._tally.problem(Problem(name, self._store.node, outcome, reason, detail))
+
+
+def _keys(opened: Opened) -> tuple[str, ...]:
+    """The ids of the keys of a value, outermost first."""
+    return (opened.key.id, *(key.id for key in opened.inner))

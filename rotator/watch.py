@@ -8,7 +8,8 @@ returned it, or its name was reported, and it is read again here (redis-rules 1.
 
 - Names are read again after each page, so that memory stays flat however much is written. Only
   *suspects* are kept: names that then hold something else than a value under the current key.
-- At the end suspects are visited like any name, but for those that the scan has tallied already.
+- At the end suspects are visited like any name, but for those that the scan has tallied already as
+  what they are now.
 - A value that is renamed while its name is read again would slip through, so the end is repeated
   until no command that moves values came in between.
 
@@ -77,9 +78,10 @@ class Watch:
             self._store.connection.barrier()
             self.look(visitor, databases)
             for db in databases:
-                names = {name for at, name in self._suspects if at == db} - visitor.noted
                 self._store.select(db)
-                visitor.visit(sorted(names), tally)
+                names = sorted(name for at, name in self._suspects if at == db)
+                # The scan may have come to some of them since.
+                visitor.visit(visitor.suspects(names), tally)
             self._suspects.clear()
             if self._store.identity().calls == before:
                 return
