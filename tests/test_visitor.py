@@ -52,7 +52,9 @@ def test_page(make, cache, redis):
     assert (key.found, key.rotated, key.remaining, key.size) == (1, 1, 0, len(rotated))
     assert tally.encryptions == 1
     assert visitor.rewritten == {b"b"}
-    assert visitor.noted == {b"list"}
+    assert visitor.suspects([b"a", b"b", b"list", b"gone"]) == []  # all of it is tallied
+    cache.put(redis, "list", key=1)
+    assert visitor.suspects([b"a", b"b", b"list", b"gone"]) == [b"list"]
 
 
 def test_same_name_twice(make, cache, redis):

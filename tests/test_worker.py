@@ -272,6 +272,40 @@ class TestMoved:
         assert result.tracked
         assert everything_current(server, movable.cache)
 
+    @pytest.mark.parametrize("db", [0, 3])
+    def test_moved_over_what_was_tallied(self, server, redis, db):
+        """An old value is met that takes the name of a foreign one, in whatever database."""
+        sweeper = Sweeper(server, Cache(server.address))
+        redis.mset({f"foreign:{number}": b"data" for number in range(COUNT)})
+        with server.client(db=db) as other:
+            for number in range(COUNT):
+                sweeper.cache.put(other, f"app:{number}")
+
+            def disturb():
+                for number in range(COUNT):
+                    other.rename(f"app:{number}", f"foreign:{number}")
+
+            # When all or half of the foreign data is tallied, and some values are rotated.
+            page = 30 if db == 0 else 45
+            result = sweeper.run(on_page=once(page, disturb))
+            assert result.complete
+            assert result.tracked
+            assert result.restarts == 0
+            assert keys_of(other, sweeper.cache) == {0: COUNT}
+
+    def test_foreign_data_that_changes(self, redis, sweeper):
+        """Foreign data that somebody writes all the time counts once for each name."""
+        names = [f"foreign:{number}" for number in range(50)]
+        redis.mset(dict.fromkeys(names, b"data"))
+
+        def disturb(page):
+            for name in names:
+                redis.append(name, f" {page}")
+
+        result = sweeper.run(on_page=disturb)
+        assert result.complete
+        assert result.tally.outcomes[Outcome.UNDECRYPTABLE] == len(names)
+
     def test_databases_swapped(self, server, redis, movable):
         """When databases were swapped, the scan begins again."""
         with server.client(db=1) as other:
