@@ -39,7 +39,9 @@ from rotator.watch import Watch
 
 RESTARTS = 3
 LOSSES = 5
-_RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0)  # pauses before each new connection
+# Pauses before each new connection. When they are over the sweep looks at the topology, with more
+# patience than this, and lets the node go on where it was if it is still the one to ask.
+_RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
 
 log = structlog.get_logger(__name__)

@@ -7,13 +7,14 @@ from contextlib import suppress
 import pytest
 from caches import Cache, Place, wait_for
 from clusters import FAST, at_page, check, fill, flush, grown, judge, once, owners, verdicts
+from redis.crc import key_slot
 
 from rotator.clusternodes import SLOTS
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
 from rotator.server import LocalServer, free_port
 
-NAMES = 900
+NAMES = 600
 SHORT = ["--cluster-node-timeout", "1000"]
 
 
@@ -102,7 +103,7 @@ class TestFailoverByHand:
         old = scene.order[0]
         new = scene.replica_of(old)
         report = scene.run(
-            lambda: scene.cluster.failover(new), lambda page: page > 2, workers=3, page=5
+            lambda: scene.cluster.failover(new), lambda page: page > 2, workers=3, page=20
         )
         assert report.exit_code == Exit.OK
         check(scene.cluster, scene.place.cache, scene.expected)
@@ -144,7 +145,7 @@ class TestDeath:
             lambda: scene.cluster.kill(scene.order[0]),
             lambda page: page > 2,
             workers=3,
-            page=5,
+            page=20,
         )
         assert report.exit_code == Exit.OK
         check(scene.cluster, scene.place.cache, scene.expected)
@@ -157,14 +158,14 @@ class TestDeath:
         check(pairs, scene.place.cache, scene.expected)
 
     def test_without_a_replica(self, tmp_path):
-        """All else is done, the sweep is incomplete, and the report says which slots are missing."""
+        """All else is done, the sweep is incomplete, and the report says what is missing."""
         options = [*SHORT, "--cluster-require-full-coverage", "no", "--appendonly", "yes"]
         with LocalCluster(3, 0, options) as cluster:
             scene = Scene(cluster, tmp_path)
             lost = scene.order[1]
             [(first, last)] = cluster.member(lost).slots
             homes = owners(cluster)
-            report = scene.run(lambda: cluster.kill(lost), grown(lost), patience=4.0)
+            report = scene.run(lambda: cluster.kill(lost), grown(lost), patience=3.0)
             assert report.exit_code == Exit.FAILED
             found = report.caches[0]
             assert not found.complete
@@ -176,7 +177,7 @@ class TestDeath:
             reached = {
                 name: entry
                 for name, entry in scene.expected.items()
-                if homes[slot_of(name)] is not lost
+                if homes[key_slot(name)] is not lost
             }
             assert len(reached) > NAMES / 2
             check(cluster, scene.place.cache, reached)
@@ -194,13 +195,6 @@ class TestDeath:
                 scene.place.run(patience=0.5)
             assert caught.value.exit_code == Exit.FAILED
             assert stored(scene.order[0]) == before
-
-
-def slot_of(name):
-    """The slot of a name."""
-    from redis.crc import key_slot
-
-    return key_slot(name)
 
 
 def stored(node):
