@@ -17,7 +17,8 @@ from pathlib import Path
 from rotator import checksteps as steps
 from rotator.config import load
 from rotator.errors import Exit, RotatorError
-from rotator.probe import Advice, Probe
+from rotator.probe import Advice, Next, Probe
+from rotator.stage import stage
 
 
 class Result(StrEnum):
@@ -69,23 +70,31 @@ LAST = (
     Step("topology", steps.topology, ("role",)),
     Step("formats", steps.formats, ("topology",)),
 )
+STAGE = Step("stage", stage, ("topology",))
 
 
 def check(
-    files: Sequence[Path] = (), names: Sequence[str] = (), provider_url: str | None = None
+    files: Sequence[Path] = (),
+    names: Sequence[str] = (),
+    provider_url: str | None = None,
+    *,
+    with_stage: bool = False,
+    state: Path | None = None,
 ) -> Iterator[Finding]:
     """
     Try everything for the caches called *names*, or for all; findings come as they are made.
 
+    *with_stage* adds what stage of a rotation each is in; *state* is the file of earlier sweeps.
     Nothing is raised for what is wrong: it is a finding.
     """
+    last = (*LAST, STAGE) if with_stage else LAST
     try:
         config = load(files)
         caches = [config.cache(name) for name in names] or list(config.caches)
     except RotatorError as error:
         yield _failed(Finding(None, None, "configuration", Result.FAILED, ""), error)
         yield from (
-            _not_tried(None, None, step, "configuration") for step in (*FIRST, *NODE, *LAST)
+            _not_tried(None, None, step, "configuration") for step in (*FIRST, *NODE, *last)
         )
         return
     read = ", ".join(map(str, config.files))
@@ -94,7 +103,7 @@ def check(
         yield Finding(None, None, "configuration", Result.ADVICE, warning, remedy)
     yield Finding(None, None, "configuration", Result.OK, read)
     for cache in caches:
-        yield from _check_cache(Probe(config, cache, provider_url))
+        yield from _check_cache(Probe(config, cache, provider_url, state), last)
 
 
 def exit_code(findings: Sequence[Finding]) -> Exit:
@@ -102,8 +111,8 @@ def exit_code(findings: Sequence[Finding]) -> Exit:
     return max((finding.exit_code for finding in findings), default=Exit.OK)
 
 
-def _check_cache(probe: Probe) -> Iterator[Finding]:
-    """All steps of one cache."""
+def _check_cache(probe: Probe, last: Sequence[Step]) -> Iterator[Finding]:
+    """All steps of one cache; *last* are those of the last group."""
     failed: set[str] = set()
     yield from _try_all(FIRST, probe, failed)
     failed_anywhere = set(failed)
@@ -114,7 +123,7 @@ def _check_cache(probe: Probe) -> Iterator[Finding]:
         if here.store is not None:
             here.store.connection.close()
         failed_anywhere |= failed_here
-    yield from _try_all(LAST, probe, failed_anywhere)
+    yield from _try_all(last, probe, failed_anywhere)
 
 
 def _try_all(group: Sequence[Step], probe: Probe, failed: set[str]) -> Iterator[Finding]:
@@ -139,7 +148,8 @@ def _try(step: Step, probe: Probe, node: str | None) -> Finding:
     except RotatorError as error:
         return _failed(finding, error)
     if isinstance(seen, Advice):
-        return replace(finding, result=Result.ADVICE, detail=seen.detail, remedy=seen.remedy)
+        result = Result.OK if isinstance(seen, Next) else Result.ADVICE
+        return replace(finding, result=result, detail=seen.detail, remedy=seen.remedy)
     return replace(finding, detail=seen)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rotator.access import Access
 from rotator.address import Address
@@ -20,6 +21,11 @@ class Advice:
     remedy: str
 
 
+@dataclass(frozen=True)
+class Next(Advice):
+    """What a step saw where nothing is wrong, and what comes next."""
+
+
 @dataclass
 class Probe:
     """What is being looked at, and what earlier steps found out about it."""
@@ -27,6 +33,7 @@ class Probe:
     config: Config
     cache: CacheConfig
     provider_url: str | None = field(repr=False)  # it may hold a token
+    state: Path | None = None
     address: Address | None = None
     opened: Access | None = None
     greeting: Greeting | None = None
@@ -64,4 +71,5 @@ class Probe:
 
     def at(self, address: Address) -> Probe:
         """The same for one address."""
-        return Probe(self.config, self.cache, self.provider_url, address, self.opened)
+        known = (self.config, self.cache, self.provider_url, self.state)
+        return Probe(*known, address, self.opened)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -16,6 +17,8 @@ _EXAMPLES = """\b
 Examples:
   rotator check --config maverics.yaml
   rotator check --cache shared-redis --format json
+  rotator check --stage
+      the same, and how far the rotation is: what to do next
 
 \b
 Exit codes: 0 nothing failed, 1 a server is at fault, 2 the configuration is.
@@ -34,12 +37,17 @@ def _check(
     config: options.Config = None,
     secret_provider: options.SecretProvider = None,
     cache: options.Caches = None,
+    stage: Annotated[
+        bool,
+        options.option("--stage", "Say what stage of a rotation a cache is in, and what is next."),
+    ] = False,
+    state: options.StatePath = None,
     output: options.Format = options.ReportFormat.TABLE,
 ) -> None:
     """Try the connection, TLS, login, rights, keys and formats; say what to do about failures."""
     start_logging()
     findings: list[Finding] = []
-    for finding in check(config or (), cache or (), secret_provider):
+    for finding in check(config or (), cache or (), secret_provider, with_stage=stage, state=state):
         if output is options.ReportFormat.TABLE:
             _print(finding, findings[-1] if findings else None)
         findings.append(finding)

@@ -1,0 +1,150 @@
+"""
+Which stage of a rotation a cache is in, and what comes next (the safe order in README.md).
+
+A new key goes through four stages: every reader gets it (distribute), every writer takes it
+(switch), what is stored is moved (rotate), and the former key goes (retire). What tells the stage
+is which of the configured keys a sample of the stored values is under, and what earlier sweeps met.
+
+Limits: a configuration shows one reader, so whether the others have the same keys is not known; and
+a sample shows that values are under a key, never that none is. That is what `rotator run` is for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from rotator.codec import Reason
+from rotator.detect import Detection, detect
+from rotator.keyring import Key, Keyring
+from rotator.probe import Advice, Next, Probe
+from rotator.state import State, default_path
+from rotator.wording import count, listing
+
+SAMPLES = 500
+
+_OTHERS = "one configuration shows one reader: see `rotator keys` with that of every application"
+
+
+class Stage(StrEnum):
+    """What is being done, in the order in which it is done."""
+
+    UNCLEAR = "unclear"
+    ONE_KEY = "one key"
+    DISTRIBUTE = "distribute"
+    SWITCH = "switch"
+    ROTATE = "rotate"
+    RETIRE = "retire"
+
+
+class Position(NamedTuple):
+    """The stage a cache is in, what shows that, and what comes next."""
+
+    stage: Stage
+    seen: str
+    step: str
+
+
+def stage(probe: Probe) -> str | Advice:
+    """The step of `rotator check --stage`."""
+    access = probe.access
+    if access.keyring is None:
+        return "encryption is off"
+    found = detect(access, SAMPLES)
+    path = probe.state or default_path()
+    if path.exists():
+        with State(path) as state:
+            history = {
+                key.id: state.history(access.cache.name, key.id).last_seen_at is not None
+                for key in access.keyring.old
+            }
+    else:
+        history = {}
+    place = judge(access.keyring, found, lambda key: history.get(key.id, False))
+    kind = Advice if place.stage is Stage.UNCLEAR else Next
+    return kind(f"{place.stage}: {place.seen}", place.step)
+
+
+def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> Position:
+    """
+    The stage that a sample of values shows.
+
+    *met* says whether an earlier sweep met a value under a key.
+    """
+    under: Counter[str] = Counter()
+    for hit in (*found.opened, *found.guessed):
+        under[hit.key.id] += hit.count
+    closed = found.refused[Reason.BAD_TAG] + found.refused[Reason.UNKNOWN_KEY_ID]
+    if closed:
+        return _without_key(found, closed)
+    if not under:
+        seen = "no encrypted value is stored there, so nothing shows a stage"
+        return Position(Stage.UNCLEAR, seen, "look again when applications have written something")
+    old = [key for key in keyring.old if under[key.id]]
+    if old:
+        return _with_old(keyring, under, old, [key for key in old if not met(key)])
+    if not keyring.old:
+        seen = f"all {count(under.total(), 'sampled value')} under the only key there is"
+        step = "for a new one: `rotator keygen`, and list it under old at every application"
+        return Position(Stage.ONE_KEY, seen, step)
+    return _unused(keyring, under, met)
+
+
+def _without_key(found: Detection, closed: int) -> Position:
+    """Values that this reader cannot read: it was left out when a key was given to all."""
+    ids = "".join(f", {number} of them under {key}" for key, number in found.unknown_keys.items())
+    values = f"{closed} of {count(found.strings, 'sampled value')}"
+    return Position(
+        Stage.UNCLEAR,
+        f"{values} open under no configured key{ids}",
+        "this reader lacks a key that another application writes with, or a format: add the key"
+        " under old, here and wherever it is missing (`rotator detect` tells more)",
+    )
+
+
+def _with_old(
+    keyring: Keyring, under: Counter[str], old: Sequence[Key], new: Sequence[Key]
+) -> Position:
+    """
+    Values are under old keys, with or without others that are under the current one.
+
+    *new* are those that no sweep has met: what is old here may be current elsewhere already.
+    """
+    number = sum(under[key.id] for key in old)
+    ids = listing(f"{under[key.id]} under {key.id}" for key in old)
+    seen = f"{number} of {count(under.total(), 'sampled value')} under old keys: {ids}"
+    if under[keyring.current.id]:
+        step = "when every writer has switched: `rotator run`"
+        if new:
+            ids = listing(key.id for key in new)
+            step += f"; but is {ids} the new key? Then make it current here first"
+        return Position(Stage.ROTATE, seen, f"{step}; {_OTHERS}")
+    return Position(
+        Stage.SWITCH,
+        f"{seen}; none under the current key {keyring.current.id}",
+        "if every application lists the current key already, under old, make it current at each of"
+        f" them, then `rotator run`; else list it there first; {_OTHERS}",
+    )
+
+
+def _unused(keyring: Keyring, under: Counter[str], met: Callable[[Key], bool]) -> Position:
+    """Old keys are configured, and none was found in use: former ones, or the next one."""
+    sampled = f"all {count(under.total(), 'sampled value')} under the current key"
+    former = [key for key in keyring.old if met(key)]
+    ids = [key.id for key in keyring.old if key not in former]
+    if not ids:
+        gone = listing(key.id for key in former)
+        return Position(
+            Stage.RETIRE,
+            f"{sampled}; earlier sweeps met {gone}",
+            "`rotator run` looks at every value; when its verdict is retirable, remove"
+            f" {listing(key.field for key in former)} at every application",
+        )
+    return Position(
+        Stage.DISTRIBUTE,
+        f"{sampled}; no sweep has met {listing(ids)}",
+        "if that is the new key: when every application lists it under old, make it current"
+        f" everywhere; if it is a former one: `rotator run`, then `rotator report`; {_OTHERS}",
+    )
