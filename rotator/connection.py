@@ -41,6 +41,7 @@ Command = Sequence[Any]
 Reply = Any
 
 TIMEOUT_SECONDS = 15.0
+_REPORT = object()  # what stands for a report of written names among the replies
 
 
 class Login:
@@ -193,8 +194,11 @@ class Connection:
         """
         self._wire._parser.set_invalidation_push_handler(self._note_written)  # noqa: SLF001 - redis-py offers no other way
         narrowed = [word for prefix in prefixes for word in ("PREFIX", prefix)]
-        wanted = [("HELLO", 3), ("CLIENT", "TRACKING", "ON", "BCAST", "NOLOOP", *narrowed)]
-        return not any(isinstance(reply, ResponseError) for reply in self.pipeline(wanted))
+        if isinstance(self.pipeline([("HELLO", 3)])[0], ResponseError):
+            return False
+        self._wire.protocol = 3
+        tracking = ("CLIENT", "TRACKING", "ON", "BCAST", "NOLOOP", *narrowed)
+        return not isinstance(self.pipeline([tracking])[0], ResponseError)
 
     def written(self) -> list[bytes]:
         """The names that were reported since this was last called."""
@@ -213,9 +217,10 @@ class Connection:
         for _ in range(2):
             self.pipeline([("PING",)])
 
-    def _note_written(self, message: list[Any]) -> None:
+    def _note_written(self, message: list[Any]) -> object:
         # None instead of names: the database was flushed, so nothing is left to look at.
         self._written.update(message[1] or ())
+        return _REPORT
 
     def close(self) -> None:
         """Close the connection; closing twice does nothing."""
@@ -224,7 +229,10 @@ class Connection:
     def _read_any(self) -> Reply | ResponseError:
         self._demand_open()
         try:
-            return self._wire.read_response(disable_decoding=True, disconnect_on_error=False)
+            # Left to itself, redis-py calls itself once for each report that comes before a reply,
+            # and a few hundred of them are too deep for Python.
+            while (reply := self._read_one()) is _REPORT:
+                pass
         except ResponseError as error:
             return error
         except BusyLoadingError as error:  # an answer like any other, and the connection holds
@@ -234,6 +242,12 @@ class Connection:
             raise self._refused(error) from None
         except RedisError as error:  # broken, too slow, or not the protocol of Redis
             self._lose(error)
+        return reply
+
+    def _read_one(self) -> Reply:
+        return self._wire.read_response(
+            disable_decoding=True, disconnect_on_error=False, push_request=True
+        )
 
     def _demand_open(self) -> None:
         if not self._opened:
