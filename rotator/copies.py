@@ -111,7 +111,9 @@ def _failing(store: Store) -> dict[str, str]:
 def _snapshot_begun_at(store: Store, info: Mapping[str, str]) -> datetime | None:
     """When the RDB file of this process was begun; None if it has not saved one."""
     took = int(info.get("rdb_last_bgsave_time_sec", -1))
-    if took < 0 and int(info.get("rdb_saves", 0)) == 0:
+    # One that is going on is counted already, but has not changed the file yet.
+    saves = int(info.get("rdb_saves", 0)) - int(info.get("rdb_bgsave_in_progress", 0))
+    if took < 0 and saves <= 0:
         return None  # rdb_last_save_time is then only when the process started
     saved = datetime.fromtimestamp(int(info["rdb_last_save_time"]), UTC)
     theirs = _clock(store)

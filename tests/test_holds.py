@@ -24,6 +24,20 @@ def verdict(report):
     return key.verdict
 
 
+def save(client):
+    """Have an RDB file written, and wait for it."""
+    client.bgsave()
+    wait_for(lambda: not client.info("persistence")["rdb_bgsave_in_progress"])
+
+
+def rewrite(client):
+    """Have the append-only file rewritten, and wait for it."""
+    before = client.info("persistence")["aof_rewrites"]
+    client.bgrewriteaof()
+    wait_for(lambda: client.info("persistence")["aof_rewrites"] > before)
+    wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+
+
 @pytest.fixture
 def alone(tmp_path):
     """A server of the test's own, with a cache of one old key, and values under that."""
@@ -63,8 +77,7 @@ class TestSnapshots:
         """An RDB file saved before the key was gone holds it, until BGSAVE writes a clean one."""
         server, place = alone
         with server.client() as client:
-            client.bgsave()
-            wait_for(lambda: client.info("persistence")["rdb_saves"] == 1)
+            save(client)
         [key] = keys(place.run(quiet=NOW))
         assert (key.verdict, key.next_step) == (
             "held",
@@ -74,8 +87,7 @@ class TestSnapshots:
 
         time.sleep(1.1)  # INFO tells the time of a save in whole seconds
         with server.client() as client:
-            client.bgsave()
-            wait_for(lambda: client.info("persistence")["rdb_saves"] == 2)
+            save(client)
         assert verdict(place.run(quiet=NOW)) == "retirable"
 
     def test_a_server_that_was_started_from_a_snapshot_is_held(self, alone):
@@ -118,9 +130,7 @@ class TestAppendOnly:
             )
 
             with server.client() as client:
-                client.bgrewriteaof()
-                wait_for(lambda: client.info("persistence")["aof_rewrites"] >= 1)
-                wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+                rewrite(client)
             assert verdict(place.run(quiet=NOW)) == "retirable"
 
     def test_a_rewrite_before_the_key_was_gone_does_not_count(self, tmp_path):
@@ -128,9 +138,7 @@ class TestAppendOnly:
         with LocalServer("--appendonly", "yes") as server:
             place = filled(server, tmp_path)
             with server.client() as client:
-                client.bgrewriteaof()
-                wait_for(lambda: client.info("persistence")["aof_rewrites"] >= 1)
-                wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+                rewrite(client)
             assert verdict(place.run(quiet=NOW)) == "held"
             assert verdict(place.run(quiet=NOW)) == "held"
 
