@@ -1,7 +1,7 @@
 """A cluster in order, rotated: every slot, every database, every name, with the least rights."""
 
 import pytest
-from caches import RIGHTS_TO_WRITE, Cache, Place, counted
+from caches import Cache, Place, counted
 from clusters import (
     FAST,
     Rival,
@@ -22,12 +22,9 @@ from clusters import (
 )
 
 from rotator.clusternodes import SLOTS
-from rotator.errors import Exit, RightsError
+from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
 from rotator.server import find_binary
-
-RIGHTS = [*RIGHTS_TO_WRITE, "+cluster|nodes", "+cluster|countkeysinslot", "+asking"]
-"""What a user needs in a cluster; redis-rules 6."""
 
 
 def test_many_values_and_a_writer(cluster, tmp_path):
@@ -60,47 +57,6 @@ def test_dry_run(cluster, tmp_path):
     assert read(cluster, expected) == before
     for node in cluster.primaries:
         assert calls(node, "evalsha") == calls(node, "script|load") == 0
-
-
-class TestRights:
-    """A user with no more rights than needed."""
-
-    @pytest.fixture
-    def limited(self, cluster, tmp_path):
-        """Makes a place whose user has some rules on every node."""
-        name, password = "limited", "secret"
-
-        def make(*rules):
-            for node in cluster.nodes:
-                with node.client() as client:
-                    client.execute_command(
-                        *("ACL", "SETUSER", name, "reset", "on", f">{password}", "~*"), *rules
-                    )
-            login = {"username": name, "password": password}
-            return Place(tmp_path, Cache(*cluster.addresses, redis=login))
-
-        yield make
-        for node in cluster.nodes:
-            with node.client() as client:
-                client.execute_command("ACL", "DELUSER", name)
-
-    def test_enough(self, cluster, limited):
-        """With the rights that the documentation names all of it is done."""
-        place = limited(*RIGHTS)
-        expected = fill(cluster, place.cache, 300)
-        assert place.run(**FAST).exit_code == Exit.OK
-        check(cluster, place.cache, expected)
-
-    @pytest.mark.parametrize("right", ["+cluster|countkeysinslot", "+asking", "+evalsha"])
-    def test_missing(self, cluster, limited, right):
-        """A right that is missing is named before anything is written."""
-        place = limited(*(one for one in RIGHTS if one != right))
-        expected = fill(cluster, place.cache, 30)
-        before = read(cluster, expected)
-        with pytest.raises(RightsError) as caught:
-            place.run(**FAST)
-        assert right in caught.value.hint
-        assert read(cluster, expected) == before
 
 
 class TestGrouping:
