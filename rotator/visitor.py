@@ -153,7 +153,8 @@ class Visitor:
             pause = next(waits if this.busy else tries, None)
             if pause is None:
                 break
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             this, values = self._try(this, values), None
         if this.busy:
             raise ServerError(f"{self._store.node} refuses to work: {this.busy.message}")
