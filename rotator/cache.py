@@ -1,9 +1,10 @@
 """
 The cache client: get, set and delete by logical key, as applications do through `api.Cache`.
 
+    from datetime import timedelta
     from rotator import Cache
 
-    with Cache.open(["maverics.yaml"], "shared-redis", "/app/oidc") as cache:
+    with Cache.open("maverics.yaml", name="shared-redis", namespace="/app/oidc") as cache:
         cache.set("abc123", b"value", ttl=timedelta(hours=1))
         cache.get("abc123")
 
@@ -18,6 +19,7 @@ The cache client: get, set and delete by logical key, as applications do through
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -39,7 +41,7 @@ from rotator.errors import (
 from rotator.format import Format
 from rotator.owner import Owners
 from rotator.schema import SAME
-from rotator.secrets import provider_from_url
+from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
 from rotator.store import Meaning, Refusal, Store, Unread, Value, refusal
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -74,7 +76,7 @@ class Cache:
     @classmethod
     def open(
         cls,
-        config_files: Sequence[Path | str] = (),
+        config_files: Path | str | Sequence[Path | str] = (),
         name: str | None = None,
         namespace: str = "",
         provider_url: str | None = None,
@@ -84,20 +86,26 @@ class Cache:
         """
         The cache *name* of the configuration; the name may be left out if there is only one.
 
-        *config_files* default to where the Orchestrator's configuration is, *provider_url* to no
-        secret provider. Nothing is connected before the first call.
+        *config_files* are one file or several, later ones win; without any it is `MAVERICS_CONFIG`,
+        else `/etc/maverics/maverics.yaml`. *provider_url* defaults to `MAVERICS_SECRET_PROVIDER`.
+        *database* is the number of the Redis database. Secrets are resolved here, and nothing is
+        connected before the first call.
 
         Raises:
-            ConfigError: The configuration is wrong, or has no such cache.
+            ConfigError: The configuration is wrong, has no such cache, or its names have no
+                namespace.
+            SecretError: A reference cannot be resolved.
             SourceError: The secret provider cannot be reached.
         """
-        config = load([Path(file) for file in config_files])
-        access = Access(config, choose(config, name), provider_from_url(provider_url))
+        several = (config_files,) if isinstance(config_files, str | Path) else config_files
+        config = load([Path(file) for file in several])
+        url = provider_url or os.environ.get(PROVIDER_VARIABLE)
+        access = Access(config, choose(config, name), provider_from_url(url))
         return cls(access, namespace, database=database)
 
     def get(self, key: str) -> bytes:
         """
-        The value of *key*.
+        The value of *key*, decrypted.
 
         Raises:
             MissingError: There is none, or it has expired.
@@ -117,6 +125,8 @@ class Cache:
     def set(self, key: str, value: bytes, ttl: timedelta | None = None) -> None:
         """
         Store *value* under *key*, in place of whatever is there; without *ttl* it stays for good.
+
+        *ttl* counts in whole milliseconds; what is less of it is cut off.
 
         It is written in the format that the configuration names. With `write: same` a value that is
         there already keeps its own format, and a new one has the first configured format.

@@ -35,12 +35,11 @@ from rotator.control import Control, Stop
 from rotator.errors import RotatorError, ServerError
 from rotator.noderesult import NodeResult
 from rotator.scope import Scope
-from rotator.secrets import provider_from_url
+from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
 from rotator.state import State
 from rotator.tally import Tally
 from rotator.worker import Worker
 
-PROVIDER_VARIABLE = "MAVERICS_SECRET_PROVIDER"
 _POLL_SECONDS = 0.02
 _POOLS = 4  # how often a pool that broke is replaced
 _LONGEST = 800  # characters of a text in a log line from a worker

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import pickle
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
@@ -309,6 +311,34 @@ class TestCluster:
         entry = find(client.access, stored("abc"))
         assert (entry.format, entry.node in cluster.addresses) == ("sealed", True)
         assert client.delete("abc")
+
+
+class TestReadme:
+    """The example in README.md."""
+
+    @pytest.mark.parametrize("lines", [None, -1], ids=["as it is", "without the last line"])
+    def test_it_runs(self, lines, tmp_path, server, redis, monkeypatch):
+        """The example does what it says, with nothing but the Orchestrator's own environment."""
+        text = (Path(__file__).parent.parent / "README.md").read_text()
+        [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        code = "\n".join(code.splitlines()[:lines])
+        path = config_file(tmp_path / "c.yaml", cache(server.address, current="<KEY>", old=[]))
+        monkeypatch.setenv("MAVERICS_CONFIG", str(path))
+        monkeypatch.setenv("MAVERICS_SECRET_PROVIDER", "env://")
+        monkeypatch.setenv("KEY", KEY_A)
+        names = {}
+        exec(code, names)  # noqa: S102 - the code is our own
+        assert names["token"] == b"token"
+        left = [stored("abc123")] if lines else []
+        assert redis.keys() == left
+        assert all(3_590_000 < redis.pttl(name) <= 3_600_000 for name in left)
+
+    def test_one_file_by_its_path(self, config, redis):
+        """A single file may be given as such."""
+        for file in config, str(config):
+            with Cache.open(file, namespace=NAMESPACE) as client:
+                client.set("abc", b"value")
+        assert redis.keys() == [stored("abc")]
 
 
 class TestCommands:

@@ -13,7 +13,6 @@ from rotator import options
 from rotator.commands.common import open_config
 from rotator.console import print_result
 from rotator.control import Stop, Stopper
-from rotator.engine import PROVIDER_VARIABLE
 from rotator.errors import RotatorError
 from rotator.job import Job
 from rotator.logs import configure_logging
@@ -25,7 +24,7 @@ from rotator.report.build import failed_report
 from rotator.report.model import Report
 from rotator.report.targets import Targets
 from rotator.scope import Limits
-from rotator.secrets import Provider, provider_from_url
+from rotator.secrets import PROVIDER_VARIABLE, Provider, provider_from_url
 from rotator.selection import all_keyrings, select
 from rotator.state import State
 

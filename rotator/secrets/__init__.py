@@ -15,7 +15,10 @@ from rotator.errors import SecretError
 from rotator.secrets.interface import Provider
 from rotator.secrets.reference import SecretRef
 
-__all__ = ["PROVIDERS", "Provider", "SecretRef", "provider_from_url"]
+__all__ = ["PROVIDERS", "PROVIDER_VARIABLE", "Provider", "SecretRef", "provider_from_url"]
+
+PROVIDER_VARIABLE = "MAVERICS_SECRET_PROVIDER"
+"""The environment variable with the provider's URL, the Orchestrator's own."""
 
 _VAULT = ("rotator.secrets.vault", "from_url")
 
