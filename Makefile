@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fix vectors bench clean
+.PHONY: help demo test test-faults lint fix vectors bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: $(STAMP) ## the whole story on a private server, nothing else needed
 
 test: $(DEV) ## all tests, against a real server
 	@$(BIN)/python -m pytest $(TESTS)
+
+test-faults: $(DEV) ## tests of everything that breaks, long version, REPEAT=n times in a row
+	@$(BIN)/python -m pytest -m faults --repeat $(or $(REPEAT),1) $(TESTS)
 
 lint: $(DEV) ## style, types, direction of imports, docstrings
 	@$(BIN)/ruff format --check .

@@ -25,7 +25,8 @@ from redis.retry import Retry
 from rotator.codec import Codec, Opened
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
-from rotator.server import find_binary
+from rotator.localcluster import _free_port
+from rotator.server import LocalServer, find_binary
 
 DRIFT_MS = 5000
 FAST = {"patience": 15.0}
@@ -173,21 +174,24 @@ def remaining(cluster, cache):
 
 class Rival:
     """
-    An application that goes on while the cache is rotated: it writes under the current key.
+    An application that goes on while the cache is rotated.
 
-    It overwrites, deletes, creates and changes expiries, as fast as it can, among *names* and names
-    of its own. *expected* is what must be there in the end: what it did last, or what was there.
-    A name of which it did not hear whether the write was done is left out.
+    It writes under some *keys* of the cache: 0 is the current one. It overwrites, deletes, creates
+    and changes expiries, as fast as it can, among the names that are there and names of its own.
+    *expected* is what must be there in the end: what it did last, or what was there. A name of
+    which it did not hear whether the write was done is left out.
     """
 
-    def __init__(self, connect, cache, expected, seed=1):
+    def __init__(self, connect, cache, expected, *, keys=(0,), seed=1):
         self.expected = dict(expected)
         self.writes = 0
         self.failures = 0
         self._connect = connect
         self._cache = cache
         self._random = Random(seed)
-        self._codec = Codec(Keyring(Key.from_hex(cache.keys[0], "test")), [BUILTIN["gcm"]])
+        self._codecs = [
+            Codec(Keyring(Key.from_hex(cache.keys[key], "test")), [BUILTIN["gcm"]]) for key in keys
+        ]
         self._names = list(expected)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -205,27 +209,30 @@ class Rival:
                 self._over.wait(0.02)
 
     def _write(self, client, name):
-        what = self._random.randrange(6)
+        what = self._random.randrange(7)
         at_ms = FAR_MS + self._random.randrange(10**9)
         plaintext = self._random.randbytes(self._random.randrange(1, 200))
         before = self.expected.get(name)
         if what == 0:
             name = b"rival:%d" % self._random.randrange(10**6)
-            put(client, name, self._codec.seal(name, plaintext), at_ms)
+            put(client, name, self._seal(name, plaintext), at_ms)
             self.expected[name] = (plaintext, at_ms)
         elif what == 1:
             client.delete(name)
             self.expected[name] = None
         elif what == 2:
-            client.set(name, self._codec.seal(name, plaintext))
+            client.set(name, self._seal(name, plaintext))
             self.expected[name] = (plaintext, -1)
+        elif what == 6:
+            client.set(name, self._seal(name, plaintext), px=self._random.randrange(1, 300))
+            self.expected[name] = None
         elif name in self.expected and before is not None:
             self._change(client, name, before, what, (plaintext, at_ms))
 
     def _change(self, client, name, before, what, fresh):
         plaintext, at_ms = fresh
         if what == 3:
-            client.set(name, self._codec.seal(name, plaintext), keepttl=True)
+            client.set(name, self._seal(name, plaintext), keepttl=True)
             self.expected[name] = (plaintext, before[1])
         elif what == 4:
             client.pexpireat(name, at_ms)
@@ -233,6 +240,9 @@ class Rival:
         else:
             client.persist(name)
             self.expected[name] = (before[0], -1)
+
+    def _seal(self, name, plaintext):
+        return self._random.choice(self._codecs).seal(name, plaintext)
 
     def __enter__(self):
         self._thread.start()
@@ -318,6 +328,11 @@ def grown(node, command="evalsha"):
 def verdicts(report):
     """The verdicts on the old keys of a report."""
     return {key.verdict for cache in report.caches for key in cache.keys if key.role == "old"}
+
+
+def lone_node():
+    """A node of a cluster that knows no other yet, and owns no slot."""
+    return LocalServer("--cluster-enabled", "yes", port=_free_port())
 
 
 def version_of(binary):

@@ -8,6 +8,32 @@ from rotator.localcluster import LocalCluster
 from rotator.server import LocalServer
 
 
+def pytest_addoption(parser):
+    """Add what `make test-faults` says."""
+    parser.addoption(
+        "--repeat", type=int, default=0, help="run fault tests so often, in their long version"
+    )
+
+
+def pytest_configure(config):
+    """Make the marker of the fault tests known."""
+    config.addinivalue_line("markers", "faults: tests of servers and runs that break")
+
+
+def pytest_generate_tests(metafunc):
+    """Repeat the fault tests as often as was asked for."""
+    times = metafunc.config.getoption("--repeat")
+    if times > 1 and metafunc.definition.get_closest_marker("faults"):
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(times))
+
+
+@pytest.fixture
+def kills(request):
+    """How often a run is killed: a few times, and 30 times in the long version."""
+    return 30 if request.config.getoption("--repeat") else 3
+
+
 @pytest.fixture(scope="session")
 def server():
     """One real server for the whole session; tests that break servers start their own."""

@@ -15,6 +15,7 @@ from clusters import (
     check,
     fill,
     judge,
+    lone_node,
     made,
     owners,
     tagged,
@@ -28,6 +29,8 @@ from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask
 from rotator.server import LocalServer
 from rotator.store import MEANINGS, Answer, Meaning, Refusal, Unread, refusal
+
+pytestmark = pytest.mark.faults
 
 NAMES = 400
 
@@ -209,14 +212,16 @@ class TestStandalone:
 
     def test_masterdown(self):
         """MASTERDOWN: a replica has lost its primary, and is not to say what it had."""
-        with LocalServer() as primary:
-            stale = ("--replica-serve-stale-data", "no")
-            with LocalServer(*stale, replica_of=primary) as replica:
-                store = store_of(replica)
-                primary.stop()
-                with replica.client() as client:
-                    wait_for(lambda: client.info("replication")["master_link_status"] == "down")
-                expect(read_one(store), "MASTERDOWN")
+        with (
+            LocalServer() as primary,
+            LocalServer(replica_of=primary) as replica,
+            setting(replica, replica_serve_stale_data="no"),
+        ):
+            store = store_of(replica)
+            primary.stop()
+            with replica.client() as client:
+                wait_for(lambda: client.info("replication")["master_link_status"] == "down")
+            expect(read_one(store), "MASTERDOWN")
 
     def test_lost(self, alone):
         """No answer at all is an error of its own: who comes after may be another process."""
@@ -287,13 +292,13 @@ class TestCluster:
 
     def test_clusterdown(self):
         """CLUSTERDOWN: not every slot has an owner, and the cluster is to be whole."""
-        with LocalServer("--cluster-enabled", "yes") as node:
+        with lone_node() as node:
             ask(node, "CLUSTER", "ADDSLOTS", *range(100))
             expect(read_one(store_of(node), tagged(7, 1)[0]), "CLUSTERDOWN")
 
     def test_clusterdown_for_one_slot(self):
         """Where only the slot has no owner, waiting would be in vain."""
-        with LocalServer("--cluster-enabled", "yes") as node:
+        with lone_node() as node:
             ask(node, "CONFIG", "SET", "cluster-require-full-coverage", "no")
             ask(node, "CLUSTER", "ADDSLOTS", 8)
             wait_for(lambda: b"cluster_state:ok" in ask(node, "CLUSTER", "INFO"))

@@ -34,6 +34,8 @@ from rotator.localnode import Move, ask
 from rotator.server import find_binary
 from rotator.store import Store
 
+pytestmark = pytest.mark.faults
+
 NAMES = 600
 MOVED = 4  # slots that change hands
 TAGGED = 50  # names in each of them

@@ -26,6 +26,8 @@ from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
 from rotator.server import find_binary
 
+pytestmark = pytest.mark.faults
+
 
 def test_many_values_and_a_writer(cluster, tmp_path):
     """30,000 values are rotated while an application writes: nothing is lost, no TTL changes."""

@@ -26,6 +26,8 @@ from rotator.scope import Mode, Scope
 from rotator.state import State
 from rotator.tally import Outcome
 
+pytestmark = pytest.mark.faults
+
 NAMES = 3000
 
 

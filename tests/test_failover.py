@@ -14,6 +14,8 @@ from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
 from rotator.server import LocalServer, free_port
 
+pytestmark = pytest.mark.faults
+
 NAMES = 600
 SHORT = ["--cluster-node-timeout", "1000"]
 

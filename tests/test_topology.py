@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from caches import Cache, Place, wait_for
-from clusters import FAST, check, fill, flush
+from clusters import FAST, check, fill, flush, lone_node
 
 from rotator.address import Address
 from rotator.clusternodes import SLOTS
@@ -192,12 +192,7 @@ class TestFinding:
 
     def test_node_that_the_first_does_not_know(self):
         """A node is found through a node that was found."""
-        alone = ("--cluster-enabled", "yes")
-        with (
-            LocalServer(*alone) as first,
-            LocalServer(*alone) as second,
-            LocalServer(*alone) as third,
-        ):
+        with lone_node() as first, lone_node() as second, lone_node() as third:
             for node in (first, third):
                 ask(second, "CLUSTER", "MEET", "127.0.0.1", node.port)
             three = [first, second, third]
