@@ -26,8 +26,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from redis.exceptions import ResponseError
-
 from rotator.access import Access
 from rotator.codec import Opened, Refused
 from rotator.config import CacheConfig, Config, load
@@ -42,7 +40,7 @@ from rotator.format import Format
 from rotator.owner import Owners
 from rotator.schema import SAME
 from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
-from rotator.store import Meaning, Refusal, Store, Unread, Value, refusal
+from rotator.store import Meaning, Refusal, Unread, Value
 
 _MILLISECOND = timedelta(milliseconds=1)
 _SHOWN = 12  # characters of a hash that are enough to recognise it
@@ -183,14 +181,7 @@ class Cache:
 
     def _ask(self, name: bytes, *command: Any) -> Any:
         """The answer to a command about *name*; a refusal is raised."""
-
-        def call(store: Store) -> Any:
-            try:
-                return store.connection.call(*command)
-            except ResponseError as error:
-                return refusal(error)
-
-        return self._demand(name, self._owners.ask(name, call))
+        return self._demand(name, self._owners.ask(name, lambda store: store.answer(*command)))
 
     def _demand(self, name: bytes, answer: Any) -> Any:
         """The *answer* of a server, unless it says that there is no value to be had."""

@@ -7,14 +7,11 @@ The way to the node that holds a name, followed when it moves.
   what, by the names that they are configured or announced with: MOVED gives an IP address, which no
   certificate need have. Only if they do not know yet, the address it gives is taken
   (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
-
-Limit: a name that is being moved to another node just now (ASK) is asked for again, `REDIRECTS`
-times, and then given up.
+- A slot that is just being moved: the node that ASK names is asked for this name alone.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -29,7 +26,6 @@ from rotator.store import Meaning, Refusal, Store
 from rotator.topology import discover
 
 REDIRECTS = 5
-_PAUSE_SECONDS = 0.1
 
 Answer = TypeVar("Answer")
 
@@ -56,8 +52,11 @@ class Owners:
         for _ in range(REDIRECTS):
             if not isinstance(answer, Refusal) or answer.meaning is not Meaning.TOPOLOGY:
                 break
-            self._follow(name, answer.message)
-            answer = self._try(name, call)
+            if answer.message.startswith("ASK "):
+                answer = call(self._asking(name, answer))
+            else:
+                self._follow(name, answer.message)
+                answer = self._try(name, call)
         return answer
 
     def close(self) -> None:
@@ -85,9 +84,6 @@ class Owners:
 
     def _follow(self, name: bytes, message: str) -> None:
         """Make use of a refusal that says who holds the name, or at least who does not."""
-        if message.startswith("ASK "):
-            time.sleep(_PAUSE_SECONDS)
-            return
         if not message.startswith("MOVED "):
             self.close()
             return
@@ -98,9 +94,16 @@ class Owners:
         if told is not None and self._address_for(name) == asked:
             self._homes[slot] = told
 
+    def _asking(self, name: bytes, refused: Refusal) -> Store:
+        """The node that *refused* tells to ask, told that we were sent."""
+        address = refused.elsewhere(self._address_for(name)) or self._address_for(name)
+        return self._store_at(address).asking()
+
     def _store_for(self, name: bytes) -> Store:
         """The node to ask about *name*, connected to."""
-        address = self._address_for(name)
+        return self._store_at(self._address_for(name))
+
+    def _store_at(self, address: Address) -> Store:
         if address not in self._stores:
             self._stores[address] = self._access.connect(address)
         store = self._stores[address]

@@ -280,6 +280,11 @@ class Store:
     def _each(self, commands: Sequence[Command]) -> list[Any]:
         return self._start(commands)()
 
+    def answer(self, *command: Any) -> Any:
+        """The reply to one command about one name, or a `Refusal`."""
+        reply = self._each([command])[0]
+        return refusal(reply) if isinstance(reply, ResponseError) else reply
+
     def expiries(self, names: Sequence[bytes]) -> list[int | None]:
         """
         When each of *names* expires: Unix milliseconds, `NEVER`, `GONE`, or None if it is denied.

@@ -20,10 +20,13 @@ from clusters import (
     verdicts,
     version_of,
 )
+from redis.crc import key_slot
 
+from rotator.cache import Cache as CacheClient
 from rotator.clusternodes import SLOTS
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
+from rotator.localnode import Move
 from rotator.server import find_binary
 
 pytestmark = pytest.mark.faults
@@ -100,6 +103,31 @@ class TestDatabases:
             assert report.exit_code == Exit.OK
             assert counted(report) == {"rotated": 100 * len(self.NUMBERS)}
             assert report.caches[0].coverage.databases == self.NUMBERS
+
+
+class TestClient:
+    """The cache client on slots that are being moved."""
+
+    def test_names_on_both_sides(self, cluster, tmp_path):
+        """Get, set and delete find what was moved, what was not, and what is new."""
+        place = Place(tmp_path, Cache(*cluster.addresses))
+        client = CacheClient(place.access(), "{slot}")
+        slot = key_slot(client.stored_name("a"))
+        source = cluster.owner_of(slot)
+        target = next(node for node in cluster.primaries if node is not source)
+        keys = [f"key {number}" for number in range(6)]
+        for key in keys:
+            client.set(key, key.encode())
+        cluster.move_slots(source, target, [slot], Move.HALF)
+        try:
+            with client:
+                assert [client.get(key) for key in keys] == [key.encode() for key in keys]
+                for key in [*keys, "new"]:
+                    client.set(key, b"written")
+                assert all(client.delete(key) for key in [*keys, "new"])
+                assert not client.delete("new")
+        finally:
+            cluster.move_slots(source, target, [slot])
 
 
 def test_only_a_replica_is_configured(cluster, tmp_path):
