@@ -61,7 +61,7 @@ def tagged(slot, count, prefix="app"):
     return [f"{prefix}:{{{tag}}}:{index}".encode() for index in range(count)]
 
 
-def made(cache, names, seed=1):
+def made(cache, names, seed=1, forms=FORMATS):
     """
     An entry under an old key for each name, two in three with a TTL.
 
@@ -71,7 +71,7 @@ def made(cache, names, seed=1):
     codecs = [
         Codec(Keyring(Key.from_hex(key, "test")), [BUILTIN[form]])
         for key in cache.keys[1:]
-        for form in FORMATS
+        for form in forms
     ]
     entries = {}
     for index, name in enumerate(names):

@@ -75,7 +75,7 @@ class Scene:
         self.moving = [slot for slot in range(SLOTS) if homes[slot] is self.last][:MOVED]
         names = [name for slot in self.moving for name in tagged(slot, TAGGED)]
         self.expected = fill(cluster, self.place.cache, NAMES, prefix="all")
-        self.expected |= store(cluster, made(self.place.cache, names, seed=2))
+        self.expected |= store(cluster, made(self.place.cache, names, 2))
 
     def run(self, act, *, when=None, **settings):
         """A run in which something happens when the first node is done and the last not begun."""
@@ -312,3 +312,64 @@ class TestBrokenOffMove:
         assert verdicts(report) == {"unknown"}
         scene.move()
         scene.finish()
+
+
+class TestMovedValues:
+    """Values that take another name while the cluster is swept."""
+
+    @pytest.fixture
+    def tagged_names(self, scene):
+        """Names of one slot of the first node, with values that are not bound to their names."""
+        homes = owners(scene.cluster)
+        slot = next(slot for slot in range(SLOTS) if homes[slot] is scene.first)
+        names = tagged(slot, 60, prefix="here")
+        scene.expected |= store(scene.cluster, made(scene.place.cache, names, 3, ["gcm"]))
+        return names
+
+    @pytest.mark.parametrize("command", ["rename", "copy"])
+    def test_in_a_node_that_is_in_hand(self, scene, tagged_names, command):
+        """What goes where the scan has been already is looked at again."""
+
+        def act():
+            with scene.first.client() as client:
+                for name in tagged_names:
+                    other = name + b":moved"
+                    getattr(client, command)(name, other)
+                    scene.expected[other] = scene.expected[name]
+                    if command == "rename":
+                        scene.expected[name] = None
+
+        report = scene.run(act, when=lambda page: page >= 3)
+        assert report.exit_code == Exit.OK
+        check(scene.cluster, scene.place.cache, scene.expected)
+
+    def test_in_a_node_that_is_done(self, scene, tagged_names):
+        """What a node did with values that were all seen is no reason to sweep it again."""
+
+        def act():
+            with scene.first.client() as client:
+                for name in tagged_names:
+                    client.rename(name, name + b":moved")
+                    scene.expected[name + b":moved"] = scene.expected[name]
+                    scene.expected[name] = None
+
+        report = scene.run(act)
+        assert report.exit_code == Exit.OK
+        assert report.caches[0].coverage.restarts == 0
+        check(scene.cluster, scene.place.cache, scene.expected)
+
+    def test_restored_on_a_node_that_is_done(self, scene, tagged_names):
+        """What RESTORE brings may come from anywhere: the node is swept again."""
+        with scene.first.client() as client:
+            dumped = {name: client.dump(name) for name in tagged_names}
+
+        def act():
+            with scene.first.client() as client:
+                for name, dump in dumped.items():
+                    client.restore(name + b":again", 0, dump)
+                    scene.expected[name + b":again"] = (scene.expected[name][0], -1)
+
+        report = scene.run(act)
+        assert report.exit_code == Exit.OK
+        assert report.caches[0].coverage.restarts >= 1
+        check(scene.cluster, scene.place.cache, scene.expected)
