@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from rotator import checkserver as server
 from rotator import checksteps as steps
 from rotator.config import load
-from rotator.errors import Exit, RotatorError
+from rotator.errors import Exit, RightsError, RotatorError
 from rotator.probe import Advice, Next, Probe
 from rotator.stage import stage
 
@@ -59,12 +60,12 @@ NODE = (
     Step("TLS", steps.tls, ("TCP",)),
     Step("authentication", steps.authentication, ("TLS",)),
     Step("rights", steps.rights, ("authentication",)),
-    Step("role", steps.role, ("authentication",)),
-    Step("version", steps.version, ("role",)),
-    Step("databases", steps.databases, ("role",)),
-    Step("memory policy", steps.memory_policy, ("role",)),
-    Step("persistence", steps.persistence, ("role",)),
-    Step("clock skew", steps.clock_skew, ("authentication",)),
+    Step("role", server.role, ("authentication",)),
+    Step("version", server.version, ("role",)),
+    Step("databases", server.databases, ("role",)),
+    Step("memory policy", server.memory_policy, ("role",)),
+    Step("persistence", server.persistence, ("role",)),
+    Step("clock skew", server.clock_skew, ("authentication",)),
 )
 LAST = (
     Step("topology", steps.topology, ("role",)),
@@ -154,12 +155,14 @@ def _try(step: Step, probe: Probe, node: str | None) -> Finding:
 
 
 def _failed(finding: Finding, error: RotatorError) -> Finding:
-    """The finding of a step that raised *error*."""
+    """The finding of a step that raised *error*; there is always something to do about it."""
+    lacks = isinstance(error, RightsError)
+    otherwise = "the step rights names what is missing" if lacks else "the server's log says more"
     return replace(
         finding,
         result=Result.FAILED,
         detail=str(error),
-        remedy=error.hint,
+        remedy=error.hint or otherwise,
         exit_code=Exit.USAGE if error.exit_code is Exit.USAGE else Exit.FAILED,
     )
 
