@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from rotator.access import Access
+from rotator.answers import Meaning, Refusal
 from rotator.codec import Opened, Refused
 from rotator.config import CacheConfig, Config, load
 from rotator.errors import (
@@ -40,7 +41,7 @@ from rotator.format import Format
 from rotator.owner import Owners
 from rotator.schema import SAME
 from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
-from rotator.store import Meaning, Refusal, Unread, Value
+from rotator.store import Unread, Value
 
 _MILLISECOND = timedelta(milliseconds=1)
 _SHOWN = 12  # characters of a hash that are enough to recognise it

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from redis.exceptions import NoPermissionError, ResponseError
 
+from rotator.answers import refusal
 from rotator.config import CacheConfig
 from rotator.detect import detect
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
@@ -16,7 +17,6 @@ from rotator.probe import Advice, Probe
 from rotator.reach import greet, knock, resolve
 from rotator.rights import WRITING, granting, missing_rights
 from rotator.secrets import provider_from_url
-from rotator.store import refusal
 from rotator.tls import tls_context
 from rotator.topology import discover
 from rotator.wording import count, listing

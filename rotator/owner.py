@@ -20,9 +20,10 @@ from redis.exceptions import ResponseError
 
 from rotator.access import Access
 from rotator.address import Address
+from rotator.answers import Meaning, Refusal
 from rotator.clusternodes import Range, redirection
 from rotator.errors import LoginError, RightsError, ServerError
-from rotator.store import Meaning, Refusal, Store
+from rotator.store import Store
 from rotator.topology import discover
 
 REDIRECTS = 5

@@ -1,5 +1,5 @@
 """
-One node: scan, read, compare-and-set; and what each error answer of a server means.
+The values of one node: scan, read, compare-and-set.
 
 - Every method works in the database that the connection has selected, except `page`, `read`,
   `expiries` and `compare_and_set`, which are told nothing about databases either: `select` first.
@@ -12,53 +12,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from functools import partial
 from typing import Any
 
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from rotator.address import Address
-from rotator.clusternodes import Member, myself, parse_nodes, redirection
+from rotator.answers import WRONG_TYPE, Meaning, Refusal, refusal
 from rotator.connection import Command, Connection
-from rotator.errors import RightsError, ServerError
-from rotator.identity import Identity, parse_fields, parse_info
+from rotator.node import Node
 from rotator.script import SCRIPT, Swap, call, cut
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
 GONE = -2  # and that of a name that is not there
-
-# Waits before a command is sent again that met a server busy with something else: 6 seconds in all.
-RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
-
-
-class Meaning(StrEnum):
-    """What an error answer means for the work in progress."""
-
-    RETRY = "retry"  # the same command, a little later
-    TOPOLOGY = "topology"  # somebody else owns the data now
-    DENIED = "denied"  # a right is missing
-    FAILURE = "failure"  # nothing that waiting would mend
-
-
-# https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors; redis-rules 4.
-MEANINGS: dict[str, Meaning] = {
-    "ASK": Meaning.TOPOLOGY,
-    "BUSY": Meaning.RETRY,
-    "CLUSTERDOWN": Meaning.RETRY,
-    "LOADING": Meaning.RETRY,
-    "MASTERDOWN": Meaning.RETRY,
-    "MISCONF": Meaning.FAILURE,
-    "MOVED": Meaning.TOPOLOGY,
-    "NOPERM": Meaning.DENIED,
-    "NOREPLICAS": Meaning.RETRY,
-    "NOSCRIPT": Meaning.RETRY,
-    "OOM": Meaning.FAILURE,
-    "READONLY": Meaning.TOPOLOGY,
-    "TRYAGAIN": Meaning.RETRY,
-}
 
 
 class Unread(Enum):
@@ -67,18 +34,6 @@ class Unread(Enum):
     GONE = "gone"
     NOT_STRING = "not_string"
     DENIED = "denied"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The server's own words for not reading or writing one name, and what they mean."""
-
-    message: str
-    meaning: Meaning
-
-    def elsewhere(self, asked: Address) -> Address | None:
-        """The node that ASK, as the one at *asked* answered it, says to turn to."""
-        return redirection(self.message, asked) if self.message.startswith("ASK ") else None
 
 
 class Answer(Enum):
@@ -93,104 +48,16 @@ class Answer(Enum):
 Value = bytes | Unread | Refusal
 
 
-# A script reports a missing right in words of its own, without the code.
-_SCRIPT_DENIALS = ("can't run this command", "ACL failure in script")
-_WRONG_TYPE = "WRONGTYPE"
-# CLUSTERDOWN of one slot, while the others are served: waiting would be in vain.
-_NOBODYS = "Hash slot not served"
-
-
-def refusal(error: ResponseError | bytes) -> Refusal:
-    """What an error answer says, and what it means; an unknown one is a failure."""
-    if isinstance(error, ResponseError):
-        text = f"{error.status_code} {error}" if error.status_code else str(error)
-    else:
-        text = error.decode(errors="replace")
-    text = text.lstrip("-")
-    meaning = MEANINGS.get(text.split(" ", 1)[0], Meaning.FAILURE)
-    if any(words in text for words in _SCRIPT_DENIALS):
-        meaning = Meaning.DENIED
-    if _NOBODYS in text:
-        meaning = Meaning.TOPOLOGY
-    return Refusal(text, meaning)
-
-
-class Store:
-    """What rotator asks of one node, over one pinned connection."""
+class Store(Node):
+    """What rotator does with the names and values of one node, over one pinned connection."""
 
     def __init__(
         self, connection: Connection, *, clustered: bool = False, asking: bool = False
     ) -> None:
-        self.connection = connection
-        self.clustered = clustered
+        super().__init__(connection, clustered=clustered)
         self._asking = asking
         self._script_loaded = False
         self._has_expire_time = True
-
-    @property
-    def node(self) -> str:
-        """The node's name in logs and reports: its address."""
-        return str(self.connection.address)
-
-    def info(self, *sections: str) -> dict[str, str]:
-        """The fields of the INFO *sections*, merged (servers before 7.0 take one at a time)."""
-        merged: dict[str, str] = {}
-        for section in sections:
-            merged.update(parse_info(self._ask("INFO", section)))
-        return merged
-
-    def identity(self) -> Identity:
-        """Who this process is now."""
-        info = self.info("server", "replication", "stats", "commandstats", "cluster")
-        self.clustered = info.get("cluster_enabled") == "1"
-        place = myself(self.members()).place if self.clustered else ""
-        return Identity.from_info(info, place)
-
-    def members(self) -> list[Member]:
-        """The nodes of the cluster, as this one sees them."""
-        return parse_nodes(self._ask("CLUSTER", "NODES"), self.connection.address)
-
-    def databases(self) -> dict[int, int]:
-        """Database numbers that hold something, with their number of names (INFO keyspace)."""
-        return {
-            int(field[2:]): int(parse_fields(value).get("keys", 0))
-            for field, value in self.info("keyspace").items()
-            if field.startswith("db") and field[2:].isdigit()
-        }
-
-    def names_in_slots(self, slots: Sequence[int]) -> int:
-        """
-        How many names the node holds in *slots*, owned or not, in the selected database.
-
-        https://redis.io/docs/latest/commands/cluster-countkeysinslot/
-        """
-        asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
-        count = 0
-        for reply in self.connection.pipeline(asked):
-            if isinstance(reply, ResponseError):
-                raise self._failure("CLUSTER COUNTKEYSINSLOT", refusal(reply))
-            count += reply
-        return count
-
-    def select(self, db: int) -> None:
-        """Work in database *db* from here on."""
-        self.connection.select(db)
-
-    def no_touch(self) -> bool:
-        """
-        Ask the server not to take our reads for use (LRU, LFU); False where it does not know how.
-
-        https://redis.io/docs/latest/commands/client-no-touch/ (Redis 7.2, Valkey 7.2)
-        """
-        reply = self.connection.pipeline([("CLIENT", "NO-TOUCH", "ON")])[0]
-        return not isinstance(reply, ResponseError)
-
-    def largest_value(self) -> int:
-        """The longest value the server takes, in bytes: `proto-max-bulk-len`, else its default."""
-        reply = self.connection.pipeline([("CONFIG", "GET", "proto-max-bulk-len")])[0]
-        if isinstance(reply, ResponseError) or len(reply) != 2:
-            return 512 * 1024 * 1024
-        return int(reply[1])
 
     def start_page(
         self, cursor: int, pattern: str | None, count: int
@@ -352,22 +219,6 @@ class Store:
         self._ask("SCRIPT", "LOAD", SCRIPT)
         self._script_loaded = True
 
-    def _ask(self, *command: Any) -> Any:
-        """Send a command that concerns the node, not a name; wait while the server is busy."""
-        for pause in (*RETRY_SECONDS, None):
-            try:
-                return self.connection.call(*command)
-            except ResponseError as error:
-                refused = refusal(error)
-            if refused.meaning is not Meaning.RETRY or pause is None:
-                break
-            time.sleep(pause)
-        raise self._failure(str(command[0]), refused)
-
-    def _failure(self, command: str, refused: Refusal) -> ServerError:
-        kind = RightsError if refused.meaning is Meaning.DENIED else ServerError
-        return kind(f"{self.node}: {command} failed: {refused.message}")
-
 
 def _value(reply: Any) -> Value:
     if reply is None:
@@ -375,7 +226,7 @@ def _value(reply: Any) -> Value:
     if not isinstance(reply, ResponseError):
         return bytes(reply)
     refused = refusal(reply)
-    if refused.message.startswith(_WRONG_TYPE):
+    if refused.message.startswith(WRONG_TYPE):
         return Unread.NOT_STRING
     return Unread.DENIED if refused.meaning is Meaning.DENIED else refused
 
@@ -390,6 +241,6 @@ def _answer(reply: int | bytes | ResponseError) -> Answer | Refusal:
     if isinstance(reply, int):
         return Answer(reply)
     refused = refusal(reply)
-    if refused.message.startswith(_WRONG_TYPE):  # a list took the value's place since it was read
+    if refused.message.startswith(WRONG_TYPE):  # a list took the value's place since it was read
         return Answer.CHANGED
     return Answer.DENIED if refused.meaning is Meaning.DENIED else refused

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rotator.address import Address
+from rotator.answers import RETRY_SECONDS, Meaning, Refusal
 from rotator.codec import Codec, Opened, Reason, Refused
 from rotator.errors import ServerError
 from rotator.script import NAMES_A_CALL, Swap
-from rotator.store import GONE, RETRY_SECONDS, Answer, Meaning, Refusal, Store, Unread, Value
+from rotator.store import GONE, Answer, Store, Unread, Value
 from rotator.tally import Outcome, Problem, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try

@@ -1,5 +1,7 @@
 """What every test may ask for: a real server, an empty database, a place for the state."""
 
+import signal
+
 import pytest
 from caches import Cache, Place
 from clusters import flush
@@ -16,7 +18,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Make the marker of the fault tests known."""
+    """Make the marker of the fault tests known, and signals what they are on a terminal."""
+    # Whoever runs the tests with nohup has them, and what they start, deaf to SIGHUP.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "faults: tests of servers and runs that break")
 
 

@@ -24,11 +24,12 @@ from clusters import (
 from redis.exceptions import ResponseError
 
 from rotator import visitor
+from rotator.answers import MEANINGS, Meaning, Refusal, refusal
 from rotator.errors import Exit, LostError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask
 from rotator.server import LocalServer
-from rotator.store import MEANINGS, Answer, Meaning, Refusal, Unread, refusal
+from rotator.store import Answer, Unread
 
 pytestmark = pytest.mark.faults
 

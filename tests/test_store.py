@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
 from rotator.address import Address
+from rotator.answers import MEANINGS, Meaning, Refusal, refusal
 from rotator.errors import RightsError
 from rotator.identity import parse_fields
 from rotator.server import LocalServer
-from rotator.store import GONE, MEANINGS, NEVER, Answer, Meaning, Refusal, Store, Unread, refusal
+from rotator.store import GONE, NEVER, Answer, Store, Unread
 
 MIB = 1 << 20
 NAMES = st.binary(max_size=40)

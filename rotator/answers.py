@@ -1,0 +1,79 @@
+"""
+What the error answers of a server mean for the work in progress, in one table.
+
+None of them ever means "skip this name".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from redis.exceptions import ResponseError
+
+from rotator.address import Address
+from rotator.clusternodes import redirection
+
+# Waits before a command is sent again that met a server busy with something else: 6 seconds in all.
+RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
+
+
+class Meaning(StrEnum):
+    """What an error answer means for the work in progress."""
+
+    RETRY = "retry"  # the same command, a little later
+    TOPOLOGY = "topology"  # somebody else owns the data now
+    DENIED = "denied"  # a right is missing
+    FAILURE = "failure"  # nothing that waiting would mend
+
+
+# https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors; redis-rules 4.
+MEANINGS: dict[str, Meaning] = {
+    "ASK": Meaning.TOPOLOGY,
+    "BUSY": Meaning.RETRY,
+    "CLUSTERDOWN": Meaning.RETRY,
+    "LOADING": Meaning.RETRY,
+    "MASTERDOWN": Meaning.RETRY,
+    "MISCONF": Meaning.FAILURE,
+    "MOVED": Meaning.TOPOLOGY,
+    "NOPERM": Meaning.DENIED,
+    "NOREPLICAS": Meaning.RETRY,
+    "NOSCRIPT": Meaning.RETRY,
+    "OOM": Meaning.FAILURE,
+    "READONLY": Meaning.TOPOLOGY,
+    "TRYAGAIN": Meaning.RETRY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The server's own words for not reading or writing one name, and what they mean."""
+
+    message: str
+    meaning: Meaning
+
+    def elsewhere(self, asked: Address) -> Address | None:
+        """The node that ASK, as the one at *asked* answered it, says to turn to."""
+        return redirection(self.message, asked) if self.message.startswith("ASK ") else None
+
+
+# A script reports a missing right in words of its own, without the code.
+_SCRIPT_DENIALS = ("can't run this command", "ACL failure in script")
+WRONG_TYPE = "WRONGTYPE"
+# CLUSTERDOWN of one slot, while the others are served: waiting would be in vain.
+_NOBODYS = "Hash slot not served"
+
+
+def refusal(error: ResponseError | bytes) -> Refusal:
+    """What an error answer says, and what it means; an unknown one is a failure."""
+    if isinstance(error, ResponseError):
+        text = f"{error.status_code} {error}" if error.status_code else str(error)
+    else:
+        text = error.decode(errors="replace")
+    text = text.lstrip("-")
+    meaning = MEANINGS.get(text.split(" ", 1)[0], Meaning.FAILURE)
+    if any(words in text for words in _SCRIPT_DENIALS):
+        meaning = Meaning.DENIED
+    if _NOBODYS in text:
+        meaning = Meaning.TOPOLOGY
+    return Refusal(text, meaning)
