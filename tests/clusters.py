@@ -9,6 +9,7 @@ Clusters to rotate: values on every node, writers that change them meanwhile, an
 
 import subprocess
 import threading
+import time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,9 @@ from rotator.localcluster import _free_port
 from rotator.server import LocalServer, find_binary
 
 DRIFT_MS = 5000
+"""How far an expiry may be off after MIGRATE."""
+BRIEF_MS = 300
+"""How long the briefest values are there, at most."""
 FAST = {"patience": 15.0}
 """Plan for clusters whose node timeout is short."""
 
@@ -224,7 +228,7 @@ class Rival:
             client.set(name, self._seal(name, plaintext))
             self.expected[name] = (plaintext, -1)
         elif what == 6:
-            client.set(name, self._seal(name, plaintext), px=self._random.randrange(1, 300))
+            client.set(name, self._seal(name, plaintext), px=self._random.randrange(1, BRIEF_MS))
             self.expected[name] = None
         elif name in self.expected and before is not None:
             self._change(client, name, before, what, (plaintext, at_ms))
@@ -252,6 +256,7 @@ class Rival:
         self._over.set()
         self._thread.join(30)
         assert not self._thread.is_alive()
+        time.sleep(BRIEF_MS / 1000)  # until what was to be there briefly has expired
 
 
 class Router:

@@ -79,7 +79,7 @@ def knows(server, setting):
 def loading(server):
     """A server that loads its data anew; it answers meanwhile, but not what is asked."""
     with server.client() as client:
-        client.config_set("key-load-delay", 2000)  # microseconds a name
+        client.config_set("key-load-delay", 5000)  # microseconds a name
         client.config_set("loading-process-events-interval-bytes", 1024)
     reloader = threading.Thread(target=reload, args=(server,))
     reloader.start()
