@@ -407,13 +407,13 @@ class TestRuns:
 
     def test_clusterdown_for_good(self, tmp_path, monkeypatch):
         """A cluster that stays down is given up: the sweep is incomplete."""
-        monkeypatch.setattr(visitor, "RETRY_SECONDS", (0.1, 0.2))
+        monkeypatch.setattr(visitor, "RETRY_SECONDS", (0.05,))
         with LocalCluster(2, 0) as cluster:
             place = Place(tmp_path, Cache(*cluster.addresses))
             fill(cluster, place.cache, NAMES)
             owner = owners(cluster)[16383]
             with at_page(2, lambda: ask(owner, "CLUSTER", "DELSLOTS", 16383)) as on_page:
-                report = place.run(on_page=on_page, workers=1, page=20, patience=1.0)
+                report = place.run(on_page=on_page, workers=1, page=20, patience=0.5)
             assert report.exit_code == Exit.FAILED
             assert verdicts(report) == {"unknown"}
             missing = report.caches[0].coverage.not_looked_at

@@ -9,6 +9,7 @@ from caches import Cache, Place, wait_for
 from clusters import FAST, at_page, check, fill, flush, grown, judge, once, owners, verdicts
 from redis.crc import key_slot
 
+from rotator import copies
 from rotator.clusternodes import SLOTS
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
@@ -18,6 +19,12 @@ pytestmark = pytest.mark.faults
 
 NAMES = 600
 SHORT = ["--cluster-node-timeout", "1000"]
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """Replicas that are gone are not waited for at the end: that is tested elsewhere."""
+    monkeypatch.setattr(copies, "_CATCH_UP_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +174,7 @@ class TestDeath:
             lost = scene.order[1]
             [(first, last)] = cluster.member(lost).slots
             homes = owners(cluster)
-            report = scene.run(lambda: cluster.kill(lost), grown(lost), patience=3.0)
+            report = scene.run(lambda: cluster.kill(lost), grown(lost), patience=2.0)
             assert report.exit_code == Exit.FAILED
             found = report.caches[0]
             assert not found.complete
@@ -311,7 +318,7 @@ class TestSingleServer:
         """A replica that is reached before it is promoted is waited for."""
         primary, replica = pair
         place, expected = scene
-        later = threading.Timer(1.0, promote, [replica])
+        later = threading.Timer(0.5, promote, [replica])
 
         def act():
             primary.stop()

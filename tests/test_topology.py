@@ -38,7 +38,7 @@ def known(node):
 
 def reach(address):
     """A store at an address."""
-    return Store(Connection(address, Login(), timeout=2).open())
+    return Store(Connection(address, Login(), timeout=1).open())
 
 
 def look(*nodes, patience=0.0, connect=reach, **more):
