@@ -6,6 +6,7 @@ None of them ever means "skip this name".
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -59,6 +60,8 @@ class Refusal:
 
 # A script reports a missing right in words of its own, without the code.
 _SCRIPT_DENIALS = ("can't run this command", "ACL failure in script")
+# Before Redis 7.0 it also puts the place in front: "@user_script: 14: -OOM command not allowed".
+_SCRIPT_PLACE = re.compile(r"^@user_script: \d+: ")
 WRONG_TYPE = "WRONGTYPE"
 # CLUSTERDOWN of one slot, while the others are served: waiting would be in vain.
 _NOBODYS = "Hash slot not served"
@@ -70,7 +73,7 @@ def refusal(error: ResponseError | bytes) -> Refusal:
         text = f"{error.status_code} {error}" if error.status_code else str(error)
     else:
         text = error.decode(errors="replace")
-    text = text.lstrip("-")
+    text = _SCRIPT_PLACE.sub("", text).lstrip("-").rstrip()
     meaning = MEANINGS.get(text.split(" ", 1)[0], Meaning.FAILURE)
     if any(words in text for words in _SCRIPT_DENIALS):
         meaning = Meaning.DENIED

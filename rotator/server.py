@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError
+from redis.exceptions import AuthenticationError, MasterDownError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -192,7 +192,7 @@ class LocalServer:
         try:
             with Redis(unix_socket_path=str(self._socket), retry=once, socket_timeout=1) as client:
                 client.ping()
-        except AuthenticationError:  # a password is asked for: it is up
+        except (AuthenticationError, MasterDownError):  # it is up, and asks for something first
             return True
         except (RedisConnectionError, RedisTimeoutError):  # or it is still loading
             return False

@@ -18,6 +18,7 @@ from typing import Any
 
 from expiries import entries_of, put
 from redis import Redis
+from versions import acl
 
 from rotator.access import Access
 from rotator.address import Address
@@ -333,7 +334,8 @@ def keys_of(client: Redis, cache: Cache) -> Counter:
 def user(client: Redis, *rules: str):
     """An ACL user with these rules for as long as the block lasts, as (name, password)."""
     name, password = f"u{secrets.token_hex(4)}", secrets.token_hex(8)
-    client.execute_command("ACL", "SETUSER", name, "reset", "on", f">{password}", *rules)
+    told = acl(client, *rules)
+    client.execute_command("ACL", "SETUSER", name, "reset", "on", f">{password}", *told)
     try:
         yield name, password
     finally:

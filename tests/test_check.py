@@ -471,7 +471,8 @@ class TestAdvice:
 
     def test_a_full_server(self, tmp_path):
         """A server near its memory limit is advised to get more."""
-        with LocalServer("--maxmemory", "1100kb") as full:
+        with LocalServer() as full, full.client() as client:
+            client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.05))
             path = config_file(tmp_path / "c.yaml", cache(full.address))
             found = step(check(path, code=0), "memory policy")
         assert found["result"] == "advice"

@@ -149,7 +149,7 @@ class TestWritten:
     def test_disk_full(self):
         """The barrier holds on a server that refuses PING because it cannot save."""
         with (
-            LocalServer("--save", "3600 100000") as server,
+            LocalServer("--save", "3600", "100000") as server,
             server.client() as client,
             Connection(address(server), Login()) as connection,
         ):

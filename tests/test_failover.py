@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from caches import Cache, Place, wait_for
 from clusters import FAST, at_page, check, fill, flush, grown, judge, once, owners, verdicts
+from expiries import entries_of
 from redis.crc import key_slot
 
 from rotator import copies
@@ -294,7 +295,7 @@ class TestSingleServer:
     def check(self, server, place, expected):
         """All is on a server as it should be."""
         with server.client() as client:
-            found = {name: (client.get(name), client.pexpiretime(name)) for name in expected}
+            found = dict(zip(expected, entries_of(client, expected), strict=True))
         judge(place.cache, found, expected)
 
     def test_primary_dies(self, pair, front, scene):

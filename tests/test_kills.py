@@ -13,6 +13,7 @@ from random import Random
 import pytest
 from caches import Cache, Place, wait_for
 from clusters import Rival, Router, calls, check, fill, judge, made, plain
+from expiries import entries_of, put
 from running import clean
 
 from rotator.errors import Exit
@@ -31,18 +32,13 @@ def on_server(server, redis, tmp_path):
     entries = made(place.cache, [b"app:%05d" % index for index in range(NAMES)])
     pipe = redis.pipeline(transaction=False)
     for name, (_, value, at_ms) in entries.items():
-        pipe.set(name, value, pxat=None if at_ms == -1 else at_ms)
+        put(pipe, name, value, at_ms)
     pipe.execute()
     expected = {name: (plaintext, at_ms) for name, (plaintext, _, at_ms) in entries.items()}
 
     def look(wanted):
-        pipe = redis.pipeline(transaction=False)
-        for name in wanted:
-            pipe.get(name)
-            pipe.pexpiretime(name)
-        replies = pipe.execute()
-        pairs = zip(replies[::2], replies[1::2], strict=True)
-        judge(place.cache, dict(zip(wanted, pairs, strict=True)), wanted)
+        found = entries_of(redis, wanted)
+        judge(place.cache, dict(zip(wanted, found, strict=True)), wanted)
 
     return place, expected, [server], lambda: plain(server), look
 

@@ -7,6 +7,8 @@ from caches import FAR_MS, OUTCOMES, Cache, Place, counted, meddled, old_key, us
 from expiries import expiry_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from redis.exceptions import ResponseError
+from versions import since
 
 from rotator import visitor
 from rotator.access import Access
@@ -369,6 +371,10 @@ class TestDenied:
 
     def test_writing(self, server, redis, tmp_path):
         """A name that may only be read is denied, and remains under its key."""
+        if not since(redis, 7, 0):  # the server has no such rule: what may be read may be written
+            with pytest.raises(ResponseError, match="%R"), user(redis, "%R~other:*"):
+                pass
+            return
         report, key = self.run(server, redis, tmp_path, "~app:*", "%R~other:*")
         assert counted(report) == {"denied": 1, "rotated": 1}
         assert (key.rotated, key.remaining, key.remaining_without_ttl) == (1, 1, 1)
@@ -397,13 +403,16 @@ class TestFailed:
         value = place.cache.put(redis, "app:1")
         configured("min-replicas-to-write", 1)
         report = place.run()
+        if not since(redis, 6, 2):  # scripts are not held back
+            assert counted(report) == {"rotated": 1}
+            return
         assert report.exit_code == Exit.FAILED
         assert "refuses to work: NOREPLICAS" in report.caches[0].coverage.not_looked_at[0]
         assert redis.get("app:1") == value
 
     def test_disk_full(self, tmp_path):
         """A server that cannot persist refuses writes, and the visit failed."""
-        with LocalServer("--save", "1000 1") as server, server.client() as client:
+        with LocalServer("--save", "1000", "1") as server, server.client() as client:
             place = Place(tmp_path, Cache(server.address))
             place.cache.put(client, "app:1")
             server.folder.joinpath("dump.rdb").mkdir()

@@ -4,7 +4,8 @@ import threading
 from datetime import timedelta
 
 import pytest
-from caches import Cache, Place
+from caches import Cache, Place, user
+from versions import knows, since
 
 COUNT = 2_000
 
@@ -54,6 +55,9 @@ class TestMoved:
     @pytest.mark.parametrize("command", ["copy", "restore"])
     def test_put_back_during_the_verifying_sweep(self, place, redis, command):
         """An old value that COPY or RESTORE puts under a name during verification is found."""
+        if not knows(redis, command):
+            assert (command, since(redis, 6, 2)) == ("copy", False)
+            return
         value = place.cache.put(redis, "other:1")
         redis.config_set("appendonly", "no")
         dumped = redis.dump("other:1")
@@ -143,14 +147,11 @@ class TestCounts:
 @pytest.fixture
 def blind(place, redis):
     """The same cache, used by somebody who may not track."""
-    redis.execute_command(
-        "ACL", "SETUSER", "blind", "on", ">pw", "~*", "&*", "+@all", "-client|tracking"
-    )
     cache = place.cache
-    login = {"username": "blind", "password": "pw"}
-    place.configure(Cache(*cache.redis["addresses"], keys=cache.keys, redis=login))
-    yield place
-    redis.execute_command("ACL", "DELUSER", "blind")
+    with user(redis, "~*", "&*", "+@all", "-client|tracking") as (name, password):
+        login = {"username": name, "password": password}
+        place.configure(Cache(*cache.redis["addresses"], keys=cache.keys, redis=login))
+        yield place
 
 
 class TestWeaker:

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 from caches import Cache, PageControl, contents, fill, keys_of, user, wait_for
+from versions import knows, since
 
 from rotator import worker
 from rotator.address import Address
@@ -239,6 +240,9 @@ class TestMoved:
     @pytest.mark.parametrize("event", EVENTS)
     def test_moved(self, server, redis, watched, event):
         """Nothing is missed: what was written is read again, or else the scan begins again."""
+        if not knows(redis, event):
+            assert (event, since(redis, 6, 2)) == ("copy", False)
+            return
         redis.flushall()
         for number in range(COUNT):
             watched.cache.put(redis, f"app:{number}")

@@ -1,0 +1,32 @@
+"""What the server under test is too old for, so that a test can say what holds instead."""
+
+
+def since(client, *version):
+    """Whether the server has what came with that version of Redis; Valkey calls itself 7.2."""
+    told = client.info("server")["redis_version"].split(".")
+    return tuple(map(int, told[: len(version)])) >= version
+
+
+def knows(client, command):
+    """Whether the server has a command."""
+    return command in client.execute_command("COMMAND")
+
+
+def acl(client, *rules):
+    """
+    ACL rules as the server knows them.
+
+    Before 7.0 a part of a command cannot be denied, so the whole is; before 6.2 every user has
+    every channel.
+    """
+    if not since(client, 7, 0):
+        rules = [rule.partition("|")[0] if rule.startswith("-") else rule for rule in rules]
+    if not since(client, 6, 2):
+        rules = [rule for rule in rules if not rule.startswith("&")]
+    return rules
+
+
+def without(client, *commands):
+    """The options of a server that lacks these commands, be it that it never had them."""
+    had = [command for command in commands if knows(client, command)]
+    return [word for command in had for word in ("--rename-command", command, "")]
