@@ -19,8 +19,10 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """Make the marker of the fault tests known, and signals what they are on a terminal."""
-    # Whoever runs the tests with nohup has them, and what they start, deaf to SIGHUP.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # Whoever runs the tests in the background has them, and what they start, deaf to some.
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "faults: tests of servers and runs that break")
 
 
