@@ -145,6 +145,8 @@ def alone(own):
     with own.client() as client:
         client.flushall()
         client.mset({b"app:%d" % index: b"value" for index in range(NAMES)})
+        # While it loads the server answers once every kilobyte.
+        client.mset({b"big:%d" % index: bytes(2000) for index in range(100)})
     return own
 
 
