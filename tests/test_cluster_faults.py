@@ -313,6 +313,18 @@ class TestBrokenOffMove:
         scene.move()
         scene.finish()
 
+    def test_brought_home(self, scene):
+        """The way home that the documentation describes: import, migrate, stable."""
+        scene.move(Move.ABORTED)
+        owner, holder = scene.last, scene.first
+        for slot in scene.moving:
+            ask(holder, "CLUSTER", "SETSLOT", slot, "IMPORTING", scene.cluster.member(owner).id)
+            names = ask(holder, "CLUSTER", "GETKEYSINSLOT", slot, 1000)
+            ask(holder, "MIGRATE", "127.0.0.1", owner.port, "", 0, 5000, "KEYS", *names)
+            ask(holder, "CLUSTER", "SETSLOT", slot, "STABLE")
+        report = scene.finish()
+        assert report.caches[0].coverage.orphans == 0
+
 
 class TestMovedValues:
     """Values that take another name while the cluster is swept."""
