@@ -18,7 +18,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,8 +31,9 @@ import structlog
 from rotator.access import Access
 from rotator.address import Address
 from rotator.config import load
-from rotator.control import Control, Stop
+from rotator.control import Control
 from rotator.errors import RotatorError, ServerError
+from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult
 from rotator.scope import Scope
 from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
@@ -42,7 +43,6 @@ from rotator.worker import Worker
 
 _POLL_SECONDS = 0.02
 _POOLS = 4  # how often a pool that broke is replaced
-_LONGEST = 800  # characters of a text in a log line from a worker
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would copy keys, locks and connections
 
 log = structlog.get_logger(__name__)
@@ -128,7 +128,7 @@ class Pool:
             yield address, _failed(address, "its worker process died again and again", restarts)
 
     def _run(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
-        line = Line(_SPAWN.SimpleQueue(), _SPAWN.Value("i", 0))
+        line = Line(_SPAWN.SimpleQueue(), _SPAWN.RawValue("i", 0))
         tasks = [self._task(address, scope, control, nodes[address]) for address in nodes]
         others = set(multiprocessing.active_children())
         with self._start(min(self._workers, len(tasks)), line) as executor:
@@ -198,7 +198,14 @@ def perform(task: NodeTask) -> NodeResult:
     except RotatorError as error:
         return _failed(task.address, str(error), task.restarts)
     with State(task.state) as state:
-        control = _RemoteControl(_HERE[0], task, state)
+        control = RemoteControl(
+            _HERE[0],
+            state,
+            cache=task.cache,
+            mode=task.scope.mode,
+            address=task.address,
+            saved=task.saved,
+        )
         return sweep_node(
             access, task.address, task.scope, control, saved=task.saved, restarts=task.restarts
         )
@@ -208,84 +215,6 @@ def _failed(address: Address, reason: str, restarts: int) -> NodeResult:
     result = NodeResult(str(address), datetime.now(UTC), Tally(), complete=False)
     result.reasons, result.restarts = (reason,), restarts
     return result
-
-
-class Line:
-    """
-    The line between worker processes and their parent.
-
-    *queue* carries (method, arguments) to the parent; *stop* holds the number of a `Stop`, from 1.
-    Messages are shorter than what a pipe takes in one piece (PIPE_BUF, 4096 bytes on Linux), so a
-    worker that is killed never leaves half of one in it.
-    """
-
-    def __init__(self, queue: Any, stop: Any) -> None:
-        self._queue = queue
-        self._stop = stop
-
-    def ask_to_stop(self, reason: Stop) -> None:
-        """Tell every worker to stop after its page."""
-        self._stop.value = list(Stop).index(reason) + 1
-
-    def asked_to_stop(self) -> Stop | None:
-        """What the parent said."""
-        number = self._stop.value
-        return list(Stop)[number - 1] if number else None
-
-    def send(self, method: str, *arguments: Any) -> None:
-        """Send a message to the parent."""
-        self._queue.put((method, arguments))
-
-    def send_log(
-        self, _logger: object, level: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
-        """Send a log line to the parent, as structlog's last processor."""
-        short = {name: _shortened(value) for name, value in event.items()}
-        self.send("log", level, short)
-        raise structlog.DropEvent
-
-    def deliver(self, control: Control) -> None:
-        """Act on every message that has come."""
-        while not self._queue.empty():
-            method, arguments = self._queue.get()
-            if method == "log":
-                level, event = arguments
-                getattr(log, level)(**event)
-            elif method == "wait":
-                control.wait(*arguments)
-            else:
-                control.page_done(*arguments)
-
-
-class _RemoteControl:
-    """The `Control` of a worker process: progress through the line, positions to the state."""
-
-    def __init__(self, line: Line, task: NodeTask, state: State) -> None:
-        self._line = line
-        self._task = task
-        self._state = state
-
-    def stop(self) -> Stop | None:
-        return self._line.asked_to_stop()
-
-    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
-        self._line.send("page_done", node, visits, rotated, left)
-
-    def wait(self, node: str, reason: str | None) -> None:
-        self._line.send("wait", node, reason)
-
-    def save(self, node: str, position: dict[str, Any]) -> None:
-        self._state.save_position(self._task.cache, self._task.scope.mode, node, position)
-
-    def load(self, node: str) -> dict[str, Any] | None:
-        return self._task.saved if node == str(self._task.address) else None
-
-
-def _shortened(value: object) -> object:
-    if isinstance(value, int | float | bool | None):
-        return value
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 _HERE: list[Line] = []

@@ -20,8 +20,9 @@ from structlog.testing import capture_logs
 from rotator import engine, rotation
 from rotator.address import Address
 from rotator.control import Stop
-from rotator.engine import Line, NodeTask, Pool
+from rotator.engine import NodeTask, Pool
 from rotator.errors import Exit
+from rotator.line import Line
 from rotator.scope import Mode, Scope
 from rotator.state import State
 from rotator.tally import Outcome
