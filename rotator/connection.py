@@ -11,7 +11,6 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from redis.backoff import NoBackoff
@@ -268,10 +267,5 @@ class Connection:
     def __enter__(self) -> Self:
         return self.open()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
