@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rotator.address import Address
 from rotator.answers import RETRY_SECONDS, Meaning, Refusal
 from rotator.codec import Codec, Opened, Reason, Refused
 from rotator.errors import ServerError
+from rotator.round import Left, Round
 from rotator.script import NAMES_A_CALL, Swap
 from rotator.store import GONE, Answer, Store, Unread, Value
 from rotator.tally import Outcome, Problem, Tally
@@ -30,59 +30,6 @@ NOTED = 10_000
 """How many names are remembered of those that were not under the current key in the end."""
 
 _Mark = Outcome | tuple[str, ...]  # what became of a value, or the ids of the keys it stays under
-
-
-@dataclass(slots=True)
-class _Left:
-    """A value that stays under an old key, until its expiry is known and it can be tallied."""
-
-    name: bytes
-    outcome: Outcome
-    opened: Opened
-    size: int
-    store: Store
-    detail: str = ""
-
-
-@dataclass(slots=True)
-class _Round:
-    """What one try over some names, at one node, leads to."""
-
-    store: Store
-    swaps: list[Swap] = field(default_factory=list)
-    opened: list[Opened] = field(default_factory=list)
-    sent: list[Callable[[], list[Answer | Refusal]]] = field(default_factory=list)
-    again: list[bytes] = field(default_factory=list)
-    moved: dict[bytes, Refusal] = field(default_factory=dict)
-    refused: dict[bytes, Refusal] = field(default_factory=dict)
-
-    def take(self, other: _Round) -> None:
-        """Add what another place led to."""
-        self.swaps += other.swaps
-        self.opened += other.opened
-        self.again += other.again
-        self.moved |= other.moved
-        self.refused |= other.refused
-
-    def send(self, least: int = 1) -> bool:
-        """Have the server begin with the swaps that it does not know of yet, if *least* are."""
-        begun = len(self.sent) * NAMES_A_CALL
-        if len(self.swaps) - begun < least:
-            return False
-        self.sent.append(self.store.start_compare_and_set(self.swaps[begun : begun + NAMES_A_CALL]))
-        return True
-
-    def answers(self) -> list[Answer | Refusal]:
-        """What became of each swap."""
-        while self.send():
-            pass
-        return [answer for batch in self.sent for answer in batch()]
-
-    @property
-    def busy(self) -> Refusal | None:
-        """What a server said that is busy with something else, if one did."""
-        every = self.refused.values()
-        return next((one for one in every if one.meaning is Meaning.RETRY), None)
 
 
 class Visitor:
@@ -144,12 +91,12 @@ class Visitor:
         self._tally = Tally()  # a page that breaks off is visited anew, and must not count twice
         self._page = names
         self._now = datetime.now(UTC)
-        self._left: list[_Left] = []
+        self._left: list[Left] = []
         self._moved: set[bytes] = set()
         self.misled = False
         self.rewritten.clear()
         tries, waits = iter(_PAUSES), iter(RETRY_SECONDS)
-        this = _Round(self._store, again=list(names))
+        this = Round(self._store, again=list(names))
         while this.again or this.moved:
             pause = next(waits if this.busy else tries, None)
             if pause is None:
@@ -190,14 +137,14 @@ class Visitor:
         current = not opened.inner and not self._codec.needs_rewrite(opened)
         return None if current else _keys(opened)
 
-    def _try(self, last: _Round, values: Callable[[], list[Value]] | None) -> _Round:
+    def _try(self, last: Round, values: Callable[[], list[Value]] | None) -> Round:
         """Visit what the last round left: here, or where the server said."""
-        this = _Round(self._store)
+        this = Round(self._store)
         places: dict[Store, list[bytes]] = {self._store: last.again} if last.again else {}
         for name, refusal in last.moved.items():
             places.setdefault(self._elsewhere(refusal), []).append(name)
         for store, names in places.items():
-            here = _Round(store)
+            here = Round(store)
             read = values() if values else store.read(names)
             for name, value in zip(names, read, strict=True):
                 self._classify(name, value, here)
@@ -220,7 +167,7 @@ class Visitor:
         self._movers[address].select(self._store.connection.db)
         return self._movers[address]
 
-    def _classify(self, name: bytes, value: Value, this: _Round) -> None:
+    def _classify(self, name: bytes, value: Value, this: Round) -> None:
         if isinstance(value, bytes):
             opened = self._codec.open(name, value)
             if isinstance(opened, Refused):
@@ -236,24 +183,24 @@ class Visitor:
                 self._note(name, outcome)
                 self._problem(name, outcome)
 
-    def _opened(self, name: bytes, value: bytes, opened: Opened, this: _Round) -> None:
+    def _opened(self, name: bytes, value: bytes, opened: Opened, this: Round) -> None:
         if opened.inner:
-            self._left.append(_Left(name, Outcome.NESTED, opened, len(value), this.store))
+            self._left.append(Left(name, Outcome.NESTED, opened, len(value), this.store))
         elif not self._codec.needs_rewrite(opened):
             self._tally.add(Outcome.CURRENT)
             self._tally.met(opened.key.id, len(value), self._now)
         elif not self._writes or self._only_key not in {None, opened.key.id}:
-            self._left.append(_Left(name, Outcome.WOULD_ROTATE, opened, len(value), this.store))
+            self._left.append(Left(name, Outcome.WOULD_ROTATE, opened, len(value), this.store))
         else:
             new = self._codec.rewrite(name, opened)
             self._whole.encryptions += 1  # whatever becomes of the value, a nonce is used up
             if max(len(value), len(new)) > self._largest:  # both are sent, to compare and to set
-                self._left.append(_Left(name, Outcome.TOO_LARGE, opened, len(value), this.store))
+                self._left.append(Left(name, Outcome.TOO_LARGE, opened, len(value), this.store))
             else:
                 this.swaps.append(Swap(name, opened.format.telling(value), len(value), new))
                 this.opened.append(opened)
 
-    def _write(self, this: _Round) -> None:
+    def _write(self, this: Round) -> None:
         for swap, opened, answer in zip(this.swaps, this.opened, this.answers(), strict=True):
             name, _, size, _ = swap
             if answer is Answer.DONE:
@@ -266,18 +213,18 @@ class Visitor:
             elif answer is Answer.CHANGED:
                 this.again.append(name)
             elif answer is Answer.DENIED:
-                self._left.append(_Left(name, Outcome.DENIED, opened, size, this.store))
+                self._left.append(Left(name, Outcome.DENIED, opened, size, this.store))
             elif not self._put_off(name, answer, this):
-                left = _Left(name, Outcome.FAILED, opened, size, this.store, answer.message)
+                left = Left(name, Outcome.FAILED, opened, size, this.store, answer.message)
                 self._left.append(left)
 
-    def _refused(self, name: bytes, refusal: Refusal, this: _Round) -> None:
+    def _refused(self, name: bytes, refusal: Refusal, this: Round) -> None:
         if not self._put_off(name, refusal, this):
             self._tally.add(Outcome.FAILED)
             self._note(name, Outcome.FAILED)
             self._problem(name, Outcome.FAILED, detail=refusal.message)
 
-    def _put_off(self, name: bytes, refusal: Refusal, this: _Round) -> bool:
+    def _put_off(self, name: bytes, refusal: Refusal, this: Round) -> bool:
         """Whether another round may help: a little later, or at another node."""
         self.misled |= refusal.meaning is Meaning.TOPOLOGY
         if refusal.meaning is Meaning.RETRY:
@@ -301,7 +248,7 @@ class Visitor:
             self._problem(name, Outcome.UNDECRYPTABLE, reason, f"{len(value)} bytes")
         self._tally.add(Outcome.UNDECRYPTABLE, reason=reason)
 
-    def _give_up(self, last: _Round) -> None:
+    def _give_up(self, last: Round) -> None:
         """Tally what was not settled after the last try."""
         known = {
             swap.name: (opened, swap.size)
@@ -312,7 +259,7 @@ class Visitor:
             outcome = Outcome.FAILED if refusal else Outcome.CONTENDED
             detail = refusal.message if refusal else f"changed at each of {TRIES} tries"
             if name in known:
-                self._left.append(_Left(name, outcome, *known[name], last.store, detail))
+                self._left.append(Left(name, outcome, *known[name], last.store, detail))
             else:
                 self._tally.add(outcome)
                 self._note(name, outcome)
@@ -320,7 +267,7 @@ class Visitor:
 
     def _settle(self) -> None:
         """Tally what stays as it is, now with its expiry: that decides when its keys drain."""
-        places: dict[Store, list[_Left]] = {}
+        places: dict[Store, list[Left]] = {}
         for left in self._left:
             places.setdefault(left.store, []).append(left)
         for store, here in places.items():
@@ -328,7 +275,7 @@ class Visitor:
             for left, expires_at in zip(here, expiries, strict=True):
                 self._stays(left, expires_at)
 
-    def _stays(self, left: _Left, expires_at: int | None) -> None:
+    def _stays(self, left: Left, expires_at: int | None) -> None:
         keys = (left.opened.key, *left.opened.inner)
         if expires_at == GONE:
             self._tally.add(Outcome.GONE)

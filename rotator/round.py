@@ -1,0 +1,65 @@
+"""What one try over the names of a page leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rotator.answers import Meaning, Refusal
+from rotator.codec import Opened
+from rotator.script import NAMES_A_CALL, Swap
+from rotator.store import Answer, Store
+from rotator.tally import Outcome
+
+
+@dataclass(slots=True)
+class Left:
+    """A value that stays under an old key, until its expiry is known and it can be tallied."""
+
+    name: bytes
+    outcome: Outcome
+    opened: Opened
+    size: int
+    store: Store
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Round:
+    """What one try over some names, at one node, leads to."""
+
+    store: Store
+    swaps: list[Swap] = field(default_factory=list)
+    opened: list[Opened] = field(default_factory=list)
+    sent: list[Callable[[], list[Answer | Refusal]]] = field(default_factory=list)
+    again: list[bytes] = field(default_factory=list)
+    moved: dict[bytes, Refusal] = field(default_factory=dict)
+    refused: dict[bytes, Refusal] = field(default_factory=dict)
+
+    def take(self, other: Round) -> None:
+        """Add what another place led to."""
+        self.swaps += other.swaps
+        self.opened += other.opened
+        self.again += other.again
+        self.moved |= other.moved
+        self.refused |= other.refused
+
+    def send(self, least: int = 1) -> bool:
+        """Have the server begin with the swaps that it does not know of yet, if *least* are."""
+        begun = len(self.sent) * NAMES_A_CALL
+        if len(self.swaps) - begun < least:
+            return False
+        self.sent.append(self.store.start_compare_and_set(self.swaps[begun : begun + NAMES_A_CALL]))
+        return True
+
+    def answers(self) -> list[Answer | Refusal]:
+        """What became of each swap."""
+        while self.send():
+            pass
+        return [answer for batch in self.sent for answer in batch()]
+
+    @property
+    def busy(self) -> Refusal | None:
+        """What a server said that is busy with something else, if one did."""
+        every = self.refused.values()
+        return next((one for one in every if one.meaning is Meaning.RETRY), None)
