@@ -191,6 +191,8 @@ class Rotation:
 
     def _announce(self, topology: Topology) -> None:
         """Say what will be done, before it is."""
+        for move in topology.moves:
+            log.warning("the sweep cannot be complete while this lasts", move=move)
         log.info(
             "plan",
             cache=self.access.cache.name,
