@@ -22,6 +22,7 @@ from rotator.store import Store
 # Replicas acknowledge once a second, so one that keeps up has done so within this time.
 _CATCH_UP_SECONDS = 3.0
 _POLL_SECONDS = 0.1
+_START_SECONDS = 1  # both times are whole seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,29 +110,28 @@ def _failing(store: Store) -> dict[str, str]:
 
 
 def _snapshot_begun_at(store: Store, info: Mapping[str, str]) -> datetime | None:
-    """When the RDB file of this process was begun; None if it has not saved one."""
-    took = int(info.get("rdb_last_bgsave_time_sec", -1))
-    # One that is going on is counted already, but has not changed the file yet.
-    saves = int(info.get("rdb_saves", 0)) - int(info.get("rdb_bgsave_in_progress", 0))
-    if took < 0 and saves <= 0:
-        return None  # rdb_last_save_time is then only when the process started
-    saved = datetime.fromtimestamp(int(info["rdb_last_save_time"]), UTC)
+    """
+    When the RDB file of this process was begun; None if it has not saved one.
+
+    Until it has, rdb_last_save_time is when it started. The counters do not tell: they also count
+    what is sent to replicas without a file, and CONFIG RESETSTAT sets them back.
+    """
     theirs = _clock(store)
-    if theirs is None:
+    started = int(theirs.timestamp()) - int(info.get("uptime_in_seconds", 0))
+    saved = int(info.get("rdb_last_save_time", 0))
+    if saved <= started + _START_SECONDS:
         return None
-    return saved - timedelta(seconds=max(took, 0)) + (datetime.now(UTC) - theirs)
+    took = max(int(info.get("rdb_last_bgsave_time_sec", -1)), 0)
+    begun = datetime.fromtimestamp(saved, UTC) - timedelta(seconds=took)
+    return begun + (datetime.now(UTC) - theirs)
 
 
-def _clock(store: Store) -> datetime | None:
-    """The server's time; None where the user may not know it."""
-    told = store.info("server").get("server_time_usec")  # Redis 6.2
-    if told is not None:
-        return datetime.fromtimestamp(int(told) / 1e6, UTC)
+def _clock(store: Store) -> datetime:
+    """The server's clock; ours for a user who may not ask for it."""
     reply = store.connection.pipeline([("TIME",)])[0]
     if isinstance(reply, ResponseError):
-        return None
-    seconds, microseconds = map(int, reply)
-    return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
+        return datetime.now(UTC)
+    return datetime.fromtimestamp(int(reply[0]) + int(reply[1]) / 1e6, UTC)
 
 
 def _loaded_at_start(store: Store, info: Mapping[str, str]) -> bool:

@@ -25,7 +25,8 @@ def verdict(report):
 
 
 def save(client):
-    """Have an RDB file written, and wait for it."""
+    """Have an RDB file written by a server that did not start just now, and wait for it."""
+    wait_for(lambda: client.info("server")["uptime_in_seconds"] > 2)
     client.bgsave()
     wait_for(lambda: not client.info("persistence")["rdb_bgsave_in_progress"])
 
@@ -105,7 +106,7 @@ class TestSnapshots:
         """A restart from an RDB file of before the rotation: the old values are met again."""
         server, place = alone
         with server.client() as client:
-            client.save()
+            save(client)
         assert verdict(place.run(quiet=NOW)) == "held"
 
         server.signal(signal.SIGKILL)
@@ -114,6 +115,31 @@ class TestSnapshots:
         [key] = keys(place.run(dry_run=True, quiet=NOW))
         assert key.verdict == "in-use"
         assert any("after it had been clean" in reason for reason in key.reasons)
+
+
+class TestCopiesWithoutFiles:
+    """What looks like a snapshot and is none."""
+
+    def test_a_replica_that_was_synchronised_over_the_wire(self, tmp_path):
+        """A full synchronisation that wrote no file leaves none that could hold a key."""
+        with (
+            LocalServer("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0") as server,
+            LocalServer(replica_of=server),
+        ):
+            place = filled(server, tmp_path)
+            with server.client() as client:
+                wait_for(
+                    lambda: client.info("replication").get("slave0", {}).get("state") == "online"
+                )
+            assert verdict(place.run(quiet=NOW)) == "retirable"
+
+    def test_a_snapshot_that_the_counters_forgot(self, alone):
+        """CONFIG RESETSTAT does not hide an RDB file."""
+        server, place = alone
+        with server.client() as client:
+            save(client)
+            client.config_resetstat()
+        assert verdict(place.run(quiet=NOW)) == "held"
 
 
 class TestAppendOnly:
