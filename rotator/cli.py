@@ -51,7 +51,8 @@ Exit codes:
     2  usage or configuration
     3  complete, but some values could not be moved (undecryptable, denied,
        too large, failed, nested)
-    4  stopped by --max-duration before the end; the next run goes on
+    4  stopped by --max-duration or --until before the end; the next run
+       goes on from there
     5  complete, but not one encrypted value was found: wrong database,
        pattern or format? (--allow-empty makes it 0)
     6  report --require: the condition does not hold

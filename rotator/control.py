@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from queue import SimpleQueue
 from threading import Thread
@@ -27,6 +27,7 @@ class Stop(StrEnum):
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
     TIME_UP = "max-duration"
+    UNTIL = "until"
 
     @property
     def exit_code(self) -> Exit:
@@ -35,6 +36,7 @@ class Stop(StrEnum):
             Stop.INTERRUPTED: Exit.INTERRUPTED,
             Stop.TERMINATED: Exit.TERMINATED,
             Stop.TIME_UP: Exit.TIME_UP,
+            Stop.UNTIL: Exit.TIME_UP,
         }[self]
 
 
@@ -58,19 +60,36 @@ class Control(Protocol):
 
 
 class Stopper:
-    """Collects the reasons to stop: a signal, or that *max_duration* is over, counted from now."""
+    """
+    Collects the reasons to stop: a signal, or that time is up, whatever comes first.
 
-    def __init__(self, max_duration: timedelta | None = None) -> None:
+    *max_duration* counts from now; *until* is a moment by the clock of this machine.
+    """
+
+    def __init__(
+        self, max_duration: timedelta | None = None, until: datetime | None = None
+    ) -> None:
         seconds = None if max_duration is None else max_duration.total_seconds()
         self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._until = None if until is None else until.timestamp()
         self._signalled: Stop | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When time is up, as far as the clock can say now; None if it never is."""
+        now = time.time()
+        left = None if self._deadline is None else now + self._deadline - time.monotonic()
+        ends = [at for at in (left, self._until) if at is not None]
+        return datetime.fromtimestamp(min(ends), UTC) if ends else None
 
     def reason(self) -> Stop | None:
         """Why to stop, or None."""
         if self._signalled is not None:
             return self._signalled
-        late = self._deadline is not None and time.monotonic() >= self._deadline
-        return Stop.TIME_UP if late else None
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return Stop.TIME_UP
+        # By the wall clock: it may be set, and a machine that slept must not sweep on past it.
+        return Stop.UNTIL if self._until is not None and time.time() >= self._until else None
 
     @contextmanager
     def listening(self, announce: Callable[[Stop], None]) -> Iterator[None]:

@@ -7,13 +7,14 @@ One place, so that an option means the same wherever it stands.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from rotator.deadline import parse_deadline
 from rotator.duration import parse_duration
 from rotator.errors import ConfigError
 from rotator.history import ACCEPTABLE
@@ -52,6 +53,13 @@ def _duration(text: str) -> timedelta:
         raise typer.BadParameter("expected a duration such as 90s, 15m, 2h or 30d") from None
 
 
+def _deadline(text: str) -> datetime:
+    try:
+        return parse_deadline(text, datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def variable(name: str) -> str:
     """The environment variable of an option such as `--max-duration`."""
     return f"ROTATOR_{name.lstrip('-').replace('-', '_').upper()}"
@@ -74,6 +82,11 @@ def option(flag: str, help_text: str, *more: str, **settings: Any) -> Any:
 def duration(flag: str, help_text: str) -> Any:
     """An option that takes a duration such as `90s` or `2h`."""
     return option(flag, help_text, parser=_duration, metavar="DURATION", show_default=False)
+
+
+def deadline(flag: str, help_text: str) -> Any:
+    """An option that takes a point in time such as `05:00` or `2026-11-24T05:00Z`."""
+    return option(flag, help_text, parser=_deadline, metavar="TIME", show_default=False)
 
 
 Config = Annotated[
@@ -155,6 +168,14 @@ MaxDuration = Annotated[
     duration(
         "--max-duration",
         "Stop after this long, when the page in hand is done; the next run goes on from there.",
+    ),
+]
+Until = Annotated[
+    datetime | None,
+    deadline(
+        "--until",
+        "Stop like that at this time: 05:00, the next one by the clock of this machine, or a date"
+        " and time such as 2026-11-24T05:00Z. With --max-duration the earlier counts.",
     ),
 ]
 MaxRate = Annotated[

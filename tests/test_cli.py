@@ -40,6 +40,7 @@ VALUES = {
     "--secret-provider": ["env://"],
     "--state": ["state.db"],
     "--ttl": ["15m"],
+    "--until": ["2099-11-24T05:00Z"],
     "--values": ["1000"],  # at least 100
     "--require": ["retirable"],
     "--max-age": ["2h"],

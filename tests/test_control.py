@@ -2,7 +2,7 @@
 
 import os
 import signal
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -19,6 +19,23 @@ def test_no_reason():
 def test_time_up():
     """When the time is over, that is the reason."""
     assert Stopper(timedelta(0)).reason() is Stop.TIME_UP
+
+
+def test_until():
+    """A moment that is past is a reason; one to come is none yet."""
+    now = datetime.now(UTC)
+    assert Stopper(until=now).reason() is Stop.UNTIL
+    assert Stopper(until=now + timedelta(hours=1)).reason() is None
+
+
+def test_the_earlier_wins():
+    """Of a duration and a moment the one that ends first is the reason, and when it ends."""
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    assert Stopper(timedelta(0), now + hour).reason() is Stop.TIME_UP
+    assert Stopper(hour, now).reason() is Stop.UNTIL
+    assert abs(Stopper(hour, now + 2 * hour).ends_at - now - hour) < timedelta(minutes=1)
+    assert Stopper(2 * hour, now + hour).ends_at == now + hour
+    assert Stopper().ends_at is None
 
 
 @pytest.mark.parametrize(
@@ -61,6 +78,7 @@ def test_second_terminate():
         (Stop.INTERRUPTED, Exit.INTERRUPTED),
         (Stop.TERMINATED, Exit.TERMINATED),
         (Stop.TIME_UP, Exit.TIME_UP),
+        (Stop.UNTIL, Exit.TIME_UP),
     ],
 )
 def test_exit_code(reason, code):

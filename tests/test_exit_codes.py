@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from caches import Cache, Place, fill
@@ -141,6 +142,25 @@ class TestStopped:
         assert 0 < first["caches"][0]["outcomes"]["rotated"] < 2000
 
         done = run(job(place, "--format", "json"))
+        assert done.returncode == 0
+        assert json.loads(done.stdout)["caches"][0]["outcomes"]["rotated"] == 2000
+
+    def test_4_when_the_hour_has_come(self, place, redis):
+        """A run that --until stops ends with 4 as well, and says so."""
+        fill(redis, place.cache, 2000)
+        at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+        args = job(place, "--format", "json", "--page", 1)
+        with Running(*args, env={"ROTATOR_UNTIL": f"{at:%Y-%m-%dT%H:%M:%SZ}"}) as running:
+            running.wait_for_line(" plan ")
+            # Held here until it is over, it finishes the page that it is at.
+            redis.execute_command("CLIENT", "PAUSE", 3100, "WRITE")
+            done = running.end()
+        first = json.loads(done.stdout)
+        assert (done.returncode, first["exit_code"]) == (4, 4)
+        assert first["caches"][0]["stopped"] == "until"
+        assert 0 < first["caches"][0]["outcomes"]["rotated"] < 2000
+
+        done = run(job(place, "--format", "json", "--until", f"{at + timedelta(hours=1):%H:%M}"))
         assert done.returncode == 0
         assert json.loads(done.stdout)["caches"][0]["outcomes"]["rotated"] == 2000
 

@@ -36,6 +36,8 @@ Examples:
       rotate every cache with encryption on
   rotator run --cache shared-redis --max-duration 2h
       one cache, in a maintenance window; the next run goes on from there
+  rotator run --until 05:00
+      the same, every night from cron: it tells when all of it will be done
   rotator run --accept undecryptable=12
       these twelve are known, and shall not keep a key from being retired
   rotator run --metrics-file /var/lib/node_exporter/rotator.prom
@@ -68,6 +70,7 @@ def run(
     allow_empty: options.AllowEmpty = False,
     only_key: options.OnlyKey = None,
     max_duration: options.MaxDuration = None,
+    until: options.Until = None,
     max_rate: options.MaxRate = None,
     max_latency: options.MaxLatency = 2.0,
     max_lag: options.MaxLag = None,
@@ -97,8 +100,10 @@ def run(
     Ctrl-C ends it at once.
     """
     configure_logging(log_format, log_level)
-    stopper = Stopper(max_duration)
+    stopper = Stopper(max_duration, until)
     began = datetime.now(UTC)
+    if stopper.ends_at:
+        log.info("will stop, done or not", at=stopper.ends_at.replace(microsecond=0))
     targets = Targets(report, html, metrics_file)
     targets.check()
     plan = Plan(

@@ -44,6 +44,7 @@ STOPPED = {
     "interrupted": "interrupted, position saved",
     "terminated": "terminated, position saved",
     "max-duration": "stopped by --max-duration, position saved; the next run goes on from there",
+    "until": "stopped by --until, position saved; the next run goes on from there",
 }
 
 
@@ -52,7 +53,7 @@ ENDINGS = {
     1: "could not be done, or is not complete",
     2: "wrong usage or configuration",
     3: "complete, but some values could not be moved",
-    4: "stopped by --max-duration before the end",
+    4: "stopped by --max-duration or --until before the end",
     5: "complete, but not one encrypted value was found",
     7: "another run on the same cache was in progress",
     130: "interrupted, position saved",
