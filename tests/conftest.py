@@ -1,13 +1,20 @@
 """What every test may ask for: a real server, an empty database, a place for the state."""
 
+import os
 import signal
 
 import pytest
 from caches import Cache, Place
 from clusters import flush
+from hypothesis import settings
 
 from rotator.localcluster import LocalCluster
 from rotator.server import LocalServer
+
+# `make fuzz`: so many examples of every property that does not say how many it needs.
+settings.register_profile(
+    "fuzz", max_examples=int(os.environ.get("EXAMPLES", "20000")), deadline=None
+)
 
 
 def pytest_addoption(parser):
