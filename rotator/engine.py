@@ -23,6 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, w
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -125,7 +126,7 @@ class Pool:
             except BrokenProcessPool:
                 log.warning("a worker process died", left=[str(address) for address in pending])
         for address, restarts in pending.items():
-            yield address, _failed(address, "its worker process died again and again", restarts)
+            yield address, failed(address, "its worker process died again and again", restarts)
 
     def _run(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
         line = Line(_SPAWN.SimpleQueue(), _SPAWN.RawValue("i", 0))
@@ -186,7 +187,7 @@ def sweep_node(
     try:
         return worker.run()
     except ServerError as error:
-        return _failed(address, str(error), restarts)
+        return failed(address, str(error), restarts)
 
 
 def perform(task: NodeTask) -> NodeResult:
@@ -196,13 +197,11 @@ def perform(task: NodeTask) -> NodeResult:
         provider = provider_from_url(os.environ.get(PROVIDER_VARIABLE))
         access = Access(config, config.cache(task.cache), provider)
     except RotatorError as error:
-        return _failed(task.address, str(error), task.restarts)
+        return failed(task.address, str(error), task.restarts)
     with State(task.state) as state:
         control = RemoteControl(
             _HERE[0],
-            state,
-            cache=task.cache,
-            mode=task.scope.mode,
+            partial(state.save_position, task.cache, task.scope.mode),
             address=task.address,
             saved=task.saved,
         )
@@ -211,7 +210,8 @@ def perform(task: NodeTask) -> NodeResult:
         )
 
 
-def _failed(address: Address, reason: str, restarts: int) -> NodeResult:
+def failed(address: Address, reason: str, restarts: int) -> NodeResult:
+    """The result of a node that was not swept at all."""
     result = NodeResult(str(address), datetime.now(UTC), Tally(), complete=False)
     result.reasons, result.restarts = (reason,), restarts
     return result

@@ -1,20 +1,18 @@
 """
 The line between a parent and the workers that sweep nodes for it: progress, waits and log lines.
 
-Positions do not go through it: a worker writes them to the state file by itself.
+Positions go through it only where a worker cannot write them to the state file by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
 
 from rotator.address import Address
 from rotator.control import Control, Stop
-from rotator.scope import Mode
-from rotator.state import State
 
 _LONGEST = 800  # characters of a text in a log line
 
@@ -65,27 +63,30 @@ class Line:
                 getattr(log, level)(**event)
             elif method == "wait":
                 control.wait(*arguments)
+            elif method == "save":
+                control.save(*arguments)
             else:
                 control.page_done(*arguments)
 
 
 class RemoteControl:
-    """The `Control` of a worker, for one node: progress to the line, positions to *state*."""
+    """
+    The `Control` of a worker, for one node.
+
+    Progress goes to *line*; *keep* takes the node and a position. *saved* is what the parent had
+    found for the node.
+    """
 
     def __init__(
         self,
         line: Line,
-        state: State,
+        keep: Callable[[str, dict[str, Any]], None],
         *,
-        cache: str,
-        mode: Mode,
         address: Address,
         saved: dict[str, Any] | None,
     ) -> None:
         self._line = line
-        self._state = state
-        self._cache = cache
-        self._mode = mode
+        self._keep = keep
         self._node = str(address)
         self._saved = saved
 
@@ -102,8 +103,8 @@ class RemoteControl:
         self._line.send("wait", node, reason)
 
     def save(self, node: str, position: dict[str, Any]) -> None:
-        """Keep it in the state file."""
-        self._state.save_position(self._cache, self._mode, node, position)
+        """Keep it where positions are kept."""
+        self._keep(node, position)
 
     def load(self, node: str) -> dict[str, Any] | None:
         """What the parent had found there."""
