@@ -53,17 +53,18 @@ def start_progress(
     *,
     total: int | None = None,
     progress: bool | None = None,
+    done: str = "rotated",
     stream: IO[str] | None = None,
 ) -> Progress:
     """
     Progress of one *phase* ("rotating", "verifying", "looking") of one cache.
 
-    *total* is how many visits are expected. With *progress* None a bar is drawn if *stream*
+    *total* is how many visits are expected, *done* what became of those counted as rotated. With *progress* None a bar is drawn if *stream*
     (default stderr) is a terminal; True draws it anyway, False never.
     """
     stream = sys.stderr if stream is None else stream
     wanted = stream.isatty() if progress is None else progress
-    return _Drawn(_Bar(f"{cache}: {phase}", total, stream)) if wanted else Progress()
+    return _Drawn(_Bar(f"{cache}: {phase}", total, done, stream)) if wanted else Progress()
 
 
 def write_line(text: str, stream: IO[str]) -> None:
@@ -86,8 +87,9 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
     # that holds a lock while a process forks would leave the child without a way to log.
     monitor_interval = 0
 
-    def __init__(self, title: str, total: int | None, stream: IO[str]) -> None:
+    def __init__(self, title: str, total: int | None, done: str, stream: IO[str]) -> None:
         self.title = title
+        self.done = done
         self.rotated = 0
         self.left = 0
         self.waits_for: str | None = None
@@ -111,7 +113,7 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
         self.shown = self.waits_for
         now = self.format_dict
         ended = [f"waiting: {self.waits_for}"] if self.waits_for else []
-        ended += [f"{self.rotated:,} rotated"] if self.rotated else []
+        ended += [f"{self.rotated:,} {self.done}"] if self.rotated else []
         ended += [f"{self.left:,} left"] if self.left else []
         ascii_only = not (getattr(self.fp, "encoding", None) or "").lower().startswith("utf")
         return line(

@@ -26,6 +26,8 @@ READING = ("+info", "+select", "+scan", "+get", "+mget", "+pttl")
 """What a dry run needs, as ACL rules."""
 WRITING = ("+set", "+evalsha", "+script|load")
 """What a run needs besides."""
+DELETING = ("+unlink", "+evalsha", "+script|load")
+"""What deleting needs besides reading; `+del` will do in place of `+unlink`."""
 CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
 """What both need besides in a cluster."""
 
@@ -33,24 +35,31 @@ CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
 _NO_COMMAND = "to run the"
 
 
-def missing_rights(store: Store, *, writes: bool, pattern: str = "*") -> list[str]:
+def missing_rights(
+    store: Store, *, writes: bool = False, deletes: bool = False, pattern: str = "*"
+) -> list[str]:
     """
     The commands that the connected user may not use, as ACL rules: `["+scan", "+script|load"]`.
 
     *pattern* is one that the names to visit match, so that the probe is within the user's reach.
     """
-    rules = READING + (WRITING if writes else ()) + (CLUSTERED if _in_cluster(store) else ())
+    rules = READING + (WRITING if writes else ()) + (DELETING if deletes else ())
+    rules += CLUSTERED if _in_cluster(store) else ()
     name = pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
     probes = _probes(name, store.connection.db)
     replies = store.connection.pipeline([probes[rule] for rule in rules])
-    return [rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)]
+    missing = [rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)]
+    if "+unlink" in missing and not _denied(store.connection.pipeline([_deletion("DEL")])[0]):
+        missing.remove("+unlink")
+    return missing
 
 
 def demand_rights(
     connect: Callable[[Address], Store],
     addresses: Iterable[Address],
     *,
-    writes: bool,
+    writes: bool = False,
+    deletes: bool = False,
     pattern: str = "*",
 ) -> None:
     """
@@ -65,9 +74,9 @@ def demand_rights(
     for address in addresses:
         store = connect(address)
         with store.connection:
-            missing = tuple(missing_rights(store, writes=writes, pattern=pattern))
-        if missing:
-            lacking.setdefault(missing, []).append(str(address))
+            lacks = missing_rights(store, writes=writes, deletes=deletes, pattern=pattern)
+        if lacks:
+            lacking.setdefault(tuple(lacks), []).append(str(address))
     if lacking:
         raise RightsError(
             "; ".join(
@@ -102,6 +111,7 @@ def _probes(name: bytes, database: int) -> dict[str, Command]:
         "+mget": ("MGET", name),
         "+pttl": ("PTTL", name),
         "+set": ("SET", name, "", "XX", "NX"),
+        "+unlink": _deletion("UNLINK"),
         "+evalsha": ("EVALSHA", "0" * 40, 0),
         "+script|load": ("SCRIPT", "LOAD", "return 1"),
         "+cluster|nodes": ("CLUSTER", "NODES"),
@@ -109,6 +119,15 @@ def _probes(name: bytes, database: int) -> dict[str, Command]:
         "+asking": ("ASKING",),
     }
     return commands
+
+
+def _deletion(command: str) -> Command:
+    """
+    A deletion of a name that does not exist, whatever names there are: it is random.
+
+    The right to a command is looked at before that to a name, so it need not be within reach.
+    """
+    return (command, f"rotator-probe-{secrets.token_hex(16)}")
 
 
 def _denied(reply: Any) -> bool:

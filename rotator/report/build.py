@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from rotator.keytally import KeyTally
 from rotator.noderesult import NodeResult
 from rotator.plan import NOT_MOVED, RotationResult
 from rotator.report import model
+from rotator.report.shown import Shown
 from rotator.retirement import Judgement
 from rotator.scope import Mode
 from rotator.sweep import SweepResult
@@ -54,7 +54,7 @@ def _cache(
     if sweep is None:
         return model.Cache(name=name, stopped=_text(result.stopped), error=result.error)
     tally = sweep.tally
-    shown = _Names(plain=show_names or not result.access.cache.hashing_disabled)
+    shown = Shown(plain=show_names or not result.access.cache.hashing_disabled)
     stopped = sweep.stopped or (verification.stopped if verification else None)
     return model.Cache(
         name=name,
@@ -81,18 +81,6 @@ def _cache(
         waited_seconds=_waited(result),
         warnings=tuple(_warnings(result)),
     )
-
-
-class _Names:
-    """How names are shown: as stored where they are hashes anyway, else as their SHA-256."""
-
-    def __init__(self, *, plain: bool) -> None:
-        self._plain = plain
-
-    def __call__(self, name: bytes) -> str:
-        if self._plain:
-            return name.decode("utf-8", "backslashreplace")
-        return f"sha256:{hashlib.sha256(name).hexdigest()}"
 
 
 def _text(word: object | None) -> str | None:
@@ -138,7 +126,7 @@ def _node(node: NodeResult) -> model.Node:
 
 
 def _keys(
-    result: RotationResult, judgements: Mapping[str, Judgement], shown: _Names, now: datetime
+    result: RotationResult, judgements: Mapping[str, Judgement], shown: Shown, now: datetime
 ) -> tuple[model.Key, ...]:
     keyring: Keyring | None = result.access.keyring
     if keyring is None or result.sweep is None:
@@ -155,7 +143,7 @@ def _key(  # noqa: PLR0917 - the parts that make up one line of the report
     met: Tally,
     left: Tally,
     judgements: Mapping[str, Judgement],
-    shown: _Names,
+    shown: Shown,
     now: datetime,
 ) -> model.Key:
     role = keyring.role(key.id)
