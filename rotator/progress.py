@@ -59,8 +59,9 @@ def start_progress(
     """
     Progress of one *phase* ("rotating", "verifying", "looking") of one cache.
 
-    *total* is how many visits are expected, *done* what became of those counted as rotated. With *progress* None a bar is drawn if *stream*
-    (default stderr) is a terminal; True draws it anyway, False never.
+    *total* is how many visits are expected, *done* what became of those counted as rotated. With
+    *progress* None a bar is drawn if *stream* (default stderr) is a terminal; True draws it anyway,
+    False never.
     """
     stream = sys.stderr if stream is None else stream
     wanted = stream.isatty() if progress is None else progress
