@@ -15,6 +15,7 @@ import structlog
 
 from rotator.access import Access
 from rotator.control import Stopper
+from rotator.engine import Machines
 from rotator.errors import Exit, ServerError
 from rotator.keyring import Keyring
 from rotator.ledger import Ledger
@@ -47,7 +48,7 @@ class Job:
 
     *keyrings* holds that of every cache in the configuration with encryption on, in this run or
     not, by name; None where its keys cannot be known now. *quiet* is how long a key must not have
-    been met. *clock* tells the time of day.
+    been met. *machines* sweep the nodes, if there are any. *clock* tells the time of day.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Job:
         quiet: timedelta,
         progress: Callable[[str, str, int], Progress],
         show_names: bool = False,
+        machines: Machines | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._keyrings = keyrings
@@ -72,7 +74,15 @@ class Job:
         self._show_names = show_names
         self._clock = clock
         self._rotations = [
-            Rotation(access, plan, files=files, state=state, stopper=stopper, progress=progress)
+            Rotation(
+                access,
+                plan,
+                files=files,
+                state=state,
+                stopper=stopper,
+                progress=progress,
+                machines=machines,
+            )
             for access in accesses
         ]
 

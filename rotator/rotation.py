@@ -19,7 +19,7 @@ from rotator.address import Address
 from rotator.codec import Codec
 from rotator.control import Stop, Stopper
 from rotator.copies import Copies, find_copies, find_replicas
-from rotator.engine import Engine, Inline, Pool
+from rotator.engine import Engine, Inline, Machines, Pool
 from rotator.errors import ConfigError, RightsError, ServerError
 from rotator.keyring import Keyring
 from rotator.plan import Plan, RotationResult
@@ -42,7 +42,7 @@ class Rotation:
     Works on one cache that has encryption on.
 
     *files* are those of the configuration. *progress* makes the bar of a phase of a cache, told how
-    many names are expected.
+    many names are expected. *machines* sweep the nodes, if there are any; else this one does.
     """
 
     def __init__(
@@ -54,8 +54,10 @@ class Rotation:
         state: State,
         stopper: Stopper,
         progress: Callable[[str, str, int], Progress],
+        machines: Machines | None = None,
     ) -> None:
         self.access = access
+        self._machines = machines
         self._files = files
         self._plan = plan
         self._state = state
@@ -171,10 +173,17 @@ class Rotation:
         return result
 
     def _workers(self, nodes: int) -> int:
-        return min(nodes, self._plan.workers or os.cpu_count() or 1)
+        """How many nodes are swept at once, at most; each gets its share of the limits."""
+        if self._machines is None:
+            return min(nodes, self._plan.workers or os.cpu_count() or 1)
+        # Workers may come at any time; but a rate is shared among those that are there.
+        come = self._machines.count() if self._plan.limits.rate else nodes
+        return min(nodes, self._plan.workers or come)
 
     def _engine(self, nodes: int) -> Engine:
         workers = self._workers(nodes)
+        if self._machines is not None:
+            return self._machines.engine(self._files, self.access, workers)
         if workers < 2:
             return Inline(self.access)
         return Pool(self._files, self.access.cache.name, self._state.path, workers)

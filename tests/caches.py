@@ -161,10 +161,11 @@ class Place:
         stopper: Stopper | None = None,
         quiet: timedelta = timedelta(hours=1),
         on_page=None,
+        machines=None,
         **plan: Any,
     ) -> Job:
         """
-        A job over the caches called *names*, or over all.
+        A job over the caches called *names*, or over all, done by *machines* if there are any.
 
         *on_page* is called after each page with the name of the phase and the page's number in it.
         """
@@ -180,6 +181,7 @@ class Place:
             quiet=quiet,
             progress=lambda _cache, phase, _total: Pages(phase, on_page),
             show_names=True,
+            machines=machines,
         )
 
     def run(self, *names: str, **settings: Any):

@@ -1,0 +1,197 @@
+"""
+The sweep of a node in a worker process of a dask cluster, mostly on another machine.
+
+- What comes here is an `Order`: file names, the cache's name, a position. The configuration and the
+  secrets are this machine's own. If they are not those of the machine that sent the order, or
+  rotator is another version, the order is refused before anything is done.
+- Progress, log lines and positions go back as events of the dask cluster, many pages in one. The
+  wish to stop is a dask variable, looked at now and then.
+- A machine that sends orders and then is not heard of any more counts as gone: what nobody waits
+  for is stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import time
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from operator import add
+from pathlib import Path
+from typing import Any, Self
+
+import structlog
+from distributed import Variable, get_client, get_worker
+
+from rotator.access import Access
+from rotator.address import Address
+from rotator.config import load
+from rotator.control import Stop
+from rotator.engine import sweep_node
+from rotator.errors import RotatorError
+from rotator.fingerprint import Fingerprint, own_version
+from rotator.line import Line, RemoteControl
+from rotator.noderesult import NodeResult
+from rotator.scope import Scope
+from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
+
+TOPIC = "rotator"
+"""Of all events of all runs; each names its run. A topic stays for good, so there is only one."""
+
+SILENCE_SECONDS = 30.0
+"""How long nothing may be heard of the machine that sent an order."""
+GONE = list(Stop).index(Stop.TERMINATED) + 1
+"""What a worker stops for when that machine is gone; nobody will see it."""
+_SEND_SECONDS = 0.1  # pages that are done meanwhile are sent together
+_ASK_SECONDS = 0.25  # how soon a wish to stop is heard
+
+_LINE: ContextVar[Line | None] = ContextVar("rotator_line", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is told; none of it is secret. The files are those of the worker's machine."""
+
+    run: str
+    files: tuple[Path, ...]
+    address: Address
+    scope: Scope
+    fingerprint: Fingerprint
+    saved: dict[str, Any] | None = field(repr=False)
+    restarts: int = 0
+
+
+def perform(version: str, order: bytes) -> NodeResult | str:
+    """
+    Carry out a pickled `Order` of rotator *version*; or say why this worker must not.
+
+    The version stands outside, because another one might not even understand the order.
+    """
+    if version != own_version():
+        return f"it has rotator {own_version()}, not {version}"
+    told: Order = pickle.loads(order)  # noqa: S301 - see above
+    try:
+        access = _open(told)
+    except RotatorError as error:
+        return str(error)
+    if isinstance(access, str):
+        return access
+    with Courier(told.run) as courier:
+        line = Line(courier, courier)
+        control = RemoteControl(
+            line, partial(line.send, "save"), address=told.address, saved=told.saved
+        )
+        with _logging_to(line):
+            return sweep_node(
+                access,
+                told.address,
+                told.scope,
+                control,
+                saved=told.saved,
+                restarts=told.restarts,
+            )
+
+
+def _open(told: Order) -> Access | str:
+    config = load(told.files)
+    provider = provider_from_url(os.environ.get(PROVIDER_VARIABLE))
+    access = Access(config, config.cache(told.fingerprint.cache), provider)
+    if access.codec is None:
+        return f"the cache {access.cache.name} is not encrypted there"
+    return Fingerprint.of(config, access).difference(told.fingerprint) or access
+
+
+class Courier:
+    """
+    Both ends of a `Line` between machines: messages go with `put`, `value` is the wish to stop.
+
+    For the time of its block, in one thread of a dask worker.
+    """
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._worker = get_worker()
+        self._orders = Variable(orders_of(run), client=get_client())
+        self._pages = (0, 0, 0)
+        self._node: str | None = None
+        self._sent_at = self._heard_at = time.monotonic()
+        self._asked_at = 0.0
+        self._beat = -1
+        self._stop = 0
+
+    def put(self, message: tuple[str, tuple[Any, ...]]) -> None:
+        """Send a message; pages are put together to one that tells of all since the last."""
+        method, arguments = message
+        if method == "page_done":
+            self._node, *numbers = arguments
+            visits, rotated, left = map(add, self._pages, numbers)
+            self._pages = visits, rotated, left
+            if time.monotonic() - self._sent_at > _SEND_SECONDS:
+                self._flush()
+        else:
+            self._flush()
+            self._send(method, arguments)
+
+    @property
+    def value(self) -> int:
+        """The number of a `Stop`, from 1; 0 to go on."""
+        now = time.monotonic()
+        if not self._stop and now - self._asked_at > _ASK_SECONDS:
+            self._asked_at = now
+            self._ask(now)
+        return self._stop
+
+    def _ask(self, now: float) -> None:
+        try:
+            beat, self._stop = self._orders.get(timeout=_ASK_SECONDS)
+        except (OSError, RuntimeError, AttributeError):
+            beat = self._beat  # nobody there, or no way to the scheduler
+        if beat != self._beat:
+            self._beat, self._heard_at = beat, now
+        elif now - self._heard_at > SILENCE_SECONDS:
+            self._stop = GONE
+
+    def _flush(self) -> None:
+        if self._node is not None:
+            self._send("page_done", (self._node, *self._pages))
+        self._pages, self._node, self._sent_at = (0, 0, 0), None, time.monotonic()
+
+    def _send(self, method: str, arguments: tuple[Any, ...]) -> None:
+        # As JSON: a text of a server may hold what dask's own encoding does not take.
+        self._worker.log_event(TOPIC, [self._run, json.dumps([method, arguments])])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+
+
+def orders_of(run: str) -> str:
+    """The name of the variable with which workers of a run are told to stop: [beat, stop]."""
+    return f"rotator-{run}"
+
+
+@contextmanager
+def _logging_to(line: Line) -> Iterator[None]:
+    """Send what this thread logs through *line*; other threads may have lines of their own."""
+    structlog.configure(processors=[_send_log], cache_logger_on_first_use=False)
+    before = _LINE.set(line)
+    try:
+        yield
+    finally:
+        _LINE.reset(before)
+
+
+def _send_log(
+    logger: object, level: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    line = _LINE.get()
+    if line is None:
+        raise structlog.DropEvent
+    return line.send_log(logger, level, event)

@@ -1,0 +1,85 @@
+"""
+Dask clusters on this machine: a scheduler, and workers that are processes of their own.
+
+    with DaskCluster(folder, workers=2) as dask, dask.machines() as machines:
+        place.run(machines=machines)
+"""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+from caches import wait_for
+from running import clean
+
+from rotator.machines import open_machines
+
+
+class DaskCluster:
+    """A scheduler and some workers, in *folder*; all of them end with the block."""
+
+    def __init__(self, folder, *, workers=2, options=(), env=None):
+        self._folder = folder
+        self._options = options
+        self._env = env or {}
+        self._file = folder / "scheduler.json"
+        self._first = workers
+        self.workers = []
+
+    def __enter__(self):
+        self.scheduler = self._start(
+            "scheduler", "--port", 0, "--scheduler-file", self._file, *self._options
+        )
+        wait_for(lambda: self._file.exists() and self._file.read_text())
+        self.address = json.loads(self._file.read_text())["address"]
+        for _ in range(self._first):
+            self.add()
+        return self
+
+    def add(self, *, through=None, env=None, folder=None):
+        """One more worker; it speaks to the scheduler *through* another address if there is one."""
+        options = ("--nthreads", 1, "--no-nanny", "--death-timeout", 20)
+        process = self._start(
+            "worker",
+            through or self.address,
+            *options,
+            *self._options,
+            env=env,
+            folder=folder,
+        )
+        self.workers.append(process)
+        return process
+
+    def _start(self, what, *arguments, env=None, folder=None):
+        with (self._folder / f"{what}-{len(self.workers)}.log").open("w") as log:
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "dask", what),
+                    *map(str, arguments),
+                    *("--host", "127.0.0.1", "--no-dashboard"),
+                ],
+                env=clean({**self._env, **(env or {})}),
+                cwd=folder or self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @contextmanager
+    def machines(self, count=None, hurry=lambda: None):
+        """The workers as a run gets them, as soon as there are so many: by default all."""
+        with open_machines(self.address, hurry) as machines:
+            expected = len(self.workers) if count is None else count
+            wait_for(lambda: len(machines.present()) >= expected)
+            yield machines
+
+    def __exit__(self, *_):
+        processes = [*self.workers, self.scheduler]
+        for process in processes:
+            process.send_signal(signal.SIGKILL)
+        for process in processes:
+            process.wait()
