@@ -14,7 +14,7 @@ from importlib import import_module
 from rotator.engine import Machines
 from rotator.errors import ConfigError
 
-_ADDRESS = re.compile(r"(tcp|tls)://\S+:[0-9]+")
+_ADDRESS = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]+")
 # distributed would write to the terminal by itself, past the log and the progress bar.
 _QUIET = {"version": 1, "disable_existing_loggers": False, "incremental": True}
 
@@ -35,7 +35,7 @@ def check_scheduler(engine: str, scheduler: str | None) -> None:
         raise ConfigError("--scheduler is for --engine dask", hint="add --engine dask")
     if scheduler is not None and not _ADDRESS.fullmatch(scheduler):
         raise ConfigError(
-            f"--scheduler {scheduler[:80]}: is no address of a dask scheduler",
+            "--scheduler: is no address of a dask scheduler",
             hint="write tcp://host:8786 or tls://host:8786",
         )
 

@@ -37,6 +37,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class Engine(StrEnum):
+    """Who sweeps."""
+
+    LOCAL = "local"
+    DASK = "dask"
+
+
 class LogLevel(StrEnum):
     """The least important log line to print."""
 
@@ -211,7 +218,26 @@ PauseFile = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    option("--workers", "Processes, where there are several nodes. Default: one a core.", min=1),
+    option(
+        "--workers",
+        "Processes, where there are several nodes. Default: one a core, or one a dask worker.",
+        min=1,
+    ),
+]
+EngineOption = Annotated[
+    Engine,
+    option(
+        "--engine",
+        "Who sweeps: processes of this machine, or workers of a dask cluster; needs rotator[dask].",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    option(
+        "--scheduler",
+        "The dask cluster's scheduler, tcp://host:8786 or tls://host:8786.",
+        metavar="ADDRESS",
+    ),
 ]
 Page = Annotated[int, option("--page", "Names to ask for at a time, at most.", min=1, max=10_000)]
 Accept = Annotated[

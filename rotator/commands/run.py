@@ -16,6 +16,7 @@ from rotator.control import Stop, Stopper
 from rotator.errors import RotatorError
 from rotator.job import Job
 from rotator.logs import configure_logging
+from rotator.machines import check_scheduler, open_machines
 from rotator.plan import Plan
 from rotator.progress import Progress, start_progress
 from rotator.report import json as report_json
@@ -44,6 +45,8 @@ Examples:
       from cron, watched by Prometheus
   rotator run --html keys.html
       with a page for whoever asks when the old keys may go
+  rotator run --engine dask --scheduler tcp://sched:8786
+      on several machines: the workers of a dask cluster
 
 \b
 `rotator --help` lists the exit codes, and how to give options by environment
@@ -78,6 +81,8 @@ def run(
     pause_file: options.PauseFile = None,
     page: options.Page = 500,
     workers: options.Workers = None,
+    engine: options.EngineOption = options.Engine.LOCAL,
+    scheduler: options.Scheduler = None,
     fresh: options.Fresh = False,
     state: options.StatePath = None,
     report: options.ReportFile = None,
@@ -100,6 +105,7 @@ def run(
     Ctrl-C ends it at once.
     """
     configure_logging(log_format, log_level)
+    check_scheduler(engine, scheduler)
     stopper = Stopper(max_duration, until)
     began = datetime.now(UTC)
     if stopper.ends_at:
@@ -116,7 +122,7 @@ def run(
             latency=max_latency,
             lag=max_lag,
             memory=max_memory,
-            pause_file=None if pause_file is None else str(pause_file),
+            pause_file=None if pause_file is None else str(pause_file.absolute()),
         ),
         workers=workers,
         fresh=fresh,
@@ -127,7 +133,11 @@ def run(
         loaded = open_config(config)
         provider = _open_provider(secret_provider)
         accesses = select(loaded, cache or (), provider)
-        with State(state) as opened, stopper.listening(_say_stopping):
+        with (
+            State(state) as opened,
+            stopper.listening(_say_stopping),
+            open_machines(scheduler, stopper.reason) as machines,
+        ):
             result = Job(
                 loaded.files,
                 accesses,
@@ -138,6 +148,7 @@ def run(
                 quiet=timedelta(hours=1) if quiet is None else quiet,
                 progress=partial(_bar, progress),
                 show_names=show_names,
+                machines=machines,
             ).run()
     except RotatorError as error:
         _keep(failed_report(error, plan.mode, began, datetime.now(UTC)), targets)
