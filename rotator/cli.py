@@ -23,6 +23,7 @@ import typer
 from typer.core import TyperGroup
 
 from rotator.commands import (
+    adopt,
     check,
     demo,
     detect,
@@ -30,6 +31,7 @@ from rotator.commands import (
     inspect,
     keygen,
     keys,
+    purge,
     report,
 )
 from rotator.commands import (
@@ -104,7 +106,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-for _module in (run_command, report, check, detect, inspect, entries, keys, keygen, demo):
+for _module in (
+    run_command,
+    report,
+    check,
+    detect,
+    inspect,
+    entries,
+    keys,
+    keygen,
+    purge,
+    adopt,
+    demo,
+):
     _module.register(app)
 
 

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from rotator.tally import Outcome, Tally
-
 SAMPLES: Final = 10
 """How many names are shown of those that a task picks."""
 PROBLEMS: Final = 100
@@ -26,12 +24,6 @@ CONTENDED: Final = "contended"
 NOT_STRING: Final = "not_string"
 STUCK: Final = (DENIED, FAILED, CONTENDED)
 """The ends after which a value may stay that should not."""
-
-_OUTCOMES = {outcome.value: outcome for outcome in Outcome} | {
-    PICKED: Outcome.WOULD_ROTATE,
-    DONE: Outcome.ROTATED,
-    CHANGED: Outcome.CONTENDED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +104,3 @@ class Count:
     def settled(self) -> Count:
         """Only what was done: it cannot be met a second time, everything else is."""
         return Count(Counter({DONE: self.ends[DONE]}) if self.ends[DONE] else Counter())
-
-    def tally(self) -> Tally:
-        """The same in the words of a sweep."""
-        tally = Tally()
-        for end, number in self.ends.items():
-            tally.add(_OUTCOMES.get(end, Outcome.CURRENT), count=number)
-        return tally

@@ -15,6 +15,7 @@ Everything that can go wrong, and the exit code it leads to.
     ├── SelfCheckError        1  a value does not open after encrypting
     ├── MissingError          1  there is no such entry
     ├── UnopenedError         1  an entry's value does not open
+    ├── EmptyError            5  not one value opens, where some ought to
     ├── ConditionError        6  `report --require` does not hold
     └── BusyError             7  another run on the same cache is in progress
 
@@ -105,6 +106,12 @@ class MissingError(RotatorError):
 
 class UnopenedError(RotatorError):
     """No configured format and key opens an entry's value; the message says why."""
+
+
+class EmptyError(RotatorError):
+    """Not one value opens, where some ought to."""
+
+    exit_code = Exit.EMPTY
 
 
 class ConditionError(RotatorError):

@@ -24,7 +24,7 @@ from rotator.noderesult import NodeResult
 from rotator.picker import Picker, Task
 from rotator.scope import Scope
 from rotator.store import Store
-from rotator.tally import Tally
+from rotator.tally import Outcome, Tally
 
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
 
@@ -90,7 +90,8 @@ class _NodeWalk:
                 self._walk(store, acts, result)
         except ServerError as error:
             result.reasons = (*result.reasons, str(error))
-        result.tally = self._count.tally()
+        # What these visits came to is counted here, not in the words of a sweep.
+        result.tally.add(Outcome.CURRENT, count=self._count.visits)
         result.seconds = time.monotonic() - begun
         return result
 

@@ -1,0 +1,107 @@
+"""`rotator adopt`: encrypt values that are stored as they are."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from rotator import options
+from rotator.adopt import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption
+from rotator.commands.common import open_access, open_config
+from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
+from rotator.control import Stopper
+from rotator.errand import Errand, Terms
+from rotator.errors import ConfigError
+from rotator.logs import configure_logging
+from rotator.report.errand import Told
+from rotator.state import State
+
+_EXAMPLES = """\b
+Examples:
+  rotator adopt --cache shared-redis --match '/app/oidc:*' --dry-run
+      which values are plaintext; sends no command that writes
+  rotator adopt --cache shared-redis --match '/app/oidc:*'
+      show them, ask, and encrypt them under the current key
+
+\b
+Exit codes: 0 done, 1 could not be done, 2 usage, or nobody said yes, 3 some could
+not be encrypted, 7 a run is in progress.
+"""
+_MEANINGS = {
+    ENCRYPTED: "open under a configured key",
+    UNDECRYPTABLE: "look like an encrypted value, and do not open; left",
+    OUTSIDE: "match here, but not in the configuration, so no run visits them; left",
+}
+_NOTES = (
+    "Applications read encrypted values from then on: they must be configured for it already",
+    "(README, Runbooks, From plaintext to encrypted).",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("adopt", epilog=_EXAMPLES)(_adopt)
+
+
+def _adopt(
+    *,
+    match: Annotated[
+        list[str],
+        options.option(
+            "--match",
+            "Glob pattern of names whose values are to be encrypted; repeatable.",
+            metavar="PATTERN",
+        ),
+    ],
+    config: options.Config = None,
+    secret_provider: options.SecretProvider = None,
+    cache: options.Cache = None,
+    dry_run: options.DryRun = False,
+    yes: Yes = False,
+    max_rate: options.MaxRate = None,
+    page: Page = DEFAULT_PAGE,
+    state: options.StatePath = None,
+    output: options.Format = options.ReportFormat.TABLE,
+    show_names: options.ShowNames = False,
+    log_format: options.LogFormatOption = options.LogFormat.CONSOLE,
+    log_level: options.LogLevelOption = options.LogLevel.INFO,
+    progress: options.Progress = None,
+) -> None:
+    """
+    Encrypt plaintext values under the current key: only names that match, never by a guess.
+
+    A value is taken for plaintext only if it has the structure of no configured format. One that
+    has, and does not open, is left and listed. The TTL is kept, and a value that an application
+    writes meanwhile is not overwritten. What opens already is left as it is.
+
+    Applications must already be able to read encrypted values.
+    """
+    configure_logging(log_format, log_level)
+    manner = Manner(dry_run, yes, output, show_names)
+    demand_yes(manner)
+    access = open_access(open_config(config), cache, secret_provider)
+    codec = access.codec
+    if codec is None:
+        raise ConfigError(
+            f"{access.cache.field('encryption.disabled')}: encryption is off",
+            hint="switch it on, with a current key, at every application first",
+        )
+    task = Adoption(codec, access.settings.match)
+    current = codec.keyring.current.id
+    what = f"plaintext; encrypted under the current key {current}"
+    next_step = "rotator run --dry-run: it looks at everything again"
+    told = Told("adopt", "encrypt", "encrypted", what, _MEANINGS, next_step, _NOTES)
+    stopper = Stopper()
+    with ExitStack() as stack:
+        opened = None if dry_run else stack.enter_context(State(state))
+        terms = Terms("write", "encrypting", match=tuple(match), page=page, rate=max_rate)
+        errand = Errand(
+            access, task, terms, state=opened, stopper=stopper, progress=bar(progress, "encrypted")
+        )
+        try:
+            Work([errand], told, manner, stopper).carry_out()
+        finally:
+            if opened is not None and task.encryptions:
+                opened.add_encryptions(current, task.encryptions)

@@ -1,0 +1,233 @@
+"""`rotator purge`: delete the values under an old key, or those that nothing opens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Annotated
+
+import structlog
+import typer
+
+from rotator import options
+from rotator.access import Access
+from rotator.codec import Codec, Reason
+from rotator.commands.common import open_config
+from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
+from rotator.control import Stopper
+from rotator.count import PICKED
+from rotator.errand import Errand, Findings, Terms
+from rotator.errors import ConfigError, EmptyError
+from rotator.keyring import Key
+from rotator.logs import configure_logging
+from rotator.picker import Task
+from rotator.purge import (
+    CURRENT,
+    NESTED,
+    OTHER_KEY,
+    REASONS,
+    UNDECRYPTABLE,
+    PurgeKey,
+    PurgeUndecryptable,
+)
+from rotator.report.errand import Told
+from rotator.secrets import provider_from_url
+from rotator.selection import select
+from rotator.state import State
+
+_EXAMPLES = """\b
+Examples:
+  rotator purge --key 9f2c41d0 --dry-run
+      which values are still under this old key; sends no command that writes
+  rotator purge --key 9f2c41d0
+      show them, ask, and delete them for good
+  rotator purge --undecryptable --reason bad_tag --yes
+      delete what opens under no key, without asking
+
+\b
+Exit codes: 0 done, 1 could not be done, 2 usage, or nobody said yes, 3 some could
+not be deleted, 5 not one value opens (--allow-empty), 7 a run is in progress.
+"""
+_KEY_ID = re.compile(r"[0-9A-Fa-f]{4,16}")
+_MEANINGS = {
+    CURRENT: "under the current key",
+    OTHER_KEY: "under an old key, and left",
+    NESTED: "encrypted twice, and left",
+    UNDECRYPTABLE: "no configured format and key opens them; left",
+}
+
+log = structlog.get_logger(__name__)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("purge", epilog=_EXAMPLES)(_purge)
+
+
+def _purge(
+    *,
+    key: Annotated[
+        str | None,
+        options.option(
+            "--key",
+            "Delete what is under the old key with this id, or with the only id that begins so.",
+            metavar="ID",
+        ),
+    ] = None,
+    undecryptable: Annotated[
+        bool,
+        options.option("--undecryptable", "Delete what no configured format and key opens."),
+    ] = False,
+    reason: Annotated[
+        list[Reason] | None,
+        options.option(
+            "--reason",
+            "With --undecryptable: only what does not open for this reason; repeatable."
+            f" Default: {', '.join(REASONS)}.",
+            show_default=False,
+        ),
+    ] = None,
+    config: options.Config = None,
+    secret_provider: options.SecretProvider = None,
+    cache: options.Caches = None,
+    dry_run: options.DryRun = False,
+    yes: Yes = False,
+    allow_empty: Annotated[
+        bool,
+        options.option("--allow-empty", "With --undecryptable: go on although nothing opens."),
+    ] = False,
+    max_rate: options.MaxRate = None,
+    page: Page = DEFAULT_PAGE,
+    state: options.StatePath = None,
+    output: options.Format = options.ReportFormat.TABLE,
+    show_names: options.ShowNames = False,
+    log_format: options.LogFormatOption = options.LogFormat.CONSOLE,
+    log_level: options.LogLevelOption = options.LogLevel.INFO,
+    progress: options.Progress = None,
+) -> None:
+    """
+    Delete the values under an old key, or those that nothing opens. For good.
+
+    First it looks at everything and shows what would go; then it asks. A value is deleted only if
+    it still is what was read a moment before. What is under the current key is never deleted.
+    Whether a key can be removed afterwards, only `rotator run` can say.
+    """
+    configure_logging(log_format, log_level)
+    manner = Manner(dry_run, yes, output, show_names)
+    _demand_one(key, undecryptable=undecryptable, reasons=reason)
+    demand_yes(manner)
+    accesses = select(open_config(config), cache or (), provider_from_url(secret_provider))
+    tasks, what = (
+        _undecryptable(accesses, reason or REASONS)
+        if key is None
+        else _under(accesses, key, named=bool(cache))
+    )
+    told = Told(
+        "purge",
+        "delete",
+        "deleted",
+        what,
+        _MEANINGS,
+        "rotator run: it looks again, and judges the key",
+    )
+    stopper = Stopper()
+    with ExitStack() as stack:
+        opened = None if dry_run else stack.enter_context(State(state))
+        terms = Terms("delete", "deleting", page=page, rate=max_rate)
+        errands = [
+            Errand(
+                access,
+                task,
+                terms,
+                state=opened,
+                stopper=stopper,
+                progress=bar(progress, "deleted"),
+            )
+            for access, task in tasks
+        ]
+        check = _demand_openable if undecryptable and not allow_empty else lambda _: None
+        Work(errands, told, manner, stopper, check).carry_out()
+
+
+def _demand_one(key: str | None, *, undecryptable: bool, reasons: Sequence[Reason] | None) -> None:
+    """What to delete has to be said, and only once."""
+    if (key is None) is not undecryptable:
+        raise ConfigError(
+            "give either --key or --undecryptable",
+            hint="--key ID deletes what is under an old key, --undecryptable what nothing opens",
+        )
+    if reasons and key is not None:
+        raise ConfigError("--reason goes with --undecryptable", hint="leave it out with --key")
+    if key is not None and not _KEY_ID.fullmatch(key):
+        # Not quoted: it may be the key itself.
+        raise ConfigError(
+            "--key: this is no key id, which has 16 hex characters; the first 4 may do",
+            hint="`rotator keys` lists the key ids",
+        )
+
+
+def _under(
+    accesses: Sequence[Access], start: str, *, named: bool
+) -> tuple[list[tuple[Access, Task]], str]:
+    """What picks the values under the key whose id has this *start*, in every cache that has it."""
+    found = _keys(accesses, start.lower())
+    ids = sorted({key.id for _, _, key in found})
+    if len(ids) != 1:
+        raise ConfigError(
+            f"--key {start}: {'several keys begin' if ids else 'no key begins'} so",
+            hint=f"give more of it: {', '.join(ids)}"
+            if ids
+            else "`rotator keys` lists the key ids",
+        )
+    for access, codec, key in found:
+        if key is codec.keyring.current:
+            raise ConfigError(
+                f"--key {start}: it is the current key of the cache {access.cache.name},"
+                " and that is never purged",
+                hint="make another key current and rotate first; or name other caches with --cache",
+            )
+    lacking = [one.cache.name for one in accesses if one not in [access for access, _, _ in found]]
+    if named and lacking:
+        raise ConfigError(
+            f"--key {start}: the cache {lacking[0]} does not have it",
+            hint="`rotator keys` lists the key ids",
+        )
+    return [
+        (access, PurgeKey(codec, key)) for access, codec, key in found
+    ], f"under the key {ids[0]}"
+
+
+def _keys(accesses: Sequence[Access], start: str) -> list[tuple[Access, Codec, Key]]:
+    """The keys whose ids begin with *start*, with the caches that have them."""
+    return [
+        (access, access.codec, key)
+        for access in accesses
+        if access.codec is not None
+        for key in access.codec.keyring.all
+        if key.id.startswith(start)
+    ]
+
+
+def _undecryptable(
+    accesses: Sequence[Access], reasons: Sequence[Reason]
+) -> tuple[list[tuple[Access, Task]], str]:
+    """What picks the values that nothing opens, in every cache with encryption on."""
+    tasks: list[tuple[Access, Task]] = [
+        (access, PurgeUndecryptable(access.codec, reasons))
+        for access in accesses
+        if access.codec is not None
+    ]
+    if not tasks:
+        raise ConfigError("the cache is not encrypted", hint="nothing of it is undecryptable")
+    return tasks, "no configured format and key opens them"
+
+
+def _demand_openable(found: Findings) -> None:
+    """Refuse to delete all there is: then it is rather the configuration that is wrong."""
+    ends = found.count.ends
+    if ends[PICKED] and not ends[CURRENT] + ends[OTHER_KEY]:
+        raise EmptyError(
+            f"not one value of {found.access.cache.name} opens, so nothing was deleted",
+            hint="are keys and formats right? `rotator detect` tells; --allow-empty goes on",
+        )
