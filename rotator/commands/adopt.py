@@ -48,13 +48,13 @@ def register(app: typer.Typer) -> None:
 def _adopt(
     *,
     match: Annotated[
-        list[str],
+        list[str] | None,
         options.option(
             "--match",
-            "Glob pattern of names whose values are to be encrypted; repeatable.",
+            "Glob pattern of names whose values are to be encrypted; repeatable. Required.",
             metavar="PATTERN",
         ),
-    ],
+    ] = None,
     config: options.Config = None,
     secret_provider: options.SecretProvider = None,
     cache: options.Cache = None,
@@ -80,6 +80,11 @@ def _adopt(
     """
     configure_logging(log_format, log_level)
     manner = Manner(dry_run, yes, output, show_names)
+    if not match:
+        raise ConfigError(
+            "--match: which names are to be encrypted has to be said",
+            hint="for example --match '/app/oidc:*'; '*' is every name",
+        )
     demand_yes(manner)
     access = open_access(open_config(config), cache, secret_provider)
     codec = access.codec
