@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults lint fix vectors bench clean
+.PHONY: help demo test test-faults fuzz soak lint fix vectors bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,14 @@ test: $(DEV) ## all tests, against a real server
 
 test-faults: $(DEV) ## tests of everything that breaks, long version, REPEAT=n times in a row
 	@$(BIN)/python -m pytest -m faults --repeat $(or $(REPEAT),1) $(TESTS)
+
+fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, EXAMPLES=n of each property
+	@$(BIN)/python -m pip install -qq atheris 2>/dev/null || true # not for every platform
+	@$(BIN)/python scripts/fuzz.py --minutes $(or $(MINUTES),1)
+	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --timeout 0 $(TESTS)
+
+soak: $(DEV) ## a cluster, an application, kills and failovers for MINUTES=n, SEED=n; then what must hold
+	@$(BIN)/python scripts/soak.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 lint: $(DEV) ## style, types, direction of imports, docstrings
 	@$(BIN)/ruff format --check .

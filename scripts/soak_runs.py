@@ -1,0 +1,182 @@
+"""rotator in a soak: runs as processes, one after the other, some of which are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+QUIET: Final = "2s"
+_LONGEST_SECONDS: Final = 120.0
+_SOONEST_SECONDS: Final = 0.5
+_LATEST_SECONDS: Final = 4.0  # until a run is killed
+_POLL_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """
+    A run that has ended.
+
+    *begun* is when it did, by `time.monotonic`; *report* is what it wrote, None for nothing.
+    """
+
+    how: str
+    begun: float
+    code: int
+    report: dict[str, Any] | None
+
+    @property
+    def retirable(self) -> list[str]:
+        """The ids of the keys that it says can be removed."""
+        if self.report is None:
+            return []
+        keys = (key for cache in self.report["caches"] for key in cache["keys"])
+        return [key["id"] for key in keys if key["verdict"] == "retirable"]
+
+
+class Runs:
+    """
+    Starts rotator over a cluster, with all its files in *folder*.
+
+    *broken* takes what no run may do.
+    """
+
+    def __init__(self, folder: Path, broken: list[str], seed: str) -> None:
+        self.folder = folder
+        self.ended: Counter[str] = Counter()
+        self.verdicts: Counter[str] = Counter()
+        self._broken = broken
+        self._random = Random(seed)  # noqa: S311 - a test is to be repeated
+
+    def configure(self, addresses: Sequence[str], keys: Sequence[str], password: str) -> None:
+        """Write the configuration; the first key is the current one."""
+        current, *old = keys
+        cache = {
+            "name": "soak",
+            "type": "redis",
+            "encryption": {"keys": {"current": current, "old": old}},
+            "redis": {
+                "addresses": list(addresses),
+                "username": "rotator",
+                "password": password,
+            },
+        }
+        draft = self.folder / "maverics.draft"
+        draft.write_text(json.dumps({"caches": [cache]}), encoding="utf-8")
+        draft.rename(self.folder / "maverics.json")
+
+    def any(self) -> Run:
+        """One run that may be killed, told to stop, or only look."""
+        how = self._random.choices(
+            ("to the end", "killed", "worker killed", "stopped", "dry", "short"),
+            weights=(4, 4, 1, 1, 1, 1),
+        )[0]
+        return self.one(how)
+
+    def one(self, how: str = "to the end", *more: str) -> Run:
+        """One run, and what is to become of it."""
+        report = self.folder / "report.json"
+        report.unlink(missing_ok=True)
+        options = {"dry": ["--dry-run"], "short": ["--max-duration", "1s"]}.get(how, [])
+        page = str(self._random.choice((10, 50, 500)))
+        begun = time.monotonic()
+        with (self.folder / "said").open("wb") as said:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "rotator", "run", "--quiet", QUIET, "--page", page),
+                    *("--config", str(self.folder / "maverics.json")),
+                    *("--state", str(self.folder / "state.db"), "--report", str(report)),
+                    *("--log-level", "debug", "--show-names", "--workers", "2", *options, *more),
+                ],
+                env={
+                    name: value
+                    for name, value in os.environ.items()
+                    if not name.startswith(("ROTATOR_", "MAVERICS_"))
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                self._interfere(process, how)
+                code = process.wait(_LONGEST_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._broken.append(f"a run ({how}) did not end")
+                process.kill()
+                code = process.wait()
+        run = Run(how, begun, code, self._read(report))
+        self._count(run)
+        return run
+
+    def _interfere(self, process: subprocess.Popen[bytes], how: str) -> None:
+        """Do to a run what is to be done to it, at some moment."""
+        if how not in {"killed", "worker killed", "stopped"}:
+            return
+        wait = self._random.uniform(_SOONEST_SECONDS, _LATEST_SECONDS)
+        deadline = time.monotonic() + wait
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        if how == "worker killed":
+            for child in _children(process.pid):
+                os.kill(child, signal.SIGKILL)
+                break
+        elif process.poll() is None:
+            process.send_signal(signal.SIGKILL if how == "killed" else signal.SIGTERM)
+
+    def _count(self, run: Run) -> None:
+        self.ended[f"{run.how}: {run.code}"] += 1
+        said = (self.folder / "said").read_bytes()
+        if b"Traceback" in said or run.code == 2:
+            tail = said.decode(errors="replace")[-2000:]
+            self._broken.append(f"a run ({run.how}) ended with {run.code} and said {tail}")
+        for key in (key for cache in (run.report or {}).get("caches", ()) for key in cache["keys"]):
+            if key["verdict"]:
+                self.verdicts[key["verdict"]] += 1
+
+    def _read(self, report: Path) -> dict[str, Any] | None:
+        """The report, which is whole or not there."""
+        if not report.exists():
+            return None
+        try:
+            whole: dict[str, Any] = json.loads(report.read_bytes())
+        except ValueError:
+            self._broken.append("half a report was left behind")
+            return None
+        return whole
+
+    def leaks(self, secrets: dict[str, bytes]) -> Iterator[str]:
+        """What of *secrets* stands in the files that runs leave, a sentence each."""
+        for path in sorted(self.folder.iterdir()):
+            if path.name.startswith("maverics."):
+                continue
+            content = path.read_bytes()
+            for what, secret in secrets.items():
+                if secret in content:
+                    yield f"{what} stands in {path.name}"
+
+
+def _children(pid: int) -> list[int]:
+    """The worker processes of a process (Linux)."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    try:
+        found = [int(child) for child in path.read_text().split()]
+    except OSError:
+        return []
+    return [child for child in found if b"spawn_main" in _command(child)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
