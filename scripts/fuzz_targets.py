@@ -10,6 +10,7 @@ They need no fuzzer: the tests call them too.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import tempfile
@@ -240,12 +241,17 @@ def _spoil(document: Any, source: Bytes) -> None:
         if what == 0:
             del place[name]
         elif what == 1 and isinstance(place, dict):
-            place[source.one_of(_NAMES)] = source.one_of(_SCALARS)
+            place[source.one_of(_NAMES)] = _scalar(source)
         elif what == 2 and isinstance(place, list):
-            place.append(source.one_of(_SCALARS))
+            place.append(_scalar(source))
         else:
-            place[name] = source.text(12) if source.number(3) == 0 else source.one_of(_SCALARS)
+            place[name] = source.text(12) if source.number(3) == 0 else _scalar(source)
         return
+
+
+def _scalar(source: Bytes) -> Any:
+    """Something that may stand in any place; a copy, for it may be spoilt too."""
+    return copy.deepcopy(source.one_of(_SCALARS))
 
 
 def _demand_hint(error: RotatorError) -> None:
