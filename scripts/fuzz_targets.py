@@ -28,6 +28,7 @@ from rotator.format import BUILTIN, Format
 from rotator.keyring import Key, Keyring, generate
 
 SECRET: Final = "p4ssw0rd! nobody may see"  # noqa: S105 - of nothing
+_PASSWORD: Final = "p4ssw0rd-in-its-place"  # noqa: S105 - of nothing
 _KEYS: Final = [generate() for _ in range(3)]
 
 T = TypeVar("T")
@@ -187,7 +188,7 @@ def _document() -> dict[str, Any]:
                 "redis": {
                     "addresses": ["127.0.0.1:1"],
                     "username": "rotator",
-                    "password": SECRET,
+                    "password": _PASSWORD,
                     "tls": "client",
                 },
             }
@@ -221,7 +222,7 @@ def load_config(data: bytes) -> None:
             _demand_silence(error)
             return
     for shown in (repr(config), *config.warnings):
-        if SECRET in shown and SECRET not in (cache.name for cache in config.caches):
+        if _PASSWORD in shown or _KEYS[0] in shown:
             raise BrokenRuleError(f"shown in the open: {shown}")
 
 
@@ -263,7 +264,7 @@ def _demand_silence(error: RotatorError) -> None:
     """See that an error has a hint and shows neither key nor password."""
     _demand_hint(error)
     said = f"{error} {error.hint}"
-    if any(secret in said for secret in (SECRET, *_KEYS)):
+    if any(secret in said for secret in (SECRET, _PASSWORD, *_KEYS)):
         raise BrokenRuleError(f"a value is shown: {said}")
 
 
