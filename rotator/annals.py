@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
+from pydantic import TypeAdapter
+
 from rotator.database import Database
+from rotator.forecast import Window
 
 VERDICTS = 100
 """How many changes of verdict are remembered for each key."""
+WINDOWS = 60
+"""How many runs are remembered of each cache."""
+
+_WINDOW = TypeAdapter(Window)
 
 
 class Annals:
@@ -83,3 +91,36 @@ class Annals:
         """The last report on each cache: when, and its JSON text."""
         rows = self._database.rows("SELECT cache, at, report FROM reports ORDER BY cache")
         return {cache: (datetime.fromisoformat(at), report) for cache, at, report in rows}
+
+    # Runs
+
+    def note_window(self, cache: str, window: Window) -> None:
+        """Write down what one run did of a sweep of a cache."""
+        record = json.dumps(_WINDOW.dump_python(window, mode="json"))
+        with self._database.change() as change:
+            change("INSERT INTO windows VALUES (NULL, ?, ?)", (cache, record))
+            change(
+                "DELETE FROM windows WHERE cache = ? AND number NOT IN"
+                " (SELECT number FROM windows WHERE cache = ? ORDER BY number DESC LIMIT ?)",
+                (cache, cache, WINDOWS),
+            )
+
+    def windows(self, cache: str) -> list[Window]:
+        """What the last runs did of sweeps of a cache, in their order."""
+        rows = self._database.rows(
+            "SELECT record FROM windows WHERE cache = ? ORDER BY number", (cache,)
+        )
+        try:
+            return [_WINDOW.validate_json(record) for (record,) in rows]
+        except ValueError as error:
+            raise self._database.damaged() from error
+
+    def note_ending(self, caches: str, exit_code: int) -> None:
+        """Write down how a run over *caches*, as they were asked for, ended."""
+        with self._database.change() as change:
+            change("INSERT OR REPLACE INTO endings VALUES (?, ?)", (caches, exit_code))
+
+    def last_ending(self, caches: str) -> int | None:
+        """How the last run over *caches* ended, if there was one."""
+        rows = self._database.rows("SELECT exit_code FROM endings WHERE caches = ?", (caches,))
+        return rows[0][0] if rows else None

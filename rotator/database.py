@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
@@ -45,12 +45,23 @@ class Database:
     """
     An open SQLite file; threads may share it.
 
+    *upgrades* maps an older version of the schema to the statements that make it the next one.
+
     Raises:
         StateError: From every method, with what is wrong with the file and what to do.
     """
 
-    def __init__(self, path: Path, *, schema: str, application: int, version: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        schema: str,
+        application: int,
+        version: int,
+        upgrades: Mapping[int, Sequence[str]] | None = None,
+    ) -> None:
         self.path = path
+        self._upgrades = upgrades or {}
         self._turn = threading.RLock()
         with self._explained():
             if not path.exists():
@@ -107,11 +118,25 @@ class Database:
             what = "is empty" if not self.path.stat().st_size else "is no state file of rotator"
             raise StateError(f"the file {self.path} {what}", hint=_ANEW)
         (written_by,) = self.rows("PRAGMA user_version")[0]
+        if written_by in self._upgrades:
+            written_by = self._upgrade()
         if written_by != version:
             raise StateError(
                 f"the state file {self.path} has schema {written_by}, this rotator knows {version}",
                 hint="use the version of rotator that wrote it, or another file with --state",
             )
+
+    def _upgrade(self) -> int:
+        """Bring the schema up to date, whole or not at all; its version now."""
+        with self.change() as change:
+            # Another process may have been faster.
+            (version,) = self.rows("PRAGMA user_version")[0]
+            while version in self._upgrades:
+                for statement in self._upgrades[version]:
+                    change(statement, ())
+                version += 1
+            change(f"PRAGMA user_version = {version}", ())
+        return int(version)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

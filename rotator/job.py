@@ -104,7 +104,7 @@ class Job:
             for rotation in self._rotations:
                 rotation.close()
         finished_at = self._clock()
-        ledger = Ledger(self._state)
+        ledger = Ledger(self._state, self._stopper.ends_at)
         for result in results:
             ledger.keep(result)
         judgements = ledger.judge(self._keyrings, now=finished_at, quiet=self._quiet)
@@ -122,6 +122,9 @@ class Job:
         for cache in report.caches:
             alone = report.model_copy(update={"caches": (cache,)})
             self._state.save_report(cache.name, report_json.dump(alone), finished_at)
+            if cache.progress:
+                said = cache.progress.model_dump(mode="json", exclude_none=True)
+                log.info("not done yet", cache=cache.name, **said)
         return report
 
     def _work(self, rotation: Rotation) -> RotationResult:

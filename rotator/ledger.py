@@ -20,13 +20,19 @@ from rotator.plan import RotationResult
 from rotator.retirement import Judgement, judge
 from rotator.state import State
 from rotator.sweep import SweepResult
+from rotator.windows import window_of
 
 
 class Ledger:
-    """What the sweeps of one run leave in the state, and the judgement on it."""
+    """
+    What the sweeps of one run leave in the state, and the judgement on it.
 
-    def __init__(self, state: State) -> None:
+    *ends_at* is when the run's time is up, if it is limited.
+    """
+
+    def __init__(self, state: State, ends_at: datetime | None = None) -> None:
         self._state = state
+        self._ends_at = ends_at
         self._kept: dict[str, list[SweepRecord]] = {}
         self._results: dict[str, RotationResult] = {}
 
@@ -35,6 +41,8 @@ class Ledger:
         name, keyring = result.access.cache.name, result.access.keyring
         self._kept[name] = []
         self._results[name] = result
+        if result.sweep is not None and keyring is not None:
+            self._note_window(result, result.sweep, keyring)
         for sweep in (result.sweep, result.verification):
             if sweep is None or keyring is None:
                 continue
@@ -44,6 +52,21 @@ class Ledger:
             for key_id, key in sweep.tally.keys.items():
                 self._state.note_seen(name, key_id, key.found)
             self._kept[name].append(record)
+
+    def _note_window(self, result: RotationResult, sweep: SweepResult, keyring: Keyring) -> None:
+        """Write down what the run did, compared with what was known before it."""
+        name = result.access.cache.name
+        known = self._state.last_sweep(name)
+        if known and known.scope != _record(result, sweep, keyring).scope:
+            known = None
+        window = window_of(
+            result,
+            sweep,
+            before=self._state.windows(name),
+            known=known,
+            ends_at=self._ends_at,
+        )
+        self._state.note_window(name, window)
 
     def judge(
         self, keyrings: Mapping[str, Keyring | None], *, now: datetime, quiet: timedelta

@@ -14,8 +14,9 @@ from datetime import datetime, timedelta
 from rotator import budget
 from rotator.annals import Annals
 from rotator.errors import StateError
+from rotator.forecast import Window, begun_in, foresee, pace_of, rotated_by
 from rotator.report import json as report_json
-from rotator.report.model import VERDICTS, Cache, Key, Past, Report
+from rotator.report.model import VERDICTS, Cache, Key, Past, Progress, Report
 from rotator.state import State
 from rotator.wording import ago, duration, moment
 
@@ -26,7 +27,7 @@ _JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
 def with_past(report: Report, state: State) -> Report:
     """The report on a run whose sweeps the state already knows, with what the state adds."""
     caches = (
-        _aged(cache, state).model_copy(
+        _aged(cache, state, report.finished_at).model_copy(
             update={
                 "judged_at": report.finished_at,
                 "warnings": (*cache.warnings, *_budget_warnings(cache.keys, state)),
@@ -37,9 +38,11 @@ def with_past(report: Report, state: State) -> Report:
     return report.model_copy(update={"caches": tuple(caches)})
 
 
-def last_report(state: State) -> Report:
+def last_report(state: State, now: datetime) -> Report:
     """
     The last reports on all caches as one, each cache as it was last seen.
+
+    How long what is not done yet will take is told as of *now*.
 
     Raises:
         StateError: There is none yet, or one is damaged.
@@ -50,7 +53,7 @@ def last_report(state: State) -> Report:
             "the state holds no report yet", hint="`rotator run --dry-run` looks without writing"
         )
     newest = max(reports, key=lambda one: one.finished_at)
-    caches = [_aged(cache, state) for one in reports for cache in one.caches]
+    caches = [_aged(cache, state, now) for one in reports for cache in one.caches]
     return newest.model_copy(update={"caches": tuple(_agreed(caches, state))})
 
 
@@ -117,14 +120,35 @@ def _read(cache: str, text: str) -> Report:
         ) from None
 
 
-def _aged(cache: Cache, state: State) -> Cache:
-    """A cache with the history of its keys as it is now, and when it was last swept."""
+def _aged(cache: Cache, state: State, now: datetime) -> Cache:
+    """A cache with the history of its keys as it is now, when it was swept, and how far it is."""
     sweep = state.last_sweep(cache.name)
     return cache.model_copy(
         update={
             "keys": tuple(_key(cache.name, key, state) for key in cache.keys),
             "swept_at": sweep.finished_at.replace(microsecond=0) if sweep else None,
+            "progress": _progress(state.windows(cache.name), now) if cache.stopped else None,
         }
+    )
+
+
+def _progress(windows: Sequence[Window], now: datetime) -> Progress | None:
+    """How far a sweep is that was stopped; None if it was not begun."""
+    if not windows or windows[-1].complete:
+        return None
+    last, runs = windows[-1], begun_in(windows)
+    foreseen = foresee(windows, now)
+    pace = pace_of(runs)
+    return Progress(
+        phase="verification" if last.verifying else "sweep",
+        names=last.names,
+        visited=last.visited,
+        fraction=None if last.fraction is None else round(last.fraction, 4),
+        rotated=rotated_by(runs),
+        runs=len(runs),
+        visits_per_second=None if pace is None else round(pace, 1),
+        done_by=foreseen.done_by,
+        basis=foreseen.basis,
     )
 
 

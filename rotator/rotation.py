@@ -160,6 +160,7 @@ class Rotation:
         with self._progress(name, _PHASES[mode], topology.names) as bar:
             control = _Control(self._state, self._stopper, bar, name, self._plan)
             result = Sweep(self._discover, engine, scope, control).run()
+        result.visits_now, result.rotated_now = control.visits, control.rotated
         if result.complete:
             self._state.drop_positions(name, mode)
         log.info(
@@ -227,11 +228,15 @@ class _Control:
         self._bar = bar
         self._cache = cache
         self._plan = plan
+        self.visits = 0
+        self.rotated = 0
 
     def stop(self) -> Stop | None:
         return self._stopper.reason()
 
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:  # noqa: ARG002 - one bar for all nodes
+        self.visits += visits
+        self.rotated += rotated
         self._bar.advance(visits=visits, rotated=rotated, left=left)
 
     def wait(self, node: str, reason: str | None) -> None:  # noqa: ARG002 - one bar for all nodes

@@ -28,11 +28,17 @@ from rotator.evidence import Evidence, Hold
 from rotator.history import KeyHistory, SweepRecord, fold
 from rotator.lock import lock
 
-VERSION = 1
+VERSION = 2
 """The version of the schema, kept as `PRAGMA user_version`."""
 
 _APPLICATION = 0x524F5401  # "ROT", 1
-_SCHEMA = """
+_WINDOWS = (
+    "CREATE TABLE windows (number INTEGER PRIMARY KEY, cache TEXT NOT NULL, record TEXT NOT NULL)",
+    "CREATE INDEX windows_by_cache ON windows (cache, number)",
+    "CREATE TABLE endings (caches TEXT PRIMARY KEY, exit_code INTEGER NOT NULL) WITHOUT ROWID",
+)
+_UPGRADES = {1: _WINDOWS}
+_SCHEMA = f"""
 CREATE TABLE positions (
     cache TEXT, phase TEXT, node TEXT, position TEXT NOT NULL,
     PRIMARY KEY (cache, phase, node)
@@ -60,6 +66,7 @@ CREATE TABLE verdicts (
 );
 CREATE INDEX verdicts_by_key ON verdicts (key_id, number);
 CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
+{";".join(_WINDOWS)};
 """
 _RECORD = TypeAdapter(SweepRecord)
 _HISTORY = TypeAdapter(KeyHistory)
@@ -89,7 +96,11 @@ class State(Annals):
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or default_path()
         self._database = Database(
-            self.path, schema=_SCHEMA, application=_APPLICATION, version=VERSION
+            self.path,
+            schema=_SCHEMA,
+            application=_APPLICATION,
+            version=VERSION,
+            upgrades=_UPGRADES,
         )
 
     def __enter__(self) -> Self:

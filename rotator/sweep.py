@@ -37,7 +37,8 @@ class SweepResult:
 
     *complete* says that every name of the cache was visited; else *stopped* says why it ended, or
     *not_looked_at* what it cannot vouch for, in sentences. *begun_at* is when this run began it,
-    *started_at* when an earlier run did, if this one went on from there.
+    *started_at* when an earlier run did, if this one went on from there; of the tally, *visits_now*
+    and *rotated_now* are this run's own.
     """
 
     scope: Scope
@@ -48,6 +49,8 @@ class SweepResult:
     nodes: list[NodeResult] = field(default_factory=list)
     topology_changed: bool = False
     not_looked_at: list[str] = field(default_factory=list)
+    visits_now: int = 0
+    rotated_now: int = 0
 
     def node(self, address: Address) -> NodeResult | None:
         """The last scan of the node at *address*."""

@@ -161,7 +161,7 @@ class TestLastReport:
     def test_none(self, state):
         """A state without a report says so, and how to get one."""
         with pytest.raises(StateError, match="no report yet") as caught:
-            last_report(state)
+            last_report(state, NOW)
 
         assert "--dry-run" in caught.value.hint
 
@@ -170,14 +170,14 @@ class TestLastReport:
         state.save_report("a", "{}", NOW)
 
         with pytest.raises(StateError, match="last report on a in the state is damaged"):
-            last_report(state)
+            last_report(state, NOW)
 
     def test_several_caches(self, state):
         """Each cache is as it was last seen; the newest report tells of the run."""
         save(state, report_on(looked_at("b"), at=NOW - DAY))
         save(state, report_on(looked_at("a"), at=NOW))
 
-        found = last_report(state)
+        found = last_report(state, NOW)
 
         assert ([cache.name for cache in found.caches], found.finished_at) == (["a", "b"], NOW)
 
@@ -186,13 +186,13 @@ class TestLastReport:
         sweep(state, at=NOW - 3 * DAY)
         save(state, report_on(looked_at("a", swept_at=NOW)))
 
-        assert last_report(state).caches[0].swept_at == NOW - 3 * DAY
+        assert last_report(state, NOW).caches[0].swept_at == NOW - 3 * DAY
 
     def test_never_swept(self, state):
         """Without a complete sweep there is no age."""
         save(state, report_on(looked_at("a")))
 
-        assert last_report(state).caches[0].swept_at is None
+        assert last_report(state, NOW).caches[0].swept_at is None
 
     def test_worst_verdict_of_all_caches(self, state):
         """A key has the same verdict in every cache that lists it: the worst, with its reasons."""
@@ -200,7 +200,7 @@ class TestLastReport:
         save(state, report_on(looked_at("a"), at=NOW))
         save(state, report_on(looked_at("b", worse), at=NOW - DAY))
 
-        found = [cache.keys[0] for cache in last_report(state).caches]
+        found = [cache.keys[0] for cache in last_report(state, NOW).caches]
 
         assert [(one.verdict, one.reasons, one.next_step) for one in found] == [
             ("draining", ("one remains",), "wait")
@@ -211,7 +211,7 @@ class TestLastReport:
         save(state, report_on(looked_at("a")))
         state.note_verdict(OLD, "in-use", NOW + HOUR)
 
-        (found,) = last_report(state).caches[0].keys
+        (found,) = last_report(state, NOW).caches[0].keys
 
         assert found.verdict == "in-use"
         assert found.reasons[0] == (
@@ -224,7 +224,7 @@ class TestLastReport:
         save(state, report_on(looked_at("a", key(verdict="held", reasons=("RDB",)))))
         state.note_verdict(OLD, "retirable", NOW + HOUR)
 
-        assert last_report(state).caches[0].keys[0].verdict == "held"
+        assert last_report(state, NOW).caches[0].keys[0].verdict == "held"
 
 
 class TestVerdicts:
@@ -394,5 +394,5 @@ class TestRuns:
         place.run("a", dry_run=True, quiet=timedelta(0))
 
         with State(place.state) as state:
-            report = last_report(state)
+            report = last_report(state, NOW)
         assert {old_key(report, first.ids[1], name).verdict for name in "ab"} == {"draining"}

@@ -130,6 +130,8 @@ DESIGN = {
             "error": None,
             "judged_at": None,
             "swept_at": None,
+            "visits_now": None,
+            "progress": None,
         }
     ],
     # later

@@ -124,13 +124,28 @@ class TestFile:
         with State(path) as state:
             assert state.encryptions("aa") == 5
 
+    def test_older(self, path):
+        """A file of the schema before is brought up to date, with all that it holds."""
+        with State(path) as state:
+            state.add_encryptions("aa", 5)
+        with closing(sqlite3.connect(path)) as database:
+            database.executescript(
+                "DROP TABLE windows; DROP TABLE endings; PRAGMA user_version = 1"
+            )
+        with State(path) as first, State(path) as second:
+            first.note_ending("[]", 3)
+            assert (second.encryptions("aa"), second.windows("a")) == (5, [])
+            assert (second.last_ending("[]"), second.last_ending('["a"]')) == (3, None)
+        with closing(sqlite3.connect(path)) as database:
+            assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
     def test_newer(self, path):
         """A file with a newer schema is refused, and stays as it is."""
         State(path).close()
         with closing(sqlite3.connect(path)) as database:
             database.execute(f"PRAGMA user_version = {VERSION + 1}")
         before = path.read_bytes()
-        with pytest.raises(StateError, match="has schema 2, this rotator knows 1") as refused:
+        with pytest.raises(StateError, match="has schema 3, this rotator knows 2") as refused:
             State(path)
         assert "use the version of rotator that wrote it" in refused.value.hint
         assert path.read_bytes() == before

@@ -63,7 +63,7 @@ def report(
         check_target(html)
     now = datetime.now(UTC)
     with _existing(state) as opened:
-        everything = last_report(opened)
+        everything = last_report(opened, now)
     shown = _only(everything, cache or ())
     wanted = None if require is None else _wanted(require, everything, shown)
     if html is not None:

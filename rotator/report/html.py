@@ -32,6 +32,7 @@ from rotator.report.words import (
     findings,
     forecast,
     many,
+    outlook,
     size,
     span,
     verified,
@@ -133,6 +134,7 @@ def _environment() -> Environment:
         "listing": listing,
         "sentence": _sentence,
         "summary": _summary,
+        "outlook": outlook,
         "age": age,
     }
     return made

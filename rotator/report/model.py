@@ -34,6 +34,7 @@ VERDICTS = ("unknown", "in-use", "draining", "verifying", "held", "retirable")
 """The verdicts, worst first (design, section 7)."""
 MODES = ("run", "dry-run")
 ROLES = ("current", "old")
+PHASES = ("sweep", "verification")
 METHODS = ("tracking", "scan")
 """How a run was verified: the server told which names were written, or a second sweep looked."""
 
@@ -144,6 +145,27 @@ class Verification(Part):
     method: Annotated[str, _one_of(*METHODS)] = "scan"
 
 
+class Progress(Part):
+    """
+    How far a sweep is that was stopped.
+
+    *names* is how many there are, as far as the server counts them; *visited* and *rotated* are of
+    all *runs* that worked at it, *fraction* is the visited part. *visits_per_second* is of the last
+    run. *done_by* is when it will be done on the terms of *basis*, which also says why there is no
+    such time. *phase* "verification": only the verifying sweep was left, which begins anew.
+    """
+
+    phase: Annotated[str, _one_of(*PHASES)] = "sweep"
+    names: int | None = None
+    visited: int = 0
+    fraction: float | None = None
+    rotated: int = 0
+    runs: int = 1
+    visits_per_second: float | None = None
+    done_by: Deadline | None = None
+    basis: Text = ""
+
+
 class Past(Part):
     """
     What all sweeps of a cache saw of an old key, by the state.
@@ -211,8 +233,10 @@ class Cache(Part):
     *stopped* says why the sweep ended before its last page ("interrupted", "max-duration", ...),
     *error* why the cache could not be worked on at all. *accepted* is how many of an outcome the
     operator knows of. *waited_seconds* maps a reason to wait to how long it lasted.
-    *sweep_seconds* is what the visits took. *judged_at* is when this was reported, and *swept_at*
-    the end of the last complete sweep there ever was.
+    *sweep_seconds* is what the visits of this run took, *visits_now*, which are fewer where it went
+    on from where another one was stopped. *progress* is that of a sweep that was stopped.
+    *judged_at* is when this was reported, and *swept_at* the end of the last complete sweep there
+    ever was.
     """
 
     name: str
@@ -232,6 +256,8 @@ class Cache(Part):
     error: Text | None = None
     judged_at: Moment | None = None
     swept_at: Moment | None = None
+    visits_now: int | None = None
+    progress: Progress | None = None
 
 
 class Report(Part):

@@ -28,6 +28,7 @@ from rotator.report.words import (
     VERDICT_MEANINGS,
     findings,
     many,
+    outlook,
     size,
     span,
     verified,
@@ -105,8 +106,11 @@ def _headline(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
         if cache.sweep_seconds is not None:
             sums += f" in {span(cache.sweep_seconds)}"
         if cache.sweep_seconds and cache.visits:
-            sums += f" ({cache.visits / cache.sweep_seconds:,.0f} a second)"
+            now_visited = cache.visits if cache.visits_now is None else cache.visits_now
+            sums += f" ({now_visited / cache.sweep_seconds:,.0f} a second)"
         yield indented(text(sums))
+    if cache.progress:
+        yield indented(text(outlook(cache.progress), "yellow"))
     if now is not None:
         yield indented(text(age(cache, now)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from rotator.report.model import Key, Verification
+from rotator.report.model import Key, Progress, Verification
 from rotator.tally import Outcome
 
 MEANINGS = {
@@ -110,6 +110,21 @@ def forecast(key: Key) -> str | None:
     stay = "has" if never == 1 else "have"
     expires = "expires" if expire == 1 else "expire"
     return f"{expire:,} of {many(key.remaining, 'value')} {expires}{by}; {never:,} {stay} no TTL"
+
+
+def outlook(progress: Progress) -> str:
+    """How far a sweep is that was stopped, and when it will be done."""
+    names = "" if progress.names is None else f" of {many(progress.names, 'name')}"
+    share = "" if progress.fraction is None else f" ({progress.fraction:.0%})"
+    pace = progress.visits_per_second
+    speed = f" at {pace:,.0f} a second" if pace else ""
+    done = f"{progress.visited:,}{names} visited{share}{speed}"
+    if progress.phase == "verification":
+        done = f"all values moved; of the verifying sweep {done}"
+    runs = f"{progress.rotated:,} rotated in {many(progress.runs, 'run')} so far"
+    at = progress.done_by
+    by = f"done by {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, " if at else ""
+    return f"{done}; {runs}; {by}{progress.basis}"
 
 
 def verified(verification: Verification) -> str:

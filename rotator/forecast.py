@@ -1,0 +1,201 @@
+"""
+How far a sweep is that takes several runs, and when it will be done if they go on like this.
+
+A `Window` is what one run did of a sweep of one cache. What is not known is not made up: without a
+pace, or a number of names, there is no date. A date always comes with what it assumes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
+
+DAY = timedelta(days=1)
+RECENT = 7
+"""How many of the last windows tell how the next ones will be."""
+
+_FARTHEST = timedelta(days=3650)
+_ALMOST = 0.99  # what is not done is never shown as whole, however the number of names has changed
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """
+    What one run did of a sweep of one cache; times are UTC.
+
+    *visits* and *rotated* are of this run, which took *seconds* for them; *visited* and
+    *rotated_in_all* are of all runs that worked at the sweep, which was begun at *begun_at*.
+    *names* is how many there were to visit, if that is known. *stopped* says why it was stopped, if
+    it was, and *timed* that its time was up; *ends_at* is when it would have been. *verifying*: it
+    was stopped when only the verifying sweep was left. *left* counts the values that are under old
+    keys still, if that is known. *rate* is the limit that it kept to, and *waited* how many of the
+    seconds it waited, for each reason.
+    """
+
+    mode: str
+    started_at: datetime
+    finished_at: datetime
+    begun_at: datetime
+    visits: int
+    rotated: int
+    seconds: float
+    visited: int
+    rotated_in_all: int
+    names: int | None = None
+    complete: bool = False
+    stopped: str | None = None
+    timed: bool = False
+    ends_at: datetime | None = None
+    verifying: bool = False
+    left: int | None = None
+    rate: float | None = None
+    waited: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def pace(self) -> float | None:
+        """Visits a second; None if there were none."""
+        return self.visits / self.seconds if self.visits and self.seconds > 0 else None
+
+    @property
+    def fraction(self) -> float | None:
+        """The part of the names that was visited, 0 to 1; None if nobody knows how many remain."""
+        if self.complete:
+            return 1.0
+        if not self.names:
+            return None
+        return min(self.visited / self.names, _ALMOST)
+
+    @property
+    def names_left(self) -> int | None:
+        """How many names are still to be visited."""
+        if self.complete:
+            return 0
+        if self.names is None:
+            return None
+        # A verifying sweep that was stopped is not taken up again: the next run looks at all.
+        return max(self.names - (0 if self.verifying else self.visited), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """When it will be done, if that can be said; *basis* is what this assumes, or why it cannot."""
+
+    done_by: datetime | None
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Windows that come again and again: of *length*, one *every* so often, the next at *start*."""
+
+    start: datetime
+    length: timedelta
+    every: timedelta
+
+    def reach(self, work: timedelta) -> datetime:
+        """When so much work is done, if it is only done in windows."""
+        whole = max(math.ceil(work / self.length) - 1, 0)
+        return self.start + whole * self.every + (work - whole * self.length)
+
+    def time_until(self, by: datetime) -> timedelta:
+        """How much of the time until then lies in windows."""
+        if by <= self.start:
+            return timedelta()
+        whole, rest = divmod(by - self.start, self.every)
+        return whole * self.length + min(rest, self.length)
+
+
+def pace_of(windows: Sequence[Window]) -> float | None:
+    """Visits a second of the last run that visited anything."""
+    return next((window.pace for window in reversed(windows) if window.pace), None)
+
+
+def begun_in(windows: Sequence[Window]) -> list[Window]:
+    """The runs that have worked at what is not done yet, the last of *windows* included."""
+    runs: list[Window] = []
+    for window in reversed(windows):
+        if runs and (window.complete or window.mode != runs[-1].mode):
+            break
+        runs.append(window)
+    return runs[::-1]
+
+
+def rhythm_of(windows: Sequence[Window], now: datetime) -> tuple[Rhythm, str] | None:
+    """
+    How the next windows will be, by the last ones, and in words what this goes by.
+
+    None where no run was stopped because its time was up: then there are no windows.
+    """
+    timed = [window for window in windows if window.timed and window.seconds > 0][-RECENT:]
+    if not timed:
+        return None
+    length = timedelta(seconds=median(window.seconds for window in timed))
+    gaps = [
+        (later.started_at - earlier.started_at).total_seconds()
+        for earlier, later in pairwise(timed)
+        if later.started_at > earlier.started_at
+    ]
+    every = max(length, timedelta(seconds=median(gaps)) if gaps else DAY)
+    if gaps:
+        said = f"if windows go on like the last {len(timed)}: {span(length)} every {span(every)}"
+    else:
+        said = f"if a window as long as this one ({span(length)}) follows every {span(every)}"
+    start = timed[-1].started_at + every
+    if start < now:
+        start += math.ceil((now - start) / every) * every
+    return Rhythm(start, length, every), said
+
+
+def foresee(windows: Sequence[Window], now: datetime) -> Forecast:
+    """When the sweep that the last of *windows* worked at will be done, or was."""
+    windows = [window for window in windows if window.mode == windows[-1].mode]
+    last, pace, left = windows[-1], pace_of(windows), windows[-1].names_left
+    if left == 0:
+        return Forecast(last.finished_at, "done")
+    if pace is None or left is None:
+        missing = "nothing was visited so far"
+        if left is None:
+            missing = "nobody knows how many names there are to visit"
+        return Forecast(None, f"not known yet: {missing}")
+    done_by, basis = _foreseen(windows, left / pace, now)
+    if done_by is None:
+        return Forecast(None, "not in sight: it would take more than ten years at this pace")
+    return Forecast(done_by, basis)
+
+
+def _foreseen(
+    windows: Sequence[Window], seconds: float, now: datetime
+) -> tuple[datetime | None, str]:
+    """When so many seconds of work are done, if that is in sight, and what this assumes."""
+    if seconds > _FARTHEST.total_seconds():
+        return None, ""
+    last, work = windows[-1], timedelta(seconds=seconds)
+    if last.ends_at and not last.timed and now + work <= last.ends_at:
+        return now + work, "within this window, if it is run again at once"
+    rhythm = rhythm_of(windows, now)
+    if rhythm is None:
+        return now + work, "if it is run again at once, and not stopped"
+    coming, basis = rhythm
+    if work / coming.length * coming.every > _FARTHEST:
+        return None, ""
+    return coming.reach(work), basis
+
+
+def span(length: timedelta) -> str:
+    """About how long that is: `40 s`, `12 min`, `3 h`, `2.5 d`."""
+    seconds = length.total_seconds()
+    for unit, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= unit * (1.0 if unit < 86_400 else 1.5):
+            number = f"{seconds / unit:.1f}".removesuffix(".0")
+            return f"{number} {word}"
+    return f"{seconds:.3g} s"
+
+
+def rotated_by(runs: Iterable[Window]) -> int:
+    """How many values these runs have rotated, also where one could not go on where it stopped."""
+    runs = list(runs)
+    return max(sum(run.rotated for run in runs), runs[-1].rotated_in_all if runs else 0)
