@@ -100,6 +100,7 @@ class Evidence:
 
     *sweep* is the sweep of this run, or the last complete one; None if there never was one.
     *verification* is the reading sweep after it, if there was one. *history* has both folded in.
+    *cut_short_at* is when a later sweep was stopped that had not met the key up to there.
     """
 
     key_id: str
@@ -109,6 +110,7 @@ class Evidence:
     verification: SweepRecord | None = None
     history: KeyHistory = _NO_HISTORY
     holds: tuple[Hold, ...] = ()
+    cut_short_at: datetime | None = None
 
     @property
     def sweeps(self) -> tuple[SweepRecord, ...]:

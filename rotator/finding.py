@@ -82,6 +82,15 @@ def accepted(case: Evidence) -> Iterator[str]:
             yield f"{number} {outcome} {'was' if number == 1 else 'were'} accepted"
 
 
+def cut_short(case: Evidence) -> Iterator[str]:
+    """That the last sweep was stopped, and so the one before it counts."""
+    if case.cut_short_at and case.sweep:
+        yield (
+            f"by the complete sweep that ended {moment(case.sweep.finished_at)}; one that was"
+            f" stopped {moment(case.cut_short_at)} had not met it up to there"
+        )
+
+
 def _unknown(case: Evidence) -> Iterator[Finding]:
     """What was not looked at."""
     if case.sweep is None:

@@ -150,6 +150,10 @@ class SweepRecord:
         accepted = self.accepted.get(outcome, 0) if outcome in ACCEPTABLE else 0
         return number if number > accepted else 0
 
+    def hides_or_holds(self, key_id: str) -> bool:
+        """Whether it met the key, or an entry that may hide it."""
+        return bool(self.seen(key_id).found) or any(self.blocking(outcome) for outcome in OPEN)
+
     @property
     def looked_everywhere(self) -> bool:
         """Whether nothing was left out but what was accepted."""

@@ -19,7 +19,7 @@ from rotator.engine import Machines
 from rotator.errors import Exit, ServerError
 from rotator.keyring import Keyring
 from rotator.ledger import Ledger
-from rotator.past import with_past
+from rotator.past import remembered, with_past
 from rotator.plan import Plan, RotationResult
 from rotator.progress import Progress
 from rotator.report import json as report_json
@@ -121,7 +121,8 @@ class Job:
         report = with_past(built, self._state)
         for cache in report.caches:
             alone = report.model_copy(update={"caches": (cache,)})
-            self._state.save_report(cache.name, report_json.dump(alone), finished_at)
+            kept = report_json.dump(remembered(alone, self._state))
+            self._state.save_report(cache.name, kept, finished_at)
             if cache.progress:
                 said = cache.progress.model_dump(mode="json", exclude_none=True)
                 log.info("not done yet", cache=cache.name, **said)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.evidence import Evidence, Hold
@@ -96,6 +97,8 @@ class Ledger:
         sweeps = self._kept.get(cache, [])
         if not sweeps:
             return self._state.evidence(cache, key_id, field)
+        if earlier := self._outlasting(cache, key_id, field):
+            return earlier
         history = self._state.history(cache, key_id)
         holds = self._holds(self._results[cache], key_id, history.clean_since)
         self._state.save_holds(cache, key_id, holds)
@@ -108,6 +111,25 @@ class Ledger:
             history=history,
             holds=holds,
         )
+
+    def _outlasting(self, cache: str, key_id: str, field: str) -> Evidence | None:
+        """
+        What was known before, if this run takes nothing away from it.
+
+        A sweep that was stopped saw less than the complete one before it. If it met neither the key
+        nor anything that may hide it, that one still says more; it has its own age, and keeps it.
+        """
+        sweep = self._kept[cache][0]
+        if sweep.complete or not self._stopped(cache) or sweep.hides_or_holds(key_id):
+            return None
+        earlier = self._state.evidence(cache, key_id, field)
+        if earlier.sweep is None or earlier.sweep.scope != sweep.scope:
+            return None
+        return replace(earlier, cut_short_at=sweep.finished_at)
+
+    def _stopped(self, cache: str) -> bool:
+        sweep = self._results[cache].sweep
+        return sweep is not None and sweep.stopped is not None
 
     def _holds(
         self, result: RotationResult, key_id: str, clean_since: datetime | None

@@ -16,7 +16,7 @@ from rotator.annals import Annals
 from rotator.errors import StateError
 from rotator.forecast import Window, begun_in, foresee, pace_of, rotated_by
 from rotator.report import json as report_json
-from rotator.report.model import VERDICTS, Cache, Key, Past, Progress, Report
+from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Progress, Report
 from rotator.state import State
 from rotator.wording import ago, duration, moment
 
@@ -36,6 +36,26 @@ def with_past(report: Report, state: State) -> Report:
         for cache in report.caches
     )
     return report.model_copy(update={"caches": tuple(caches)})
+
+
+def remembered(report: Report, state: State) -> Report:
+    """
+    What the state is to hold on the only cache of *report*.
+
+    Where the run did not look at it, what an earlier one found stays, and says so: not having
+    looked makes nothing better, and nothing worse but older.
+    """
+    (cache,) = report.caches
+    kept = state.last_reports().get(cache.name)
+    if cache.coverage is not None or kept is None:
+        return report
+    try:
+        earlier = report_json.load(kept[1])
+    except ValueError:  # damaged: nothing is lost with it
+        return report
+    attempt = Attempt(at=report.finished_at, stopped=cache.stopped, error=cache.error)
+    caches = tuple(one.model_copy(update={"attempt": attempt}) for one in earlier.caches)
+    return earlier.model_copy(update={"caches": caches})
 
 
 def last_report(state: State, now: datetime) -> Report:

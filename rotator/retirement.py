@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.evidence import Evidence, after
-from rotator.finding import Finding, Verdict, accepted, findings
+from rotator.finding import Finding, Verdict, accepted, cut_short, findings
 from rotator.wording import clock, listing
 
 _ORDER = list(Verdict)
@@ -70,7 +70,7 @@ def judge(
     verdict = min((one.verdict for one in found), key=_ORDER.index)
     against = [one for one in found if one.verdict is not Verdict.RETIRABLE] or found
     against.sort(key=lambda one: _ORDER.index(one.verdict))
-    notes = [sentence for case in evidence for sentence in accepted(case)]
+    notes = [sentence for case in evidence for sentence in (*accepted(case), *cut_short(case))]
     ready_at = _ready_at(evidence, now, quiet) if verdict is Verdict.VERIFYING else None
     return Judgement(
         key_id=key_id,

@@ -141,3 +141,93 @@ class TestShown:
         assert done.returncode == 0
         assert json.loads(done.stdout)["caches"][0]["progress"] is None
         assert "not done yet" not in done.stderr
+
+
+class TestEvidence:
+    """A run that was stopped neither hides a complete one nor looks like it."""
+
+    def retirable(self, place, redis):
+        """A cache whose old keys were judged to be retirable."""
+        fill(redis, place.cache, 60)
+        for _ in range(2):
+            report = place.run(quiet=timedelta(0))
+        assert verdicts(report.caches[0]) == {"retirable"}
+
+    def test_stopped_halfway(self, place, redis):
+        """If it met no old key up to there, the complete sweep before it still counts."""
+        self.retirable(place, redis)
+        cache = night(place, quiet=timedelta(0))
+        assert (cache.complete, cache.stopped) == (False, "until")
+        assert verdicts(cache) == {"retirable"}
+        assert "one that was stopped" in cache.keys[1].reasons[-1]
+        assert required(place).returncode == 0
+        assert required(place, "--max-age", "0s").returncode == 6
+        assert "position saved" in required(place).stdout
+
+    def test_stopped_after_it_met_the_key(self, place, redis):
+        """If it met an old key, that one is not retirable any more, and the other one still is."""
+        self.retirable(place, redis)
+        for number in range(60):
+            place.cache.put(redis, f"app:b{number}", key=1)
+        cache = night(place, quiet=timedelta(0))
+        assert [key.verdict for key in cache.keys] == [None, "unknown", "retirable"]
+        assert required(place).returncode == 6
+
+    def test_stopped_after_it_met_something_else(self, place, redis):
+        """If it met what may hide an old key, none is retirable."""
+        self.retirable(place, redis)
+        redis.mset({f"foreign:{number}": "?" for number in range(200)})
+        assert verdicts(night(place, quiet=timedelta(0))) == {"unknown"}
+        assert required(place).returncode == 6
+
+    def test_other_names(self, server, redis, tmp_path):
+        """A complete sweep of other names says nothing about these."""
+        place = Place(tmp_path, Cache(server.address, settings={"match": ["app:*"]}))
+        self.retirable(place, redis)
+        place.cache.settings["match"] = ["*"]
+        place.configure(place.cache)
+        assert verdicts(night(place, quiet=timedelta(0))) == {"unknown"}
+
+    def test_no_complete_sweep(self, place, redis):
+        """Where there was no complete sweep, a run that was stopped is none."""
+        fill(redis, place.cache, 60)
+        assert verdicts(night(place)) == {"unknown"}
+        assert required(place).returncode == 6
+
+    def test_stopped_before_it_began(self, place, redis):
+        """What the state knows of a cache stays when a run does not get to it, and says so."""
+        self.retirable(place, redis)
+        cache = place.run(stopper=Stopper(timedelta(0)), quiet=timedelta(0)).caches[0]
+        assert (cache.stopped, cache.keys) == ("max-duration", ())
+        done = required(place)
+        assert done.returncode == 0
+        assert "did not look at it: stopped by --max-duration" in " ".join(done.stdout.split())
+        page = page_of(place)
+        assert "did not look at it: stopped by --max-duration" in page
+        place.run(quiet=timedelta(0))
+        assert "did not look at it" not in required(place).stdout
+
+    def test_never_looked_at(self, place, redis):
+        """A cache that no run ever got to is told as it is."""
+        fill(redis, place.cache, 60)
+        place.run(stopper=Stopper(timedelta(0)))
+        done = required(place)
+        assert done.returncode == 6
+        assert "stopped by --max-duration" in done.stdout
+
+
+def verdicts(cache):
+    """The verdicts on the old keys of a report's cache."""
+    return {key.verdict for key in cache.keys if key.role == "old"}
+
+
+def required(place, *more):
+    """`rotator report --require retirable` on the state of *place*."""
+    return run_here(["report", "--state", place.state, "--require", "retirable", *more])
+
+
+def page_of(place):
+    """The page that `rotator report` makes of the state of *place*."""
+    page = place.folder / "page.html"
+    run_here(["report", "--state", place.state, "--html", page])
+    return page.read_text()

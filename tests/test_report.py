@@ -132,6 +132,7 @@ DESIGN = {
             "swept_at": None,
             "visits_now": None,
             "progress": None,
+            "attempt": None,
         }
     ],
     # later

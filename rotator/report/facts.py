@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from rotator.report.model import Cache, Key, Past
-from rotator.report.words import forecast, many, when
+from rotator.report.model import Attempt, Cache, Key, Past
+from rotator.report.words import STOPPED, forecast, many, when
 from rotator.wording import ago
 
 _DRAIN = 6
@@ -42,6 +42,12 @@ def age(cache: Cache, now: datetime) -> str:
     if cache.swept_at is None:
         return "no complete sweep yet"
     return f"last complete sweep {ago(cache.swept_at, now)}: {when(cache.swept_at)}"
+
+
+def missed(attempt: Attempt) -> str:
+    """That a later run did not look at a cache, and why."""
+    why = attempt.error or STOPPED.get(attempt.stopped or "", attempt.stopped or "not begun")
+    return f"a later run, {when(attempt.at)}, did not look at it: {why}"
 
 
 def history(past: Past) -> Iterator[str]:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from rotator.console import escape
 from rotator.report import chart
-from rotator.report.facts import age, facts, history
+from rotator.report.facts import age, facts, history, missed
 from rotator.report.file import write_whole
 from rotator.report.model import Cache, Key, Report
 from rotator.report.words import (
@@ -135,6 +135,7 @@ def _environment() -> Environment:
         "sentence": _sentence,
         "summary": _summary,
         "outlook": outlook,
+        "missed": missed,
         "age": age,
     }
     return made

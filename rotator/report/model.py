@@ -166,6 +166,14 @@ class Progress(Part):
     basis: Text = ""
 
 
+class Attempt(Part):
+    """A run that was to look at a cache and did not: when, and why not."""
+
+    at: Moment
+    stopped: str | None = None
+    error: Text | None = None
+
+
 class Past(Part):
     """
     What all sweeps of a cache saw of an old key, by the state.
@@ -235,6 +243,7 @@ class Cache(Part):
     operator knows of. *waited_seconds* maps a reason to wait to how long it lasted.
     *sweep_seconds* is what the visits of this run took, *visits_now*, which are fewer where it went
     on from where another one was stopped. *progress* is that of a sweep that was stopped.
+    *attempt* is the last run, if it was to look at the cache later than all of this and did not.
     *judged_at* is when this was reported, and *swept_at* the end of the last complete sweep there
     ever was.
     """
@@ -258,6 +267,7 @@ class Cache(Part):
     swept_at: Moment | None = None
     visits_now: int | None = None
     progress: Progress | None = None
+    attempt: Attempt | None = None
 
 
 class Report(Part):

@@ -17,7 +17,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rotator.report.facts import age, deadlines, facts, history
+from rotator.report.facts import age, deadlines, facts, history, missed
 from rotator.report.layout import VERDICT_STYLES, bullets, grid, heading, indented, listed, text
 from rotator.report.model import Cache, Coverage, Key, Problem, Report, Verification
 from rotator.report.words import (
@@ -101,6 +101,12 @@ def _headline(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     else:
         state, style = "complete", "bold green"
     yield text(f"{cache.name}: ", "bold").append_text(text(state, style))
+    for line, look in _known(cache, now):
+        yield indented(text(line, look))
+
+
+def _known(cache: Cache, now: datetime | None) -> Iterator[tuple[str, str]]:
+    """The sums, how far it is, and how old all of it is: lines and their styles."""
     if cache.visits or not cache.error:
         sums = many(cache.visits, "visit")
         if cache.sweep_seconds is not None:
@@ -108,11 +114,13 @@ def _headline(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
         if cache.sweep_seconds and cache.visits:
             now_visited = cache.visits if cache.visits_now is None else cache.visits_now
             sums += f" ({now_visited / cache.sweep_seconds:,.0f} a second)"
-        yield indented(text(sums))
+        yield sums, ""
     if cache.progress:
-        yield indented(text(outlook(cache.progress), "yellow"))
+        yield outlook(cache.progress), "yellow"
     if now is not None:
-        yield indented(text(age(cache, now)))
+        yield age(cache, now), ""
+    if cache.attempt:
+        yield missed(cache.attempt), "yellow"
 
 
 def _outcomes(cache: Cache) -> Table:
