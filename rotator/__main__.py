@@ -1,17 +1,29 @@
-"""`python -m rotator`, and the console script."""
+"""`python -m rotator`, and the console script; a worker process begins here too."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from rotator.cli import run
+from rotator import interruption
+
+_parent = sys.modules.get("multiprocessing.process")
+if _parent is not None and _parent.parent_process() is not None:
+    interruption.leave_to_parent()
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    _open_closed_streams()
-    sys.exit(run(sys.argv[1:]))
+    try:
+        with interruption.ends_at_once():
+            _open_closed_streams()
+            from rotator.cli import run  # noqa: PLC0415 - takes a while, and Ctrl-C may come
+
+        code = run(sys.argv[1:])
+        interruption.over(code)
+    except KeyboardInterrupt:  # just before the work began, or a second time while it ended
+        code = interruption.INTERRUPTED
+    sys.exit(code)
 
 
 def _open_closed_streams() -> None:

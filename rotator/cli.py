@@ -15,34 +15,15 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
-import structlog
 import typer
-from typer.core import TyperGroup
+from typer.completion import shell_complete
 
-from rotator.commands import (
-    adopt,
-    check,
-    demo,
-    detect,
-    entries,
-    inspect,
-    keygen,
-    keys,
-    purge,
-    report,
-)
-from rotator.commands import (
-    run as run_command,
-)
 from rotator.console import print_error
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
-from rotator.logs import configure_logging
+from rotator.menu import Menu
 from rotator.options import variable
-
-log = structlog.get_logger(__name__)
 
 EPILOG = """\b
 Exit codes:
@@ -81,50 +62,25 @@ Examples:
 # They are not quoted: what is one too many may be a value, as in `rotator set KEY VALUE`.
 _TOO_MANY = re.compile(r"(unexpected extra argument).*", re.DOTALL)
 _OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-
-
-class _Commands(TyperGroup):
-    """Lists each command with a whole sentence, however narrow the terminal is."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [(name, one.get_short_help_str(limit=200)) for name, one in found if one]
-            )
-
+_COMPLETE = "_ROTATOR_COMPLETE"  # set by the shell's script when somebody presses Tab
 
 app = typer.Typer(
     name="rotator",
-    cls=_Commands,
+    cls=Menu,
     epilog=EPILOG,
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-for _module in (
-    run_command,
-    report,
-    check,
-    detect,
-    inspect,
-    entries,
-    keys,
-    keygen,
-    purge,
-    adopt,
-    demo,
-):
-    _module.register(app)
-
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"rotator {version('rotator')}")
+        from rotator.versions import told  # noqa: PLC0415 - takes a while
+
+        typer.echo(told())
         raise typer.Exit
 
 
@@ -133,7 +89,12 @@ def _main(
     context: typer.Context,
     _version: Annotated[
         bool,
-        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version",
+            help="Show the versions of rotator, of its libraries, and of servers as last seen.",
+            callback=_show_version,
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
     """
@@ -147,11 +108,8 @@ def _main(
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out one command line; the exit code it ends with."""
-    command = typer.main.get_command(app)
     try:
-        # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
-        with command.make_context("rotator", list(arguments)) as context:
-            command.invoke(context)
+        return _carry_out(arguments)
     except typer.Exit as end:
         return int(end.exit_code)
     except typer.TyperException as error:
@@ -165,6 +123,15 @@ def run(arguments: Sequence[str]) -> int:
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - Python would show what the exception says
         return _output_failed(error) if _is_output(error) else _confess(error)
+
+
+def _carry_out(arguments: Sequence[str]) -> int:
+    command = typer.main.get_command(app)
+    if instruction := os.environ.get(_COMPLETE):
+        return int(shell_complete(command, {}, "rotator", _COMPLETE, instruction))
+    # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
+    with command.make_context("rotator", list(arguments)) as context:
+        command.invoke(context)
     return Exit.OK
 
 
@@ -206,9 +173,13 @@ def _output_failed(error: Exception) -> Exit:
 
 
 def _confess(error: Exception) -> Exit:
+    import structlog  # noqa: PLC0415 - takes a while
+
+    from rotator.logs import configure_logging  # noqa: PLC0415 - the same
+
     if not structlog.is_configured():
         configure_logging()
-    log.error("internal error", exception=_trace(error))
+    structlog.get_logger(__name__).error("internal error", exception=_trace(error))
     print_error(
         _InternalError(
             f"internal error: {type(error).__name__}",

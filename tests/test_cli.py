@@ -4,21 +4,19 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import version
 from unittest import mock
 
 import pytest
-import typer
 from commandline import run
 from running import clean, run_here
 
-from rotator import cli
+from rotator import menu
 from rotator.commands import keygen
 
-COMMAND = typer.main.get_command(cli.app)
+COMMANDS = menu.everything()
 OPTIONS = [
     (name, option.opts[0], option)
-    for name, command in COMMAND.commands.items()
+    for name, command in COMMANDS.items()
     for option in command.params
     if option.param_type_name == "option" and option.name != "help"
 ]
@@ -29,6 +27,7 @@ VALUES = {
     "--cache": ["first"],
     "--config": ["one.yaml", "two.yaml"],
     "--db": ["3"],
+    "--engine": ["dask"],
     "--format": ["json"],
     "--log-format": ["json"],
     "--log-level": ["debug"],
@@ -51,9 +50,9 @@ VALUES = {
 
 def parsed(command, args, env):
     """What the options of a command become."""
-    needed = ["x" for one in COMMAND.commands[command].params if one.param_type_name == "argument"]
+    needed = ["x" for one in COMMANDS[command].params if one.param_type_name == "argument"]
     with mock.patch.dict(os.environ, clean(env), clear=True):
-        return COMMAND.commands[command].make_context(command, [*args, *needed]).params
+        return COMMANDS[command].make_context(command, [*args, *needed]).params
 
 
 def shell(script, env=None):
@@ -119,12 +118,6 @@ class TestEnvironment:
 
 class TestEnds:
     """How commands end that do not get as far as their work."""
-
-    def test_the_version(self):
-        """`--version` says name and version on stdout."""
-        done = run(["--version"])
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert done.stdout.decode() == f"rotator {version('rotator')}\n"
 
     def test_nothing_at_all(self):
         """Without a command the help is shown, on stderr, because a result it is not."""

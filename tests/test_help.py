@@ -1,17 +1,19 @@
 """What `--help` says: enough to work with, short enough to read, and true."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
-import typer
 from running import run_here
 
-from rotator import cli
+from rotator import menu
+from rotator.document import DEFAULT_PLACE
 from rotator.errors import Exit
 
-COMMAND = typer.main.get_command(cli.app)
-COMMANDS = list(COMMAND.commands)
+COMMANDS = menu.everything()
 
 # The design's options of `run` that one server needs.
 RUN_OPTIONS = """
@@ -58,9 +60,9 @@ class TestEvery:
         text = help_of(*([command] if command else []), columns=200)
         assert max(map(len, text.splitlines())) <= 100
 
-    @pytest.mark.parametrize("command", [None, "run"])
+    @pytest.mark.parametrize("command", [None, *COMMANDS])
     def test_it_fits_80_columns(self, command):
-        """On a terminal of 80 columns no line of the main commands is broken."""
+        """On a terminal of 80 columns no line is broken, and no word is cut off."""
         text = help_of(*([command] if command else []))
         assert max(map(len, text.splitlines())) <= 80
 
@@ -76,16 +78,42 @@ class TestEvery:
         """Every command shows how it is used."""
         assert list(examples(help_of(*([command] if command else []))))
 
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_it_names_its_exit_codes(self, command):
+        """Every command says which codes it ends with, and all of them are rotator's."""
+        said = help_of(command).partition("Exit codes:")[2].partition("\n\n")[0]
+        codes = {int(number) for number in re.findall(r"\b(\d+)\s(?=[a-z])", said)}
+        assert 0 in codes
+        assert codes <= set(Exit)
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_it_names_what_else_has_a_say(self, command):
+        """Variables and files are there for just those commands that heed them."""
+        text = help_of(command)
+        options = {flag for one in COMMANDS[command].params for flag in one.opts}
+        for flag, words in {
+            "--config": ("MAVERICS_CONFIG", str(DEFAULT_PLACE)),
+            "--secret-provider": ("MAVERICS_SECRET_PROVIDER",),
+            "--state": ("~/.local/state/rotator/state.db",),
+        }.items():
+            told = text.partition("Environment:")[2]
+            assert all((word in told) is (flag in options) for word in words), flag
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_values_say_what_they_are(self, command):
+        """No option takes just a text or an integer: FILE, NAME, DURATION or a choice."""
+        assert not re.search(r"<(str|int|float|path|filename)>", help_of(command))
+
     @pytest.mark.parametrize("example", EXAMPLES)
     def test_the_examples_are_commands(self, example):
         """What the examples show can be typed: every option and argument in it exists."""
         name, *rest = shlex.split(example)
-        COMMAND.commands[name].make_context(name, rest)
+        COMMANDS[name].make_context(name, rest)
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_option_is_explained(self, command):
         """No option and no argument stands there without a word."""
-        for one in COMMAND.commands[command].params:
+        for one in COMMANDS[command].params:
             assert one.help, one.name
 
 
@@ -111,9 +139,28 @@ class TestRotator:
         assert "ROTATOR_MAX_DURATION=2h" in help_of()
         assert "env var" not in help_of("run")
 
-    def test_completion_makes_no_noise(self):
-        """There are no options that only shells need."""
-        assert "completion" not in help_of()
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_completion_makes_no_noise(self, command):
+        """The options that only shells need are those of rotator itself."""
+        assert "completion" not in help_of(command)
+
+    def test_the_state_is_where_it_is_said_to_be(self):
+        """The default place of the state is the one in the help."""
+        home = {"HOME": "/home/someone"}
+        script = "from rotator.state import default_path; print(default_path())"
+        for more, place in (
+            ({}, "/home/someone/.local/state/rotator/state.db"),
+            ({"XDG_STATE_HOME": "/state"}, "/state/rotator/state.db"),
+        ):
+            clean = {name: one for name, one in os.environ.items() if name != "XDG_STATE_HOME"}
+            done = subprocess.run(
+                [sys.executable, "-c", script],
+                env={**clean, **home, **more},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert done.stdout == f"{place}\n"
 
     def test_the_short_form(self):
         """-h is --help."""

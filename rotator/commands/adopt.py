@@ -25,9 +25,8 @@ Examples:
   rotator adopt --cache shared-redis --match '/app/oidc:*'
       show them, ask, and encrypt them under the current key
 
-\b
-Exit codes: 0 done, 1 could not be done, 2 usage, or nobody said yes, 3 some could
-not be encrypted, 7 a run is in progress.
+Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
+not be encrypted; 7 a run is in progress.
 """
 _MEANINGS = {
     ENCRYPTED: "open under a configured key",

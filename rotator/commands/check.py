@@ -20,8 +20,7 @@ Examples:
   rotator check --stage
       the same, and how far the rotation is: what to do next
 
-\b
-Exit codes: 0 nothing failed, 1 a server is at fault, 2 the configuration is.
+Exit codes: 0 nothing failed; 1 a server is at fault; 2 usage or configuration.
 """
 _STEP = 17  # columns, the longest name and a gap
 _RESULT = 11

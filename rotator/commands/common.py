@@ -25,7 +25,12 @@ log = structlog.get_logger(__name__)
 
 Namespace = Annotated[
     str | None,
-    option("--namespace", "What stands before the key, for example /app/oidc.", show_default=False),
+    option(
+        "--namespace",
+        "What stands before the key, for example /app/oidc.",
+        metavar="NAMESPACE",
+        show_default=False,
+    ),
 ]
 
 

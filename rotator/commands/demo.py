@@ -15,6 +15,9 @@ Examples:
       the whole story in a quarter of a minute
   rotator demo --values 500000
       the same with more to do
+
+Exit codes: 0 all of it worked; 1 something did not; 2 usage; 130 and 143
+interrupted.
 """
 
 

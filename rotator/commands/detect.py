@@ -19,8 +19,8 @@ Examples:
   rotator detect --config maverics.yaml
   rotator detect --cache shared-redis --samples 1000 --format json
 
-\b
-Exit codes: 0 all that was sampled opens, 3 some does not, 5 nothing encrypted was found.
+Exit codes: 0 all that was sampled opens; 1 a server is at fault; 2 usage or
+configuration; 3 some does not open; 5 nothing encrypted was found.
 """
 _OTHER = {"not_string": "of another type"}
 _ADVICE = {

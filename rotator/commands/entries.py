@@ -18,15 +18,23 @@ _GET_EXAMPLES = """\b
 Examples:
   rotator get --namespace /app/oidc abc123
   rotator get --cache shared-redis --namespace /app/oidc abc123 > value.bin
+
+Exit codes: 0 done; 1 there is no such entry, it does not open, or a server is at
+fault; 2 usage or configuration.
 """
 _SET_EXAMPLES = """\b
 Examples:
   printf %s hello | rotator set --namespace /app/oidc --ttl 1h abc123
   rotator set --namespace /app/oidc --value-file value.bin abc123
+
+Exit codes: 0 done; 1 a server is at fault; 2 usage or configuration.
 """
 _DELETE_EXAMPLES = """\b
 Examples:
   rotator delete --namespace /app/oidc abc123
+
+Exit codes: 0 done; 1 there is no such entry, or a server is at fault; 2 usage or
+configuration.
 """
 
 LogicalKey = Annotated[

@@ -28,8 +28,8 @@ Examples:
   rotator inspect --namespace /app/oidc abc123
   rotator inspect --namespace /app/oidc abc123 --reveal
 
-\b
-Exit code 3: the value opens under no configured key and format.
+Exit codes: 0 done; 1 there is no such entry, or a server is at fault; 2 usage or
+configuration; 3 the value opens under no configured key and format.
 """
 
 

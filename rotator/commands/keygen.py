@@ -11,6 +11,8 @@ _EXAMPLES = """\b
 Examples:
   rotator keygen
   vault kv patch secret/maverics cache_key_2026_11="$(rotator keygen)"
+
+Exit codes: 0 done; 1 the key could not be written out.
 """
 
 

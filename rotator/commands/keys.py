@@ -16,7 +16,9 @@ from rotator.secrets import Provider, SecretRef, provider_from_url
 _EXAMPLES = """\b
 Examples:
   rotator keys --config maverics.yaml
-  rotator keys --secret-provider secretfile:///etc/maverics/secrets.yaml --format json
+  rotator keys --secret-provider secretfile:///etc/secrets.yaml --format json
+
+Exit codes: 0 done; 1 a secret provider is at fault; 2 usage or configuration.
 """
 _OFF = "encryption is off"
 

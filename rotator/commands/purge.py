@@ -45,9 +45,8 @@ Examples:
   rotator purge --undecryptable --reason bad_tag --yes
       delete what opens under no key, without asking
 
-\b
-Exit codes: 0 done, 1 could not be done, 2 usage, or nobody said yes, 3 some could
-not be deleted, 5 not one value opens (--allow-empty), 7 a run is in progress.
+Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
+not be deleted; 5 not one value opens (--allow-empty); 7 a run is in progress.
 """
 _KEY_ID = re.compile(r"[0-9A-Fa-f]{4,16}")
 _MEANINGS = {

@@ -30,9 +30,9 @@ Examples:
   rotator report --require retirable:9f2c41d0 && remove-the-key
       go on only if this key can be removed, by a sweep of the last 24 hours
 
-\b
---require exits with 6 and says why when it does not hold: in any cache that lists
-the key the verdict is another, or the last complete sweep is older than --max-age.
+Exit codes: 0 done; 1 there is no state, or it cannot be read; 2 usage;
+6 what --require asks for does not hold: in any cache that lists the key the verdict
+is another, or the last complete sweep is older than --max-age.
 """
 _DAY = timedelta(days=1)
 _SHORTEST = 8  # of an id's 16 characters: as many as tables show

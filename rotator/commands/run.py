@@ -48,9 +48,10 @@ Examples:
   rotator run --engine dask --scheduler tcp://sched:8786
       on several machines: the workers of a dask cluster
 
-\b
-`rotator --help` lists the exit codes, and how to give options by environment
-variables. Durations: 90s, 15m, 2h, 30d.
+Exit codes: 0 done; 1 could not be done; 2 usage or configuration; 3 some values
+could not be moved; 4 the time is over; 5 nothing encrypted was found; 7 another
+run is at work; 130 and 143 interrupted. `rotator --help` says more of each, and
+how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
 """
 
 log = structlog.get_logger(__name__)
