@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from rotator.answers import Meaning, Refusal
-from rotator.codec import Codec, Opened, Reason
+from rotator.codec import Codec, Opened
 from rotator.count import PICKED, Judged
 from rotator.glob import matcher
 from rotator.picker import Act, Entry
+from rotator.reader import Reason
 from rotator.store import Answer, Store
 
 ENCRYPTED: Final = "encrypted_already"

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NoReturn, Self
 
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.connection import Connection as PlainConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
@@ -40,6 +41,7 @@ Command = Sequence[Any]
 Reply = Any
 
 TIMEOUT_SECONDS = 15.0
+_LARGE = 1 << 15  # bytes; commands of this size are not worth a copy to send them together
 _REPORT = object()  # what stands for a report of written names among the replies
 
 
@@ -160,8 +162,11 @@ class Connection:
     def submit(self, commands: Sequence[Command]) -> Pending:
         """Send *commands* and return at once; the replies can be asked for later."""
         self._demand_open()
+        # redis-py's own packing looks at every argument several times, in Python.
+        packed = [pack_command(tuple(command)) for command in commands]
+        pieces = packed if max(map(len, packed), default=0) > _LARGE else [b"".join(packed)]
         try:
-            self._wire.send_packed_command(self._wire.pack_commands(commands))
+            self._wire.send_packed_command(pieces)
         except (RedisConnectionError, RedisTimeoutError) as error:
             self._lose(error)
         pending = Pending(self, len(commands))

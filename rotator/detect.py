@@ -16,12 +16,13 @@ from itertools import islice
 from typing import Any
 
 from rotator.access import Access
-from rotator.codec import Codec, Opened, Reason
+from rotator.codec import Codec, Opened
 from rotator.encoding import Encoding
 from rotator.errors import ConfigError, Exit
 from rotator.format import BUILTIN, Format
 from rotator.guess import Place, guess
 from rotator.keyring import Key
+from rotator.reader import Reason
 from rotator.scope import Mode, Scope
 from rotator.store import Store, Unread, Value
 from rotator.topology import discover

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import binascii
 from enum import StrEnum
+from typing import Final
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 # What is foreign to base64url becomes foreign to base64.
@@ -24,6 +25,14 @@ class Encoding(StrEnum):
     HEX = "hex"
     BASE64 = "base64"
     BASE64URL = "base64url"
+
+
+ALPHABETS: Final = {
+    Encoding.HEX: b"0123456789abcdefABCDEF",
+    Encoding.BASE64: _BASE64,
+    Encoding.BASE64URL: _BASE64.translate(_TO_URL),
+}
+"""The characters of each text encoding."""
 
 
 def decode(encoding: Encoding, text: bytes) -> bytes | None:

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final, NamedTuple
 
-from rotator.encoding import Encoding, decode, encode, encoded_size
+from rotator.encoding import ALPHABETS, Encoding, decode, encode, encoded_size
 from rotator.errors import FormatError
 from rotator.layout import Plan, make_plan
 
@@ -99,6 +99,47 @@ class Format:
         """Whether a value opens only under the name it was written for."""
         return self._plan.with_name
 
+    @property
+    def binds_header(self) -> bool:
+        """Whether what stands before the nonce is authenticated as well."""
+        return self._plan.with_header
+
+    @property
+    def names_key(self) -> bool:
+        """Whether a value says by which key it was encrypted."""
+        return self._plan.key_id is not None
+
+    @property
+    def nonce_size(self) -> int:
+        """In bytes."""
+        return self._plan.nonce_size
+
+    @property
+    def surely_random(self) -> int:
+        """From which size on laid-out bytes that are all ASCII do not fit."""
+        return self._plan.surely_random
+
+    @property
+    def straight(self) -> tuple[int, int] | None:
+        """
+        Where nonce and ciphertext begin in laid-out bytes; None if anything else comes after them.
+
+        Straight are layouts of a header that may be empty, then nonce, ciphertext and tag.
+        """
+        nonce, body = self._plan.nonce, self._plan.body
+        kinds = [part.partition(":")[0] for part in self.layout]
+        if kinds[-3:] != ["nonce", "ciphertext", "tag"]:
+            return None
+        return nonce.start, body.start
+
+    @property
+    def first_bytes(self) -> frozenset[int]:
+        """With which bytes a value of this format can begin."""
+        if self.encoding is Encoding.RAW:
+            start = self._plan.start[:1]
+            return frozenset(start) if start else frozenset(range(256))
+        return frozenset(ALPHABETS[self.encoding])
+
     def new_nonce(self) -> bytes:
         """A random nonce from the operating system, of this format's size."""
         return os.urandom(self._plan.nonce_size)
@@ -118,19 +159,32 @@ class Format:
             if decoded is None:
                 return None
             value = decoded
-        if len(value) < plan.smallest or not value.startswith(plan.start):
+        if not self.fits(value):
             return None
-        if value.isascii() and len(value) >= plan.surely_random:
-            return None
-        for place, literal in plan.literals:
-            if value[place] != literal:
-                return None
         return Parts(
             None if plan.key_id is None else value[plan.key_id],
             value[plan.nonce],
             value[plan.body] if plan.tag is None else value[plan.body] + value[plan.tag],
             value[plan.header],
         )
+
+    def fits(self, laid: bytes) -> bool:
+        """Whether laid-out bytes have the size and the literals; nothing is authenticated here."""
+        plan = self._plan
+        size = len(laid)
+        if size < plan.smallest or not laid.startswith(plan.start):
+            return False
+        if size >= plan.surely_random and laid.isascii():
+            return False
+        return all(laid[place] == literal for place, literal in plan.literals)
+
+    @property
+    def telling_size(self) -> int | None:
+        """How long the beginning is that `telling` gives; None for all of it."""
+        size = self._plan.telling
+        if size is None or self._plan.nonce_size < 12:
+            return None
+        return encoded_size(self.encoding, size)
 
     def telling(self, value: bytes) -> bytes:
         """
@@ -139,10 +193,7 @@ class Format:
         A nonce of 12 random bytes is never met twice, so whoever finds this beginning again finds
         the same value. The whole value where the nonce does not stand before the ciphertext.
         """
-        size = self._plan.telling
-        if size is None or self._plan.nonce_size < 12:
-            return value
-        return value[: encoded_size(self.encoding, size)]
+        return value[: self.telling_size]
 
     def header(self, key_id: bytes) -> bytes:
         """All laid-out bytes before the nonce of a value under the key *key_id*."""

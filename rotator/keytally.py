@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -54,9 +56,9 @@ class KeyTally:
     samples: list[bytes] = field(default_factory=list)
     drain: Drain = field(default_factory=Drain)
 
-    def meet(self, size: int, at: datetime) -> None:
-        """Count a value that was met and does not stay."""
-        self.found += 1
+    def meet(self, size: int, at: datetime, count: int = 1) -> None:
+        """Count values, of *size* bytes together, that were met and do not stay."""
+        self.found += count
         self.size += size
         if self.last_seen_at is None or at > self.last_seen_at:
             self.last_seen_at = at
@@ -80,21 +82,22 @@ class KeyTally:
         self.remaining += 1
         self.remaining_without_ttl += without_ttl
         self.drain.add(expires_at_ms)
-        self.count_prefix(name)
+        self.count_prefixes([name])
         if len(self.samples) < NAMES and name not in self.samples:
             self.samples.append(name)
 
-    def count_prefix(self, name: bytes) -> None:
+    def count_prefixes(self, names: Sequence[bytes]) -> None:
         """
-        Count the part of a name before its first colon.
+        Count the parts of names before their first colon.
 
         What is after it may be a logical key in clear; without a colon the whole name may be.
         """
-        head, colon, _ = name.partition(b":")
-        prefix = head.decode("utf-8", "replace")[:_PREFIX_LENGTH] if colon else ""
-        if prefix not in self.prefixes and len(self.prefixes) >= PREFIXES - 1:
-            prefix = ""
-        self.prefixes[prefix] = self.prefixes.get(prefix, 0) + 1
+        heads = Counter([name[: name.find(b":") + 1] for name in names])
+        for head, count in heads.items():
+            prefix = head[:-1].decode("utf-8", "replace")[:_PREFIX_LENGTH]
+            if prefix not in self.prefixes and len(self.prefixes) >= PREFIXES - 1:
+                prefix = ""
+            self.prefixes[prefix] = self.prefixes.get(prefix, 0) + count
 
     def merge(self, other: KeyTally) -> None:
         """Take in what *other* counted; *other* stays as it is."""

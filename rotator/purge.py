@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from rotator.codec import Codec, Opened, Reason
+from rotator.codec import Codec, Opened
 from rotator.count import PICKED, Judged
 from rotator.deletion import Deletion
 from rotator.keyring import Key
 from rotator.picker import Act
+from rotator.reader import Reason
 from rotator.store import Store
 
 CURRENT: Final = "current"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rotator.answers import Meaning, Refusal
-from rotator.codec import Opened
+from rotator.keyring import Key
 from rotator.script import NAMES_A_CALL, Swap
 from rotator.store import Answer, Store
 from rotator.tally import Outcome
@@ -14,11 +14,11 @@ from rotator.tally import Outcome
 
 @dataclass(slots=True)
 class Left:
-    """A value that stays under an old key, until its expiry is known and it can be tallied."""
+    """A value that stays under *keys*, outermost first, until its expiry is known for the tally."""
 
     name: bytes
     outcome: Outcome
-    opened: Opened
+    keys: tuple[Key, ...]
     size: int
     store: Store
     detail: str = ""
@@ -30,7 +30,7 @@ class Round:
 
     store: Store
     swaps: list[Swap] = field(default_factory=list)
-    opened: list[Opened] = field(default_factory=list)
+    keys: list[Key] = field(default_factory=list)  # of the swaps, before them
     sent: list[Callable[[], list[Answer | Refusal]]] = field(default_factory=list)
     again: list[bytes] = field(default_factory=list)
     moved: dict[bytes, Refusal] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Round:
     def take(self, other: Round) -> None:
         """Add what another place led to."""
         self.swaps += other.swaps
-        self.opened += other.opened
+        self.keys += other.keys
         self.again += other.again
         self.moved |= other.moved
         self.refused |= other.refused

@@ -237,9 +237,12 @@ def _expiry(reply: Any, now: int) -> int | None:
     return reply if reply in {NEVER, GONE} else now + reply
 
 
+_ANSWERS = {answer.value: answer for answer in Answer}
+
+
 def _answer(reply: int | bytes | ResponseError) -> Answer | Refusal:
     if isinstance(reply, int):
-        return Answer(reply)
+        return _ANSWERS[reply]
     refused = refusal(reply)
     if refused.message.startswith(WRONG_TYPE):  # a list took the value's place since it was read
         return Answer.CHANGED

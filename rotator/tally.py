@@ -10,7 +10,7 @@ What became of each visit, and what was met under each key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -126,12 +126,24 @@ class Tally:
         Without, it was met and that is all: the key is the current one, or the value was gone a
         moment later.
         """
+        self.met_many(key_id, 1, size, at, rotated=rotated, names=[name] if name else ())
+
+    def met_many(
+        self,
+        key_id: str,
+        count: int,
+        size: int,
+        at: datetime,
+        *,
+        rotated: bool = False,
+        names: Sequence[bytes] = (),
+    ) -> None:
+        """The same of so many visits at once; *size* is that of all values together."""
         key = self._key(key_id)
-        key.meet(size, at)
+        key.meet(size, at, count)
         if rotated:
-            key.rotated += 1
-            if name is not None:
-                key.count_prefix(name)
+            key.rotated += count
+            key.count_prefixes(names)
 
     def stays(
         self,

@@ -14,11 +14,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import compress
 
 from rotator.address import Address
 from rotator.answers import RETRY_SECONDS, Meaning, Refusal
-from rotator.codec import Codec, Opened, Reason, Refused
+from rotator.batch import renew
+from rotator.codec import Codec, Opened, Refused
 from rotator.errors import ServerError
+from rotator.keyring import Key
+from rotator.reader import Reason
 from rotator.round import Left, Round
 from rotator.script import NAMES_A_CALL, Swap
 from rotator.store import GONE, Answer, Store, Unread, Value
@@ -62,8 +66,9 @@ class Visitor:
         self._connect = connect
         self._movers: dict[Address | None, Store] = {}
         self._codec = codec
-        self._writes = writes
-        self._only_key = only_key
+        self._movable = frozenset(
+            key for key in codec.keyring.all if writes and only_key in {None, key.id}
+        )
         self._largest = largest
         self.misled = False
         # As what a name was tallied, by database, if not as current, rotated or gone: something
@@ -135,7 +140,7 @@ class Visitor:
         if isinstance(opened, Refused):
             return Outcome.UNDECRYPTABLE
         current = not opened.inner and not self._codec.needs_rewrite(opened)
-        return None if current else _keys(opened)
+        return None if current else tuple(key.id for key in (opened.key, *opened.inner))
 
     def _try(self, last: Round, values: Callable[[], list[Value]] | None) -> Round:
         """Visit what the last round left: here, or where the server said."""
@@ -146,13 +151,31 @@ class Visitor:
         for store, names in places.items():
             here = Round(store)
             read = values() if values else store.read(names)
-            for name, value in zip(names, read, strict=True):
-                self._classify(name, value, here)
+            # In pieces: the server writes one while the next one is made ready.
+            for start in range(0, len(names), NAMES_A_CALL):
+                piece = slice(start, start + NAMES_A_CALL)
+                self._take(names[piece], read[piece], here)
                 if here.send(least=NAMES_A_CALL):
                     self._feel()
             self._write(here)
             this.take(here)
         return this
+
+    def _take(self, names: Sequence[bytes], values: Sequence[Value], this: Round) -> None:
+        """Settle what most values are in one go, and the others one by one."""
+        batch = renew(self._codec, names, values, self._movable, self._largest)
+        self._whole.encryptions += len(batch.swaps)  # whatever becomes of the values
+        this.swaps += batch.swaps
+        this.keys += batch.keys
+        if batch.current:
+            current = self._codec.keyring.current.id
+            self._tally.add(Outcome.CURRENT, count=batch.current)
+            self._tally.met_many(current, batch.current, batch.current_size, self._now)
+        for index, key, size in batch.kept:
+            left = Left(names[index], Outcome.WOULD_ROTATE, (key,), size, this.store)
+            self._left.append(left)
+        for index in batch.rest:
+            self._classify(names[index], values[index], this)
 
     def _elsewhere(self, refusal: Refusal) -> Store:
         """
@@ -185,38 +208,56 @@ class Visitor:
 
     def _opened(self, name: bytes, value: bytes, opened: Opened, this: Round) -> None:
         if opened.inner:
-            self._left.append(Left(name, Outcome.NESTED, opened, len(value), this.store))
+            keys = (opened.key, *opened.inner)
+            self._left.append(Left(name, Outcome.NESTED, keys, len(value), this.store))
         elif not self._codec.needs_rewrite(opened):
             self._tally.add(Outcome.CURRENT)
             self._tally.met(opened.key.id, len(value), self._now)
-        elif not self._writes or self._only_key not in {None, opened.key.id}:
-            self._left.append(Left(name, Outcome.WOULD_ROTATE, opened, len(value), this.store))
+        elif opened.key not in self._movable:
+            keys = (opened.key,)
+            self._left.append(Left(name, Outcome.WOULD_ROTATE, keys, len(value), this.store))
         else:
             new = self._codec.rewrite(name, opened)
             self._whole.encryptions += 1  # whatever becomes of the value, a nonce is used up
             if max(len(value), len(new)) > self._largest:  # both are sent, to compare and to set
-                self._left.append(Left(name, Outcome.TOO_LARGE, opened, len(value), this.store))
+                keys = (opened.key,)
+                self._left.append(Left(name, Outcome.TOO_LARGE, keys, len(value), this.store))
             else:
                 this.swaps.append(Swap(name, opened.format.telling(value), len(value), new))
-                this.opened.append(opened)
+                this.keys.append(opened.key)
 
     def _write(self, this: Round) -> None:
-        for swap, opened, answer in zip(this.swaps, this.opened, this.answers(), strict=True):
-            name, _, size, _ = swap
-            if answer is Answer.DONE:
-                self._tally.add(Outcome.ROTATED)
-                self._tally.met(opened.key.id, size, self._now, name=name, rotated=True)
-                self.rewritten.add(name)
-            elif answer is Answer.GONE:
-                self._tally.add(Outcome.GONE)
-                self._tally.met(opened.key.id, size, self._now)
-            elif answer is Answer.CHANGED:
-                this.again.append(name)
-            elif answer is Answer.DENIED:
-                self._left.append(Left(name, Outcome.DENIED, opened, size, this.store))
-            elif not self._put_off(name, answer, this):
-                left = Left(name, Outcome.FAILED, opened, size, this.store, answer.message)
-                self._left.append(left)
+        answers = this.answers()
+        done = [answer is Answer.DONE for answer in answers]
+        for key in set(this.keys):
+            moved = [k is key and one for k, one in zip(this.keys, done, strict=True)]
+            self._rotated(key, list(compress(this.swaps, moved)))
+        if not all(done):
+            for swap, key, answer in zip(this.swaps, this.keys, answers, strict=True):
+                self._answered(swap, key, answer, this)
+
+    def _rotated(self, key: Key, swaps: Sequence[Swap]) -> None:
+        if not swaps:
+            return
+        names = [swap.name for swap in swaps]
+        size = sum([swap.size for swap in swaps])
+        self._tally.add(Outcome.ROTATED, count=len(swaps))
+        self._tally.met_many(key.id, len(swaps), size, self._now, rotated=True, names=names)
+        self.rewritten.update(names)
+
+    def _answered(self, swap: Swap, key: Key, answer: Answer | Refusal, this: Round) -> None:
+        """Take note of an answer that is not `Answer.DONE`."""
+        name, _, size, _ = swap
+        if answer is Answer.GONE:
+            self._tally.add(Outcome.GONE)
+            self._tally.met(key.id, size, self._now)
+        elif answer is Answer.CHANGED:
+            this.again.append(name)
+        elif answer is Answer.DENIED:
+            self._left.append(Left(name, Outcome.DENIED, (key,), size, this.store))
+        elif isinstance(answer, Refusal) and not self._put_off(name, answer, this):
+            left = Left(name, Outcome.FAILED, (key,), size, this.store, answer.message)
+            self._left.append(left)
 
     def _refused(self, name: bytes, refusal: Refusal, this: Round) -> None:
         if not self._put_off(name, refusal, this):
@@ -251,8 +292,7 @@ class Visitor:
     def _give_up(self, last: Round) -> None:
         """Tally what was not settled after the last try."""
         known = {
-            swap.name: (opened, swap.size)
-            for swap, opened in zip(last.swaps, last.opened, strict=True)
+            swap.name: ((key,), swap.size) for swap, key in zip(last.swaps, last.keys, strict=True)
         }
         for name in (*last.again, *last.moved):
             refusal = last.refused.get(name)
@@ -276,14 +316,13 @@ class Visitor:
                 self._stays(left, expires_at)
 
     def _stays(self, left: Left, expires_at: int | None) -> None:
-        keys = (left.opened.key, *left.opened.inner)
         if expires_at == GONE:
             self._tally.add(Outcome.GONE)
-            for key in keys:
+            for key in left.keys:
                 self._tally.met(key.id, left.size, self._now)
             return
         self._tally.add(left.outcome)
-        for key in keys:
+        for key in left.keys:
             self._tally.stays(
                 key.id,
                 left.size,
@@ -292,7 +331,7 @@ class Visitor:
                 expires_at,
                 too_large=left.outcome is Outcome.TOO_LARGE,
             )
-        self._note(left.name, _keys(left.opened))
+        self._note(left.name, tuple(key.id for key in left.keys))
         if left.outcome is not Outcome.WOULD_ROTATE:
             self._problem(left.name, left.outcome, detail=left.detail)
 
@@ -305,8 +344,3 @@ class Visitor:
 
     def _problem(self, name: bytes, outcome: Outcome, reason: str = "", detail: str = "") -> None:
         self._tally.problem(Problem(name, self._store.node, outcome, reason, detail))
-
-
-def _keys(opened: Opened) -> tuple[str, ...]:
-    """The ids of the keys of a value, outermost first."""
-    return (opened.key.id, *(key.id for key in opened.inner))

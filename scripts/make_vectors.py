@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from rotator.codec import Reason
 from rotator.format import BUILTIN, Format
 from rotator.keyring import Key
+from rotator.reader import Reason
 
 FOLDER: Final = Path(__file__).parent.parent / "tests" / "vectors"
 NAME: Final = b"/app/oidc:abc123"
