@@ -23,7 +23,7 @@ from rotator.store import Answer, Store
 PLAIN = {
     b"app:short": b"hello",
     b"app:empty": b"",
-    b"app:json": b'{"sub": "somebody", "scope": "openid profile e-mail", "at": "2026-11-24T01:02:03Z"}',
+    b"app:json": b'{"sub": "somebody", "scope": "openid and e-mail", "at": "2026-11-24T01:02:03Z"}',
 }
 """What no format could be: too short, or ASCII that is no encoding."""
 
