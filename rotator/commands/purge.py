@@ -12,7 +12,7 @@ import typer
 
 from rotator import options
 from rotator.access import Access
-from rotator.codec import Codec, Reason
+from rotator.codec import Codec
 from rotator.commands.common import open_config
 from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.control import Stopper
@@ -31,6 +31,7 @@ from rotator.purge import (
     PurgeKey,
     PurgeUndecryptable,
 )
+from rotator.reader import Reason
 from rotator.report.errand import Told
 from rotator.secrets import provider_from_url
 from rotator.selection import select
