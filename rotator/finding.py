@@ -59,6 +59,12 @@ _OPEN_ITEMS = {
         "see the errors in the report's problems, then run again",
     ),
 }
+CLOCKS = "set the clocks right (NTP), then run again"
+"""What to do when a clock is wrong."""
+_CLOCK = (
+    "set the clock right, then run again; if it is right an earlier run had a wrong one, and the"
+    " state file is to be moved away"
+)
 _FIND = "find what still encrypts with it, give that the current key, then run again"
 
 
@@ -164,10 +170,12 @@ def _verifying(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Find
         yield Finding(Verdict.VERIFYING, "the sweep was not verified (--no-verify)", again)
     elif not case.confirmed:
         yield Finding(Verdict.VERIFYING, "not yet confirmed by a later complete sweep", again)
-    newest = max(since, latest.finished_at)
+    newest = max(since, latest.finished_at, case.history.swept_at or since)
+    if doubt := next((sweep.doubt for sweep in case.sweeps if sweep.doubt), None):
+        yield Finding(Verdict.VERIFYING, doubt, CLOCKS)
     if newest > now:
         reason = f"last looked at {moment(newest)}, which is later than now: a clock is wrong"
-        yield Finding(Verdict.VERIFYING, reason, "set the clock right, then run again")
+        yield Finding(Verdict.VERIFYING, reason, _CLOCK)
     elif now < after(since, quiet):
         how = "last met" if case.last_seen_at else "first looked for"
         reason = f"{how} {ago(since, now)}; {duration(quiet)} of quiet is asked for"

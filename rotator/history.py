@@ -10,7 +10,8 @@ of names.
 - What a sweep under another scope (names, databases, formats) saw is not comparable: the history
   then starts anew, but for when the key was last seen.
 - Records are taken in the order in which they happened. Their times are believed only on the
-  careful side, because clocks can be set back.
+  careful side, because clocks can be set: a meeting never becomes older, and a sweep with a clock
+  in doubt makes no key clean.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class SweepRecord:
     *scope* is a digest of what was to be visited and in which formats (without the keyring).
     *not_looked_at* are sentences, one for everything that was left out. *open_items* and *accepted*
     count visits by outcome. *keys* holds every old key that the sweep knew, also those it did not
-    meet; *current* is the id of the current key. *verified* False means `--no-verify`.
+    meet; *current* is the id of the current key. *verified* False means `--no-verify`. *doubt* says
+    why its times are not to be relied on; *finished_at* is then the latest that it may have been.
     """
 
     cache: str
@@ -104,6 +106,7 @@ class SweepRecord:
     not_looked_at: tuple[str, ...] = ()
     open_items: Mapping[Outcome, int] = field(default_factory=dict)
     accepted: Mapping[Outcome, int] = field(default_factory=dict)
+    doubt: str | None = None
 
     @classmethod
     def of(
@@ -121,6 +124,7 @@ class SweepRecord:
         verified: bool = True,
         not_looked_at: Iterable[str] = (),
         accepted: Mapping[Outcome, int] | None = None,
+        doubt: str | None = None,
     ) -> Self:
         """The record of a sweep with this tally; *old* are the ids of all its old keys."""
         met = {key_id: KeySeen.of(key) for key_id, key in tally.keys.items()}
@@ -138,6 +142,7 @@ class SweepRecord:
             not_looked_at=tuple(not_looked_at),
             open_items={outcome: tally.outcomes[outcome] for outcome in OPEN},
             accepted=dict(accepted or {}),
+            doubt=doubt,
         )
 
     def seen(self, key_id: str) -> KeySeen:
@@ -207,7 +212,7 @@ def fold(history: KeyHistory, record: SweepRecord, key_id: str) -> KeyHistory:
     seen = record.seen(key_id)
     if seen.met:
         history = _met(history, seen, record)
-    elif record.looked_everywhere:
+    elif record.looked_everywhere and not record.doubt:
         history = replace(
             history,
             clean_since=history.clean_since or record.finished_at,
@@ -217,14 +222,14 @@ def fold(history: KeyHistory, record: SweepRecord, key_id: str) -> KeyHistory:
         history = replace(
             history,
             first_looked_at=history.first_looked_at or record.started_at,
-            swept_at=record.finished_at,
+            swept_at=_latest(history.swept_at, record.finished_at),
         )
     return history
 
 
 def _met(history: KeyHistory, seen: KeySeen, record: SweepRecord) -> KeyHistory:
     """The history of a key that was met once more."""
-    at = seen.last_seen_at or record.finished_at
+    at = record.finished_at if record.doubt else seen.last_seen_at or record.finished_at
     if history.clean_since is not None:
         history = replace(
             history,

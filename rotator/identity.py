@@ -65,7 +65,7 @@ class Identity:
 
     *calls* counts the commands that move data, by name, and *commands* all there were; *place* is
     the node's standing in its cluster (own id, epoch, slots, moves), empty without one; *version*
-    is for the report only.
+    and *evicted*, how many entries had to go for want of memory, are for the report only.
     """
 
     run_id: str
@@ -75,6 +75,7 @@ class Identity:
     calls: Mapping[str, int]
     place: str = ""
     commands: int = 0
+    evicted: int = 0
 
     @classmethod
     def from_info(cls, info: Mapping[str, str], place: str = "") -> Self:
@@ -94,6 +95,7 @@ class Identity:
             calls=calls,
             place=place,
             commands=int(info.get("total_commands_processed", 0)),
+            evicted=int(info.get("evicted_keys", 0)),
         )
 
     @classmethod
@@ -104,6 +106,15 @@ class Identity:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {**asdict(self), "calls": dict(self.calls)}
+
+    def evicted_since(self, before: Identity) -> int:
+        """
+        How many entries were evicted since *before*; what a lost counter held is not known.
+
+        https://redis.io/docs/latest/commands/info/ (evicted_keys)
+        """
+        same = self.run_id == before.run_id and self.evicted >= before.evicted
+        return self.evicted - before.evicted if same else self.evicted
 
     def changes(self, after: Identity, excused: Collection[str] = NOTHING) -> list[str]:
         """

@@ -79,6 +79,7 @@ class Ledger:
         """
         rings = {name: ring for name, ring in keyrings.items() if ring is not None}
         unknown = [name for name, ring in keyrings.items() if ring is None]
+        doubt = next((one.doubt for one in self._results.values() if one.doubt), None)
         judgements = {}
         for key_id in {key.id for ring in rings.values() for key in ring.old}:
             cases = [
@@ -89,7 +90,9 @@ class Ledger:
             ]
             cases += [Evidence(key_id, name, "", sweep=None) for name in unknown]
             current_in = [r.current.field for r in rings.values() if r.current.id == key_id]
-            judgements[key_id] = judge(key_id, cases, now=now, quiet=quiet, current_in=current_in)
+            judgements[key_id] = judge(
+                key_id, cases, now=now, quiet=quiet, current_in=current_in, doubt=doubt
+            )
             self._state.note_verdict(key_id, str(judgements[key_id].verdict), now)
         return judgements
 
@@ -158,7 +161,7 @@ def _record(result: RotationResult, sweep: SweepResult, keyring: Keyring) -> Swe
         cache=result.access.cache.name,
         mode=sweep.scope.mode,
         started_at=sweep.started_at,
-        finished_at=sweep.finished_at,
+        finished_at=max(sweep.finished_at, (result.doubt and result.latest) or sweep.finished_at),
         complete=sweep.complete,
         current=keyring.current.id,
         old=[key.id for key in keyring.old],
@@ -166,4 +169,5 @@ def _record(result: RotationResult, sweep: SweepResult, keyring: Keyring) -> Swe
         verified=result.plan.verify,
         not_looked_at=sweep.not_looked_at,
         accepted=dict(result.plan.accept),
+        doubt=result.doubt,
     )

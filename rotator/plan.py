@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from rotator.access import Access
 from rotator.control import Stop
@@ -56,7 +57,9 @@ class RotationResult:
     What became of one cache.
 
     *sweep* None: it was not begun, because of *stopped* or *error*. *verification* None: nothing
-    was rewritten, or `--no-verify`. *copies* are the other copies of the data when all was done.
+    was rewritten, or `--no-verify`. *copies* are the other copies of the data when all was done,
+    *evictions* how many entries each node evicted meanwhile. *doubt* says why times are not to be
+    relied on, and *latest* is the latest time that it may have been at the end by any clock.
     """
 
     access: Access
@@ -64,6 +67,9 @@ class RotationResult:
     sweep: SweepResult | None = None
     verification: SweepResult | None = None
     copies: list[Copies] = field(default_factory=list)
+    evictions: Mapping[str, int] = field(default_factory=dict)
+    doubt: str | None = None
+    latest: datetime | None = None
     stopped: Stop | None = None
     error: str | None = None
 

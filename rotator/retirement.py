@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.evidence import Evidence, after
-from rotator.finding import Finding, Verdict, accepted, cut_short, findings
+from rotator.finding import CLOCKS, Finding, Verdict, accepted, cut_short, findings
 from rotator.wording import clock, listing
 
 _ORDER = list(Verdict)
@@ -51,12 +51,14 @@ def judge(
     now: datetime,
     quiet: timedelta,
     current_in: Iterable[str] = (),
+    doubt: str | None = None,
 ) -> Judgement:
     """
     Judge an old key.
 
     *evidence* is that of every cache that lists the key, whether it was swept in this run or not;
-    *current_in* are the fields where it is the current key of a cache.
+    *current_in* are the fields where it is the current key of a cache. *doubt* says why *now* is
+    not to be relied on.
     """
     found = [
         Finding(Verdict.IN_USE, f"it is the current key at {field}", f"give {field} another key")
@@ -65,6 +67,8 @@ def judge(
     for case in evidence:
         label = f"{case.cache}: " if len(evidence) > 1 else ""
         found += [one._replace(reason=f"{label}{one.reason}") for one in findings(case, now, quiet)]
+    if doubt:
+        found.append(Finding(Verdict.VERIFYING, doubt, CLOCKS))
     if not evidence:
         found.append(Finding(Verdict.UNKNOWN, "no cache that lists it was swept", "run again"))
     verdict = min((one.verdict for one in found), key=_ORDER.index)

@@ -22,6 +22,7 @@ from rotator.copies import Copies, find_copies, find_replicas
 from rotator.engine import Engine, Inline, Machines, Pool
 from rotator.errors import ConfigError, RightsError, ServerError
 from rotator.keyring import Keyring
+from rotator.meanwhile import Meanwhile
 from rotator.plan import Plan, RotationResult
 from rotator.presence import announced
 from rotator.progress import Progress
@@ -65,6 +66,7 @@ class Rotation:
         self._progress = progress
         self._held = ExitStack()
         self._known: Topology | None = None
+        self._meanwhile = Meanwhile()
         self._replicas: dict[Address, list[str]] = {}
 
     def prepare(self) -> None:
@@ -94,6 +96,7 @@ class Rotation:
             store = self.access.connect(address)
             with store.connection:
                 self._replicas[address] = list(find_replicas(store))
+                self._meanwhile.compare(store)
         if not self._plan.dry_run:
             name, first = self.access.cache.name, min(topology.primaries)
             self._held.enter_context(self._state.lock(name))
@@ -130,6 +133,9 @@ class Rotation:
                 result.copies = self._find_copies()
             except ServerError as error:
                 last.not_looked_at.append(f"replicas and files could not be looked at: {error}")
+        self._meanwhile.look_back(self.access.connect)
+        result.evictions = self._meanwhile.evictions
+        result.doubt, result.latest = self._meanwhile.doubt, self._meanwhile.latest
         return result
 
     def _find_copies(self) -> list[Copies]:
@@ -147,16 +153,16 @@ class Rotation:
         name = self.access.cache.name
         databases = self.access.settings.databases
         topology = self._discover()
-        nodes = len(topology.primaries)
+        workers = self._workers(len(topology.primaries))
         scope = Scope(
             mode=mode,
             match=self.access.settings.match,
             databases=None if databases == "all" else databases,
             only_key=self._plan.only_key if mode is Mode.RUN else None,
             page=self._plan.page,
-            limits=self._plan.limits.share(self._workers(nodes)),
+            limits=self._plan.limits.share(workers),
         )
-        engine = self._engine(nodes)
+        engine = self._engine(workers)
         with self._progress(name, _PHASES[mode], topology.names) as bar:
             control = _Control(self._state, self._stopper, bar, name, self._plan)
             result = Sweep(self._discover, engine, scope, control).run()
@@ -181,8 +187,7 @@ class Rotation:
         come = self._machines.count() if self._plan.limits.rate else nodes
         return min(nodes, self._plan.workers or come)
 
-    def _engine(self, nodes: int) -> Engine:
-        workers = self._workers(nodes)
+    def _engine(self, workers: int) -> Engine:
         if self._machines is not None:
             return self._machines.engine(self._files, self.access, workers)
         if workers < 2:
@@ -197,6 +202,7 @@ class Rotation:
             known=known or self._known,
             hurry=self._stopper.reason,
         )
+        self._meanwhile.note(self._known)
         return self._known
 
     def _announce(self, topology: Topology) -> None:

@@ -81,6 +81,7 @@ DESIGN = {
                         # later
                         "restarts": 0,
                         "reasons": [],
+                        "evictions": None,
                     }
                 ],
                 "not_looked_at": [],

@@ -18,6 +18,7 @@ from rotator.retirement import Judgement
 from rotator.scope import Mode
 from rotator.sweep import SweepResult
 from rotator.tally import Outcome, Tally
+from rotator.wording import count
 
 _REPORTED = (*NOT_MOVED, Outcome.NOT_STRING)
 _NOTHING = KeyTally()
@@ -63,7 +64,7 @@ def _cache(
         visits=tally.visits,
         outcomes={str(outcome): number for outcome, number in tally.outcomes.items()},
         verification=_verification(verification) if verification else None,
-        coverage=_coverage(sweep, verification),
+        coverage=_coverage(sweep, verification, result.evictions),
         keys=_keys(result, judgements, shown, now),
         problems=tuple(
             model.Problem(
@@ -98,7 +99,9 @@ def _verification(sweep: SweepResult) -> model.Verification:
     )
 
 
-def _coverage(sweep: SweepResult, verification: SweepResult | None) -> model.Coverage:
+def _coverage(
+    sweep: SweepResult, verification: SweepResult | None, evictions: Mapping[str, int]
+) -> model.Coverage:
     last = verification or sweep
     both = (sweep, verification) if verification else (sweep,)
     missing = [sentence for one in both for sentence in one.not_looked_at]
@@ -109,12 +112,12 @@ def _coverage(sweep: SweepResult, verification: SweepResult | None) -> model.Cov
         restarts=sum(node.restarts for one in both for node in one.nodes),
         orphans=sum(node.orphans for node in last.nodes),
         databases=tuple(sorted({db for node in sweep.nodes for db in node.databases})),
-        nodes=tuple(_node(node) for node in sweep.nodes),
+        nodes=tuple(_node(node, evictions.get(node.node)) for node in sweep.nodes),
         not_looked_at=tuple(dict.fromkeys(missing)),
     )
 
 
-def _node(node: NodeResult) -> model.Node:
+def _node(node: NodeResult, evictions: int | None) -> model.Node:
     return model.Node(
         node=node.node,
         run_id=node.identity.run_id if node.identity else None,
@@ -123,6 +126,7 @@ def _node(node: NodeResult) -> model.Node:
         complete=node.complete,
         restarts=node.restarts,
         reasons=node.reasons,
+        evictions=evictions,
     )
 
 
@@ -203,6 +207,14 @@ def _warnings(result: RotationResult) -> list[str]:
         warnings.append(
             "the server does not know CLIENT NO-TOUCH: every visited entry now counts as just used"
         )
+    for node, number in result.evictions.items():
+        if number:
+            warnings.append(
+                f"{node} evicted {count(number, 'entry', 'entries')} during the run: its memory is"
+                " full, and a value that grows pushes others out"
+            )
+    if result.doubt:
+        warnings.append(f"{result.doubt}: no key gets better than verifying")
     return warnings
 
 

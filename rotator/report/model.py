@@ -107,7 +107,8 @@ class Node(Part):
     """
     What was seen of one node.
 
-    *reasons* says, in sentences, why it is not *complete*.
+    *reasons* says, in sentences, why it is not *complete*. *evictions* is how many entries it
+    evicted during the run, by whomever; None where that is not known.
     """
 
     node: str
@@ -117,6 +118,7 @@ class Node(Part):
     complete: bool = False
     restarts: int = 0
     reasons: tuple[Text, ...] = ()
+    evictions: int | None = None
 
 
 class Coverage(Part):

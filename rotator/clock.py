@@ -1,0 +1,90 @@
+"""
+Whether the times of a run can be relied on.
+
+Quiet times, snapshots and backups are counted from when a key was last met, by this machine's
+clock. One that is wrong, or is set while a run goes on, would make a key look as if it had been
+quiet for longer than it was. So the clock is compared with that of every server, and with one that
+nobody can set.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from redis.exceptions import ResponseError
+
+from rotator.store import Store
+from rotator.wording import duration
+
+TOLERANCE = timedelta(minutes=5)
+"""How far clocks may differ: little against the quiet that is asked for, and much for NTP."""
+
+
+def _running() -> float:
+    """Seconds on a clock that is never set; it goes on while the machine sleeps, where it can."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+class Clock:
+    """
+    Watches this machine's clock from the start of a run.
+
+    *now* and *running* tell the time of day, and seconds on a clock that nobody can set.
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        running: Callable[[], float] = _running,
+    ) -> None:
+        self._now = now
+        self._running = running
+        self._begun = now(), running()
+        self._ahead = timedelta()  # of the server that is furthest from us
+        self._server = ""
+
+    def compare(self, store: Store) -> None:
+        """
+        Compare it with a server's; one that the user may not ask for the time tells nothing.
+
+        https://redis.io/docs/latest/commands/time/
+        """
+        before, asked = self._now(), self._running()
+        reply = store.connection.pipeline([("TIME",)])[0]
+        if isinstance(reply, ResponseError):
+            return
+        here = before + timedelta(seconds=(self._running() - asked) / 2)
+        there = datetime.fromtimestamp(int(reply[0]), UTC)
+        if abs(there - here) > abs(self._ahead):
+            self._ahead, self._server = there - here, store.node
+
+    @property
+    def doubt(self) -> str | None:
+        """Why times are not to be relied on, in a sentence; None: they are."""
+        jump = self._now() - self._expected()
+        if abs(jump) > TOLERANCE:
+            how = "ahead" if jump > timedelta() else "back"
+            return f"the clock of this machine was set {how} by {_rough(jump)} during the run"
+        if abs(self._ahead) > TOLERANCE:
+            how = "ahead of" if self._ahead > timedelta() else "behind"
+            return f"the clock of {self._server} is {_rough(self._ahead)} {how} this machine's"
+        return None
+
+    def latest(self) -> datetime:
+        """The latest time that it may be by any of the clocks."""
+        here = max(self._now(), self._expected())
+        return here + max(self._ahead, timedelta())
+
+    def _expected(self) -> datetime:
+        """What time it would be had nobody set the clock."""
+        at, running = self._begun
+        return at + timedelta(seconds=self._running() - running)
+
+
+def _rough(length: timedelta) -> str:
+    """A duration in whole minutes, or hours where there are several: `40m`, `26h`, `1d`."""
+    unit = timedelta(hours=1) if abs(length) > timedelta(hours=2) else timedelta(minutes=1)
+    return duration(round(abs(length) / unit) * unit)
