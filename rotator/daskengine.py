@@ -43,6 +43,8 @@ from rotator.scope import Scope
 CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 30.0
 """How long there may be no worker: at the start, and when the last one is lost."""
+SILENCE_SECONDS = 30.0
+"""How long a worker may hear nothing of this machine; then it counts as gone."""
 _CLOSE_SECONDS = 5.0
 _DEATHS = 4  # how many workers a node may cost
 _POLL_SECONDS = 0.02
@@ -98,7 +100,7 @@ class DaskMachines:
         """
         if self.client.status == "running":
             with suppress(OSError, AttributeError, ClosedClientError):
-                return sorted(self.client.nthreads())
+                return sorted(self.client.nthreads(callback_timeout=CONNECT_SECONDS))
         raise self.lost()
 
     def lost(self) -> ServerError:
@@ -122,8 +124,10 @@ class DaskMachines:
             time.sleep(_POLL_SECONDS)
 
     def count(self) -> int:
-        """How many workers there are now, at least 1."""
-        return max(1, len(self.present()))
+        """How many workers there are now, at least 1: that there are none, the sweep will say."""
+        with suppress(ServerError):
+            return max(1, len(self.present()))
+        return 1
 
     def engine(self, files: tuple[Path, ...], access: Access, workers: int) -> DaskEngine:
         """What sweeps the nodes of the cache of *access* with so many *workers* at most."""
@@ -165,7 +169,16 @@ class DaskEngine:
         self, run: str, address: Address, scope: Scope, saved: dict[str, Any] | None, restarts: int
     ) -> bytes:
         """What a worker is told, ready to travel."""
-        told = Order(run, self._files, address, scope, self._fingerprint, saved, restarts)
+        told = Order(
+            run,
+            self._files,
+            address,
+            scope,
+            self._fingerprint,
+            saved,
+            restarts,
+            silence=SILENCE_SECONDS,
+        )
         return pickle.dumps(told)
 
 
@@ -369,8 +382,8 @@ class _Orders:
         self._beat += 1
         self._sent = (self.value, time.monotonic())
         try:
-            self._variable.set([self._beat, self.value], timeout=CONNECT_SECONDS)
-        except (OSError, AttributeError):
+            self._variable.set([self._beat, self.value], callback_timeout=CONNECT_SECONDS)
+        except (OSError, AttributeError, ClosedClientError):
             raise ServerError("the connection to the dask scheduler was lost") from None
 
     def close(self) -> None:

@@ -43,19 +43,22 @@ from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
 TOPIC = "rotator"
 """Of all events of all runs; each names its run. A topic stays for good, so there is only one."""
 
-SILENCE_SECONDS = 30.0
-"""How long nothing may be heard of the machine that sent an order."""
 GONE = list(Stop).index(Stop.TERMINATED) + 1
 """What a worker stops for when that machine is gone; nobody will see it."""
 _SEND_SECONDS = 0.1  # pages that are done meanwhile are sent together
 _ASK_SECONDS = 0.25  # how soon a wish to stop is heard
+_REPLY_SECONDS = 5.0  # how long the scheduler may take to answer
 
 _LINE: ContextVar[Line | None] = ContextVar("rotator_line", default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a worker is told; none of it is secret. The files are those of the worker's machine."""
+    """
+    What a worker is told; none of it is secret. The files are those of the worker's machine.
+
+    *silence* is how many seconds nothing may be heard of whoever sent it.
+    """
 
     run: str
     files: tuple[Path, ...]
@@ -63,7 +66,8 @@ class Order:
     scope: Scope
     fingerprint: Fingerprint
     saved: dict[str, Any] | None = field(repr=False)
-    restarts: int = 0
+    restarts: int
+    silence: float
 
 
 def perform(version: str, order: bytes) -> NodeResult | str:
@@ -81,7 +85,7 @@ def perform(version: str, order: bytes) -> NodeResult | str:
         return str(error)
     if isinstance(access, str):
         return access
-    with Courier(told.run) as courier:
+    with Courier(told.run, told.silence) as courier:
         line = Line(courier, courier)
         control = RemoteControl(
             line, partial(line.send, "save"), address=told.address, saved=told.saved
@@ -113,8 +117,9 @@ class Courier:
     For the time of its block, in one thread of a dask worker.
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, silence: float) -> None:
         self._run = run
+        self._silence = silence
         self._worker = get_worker()
         self._orders = Variable(orders_of(run), client=get_client())
         self._pages = (0, 0, 0)
@@ -148,12 +153,15 @@ class Courier:
 
     def _ask(self, now: float) -> None:
         try:
-            beat, self._stop = self._orders.get(timeout=_ASK_SECONDS)
+            beat, self._stop = self._orders.get(
+                timeout=_ASK_SECONDS, callback_timeout=_REPLY_SECONDS
+            )
         except (OSError, RuntimeError, AttributeError):
-            beat = self._beat  # nobody there, or no way to the scheduler
+            self._stop = GONE  # the orders were withdrawn, or there is no way to the scheduler
+            return
         if beat != self._beat:
             self._beat, self._heard_at = beat, now
-        elif now - self._heard_at > SILENCE_SECONDS:
+        elif now - self._heard_at > self._silence:
             self._stop = GONE
 
     def _flush(self) -> None:

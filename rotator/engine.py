@@ -66,12 +66,7 @@ class Machines(Protocol):
     """Other machines that sweep nodes for this one."""
 
     def count(self) -> int:
-        """
-        How many workers they have now, at least 1.
-
-        Raises:
-            ServerError: They cannot be reached any more.
-        """
+        """How many workers they have now, at least 1."""
 
     def engine(self, files: tuple[Path, ...], access: Access, workers: int) -> Engine:
         """What sweeps the nodes of the cache of *access*, so many *workers* at once at most."""

@@ -15,8 +15,14 @@ from rotator.engine import Machines
 from rotator.errors import ConfigError
 
 _ADDRESS = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]+")
-# distributed would write to the terminal by itself, past the log and the progress bar.
-_QUIET = {"version": 1, "disable_existing_loggers": False, "incremental": True}
+# distributed would write to the terminal by itself, past the log and the progress bar. What goes
+# wrong with it is said by whoever asks it for something.
+_QUIET = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "incremental": True,
+    "loggers": {"distributed": {"level": "CRITICAL"}},
+}
 
 
 def check_scheduler(engine: str, scheduler: str | None) -> None:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from caches import wait_for
 from running import clean
@@ -70,11 +70,10 @@ class DaskCluster:
             )
 
     @contextmanager
-    def machines(self, count=None, hurry=lambda: None):
-        """The workers as a run gets them, as soon as there are so many: by default all."""
-        with open_machines(self.address, hurry) as machines:
-            expected = len(self.workers) if count is None else count
-            wait_for(lambda: len(machines.present()) >= expected)
+    def machines(self, through=None):
+        """The workers as a run gets them, as soon as all are there."""
+        with open_machines(through or self.address, lambda: None) as machines:
+            wait_for(lambda: len(machines.present()) >= len(self.workers))
             yield machines
 
     def __exit__(self, *_):
@@ -83,3 +82,51 @@ class DaskCluster:
             process.send_signal(signal.SIGKILL)
         for process in processes:
             process.wait()
+
+
+class Relay:
+    """Stands between a scheduler and all that speak to it, and keeps what it passes on."""
+
+    def __init__(self, target):
+        self._target = target.removeprefix("tcp://").split(":")
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._streams = []
+        self._open = [self._listener]
+
+    @property
+    def streams(self):
+        """What went through each connection in each direction."""
+        return [bytes(stream) for stream in self._streams]
+
+    def __enter__(self):
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self._target)
+            self._open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                stream = bytearray()
+                self._streams.append(stream)
+                threading.Thread(target=_pass, args=(source, sink, stream), daemon=True).start()
+
+    def __exit__(self, *_):
+        for one in self._open:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+def _pass(source, sink, stream):
+    with suppress(OSError):
+        while data := source.recv(65536):
+            stream += data
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
