@@ -265,6 +265,15 @@ HtmlFile = Annotated[
         metavar="FILE",
     ),
 ]
+OnChange = Annotated[
+    str | None,
+    option(
+        "--on-change",
+        "Run this command, without a shell, when a verdict is another than before, or a run fails;"
+        " it gets the facts as ROTATOR_EVENT, ROTATOR_SUMMARY and others (see README).",
+        metavar="COMMAND",
+    ),
+]
 MetricsFile = Annotated[
     Path | None,
     option(

@@ -10,10 +10,12 @@ import structlog
 import typer
 
 from rotator import options
+from rotator.alarm import Alarm
 from rotator.commands.common import open_config
 from rotator.console import print_result
 from rotator.control import Stop, Stopper
 from rotator.errors import RotatorError
+from rotator.hook import Hook
 from rotator.job import Job
 from rotator.logs import configure_logging
 from rotator.machines import check_scheduler, open_machines
@@ -41,6 +43,8 @@ Examples:
       the same, every night from cron: it tells when all of it will be done
   rotator run --accept undecryptable=12
       these twelve are known, and shall not keep a key from being retired
+  rotator run --on-change '/etc/rotator/mail.sh ops@example.com'
+      from cron: be told when a verdict changes, or a run fails
   rotator run --metrics-file /var/lib/node_exporter/rotator.prom
       from cron, watched by Prometheus
   rotator run --html keys.html
@@ -85,6 +89,7 @@ def run(
     engine: options.EngineOption = options.Engine.LOCAL,
     scheduler: options.Scheduler = None,
     fresh: options.Fresh = False,
+    on_change: options.OnChange = None,
     state: options.StatePath = None,
     report: options.ReportFile = None,
     html: options.HtmlFile = None,
@@ -107,6 +112,7 @@ def run(
     """
     configure_logging(log_format, log_level)
     check_scheduler(engine, scheduler)
+    hook = None if on_change is None else Hook.parse(on_change)
     stopper = Stopper(max_duration, until)
     began = datetime.now(UTC)
     if stopper.ends_at:
@@ -130,31 +136,36 @@ def run(
         allow_empty=allow_empty,
         accept=options.parse_accept(accept),
     )
-    try:
-        loaded = open_config(config)
-        provider = _open_provider(secret_provider)
-        accesses = select(loaded, cache or (), provider)
-        with (
-            State(state) as opened,
-            stopper.listening(_say_stopping),
-            open_machines(scheduler, stopper.reason) as machines,
-        ):
-            result = Job(
-                loaded.files,
-                accesses,
-                plan,
-                keyrings=all_keyrings(loaded, accesses, provider),
-                state=opened,
-                stopper=stopper,
-                quiet=timedelta(hours=1) if quiet is None else quiet,
-                progress=partial(_bar, progress),
-                show_names=show_names,
-                machines=machines,
-            ).run()
-    except RotatorError as error:
-        _keep(failed_report(error, plan.mode, began, datetime.now(UTC)), targets)
-        raise
-    _present(result, targets, output)
+    asked = (config or (), cache or ())
+    with Alarm(hook, asked=asked, state=state, report=report) as alarm:
+        try:
+            loaded = open_config(config)
+            provider = _open_provider(secret_provider)
+            accesses = select(loaded, cache or (), provider)
+            keyrings = all_keyrings(loaded, accesses, provider)
+            with (
+                State(state) as opened,
+                stopper.listening(_say_stopping),
+                open_machines(scheduler, stopper.reason) as machines,
+            ):
+                alarm.watch((access.cache.name for access in accesses), keyrings, opened)
+                result = Job(
+                    loaded.files,
+                    accesses,
+                    plan,
+                    keyrings=keyrings,
+                    state=opened,
+                    stopper=stopper,
+                    quiet=timedelta(hours=1) if quiet is None else quiet,
+                    progress=partial(_bar, progress),
+                    show_names=show_names,
+                    machines=machines,
+                ).run()
+        except RotatorError as error:
+            _keep(failed_report(error, plan.mode, began, datetime.now(UTC)), targets)
+            raise
+        alarm.ended(result)
+        _present(result, targets, output)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 

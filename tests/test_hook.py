@@ -1,0 +1,243 @@
+"""The command of `--on-change`: real programs that end well, fail, hang, or say too much."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import structlog
+from caches import wait_for
+
+from rotator.errors import ConfigError
+from rotator.hook import INHERITED, Hook
+
+SCRIPTS = Path(__file__).parents[1] / "scripts" / "hooks"
+FACTS = {
+    "ROTATOR_EVENT": "changed",
+    "ROTATOR_EXIT_CODE": "3",
+    "ROTATOR_CACHES": "one\ntwo",
+    "ROTATOR_CHANGES": '{"cache": "one", "after": "held"}\n{"cache": "two", "after": "held"}',
+    "ROTATOR_SUMMARY": 'rotator: "one" \\ two',
+    "ROTATOR_REPORT": "/var/lib/rotator/report.json",
+}
+
+
+def script(folder, text, name="hook.sh"):
+    """A program that does what *text* says."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def said():
+    """What is logged."""
+    with structlog.testing.capture_logs() as logs:
+        yield logs
+
+
+class TestParse:
+    """What is refused before anything begins."""
+
+    def test_words(self, tmp_path):
+        """Words are parted as a shell does, and nothing in them is replaced."""
+        path = script(tmp_path, "true")
+        hook = Hook.parse(f"{path} 'two words' $HOME `id` ;*")
+        assert hook.words == (str(path), "two words", "$HOME", "`id`", ";*")
+
+    @pytest.mark.parametrize(
+        ("command", "message"),
+        [
+            ("", "no command"),
+            ("   ", "no command"),
+            ("sh 'unclosed", "quotation mark"),
+            ("no-such-program-anywhere", "no program no-such-program-anywhere"),
+            ("/nowhere/hook.sh --token hunter2", "no program /nowhere/hook.sh"),
+        ],
+    )
+    def test_refused(self, command, message):
+        """What cannot be run is refused, without its arguments, which may be secret."""
+        with pytest.raises(ConfigError, match=message) as refused:
+            Hook.parse(command)
+        assert "hunter2" not in f"{refused.value}{refused.value.hint}"
+        assert refused.value.hint
+
+    def test_not_executable(self, tmp_path):
+        """A file that may not be executed is no program."""
+        path = tmp_path / "hook.sh"
+        path.write_text("#!/bin/sh\n")
+        with pytest.raises(ConfigError, match="no program"):
+            Hook.parse(str(path))
+
+    def test_repr(self):
+        """Its arguments are not shown."""
+        assert "hunter2" not in repr(Hook.parse("sh --token hunter2"))
+
+
+class TestCall:
+    """What becomes of it."""
+
+    def test_environment(self, tmp_path, monkeypatch, said):
+        """It gets the facts, what INHERITED names, and nothing else."""
+        for name in ("VAULT_TOKEN", "ROTATOR_SECRET_PROVIDER", "AWS_SECRET_ACCESS_KEY", "KEY_1"):
+            monkeypatch.setenv(name, "hunter2")
+        monkeypatch.setenv("TZ", "Europe/Berlin")
+        out = tmp_path / "env.json"
+        code = f"import json, os; json.dump(dict(os.environ), open({str(out)!r}, 'w'))"
+        assert Hook((sys.executable, "-c", code)).call(FACTS)
+        got = json.loads(out.read_text())
+        assert {name: got[name] for name in FACTS} == FACTS
+        # Python itself may add LC_CTYPE.
+        assert set(got) - set(FACTS) - {"LC_CTYPE"} <= set(INHERITED)
+        assert (got["TZ"], got["PATH"]) == ("Europe/Berlin", os.environ["PATH"])
+        assert "hunter2" not in out.read_text()
+        assert [line["log_level"] for line in said] == ["debug"]
+
+    def test_failed(self, tmp_path, said):
+        """One that fails is a warning with what it said, without what looks like a secret."""
+        path = script(tmp_path, f"echo out; echo https://u:hunter2@host {'0a' * 32} >&2; exit 7")
+        assert not Hook((str(path),)).call(FACTS)
+        (line,) = said
+        assert (line["log_level"], line["exit_code"]) == ("warning", 7)
+        assert line["output"].startswith("out\nhttps://")
+
+    def test_hangs(self, tmp_path, said):
+        """One that hangs is ended when its time is over, with all that it has started."""
+        pid = tmp_path / "pid"
+        path = script(tmp_path, f"sleep 600 & echo $! > {pid}; wait")
+        begun = time.monotonic()
+        assert not Hook((str(path),), seconds=1.0).call(FACTS)
+        assert time.monotonic() - begun < 10
+        (line,) = said
+        assert (line["log_level"], line["seconds"]) == ("warning", 1.0)
+        assert line["event"] == "the command of --on-change did not end in time"
+        wait_for(lambda: not alive(int(pid.read_text())))
+
+    def test_leaves_something_behind(self, tmp_path):
+        """What it leaves to itself, with its output, is not waited for."""
+        path = script(tmp_path, f"sleep 600 & echo $! > {tmp_path / 'pid'}")
+        begun = time.monotonic()
+        assert Hook((str(path),)).call(FACTS)
+        assert time.monotonic() - begun < 10
+        os.kill(int((tmp_path / "pid").read_text()), 9)
+
+    def test_says_too_much(self, tmp_path, said):
+        """Of a flood of output only the end is kept."""
+        path = script(tmp_path, "yes | head -c 1000000; echo the end; exit 1")
+        assert not Hook((str(path),)).call(FACTS)
+        assert said[0]["output"].endswith("the end")
+        assert len(said[0]["output"]) <= 4000
+
+    def test_reads_nothing(self, tmp_path):
+        """There is nothing on its stdin."""
+        path = script(tmp_path, f"cat > {tmp_path / 'in'}")
+        assert Hook((str(path),)).call(FACTS)
+        assert (tmp_path / "in").read_bytes() == b""
+
+    @pytest.mark.parametrize("left", ["nothing", "no program"])
+    def test_gone_meanwhile(self, tmp_path, said, left):
+        """One that was there before and cannot be run now is a warning."""
+        path = script(tmp_path, "true")
+        hook = Hook.parse(str(path))
+        if left == "nothing":
+            path.unlink()
+        else:
+            path.write_bytes(b"\x7fELF or not")
+        assert not hook.call(FACTS)
+        assert said[0]["event"] == "the command of --on-change could not be run"
+
+    def test_large_facts(self, tmp_path):
+        """Facts that are too many for a variable are cut at the end of a line."""
+        out = tmp_path / "changes"
+        path = script(tmp_path, f'printf %s "$ROTATOR_CHANGES" > {out}')
+        facts = {
+            **FACTS,
+            "ROTATOR_CHANGES": "\n".join('{"cache": "ä\\u0000"}' for _ in range(9999)),
+        }
+        assert Hook((str(path),)).call(facts)
+        lines = out.read_text().splitlines()
+        assert 1000 < len(lines) < 9999
+        assert {json.loads(line)["cache"] for line in lines} == {"ä\0"}
+
+
+def alive(pid):
+    """Whether a process runs: a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+class TestScripts:
+    """The examples in scripts/hooks."""
+
+    @pytest.mark.parametrize("name", ["webhook.sh", "mail.sh"])
+    def test_syntax(self, name):
+        """Each is an executable script for any POSIX shell."""
+        path = SCRIPTS / name
+        assert os.access(path, os.X_OK)
+        assert path.read_text().startswith("#!/bin/sh\n")
+        subprocess.run(["sh", "-n", path], check=True)
+
+    def test_webhook(self, tmp_path, said):
+        """The webhook gets one JSON document, and its URL is on no command line."""
+        assert shutil.which("curl"), "the tests need curl"
+        got = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                got.append(
+                    (self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                )
+                self.send_response(500 if "broken" in self.path else 200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        with HTTPServer(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                results = []
+                for place in ("hook?token=hunter2", "broken"):
+                    file = tmp_path / "url"
+                    file.write_text(f"http://127.0.0.1:{server.server_port}/{place}\n")
+                    hook = Hook.parse(f"{SCRIPTS / 'webhook.sh'} {file}")
+                    results.append(hook.call(FACTS))
+            finally:
+                server.shutdown()
+                thread.join()
+        assert results == [True, False]
+        assert [line["log_level"] for line in said] == ["debug", "warning"]
+        path, document = got[0]
+        assert path == "/hook?token=hunter2"
+        assert document == {
+            "text": 'rotator: "one" \\ two',
+            "event": "changed",
+            "exit_code": 3,
+            "changes": [{"cache": "one", "after": "held"}, {"cache": "two", "after": "held"}],
+        }
+
+    def test_webhook_without_changes(self, tmp_path):
+        """Where nothing changed the list is empty, and a missing file is a failure."""
+        hook = Hook.parse(f"{SCRIPTS / 'webhook.sh'} {tmp_path / 'none'}")
+        assert not hook.call({**FACTS, "ROTATOR_CHANGES": ""})
+
+    def test_mail(self, tmp_path, monkeypatch):
+        """The mail has a subject, the facts and the changes."""
+        script(tmp_path, f'[ "$1" = -t ] && cat > {tmp_path / "mail"}', name="sendmail")
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        assert Hook.parse(f"{SCRIPTS / 'mail.sh'} ops@example.com").call(FACTS)
+        head, _, body = (tmp_path / "mail").read_text().partition("\n\n")
+        assert head.splitlines()[:2] == ["To: ops@example.com", 'Subject: rotator: "one" \\ two']
+        assert "cache: one\ncache: two\n" in body
+        assert FACTS["ROTATOR_CHANGES"] in body
+        assert "report: /var/lib/rotator/report.json" in body
