@@ -7,13 +7,13 @@ import sys
 
 from rotator import interruption
 
-_parent = sys.modules.get("multiprocessing.process")
-if _parent is not None and _parent.parent_process() is not None:
+if "--multiprocessing-fork" in sys.orig_argv:  # the mark that multiprocessing puts on its own
     interruption.leave_to_parent()
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    interruption.begin()
     try:
         with interruption.ends_at_once():
             _open_closed_streams()
@@ -23,6 +23,7 @@ def main() -> None:
         interruption.over(code)
     except KeyboardInterrupt:  # just before the work began, or a second time while it ended
         code = interruption.INTERRUPTED
+        interruption.over(code)
     sys.exit(code)
 
 

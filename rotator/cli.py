@@ -22,6 +22,7 @@ from typer.completion import shell_complete
 
 from rotator.console import print_error
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
+from rotator.interruption import ends_at_once
 from rotator.menu import Menu
 from rotator.options import variable
 
@@ -126,7 +127,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _carry_out(arguments: Sequence[str]) -> int:
-    command = typer.main.get_command(app)
+    with ends_at_once():
+        command = typer.main.get_command(app)
     if instruction := os.environ.get(_COMPLETE):
         return int(shell_complete(command, {}, "rotator", _COMPLETE, instruction))
     # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.

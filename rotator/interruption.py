@@ -9,8 +9,10 @@ right: it closes what is open.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
@@ -18,25 +20,32 @@ from typing import NoReturn
 INTERRUPTED = 130
 """The exit code, as `errors.Exit` has it; that module is one of those to be imported."""
 _SAID = b"rotator: error: interrupted\nrotator: hint: nothing was done; run it again\n"
+_CODES: list[int] = []
+
+
+def begin() -> None:
+    """Look after the last moments of this process; to be called before all else."""
+    atexit.register(_leave)  # what is registered first is called last
 
 
 @contextmanager
 def ends_at_once() -> Iterator[None]:
     """Let Ctrl-C end the process with a word and 130 while the block runs."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # not where it is ignored, or somebody listens
+    heard = _heard()
+    if heard:
         signal.signal(signal.SIGINT, _end)
     try:
         yield
     finally:
-        if before is signal.default_int_handler:
-            signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def over(code: int) -> None:
     """From now on Ctrl-C only shortens the way out: the process ends with *code* in any case."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if _heard():
         signal.signal(signal.SIGINT, lambda *_: os._exit(code))
+    _CODES.append(code)
 
 
 def leave_to_parent() -> None:
@@ -44,7 +53,22 @@ def leave_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _heard() -> bool:
+    """Whether Ctrl-C does what Python wants: it is not ignored, and nobody else listens."""
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def _end(*_: object) -> NoReturn:
     with suppress(OSError):
         os.write(2, _SAID)
     os._exit(INTERRUPTED)
+
+
+def _leave() -> None:
+    """Be deaf while Python takes its handlers down, and keep it from dying of a Ctrl-C it saw."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if INTERRUPTED in _CODES:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(INTERRUPTED)

@@ -73,7 +73,6 @@ class _Shelf(typer.Typer):
 def _load(module: str) -> dict[str, Any]:
     """The commands of a module, by name."""
     with ends_at_once():
-        imported = import_module(f"rotator.commands.{module}")
-    shelf = _Shelf(add_completion=False, rich_markup_mode=None)
-    imported.register(shelf)
-    return dict(typer.main.get_group(shelf).commands)
+        shelf = _Shelf(add_completion=False, rich_markup_mode=None)
+        import_module(f"rotator.commands.{module}").register(shelf)
+        return dict(typer.main.get_group(shelf).commands)

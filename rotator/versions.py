@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def _servers() -> list[str]:
         return []
     try:
         with State(place) as state:
-            caches = last_report(state).caches
+            caches = last_report(state, datetime.now(UTC)).caches
     except StateError as error:
         return [f"servers: {error}"]
     lines = ["servers, as last seen:"]
