@@ -53,12 +53,15 @@ def renew(
     """
     batch = Batch()
     current, write = codec.keyring.current, codec.write
-    read, plain, inside = codec.read, codec.plain, codec.inside
+    likely, plain, inside = codec.likely, codec.plain, codec.inside
     # Asked for at once: a call to the operating system costs as much as half an encryption.
     nonces = os.urandom(len(names) * codec.nonce_size) if movable else b""
     used = 0
     for index, (name, value) in enumerate(zip(names, values, strict=True)):
-        found = read(name, value) if isinstance(value, bytes) else None
+        read = likely.get(value[:1]) if isinstance(value, bytes) else None
+        found = read(name, value) if read is not None else None
+        if read is not None and not isinstance(found, tuple):
+            found = codec.read(name, value)
         if not isinstance(found, tuple):
             batch.rest.append(index)
             continue
@@ -77,7 +80,7 @@ def renew(
             end = used + reader.nonce_size
             new = reader.seal(name, plaintext, nonces[used:end])
             used = end
-            batch.swaps.append(Swap(name, value[: reader.telling_size], len(value), new))
+            batch.swaps.append(Swap(name, value, new, reader.telling_size))
             batch.keys.append(key)
         else:
             batch.kept.append((index, key, len(value)))

@@ -58,7 +58,7 @@ class Codec:
 
     __slots__ = (
         *("_by_first", "_letters", "_readers", "_sure"),
-        *("digest", "formats", "keyring", "nonce_size", "write"),
+        *("digest", "formats", "keyring", "likely", "nonce_size", "write"),
     )
 
     def __init__(
@@ -76,6 +76,9 @@ class Codec:
             tuple(reader for form, reader in self._readers.items() if first in form.first_bytes)
             for first in range(256)
         ]
+        self.likely = {
+            bytes([first]): readers[0].read for first, readers in enumerate(self._by_first) if readers
+        }
         texts = [form.first_bytes for form in formats if form.encoding is not Encoding.RAW]
         self._letters = frozenset[int]().union(*texts)
         self._sure = max(form.surely_random for form in formats)

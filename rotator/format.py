@@ -180,20 +180,17 @@ class Format:
 
     @property
     def telling_size(self) -> int | None:
-        """How long the beginning is that `telling` gives; None for all of it."""
+        """
+        How many bytes at the beginning of a value no other value shares; None for all of it.
+
+        They reach up to the block behind the nonce. A nonce of 12 random bytes is never met twice,
+        so whoever finds this beginning again finds the same value. That takes the whole value where
+        the nonce does not stand before the ciphertext.
+        """
         size = self._plan.telling
         if size is None or self._plan.nonce_size < 12:
             return None
         return encoded_size(self.encoding, size)
-
-    def telling(self, value: bytes) -> bytes:
-        """
-        The beginning of *value* that no other value shares: up to the block behind its nonce.
-
-        A nonce of 12 random bytes is never met twice, so whoever finds this beginning again finds
-        the same value. The whole value where the nonce does not stand before the ciphertext.
-        """
-        return value[: self.telling_size]
 
     def header(self, key_id: bytes) -> bytes:
         """All laid-out bytes before the nonce of a value under the key *key_id*."""

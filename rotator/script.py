@@ -4,6 +4,9 @@ Compare-and-set of many names in one call: a script, and how calls of it are cut
 The script answers one element a name: 1 done, 0 differs, -1 gone, or the text of an error. It calls
 with pcall, so that one name's error leaves the others their answer (redis-rules 2.2). There is no
 shebang line: Redis 6 takes it for a syntax error.
+
+A value that Lua looks at is copied for it. With large values that costs more than two commands that
+fetch only the beginning and the size; where those are not allowed, GET decides.
 """
 
 from __future__ import annotations
@@ -13,28 +16,35 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 SCRIPT: Final = b"""
-local answers = {}
-for i = 1, #KEYS do
-  local held = redis.pcall('GET', KEYS[i])
+local answers, pcall, sub, type, tonumber = {}, redis.pcall, string.sub, type, tonumber
+local count = #KEYS
+local large = tonumber(ARGV[3 * count + 1])
+
+local function compare(name, telling, size)
+  if size > large and #telling < size
+    and pcall('GETRANGE', name, 0, #telling - 1) == telling and pcall('STRLEN', name) == size then
+    return 1
+  end
+  local held = pcall('GET', name)
   if type(held) == 'table' then
-    answers[i] = held.err
+    return held.err
   elseif not held then
-    answers[i] = -1
-  else
-    local telling = ARGV[3 * i - 2]
-    if #held ~= tonumber(ARGV[3 * i - 1]) or string.sub(held, 1, #telling) ~= telling then
-      answers[i] = 0
-    else
-      local done = redis.pcall('SET', KEYS[i], ARGV[3 * i], 'XX', 'KEEPTTL')
-      if type(done) == 'table' and done.err then
-        answers[i] = done.err
-      elseif not done then
-        answers[i] = -1
-      else
-        answers[i] = 1
-      end
+    return -1
+  end
+  return #held == size and sub(held, 1, #telling) == telling and 1 or 0
+end
+
+for i = 1, count do
+  local found = compare(KEYS[i], ARGV[i], tonumber(ARGV[count + i]))
+  if found == 1 then
+    local done = pcall('SET', KEYS[i], ARGV[2 * count + i], 'XX', 'KEEPTTL')
+    if type(done) == 'table' and done.err then
+      found = done.err
+    elseif not done then
+      found = -1
     end
   end
+  answers[i] = found
 end
 return answers
 """
@@ -44,25 +54,24 @@ SCRIPT_SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
 # (redis-rules 2.2), which nobody notices.
 NAMES_A_CALL: Final = 50
 _BYTES_A_CALL = 1 << 19
+LARGE: Final = 512
+"""Bytes; the beginning and the size of longer values are fetched in less time than all of them."""
+NO_SIZE: Final = 1 << 62
+"""*large* where no value is: Lua's numbers still tell it from every size."""
 
 
 class Swap(NamedTuple):
     """
     What is to be put in the place of a value that was read.
 
-    The value is still the one that was read if it has *size* bytes and begins with *telling*: the
-    whole of it, or as much as holds its random nonce.
+    The value is still *old* if it has the same size and the same first *telling* bytes: as many as
+    hold its random nonce, or None for all of them.
     """
 
     name: bytes
-    telling: bytes
-    size: int
+    old: bytes
     new: bytes
-
-    @classmethod
-    def whole(cls, name: bytes, old: bytes, new: bytes) -> Swap:
-        """Put *new* in the place of *old*, compared byte for byte."""
-        return cls(name, old, len(old), new)
+    telling: int | None = None
 
 
 def cut(indices: Sequence[int], swaps: Sequence[Swap]) -> list[list[int]]:
@@ -70,7 +79,8 @@ def cut(indices: Sequence[int], swaps: Sequence[Swap]) -> list[list[int]]:
     batches: list[list[int]] = []
     size = 0
     for index in indices:
-        more = swaps[index].size + len(swaps[index].new)
+        _, old, new, _ = swaps[index]
+        more = len(old) + len(new)
         size += more
         if not batches or len(batches[-1]) >= NAMES_A_CALL or size > _BYTES_A_CALL:
             batches.append([])
@@ -79,8 +89,13 @@ def cut(indices: Sequence[int], swaps: Sequence[Swap]) -> list[list[int]]:
     return batches
 
 
-def call(batch: Sequence[Swap]) -> tuple[Any, ...]:
-    """The command that carries out *batch*."""
-    names = [swap.name for swap in batch]
-    values = [part for _, telling, size, new in batch for part in (telling, size, new)]
-    return ("EVALSHA", SCRIPT_SHA, len(names), *names, *values)
+def call(batch: Sequence[Swap], large: int) -> tuple[Any, ...]:
+    """The command that carries out *batch*; of what is over *large* only a beginning is fetched."""
+    return (
+        *("EVALSHA", SCRIPT_SHA, len(batch)),
+        *[swap.name for swap in batch],
+        *[old[:telling] for _, old, _, telling in batch],
+        *[len(swap.old) for swap in batch],
+        *[swap.new for swap in batch],
+        large,
+    )

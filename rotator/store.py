@@ -22,7 +22,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 from rotator.answers import WRONG_TYPE, Meaning, Refusal, refusal
 from rotator.connection import Command, Connection
 from rotator.node import Node
-from rotator.script import SCRIPT, Swap, call, cut
+from rotator.script import LARGE, NO_SIZE, SCRIPT, Swap, call, cut
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
 GONE = -2  # and that of a name that is not there
@@ -57,6 +57,7 @@ class Store(Node):
         super().__init__(connection, clustered=clustered)
         self._asking = asking
         self._script_loaded = False
+        self._large: int | None = None
         self._has_expire_time = True
 
     def start_page(
@@ -178,18 +179,20 @@ class Store(Node):
         *swaps* are names, old values and new values. Nothing is created: a name that is gone stays
         gone. The answers are in the order of *swaps*.
         """
-        return self.start_compare_and_set([Swap.whole(*swap) for swap in swaps])()
+        return self.start_compare_and_set([Swap(*swap) for swap in swaps])()
 
     def start_compare_and_set(self, swaps: Sequence[Swap]) -> Callable[[], list[Answer | Refusal]]:
         """The same, but what is returned waits for the answers and gives them."""
         if not self._script_loaded:
             self._load_script()
+        if self._large is None and swaps:
+            self._large = self._find_large(swaps[0].name)
         batches = [
             batch
             for group in self._groups([swap.name for swap in swaps])
             for batch in cut(group, swaps)
         ]
-        replies = self._start([call([swaps[index] for index in batch]) for batch in batches])
+        replies = self._start([self._call(swaps, batch) for batch in batches])
         return partial(self._finish_swaps, swaps, batches, replies)
 
     def _finish_swaps(
@@ -210,14 +213,23 @@ class Store(Node):
                 answers[index] = _answer(one)
         if alone and not self._script_loaded:
             self._load_script()
-        singly = self._each([call([swaps[index]]) for index in alone])
+        singly = self._each([self._call(swaps, [index]) for index in alone])
         for index, reply in zip(alone, singly, strict=True):
             answers[index] = _answer(reply if isinstance(reply, ResponseError) else reply[0])
         return answers
 
+    def _call(self, swaps: Sequence[Swap], batch: Sequence[int]) -> Command:
+        return call([swaps[index] for index in batch], self._large or NO_SIZE)
+
     def _load_script(self) -> None:
         self._ask("SCRIPT", "LOAD", SCRIPT)
         self._script_loaded = True
+
+    def _find_large(self, name: bytes) -> int:
+        """From which size on the script may look at beginnings: that takes two more rights."""
+        replies = self._each([("GETRANGE", name, 0, 0), ("STRLEN", name)])
+        denied = any(isinstance(reply, NoPermissionError) for reply in replies)
+        return NO_SIZE if denied else LARGE
 
 
 def _value(reply: Any) -> Value:

@@ -223,7 +223,7 @@ class Visitor:
                 keys = (opened.key,)
                 self._left.append(Left(name, Outcome.TOO_LARGE, keys, len(value), this.store))
             else:
-                this.swaps.append(Swap(name, opened.format.telling(value), len(value), new))
+                this.swaps.append(Swap(name, value, new, opened.format.telling_size))
                 this.keys.append(opened.key)
 
     def _write(self, this: Round) -> None:
@@ -240,14 +240,14 @@ class Visitor:
         if not swaps:
             return
         names = [swap.name for swap in swaps]
-        size = sum([swap.size for swap in swaps])
+        size = sum([len(swap.old) for swap in swaps])
         self._tally.add(Outcome.ROTATED, count=len(swaps))
         self._tally.met_many(key.id, len(swaps), size, self._now, rotated=True, names=names)
         self.rewritten.update(names)
 
     def _answered(self, swap: Swap, key: Key, answer: Answer | Refusal, this: Round) -> None:
         """Take note of an answer that is not `Answer.DONE`."""
-        name, _, size, _ = swap
+        name, size = swap.name, len(swap.old)
         if answer is Answer.GONE:
             self._tally.add(Outcome.GONE)
             self._tally.met(key.id, size, self._now)
@@ -292,7 +292,7 @@ class Visitor:
     def _give_up(self, last: Round) -> None:
         """Tally what was not settled after the last try."""
         known = {
-            swap.name: ((key,), swap.size) for swap, key in zip(last.swaps, last.keys, strict=True)
+            swap.name: ((key,), len(swap.old)) for swap, key in zip(last.swaps, last.keys, strict=True)
         }
         for name in (*last.again, *last.moved):
             refusal = last.refused.get(name)
