@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rotator import completion
 from rotator.deadline import parse_deadline
 from rotator.duration import parse_duration
 from rotator.errors import ConfigError
@@ -123,11 +124,17 @@ Caches = Annotated[
         "--cache",
         "Name of a cache; repeatable. Default: every one with encryption on.",
         metavar="NAME",
+        autocompletion=completion.caches,
     ),
 ]
 Cache = Annotated[
     str | None,
-    option("--cache", "Name of the cache; may be left out if there is only one.", metavar="NAME"),
+    option(
+        "--cache",
+        "Name of the cache; may be left out if there is only one.",
+        metavar="NAME",
+        autocompletion=completion.caches,
+    ),
 ]
 StatePath = Annotated[
     Path | None,
