@@ -161,13 +161,13 @@ def foresee(windows: Sequence[Window], now: datetime) -> Forecast:
         if left is None:
             missing = "nobody knows how many names there are to visit"
         return Forecast(None, f"not known yet: {missing}")
-    done_by, basis = _foreseen(windows, left / pace, now)
+    done_by, basis = reached(windows, left / pace, now)
     if done_by is None:
         return Forecast(None, "not in sight: it would take more than ten years at this pace")
     return Forecast(done_by, basis)
 
 
-def _foreseen(
+def reached(
     windows: Sequence[Window], seconds: float, now: datetime
 ) -> tuple[datetime | None, str]:
     """When so many seconds of work are done, if that is in sight, and what this assumes."""

@@ -296,8 +296,17 @@ Require = Annotated[
     str | None,
     option(
         "--require",
-        "For scripts: exit with 6 unless every old key, or the one with this id, is retirable.",
-        metavar="retirable[:ID]",
+        "For scripts: exit with 6 unless every old key, or the one with this id, is retirable; or"
+        " unless every cache will be done by the time of --by.",
+        metavar="retirable[:ID]|in-time",
+    ),
+]
+By = Annotated[
+    datetime | None,
+    deadline(
+        "--by",
+        "Say whether each cache will be done by this time, such as 05:00 or 2026-11-24T05:00Z, and"
+        " how fast it would have to be.",
     ),
 ]
 MaxAge = Annotated[

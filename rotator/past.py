@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from rotator import budget
 from rotator.annals import Annals
+from rotator.coming import progress
 from rotator.errors import StateError
-from rotator.forecast import Window, begun_in, foresee, pace_of, rotated_by
 from rotator.report import json as report_json
-from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Progress, Report
+from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Report
 from rotator.state import State
 from rotator.wording import ago, duration, moment
 
@@ -58,11 +59,11 @@ def remembered(report: Report, state: State) -> Report:
     return earlier.model_copy(update={"caches": caches})
 
 
-def last_report(state: State, now: datetime) -> Report:
+def last_report(state: State, now: datetime | None = None) -> Report:
     """
     The last reports on all caches as one, each cache as it was last seen.
 
-    How long what is not done yet will take is told as of *now*.
+    When what is not done yet will be done is told as of *now*, else as its last run told it.
 
     Raises:
         StateError: There is none yet, or one is damaged.
@@ -140,36 +141,16 @@ def _read(cache: str, text: str) -> Report:
         ) from None
 
 
-def _aged(cache: Cache, state: State, now: datetime) -> Cache:
+def _aged(cache: Cache, state: State, now: datetime | None) -> Cache:
     """A cache with the history of its keys as it is now, when it was swept, and how far it is."""
     sweep = state.last_sweep(cache.name)
-    return cache.model_copy(
-        update={
-            "keys": tuple(_key(cache.name, key, state) for key in cache.keys),
-            "swept_at": sweep.finished_at.replace(microsecond=0) if sweep else None,
-            "progress": _progress(state.windows(cache.name), now) if cache.stopped else None,
-        }
-    )
-
-
-def _progress(windows: Sequence[Window], now: datetime) -> Progress | None:
-    """How far a sweep is that was stopped; None if it was not begun."""
-    if not windows or windows[-1].complete:
-        return None
-    last, runs = windows[-1], begun_in(windows)
-    foreseen = foresee(windows, now)
-    pace = pace_of(runs)
-    return Progress(
-        phase="verification" if last.verifying else "sweep",
-        names=last.names,
-        visited=last.visited,
-        fraction=None if last.fraction is None else round(last.fraction, 4),
-        rotated=rotated_by(runs),
-        runs=len(runs),
-        visits_per_second=None if pace is None else round(pace, 1),
-        done_by=foreseen.done_by,
-        basis=foreseen.basis,
-    )
+    known: dict[str, Any] = {
+        "keys": tuple(_key(cache.name, key, state) for key in cache.keys),
+        "swept_at": sweep.finished_at.replace(microsecond=0) if sweep else None,
+    }
+    if cache.stopped and now is not None:
+        known["progress"] = progress(state.windows(cache.name), now)
+    return cache.model_copy(update=known)
 
 
 def _key(cache: str, key: Key, state: State) -> Key:

@@ -25,6 +25,7 @@ OPTIONS = [
 VALUES = {
     "--accept": ["undecryptable=1", "too_large=2"],
     "--cache": ["first"],
+    "--by": ["2099-11-24T05:00Z"],
     "--config": ["one.yaml", "two.yaml"],
     "--db": ["3"],
     "--engine": ["dask"],

@@ -231,3 +231,53 @@ def page_of(place):
     page = place.folder / "page.html"
     run_here(["report", "--state", place.state, "--html", page])
     return page.read_text()
+
+
+class TestBy:
+    """`rotator report --by`."""
+
+    def asked(self, place, *more):
+        """`rotator report --by` some hours from now, and what it says of the only cache."""
+        at = datetime.now(UTC) + timedelta(hours=5)
+        by = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+        done = run_here(["report", "--state", place.state, "--by", by, "--format", "json", *more])
+        return done.returncode, json.loads(done.stdout)["caches"][0]["outlook"]
+
+    def test_from_the_first_look_to_the_end(self, place, redis):
+        """It knows what is left from a dry run, from nights that did not suffice, and when done."""
+        fill(redis, place.cache, 100)
+        place.run(dry_run=True)
+        code, found = self.asked(place, "--require", "in-time")
+        assert (code, found["in_time"]) == (0, True)
+        assert (found["names_left"], found["values_left"]) == (100, 100)
+        assert "dry run" in found["advice"]
+
+        progress = night(place).progress
+        code, found = self.asked(place, "--require", "in-time")
+        assert (code, found["in_time"]) == (6, False)
+        assert found["names_left"] == 100 - progress.visited
+        assert found["values_left"] == 100 - progress.rotated
+        assert "begun now and not stopped" in found["advice"]
+
+        place.run()
+        code, found = self.asked(place, "--require", "in-time")
+        assert (code, found["in_time"], found["names_left"]) == (0, True, 0)
+
+    def test_shown(self, place, redis):
+        """The table and the page say it too, and without --require the code is 0."""
+        fill(redis, place.cache, 100)
+        night(place)
+        page = place.folder / "page.html"
+        done = run_here(["report", "--state", place.state, "--by", "23:59", "--html", page])
+        assert done.returncode == 0
+        assert "names to visit; " in " ".join(done.stdout.split())
+        assert "names to visit; " in page.read_text()
+        html5lib.HTMLParser(strict=True).parse(page.read_text())
+
+    def test_by_when(self, place, redis):
+        """--require in-time without a time is a mistake."""
+        fill(redis, place.cache, 10)
+        place.run()
+        done = run_here(["report", "--state", place.state, "--require", "in-time"])
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "name a time: --by 05:00" in done.stderr

@@ -134,6 +134,7 @@ DESIGN = {
             "visits_now": None,
             "progress": None,
             "attempt": None,
+            "outlook": None,
         }
     ],
     # later

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from rotator import options
+from rotator.coming import IN_TIME, late, with_outlook
 from rotator.console import print_result
 from rotator.errors import ConditionError, ConfigError, StateError
 from rotator.past import RETIRABLE, last_report, unmet
@@ -29,6 +30,8 @@ Examples:
       the same as a page, to print or to send
   rotator report --require retirable:9f2c41d0 && remove-the-key
       go on only if this key can be removed, by a sweep of the last 24 hours
+  rotator report --by 2026-11-30T05:00Z
+      whether the rotation will be done by then, and how fast it has to be
 
 Exit codes: 0 done; 1 there is no state, or it cannot be read; 2 usage;
 6 what --require asks for does not hold: in any cache that lists the key the verdict
@@ -48,6 +51,7 @@ def report(
     cache: options.Caches = None,
     require: options.Require = None,
     max_age: options.MaxAge = None,
+    by: options.By = None,
     state: options.StatePath = None,
     html: options.HtmlFile = None,
     output: options.Format = options.ReportFormat.TABLE,
@@ -64,14 +68,24 @@ def report(
     now = datetime.now(UTC)
     with _existing(state) as opened:
         everything = last_report(opened, now)
+        if by is not None:
+            everything = with_outlook(everything, opened, by, now)
     shown = _only(everything, cache or ())
-    wanted = None if require is None else _wanted(require, everything, shown)
+    if require == IN_TIME and by is None:
+        raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
+    wanted = None if require in {None, IN_TIME} else _wanted(str(require), everything, shown)
     if html is not None:
         report_html.write(shown, html, now)
     as_json = output is options.ReportFormat.JSON
     print_result(report_json.dump(shown) if as_json else table.render(shown, now))
     if wanted is not None:
         _demand(everything, wanted, now, _DAY if max_age is None else max_age)
+    if require == IN_TIME and (reasons := late(shown)):
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise ConditionError(
+            f"--require in-time does not hold: {reasons[0]}{more}",
+            hint="`rotator report --by` says how fast each cache would have to be",
+        )
 
 
 def _existing(path: Path | None) -> State:
@@ -109,7 +123,7 @@ def _wanted(require: str, everything: Report, shown: Report) -> list[str]:
     if word != RETIRABLE or (colon and len(ident) < _SHORTEST):
         raise ConfigError(
             f"--require {require[:80]}: expected retirable or retirable:ID",
-            hint="ID is a key id, or at least its first 8 characters",
+            hint="ID is a key id, or its first 8 characters; or with --by: --require in-time",
         )
     old = {key.id for one in shown.caches for key in one.keys if key.role == "old"}
     if not colon:

@@ -33,6 +33,7 @@ from rotator.report.words import (
     forecast,
     many,
     outlook,
+    schedule,
     size,
     span,
     verified,
@@ -136,6 +137,7 @@ def _environment() -> Environment:
         "summary": _summary,
         "outlook": outlook,
         "missed": missed,
+        "schedule": schedule,
         "age": age,
     }
     return made

@@ -176,6 +176,23 @@ class Attempt(Part):
     error: Text | None = None
 
 
+class Outlook(Part):
+    """
+    Whether a cache will be done *by* a time, as `planner` explains it; None: nobody knows.
+
+    *advice* is what this assumes, or what would make it so.
+    """
+
+    by: Moment
+    in_time: bool | None = None
+    names_left: int | None = None
+    values_left: int | None = None
+    visits_per_second: float | None = None
+    done_by: Deadline | None = None
+    needed_per_second: float | None = None
+    advice: Text = ""
+
+
 class Past(Part):
     """
     What all sweeps of a cache saw of an old key, by the state.
@@ -246,6 +263,7 @@ class Cache(Part):
     *sweep_seconds* is what the visits of this run took, *visits_now*, which are fewer where it went
     on from where another one was stopped. *progress* is that of a sweep that was stopped.
     *attempt* is the last run, if it was to look at the cache later than all of this and did not.
+    *outlook* says whether it will be done by a time that was asked for.
     *judged_at* is when this was reported, and *swept_at* the end of the last complete sweep there
     ever was.
     """
@@ -270,6 +288,7 @@ class Cache(Part):
     visits_now: int | None = None
     progress: Progress | None = None
     attempt: Attempt | None = None
+    outlook: Outlook | None = None
 
 
 class Report(Part):

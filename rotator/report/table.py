@@ -29,6 +29,7 @@ from rotator.report.words import (
     findings,
     many,
     outlook,
+    schedule,
     size,
     span,
     verified,
@@ -119,6 +120,8 @@ def _known(cache: Cache, now: datetime | None) -> Iterator[tuple[str, str]]:
         yield outlook(cache.progress), "yellow"
     if now is not None:
         yield age(cache, now), ""
+    if cache.outlook:
+        yield schedule(cache.outlook), "" if cache.outlook.in_time else "yellow"
     if cache.attempt:
         yield missed(cache.attempt), "yellow"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from rotator.report.model import Key, Progress, Verification
+from rotator.report.model import Key, Outlook, Progress, Verification
 from rotator.tally import Outcome
 
 MEANINGS = {
@@ -125,6 +125,19 @@ def outlook(progress: Progress) -> str:
     at = progress.done_by
     by = f"done by {at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, " if at else ""
     return f"{done}; {runs}; {by}{progress.basis}"
+
+
+def schedule(outlook: Outlook) -> str:
+    """Whether a cache will be done by a time, and what would make it so."""
+    left = []
+    if outlook.names_left:
+        left.append(many(outlook.names_left, "name to visit", "names to visit"))
+    if outlook.values_left:
+        left.append(many(outlook.values_left, "value under an old key", "values under old keys"))
+    parts = [f"by {when(outlook.by)}: {outlook.advice}", *left]
+    if outlook.visits_per_second:
+        parts.append(f"{outlook.visits_per_second:,.0f} visits a second last")
+    return "; ".join(parts)
 
 
 def verified(verification: Verification) -> str:
