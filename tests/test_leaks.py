@@ -132,6 +132,7 @@ class TestCommands:
         """The others do not either, as a table or as JSON, and whether they succeed or not."""
         config = ["--config", guarded.file]
         name = ["--namespace", "ns"]
+        work = [*config, "--state", guarded.state]
         run_here(job(guarded, "--dry-run"))
         for args, code in [
             (["keys", *config], 0),
@@ -146,6 +147,12 @@ class TestCommands:
             (["get", *config, *name, "none"], 1),
             (["get", *config, "none"], 2),
             (["set", *config, *name, "name", planted.plaintext.decode()], 2),
+            (["purge", *config, "--key", guarded.cache.ids[1], "--dry-run"], 0),
+            (["purge", *config, "--undecryptable", "--dry-run", "--show-names"], 0),
+            (["purge", *config, "--key", guarded.cache.keys[1]], 2),
+            (["purge", *work, "--undecryptable", "--yes", "--format", "json"], 0),
+            (["adopt", *config, "--match", "*", "--dry-run"], 0),
+            (["adopt", *work, "--match", "pl*", "--yes", "--format", "json"], 0),
             (["report", "--state", guarded.state], 0),
             (["report", "--state", guarded.state, "--format", "json"], 0),
             (["report", "--state", guarded.file], 1),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from caches import Cache, PageControl, Pages, Place, contents, fill, user
 from clusters import FAST, at_page, made, names_in, read, store, tagged
 from clusters import fill as fill_cluster
+from readme import README
 from running import Running, clean, run_here, waiting, writes_held
 
 from rotator.control import Stopper
@@ -397,6 +399,11 @@ class TestRights:
                 cache = Cache(server.address, keys=filled.cache.keys, redis=login)
                 assert purged(Place(filled.folder, cache), "--key", cache.ids[number])["deleted"]
 
+    def test_those_are_documented(self):
+        """README.md names them."""
+        [line] = re.findall(r"`rotator purge` needs (.*?), and no", README.read_text(), re.DOTALL)
+        assert re.findall(r"`([^`]*)`", line) == ["+unlink", "+del", *DELETING[1:]]
+
     @pytest.mark.parametrize("missing", DELETING)
     def test_without_one_of_them(self, filled, redis, server, missing):
         """What is missing is named before anything is deleted."""
@@ -642,6 +649,8 @@ class TestCluster:
             result = purged(place, "--key", place.cache.ids[1], code=1)
             assert (result["to_delete"], result["deleted"]) == (20, 0)
             assert "slots are being moved" in result["not_looked_at"][0]
+            done = run_here(purge(place, "--key", place.cache.ids[1]))
+            assert "nothing was changed: not everything could be looked at" in done.stderr
         finally:
             cluster.move_slots(source, target, [slot])
 
@@ -658,6 +667,31 @@ class TestCluster:
             assert (found.sweep.complete, found.exit_code()) == (False, 1)
         finally:
             cluster.move_slots(source, target, [slot])
+
+
+def test_a_connection_that_breaks(filled, redis):
+    """The node is walked again, over a new connection; the rest goes, and counts once."""
+    access = filled.access()
+    task = PurgeKey(access.codec, access.keyring.old[0])
+    number = keys_of_all(contents(redis), filled)[1]
+
+    def cut(phase, page):
+        if (phase, page) == ("deleting", 2):
+            redis.client_kill_filter(_type="normal", skipme=True)
+
+    with State(filled.state) as state:
+        errand = Errand(
+            access,
+            task,
+            Terms("delete", "deleting", page=10),
+            state=state,
+            stopper=Stopper(),
+            progress=lambda _cache, phase, _total: Pages(phase, cut),
+        )
+        found = errand.act()
+    assert found.done == number
+    assert (found.sweep.complete, found.exit_code()) == (True, 0)
+    assert keys_of_all(contents(redis), filled)[1] == 0
 
 
 def test_a_node_that_is_walked_again(filled, redis):

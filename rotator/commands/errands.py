@@ -97,7 +97,10 @@ class Work:
     def _worth_acting(self) -> bool:
         """Whether everything was looked at, and something was found that is to be acted on."""
         whole = not self.errors and all(found.sweep.complete for found in self.looked)
-        if self.manner.dry_run or not whole or self.stopper.reason():
+        if self.manner.dry_run or self.stopper.reason():
+            return False
+        if not whole:
+            log.error("nothing was changed: not everything could be looked at")
             return False
         for found in self.looked:
             self.check(found)

@@ -54,7 +54,7 @@ _MEANINGS = {
     CURRENT: "under the current key",
     OTHER_KEY: "under an old key, and left",
     NESTED: "encrypted twice, and left",
-    UNDECRYPTABLE: "no configured format and key opens them; left",
+    UNDECRYPTABLE: "no configured format and key opens them, so they may be under this one; left",
 }
 
 log = structlog.get_logger(__name__)
@@ -128,7 +128,7 @@ def _purge(
         "delete",
         "deleted",
         what,
-        _MEANINGS,
+        _MEANINGS if key else {**_MEANINGS, UNDECRYPTABLE: "do not open for another reason; left"},
         "rotator run: it looks again, and judges the key",
     )
     stopper = Stopper()
