@@ -2,8 +2,8 @@
 The sweep of a node in a worker process of a dask cluster, mostly on another machine.
 
 - What comes here is an `Order`: file names, the cache's name, a position. The configuration and the
-  secrets are this machine's own. If they are not those of the machine that sent the order, or
-  rotator is another version, the order is refused before anything is done.
+  secrets are this machine's own. If they are not those of the machine that sent the order, it is
+  refused before anything is done.
 - Progress, log lines and positions go back as events of the dask cluster, many pages in one. The
   wish to stop is a dask variable, looked at now and then.
 - A machine that sends orders and then is not heard of any more counts as gone: what nobody waits
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -34,7 +33,7 @@ from rotator.config import load
 from rotator.control import Stop
 from rotator.engine import sweep_node
 from rotator.errors import RotatorError
-from rotator.fingerprint import Fingerprint, own_version
+from rotator.fingerprint import Fingerprint
 from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult
 from rotator.scope import Scope
@@ -70,15 +69,8 @@ class Order:
     silence: float
 
 
-def perform(version: str, order: bytes) -> NodeResult | str:
-    """
-    Carry out a pickled `Order` of rotator *version*; or say why this worker must not.
-
-    The version stands outside, because another one might not even understand the order.
-    """
-    if version != own_version():
-        return f"it has rotator {own_version()}, not {version}"
-    told: Order = pickle.loads(order)  # noqa: S301 - see above
+def perform(told: Order) -> NodeResult | str:
+    """Carry out an order, or say why this worker must not."""
     try:
         access = _open(told)
     except RotatorError as error:
@@ -107,7 +99,7 @@ def _open(told: Order) -> Access | str:
     access = Access(config, config.cache(told.fingerprint.cache), provider)
     if access.codec is None:
         return f"the cache {access.cache.name} is not encrypted there"
-    return Fingerprint.of(config, access).difference(told.fingerprint) or access
+    return Fingerprint.of(access).difference(told.fingerprint) or access
 
 
 class Courier:

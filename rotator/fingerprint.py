@@ -3,7 +3,8 @@ What two machines must agree on before one sweeps for the other, in a form that 
 
 Digests tell that something differs, not what: of the keys only what their ids say goes in, of the
 configuration only what is not secret. Where a reference stands, the reference counts; that both
-machines find the same key behind it, the key ids say.
+machines find the same key behind it, the key ids say. What is in a TLS profile may differ: it says
+how this machine gets there.
 """
 
 from __future__ import annotations
@@ -11,17 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Self
 
 from rotator.access import Access
-from rotator.config import Config
 from rotator.secrets import SecretRef
-
-
-def own_version() -> str:
-    """The version of rotator on this machine."""
-    return version("rotator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +27,7 @@ class Fingerprint:
     settings: str
 
     @classmethod
-    def of(cls, config: Config, access: Access) -> Self:
+    def of(cls, access: Access) -> Self:
         """
         The fingerprint of a cache with encryption on.
 
@@ -44,14 +38,11 @@ class Fingerprint:
             raise ValueError("a cache without encryption is not swept")
         cache = access.cache
         secrets = (cache.current, *cache.old, cache.username, cache.password)
-        profile = config.tls_profile(cache)
-        if profile is not None:
-            secrets += (profile.ca, profile.cert, profile.key)
         said = [
             cache.index,
             [str(address) for address in cache.addresses],
             [_shown(secret) for secret in secrets],
-            profile and [profile.name, profile.min_version, profile.ciphers],
+            cache.tls,
             [cache.disable_prefix, cache.hashing_disabled],
             repr(access.settings),
         ]

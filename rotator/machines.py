@@ -62,7 +62,7 @@ def open_machines(
         return nullcontext()
     try:
         import_module("dask").config.set(logging=_QUIET)
-        library = import_module("rotator.daskengine")
+        library = import_module("rotator.daskmachines")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("rotator"):
             raise

@@ -4,9 +4,11 @@ import base64
 import json
 import secrets
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -18,12 +20,11 @@ from running import Running, job, run_here, waiting
 from structlog.testing import capture_logs
 from tlsfront import Authority
 
-from rotator import daskengine
+from rotator import daskengine, daskfleet, daskorders
 from rotator.address import Address
 from rotator.control import Stop
 from rotator.daskworker import perform
 from rotator.errors import ConfigError, Exit, ServerError
-from rotator.fingerprint import own_version
 from rotator.machines import open_machines
 from rotator.scope import Limits, Mode, Scope
 from rotator.server import free_port
@@ -284,7 +285,7 @@ class TestDeath:
 
     def test_killed_scheduler(self, cluster, filled, tmp_path, monkeypatch):
         """Without its scheduler the run fails at once and says so; what was done is kept."""
-        monkeypatch.setattr(daskengine, "CONNECT_SECONDS", 1.0)
+        monkeypatch.setattr(daskfleet, "CONNECT_SECONDS", 1.0)
         place, _ = filled
 
         def kill(_phase, _page):
@@ -302,7 +303,7 @@ class TestDeath:
     def test_silence(self, cluster, filled, dask, monkeypatch):
         """Workers that hear nothing any more stop; what they did not do is done when it goes on."""
         monkeypatch.setattr(daskengine, "SILENCE_SECONDS", 1.0)
-        monkeypatch.setattr(daskengine, "_BEAT_SECONDS", 0.1)
+        monkeypatch.setattr(daskorders, "BEAT_SECONDS", 0.1)
         place, expected = filled
         silent = []
 
@@ -338,7 +339,7 @@ class TestStart:
 
     def test_no_scheduler(self, monkeypatch):
         """Where no scheduler answers, the command says so."""
-        monkeypatch.setattr(daskengine, "CONNECT_SECONDS", 0.3)
+        monkeypatch.setattr(daskfleet, "CONNECT_SECONDS", 0.3)
         address = f"tcp://127.0.0.1:{free_port()}"
         with (
             pytest.raises(ServerError, match=f"no dask scheduler answers at {address}"),
@@ -348,7 +349,7 @@ class TestStart:
 
     def test_no_worker(self, tmp_path, monkeypatch):
         """A scheduler without workers is waited for, but not for ever."""
-        monkeypatch.setattr(daskengine, "PATIENCE_SECONDS", 0.3)
+        monkeypatch.setattr(daskfleet, "PATIENCE_SECONDS", 0.3)
         with (
             DaskCluster(tmp_path, workers=0) as dask,
             pytest.raises(ServerError, match="has no worker") as caught,
@@ -380,13 +381,21 @@ class TestStart:
         assert ended.returncode == Exit.USAGE
         assert ended.stderr.startswith(f"rotator: error: {said}\nrotator: hint: ")
 
-    def test_extra(self, monkeypatch):
+    @pytest.mark.parametrize("library", ["dask", "distributed"])
+    def test_extra(self, place, library):
         """Without the library the command says which extra brings it."""
-        monkeypatch.delitem(sys.modules, "rotator.daskengine")
-        monkeypatch.setitem(sys.modules, "distributed", None)
-        with pytest.raises(ConfigError, match="needs distributed") as caught:
-            open_machines("tcp://127.0.0.1:1", lambda: None)
-        assert caught.value.hint == "pip install 'rotator[dask]'"
+        code = f"import sys; sys.modules['{library}'] = None; import rotator.__main__; "
+        code += "rotator.__main__.main()"
+        arguments = job(place, "--engine", "dask", "--scheduler", "tcp://127.0.0.1:1")
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == Exit.USAGE
+        assert f"--engine dask needs {library}, which is not installed" in done.stderr
+        assert "rotator: hint: pip install 'rotator[dask]'" in done.stderr
 
 
 class TestRefusal:
@@ -404,7 +413,7 @@ class TestRefusal:
             ({"ROT_KEY": secrets.token_hex(32)}, "its keys or formats of the cache shared-redis"),
             ({"ROT_MATCH": "x*"}, "its configuration of the cache shared-redis"),
             ({"ROT_KEY": ""}, "caches[0].encryption.keys.current: missing while encryption is on"),
-            ({"PYTHONPATH": str(old)}, f"it has rotator 0.9, not {own_version()}"),
+            ({"PYTHONPATH": str(old)}, f"it has rotator 0.9, not {version('rotator')}"),
         ]
         with DaskCluster(tmp_path, workers=0) as dask:
             for env, _ in wrong:
@@ -432,7 +441,7 @@ class TestRefusal:
             engine._files = (tmp_path / "elsewhere.json",)
             order = engine.order("run", Address("127.0.0.1", 1), Scope(Mode.RUN), None, 0)
             executor = machines.client.get_executor(pure=False)
-            answer = executor.submit(perform, own_version(), order).result(timeout=20)
+            answer = executor.submit(perform, order).result(timeout=20)
         assert str(tmp_path / "elsewhere.json") in answer
 
 
@@ -466,7 +475,7 @@ class TestWhatTravels:
                 with dask.machines(relay.address) as machines:
                     engine = machines.engine((place.file,), place.access(), 2)
                     order = engine.order("r", Address("127.0.0.1", 1), Scope(Mode.RUN), None, 0)
-                    task = dask_pickle.dumps((perform, own_version(), order))
+                    task = dask_pickle.dumps((perform, order))
                     report = place.run(machines=machines, page=50, **FAST)
                 passed = b"\n".join(relay.streams)
         finally:

@@ -1,0 +1,139 @@
+"""
+A dask cluster: its scheduler, and the workers that are there.
+
+The scheduler may be gone at any moment. Then every call ends soon, with a `GoneError`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+
+from distributed import Client
+from distributed.client import ClosedClientError
+
+from rotator.errors import ConfigError, ServerError
+
+PACKAGE = "rotator"
+CONNECT_SECONDS = 10.0
+"""How long the scheduler may take to answer."""
+PATIENCE_SECONDS = 30.0
+"""How long there may be no worker: at the start, and when the last one is lost."""
+POLL_SECONDS = 0.02
+_CLOSE_SECONDS = 5.0
+# What distributed raises when the scheduler is gone, depending on how far it has noticed.
+_GONE = (OSError, AttributeError, ClosedClientError)
+
+
+class GoneError(ServerError):
+    """The connection to the scheduler was lost."""
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator[Client]:
+    """
+    A client of *scheduler*, for the time of the block.
+
+    Raises:
+        ConfigError: It is no address, or TLS is not set up.
+        ServerError: No scheduler answers there.
+    """
+    try:
+        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+    except OSError:
+        raise ServerError(
+            f"no dask scheduler answers at {scheduler}",
+            hint="start it with `dask scheduler`, and let this machine reach it",
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"--scheduler {scheduler}: {str(error).lower().rstrip('.')}",
+            hint="tcp://host:8786, or tls://host:8786 with distributed.comm.tls in dask's settings",
+        ) from None
+    try:
+        yield client
+    finally:
+        with suppress(OSError):
+            client.close(timeout=_CLOSE_SECONDS)
+
+
+class Fleet:
+    """The workers of a dask cluster; *checked* are those that have said which rotator they have."""
+
+    def __init__(self, client: Client, scheduler: str) -> None:
+        self.client = client
+        self.checked: set[str] = set()
+        self._scheduler = scheduler
+
+    def check_scheduler(self) -> None:
+        """
+        Check that the scheduler can read what goes to workers through it.
+
+        Raises:
+            ConfigError: It has no rotator, or another version.
+            GoneError: It is gone.
+        """
+        found = None
+        with self.asking(), suppress(PackageNotFoundError):
+            found = self.client.run_on_scheduler(version, PACKAGE)
+        if wrong := other_version(found):
+            raise ConfigError(
+                f"the dask scheduler {self._scheduler} cannot be used: {wrong}",
+                hint="install the same rotator[dask] on every machine, that of the scheduler too",
+            )
+
+    def present(self) -> list[str]:
+        """
+        The addresses of the workers that are there now.
+
+        Raises:
+            GoneError: The scheduler is gone.
+        """
+        with self.asking():
+            return sorted(self.client.nthreads(callback_timeout=CONNECT_SECONDS))
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """
+        For a block that asks the scheduler for something, and does nothing else.
+
+        Raises:
+            GoneError: It is gone.
+        """
+        if self.client.status != "running":  # it tries for a while to connect again
+            raise self.gone()
+        try:
+            yield
+        except _GONE:
+            raise self.gone() from None
+
+    def gone(self) -> GoneError:
+        """What to say when the scheduler is gone."""
+        return GoneError(f"the connection to the dask scheduler {self._scheduler} was lost")
+
+    def wait(self, hurry: Callable[[], object]) -> None:
+        """
+        Wait until there is a worker, or *hurry* says to go on without.
+
+        Raises:
+            ServerError: None has come.
+            GoneError: The scheduler is gone.
+        """
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not self.present() and not hurry():
+            if time.monotonic() > until:
+                raise ServerError(
+                    f"the dask scheduler {self._scheduler} has no worker",
+                    hint=f"start some, on any machine: dask worker {self._scheduler}",
+                )
+            time.sleep(POLL_SECONDS)
+
+
+def other_version(found: str | None) -> str | None:
+    """What is wrong with the version of rotator that was found elsewhere, if anything is."""
+    own = version(PACKAGE)
+    if found == own:
+        return None
+    return f"it has rotator {found}, not {own}" if found else "it has no rotator"
