@@ -102,7 +102,7 @@ class TestRefused:
 class TestEvicted:
     """`allkeys-lru`: values that grow push others out, and that is said."""
 
-    @pytest.mark.parametrize("limits", [{}, {"memory": 99.0}], ids=["", "max-memory"])
+    @pytest.mark.parametrize("limits", [{}, {"memory": 50.0}], ids=["", "max-memory"])
     def test_evictions_are_reported(self, full, limits, monkeypatch):
         """The run goes on, evicted values are gone, and how many there were is reported."""
         place, client = full
