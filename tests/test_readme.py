@@ -224,6 +224,7 @@ SECTIONS = {
     "Commands": [NotRun("tests/test_cache.py runs it", lambda block: ast.parse(block.text))],
     "Verdicts": [NotRun(SHOWN)],
     "Reports": [Run(retired)],
+    "Several machines": [NotRun("tests/test_dask.py does it on this machine", installs)],
     "Planned rotation": [
         Run(lambda scene: (scene.put(1204), scene.put(46, NEW, prefix="new"))),
         Run(Scene.later),
