@@ -52,7 +52,11 @@ class Task(Protocol):
 
 
 class Picker:
-    """Brings every name of a page to its end, counted in *count*; without *acts* it only looks."""
+    """
+    Brings every name of a page to its end, counted in *count*; without *acts* it only looks.
+
+    *heaviest* is the size of the largest value of the last page, in bytes.
+    """
 
     def __init__(
         self, store: Store, access: Access, task: Task, count: Count, *, acts: bool
@@ -62,6 +66,7 @@ class Picker:
         self._task = task
         self._count = count
         self._acts = acts
+        self.heaviest = 0
         self._actors: dict[Store, Act] = {store: task.actor(store, asking=False)}
         self._movers: dict[Address | None, Store] = {}
 
@@ -73,7 +78,7 @@ class Picker:
             ServerError: The node, or one that a slot is being moved to, cannot be worked with.
         """
         self._page = names
-        self._done = 0
+        self._done = self.heaviest = 0
         self._touched: set[bytes] = set()
         self._moved: set[bytes] = set()
         todo: dict[bytes, Store] = dict.fromkeys(names, self._store)
@@ -127,6 +132,7 @@ class Picker:
             else:
                 self._count.end(Judged(GONE if value is Unread.GONE else NOT_STRING))
             return None
+        self.heaviest = max(self.heaviest, len(value))
         judged = self._task.judge(name, value, self._page)
         if judged.end == PICKED:
             if name not in self._touched:
@@ -135,10 +141,8 @@ class Picker:
                 return judged
         if name in self._touched and judged.end != PICKED:
             judged = Judged(CHANGED)
-        if judged.problem:
-            self._trouble(name, judged.end, judged.detail)
-        else:
-            self._count.end(judged)
+        trouble = Trouble(name, self._store.node, judged.end, judged.detail)
+        self._count.end(judged, trouble if judged.problem else None)
         return None
 
     def _act(
@@ -187,4 +191,5 @@ class Picker:
         return mover
 
     def _trouble(self, name: bytes, end: str, detail: str) -> None:
-        self._count.end(Judged(end, detail), Trouble(name, self._store.node, end, detail))
+        # Not counted by detail: that is the server's own words, of which there is no end.
+        self._count.end(Judged(end), Trouble(name, self._store.node, end, detail))

@@ -26,6 +26,7 @@ from rotator.scope import Scope
 from rotator.store import Store
 from rotator.tally import Outcome, Tally
 
+_PAGE_BYTES = 1 << 20  # at most, as far as the last pages tell: all of a page is in memory
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
 
 
@@ -119,14 +120,17 @@ class _NodeWalk:
     ) -> Stop | None:
         """Visit every page of *rounds*; the reason to stop before the end, if there was one."""
         pace = _Pace(self._scope.limits.rate, self._control)
+        heavy = 1
         for db, pattern in rounds:
             cursor = None
             while cursor != 0:
                 if stop := self._control.stop():
                     return stop
                 store.select(db)
-                cursor, names = store.page(cursor or 0, pattern, self._scope.page)
+                page = max(1, min(self._scope.page, _PAGE_BYTES // heavy))
+                cursor, names = store.page(cursor or 0, pattern, page)
                 done = picker.visit(names)
+                heavy = max(picker.heaviest, heavy // 2, 1)
                 self._control.page_done(str(self._address), len(names), done, 0)
                 pace.rest(len(names))
         return None

@@ -83,7 +83,9 @@ def _cache_data(
         told.done: last.done,
         **{end: ends.pop(end, 0) for end in ("changed", "gone", "denied", "failed", "contended")},
         "others": dict(sorted(ends.items())),
-        "reasons": {f"{end}.{why}": number for (end, why), number in _details(last.count)},
+        "reasons": {
+            f"{end}.{why}": number for (end, why), number in last.count.details.most_common()
+        },
         "bytes": before.count.size,
         "prefixes": dict(before.count.prefixes.most_common()),
         "samples": [shown(name) for name in before.count.samples],
@@ -107,16 +109,6 @@ def _cache_data(
         ],
         "not_looked_at": list(last.sweep.not_looked_at),
     }
-
-
-def _details(count: Count) -> list[tuple[tuple[str, str], int]]:
-    """Why values were picked, or left: counts by end and detail, without those of problems."""
-    listed_already = {(trouble.end, trouble.detail) for trouble in count.troubles}
-    return [
-        (pair, number)
-        for pair, number in count.details.most_common()
-        if pair not in listed_already or pair[0] == "undecryptable"
-    ]
 
 
 def render(
@@ -177,7 +169,7 @@ def _ends(count: Count, told: Told) -> RenderableType:
     order = [DONE, PICKED, *told.meanings, *_MEANINGS]
     for end in sorted(count.ends, key=lambda one: order.index(one) if one in order else 99):
         word, meaning = words.get(end, (end, told.meanings.get(end) or _MEANINGS.get(end, "")))
-        whys = [f"{n:,} {why}" for (at, why), n in _details(count) if at == end]
+        whys = [f"{n:,} {why}" for (at, why), n in count.details.most_common() if at == end]
         if whys:
             meaning = f"{meaning}: {', '.join(whys)}"
         if count.ends[end]:
