@@ -102,11 +102,10 @@ class TestRefused:
 class TestEvicted:
     """`allkeys-lru`: values that grow push others out, and that is said."""
 
-    @pytest.mark.parametrize("limits", [{}, {"memory": 50.0}], ids=["", "max-memory"])
-    def test_evictions_are_reported(self, full, limits, monkeypatch):
+    @pytest.mark.parametrize("limits", [{}, {"memory": 100.0}], ids=["", "max-memory"])
+    def test_evictions_are_reported(self, full, limits):
         """The run goes on, evicted values are gone, and how many there were is reported."""
         place, client = full
-        monkeypatch.setattr("rotator.throttle.LONGEST_SECONDS", 0.2)
         before = plaintexts(held(client, place))
         client.config_resetstat()
         limit(client, "allkeys-lru", 97)
@@ -125,8 +124,6 @@ class TestEvicted:
         after = held(client, place)
         assert plaintexts(after).items() <= before.items()
         assert under(after) == {0: len(after)}
-        if limits:
-            assert cache.waited_seconds["memory"] > 0
 
     def test_a_value_evicted_at_the_worst_moment_is_gone(self, full):
         """Between reading and writing it is as if it had expired: nothing brings it back."""
