@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults fuzz soak lint fix vectors bench clean
+.PHONY: help demo test test-faults fuzz soak lint fix vectors bench release-check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # pip learned --group in 25.1; a fresh virtual environment may hold an older one.
 $(STAMP): pyproject.toml
@@ -57,6 +57,14 @@ vectors: $(DEV) ## write tests/vectors anew; the result must not differ from wha
 
 bench: $(DEV) ## measure against plain clients and the server's limit
 	@$(BIN)/python scripts/bench.py $(BENCH)
+
+RELEASE := $(VENV)/.installed-release
+$(RELEASE): $(STAMP)
+	@$(BIN)/python -m pip install -qq --group release
+	@touch $@
+
+release-check: $(RELEASE) ## build, install and list what a release holds, into dist/; nothing is uploaded
+	@$(BIN)/python scripts/release_check.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
