@@ -77,7 +77,9 @@ class Codec:
             for first in range(256)
         ]
         self.likely = {
-            bytes([first]): readers[0].read for first, readers in enumerate(self._by_first) if readers
+            bytes([first]): readers[0].read
+            for first, readers in enumerate(self._by_first)
+            if readers
         }
         texts = [form.first_bytes for form in formats if form.encoding is not Encoding.RAW]
         self._letters = frozenset[int]().union(*texts)

@@ -14,9 +14,9 @@ from pathlib import Path
 import structlog
 
 from rotator.access import Access
-from rotator.control import Stopper
+from rotator.control import Stop, Stopper
 from rotator.engine import Machines
-from rotator.errors import Exit, ServerError
+from rotator.errors import Exit, LoginError, RightsError, ServerError
 from rotator.keyring import Keyring
 from rotator.ledger import Ledger
 from rotator.past import remembered, with_past
@@ -97,9 +97,7 @@ class Job:
         """
         started_at = self._clock()
         try:
-            for rotation in self._rotations:
-                rotation.prepare()
-            results = [self._work(rotation) for rotation in self._rotations]
+            results = self._prepare() or [self._work(rotation) for rotation in self._rotations]
         finally:
             for rotation in self._rotations:
                 rotation.close()
@@ -128,13 +126,38 @@ class Job:
                 log.info("not done yet", cache=cache.name, **said)
         return report
 
+    def _prepare(self) -> list[RotationResult]:
+        """The preflight of all caches; results only if it was told to stop, and nothing begins."""
+        try:
+            for rotation in self._rotations:
+                rotation.prepare()
+        except ServerError as error:
+            stopped = self._stopped_by(error)
+            if stopped is None:
+                raise
+            return [self._stopped(rotation, stopped) for rotation in self._rotations]
+        return []
+
+    def _stopped_by(self, error: ServerError) -> Stop | None:
+        """The wish to stop, if that is why a server that was not ready was not waited for."""
+        if isinstance(error, LoginError | RightsError):
+            return None
+        if stopped := self._stopper.reason():
+            log.warning("stopped before the server was ready", error=str(error))
+        return stopped
+
+    def _stopped(self, rotation: Rotation, stopped: Stop) -> RotationResult:
+        return RotationResult(rotation.access, self._plan, stopped=stopped)
+
     def _work(self, rotation: Rotation) -> RotationResult:
         """One cache; what goes wrong here must not keep the others from being done."""
         stopped = self._stopper.reason()
         if stopped:
-            return RotationResult(rotation.access, self._plan, stopped=stopped)
+            return self._stopped(rotation, stopped)
         try:
             return rotation.run()
         except ServerError as error:
+            if stopped := self._stopped_by(error):
+                return self._stopped(rotation, stopped)
             log.error("cache failed", cache=rotation.access.cache.name, error=str(error))  # noqa: TRY400 - the message says it all
             return RotationResult(rotation.access, self._plan, error=str(error))

@@ -123,7 +123,9 @@ class Ledger:
         nor anything that may hide it, that one still says more; it has its own age, and keeps it.
         """
         sweep = self._kept[cache][0]
-        if sweep.complete or not self._stopped(cache) or sweep.hides_or_holds(key_id):
+        if sweep.complete or sweep.not_looked_at or not self._stopped(cache):
+            return None
+        if sweep.hides_or_holds(key_id):
             return None
         earlier = self._state.evidence(cache, key_id, field)
         if earlier.sweep is None or earlier.sweep.scope != sweep.scope:

@@ -133,6 +133,7 @@ class Rotation:
                 result.copies = self._find_copies()
             except ServerError as error:
                 last.not_looked_at.append(f"replicas and files could not be looked at: {error}")
+                last.cut_short = self._stopper.reason()
         self._meanwhile.look_back(self.access.connect)
         result.evictions = self._meanwhile.evictions
         result.doubt, result.latest = self._meanwhile.doubt, self._meanwhile.latest

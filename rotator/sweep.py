@@ -38,7 +38,8 @@ class SweepResult:
     *complete* says that every name of the cache was visited; else *stopped* says why it ended, or
     *not_looked_at* what it cannot vouch for, in sentences. *begun_at* is when this run began it,
     *started_at* when an earlier run did, if this one went on from there; of the tally, *visits_now*
-    and *rotated_now* are this run's own.
+    and *rotated_now* are this run's own. *cut_short* is a wish to stop that no
+    node was left to hear.
     """
 
     scope: Scope
@@ -51,6 +52,7 @@ class SweepResult:
     not_looked_at: list[str] = field(default_factory=list)
     visits_now: int = 0
     rotated_now: int = 0
+    cut_short: Stop | None = None
 
     def node(self, address: Address) -> NodeResult | None:
         """The last scan of the node at *address*."""
@@ -74,7 +76,7 @@ class SweepResult:
     @property
     def stopped(self) -> Stop | None:
         """Why the sweep was stopped, or None if it was not."""
-        return next((node.stopped for node in self.nodes if node.stopped), None)
+        return next((node.stopped for node in self.nodes if node.stopped), self.cut_short)
 
     @property
     def complete(self) -> bool:
@@ -118,6 +120,9 @@ class Sweep:
                 pending = self._look_again(result)
         _dismiss(result)
         result.not_looked_at += _gaps(result)
+        if result.not_looked_at:
+            # A cluster that is given no time to settle is not at fault for what is missing.
+            result.cut_short = self._control.stop()
         result.started_at = min([now, *(node.started_at for node in result.nodes)])
         result.finished_at = datetime.now(UTC)
         return result

@@ -292,7 +292,8 @@ class Visitor:
     def _give_up(self, last: Round) -> None:
         """Tally what was not settled after the last try."""
         known = {
-            swap.name: ((key,), len(swap.old)) for swap, key in zip(last.swaps, last.keys, strict=True)
+            swap.name: ((key,), len(swap.old))
+            for swap, key in zip(last.swaps, last.keys, strict=True)
         }
         for name in (*last.again, *last.moved):
             refusal = last.refused.get(name)
