@@ -276,6 +276,42 @@ def test_no_section_is_forgotten():
     assert set(SECTIONS) <= {block.section for block in BLOCKS}
 
 
+class TestInText:
+    """What the text between the blocks says of commands."""
+
+    WORDS = re.sub(r"^```.*?^```$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
+    SPANS = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", WORDS)
+
+    @pytest.mark.parametrize(
+        "command", sorted({span for span in SPANS if span.startswith("rotator ")})
+    )
+    def test_commands(self, command):
+        """Every command in the text can be typed; a value that is left out is no fault."""
+        try:
+            parse(command.replace("[", "").replace("]", ""))
+        except typer.TyperException as error:
+            assert error.format_message().lower().startswith("missing")  # noqa: PT017 - most raise nothing
+
+    def test_options(self):
+        """Every option in the text is one of some command."""
+        menu = typer.main.get_command(cli.app)
+        context = typer.Context(menu)
+        known = {
+            flag
+            for name in menu.list_commands(context)
+            for option in menu.get_command(context, name).params
+            for flag in (*option.opts, *option.secondary_opts)
+        }
+        known |= {"--help", *(flag for option in menu.params for flag in option.opts)}
+        said = {
+            flag
+            for span in self.SPANS
+            if not span.startswith(("redis-cli", "--cluster", "make", "pip", "python"))
+            for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)
+        }
+        assert said <= known
+
+
 class TestConventions:
     """What the conventions in README.md mean."""
 
