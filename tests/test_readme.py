@@ -224,6 +224,8 @@ SECTIONS = {
     "Commands": [NotRun("tests/test_cache.py runs it", lambda block: ast.parse(block.text))],
     "Verdicts": [NotRun(SHOWN)],
     "Reports": [Run(retired)],
+    "Be told when something changes": [NotRun("tests/test_hook.py runs both scripts")],
+    "Windows": [Run(lambda scene: scene.put(1204)), NotRun(SHOWN)],
     "Several machines": [NotRun("tests/test_dask.py does it on this machine", installs)],
     "Planned rotation": [
         Run(lambda scene: (scene.put(1204), scene.put(46, NEW, prefix="new"))),
