@@ -8,6 +8,7 @@ One SQLite file with one schema: created whole, checked when opened, changed in 
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -148,7 +149,8 @@ class Database:
             what, hint = _MEANINGS.get(code, _OTHERWISE)
             raise StateError(f"the state file {self.path} {what} ({error})", hint=hint) from error
         except OSError as error:
-            what, hint = _MEANINGS[sqlite3.SQLITE_CANTOPEN]
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+            what, hint = _MEANINGS[sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_CANTOPEN]
             reason = error.strerror or error
             raise StateError(f"the state file {self.path} {what} ({reason})", hint=hint) from error
 

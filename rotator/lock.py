@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rotator.errors import BusyError, StateError
@@ -41,8 +41,10 @@ def lock(state: Path, cache: str) -> Iterator[None]:
                 f"another run on {cache} is in progress",
                 hint=f"wait until it ends; it is process {owner or 'unknown'} and has {path} open",
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+        # Whose it is helps others and nobody else: where there is no room for it, it goes unsaid.
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, b"%d\n" % os.getpid(), 0)
         yield
     finally:
         os.close(handle)

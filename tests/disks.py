@@ -1,0 +1,66 @@
+"""
+A disk that fills: a small file system of its own where one may be mounted, else a limit on files.
+
+Both are the real thing: the kernel refuses the write (ENOSPC, or EFBIG with the limit).
+"""
+
+import resource
+import subprocess
+from contextlib import contextmanager
+
+_SIZE = "1m"
+
+
+class Disk:
+    """A folder on which, inside of `full`, nothing more can be written."""
+
+    def __init__(self, folder) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self._own = (
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder],
+                capture_output=True,
+                check=False,
+            ).returncode
+            == 0
+        )
+
+    @property
+    def content(self):
+        """What files there are, with what is in each."""
+        return {one.name: one.read_bytes() for one in sorted(self.folder.iterdir())}
+
+    @contextmanager
+    def full(self):
+        """No room for another byte while the block runs."""
+        self.fill()
+        try:
+            yield
+        finally:
+            self.free()
+
+    def fill(self):
+        """Take the room away."""
+        if not self._own:
+            self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, self._before[1]))
+            return
+        with (self.folder / "ballast").open("wb", buffering=0) as file:
+            try:
+                while file.write(b"x" * 4096):
+                    pass
+            except OSError:
+                return
+
+    def free(self):
+        """Give the room back."""
+        if self._own:
+            (self.folder / "ballast").unlink(missing_ok=True)
+        else:
+            resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
+
+    def remove(self):
+        """Take the file system away."""
+        if self._own:
+            subprocess.run(["umount", "--lazy", self.folder], check=True)
