@@ -54,6 +54,12 @@ class DaskCluster:
         self.workers.append(process)
         return process
 
+    def kill(self, pid):
+        """End the worker with this process id, and see that it is gone."""
+        [process] = [one for one in self.workers if one.pid == pid]
+        process.kill()
+        process.wait()
+
     def _start(self, what, *arguments, env=None, folder=None):
         with (self._folder / f"{what}-{len(self.workers)}.log").open("w") as log:
             return subprocess.Popen(
