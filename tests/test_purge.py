@@ -386,6 +386,29 @@ class TestAsking:
         assert redis.dbsize() == before - (0 if code else number)
         assert ("deleted" in out) is not code
 
+    def test_ctrl_c_is_a_no(self, filled, redis):
+        """Ctrl-C at the question ends with 130, and nothing is deleted."""
+        before = contents(redis)
+        ours, theirs = os.openpty()
+        args = purge(filled, "--key", filled.cache.ids[1], yes=False)
+        with subprocess.Popen(
+            [sys.executable, "-m", "rotator", *map(str, args)],
+            env=clean(),
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            said = b""
+            while b", type shared-redis or" not in said:
+                said += os.read(process.stderr.fileno(), 65536)
+            process.send_signal(signal.SIGINT)
+            out, said = process.communicate(timeout=60)
+        for end in (ours, theirs):
+            os.close(end)
+        assert (process.returncode, out) == (130, b"")
+        assert b"rotator: error: interrupted" in said
+        assert contents(redis) == before
+
 
 class TestRights:
     """What the user may do."""

@@ -22,7 +22,9 @@ from rotator.report.errand import Told, as_data, render
 from rotator.report.words import many
 
 Yes = Annotated[bool, options.option("--yes", "Do not ask; without a terminal it must be given.")]
-Page = Annotated[int, options.option("--page", "Names to ask for at a time, at most.", min=1)]
+Page = Annotated[
+    int, options.option("--page", "Names to ask for at a time, at most.", min=1, max=10_000)
+]
 DEFAULT_PAGE = 100
 
 # Which exit code speaks for several caches: the one that most wants a human.

@@ -84,7 +84,8 @@ def _purge(
         options.option(
             "--reason",
             "With --undecryptable: only what does not open for this reason; repeatable."
-            f" Default: {', '.join(REASONS)}.",
+            f" One of {', '.join(Reason)}; default: all but the last.",
+            metavar="REASON",
             show_default=False,
         ),
     ] = None,
