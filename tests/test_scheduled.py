@@ -21,6 +21,7 @@ from rotator.duration import parse_duration
 from rotator.errors import Exit
 
 FILES = [CRONTAB, SERVICE, MANIFEST]
+ANALYZE = shutil.which("systemd-analyze")
 ALERT = {Exit.FAILED, Exit.USAGE, Exit.NOT_MOVED, Exit.EMPTY}
 
 
@@ -153,6 +154,18 @@ class TestCron:
         assert done.stderr == ""
 
 
+def analyze(*arguments, folder=""):
+    """What `systemd-analyze` says, with the units of *folder* before those of the system."""
+    return subprocess.run(
+        [ANALYZE, *arguments],
+        env=clean({"SYSTEMD_UNIT_PATH": f"{folder}:"}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 class TestSystemd:
     """scripts/systemd."""
 
@@ -173,22 +186,14 @@ class TestSystemd:
     @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
     def test_systemd_accepts_it(self, path, tmp_path):
         """Where there is a systemd, it finds no fault in the units, together in one folder."""
-        tool = shutil.which("systemd-analyze")
         rotator = tmp_path / "rotator"
         rotator.write_text("#!/bin/sh\n")
         rotator.chmod(0o755)
         for one in UNITS:
             text = one.read_text().replace(scheduled.COMMAND, str(rotator))
             (tmp_path / one.name).write_text(text)
-        if tool:
-            done = subprocess.run(
-                [tool, "verify", "--man=no", tmp_path / path.name],
-                env=clean({"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}),
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
+        if ANALYZE:
+            done = analyze("verify", "--man=no", tmp_path / path.name, folder=tmp_path)
             assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
     def test_the_codes_that_are_fine_are_successes(self):
@@ -219,6 +224,12 @@ class TestSystemd:
         assert {name: service[name] for name in wanted} == {
             name: [value] for name, value in wanted.items()
         }
+
+    def test_systemd_finds_it_well_shut_in(self):
+        """Where there is a systemd that can tell, it sees little that is left open: 2 of 10."""
+        if ANALYZE and "--threshold" in analyze("--help").stdout:
+            done = analyze("security", "--offline=yes", "--no-pager", "--threshold=20", SERVICE)
+            assert done.returncode == 0, done.stdout
 
     def test_it_stops_by_itself(self):
         """The time it may take at most is longer than that after which it stops by itself."""
