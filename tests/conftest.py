@@ -2,6 +2,8 @@
 
 import os
 import signal
+from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from caches import Cache, Place
@@ -30,6 +32,8 @@ def pytest_configure(config):
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The state of whoever runs the tests is none of their business.
+    os.environ["XDG_STATE_HOME"] = str(Path(gettempdir()) / f"rotator-tests-{os.getpid()}")
     config.addinivalue_line("markers", "faults: tests of servers and runs that break")
 
 

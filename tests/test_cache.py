@@ -4,6 +4,8 @@ import base64
 import hashlib
 import pickle
 import re
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
 from rotator.localcluster import LocalCluster
 from rotator.server import LocalServer
+from rotator.state import State
 
 NAMESPACE = "/app/oidc"
 OFF = {"encryption": {"disabled": True}, "hashing": {"keys": {"disabled": True}}}
@@ -375,6 +378,23 @@ class TestCommands:
         run(["set", *arguments, "--value-file", tmp_path / "value", "--ttl", "1h", "abc"])
         assert run(["get", *arguments, "abc"]).stdout == b"from a file\n"
         assert 3500 < redis.ttl(stored("abc")) <= 3600
+
+    @pytest.mark.usefixtures("redis")
+    def test_an_encryption_is_counted(self, config, tmp_path):
+        """Setting counts for the key's nonce budget; it makes no state."""
+        path = tmp_path / "state.db"
+        arguments = ["set", "-c", config, "--namespace", NAMESPACE, "--state", path, "abc"]
+        assert run(arguments, input=b"value").returncode == 0
+        assert not path.exists()
+        State(path).close()
+        for _ in range(2):
+            run(arguments, input=b"value")
+        with closing(sqlite3.connect(path)) as database:
+            assert [n for (n,) in database.execute("SELECT number FROM encryptions")] == [2]
+        path.write_bytes(b"damaged")
+        done = run(arguments, input=b"value")
+        assert done.returncode == 0
+        assert b"the encryption was not counted" in done.stderr
 
     def test_a_file_that_is_not_there_is_a_usage_error(self, config, redis, tmp_path):
         """A value file that cannot be read exits with 2 and writes nothing."""

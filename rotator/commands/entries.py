@@ -7,12 +7,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from rotator import options
 from rotator.cache import Cache
 from rotator.commands.common import Namespace, open_access, open_cache, open_config
-from rotator.errors import ConfigError, MissingError
+from rotator.errors import ConfigError, MissingError, StateError
+from rotator.state import State, default_path
+
+log = structlog.get_logger(__name__)
 
 _GET_EXAMPLES = """\b
 Examples:
@@ -87,11 +91,13 @@ def _set(
         timedelta | None,
         options.duration("--ttl", "How long the entry is kept. Default: for good."),
     ] = None,
+    state: options.StatePath = None,
 ) -> None:
     """Store a value, encrypted under the current key. It is read from stdin or from a file."""
     value = sys.stdin.buffer.read() if value_file is None else _content(value_file)
     with _client(config, secret_provider, cache, namespace, db) as client:
         client.set(key, value, ttl)
+        _count(client, state)
 
 
 def _delete(
@@ -123,6 +129,22 @@ def _client(
     """The client that the options describe."""
     access = open_access(open_config(files), cache_name, provider_url)
     return open_cache(access, namespace, database)
+
+
+def _count(client: Cache, path: Path | None) -> None:
+    """
+    Count the encryption, for the nonce budget of the key, where runs have a state.
+
+    The value is stored by now, so what fails here is only a warning.
+    """
+    place, keyring = path or default_path(), client.access.keyring
+    if keyring is None or not place.exists():
+        return
+    try:
+        with State(place) as state:
+            state.add_encryptions(keyring.current.id, 1)
+    except StateError as error:
+        log.warning("the encryption was not counted", error=str(error))
 
 
 def _content(path: Path) -> bytes:
