@@ -26,13 +26,14 @@ def _libraries() -> list[str]:
 
 def _servers() -> list[str]:
     """The servers that the state knows of; none is asked, and none has to be there."""
-    from rotator.past import last_report  # noqa: PLC0415 - takes a while
-    from rotator.state import State, default_path  # noqa: PLC0415 - the same
-    from rotator.wording import moment  # noqa: PLC0415 - the same
+    from rotator.state import State, default_path  # noqa: PLC0415 - takes a while
 
     place = Path(os.environ.get("ROTATOR_STATE") or default_path())
     if not place.exists():
         return []
+    from rotator.past import last_report  # noqa: PLC0415 - takes longer
+    from rotator.wording import moment  # noqa: PLC0415 - the same
+
     try:
         with State(place) as state:
             caches = last_report(state, datetime.now(UTC)).caches
