@@ -123,7 +123,7 @@ def run(arguments: Sequence[str]) -> int:
         print_error(_InterruptedError("interrupted", hint="what was done is kept; run it again"))
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - Python would show what the exception says
-        return _output_failed(error) if _is_output(error) else _confess(error)
+        return _failed(error, arguments)
 
 
 def _carry_out(arguments: Sequence[str]) -> int:
@@ -158,6 +158,18 @@ def _usage(error: typer.TyperException) -> ConfigError:
         if source is not None and source.name == "ENVIRONMENT":
             hint = f"it comes from {variable(option.opts[0])} in the environment; {hint}"
     return ConfigError(message[:1].lower() + message[1:], hint=hint)
+
+
+def _failed(error: Exception, arguments: Sequence[str]) -> Exit:
+    """Say what went wrong outside of our own code, or inside of it."""
+    if _is_output(error):
+        return _output_failed(error)
+    if isinstance(error, OSError) and "--install-completion" in arguments:
+        reason = os.strerror(error.errno or 0).lower()
+        hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
+        print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
+        return Exit.FAILED
+    return _confess(error)
 
 
 def _is_output(error: Exception) -> bool:

@@ -93,6 +93,16 @@ def test_it_can_be_installed(shell, tmp_path):
     assert "_rotator_completion" in shell(f"{rc}\ncomplete -p rotator")
 
 
+def test_it_cannot_be_installed(shell):
+    """Where there is no home to install it in, that is said, and what to do instead."""
+    said = shell("rotator --install-completion 2>&1; echo $?", HOME="/dev/null/home")
+    assert said.splitlines() == [
+        "rotator: error: completion cannot be installed: not a directory",
+        "rotator: hint: `rotator --show-completion` prints it, to be put where the shell finds it",
+        "1",
+    ]
+
+
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
 def test_any_shell(shell, name):
     """For a package the script of each shell can be had without being in that shell."""
