@@ -58,6 +58,8 @@ class Store(Node):
         self._asking = asking
         self._script_loaded = False
         self._large: int | None = None
+        self.ifeq = False  # whether `SET ... IFEQ` may be used
+        self.heaviest = 0  # bytes, of the values read since somebody set it to 0
         self._has_expire_time = True
 
     def start_page(
@@ -107,6 +109,7 @@ class Store(Node):
         alone: list[int] = []
         for group, reply in zip(groups, replies(), strict=True):
             found = [None] * len(group) if isinstance(reply, ResponseError) else reply
+            self.heaviest = max(self.heaviest, *map(len, filter(None, found)), 0)
             for index, value in zip(group, found, strict=True):
                 if value is None:
                     alone.append(index)
@@ -183,6 +186,10 @@ class Store(Node):
 
     def start_compare_and_set(self, swaps: Sequence[Swap]) -> Callable[[], list[Answer | Refusal]]:
         """The same, but what is returned waits for the answers and gives them."""
+        if self.ifeq:
+            commands = [("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, _ in swaps]
+            replies = self._start(commands)
+            return lambda: [_exchanged(reply) for reply in replies()]
         if not self._script_loaded:
             self._load_script()
         if self._large is None and swaps:
@@ -247,6 +254,13 @@ def _expiry(reply: Any, now: int) -> int | None:
     if not isinstance(reply, int):
         return None
     return reply if reply in {NEVER, GONE} else now + reply
+
+
+def _exchanged(reply: bytes | ResponseError | None) -> Answer | Refusal:
+    """What `SET ... IFEQ` says; nil may be gone as well, which the next look at the name shows."""
+    if reply is None:
+        return Answer.CHANGED
+    return _answer(reply) if isinstance(reply, ResponseError) else Answer.DONE
 
 
 _ANSWERS = {answer.value: answer for answer in Answer}

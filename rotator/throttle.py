@@ -29,6 +29,7 @@ from rotator.store import Store
 SMALLEST_PAGE = 10
 LONGEST_SECONDS = 5.0
 _FIRST_PAGE = 100
+_PAGE_BYTES = 1 << 20  # at most, as far as the last pages tell; two pages are under way at a time
 _STEP = 20  # names by which a page grows
 _LOOK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
 _PING_SECONDS = 0.02  # between two PINGs
@@ -73,6 +74,7 @@ class Throttle:
         self._waiting = waiting
         self._largest = page
         self._page = float(min(page, _FIRST_PAGE) if limits.latency else page)
+        self._heavy = 0  # bytes
         self._slow = False
         self._pinged_at = 0.0
         self._looked_at = 0.0
@@ -83,7 +85,11 @@ class Throttle:
     @property
     def page(self) -> int:
         """How many names the next page is to have."""
-        return int(self._page)
+        return max(1, min(int(self._page), _PAGE_BYTES // max(self._heavy, 1)))
+
+    def weigh(self, heaviest: int) -> None:
+        """Take note of the largest value of a page, in bytes: large ones make the next short."""
+        self._heavy = max(heaviest, self._heavy // 2)
 
     def feel(self) -> None:
         """Measure what another client feels right now, and fit the page to it."""
@@ -109,7 +115,7 @@ class Throttle:
             self._page = max(self._page / 2, min(SMALLEST_PAGE, self._largest))
 
     def rest(self, visits: int) -> None:
-        """Wait after a page with *visits* as long as the limits demand."""
+        """Wait before the next page as long as the limits demand; the last one had *visits*."""
         self._visits += visits
         self._wait(Reason.PAUSED, self._paused, longest=None)
         if self._slow and self._limits.latency:

@@ -28,6 +28,7 @@ from rotator.connection import Connection
 from rotator.control import Control, Stop
 from rotator.errors import LostError, ServerError
 from rotator.identity import NOTHING, REPORTED, Identity
+from rotator.ifeq import Ifeq
 from rotator.noderesult import NodeResult
 from rotator.position import Position
 from rotator.scope import Mode, Scope
@@ -42,6 +43,7 @@ LOSSES = 5
 # Pauses before each new connection. When they are over the sweep looks at the topology, with more
 # patience than this, and lets the node go on where it was if it is still the one to ask.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+_FIRST_NAMES = 20
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
 
 log = structlog.get_logger(__name__)
@@ -89,6 +91,8 @@ class Worker:
         self._last_seen: Identity | None = None
         self._waited_for: str | None = None
         self._waited: dict[str, float] = {}
+        self._ifeq = Ifeq(connect, scope.match[0]) if scope.mode is Mode.RUN else None
+        self._weighed = False
         self._ping: Connection | None = None
 
     def run(self) -> NodeResult:
@@ -136,13 +140,15 @@ class Worker:
 
     def _scan(self) -> tuple[Stop | None, list[str]]:
         """Make every scan that is not done yet; the reason to stop, or what made it worthless."""
-        position = self._position
+        position, visited = self._position, 0
         for db, pattern in self._rounds:
             if (db, pattern) in position.done:
                 continue
             if position.scanning != (db, pattern):
                 position.scanning, position.cursor = (db, pattern), 0
             for page in self._pages(db, pattern):
+                self._throttle.rest(visited)
+                visited = len(page.names)
                 if stop := self._control.stop():
                     return stop, []
                 self._visit(page)
@@ -153,7 +159,7 @@ class Worker:
                     position.done.append((db, pattern))
                 # Only now: were the connection lost here, the page must not count twice.
                 self._watch.look(self._visitor, self._databases)
-                self._throttle.rest(len(page.names))
+                self._weigh()
                 if time.monotonic() - self._saved_at > _SAVE_SECONDS:
                     self._save()
         return None, []
@@ -162,13 +168,13 @@ class Worker:
         """The pages of one scan; while one is worked on, the server gets the next one ready."""
         held: _Page | None = None
         self._store.select(db)
-        ahead = self._store.start_page(self._position.cursor, pattern, self._throttle.page)
+        ahead = self._store.start_page(self._position.cursor, pattern, self._names_a_page())
         while True:
             cursor, names = ahead()
             self._store.select(db)  # whoever worked on the last page may have been elsewhere
             page = _Page(cursor, names, self._store.start_read(names))
             if cursor:
-                ahead = self._store.start_page(cursor, pattern, self._throttle.page)
+                ahead = self._store.start_page(cursor, pattern, self._names_a_page())
             if held is not None:
                 yield held
             held = page
@@ -176,15 +182,28 @@ class Worker:
                 break
         yield held
 
+    def _names_a_page(self) -> int:
+        """Few until it is known how large the values are: two pages of them are held at a time."""
+        return self._throttle.page if self._weighed else min(self._throttle.page, _FIRST_NAMES)
+
+    def _weigh(self) -> None:
+        self._throttle.weigh(self._store.heaviest)
+        self._store.heaviest = 0
+        self._weighed = True
+
     def _visit(self, page: _Page) -> None:
         tally = self._position.tally
         rotated, left = tally.outcomes[Outcome.ROTATED], tally.left
         self._visitor.visit(page.names, tally, page.values)
+        if self._ifeq is not None:
+            self._ifeq.look(self._visitor.rewritten)
         rotated = tally.outcomes[Outcome.ROTATED] - rotated
         self._control.page_done(str(self._address), len(page.names), rotated, tally.left - left)
 
     def _finish(self) -> list[str]:
         """Look at what was written meanwhile; what happened that the scan may have missed."""
+        if self._ifeq is not None:
+            self._ifeq.finish()
         self._watch.finish(self._visitor, self._databases, self._position.tally)
         self._orphans = self._count_orphans()
         now = self._store.identity()
@@ -239,6 +258,8 @@ class Worker:
             feel=self._throttle.feel,
         )
         self._watch = Watch(self._store, self._scope)
+        if self._ifeq is not None:
+            self._ifeq.attach(self._store)
 
     def _wait(self, reason: str | None) -> None:
         """Say why nothing happens; in the log only when the reason is another one."""

@@ -137,7 +137,7 @@ def round_trip(data: bytes) -> None:
     opened = codec.open(name, value)
     if not isinstance(opened, Opened) or opened.plaintext != plaintext:
         raise BrokenRuleError(f"{form}: {plaintext!r} stored as {name!r} does not come back")
-    if codec.needs_rewrite(opened) or not value.startswith(form.telling(value)):
+    if codec.needs_rewrite(opened):
         raise BrokenRuleError(f"{form}: {value!r} is not what was written")
 
 
