@@ -30,8 +30,10 @@ class Node:
     def info(self, *sections: str) -> dict[str, str]:
         """The fields of the INFO *sections*, merged (servers before 7.0 take one at a time)."""
         merged: dict[str, str] = {}
-        for section in sections:
-            merged.update(parse_info(self._ask("INFO", section)))
+        replies = self.connection.pipeline([("INFO", section) for section in sections])
+        for section, reply in zip(sections, replies, strict=True):
+            again = isinstance(reply, ResponseError)
+            merged.update(parse_info(self._ask("INFO", section) if again else reply))
         return merged
 
     def identity(self) -> Identity:
