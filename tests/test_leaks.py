@@ -295,8 +295,8 @@ class TestFaults:
     @pytest.mark.parametrize("log", LOGS, ids="-".join)
     @pytest.mark.parametrize(
         "place",
-        [(Codec, "open"), (Codec, "rewrite"), (Connection, "open")],
-        ids=["codec", "rewrite", "connection"],
+        [(Codec, "read"), (Key, "encrypt"), (Connection, "open")],
+        ids=["codec", "encrypt", "connection"],
     )
     def test_a_traceback_holds_no_secret(self, guarded, planted, monkeypatch, log, place):
         """An internal error shows where it happened: no local variables, and not its words."""
