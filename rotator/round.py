@@ -9,19 +9,6 @@ from rotator.answers import Meaning, Refusal
 from rotator.keyring import Key
 from rotator.script import NAMES_A_CALL, Swap
 from rotator.store import Answer, Store
-from rotator.tally import Outcome
-
-
-@dataclass(slots=True)
-class Left:
-    """A value that stays under *keys*, outermost first, until its expiry is known for the tally."""
-
-    name: bytes
-    outcome: Outcome
-    keys: tuple[Key, ...]
-    size: int
-    store: Store
-    detail: str = ""
 
 
 @dataclass(slots=True)

@@ -24,9 +24,10 @@ from collections.abc import Sequence
 
 from rotator.glob import matcher, prefixes
 from rotator.scope import Scope
+from rotator.settlement import NOTED
 from rotator.store import Store
 from rotator.tally import Tally
-from rotator.visitor import NOTED, Visitor
+from rotator.visitor import Visitor
 
 _ROUNDS = 20
 _ROUND_SECONDS = 0.05

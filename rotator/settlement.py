@@ -1,0 +1,145 @@
+"""
+What became of the names of one page, until all of them are settled.
+
+A page that breaks off is visited anew and must not count twice, so nothing goes into the sweep's
+tally before the end. What stays under an old key is tallied last, with its expiry: that decides
+when its keys drain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from rotator.keyring import Key
+from rotator.store import GONE, Store
+from rotator.tally import Outcome, Problem, Tally
+
+NOTED = 10_000
+"""How many names are remembered of those that were not under the current key in the end."""
+
+Mark = Outcome | tuple[str, ...]
+"""What became of a value, or the ids of the keys it stays under."""
+Notes = MutableMapping[tuple[int, bytes], Mark]
+"""
+As what a name was tallied, by database, if not as current, rotated or gone: something else may have
+come to the name since.
+"""
+
+
+@dataclass(slots=True)
+class Left:
+    """A value that stays under *keys*, outermost first, until its expiry is known for the tally."""
+
+    name: bytes
+    outcome: Outcome
+    keys: tuple[Key, ...]
+    size: int
+    store: Store
+    detail: str = ""
+
+
+class Settlement:
+    """
+    The outcomes of one page, to go into *whole*; problems and *notes* are of the node of *store*.
+
+    *rewritten* are the names that were rotated.
+    """
+
+    def __init__(self, whole: Tally, store: Store, notes: Notes) -> None:
+        self.rewritten: set[bytes] = set()
+        self._whole = whole
+        self._store = store
+        self._notes = notes
+        self._tally = Tally()
+        self._now = datetime.now(UTC)
+        self._left: list[Left] = []
+
+    def encrypted(self, count: int) -> None:
+        """Nonces are used up, whatever becomes of the values and of the page."""
+        self._whole.encryptions += count
+
+    def current(self, key: Key, count: int, size: int) -> None:
+        """So many values, of *size* bytes together, are as they should be."""
+        if count:
+            self._tally.add(Outcome.CURRENT, count=count)
+            self._tally.met_many(key.id, count, size, self._now)
+
+    def rotated(self, key: Key, names: Sequence[bytes], size: int) -> None:
+        """Values that were under *key* are under the current one."""
+        if names:
+            count = len(names)
+            self._tally.add(Outcome.ROTATED, count=count)
+            self._tally.met_many(key.id, count, size, self._now, rotated=True, names=names)
+            self.rewritten.update(names)
+
+    def gone(self, size: int = 0, *keys: Key) -> None:
+        """A name is not there any more; its value was met under *keys*, if it was."""
+        self._tally.add(Outcome.GONE)
+        for key in keys:
+            self._tally.met(key.id, size, self._now)
+
+    def failed(
+        self,
+        name: bytes,
+        outcome: Outcome,
+        reason: str = "",
+        detail: str = "",
+        *,
+        shown: bool = True,
+    ) -> None:
+        """A value whose key is not known did not come to a good end; *shown* as a sample."""
+        self._tally.add(outcome, reason=reason)
+        self._note(name, outcome)
+        if shown:
+            self._problem(name, outcome, reason, detail)
+
+    def leave(self, left: Left) -> None:
+        """A value stays as it is."""
+        self._left.append(left)
+
+    def wants_sample(self, outcome: Outcome) -> bool:
+        """Whether one more problem of this outcome would be shown."""
+        return self._whole.wants_sample(outcome) and self._tally.wants_sample(outcome)
+
+    def close(self) -> None:
+        """
+        Tally what stays, and hand everything over.
+
+        Raises:
+            LostError: The connection broke.
+        """
+        places: dict[Store, list[Left]] = {}
+        for left in self._left:
+            places.setdefault(left.store, []).append(left)
+        for store, here in places.items():
+            expiries = store.expiries([left.name for left in here])
+            for left, expires_at in zip(here, expiries, strict=True):
+                self._stays(left, expires_at)
+        self._whole.merge(self._tally)
+
+    def _stays(self, left: Left, expires_at: int | None) -> None:
+        if expires_at == GONE:
+            self.gone(left.size, *left.keys)
+            return
+        self._tally.add(left.outcome)
+        for key in left.keys:
+            self._tally.stays(
+                key.id,
+                left.size,
+                self._now,
+                left.name,
+                expires_at,
+                too_large=left.outcome is Outcome.TOO_LARGE,
+            )
+        self._note(left.name, tuple(key.id for key in left.keys))
+        if left.outcome is not Outcome.WOULD_ROTATE:
+            self._problem(left.name, left.outcome, detail=left.detail)
+
+    def _note(self, name: bytes, mark: Mark) -> None:
+        if len(self._notes) < NOTED:
+            self._notes[self._store.connection.db, name] = mark
+
+    def _problem(self, name: bytes, outcome: Outcome, reason: str = "", detail: str = "") -> None:
+        self._tally.problem(Problem(name, self._store.node, outcome, reason, detail))
