@@ -4,7 +4,7 @@ The sweep of a node in a worker process of a dask cluster, mostly on another mac
 - What comes here is an `Order`: file names, the cache's name, a position. The configuration and the
   secrets are this machine's own. If they are not those of the machine that sent the order, it is
   refused before anything is done.
-- Progress, log lines and positions go back as events of the dask cluster, many pages in one. The
+- Progress, log lines and positions go back as events of the dask cluster, pages together. The
   wish to stop is a dask variable, looked at now and then.
 - A machine that sends orders and then is not heard of any more counts as gone: what nobody waits
   for is stopped.
@@ -44,7 +44,7 @@ TOPIC = "rotator"
 
 GONE = list(Stop).index(Stop.TERMINATED) + 1
 """What a worker stops for when that machine is gone; nobody will see it."""
-_SEND_SECONDS = 0.1  # pages that are done meanwhile are sent together
+_SEND_SECONDS = 0.1  # what happens meanwhile is told together
 _ASK_SECONDS = 0.25  # how soon a wish to stop is heard
 _REPLY_SECONDS = 5.0  # how long the scheduler may take to answer
 
@@ -77,7 +77,11 @@ def perform(told: Order) -> NodeResult | str:
         return str(error)
     if isinstance(access, str):
         return access
-    with Courier(told.run, told.silence) as courier:
+    try:
+        courier = Courier(told.run, told.silence)
+    except OSError as error:
+        return f"it cannot reach its own scheduler: {error}"
+    with courier:
         line = Line(courier, courier)
         control = RemoteControl(
             line, partial(line.send, "save"), address=told.address, saved=told.saved
@@ -114,29 +118,31 @@ class Courier:
         self._silence = silence
         self._worker = get_worker()
         self._orders = Variable(orders_of(run), client=get_client())
-        self._pages = (0, 0, 0)
-        self._node: str | None = None
+        self._pages: tuple[Any, ...] | None = None
+        self._wait: tuple[Any, ...] | None = None
         self._sent_at = self._heard_at = time.monotonic()
         self._asked_at = 0.0
         self._beat = -1
         self._stop = 0
 
     def put(self, message: tuple[str, tuple[Any, ...]]) -> None:
-        """Send a message; pages are put together to one that tells of all since the last."""
+        """Send a message; pages are put together, and of waits only the last one is told."""
         method, arguments = message
         if method == "page_done":
-            self._node, *numbers = arguments
-            visits, rotated, left = map(add, self._pages, numbers)
-            self._pages = visits, rotated, left
-            if time.monotonic() - self._sent_at > _SEND_SECONDS:
-                self._flush()
+            node, *numbers = arguments
+            before = self._pages[1:] if self._pages else (0, 0, 0)
+            self._pages = node, *map(add, before, numbers)
+        elif method == "wait":
+            self._wait = arguments
         else:
             self._flush()
             self._send(method, arguments)
+        self._flush_in_time()
 
     @property
     def value(self) -> int:
         """The number of a `Stop`, from 1; 0 to go on."""
+        self._flush_in_time()
         now = time.monotonic()
         if not self._stop and now - self._asked_at > _ASK_SECONDS:
             self._asked_at = now
@@ -156,10 +162,17 @@ class Courier:
         elif now - self._heard_at > self._silence:
             self._stop = GONE
 
+    def _flush_in_time(self) -> None:
+        if time.monotonic() - self._sent_at > _SEND_SECONDS:
+            self._flush()
+
     def _flush(self) -> None:
-        if self._node is not None:
-            self._send("page_done", (self._node, *self._pages))
-        self._pages, self._node, self._sent_at = (0, 0, 0), None, time.monotonic()
+        if self._pages:
+            self._send("page_done", self._pages)
+        if self._wait:
+            self._send("wait", self._wait)
+        self._pages = self._wait = None
+        self._sent_at = time.monotonic()
 
     def _send(self, method: str, arguments: tuple[Any, ...]) -> None:
         # As JSON: a text of a server may hold what dask's own encoding does not take.
