@@ -30,7 +30,7 @@ def window_of(
     """
     last = result.verification or sweep
     complete = sweep.complete and last.complete
-    seconds = (sweep.finished_at - sweep.begun_at).total_seconds()
+    seconds = sweep.lasted
     looked_at = last if complete else sweep
     left = _remaining(looked_at) if looked_at.complete else _left(known, before, sweep)
     return Window(

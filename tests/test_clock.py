@@ -249,6 +249,7 @@ class TestRuns:
 
         report = scene.run(on_page=jump, page=10, stopper=Stopper(HOUR))
         assert report.exit_code == Exit.OK
+        assert 0 < report.caches[0].sweep_seconds < MINUTE.total_seconds()
 
     def test_a_time_zone_changes_nothing(self, scene):
         """All times are UTC, wherever the machine is."""

@@ -78,7 +78,7 @@ def _cache(
         ),
         problems_total=sum(tally.outcomes[outcome] for outcome in _REPORTED),
         accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
-        sweep_seconds=(sweep.finished_at - sweep.begun_at).total_seconds(),
+        sweep_seconds=sweep.lasted,
         visits_now=sweep.visits_now,
         waited_seconds=_waited(result),
         warnings=tuple(_warnings(result)),
