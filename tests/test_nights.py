@@ -4,7 +4,10 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import html5lib
+import pytest
 from caches import Cache, Place, fill
+from clusters import FAST
+from clusters import fill as fill_cluster
 from running import job, run_here
 
 from rotator.control import Stop, Stopper
@@ -31,7 +34,8 @@ class Pages(Stopper):
 def night(place, pages=3, why=Stop.UNTIL, **settings):
     """The only cache of a run that has time for so many pages of about ten names."""
     stopper = Pages(pages, why)
-    return place.run(stopper=stopper, on_page=stopper.turn, page=10, **settings).caches[0]
+    settings = {"page": 10, **FAST, **settings}
+    return place.run(stopper=stopper, on_page=stopper.turn, **settings).caches[0]
 
 
 class TestProgress:
@@ -106,6 +110,20 @@ class TestProgress:
         progress = night(place, pages=4).progress
         assert progress.names == 100
         assert progress.done_by
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_a_cluster(self, cluster, tmp_path, workers):
+        """The sums are those of all nodes, swept one after the other or side by side."""
+        place = Place(tmp_path, Cache(*(node.address for node in cluster.primaries)))
+        fill_cluster(cluster, place.cache, 600)
+        first = night(place, pages=12, workers=workers)
+        assert first.progress.names == 600
+        assert first.progress.visited == first.progress.rotated == first.visits == first.visits_now
+        done = night(place, pages=999, workers=workers)
+        assert (done.complete, done.visits) == (True, 600)
+        with State(place.state) as state:
+            windows = state.windows(place.cache.name)
+        assert sum(window.rotated for window in windows) == 600
 
     def test_before_the_first_page(self, place, redis):
         """A run without any time says how far the nights before it were."""

@@ -26,14 +26,14 @@ def cluster():
 
 @pytest.fixture
 def place(cluster, tmp_path):
-    """A configuration of the cluster, with values; nodes that were killed come back."""
-    place = Place(tmp_path, Cache(*(node.address for node in cluster.primaries)))
-    fill(cluster, place.cache, 300)
-    yield place
+    """A configuration of the cluster, with values; nodes that were killed are back."""
     for node in cluster.nodes:
         if not node.running:
             node.start()
     cluster.settle()
+    place = Place(tmp_path, Cache(*(node.address for node in cluster.primaries)))
+    fill(cluster, place.cache, 300)
+    return place
 
 
 class StopWhenWaiting(Stopper):

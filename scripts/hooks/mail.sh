@@ -3,7 +3,8 @@
 #
 #     rotator run --on-change '/etc/rotator/mail.sh ops@example.com'
 #
-# It needs a sendmail, which Postfix, Exim, msmtp and others bring.
+# It needs a sendmail, which Postfix, Exim, msmtp and others bring. Those that hand mail over with
+# the rights of a group (setgid) do not work from a systemd unit with NoNewPrivileges=yes.
 set -eu
 
 to=${1:?name who is to get the mail}
