@@ -138,8 +138,9 @@ class _Shift:
         """
         with self._machines.asking():
             self._client.subscribe_topic(TOPIC, self._receive)
+        stop = None
         while self._waiting or self._posts:
-            stop = self._control.stop()
+            stop = stop or self._control.stop()
             if stop is not None:
                 self._line.ask_to_stop(stop)
             with self._machines.asking():
