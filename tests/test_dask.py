@@ -455,7 +455,7 @@ class TestWhatTravels:
     """Between machines."""
 
     def test_no_secret(self, cluster, tmp_path):
-        """Nothing that goes over the scheduler's sockets holds a key or a password."""
+        """Nothing that goes over the scheduler's sockets or into a log is a key or a password."""
         user, password = f"u{secrets.token_hex(4)}", f"pw-{secrets.token_hex(8)}"
         clients = [node.client() for node in cluster.primaries]
         for client in clients:
@@ -481,8 +481,10 @@ class TestWhatTravels:
         # It is what it seems to be: orders, pages, positions and results go through there.
         for known in (place.file.name.encode(), b"page_done", b'"digest"', b"NodeResult"):
             assert known in passed, known
-        for data in (passed, task):
-            assert place.file.name.encode() in data
+        assert place.file.name.encode() in task
+        logs = b"".join(log.read_bytes() for log in tmp_path.glob("*.log"))
+        assert b"Registered to:" in logs
+        for data in (passed, task, logs):
             assert password.encode() not in data
             for key in cache.keys:
                 material = bytes.fromhex(key)
@@ -491,18 +493,32 @@ class TestWhatTravels:
                 assert base64.b64encode(material)[:-4] not in data
 
     def test_tls(self, cluster, filled, tmp_path):
-        """With tls:// and certificates from dask's own settings all of it is encrypted."""
+        """With tls:// dask's own settings count; each worker asks its own provider for secrets."""
         place, expected = filled
+        provider = refer(place)
         authority = Authority(tmp_path)
         leaf = authority.issue("127.0.0.1")
         settings = {"CA_FILE": authority.file}
         for role in ("SCHEDULER", "WORKER", "CLIENT"):
             settings |= {f"{role}__CERT": leaf.cert, f"{role}__KEY": leaf.key}
         env = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(v) for name, v in settings.items()}
-        with DaskCluster(tmp_path, env=env, options=["--protocol", "tls"]) as dask:
+        mine = {**env, "MAVERICS_SECRET_PROVIDER": provider}
+        with DaskCluster(tmp_path, env=mine, options=["--protocol", "tls"]) as dask:
             assert dask.address.startswith("tls://")
             arguments = job(place, "--engine", "dask", "--scheduler", dask.address)
-            with Running(*arguments, env=env) as running:
+            with Running(*arguments, "--secret-provider", provider, env=env) as running:
                 ended = running.end()
         assert ended.returncode == Exit.OK, ended.stderr
         check(cluster, place.cache, expected)
+
+
+def refer(place):
+    """Move the keys of a configuration to a file of secrets; the URL of its provider."""
+    text = place.file.read_text()
+    keys = {f"key{number}": key for number, key in enumerate(place.cache.keys)}
+    for name, key in keys.items():
+        text = text.replace(key, f"<{name}>")
+    place.file.write_text(text)
+    secrets_file = place.folder / "secrets.yaml"
+    secrets_file.write_text(json.dumps({"secrets": keys}))
+    return f"secretfile://{secrets_file}"
