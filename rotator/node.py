@@ -32,8 +32,9 @@ class Node:
         merged: dict[str, str] = {}
         replies = self.connection.pipeline([("INFO", section) for section in sections])
         for section, reply in zip(sections, replies, strict=True):
-            again = isinstance(reply, ResponseError)
-            merged.update(parse_info(self._ask("INFO", section) if again else reply))
+            if isinstance(reply, ResponseError):  # busy with something else, or really refused
+                reply = self._ask("INFO", section)  # noqa: PLW2901 - the same, asked again
+            merged.update(parse_info(reply))
         return merged
 
     def identity(self) -> Identity:
