@@ -86,8 +86,10 @@ class Alarm:
 
     def _ending(self, error: BaseException | None) -> tuple[int, str | None]:
         """The exit code that the run will have, and what went wrong."""
+        if error is None and self._result is not None:
+            return self._result.exit_code, _missing(self._result)
         if error is None:
-            return (self._result.exit_code if self._result else int(Exit.OK)), None
+            return int(Exit.OK), None
         if isinstance(error, RotatorError):
             return int(error.exit_code), str(error)
         if isinstance(error, KeyboardInterrupt):
@@ -128,6 +130,17 @@ class Alarm:
             "ROTATOR_SUMMARY": mask(escape(" ".join(said.split()))),
             "ROTATOR_REPORT": report,
         }
+
+
+def _missing(result: Report) -> str | None:
+    """What of a run that came to its end failed all the same: the first of it."""
+    if result.exit_code != Exit.FAILED:
+        return None
+    for cache in result.caches:
+        unseen = cache.coverage.not_looked_at if cache.coverage else ()
+        if cache.error or unseen:
+            return f"{cache.name}: {cache.error or unseen[0]}"
+    return None
 
 
 def _verdict(state: State, key_id: str) -> str | None:

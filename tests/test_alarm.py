@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import threading
 
 import pytest
 from caches import Cache, Place, fill
@@ -90,6 +91,28 @@ class TestTold:
         place.configure(place.cache)
         assert told() == (0, [("recovered", 0)])
         assert told() == (0, [])
+
+    def test_what_was_not_looked_at_is_told(self, place, redis, listener):
+        """Of a run that could not look everywhere the first reason is in the summary."""
+        fill(redis, place.cache, 300)
+
+        def swap():
+            """Swap two empty databases as fast as the server lets us."""
+            while not over.is_set():
+                redis.swapdb(14, 15)
+
+        over = threading.Event()
+        thread = threading.Thread(target=swap)
+        thread.start()
+        try:
+            done = run_here(job(place, "--page", 10, "--on-change", listener.command))
+        finally:
+            over.set()
+            thread.join()
+        (env,) = listener.environments
+        assert (done.returncode, env["ROTATOR_EVENT"]) == (1, "failed")
+        assert env["ROTATOR_SUMMARY"].startswith("rotator failed (exit code 1): shared-redis: ")
+        assert "was not swept to the end" in env["ROTATOR_SUMMARY"]
 
     def test_a_wrong_configuration_is_told(self, place, told):
         """What is wrong with the configuration is told, before there is a state too."""
