@@ -247,6 +247,8 @@ class Visitor:
 
     def _give_up(self, last: Round) -> None:
         """Settle what was not settled after the last try."""
+        if not (last.again or last.moved):
+            return
         known = {
             swap.name: (key, len(swap.old)) for swap, key in zip(last.swaps, last.keys, strict=True)
         }

@@ -43,7 +43,7 @@ LOSSES = 5
 # Pauses before each new connection. When they are over the sweep looks at the topology, with more
 # patience than this, and lets the node go on where it was if it is still the one to ask.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
-_FIRST_NAMES = 20
+_FIRST_NAMES = 5
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
 
 log = structlog.get_logger(__name__)
