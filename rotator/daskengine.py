@@ -121,6 +121,7 @@ class _Shift:
         self._scope = scope
         self._control = Keeping(control)
         self._deaths: Counter[Address] = Counter()
+        self._encrypted: Counter[Address] = Counter()  # of results that do not count
         self._run = uuid.uuid4().hex
         self._inbox: SimpleQueue[tuple[str, list[Any]]] = SimpleQueue()
         self._orders = Orders(self._client, self._run)
@@ -241,8 +242,11 @@ class _Shift:
             elif isinstance(answer, str):
                 self._refuse(post, answer)
             elif answer.stopped and not self._orders.value:
-                self._lose(post)  # it heard nothing of us for too long
+                # It heard nothing of us for too long; its position no longer tells of these.
+                self._encrypted[post.address] += answer.tally.encryptions
+                self._lose(post)
             else:
+                answer.tally.encryptions += self._encrypted[post.address]
                 yield post.address, answer
         for address, deaths in self._deaths.items():
             if deaths >= _DEATHS and address in self._waiting:

@@ -76,8 +76,11 @@ class Fleet:
             GoneError: It is gone.
         """
         found = None
-        with self.asking(), suppress(PackageNotFoundError):
-            found = self.client.run_on_scheduler(version, PACKAGE)
+        try:
+            with self.asking(), suppress(PackageNotFoundError):
+                found = self.client.run_on_scheduler(version, PACKAGE)
+        except ValueError:
+            return  # its owner does not let anybody ask (distributed.scheduler.blocked-handlers)
         if wrong := other_version(found):
             raise ConfigError(
                 f"the dask scheduler {self._scheduler} cannot be used: {wrong}",

@@ -278,6 +278,20 @@ class TestDeath:
         assert report.exit_code == Exit.OK
         check(cluster, place.cache, expected)
 
+    def test_late_worker(self, cluster, filled, tmp_path):
+        """When the last worker dies, one that comes soon goes on."""
+        place, expected = filled
+
+        def replace(_phase, page):
+            if page == 1:
+                dask.kill(dask.workers[0].pid)
+                dask.add()
+
+        with DaskCluster(tmp_path, workers=1) as dask, dask.machines() as machines:
+            report = place.run(machines=machines, on_page=replace, verify=False, page=5, **FAST)
+        assert report.exit_code == Exit.OK
+        check(cluster, place.cache, expected)
+
     def test_killed_scheduler(self, cluster, filled, tmp_path, monkeypatch):
         """Without its scheduler the run fails at once and says so; what was done is kept."""
         monkeypatch.setattr(daskfleet, "CONNECT_SECONDS", 1.0)
@@ -320,6 +334,8 @@ class TestDeath:
         assert report.exit_code == Exit.OK
         assert counted(report) == {"rotated": NAMES}
         check(cluster, place.cache, expected)
+        with State(place.state) as state:
+            assert state.encryptions(place.cache.ids[0]) == NAMES
 
 
 def cluster_size(cluster, address):
