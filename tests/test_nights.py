@@ -141,7 +141,9 @@ class TestShown:
         """The log, the table, the JSON and the page of a run tell it, and `report` afterwards."""
         fill(redis, place.cache, 600)
         page, path = tmp_path / "page.html", tmp_path / "report.json"
+        metrics = tmp_path / "rotator.prom"
         more = ["--max-rate", "300", "--max-duration", "1s", "--page", "10"]
+        more += ["--metrics-file", metrics]
         done = run_here(job(place, *more, "--html", page, "--report", path))
         assert done.returncode == 4
         progress = json.loads(path.read_text())["caches"][0]["progress"]
@@ -152,6 +154,8 @@ class TestShown:
         assert f"visited={progress['visited']}" in done.stderr
         assert visited in page.read_text()
         html5lib.HTMLParser(strict=True).parse(page.read_text())
+        gauge = f'rotator_sweep_visited_ratio{{cache="shared-redis"}} {progress["fraction"]}'
+        assert gauge in metrics.read_text().splitlines()
         again = run_here(["report", "--state", place.state])
         assert visited in again.stdout
 

@@ -79,7 +79,13 @@ def _caches(make: _Maker, caches: Iterable[Cache]) -> None:
     visits = make(
         "visits_total", "Visits of the last run, by what became of them.", ("cache", "outcome")
     )
+    visited = make(
+        "sweep_visited_ratio", "The part of the names that was visited, 0 to 1.", ("cache",)
+    )
     for cache in caches:
+        fraction = 1.0 if cache.complete else cache.progress and cache.progress.fraction
+        if fraction is not None:
+            visited.labels(cache.name).set(fraction)
         complete.labels(cache.name).set(cache.complete)
         if cache.swept_at:
             swept.labels(cache.name).set(cache.swept_at.timestamp())
