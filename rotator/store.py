@@ -59,7 +59,7 @@ class Store(Node):
         self._script_loaded = False
         self._large: int | None = None
         self.ifeq = False  # whether `SET ... IFEQ` may be used
-        self.heaviest = 0  # bytes, of the values read since somebody set it to 0
+        self.sizes: list[int] = []  # of the values that were read last, in bytes
         self._has_expire_time = True
 
     def start_page(
@@ -107,9 +107,10 @@ class Store(Node):
     ) -> list[Value]:
         values: list[Value] = [Unread.GONE] * len(names)
         alone: list[int] = []
+        self.sizes = []
         for group, reply in zip(groups, replies(), strict=True):
             found = [None] * len(group) if isinstance(reply, ResponseError) else reply
-            self.heaviest = max(self.heaviest, *map(len, filter(None, found)), 0)
+            self.sizes += map(len, filter(None, found))
             for index, value in zip(group, found, strict=True):
                 if value is None:
                     alone.append(index)

@@ -16,7 +16,7 @@ through every `LONGEST_SECONDS` whatever the server says.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -29,7 +29,8 @@ from rotator.store import Store
 SMALLEST_PAGE = 10
 LONGEST_SECONDS = 5.0
 _FIRST_PAGE = 100
-_PAGE_BYTES = 1 << 20  # at most, as far as the last pages tell; two pages are under way at a time
+_PAGE_BYTES = 1 << 22  # at most, as far as the last pages tell; two pages are under way at a time
+_SINGLE_BYTES = 1 << 20  # values above that come one at a time
 _STEP = 20  # names by which a page grows
 _LOOK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
 _PING_SECONDS = 0.02  # between two PINGs
@@ -74,7 +75,7 @@ class Throttle:
         self._waiting = waiting
         self._largest = page
         self._page = float(min(page, _FIRST_PAGE) if limits.latency else page)
-        self._heavy = 0  # bytes
+        self._fitting = page  # names, going by the size of their values
         self._slow = False
         self._pinged_at = 0.0
         self._looked_at = 0.0
@@ -85,11 +86,15 @@ class Throttle:
     @property
     def page(self) -> int:
         """How many names the next page is to have."""
-        return max(1, min(int(self._page), _PAGE_BYTES // max(self._heavy, 1)))
+        return min(int(self._page), self._fitting)
 
-    def weigh(self, heaviest: int) -> None:
-        """Take note of the largest value of a page, in bytes: large ones make the next short."""
-        self._heavy = max(heaviest, self._heavy // 2)
+    def weigh(self, sizes: Sequence[int]) -> None:
+        """Take note of how large values were, in bytes: large ones make the next page short."""
+        fitting = self._largest
+        if sizes:
+            mean = max(sum(sizes) // len(sizes), 1)
+            fitting = 1 if max(sizes) > _SINGLE_BYTES else max(_PAGE_BYTES // mean, 1)
+        self._fitting = min(fitting, 2 * self._fitting)
 
     def feel(self) -> None:
         """Measure what another client feels right now, and fit the page to it."""

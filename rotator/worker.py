@@ -152,6 +152,7 @@ class Worker:
                 if stop := self._control.stop():
                     return stop, []
                 self._visit(page)
+                self._weigh()
                 if self._visitor.misled and (changes := self._moved_on()):
                     return None, changes
                 position.cursor = page.cursor
@@ -159,7 +160,6 @@ class Worker:
                     position.done.append((db, pattern))
                 # Only now: were the connection lost here, the page must not count twice.
                 self._watch.look(self._visitor, self._databases)
-                self._weigh()
                 if time.monotonic() - self._saved_at > _SAVE_SECONDS:
                     self._save()
         return None, []
@@ -187,8 +187,7 @@ class Worker:
         return self._throttle.page if self._weighed else min(self._throttle.page, _FIRST_NAMES)
 
     def _weigh(self) -> None:
-        self._throttle.weigh(self._store.heaviest)
-        self._store.heaviest = 0
+        self._throttle.weigh(self._store.sizes)
         self._weighed = True
 
     def _visit(self, page: _Page) -> None:
