@@ -12,18 +12,26 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from rotator.access import Access
 from rotator.codec import Codec, Opened
 from rotator.count import PICKED, Judged
 from rotator.deletion import Deletion
+from rotator.errors import ConfigError
+from rotator.guess import guess
 from rotator.keyring import Key
 from rotator.picker import Act
 from rotator.reader import Reason
 from rotator.store import Store
+from rotator.wording import count
 
 CURRENT: Final = "current"
 OTHER_KEY: Final = "other_key"  # an old key that is not to be purged
 NESTED: Final = "nested"
 UNDECRYPTABLE: Final = "undecryptable"
+
+KEPT: Final = 100
+"""How many of the picked values are looked at more closely."""
+_LARGEST_KEPT = 1 << 14  # bytes
 
 REASONS: Final = (Reason.UNKNOWN_KEY_ID, Reason.WRONG_NAME, Reason.BAD_TAG)
 """
@@ -66,9 +74,14 @@ class PurgeKey(_Deleting):
 
 
 class PurgeUndecryptable(_Deleting):
-    """Picks the values that no configured format and key opens, for some *reasons*."""
+    """
+    Picks the values that no configured format and key opens, for some *reasons*.
+
+    *kept* are some of those that were picked, by name.
+    """
 
     def __init__(self, codec: Codec, reasons: Collection[Reason] = REASONS) -> None:
+        self.kept: dict[bytes, bytes] = {}
         self._codec = codec
         self._reasons = frozenset(reasons)
 
@@ -79,4 +92,27 @@ class PurgeUndecryptable(_Deleting):
             return Judged(CURRENT if opened.key is self._codec.keyring.current else OTHER_KEY)
         others = (other for other in page if other != name)
         reason = self._codec.explain(name, value, opened.reason, others)
-        return Judged(PICKED if reason in self._reasons else UNDECRYPTABLE, str(reason))
+        if reason not in self._reasons:
+            return Judged(UNDECRYPTABLE, str(reason))
+        if len(self.kept) < KEPT and len(value) <= _LARGEST_KEPT:
+            self.kept[name] = value
+        return Judged(PICKED, str(reason))
+
+
+def demand_strange(access: Access, task: PurgeUndecryptable) -> None:
+    """
+    Refuse to delete what somebody can read: values in a format that nobody configured.
+
+    Raises:
+        ConfigError: Some of those that were picked open under a configured key in another format.
+    """
+    if access.keyring is None:
+        return
+    kept = {(0, name): value for name, value in task.kept.items()}
+    found = guess(access.keyring, access.formats, access.settings.formats, kept)
+    if found:
+        raise ConfigError(
+            f"{len(found)} of {count(len(kept), 'value')} of {access.cache.name} that were tried"
+            " open under a configured key, in a format that is not configured",
+            hint="put what `rotator detect` prints into the configuration; it deletes none of them",
+        )

@@ -16,7 +16,7 @@ from rotator.commands.common import print_json
 from rotator.console import print_result
 from rotator.control import Stop, Stopper
 from rotator.errand import Errand, Findings
-from rotator.errors import ConfigError, Exit, ServerError
+from rotator.errors import ConfigError, Exit, RotatorError, ServerError
 from rotator.progress import Progress, start_progress
 from rotator.report.errand import Told, as_data, render
 from rotator.report.words import many
@@ -99,14 +99,23 @@ class Work:
     def _worth_acting(self) -> bool:
         """Whether everything was looked at, and something was found that is to be acted on."""
         whole = not self.errors and all(found.sweep.complete for found in self.looked)
-        if self.manner.dry_run or self.stopper.reason():
+        if self.stopper.reason():
             return False
         if not whole:
-            log.error("nothing was changed: not everything could be looked at")
+            log.error("nothing is changed: not everything could be looked at")
             return False
         for found in self.looked:
+            self._demand(found)
+        return any(found.picked for found in self.looked) and not self.manner.dry_run
+
+    def _demand(self, found: Findings) -> None:
+        """Have the command object to what was found; in a dry run it is only said."""
+        try:
             self.check(found)
-        return any(found.picked for found in self.looked)
+        except RotatorError as error:
+            if not self.manner.dry_run:
+                raise
+            log.warning("without --dry-run this is refused", reason=str(error), hint=error.hint)
 
     def _confirm(self) -> None:
         """Show what would become of what, and go on only if somebody wants it."""

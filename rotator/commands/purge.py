@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Annotated
 
 import structlog
@@ -30,6 +31,7 @@ from rotator.purge import (
     UNDECRYPTABLE,
     PurgeKey,
     PurgeUndecryptable,
+    demand_strange,
 )
 from rotator.reader import Reason
 from rotator.report.errand import Told
@@ -147,7 +149,7 @@ def _purge(
             )
             for access, task in tasks
         ]
-        check = _demand_openable if undecryptable and not allow_empty else lambda _: None
+        check = partial(_check, dict(tasks), allow_empty=allow_empty)
         Work(errands, told, manner, stopper, check).carry_out()
 
 
@@ -224,10 +226,13 @@ def _undecryptable(
     return tasks, "no configured format and key opens them"
 
 
-def _demand_openable(found: Findings) -> None:
-    """Refuse to delete all there is: then it is rather the configuration that is wrong."""
-    ends = found.count.ends
-    if ends[PICKED] and not ends[CURRENT] + ends[OTHER_KEY]:
+def _check(tasks: Mapping[Access, Task], found: Findings, *, allow_empty: bool) -> None:
+    """Refuse to delete what is not read for the configuration's fault, not the values'."""
+    task, ends = tasks[found.access], found.count.ends
+    if not isinstance(task, PurgeUndecryptable) or not ends[PICKED]:
+        return
+    demand_strange(found.access, task)
+    if not allow_empty and not ends[CURRENT] + ends[OTHER_KEY]:
         raise EmptyError(
             f"not one value of {found.access.cache.name} opens, so nothing was deleted",
             hint="are keys and formats right? `rotator detect` tells; --allow-empty goes on",
