@@ -118,6 +118,19 @@ class TestWhether:
 
         assert "shared-redis: looking" in stream.getvalue()
 
+    def test_another_word(self):
+        """What becomes of values is not always that they are rotated."""
+        with (
+            screen() as shown,
+            start_progress(
+                "shared-redis", "deleting", total=10, done="deleted", stream=shown.stream
+            ) as progress,
+        ):
+            progress.advance(visits=4, rotated=3)
+            progress.wait("rate")
+
+        assert "3 deleted" in shown.raw.decode()
+
     def test_terminal(self):
         """On a terminal a bar is drawn, and when it is closed the line is empty again."""
         with (
