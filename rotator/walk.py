@@ -25,6 +25,7 @@ from rotator.picker import Picker, Task
 from rotator.scope import Scope
 from rotator.store import Store
 from rotator.tally import Outcome, Tally
+from rotator.throttle import Reason
 
 _PAGE_BYTES = 1 << 20  # at most, as far as the last pages tell: all of a page is in memory
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
@@ -119,7 +120,7 @@ class _NodeWalk:
         self, store: Store, picker: Picker, rounds: Sequence[tuple[int, str | None]]
     ) -> Stop | None:
         """Visit every page of *rounds*; the reason to stop before the end, if there was one."""
-        pace = _Pace(self._scope.limits.rate, self._control)
+        pace = _Pace(self._scope.limits.rate, str(self._address), self._control)
         heavy = 1
         for db, pattern in rounds:
             cursor = None
@@ -137,10 +138,11 @@ class _NodeWalk:
 
 
 class _Pace:
-    """So many visits a second, at most."""
+    """So many visits a second on *node*, at most."""
 
-    def __init__(self, rate: float | None, control: Control) -> None:
+    def __init__(self, rate: float | None, node: str, control: Control) -> None:
         self._rate = rate
+        self._node = node
         self._control = control
         self._begun_at = time.monotonic()
         self._visits = 0
@@ -151,8 +153,10 @@ class _Pace:
         if not self._rate:
             return
         due = self._begun_at + self._visits / self._rate
+        self._control.wait(self._node, Reason.RATE)
         while (left := due - time.monotonic()) > 0 and not self._control.stop():
             time.sleep(min(left, _SLICE_SECONDS))
+        self._control.wait(self._node, None)
 
 
 def _orphans(store: Store, databases: Sequence[int]) -> int:

@@ -621,9 +621,9 @@ class TestStopping:
         """--max-rate holds it back, and Ctrl-C is heard while it waits."""
         for index in range(50):
             place.cache.put(redis, f"app:{index}")
-        args = purge(place, "--key", place.cache.ids[1], "--max-rate", 1, "--page", 10)
-        with Running(*args) as running:
-            running.wait_until(lambda: redis.info("commandstats").get("cmdstat_mget"))
+        slow = ("--max-rate", 1, "--page", 10, "--progress")
+        with Running(*purge(place, "--key", place.cache.ids[1], *slow)) as running:
+            running.wait_for_line("waiting: rate")
             running.signal(signal.SIGINT)
             assert running.end().returncode == 130
         assert redis.dbsize() == 50
