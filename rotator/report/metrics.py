@@ -83,14 +83,20 @@ def _caches(make: _Maker, caches: Iterable[Cache]) -> None:
         "sweep_visited_ratio", "The part of the names that was visited, 0 to 1.", ("cache",)
     )
     for cache in caches:
-        fraction = 1.0 if cache.complete else cache.progress and cache.progress.fraction
-        if fraction is not None:
+        if (fraction := _visited(cache)) is not None:
             visited.labels(cache.name).set(fraction)
         complete.labels(cache.name).set(cache.complete)
         if cache.swept_at:
             swept.labels(cache.name).set(cache.swept_at.timestamp())
         for outcome, number in cache.outcomes.items():
             visits.labels(cache.name, outcome).set(number)
+
+
+def _visited(cache: Cache) -> float | None:
+    """The part of the names that was visited, if it is known."""
+    if cache.complete:
+        return 1.0
+    return cache.progress.fraction if cache.progress else None
 
 
 def _keys(make: _Maker, caches: Iterable[Cache]) -> None:
