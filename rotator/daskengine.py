@@ -48,7 +48,7 @@ from rotator.scope import Scope
 
 SILENCE_SECONDS = 30.0
 """How long a worker may hear nothing of this machine; then it counts as gone."""
-_DEATHS = 4  # how many workers a node may cost
+_DEATHS = 4  # how many workers a node may cost without getting on
 _LOOK_SECONDS = 0.25  # between two looks at who is there
 
 log = structlog.get_logger(__name__)
@@ -121,6 +121,7 @@ class _Shift:
         self._scope = scope
         self._control = Keeping(control)
         self._deaths: Counter[Address] = Counter()
+        self._reached: dict[Address, Any] = {}  # the position when a worker died
         self._encrypted: Counter[Address] = Counter()  # of results that do not count
         self._run = uuid.uuid4().hex
         self._inbox: SimpleQueue[tuple[str, list[Any]]] = SimpleQueue()
@@ -258,6 +259,9 @@ class _Shift:
         if post.address is None:
             return
         log.warning("a worker is lost", worker=post.worker, node=str(post.address))
+        reached = self._control.kept.get(str(post.address))
+        if reached is not self._reached.get(post.address):
+            self._reached[post.address], self._deaths[post.address] = reached, 0
         self._deaths[post.address] += 1
         self._waiting.append(post.address)
 

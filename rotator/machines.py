@@ -21,7 +21,7 @@ _QUIET = {
     "version": 1,
     "disable_existing_loggers": False,
     "incremental": True,
-    "loggers": {"distributed": {"level": "CRITICAL"}},
+    "loggers": {name: {"level": "CRITICAL"} for name in ("asyncio", "distributed", "tornado")},
 }
 
 
