@@ -26,6 +26,7 @@ from rotator.wording import count
 
 CURRENT: Final = "current"
 OTHER_KEY: Final = "other_key"  # an old key that is not to be purged
+OTHER_CACHE: Final = "other_cache"  # another cache of the configuration reads it
 NESTED: Final = "nested"
 UNDECRYPTABLE: Final = "undecryptable"
 
@@ -77,23 +78,32 @@ class PurgeUndecryptable(_Deleting):
     """
     Picks the values that no configured format and key opens, for some *reasons*.
 
+    *others* are the codecs of other caches, which may share the server: what is theirs is left.
     *kept* are some of those that were picked, by name.
     """
 
-    def __init__(self, codec: Codec, reasons: Collection[Reason] = REASONS) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        reasons: Collection[Reason] = REASONS,
+        others: Sequence[Codec] = (),
+    ) -> None:
         self.kept: dict[bytes, bytes] = {}
         self._codec = codec
         self._reasons = frozenset(reasons)
+        self._others = tuple(others)
 
     def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Judged:
         """See `picker.Task`; a value that was moved here is known as such by the page's names."""
         opened = self._codec.open(name, value)
         if isinstance(opened, Opened):
             return Judged(CURRENT if opened.key is self._codec.keyring.current else OTHER_KEY)
-        others = (other for other in page if other != name)
-        reason = self._codec.explain(name, value, opened.reason, others)
+        names = (other for other in page if other != name)
+        reason = self._codec.explain(name, value, opened.reason, names)
         if reason not in self._reasons:
             return Judged(UNDECRYPTABLE, str(reason))
+        if any(isinstance(other.open(name, value), Opened) for other in self._others):
+            return Judged(OTHER_CACHE)
         if len(self.kept) < KEPT and len(value) <= _LARGEST_KEPT:
             self.kept[name] = value
         return Judged(PICKED, str(reason))

@@ -259,6 +259,17 @@ class TestSeveralCaches:
         assert "the cache two" in done.stderr
         assert purged(two, "--key", two.cache.ids[1], "--cache", "one")["deleted"] == 1
 
+    def test_what_another_cache_reads(self, server, redis, tmp_path):
+        """Of caches that share a server, what one cannot open and the other can is left."""
+        one, two = Cache(server.address, name="one"), Cache(server.address, name="two")
+        place = Place(tmp_path, one, two)
+        one.put(redis, "one:1")
+        two.put(redis, "two:1", key=0)
+        redis.set("noise", b"\xff" * 60)
+        result = purged(place, "--undecryptable", "--cache", "one")
+        assert (result["deleted"], result["others"]) == (1, {"other_cache": 1, "other_key": 1})
+        assert set(redis.keys()) == {b"one:1", b"two:1"}
+
     def test_a_named_cache_without_it(self, two):
         """A cache that is named and does not have the key is a mistake."""
         done = run_here(purge(two, "--key", two.caches[1].ids[1], "--cache", "one"))

@@ -26,6 +26,7 @@ from rotator.picker import Task
 from rotator.purge import (
     CURRENT,
     NESTED,
+    OTHER_CACHE,
     OTHER_KEY,
     REASONS,
     UNDECRYPTABLE,
@@ -55,6 +56,7 @@ _KEY_ID = re.compile(r"[0-9A-Fa-f]{4,16}")
 _MEANINGS = {
     CURRENT: "under the current key",
     OTHER_KEY: "under an old key, and left",
+    OTHER_CACHE: "another cache of the configuration reads them; left",
     NESTED: "encrypted twice, and left",
     UNDECRYPTABLE: "no configured format and key opens them, so they may be under this one; left",
 }
@@ -120,9 +122,10 @@ def _purge(
     manner = Manner(dry_run, yes, output, show_names)
     _demand_one(key, undecryptable=undecryptable, reasons=reason)
     demand_yes(manner)
-    accesses = select(open_config(config), cache or (), provider_from_url(secret_provider))
+    loaded, provider = open_config(config), provider_from_url(secret_provider)
+    accesses = select(loaded, cache or (), provider)
     tasks, what = (
-        _undecryptable(accesses, reason or REASONS)
+        _undecryptable(accesses, select(loaded, (), provider), reason or REASONS)
         if key is None
         else _under(accesses, key, named=bool(cache))
     )
@@ -213,14 +216,15 @@ def _keys(accesses: Sequence[Access], start: str) -> list[tuple[Access, Codec, K
 
 
 def _undecryptable(
-    accesses: Sequence[Access], reasons: Sequence[Reason]
+    accesses: Sequence[Access], every: Sequence[Access], reasons: Sequence[Reason]
 ) -> tuple[list[tuple[Access, Task]], str]:
-    """What picks the values that nothing opens, in every cache with encryption on."""
-    tasks: list[tuple[Access, Task]] = [
-        (access, PurgeUndecryptable(access.codec, reasons))
-        for access in accesses
-        if access.codec is not None
-    ]
+    """What picks the values that nothing opens: no key of the cache, and of no other of *every*."""
+    codecs = {one.cache.name: one.codec for one in every if one.codec is not None}
+    tasks: list[tuple[Access, Task]] = []
+    for access in accesses:
+        if access.codec is not None:
+            others = [codec for name, codec in codecs.items() if name != access.cache.name]
+            tasks.append((access, PurgeUndecryptable(access.codec, reasons, others)))
     if not tasks:
         raise ConfigError("the cache is not encrypted", hint="nothing of it is undecryptable")
     return tasks, "no configured format and key opens them"
