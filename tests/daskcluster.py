@@ -76,11 +76,24 @@ class DaskCluster:
             )
 
     @contextmanager
-    def machines(self, through=None):
-        """The workers as a run gets them, as soon as all are there."""
+    def machines(self, count=None, through=None):
+        """The workers as a run gets them: *count*, new ones if need be, or all that there are."""
+        while count is not None and len(self.alive()) < count:
+            self.add()
+        for process in self.alive()[count:] if count is not None else []:
+            self.kill(process.pid)
         with open_machines(through or self.address, lambda: None) as machines:
-            wait_for(lambda: len(machines.present()) >= len(self.workers))
+            wait_for(lambda: len(machines.present()) == len(self.alive()))
             yield machines
+
+    def staff(self, count):
+        """Have so many workers, all of them with the scheduler."""
+        with self.machines(count):
+            pass
+
+    def alive(self):
+        """The processes of the workers that were not killed."""
+        return [process for process in self.workers if process.poll() is None]
 
     def __exit__(self, *_):
         processes = [*self.workers, self.scheduler]
