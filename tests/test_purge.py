@@ -19,7 +19,7 @@ from running import Running, clean, run_here
 from rotator.control import Stopper
 from rotator.deletion import Deletion
 from rotator.errand import Errand, Terms
-from rotator.errors import BusyError
+from rotator.errors import BusyError, ServerError
 from rotator.keyring import Key, generate
 from rotator.localnode import Move
 from rotator.presence import announced
@@ -727,6 +727,22 @@ class TestCluster:
             assert (found.sweep.complete, found.exit_code()) == (False, 1)
         finally:
             cluster.move_slots(source, target, [slot])
+
+
+def test_a_server_that_goes_away(filled, monkeypatch):
+    """Where a cache cannot be gone on with, the result says so, and with what words: 1."""
+    act = Errand.act
+
+    def fail(errand):
+        act(errand)
+        raise ServerError("the server is gone")
+
+    monkeypatch.setattr(Errand, "act", fail)
+    cache = purged(filled, "--key", filled.cache.ids[1], code=1)
+    assert (cache["complete"], cache["error"]) == (False, "the server is gone")
+    assert cache["to_delete"] > 0
+    done = run_here(purge(filled, "--key", filled.cache.ids[2]))
+    assert "shared-redis: failed: the server is gone" in done.stdout
 
 
 def test_a_connection_that_breaks(filled, redis):

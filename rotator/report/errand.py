@@ -58,14 +58,13 @@ def as_data(
 ) -> dict[str, Any]:
     """The result as JSON values; `to_delete` and the like are from the look that came first."""
     after = {found.access.cache.name: found for found in acted}
-    caches = [
-        _cache_data(found, after.get(found.access.cache.name), told, shows) for found in looked
-    ]
-    known = {found.access.cache.name for found in looked}
-    caches += [
-        {"name": name, "error": error} for name, error in errors.items() if name not in known
-    ]
-    return {"command": told.command, "caches": caches, "next_step": told.next_step}
+    caches: dict[str, dict[str, Any]] = {name: {"name": name} for name in errors}
+    for found in looked:
+        name = found.access.cache.name
+        caches[name] = _cache_data(found, after.get(name), told, shows)
+    for name, error in errors.items():
+        caches[name] |= {"complete": False, "error": error}
+    return {"command": told.command, "caches": list(caches.values()), "next_step": told.next_step}
 
 
 def _cache_data(
