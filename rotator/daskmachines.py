@@ -9,6 +9,7 @@ from pathlib import Path
 from rotator.access import Access
 from rotator.daskengine import DaskEngine
 from rotator.daskfleet import Fleet, GoneError, connected
+from rotator.engine import Machines
 from rotator.fingerprint import Fingerprint
 
 
@@ -28,7 +29,7 @@ def dask_machines(scheduler: str, hurry: Callable[[], object]) -> Iterator[DaskM
         yield machines
 
 
-class DaskMachines(Fleet):
+class DaskMachines(Fleet, Machines):
     """The workers of a dask cluster; see `rotator.engine.Machines`."""
 
     def count(self) -> int:

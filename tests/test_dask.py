@@ -411,6 +411,15 @@ class TestStart:
         assert "rotator: hint: pip install 'rotator[dask]'" in done.stderr
 
 
+def test_imported_on_demand():
+    """The library is not imported before it is asked for."""
+    code = (
+        "import sys, rotator.cli; print([x for x in ('dask', 'distributed') if x in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 class TestRefusal:
     """Workers that must not do it."""
 
