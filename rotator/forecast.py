@@ -180,7 +180,7 @@ def reached(
     if rhythm is None:
         return now + work, "if it is run again at once, and not stopped"
     coming, basis = rhythm
-    if work / coming.length * coming.every > _FARTHEST:
+    if work / coming.length > _FARTHEST / coming.every:  # multiplied it may be beyond the calendar
         return None, ""
     return coming.reach(work), basis
 
