@@ -19,6 +19,7 @@ class Round:
     swaps: list[Swap] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)  # of the swaps, before them
     sent: list[Callable[[], list[Answer | Refusal]]] = field(default_factory=list)
+    begun: int = 0  # of the swaps, how many are sent
     again: list[bytes] = field(default_factory=list)
     moved: dict[bytes, Refusal] = field(default_factory=dict)
     refused: dict[bytes, Refusal] = field(default_factory=dict)
@@ -33,10 +34,11 @@ class Round:
 
     def send(self, least: int = 1) -> bool:
         """Have the server begin with the swaps that it does not know of yet, if *least* are."""
-        begun = len(self.sent) * NAMES_A_CALL
-        if len(self.swaps) - begun < least:
+        some = self.swaps[self.begun : self.begun + NAMES_A_CALL]
+        if len(some) < least:
             return False
-        self.sent.append(self.store.start_compare_and_set(self.swaps[begun : begun + NAMES_A_CALL]))
+        self.sent.append(self.store.start_compare_and_set(some))
+        self.begun += len(some)
         return True
 
     def answers(self) -> list[Answer | Refusal]:

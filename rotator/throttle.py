@@ -102,7 +102,7 @@ class Throttle:
         if not goal or self._ping is None or now - self._pinged_at < _PING_SECONDS:
             return
         try:
-            self._ping.call("PING")
+            self._ping.pipeline([("PING",)])  # a refusal takes as long as an answer
         except ServerError:
             # The sweep's own connection will tell what is the matter with the server.
             self._ping = None

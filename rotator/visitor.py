@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import compress
 
 from rotator.address import Address
@@ -31,6 +32,18 @@ from rotator.tally import Outcome, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
 TRIES = len(_PAUSES)
+_FIRST = 10  # names
+
+
+@dataclass(slots=True)
+class Visit:
+    """A page under way: the server has been sent what is to be written *first*."""
+
+    names: Sequence[bytes]
+    settlement: Settlement
+    first: Round
+    moved: set[bytes] = field(default_factory=set)
+    misled: bool = False
 
 
 class Visitor:
@@ -79,31 +92,59 @@ class Visitor:
         """
         Bring every name of a page to its outcome, in *tally*: all of them, or on an error none.
 
-        *values* gives what was asked for beforehand. While values are decrypted and encrypted here,
-        the server writes those that are ready.
+        *values* gives what was asked for beforehand.
 
         Raises:
             ServerError: The node, or one that a slot is being moved to, cannot be worked with.
             LostError: The connection broke.
         """
-        self._page = names
-        self._settlement = Settlement(tally, self._store, self._notes)
-        self.rewritten = self._settlement.rewritten
-        self._moved: set[bytes] = set()
-        self.misled = False
-        tries, waits = iter(_PAUSES), iter(RETRY_SECONDS)
-        this = Round(self._store, again=list(names))
+        self.finish(self.begin(names, tally, values))
+
+    def begin(
+        self,
+        names: Sequence[bytes],
+        tally: Tally,
+        values: Callable[[], list[Value]] | None = None,
+        ahead: Callable[[], None] = lambda: None,
+    ) -> Visit:
+        """
+        The first half of `visit`: whatever is to be written is on its way to the server.
+
+        *ahead* is called to ask for the next page: behind what is to be written, so that the server
+        has that to do while its answers are looked at; at once if nothing is.
+        """
+        this = Round(self._store)
+        self._visit = Visit(names, Settlement(tally, self._store, self._notes), this)
+        read = values() if values else self._store.read(names) if names else []
+        # A short piece first: until it is sent, the server may have nothing to do.
+        self._take(names[:_FIRST], read[:_FIRST], this)
+        if this.swaps:
+            this.send()
+        else:
+            ahead()
+        self._take_all(names[_FIRST:], read[_FIRST:], this)
+        while this.send():
+            pass
+        ahead()
+        return self._visit
+
+    def finish(self, visit: Visit) -> None:
+        """The second half: what the server says, and more tries of what changed meanwhile."""
+        self._visit = visit
+        self._write(visit.first)
+        this = visit.first
+        tries, waits = iter(_PAUSES[1:]), iter(RETRY_SECONDS)
         while this.again or this.moved:
             pause = next(waits if this.busy else tries, None)
             if pause is None:
                 break
-            if pause:
-                time.sleep(pause)
-            this, values = self._try(this, values), None
+            time.sleep(pause)
+            this = self._try(this)
         if this.busy:
             raise ServerError(f"{self._store.node} refuses to work: {this.busy.message}")
         self._give_up(this)
-        self._settlement.close()
+        visit.settlement.close()
+        self.misled, self.rewritten = visit.misled, visit.settlement.rewritten
 
     def suspects(self, names: Sequence[bytes]) -> list[bytes]:
         """
@@ -132,7 +173,7 @@ class Visitor:
         current = not opened.inner and not self._codec.needs_rewrite(opened)
         return None if current else tuple(key.id for key in (opened.key, *opened.inner))
 
-    def _try(self, last: Round, values: Callable[[], list[Value]] | None) -> Round:
+    def _try(self, last: Round) -> Round:
         """Visit what the last round left: here, or where the server said."""
         this = Round(self._store)
         places: dict[Store, list[bytes]] = {self._store: last.again} if last.again else {}
@@ -140,21 +181,23 @@ class Visitor:
             places.setdefault(self._movers.reach(refusal), []).append(name)
         for store, names in places.items():
             here = Round(store)
-            read = values() if values else store.read(names)
-            # In pieces: the server writes one while the next one is made ready.
-            for start in range(0, len(names), NAMES_A_CALL):
-                piece = slice(start, start + NAMES_A_CALL)
-                self._take(names[piece], read[piece], here)
-                if here.send(least=NAMES_A_CALL):
-                    self._feel()
+            self._take_all(names, store.read(names), here)
             self._write(here)
             this.take(here)
         return this
 
+    def _take_all(self, names: Sequence[bytes], values: Sequence[Value], this: Round) -> None:
+        """In pieces: the server writes one while the next one is made ready."""
+        for start in range(0, len(names), NAMES_A_CALL):
+            piece = slice(start, start + NAMES_A_CALL)
+            self._take(names[piece], values[piece], this)
+            if this.send(least=NAMES_A_CALL):
+                self._feel()
+
     def _take(self, names: Sequence[bytes], values: Sequence[Value], this: Round) -> None:
         """Settle what most values are in one go, and the others one by one."""
         batch = renew(self._codec, names, values, self._movable, self._largest)
-        settlement = self._settlement
+        settlement = self._visit.settlement
         settlement.encrypted(len(batch.swaps))
         settlement.current(self._codec.keyring.current, batch.current, batch.current_size)
         this.swaps += batch.swaps
@@ -173,25 +216,25 @@ class Visitor:
                 self._opened(name, value, opened, this)
         elif isinstance(value, Refusal):
             if not self._put_off(name, value, this):
-                self._settlement.failed(name, Outcome.FAILED, detail=value.message)
+                self._visit.settlement.failed(name, Outcome.FAILED, detail=value.message)
         elif value is Unread.GONE:
-            self._settlement.gone()
+            self._visit.settlement.gone()
         else:
-            self._settlement.failed(name, Outcome(value.value))
+            self._visit.settlement.failed(name, Outcome(value.value))
 
     def _opened(self, name: bytes, value: bytes, opened: Opened, this: Round) -> None:
         keys, size = (opened.key, *opened.inner), len(value)
         if opened.inner:
-            self._settlement.leave(Left(name, Outcome.NESTED, keys, size, this.store))
+            self._visit.settlement.leave(Left(name, Outcome.NESTED, keys, size, this.store))
         elif not self._codec.needs_rewrite(opened):
-            self._settlement.current(opened.key, 1, size)
+            self._visit.settlement.current(opened.key, 1, size)
         elif opened.key not in self._movable:
-            self._settlement.leave(Left(name, Outcome.WOULD_ROTATE, keys, size, this.store))
+            self._visit.settlement.leave(Left(name, Outcome.WOULD_ROTATE, keys, size, this.store))
         else:
             new = self._codec.rewrite(name, opened)
-            self._settlement.encrypted(1)
+            self._visit.settlement.encrypted(1)
             if max(size, len(new)) > self._largest:  # both are sent, to compare and to set
-                self._settlement.leave(Left(name, Outcome.TOO_LARGE, keys, size, this.store))
+                self._visit.settlement.leave(Left(name, Outcome.TOO_LARGE, keys, size, this.store))
             else:
                 this.swaps.append(Swap(name, value, new, opened.format.telling_size))
                 this.keys.append(opened.key)
@@ -203,7 +246,7 @@ class Visitor:
             moved = [k is key and one for k, one in zip(this.keys, done, strict=True)]
             swaps = list(compress(this.swaps, moved))
             size = sum([len(swap.old) for swap in swaps])
-            self._settlement.rotated(key, [swap.name for swap in swaps], size)
+            self._visit.settlement.rotated(key, [swap.name for swap in swaps], size)
         if not all(done):
             for swap, key, answer in zip(this.swaps, this.keys, answers, strict=True):
                 self._answered(swap, key, answer, this)
@@ -212,38 +255,38 @@ class Visitor:
         """Take note of an answer that is not `Answer.DONE`."""
         name, size = swap.name, len(swap.old)
         if answer is Answer.GONE:
-            self._settlement.gone(size, key)
+            self._visit.settlement.gone(size, key)
         elif answer is Answer.CHANGED:
             this.again.append(name)
         elif answer is Answer.DENIED:
-            self._settlement.leave(Left(name, Outcome.DENIED, (key,), size, this.store))
+            self._visit.settlement.leave(Left(name, Outcome.DENIED, (key,), size, this.store))
         elif isinstance(answer, Refusal) and not self._put_off(name, answer, this):
             left = Left(name, Outcome.FAILED, (key,), size, this.store, answer.message)
-            self._settlement.leave(left)
+            self._visit.settlement.leave(left)
 
     def _put_off(self, name: bytes, refusal: Refusal, this: Round) -> bool:
         """Whether another round may help: a little later, or at another node."""
-        self.misled |= refusal.meaning is Meaning.TOPOLOGY
+        self._visit.misled |= refusal.meaning is Meaning.TOPOLOGY
         if refusal.meaning is Meaning.RETRY:
             this.again.append(name)
         elif refusal.message.startswith("ASK ") or (
             # With ASKING before it there is no second chance: the slot is not on its way here.
-            refusal.message.startswith("MOVED ") and name not in self._moved
+            refusal.message.startswith("MOVED ") and name not in self._visit.moved
         ):
             this.moved[name] = refusal
-            self._moved |= {name} if refusal.message.startswith("MOVED ") else set()
+            self._visit.moved |= {name} if refusal.message.startswith("MOVED ") else set()
         else:
             return False
         this.refused[name] = refusal
         return True
 
     def _undecryptable(self, name: bytes, value: bytes, reason: Reason) -> None:
-        shown = self._settlement.wants_sample(Outcome.UNDECRYPTABLE)
+        shown = self._visit.settlement.wants_sample(Outcome.UNDECRYPTABLE)
         if shown:  # a closer look costs many decryptions
-            others = (other for other in self._page if other != name)
+            others = (other for other in self._visit.names if other != name)
             reason = self._codec.explain(name, value, reason, others)
         detail = f"{len(value)} bytes"
-        self._settlement.failed(name, Outcome.UNDECRYPTABLE, reason, detail, shown=shown)
+        self._visit.settlement.failed(name, Outcome.UNDECRYPTABLE, reason, detail, shown=shown)
 
     def _give_up(self, last: Round) -> None:
         """Settle what was not settled after the last try."""
@@ -259,6 +302,6 @@ class Visitor:
             if name in known:
                 key, size = known[name]
                 left = Left(name, outcome, (key,), size, last.store, detail)
-                self._settlement.leave(left)
+                self._visit.settlement.leave(left)
             else:
-                self._settlement.failed(name, outcome, detail=detail)
+                self._visit.settlement.failed(name, outcome, detail=detail)

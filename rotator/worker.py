@@ -15,9 +15,9 @@ The sweep of one node: pages in, a tally out, and proof that no name was missed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
@@ -30,9 +30,10 @@ from rotator.errors import LostError, ServerError
 from rotator.identity import NOTHING, REPORTED, Identity
 from rotator.ifeq import Ifeq
 from rotator.noderesult import NodeResult
+from rotator.pages import Page, Pages
 from rotator.position import Position
 from rotator.scope import Mode, Scope
-from rotator.store import Store, Value
+from rotator.store import Store
 from rotator.tally import Outcome, Tally
 from rotator.throttle import Throttle
 from rotator.visitor import Visitor
@@ -47,14 +48,6 @@ _FIRST_NAMES = 5
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
 
 log = structlog.get_logger(__name__)
-
-
-class _Page(NamedTuple):
-    """Names, the cursor behind them, and their values, which were asked for already."""
-
-    cursor: int
-    names: list[bytes]
-    values: Callable[[], list[Value]]
 
 
 class Worker:
@@ -146,58 +139,43 @@ class Worker:
                 continue
             if position.scanning != (db, pattern):
                 position.scanning, position.cursor = (db, pattern), 0
-            for page in self._pages(db, pattern):
+            pages = Pages(self._store, db, pattern, position.cursor, self._names_a_page)
+            while page := pages.take():
                 self._throttle.rest(visited)
                 visited = len(page.names)
                 if stop := self._control.stop():
                     return stop, []
-                self._visit(page)
-                self._weigh()
-                if self._visitor.misled and (changes := self._moved_on()):
+                if changes := self._visit(page, pages):
                     return None, changes
-                position.cursor = page.cursor
-                if page.cursor == 0:
-                    position.done.append((db, pattern))
-                # Only now: were the connection lost here, the page must not count twice.
-                self._watch.look(self._visitor, self._databases)
-                if time.monotonic() - self._saved_at > _SAVE_SECONDS:
-                    self._save()
         return None, []
-
-    def _pages(self, db: int, pattern: str | None) -> Iterator[_Page]:
-        """The pages of one scan; while one is worked on, the server gets the next one ready."""
-        held: _Page | None = None
-        self._store.select(db)
-        ahead = self._store.start_page(self._position.cursor, pattern, self._names_a_page())
-        while True:
-            cursor, names = ahead()
-            self._store.select(db)  # whoever worked on the last page may have been elsewhere
-            page = _Page(cursor, names, self._store.start_read(names))
-            if cursor:
-                ahead = self._store.start_page(cursor, pattern, self._names_a_page())
-            if held is not None:
-                yield held
-            held = page
-            if not cursor:
-                break
-        yield held
 
     def _names_a_page(self) -> int:
         """Few until it is known how large the values are: two pages of them are held at a time."""
         return self._throttle.page if self._weighed else min(self._throttle.page, _FIRST_NAMES)
 
-    def _weigh(self) -> None:
+    def _visit(self, page: Page, pages: Pages) -> list[str]:
+        """Bring a page to its end; what made the scan worthless, if anything did."""
+        position = self._position
+        tally = position.tally
+        rotated, left = tally.outcomes[Outcome.ROTATED], tally.left
+        visit = self._visitor.begin(page.names, tally, page.values, ahead=pages.prepare)
         self._throttle.weigh(self._store.sizes)
         self._weighed = True
-
-    def _visit(self, page: _Page) -> None:
-        tally = self._position.tally
-        rotated, left = tally.outcomes[Outcome.ROTATED], tally.left
-        self._visitor.visit(page.names, tally, page.values)
+        self._visitor.finish(visit)
         if self._ifeq is not None:
             self._ifeq.look(self._visitor.rewritten)
         rotated = tally.outcomes[Outcome.ROTATED] - rotated
         self._control.page_done(str(self._address), len(page.names), rotated, tally.left - left)
+        if self._visitor.misled and (changes := self._moved_on()):
+            return changes
+        position.cursor = page.cursor
+        if page.cursor == 0 and position.scanning is not None:
+            position.done.append(position.scanning)
+        # Only now: were the connection lost here, the page must not count twice.
+        self._watch.look(self._visitor, self._databases)
+        if time.monotonic() - self._saved_at > _SAVE_SECONDS:
+            self._save()
+        return []
 
     def _finish(self) -> list[str]:
         """Look at what was written meanwhile; what happened that the scan may have missed."""

@@ -39,7 +39,7 @@ PRESENCE = documented("+subscribe")
 TIME = documented("+time")
 MORE = {rule.removeprefix("+") for rule in (*TRACKING, *NO_TOUCH, *PRESENCE, *TIME)}
 """What is tried without being needed."""
-TRIED = MORE | {"config|get", "pexpiretime", "ping", "client|setinfo"}
+TRIED = MORE | {"config|get", "pexpiretime", "ping", "client|setinfo", "getrange", "strlen"}
 
 
 def rules_of(line):
