@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults fuzz soak lint fix vectors bench release-check clean
+.PHONY: help demo test test-faults test-matrix fuzz soak lint fix vectors bench release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(DEV) ## all tests, against a real server
 
 test-faults: $(DEV) ## tests of everything that breaks, long version, REPEAT=n times in a row
 	@$(BIN)/python -m pytest -m faults --repeat $(or $(REPEAT),1) $(TESTS)
+
+test-matrix: $(DEV) ## tests on every server version: SERVERS="redis-7.0 valkey", TESTS=...
+	@$(BIN)/python scripts/matrix.py --servers "$(SERVERS)" $(TESTS)
 
 fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, EXAMPLES=n of each property
 	@$(BIN)/python -m pip install -qq atheris 2>/dev/null || true # not for every platform
