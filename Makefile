@@ -70,4 +70,4 @@ release-check: $(RELEASE) ## build, install and list what a release holds, into 
 	@$(BIN)/python scripts/release_check.py
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
