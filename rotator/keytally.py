@@ -92,7 +92,14 @@ class KeyTally:
 
         What is after it may be a logical key in clear; without a colon the whole name may be.
         """
-        heads = Counter([name[: name.find(b":") + 1] for name in names])
+        if not names:
+            return
+        # Nearly always the first one's is everybody's; then there is little to do for each.
+        head = names[0][: names[0].find(b":") + 1]
+        others = [name for name in names if not (head and name.startswith(head))]
+        heads = Counter([name[: name.find(b":") + 1] for name in others])
+        if len(others) < len(names):
+            heads[head] = len(names) - len(others)
         for head, count in heads.items():
             prefix = head[:-1].decode("utf-8", "replace")[:_PREFIX_LENGTH]
             if prefix not in self.prefixes and len(self.prefixes) >= PREFIXES - 1:

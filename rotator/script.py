@@ -18,7 +18,8 @@ from typing import Any, Final, NamedTuple
 SCRIPT: Final = b"""
 local answers, pcall, sub, type, tonumber = {}, redis.pcall, string.sub, type, tonumber
 local count = #KEYS
-local large = tonumber(ARGV[3 * count + 1])
+local large = tonumber(ARGV[2 * count + 1])
+local sized = #ARGV > 2 * count + 1
 
 local function compare(name, telling, size)
   if size > large and #telling < size
@@ -35,9 +36,11 @@ local function compare(name, telling, size)
 end
 
 for i = 1, count do
-  local found = compare(KEYS[i], ARGV[i], tonumber(ARGV[count + i]))
+  local new = ARGV[count + i]
+  local size = sized and tonumber(ARGV[2 * count + 1 + i]) or #new
+  local found = compare(KEYS[i], ARGV[i], size)
   if found == 1 then
-    local done = pcall('SET', KEYS[i], ARGV[2 * count + i], 'XX', 'KEEPTTL')
+    local done = pcall('SET', KEYS[i], new, 'XX', 'KEEPTTL')
     if type(done) == 'table' and done.err then
       found = done.err
     elseif not done then
@@ -91,11 +94,14 @@ def cut(indices: Sequence[int], swaps: Sequence[Swap]) -> list[list[int]]:
 
 def call(batch: Sequence[Swap], large: int) -> tuple[Any, ...]:
     """The command that carries out *batch*; of what is over *large* only a beginning is fetched."""
+    news = [swap.new for swap in batch]
+    sizes = [len(swap.old) for swap in batch]
     return (
         *("EVALSHA", SCRIPT_SHA, len(batch)),
         *[swap.name for swap in batch],
         *[old[:telling] for _, old, _, telling in batch],
-        *[len(swap.old) for swap in batch],
-        *[swap.new for swap in batch],
+        *news,
         large,
+        # A value that keeps its format keeps its size.
+        *(() if sizes == [*map(len, news)] else sizes),
     )

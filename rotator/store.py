@@ -217,6 +217,9 @@ class Store(Node):
                 self._script_loaded &= not isinstance(reply, NoScriptError)
                 alone += batch
                 continue
+            if len(batch) == len(swaps):  # all of them, in their order
+                answers = [_answer(one) for one in reply]
+                continue
             for index, one in zip(batch, reply, strict=True):
                 answers[index] = _answer(one)
         if alone and not self._script_loaded:

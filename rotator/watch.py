@@ -56,14 +56,8 @@ class Watch:
         """Read again what was written meanwhile, in every one of *databases*: no report has one."""
         # Our own writes are reported too, with this page's replies or the next page's.
         self._own = [self._own[1], set(visitor.rewritten)]
-        names = [
-            name
-            for name in self._store.connection.written()
-            if self.whole
-            and name not in self._own[0]
-            and name not in self._own[1]
-            and self._matches(name)
-        ]
+        written = set(self._store.connection.written()) - self._own[0] - self._own[1]
+        names = [name for name in written if self.whole and self._matches(name)]
         for db in databases if names else ():
             self._store.select(db)
             for start in range(0, len(names), _READ):
