@@ -33,7 +33,9 @@ class Copies:
     *lagging* maps a replica to what is wrong with it, in words. *snapshot* is whether there is an
     RDB file, *snapshot_begun_at* when it was begun, by this machine's clock, None if that is not
     known. *append_only* is whether an append-only file is kept, *rewrites* how often it was
-    rewritten in the life of the process *run_id*, None where the server does not count them.
+    rewritten in the life of the process *run_id*. Before Redis 7.0, which does not count them, that
+    is only whether the last attempt was one, and *sizes*, of the file after the last rewrite and
+    now, tell one that came later; they are None where rewrites are counted.
     """
 
     node: str
@@ -42,22 +44,43 @@ class Copies:
     snapshot: bool
     snapshot_begun_at: datetime | None
     append_only: bool
-    rewrites: int | None
+    rewrites: int
     rewriting: bool
+    sizes: tuple[int, int] | None = None
 
     @property
-    def mark(self) -> dict[str, Any]:
-        """What later runs compare with: which process it was, and how often it had rewritten."""
-        # A rewrite that is going on began too early to count as one that came after.
-        rewrites = None if self.rewrites is None else self.rewrites + self.rewriting
-        return {"run_id": self.run_id, "rewrites": rewrites}
+    def mark(self) -> dict[str, Any] | None:
+        """What later runs compare with: the process, its file; None if that tells nothing now."""
+        if self.sizes is None:
+            # A rewrite that is going on began too early to count as one that came after.
+            return {"run_id": self.run_id, "rewrites": self.rewrites + self.rewriting}
+        if self.rewriting:
+            return None
+        return {"run_id": self.run_id, "rewrites": None, "sizes": list(self.sizes)}
+
+    def rewritten_since(self, mark: Mapping[str, Any] | None) -> bool:
+        """
+        Whether the append-only file was rewritten since *mark* was set.
+
+        INFO does not say when it was rewritten, only how often. In a process that is younger than
+        the mark every rewrite came after it. Without a mark nothing is known.
+        """
+        if mark is None:
+            return False
+        if mark["run_id"] != self.run_id:
+            return self.rewrites > 0
+        if self.sizes is None or mark["rewrites"] is not None:
+            return mark["rewrites"] is not None and self.rewrites > mark["rewrites"]
+        # Between rewrites the first size stays, and the second grows.
+        (base, size), now = mark["sizes"], self.sizes
+        return bool(now[0] != base or now[1] < size)
 
 
 def find_copies(store: Store, expected: Iterable[str] = ()) -> Copies:
     """The other copies of what *store* holds; *expected* are replicas that ought to be there."""
     info = store.info("server", "persistence")
     begun_at = _snapshot_begun_at(store, info)
-    rewrites = info.get("aof_rewrites")
+    counted = info.get("aof_rewrites")
     return Copies(
         node=store.node,
         run_id=info.get("run_id", ""),
@@ -65,9 +88,19 @@ def find_copies(store: Store, expected: Iterable[str] = ()) -> Copies:
         snapshot=begun_at is not None or _loaded_at_start(store, info),
         snapshot_begun_at=begun_at,
         append_only=info.get("aof_enabled") == "1",
-        rewrites=None if rewrites is None else int(rewrites),
+        rewrites=int(_last_rewrite_worked(info) if counted is None else counted),
         rewriting=info.get("aof_rewrite_in_progress") == "1",
+        sizes=_sizes(info) if counted is None else None,
     )
+
+
+def _last_rewrite_worked(info: Mapping[str, str]) -> bool:
+    took = int(info.get("aof_last_rewrite_time_sec", -1))
+    return took >= 0 and info.get("aof_last_bgrewrite_status") == "ok"
+
+
+def _sizes(info: Mapping[str, str]) -> tuple[int, int]:
+    return int(info.get("aof_base_size", 0)), int(info.get("aof_current_size", 0))
 
 
 def find_replicas(store: Store) -> dict[str, dict[str, str]]:

@@ -19,7 +19,7 @@ def find_holds(
     copies: Sequence[Copies],
     *,
     clean_since: datetime,
-    marks: Mapping[str, Mapping[str, Any]],
+    marks: Mapping[str, Mapping[str, Any] | None],
     swept: Mapping[str, str],
     retention: timedelta | None,
 ) -> tuple[Hold, ...]:
@@ -37,22 +37,9 @@ def find_holds(
         if copy.snapshot:
             snapshot = Hold.snapshot(copy.node, copy.snapshot_begun_at, clean_since)
             holds += [snapshot] if snapshot else []
-        if copy.append_only and not _rewritten_since(copy, marks.get(copy.node)):
+        if copy.append_only and not copy.rewritten_since(marks.get(copy.node)):
             append_only = Hold.append_only(copy.node, None, clean_since)
             holds += [append_only] if append_only else []
     if retention is not None:
         holds.append(Hold.backups(clean_since, retention))
     return tuple(holds)
-
-
-def _rewritten_since(copy: Copies, mark: Mapping[str, Any] | None) -> bool:
-    """
-    Whether the append-only file was rewritten since *mark* was set.
-
-    INFO does not say when it was rewritten, only how often. In a process that is younger than the
-    mark every rewrite came after it. Without a mark nothing is known.
-    """
-    if mark is None or copy.rewrites is None:
-        return False
-    before = mark["rewrites"] if mark["run_id"] == copy.run_id else 0
-    return before is not None and copy.rewrites > before

@@ -193,13 +193,15 @@ class State(Annals):
         """
         The marks of the copies, by node, that were set when the key became clean.
 
-        If there are none for this *clean_since* yet, *now* is what they are from here on.
+        Where there is none for this *clean_since* yet, that of *now* is the one from here on; a
+        later mark only makes for a later end.
         """
         statement = "SELECT marks FROM marks WHERE (cache, key_id, clean_since) = (?, ?, ?)"
         at = clean_since.isoformat()
-        found = self._read(_POSITION, statement, (cache, key_id, at))
-        if found is None:
-            found = dict(now)
+        found = self._read(_POSITION, statement, (cache, key_id, at)) or {}
+        fresh = {node: mark for node, mark in now.items() if found.get(node) is None}
+        if fresh:
+            found |= fresh
             with self._database.change() as change:
                 change(
                     "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)",
