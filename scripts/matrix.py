@@ -34,8 +34,9 @@ TESTS: Final = tuple(
     for name in (
         "adopt",
         "answers",
-        "batch",
+        "cluster_faults",
         "cluster_sweep",
+        "deletion",
         "failover",
         "holds",
         "identity",
@@ -47,7 +48,6 @@ TESTS: Final = tuple(
         "purge",
         "rights",
         "store",
-        "switches",
         "throttle",
         "topology",
         "visitor",
