@@ -22,29 +22,24 @@ from typing import Any
 import structlog
 
 from rotator.address import Address
+from rotator.attachment import Attachment
 from rotator.clusternodes import foreign_slots, myself
 from rotator.codec import Codec
-from rotator.connection import Connection
 from rotator.control import Control, Stop
 from rotator.errors import LostError, ServerError
 from rotator.identity import NOTHING, REPORTED, Identity
-from rotator.ifeq import Ifeq
 from rotator.noderesult import NodeResult
 from rotator.pages import Page, Pages
 from rotator.position import Position
 from rotator.scope import Mode, Scope
 from rotator.store import Store
 from rotator.tally import Outcome, Tally
-from rotator.throttle import Throttle
-from rotator.visitor import Visitor
-from rotator.watch import Watch
 
 RESTARTS = 3
 LOSSES = 5
 # Pauses before each new connection. When they are over the sweep looks at the topology, with more
 # patience than this, and lets the node go on where it was if it is still the one to ask.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
-_FIRST_NAMES = 5
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
 
 log = structlog.get_logger(__name__)
@@ -71,7 +66,6 @@ class Worker:
         restarts: int = 0,
     ) -> None:
         self._address = address
-        self._connect = connect
         self._codec = codec
         self._scope = scope
         self._control = control
@@ -82,11 +76,7 @@ class Worker:
         self._losses = 0
         self._lost_at: tuple[int, int] | None = None
         self._last_seen: Identity | None = None
-        self._waited_for: str | None = None
-        self._waited: dict[str, float] = {}
-        self._ifeq = Ifeq(connect, scope.match[0]) if scope.mode is Mode.RUN else None
-        self._weighed = False
-        self._ping: Connection | None = None
+        self._with = Attachment(address, connect, codec, scope, control)
 
     def run(self) -> NodeResult:
         """
@@ -96,7 +86,7 @@ class Worker:
             ServerError: The node could not be used at all.
         """
         begun = time.monotonic()
-        self._attach()
+        self._with.open()
         self._position = self._resume() or self._begin(Tally())
         self._position.restarts = max(self._position.restarts, self._restarts)
         try:
@@ -105,7 +95,7 @@ class Worker:
             self._save(counted=True)
             self._position.reasons.append(str(error))
             result = self._result(complete=False)
-        self._detach()
+        self._with.close()
         result.seconds = time.monotonic() - begun
         return result
 
@@ -139,9 +129,9 @@ class Worker:
                 continue
             if position.scanning != (db, pattern):
                 position.scanning, position.cursor = (db, pattern), 0
-            pages = Pages(self._store, db, pattern, position.cursor, self._names_a_page)
+            pages = Pages(self._with.store, db, pattern, position.cursor, self._with.names_a_page)
             while page := pages.take():
-                self._throttle.rest(visited)
+                self._with.throttle.rest(visited)
                 visited = len(page.names)
                 if stop := self._control.stop():
                     return stop, []
@@ -149,43 +139,38 @@ class Worker:
                     return None, changes
         return None, []
 
-    def _names_a_page(self) -> int:
-        """Few until it is known how large the values are: two pages of them are held at a time."""
-        return self._throttle.page if self._weighed else min(self._throttle.page, _FIRST_NAMES)
-
     def _visit(self, page: Page, pages: Pages) -> list[str]:
         """Bring a page to its end; what made the scan worthless, if anything did."""
         position = self._position
         tally = position.tally
         rotated, left = tally.outcomes[Outcome.ROTATED], tally.left
-        visit = self._visitor.begin(page.names, tally, page.values, ahead=pages.prepare)
-        self._throttle.weigh(self._store.sizes)
-        self._weighed = True
-        self._visitor.finish(visit)
-        if self._ifeq is not None:
-            self._ifeq.look(self._visitor.rewritten)
+        visit = self._with.visitor.begin(page.names, tally, page.values, ahead=pages.prepare)
+        self._with.weigh()
+        self._with.visitor.finish(visit)
+        self._with.confirm()
         rotated = tally.outcomes[Outcome.ROTATED] - rotated
         self._control.page_done(str(self._address), len(page.names), rotated, tally.left - left)
-        if self._visitor.misled and (changes := self._moved_on()):
+        if self._with.visitor.misled and (changes := self._moved_on()):
             return changes
         position.cursor = page.cursor
         if page.cursor == 0 and position.scanning is not None:
             position.done.append(position.scanning)
         # Only now: were the connection lost here, the page must not count twice.
-        self._watch.look(self._visitor, self._databases)
+        self._with.watch.look(self._with.visitor, self._databases)
         if time.monotonic() - self._saved_at > _SAVE_SECONDS:
             self._save()
         return []
 
     def _finish(self) -> list[str]:
         """Look at what was written meanwhile; what happened that the scan may have missed."""
-        if self._ifeq is not None:
-            self._ifeq.finish()
-        self._watch.finish(self._visitor, self._databases, self._position.tally)
+        self._with.confirm(last=True)
+        self._with.watch.finish(self._with.visitor, self._databases, self._position.tally)
         self._orphans = self._count_orphans()
-        now = self._store.identity()
-        changes = self._position.identity.changes(now, REPORTED if self._watch.whole else NOTHING)
-        databases = list(self._store.databases())
+        now = self._with.store.identity()
+        changes = self._position.identity.changes(
+            now, REPORTED if self._with.watch.whole else NOTHING
+        )
+        databases = list(self._with.store.databases())
         appeared = {db for db, _ in self._scope.rounds(databases)} - set(self._databases)
         changes += [f"database {db} appeared" for db in sorted(appeared)]
         self._last_seen = now
@@ -193,74 +178,35 @@ class Worker:
 
     def _moved_on(self) -> list[str]:
         """What became of the node, after it said that data is not its own."""
-        return self._position.identity.changes(self._store.identity(), REPORTED)
+        return self._position.identity.changes(self._with.store.identity(), REPORTED)
 
     def _count_orphans(self) -> int:
         """Names in slots that the node does not own; SCAN lists them, but nobody can read them."""
-        if not self._store.clustered:
+        if not self._with.store.clustered:
             return 0
-        own = myself(self._store.members())
+        own = myself(self._with.store.members())
         count = 0
         for db in sorted({0, *self._databases}):
-            self._store.select(db)
-            count += self._store.names_in_slots(foreign_slots(own))
+            self._with.store.select(db)
+            count += self._with.store.names_in_slots(foreign_slots(own))
         return count
-
-    def _detach(self) -> None:
-        for connection in (self._store.connection, self._ping):
-            if connection is not None:
-                connection.close()
-
-    def _attach(self) -> None:
-        self._store = self._connect(self._address)
-        self._no_touch = self._store.no_touch()
-        limits = self._scope.limits
-        self._ping = self._connect(self._address).connection if limits.latency else None
-        self._throttle = Throttle(
-            limits,
-            self._store,
-            self._ping,
-            page=self._scope.page,
-            stopping=self._control.stop,
-            waiting=self._wait,
-            waited=self._waited,
-        )
-        self._visitor = Visitor(
-            self._store,
-            self._codec,
-            connect=self._connect,
-            writes=self._scope.mode is Mode.RUN,
-            only_key=self._scope.only_key,
-            largest=self._store.largest_value(),
-            feel=self._throttle.feel,
-        )
-        self._watch = Watch(self._store, self._scope)
-        if self._ifeq is not None:
-            self._ifeq.attach(self._store)
-
-    def _wait(self, reason: str | None) -> None:
-        """Say why nothing happens; in the log only when the reason is another one."""
-        self._control.wait(str(self._address), reason)
-        if reason and reason != self._waited_for:
-            log.info("waiting", node=str(self._address), reason=reason)
-            self._waited_for = reason
 
     def _reattach(self, lost: LostError) -> list[str]:
         """Connect again; what changed if it is not the process that it was."""
-        log.warning("connection lost", node=self._store.node, error=str(lost))
+        log.warning("connection lost", node=self._with.store.node, error=str(lost))
         for pause in _RECONNECT_SECONDS:
             time.sleep(pause)
-            self._detach()
+            self._with.close()
             try:
-                self._attach()
-                self._watch.lose()
-                now = self._store.identity()
+                self._with.open()
+                self._with.watch.lose()
+                now = self._with.store.identity()
             except ServerError as error:
-                log.info("cannot connect again yet", node=self._store.node, error=str(error))
+                log.info("cannot connect again yet", node=self._with.store.node, error=str(error))
                 continue
             if now.role == "master":
                 return self._position.identity.changes(now)
-            log.info("a replica answers now, not yet promoted", node=self._store.node)
+            log.info("a replica answers now, not yet promoted", node=self._with.store.node)
         raise ServerError(f"{lost}, and it cannot be opened again") from None
 
     def _count_loss(self, lost: LostError) -> None:
@@ -275,10 +221,10 @@ class Worker:
             )
 
     def _begin(self, tally: Tally, restarts: int = 0) -> Position:
-        identity = self._store.identity()
+        identity = self._with.store.identity()
         if identity.role != "master":
             raise ServerError(
-                f"{self._store.node} is a replica, and only a primary can be rotated",
+                f"{self._with.store.node} is a replica, and only a primary can be rotated",
                 hint="put the primary's address into redis.addresses",
             )
         digest = self._scope.digest(self._codec.digest)
@@ -291,22 +237,22 @@ class Worker:
             return None
         position = Position.from_dict(self._saved)
         same = position.digest == self._scope.digest(self._codec.digest)
-        if not same or position.identity.changes(self._store.identity()):
-            log.info("saved position not used", node=self._store.node)
+        if not same or position.identity.changes(self._with.store.identity()):
+            log.info("saved position not used", node=self._with.store.node)
             return None
         self._plan_rounds()
-        self._watch.lose()  # nobody watched between the runs
+        self._with.watch.lose()  # nobody watched between the runs
         return position
 
     def _plan_rounds(self) -> None:
-        self._rounds = self._scope.rounds(sorted(self._store.databases()))
+        self._rounds = self._scope.rounds(sorted(self._with.store.databases()))
         self._databases = sorted({db for db, _ in self._rounds})
 
     def _restart(self) -> None:
         """Begin anew; only what was rotated is kept, because it cannot be met a second time."""
         before = self._position
-        self._watch = Watch(self._store, self._scope)
-        log.warning("scan begins again", node=self._store.node, reasons=before.reasons)
+        self._with.begin_watch()
+        log.warning("scan begins again", node=self._with.store.node, reasons=before.reasons)
         self._position = self._begin(before.tally.settled(), before.restarts + 1)
         self._position.reasons = before.reasons
         self._position.started_at = before.started_at
@@ -334,7 +280,7 @@ class Worker:
             orphans=self._orphans,
             reasons=tuple(position.reasons),
             stopped=stopped,
-            no_touch=self._no_touch,
-            tracked=self._watch.whole,
-            waited=dict(self._waited),
+            no_touch=self._with.no_touch,
+            tracked=self._with.watch.whole,
+            waited=dict(self._with.waited),
         )
