@@ -1,9 +1,10 @@
 """
 When to wait, and why: the manners of a sweep.
 
-- *latency*: a PING on a connection of its own tells what other clients feel while our commands run.
-  The page grows by a little as long as that stays below the goal, and is halved when it does not;
-  a page that cannot shrink further is followed by a rest.
+- *latency*: a PING on a connection of its own tells what other clients feel while our commands run;
+  what the quickest one took is the way there and back, and is not held against the server. The page
+  grows by a little as long as that stays below the goal, and is halved when it does not; a page
+  that cannot shrink further is followed by a rest.
 - *rate*: so many visits a second, at most.
 - *lag*: replicas that are further behind than allowed are given time to catch up.
 - *memory*: above a share of maxmemory every value that grows may evict another one.
@@ -34,6 +35,7 @@ _SINGLE_BYTES = 1 << 20  # values above that come one at a time
 _STEP = 20  # names by which a page grows
 _LOOK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
 _PING_SECONDS = 0.02  # between two PINGs
+_WAY = 0.995  # as much of the quickest PING as is taken for the network
 _SHORTEST_SECONDS = 0.001
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
 
@@ -77,8 +79,9 @@ class Throttle:
         self._page = float(min(page, _FIRST_PAGE) if limits.latency else page)
         self._fitting = page  # names, going by the size of their values
         self._slow = False
-        self._pinged_at = 0.0
         self._looked_at = 0.0
+        self._quickest = self._time_ping()
+        self._pinged_at = 0.0
         self._begun_at = time.monotonic()
         self._visits = 0
         self._waited = waited
@@ -98,17 +101,26 @@ class Throttle:
 
     def feel(self) -> None:
         """Measure what another client feels right now, and fit the page to it."""
-        goal, now = self._limits.latency, time.monotonic()
-        if not goal or self._ping is None or now - self._pinged_at < _PING_SECONDS:
+        goal, last = self._limits.latency, self._pinged_at
+        if not goal or self._ping is None or time.monotonic() - last < _PING_SECONDS:
             return
+        took = self._time_ping()
+        if self._ping is None:
+            return
+        self._quickest = min(self._quickest, took)
+        self._fit((took - _WAY * self._quickest) * 1000, goal)
+
+    def _time_ping(self) -> float:
+        """How long a PING takes, in seconds."""
+        begun = time.monotonic()
         try:
-            self._ping.pipeline([("PING",)])  # a refusal takes as long as an answer
+            if self._ping is not None:
+                self._ping.pipeline([("PING",)])  # a refusal takes as long as an answer
         except ServerError:
             # The sweep's own connection will tell what is the matter with the server.
             self._ping = None
-            return
         self._pinged_at = time.monotonic()
-        self._fit((self._pinged_at - now) * 1000, goal)
+        return self._pinged_at - begun
 
     def _fit(self, milliseconds: float, goal: float) -> None:
         """Additive up, multiplicative down."""

@@ -237,6 +237,7 @@ class Worker:
             return None
         position = Position.from_dict(self._saved)
         same = position.digest == self._scope.digest(self._codec.digest)
+        same = same and position.started_at <= datetime.now(UTC)  # else a clock was wrong
         if not same or position.identity.changes(self._with.store.identity()):
             log.info("saved position not used", node=self._with.store.node)
             return None

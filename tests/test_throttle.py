@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from slowproxy import SlowProxy
 
 from rotator.address import Address
 from rotator.connection import Connection, Login
@@ -56,6 +57,16 @@ class TestPages:
         assert sizes == sorted(sizes)
         assert sizes[1] - sizes[0] == 20
         assert sizes[-1] == 500
+
+    def test_grow_although_the_way_is_long(self, server):
+        """What every answer takes on the network is not held against the server."""
+        with SlowProxy(server.port, delay=0.1) as proxy:
+            watched = Watched(proxy, Limits(latency=50))
+            for _ in range(3):
+                watched.throttle._pinged_at = 0.0
+                watched.throttle.feel()
+
+            assert watched.throttle.page > 100
 
     def test_are_halved_when_the_goal_is_missed(self, server):
         """A server on which others have to wait is given half as much at once."""
