@@ -37,6 +37,7 @@ TESTS: Final = tuple(
         "cluster_faults",
         "cluster_sweep",
         "deletion",
+        "differences",
         "failover",
         "holds",
         "identity",
