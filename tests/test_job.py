@@ -19,6 +19,7 @@ from caches import (
     old_key,
     user,
 )
+from versions import since
 
 from rotator import worker
 from rotator.codec import Opened
@@ -144,6 +145,11 @@ class TestDryRun:
             if numbers["calls"] > numbers.get("failed_calls", 0)
         }
 
+    def harmless(self, redis):
+        """The same of those that may be; before 7.0 the server counts whole commands."""
+        apart = since(redis, 7, 0)
+        return HARMLESS if apart else {command.partition("|")[0] for command in HARMLESS}
+
     def test_nothing_changes(self, place, redis):
         """The data is the same before and after, and no writing command was carried out."""
         fill(redis, place.cache, COUNT)
@@ -151,7 +157,7 @@ class TestDryRun:
         before = redis.execute_command("DEBUG", "DIGEST")
         redis.config_resetstat()
         report = place.run(dry_run=True)
-        assert self.used(redis) <= HARMLESS
+        assert self.used(redis) <= self.harmless(redis)
         assert redis.execute_command("DEBUG", "DIGEST") == before
         assert redis.info("memory")["number_of_cached_scripts"] == 0
         assert counted(report) == {"would_rotate": COUNT}
@@ -163,13 +169,17 @@ class TestDryRun:
         place = Place(tmp_path, Cache(server.address))
         entries = fill(redis, place.cache, COUNT)
         before = redis.execute_command("DEBUG", "DIGEST")
-        rules = ["%R~*", "-@all", *(f"+{command}" for command in READING)]
+        rules = [
+            "%R~*" if since(redis, 7, 0) else "~*",
+            "-@all",
+            *(f"+{command}" for command in READING),
+        ]
         with user(redis, *rules) as (name, password):
             place.cache.redis |= {"username": name, "password": password}
             place.configure(place.cache)
             redis.config_resetstat()
             report = place.run(dry_run=True)
-            assert self.used(redis) <= HARMLESS
+            assert self.used(redis) <= self.harmless(redis)
         assert redis.execute_command("DEBUG", "DIGEST") == before
         assert report.exit_code == Exit.OK
         assert counted(report) == {"would_rotate": COUNT}

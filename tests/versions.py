@@ -16,13 +16,15 @@ def acl(client, *rules):
     """
     ACL rules as the server knows them.
 
-    Before 7.0 a part of a command cannot be denied, so the whole is; before 6.2 every user has
-    every channel.
+    Before 7.0 a part of a command cannot be denied, so the whole is, and a new user has every
+    channel until they are taken away; before 6.2 all users do.
     """
     if not since(client, 7, 0):
         rules = [rule.partition("|")[0] if rule.startswith("-") else rule for rule in rules]
-    if not since(client, 6, 2):
-        rules = [rule for rule in rules if not rule.startswith("&")]
+        channels = [rule for rule in rules if rule.startswith("&")]
+        rules = [rule for rule in rules if rule not in channels]
+        if channels and since(client, 6, 2):
+            rules += ["resetchannels", *channels]
     return rules
 
 
