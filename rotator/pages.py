@@ -35,18 +35,24 @@ class Pages:
         self._scan: Callable[[], tuple[int, list[bytes]]] | None = self._ask(cursor)
 
     def take(self) -> Page | None:
-        """The next page, in its database; None when the scan is over."""
-        self.prepare()
+        """
+        The next page, in its database; None when the scan is over.
+
+        While it is worked on, the server gets ready the values of the one after it.
+        """
         self._store.select(self._db)  # whoever worked on the last page may have been elsewhere
-        page, self._ready = self._ready, None
+        if self._ready is None:
+            self._prepare()
+        page = self._ready
+        self._ready = None
+        self._prepare()
         return page
 
-    def prepare(self) -> None:
+    def _prepare(self) -> None:
         """Ask for the values of the next page, and for the names of the one after it."""
-        if self._ready is not None or self._scan is None:
+        if self._scan is None:
             return
         cursor, names = self._scan()
-        self._store.select(self._db)
         self._ready = Page(cursor, names, self._store.start_read(names))
         self._scan = self._ask(cursor) if cursor else None
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rotator.answers import Meaning, Refusal
 from rotator.keyring import Key
 from rotator.script import NAMES_A_CALL, Swap
 from rotator.store import Answer, Store
+
+
+class Sent(NamedTuple):
+    """Swaps under way, the keys of the values before them, and what waits for the answers."""
+
+    swaps: list[Swap]
+    keys: list[Key]
+    answers: Callable[[], list[Answer | Refusal]]
 
 
 @dataclass(slots=True)
@@ -18,8 +28,8 @@ class Round:
     store: Store
     swaps: list[Swap] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)  # of the swaps, before them
-    sent: list[Callable[[], list[Answer | Refusal]]] = field(default_factory=list)
     begun: int = 0  # of the swaps, how many are sent
+    _sent: deque[Sent] = field(default_factory=deque)
     again: list[bytes] = field(default_factory=list)
     moved: dict[bytes, Refusal] = field(default_factory=dict)
     refused: dict[bytes, Refusal] = field(default_factory=dict)
@@ -34,18 +44,19 @@ class Round:
 
     def send(self, least: int = 1) -> bool:
         """Have the server begin with the swaps that it does not know of yet, if *least* are."""
-        some = self.swaps[self.begun : self.begun + NAMES_A_CALL]
+        place = slice(self.begun, self.begun + NAMES_A_CALL)
+        some = self.swaps[place]
         if len(some) < least:
             return False
-        self.sent.append(self.store.start_compare_and_set(some))
+        answers = self.store.start_compare_and_set(some)
+        self._sent.append(Sent(some, self.keys[place], answers))
         self.begun += len(some)
         return True
 
-    def answers(self) -> list[Answer | Refusal]:
-        """What became of each swap."""
-        while self.send():
-            pass
-        return [answer for batch in self.sent for answer in batch()]
+    def answered(self, leave: int = 0) -> Iterator[Sent]:
+        """The calls that were sent, but for the last *leave* of them, which go on."""
+        while len(self._sent) > leave:
+            yield self._sent.popleft()
 
     @property
     def busy(self) -> Refusal | None:

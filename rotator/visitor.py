@@ -32,16 +32,15 @@ from rotator.tally import Outcome, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
 TRIES = len(_PAUSES)
-_FIRST = 10  # names
+_UNDER_WAY = 3  # calls that the server has before it while others are made ready
 
 
 @dataclass(slots=True)
 class Visit:
-    """A page under way: the server has been sent what is to be written *first*."""
+    """A page under way."""
 
     names: Sequence[bytes]
     settlement: Settlement
-    first: Round
     moved: set[bytes] = field(default_factory=set)
     misled: bool = False
 
@@ -98,53 +97,22 @@ class Visitor:
             ServerError: The node, or one that a slot is being moved to, cannot be worked with.
             LostError: The connection broke.
         """
-        self.finish(self.begin(names, tally, values))
-
-    def begin(
-        self,
-        names: Sequence[bytes],
-        tally: Tally,
-        values: Callable[[], list[Value]] | None = None,
-        ahead: Callable[[], None] = lambda: None,
-    ) -> Visit:
-        """
-        The first half of `visit`: whatever is to be written is on its way to the server.
-
-        *ahead* is called to ask for the next page: behind what is to be written, so that the server
-        has that to do while its answers are looked at; at once if nothing is.
-        """
-        this = Round(self._store)
-        self._visit = Visit(names, Settlement(tally, self._store, self._notes), this)
-        read = values() if values else self._store.read(names) if names else []
-        # A short piece first: until it is sent, the server may have nothing to do.
-        self._take(names[:_FIRST], read[:_FIRST], this)
-        if this.swaps:
-            this.send()
-        else:
-            ahead()
-        self._take_all(names[_FIRST:], read[_FIRST:], this)
-        while this.send():
-            pass
-        ahead()
-        return self._visit
-
-    def finish(self, visit: Visit) -> None:
-        """The second half: what the server says, and more tries of what changed meanwhile."""
-        self._visit = visit
-        self._write(visit.first)
-        this = visit.first
-        tries, waits = iter(_PAUSES[1:]), iter(RETRY_SECONDS)
+        settlement = Settlement(tally, self._store, self._notes)
+        self._visit = visit = Visit(names, settlement)
+        tries, waits = iter(_PAUSES), iter(RETRY_SECONDS)
+        this = Round(self._store, again=list(names))
         while this.again or this.moved:
             pause = next(waits if this.busy else tries, None)
             if pause is None:
                 break
-            time.sleep(pause)
-            this = self._try(this)
+            if pause:
+                time.sleep(pause)
+            this, values = self._try(this, values), None
         if this.busy:
             raise ServerError(f"{self._store.node} refuses to work: {this.busy.message}")
         self._give_up(this)
-        visit.settlement.close()
-        self.misled, self.rewritten = visit.misled, visit.settlement.rewritten
+        settlement.close()
+        self.misled, self.rewritten = visit.misled, settlement.rewritten
 
     def suspects(self, names: Sequence[bytes]) -> list[bytes]:
         """
@@ -173,7 +141,7 @@ class Visitor:
         current = not opened.inner and not self._codec.needs_rewrite(opened)
         return None if current else tuple(key.id for key in (opened.key, *opened.inner))
 
-    def _try(self, last: Round) -> Round:
+    def _try(self, last: Round, values: Callable[[], list[Value]] | None) -> Round:
         """Visit what the last round left: here, or where the server said."""
         this = Round(self._store)
         places: dict[Store, list[bytes]] = {self._store: last.again} if last.again else {}
@@ -181,18 +149,21 @@ class Visitor:
             places.setdefault(self._movers.reach(refusal), []).append(name)
         for store, names in places.items():
             here = Round(store)
-            self._take_all(names, store.read(names), here)
-            self._write(here)
+            self._take_all(names, values() if values else store.read(names), here)
             this.take(here)
         return this
 
     def _take_all(self, names: Sequence[bytes], values: Sequence[Value], this: Round) -> None:
-        """In pieces: the server writes one while the next one is made ready."""
+        """In pieces: the server writes some while others are made ready or settled."""
         for start in range(0, len(names), NAMES_A_CALL):
             piece = slice(start, start + NAMES_A_CALL)
             self._take(names[piece], values[piece], this)
             if this.send(least=NAMES_A_CALL):
                 self._feel()
+                self._write(this, leave=_UNDER_WAY)
+        while this.send():
+            pass
+        self._write(this)
 
     def _take(self, names: Sequence[bytes], values: Sequence[Value], this: Round) -> None:
         """Settle what most values are in one go, and the others one by one."""
@@ -239,17 +210,19 @@ class Visitor:
                 this.swaps.append(Swap(name, value, new, opened.format.telling_size))
                 this.keys.append(opened.key)
 
-    def _write(self, this: Round) -> None:
-        answers = this.answers()
-        done = [answer is Answer.DONE for answer in answers]
-        for key in set(this.keys):
-            moved = [k is key and one for k, one in zip(this.keys, done, strict=True)]
-            swaps = list(compress(this.swaps, moved))
-            size = sum([len(swap.old) for swap in swaps])
-            self._visit.settlement.rotated(key, [swap.name for swap in swaps], size)
-        if not all(done):
-            for swap, key, answer in zip(this.swaps, this.keys, answers, strict=True):
-                self._answered(swap, key, answer, this)
+    def _write(self, this: Round, leave: int = 0) -> None:
+        """Settle what was answered; the last *leave* calls may go on."""
+        for sent in this.answered(leave):
+            answers = sent.answers()
+            done = [answer is Answer.DONE for answer in answers]
+            for key in set(sent.keys):
+                moved = [k is key and one for k, one in zip(sent.keys, done, strict=True)]
+                swaps = list(compress(sent.swaps, moved))
+                size = sum([len(swap.old) for swap in swaps])
+                self._visit.settlement.rotated(key, [swap.name for swap in swaps], size)
+            if not all(done):
+                for swap, key, answer in zip(sent.swaps, sent.keys, answers, strict=True):
+                    self._answered(swap, key, answer, this)
 
     def _answered(self, swap: Swap, key: Key, answer: Answer | Refusal, this: Round) -> None:
         """Take note of an answer that is not `Answer.DONE`."""

@@ -135,18 +135,17 @@ class Worker:
                 visited = len(page.names)
                 if stop := self._control.stop():
                     return stop, []
-                if changes := self._visit(page, pages):
+                if changes := self._visit(page):
                     return None, changes
         return None, []
 
-    def _visit(self, page: Page, pages: Pages) -> list[str]:
+    def _visit(self, page: Page) -> list[str]:
         """Bring a page to its end; what made the scan worthless, if anything did."""
         position = self._position
         tally = position.tally
         rotated, left = tally.outcomes[Outcome.ROTATED], tally.left
-        visit = self._with.visitor.begin(page.names, tally, page.values, ahead=pages.prepare)
+        self._with.visitor.visit(page.names, tally, page.values)
         self._with.weigh()
-        self._with.visitor.finish(visit)
         self._with.confirm()
         rotated = tally.outcomes[Outcome.ROTATED] - rotated
         self._control.page_done(str(self._address), len(page.names), rotated, tally.left - left)
