@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -76,10 +76,18 @@ class Node:
 
     def no_touch(self) -> bool:
         """
-        Ask the server not to take our reads for use (LRU, LFU); False where it does not know how.
+        Ask the server not to take our reads for use (LRU, LFU); False where it had better not.
 
+        Before 7.2 it does not know how. In a cluster most versions since 8.0 crash of it: they look
+        for the connection's command at the first name in a slot that is being moved, and have none.
         https://redis.io/docs/latest/commands/client-no-touch/ (Redis 7.2, Valkey 7.2)
         """
+        try:
+            info = self.info("server", "cluster")
+        except RightsError:
+            return False
+        if info.get("cluster_enabled") != "0" and not _spares_its_cluster(info):
+            return False
         reply = self.connection.pipeline([("CLIENT", "NO-TOUCH", "ON")])[0]
         return not isinstance(reply, ResponseError)
 
@@ -105,3 +113,12 @@ class Node:
     def _failure(self, command: str, refused: Refusal) -> ServerError:
         kind = RightsError if refused.meaning is Meaning.DENIED else ServerError
         return kind(f"{self.node}: {command} failed: {refused.message}")
+
+
+def _spares_its_cluster(info: Mapping[str, str]) -> bool:
+    """Whether this version is one that was seen to survive CLIENT NO-TOUCH while slots move."""
+    told = info.get("valkey_version") or info.get("redis_version", "")
+    version = tuple(int(part) for part in told.split(".") if part.isdigit())
+    if "valkey_version" in info:
+        return (8, 1, 8) <= version < (8, 2) or version >= (9, 1, 2)
+    return (7, 4, 1) <= version < (8,)

@@ -14,9 +14,13 @@ from caches import Cache, Place, StopAfter, counted, store_of, wait_for
 from clusters import (
     FAST,
     binaries,
+    calls,
     check,
     fill,
+    made,
     name_of,
+    store,
+    tagged,
     version_of,
 )
 from redis.crc import key_slot
@@ -25,6 +29,7 @@ from versions import since
 
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
+from rotator.localnode import Move
 from rotator.server import LocalServer, find_binary
 
 COUNT = 2_000
@@ -90,19 +95,35 @@ class TestUse:
         assert all((seconds >= IDLE_SECONDS) is spared for seconds in idle)
         assert any("CLIENT NO-TOUCH" in one for one in report.caches[0].warnings) is not spared
 
+    def test_where_slots_are_moved(self, tmp_path):
+        """In a cluster it is left alone where a server would crash of it, and none crashes."""
+        with LocalCluster(2, 0) as cluster:
+            place = Place(tmp_path, Cache(*cluster.addresses))
+            source, target = cluster.primaries
+            slot = cluster.member(source).slots[0][0]
+            store(cluster, made(place.cache, tagged(slot, 40)))
+            cluster.move_slots(source, target, [slot], Move.HALF)
+            report = place.run(**FAST)
+            assert counted(report) == {"rotated": 40}
+            for node in cluster.nodes:
+                assert node.running
+                assert "BUG REPORT" not in node.log
+            used = calls(source, "client|no-touch")
+            assert any("CLIENT NO-TOUCH" in one for one in report.caches[0].warnings) is (used == 0)
+
 
 class TestCounters:
     """The counters of commands, in which moved data shows."""
 
     def test_set_back(self, redis, server):
         """Since 7.0 a part of a command has a counter of its own; without it a reset shows too."""
-        store = store_of(server)
-        with store.connection:
+        reader = store_of(server)
+        with reader.connection:
             redis.set("a", "x")
             redis.rename("a", "b")
-            before = store.identity()
+            before = reader.identity()
             redis.config_resetstat()
-            assert before.changes(store.identity())
+            assert before.changes(reader.identity())
         apart = "cmdstat_config|resetstat" in redis.info("commandstats")
         assert apart is since(redis, 7, 0)
 
@@ -113,11 +134,11 @@ class TestScan:
     def test_slot_by_slot(self, filled, node):
         """Names come slot by slot where each has a table of its own, and all come anyway."""
         _, expected = filled
-        store = store_of(node.nodes[0])
-        with store.connection:
+        reader = store_of(node.nodes[0])
+        with reader.connection:
             names, cursor = [], None
             while cursor != 0:
-                cursor, page = store.page(cursor or 0, "*", 50)
+                cursor, page = reader.page(cursor or 0, "*", 50)
                 names += page
         assert set(names) == set(expected)
         slots = [key_slot(name) for name in names]
@@ -152,7 +173,7 @@ class TestReplicas:
         """A replica never keeps old values in silence: it has new ones, or cannot read any."""
         names = [f"app:{number}" for number in range(100)]
         with (
-            LocalServer(binary=binary) as primary,
+            LocalServer("--repl-diskless-sync", "yes", binary=binary) as primary,
             LocalServer() as replica,
             primary.client() as ours,
             replica.client() as theirs,

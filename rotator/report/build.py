@@ -205,7 +205,8 @@ def _warnings(result: RotationResult) -> list[str]:
         )
     if result.sweep and any(not node.no_touch for node in result.sweep.nodes):
         warnings.append(
-            "the server does not know CLIENT NO-TOUCH: every visited entry now counts as just used"
+            "without CLIENT NO-TOUCH, which this server does not know or does not bear: every"
+            " visited entry now counts as just used"
         )
     for node, number in result.evictions.items():
         if number:
