@@ -17,7 +17,7 @@ from rotator.throttle import Throttle
 from rotator.visitor import Visitor
 from rotator.watch import Watch
 
-_FIRST_NAMES = 5
+_FIRST_NAMES = 10
 
 log = structlog.get_logger(__name__)
 
