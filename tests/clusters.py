@@ -319,7 +319,7 @@ def calls(node, command):
         return client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
 
 
-def grown(node, command="evalsha"):
+def grown(node, command="mget"):
     """A condition: that a command was called on a node since this was first asked."""
     seen = []
 
