@@ -46,6 +46,7 @@ class Answer(Enum):
 
 
 Value = bytes | Unread | Refusal
+_BYTES_A_REPLY = 1 << 17
 
 
 class Store(Node):
@@ -98,9 +99,19 @@ class Store(Node):
         MGET answers nil for what is gone and for what is no string, and nothing at all if one name
         is denied, so those are asked for one by one.
         """
-        groups = self._groups(names)
-        replies = self._start([("MGET", *(names[i] for i in group)) for group in groups])
+        most = self._names_a_reply()
+        groups = [
+            group[start : start + most]
+            for group in self._groups(names)
+            for start in range(0, len(group), most)
+        ]
+        replies = self._start([("MGET", *[names[i] for i in group]) for group in groups])
         return partial(self._finish_read, names, groups, replies)
+
+    def _names_a_reply(self) -> int:
+        """So many that a reply stays small, if values are as large as those that were read last."""
+        mean = sum(self.sizes) // len(self.sizes) if self.sizes else 0
+        return max(_BYTES_A_REPLY // max(mean, 1), 1)
 
     def _finish_read(
         self, names: Sequence[bytes], groups: list[list[int]], replies: Callable[[], list[Any]]
