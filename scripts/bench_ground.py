@@ -66,7 +66,8 @@ class Ground:
         self.folder = folder
         self.config = folder / "maverics.json"
         self.values = 0
-        self._clients = [node.client() for node in nodes]
+        # To save millions of entries takes a while.
+        self._clients = [node.client(socket_timeout=600) for node in nodes]
         self._current, self._old = generate(), generate()
         self._homes = self._find_homes()
         self._configure()

@@ -28,8 +28,9 @@ def shell(tmp_path):
     command.chmod(0o755)
 
     def run(script, **env):
+        # With another command behind it bash stays: it is the shell to be found.
         done = subprocess.run(
-            ["bash", "--norc", "-c", script],
+            ["bash", "--norc", "-c", f"{script}\nexit $?"],
             env=clean({"PATH": f"{command.parent}:/usr/bin:/bin", "HOME": str(tmp_path), **env}),
             capture_output=True,
             text=True,
