@@ -72,8 +72,9 @@ class Codec:
         self.formats = tuple(formats)
         self._readers = {form: reader_of(form, keyring) for form in formats}
         # By the first byte of a value, which rules out most formats.
+        firsts = [(form.first_bytes, reader) for form, reader in self._readers.items()]
         self._by_first = [
-            tuple(reader for form, reader in self._readers.items() if first in form.first_bytes)
+            tuple([reader for allowed, reader in firsts if first in allowed])
             for first in range(256)
         ]
         self.likely = {
@@ -81,7 +82,9 @@ class Codec:
             for first, readers in enumerate(self._by_first)
             if readers
         }
-        texts = [form.first_bytes for form in formats if form.encoding is not Encoding.RAW]
+        texts = [
+            allowed for allowed, reader in firsts if reader.format.encoding is not Encoding.RAW
+        ]
         self._letters = frozenset[int]().union(*texts)
         self._sure = max(form.surely_random for form in formats)
         self.write = write
