@@ -48,7 +48,7 @@ class Adoption:
             return Judged(UNDECRYPTABLE, str(opened.reason), problem=True)
         return Judged(PICKED)
 
-    def actor(self, store: Store, *, asking: bool) -> Act:  # noqa: ARG002 - the store knows it
+    def actor(self, store: Store) -> Act:
         """See `picker.Task`."""
         largest = store.largest_value()
 

@@ -47,8 +47,8 @@ class Task(Protocol):
     def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Judged:
         """What to make of *value*, stored as *name*, among the other names of its page."""
 
-    def actor(self, store: Store, *, asking: bool) -> Act:
-        """How to act on values of one node; see `deletion.Deletion` for *asking*."""
+    def actor(self, store: Store) -> Act:
+        """How to act on values of one node."""
 
 
 class Picker:
@@ -67,7 +67,7 @@ class Picker:
         self._count = count
         self._acts = acts
         self.heaviest = 0
-        self._actors: dict[Store, Act] = {store: task.actor(store, asking=False)}
+        self._actors: dict[Store, Act] = {store: task.actor(store)}
         self._movers: dict[Address | None, Store] = {}
 
     def visit(self, names: Sequence[bytes]) -> int:
@@ -185,7 +185,7 @@ class Picker:
         if address not in self._movers:
             store = self._store if address is None else self._access.connect(address)
             mover = self._movers[address] = store.asking()
-            self._actors[mover] = self._task.actor(mover, asking=True)
+            self._actors[mover] = self._task.actor(mover)
         mover = self._movers[address]
         mover.select(self._store.connection.db)
         return mover

@@ -45,9 +45,9 @@ class _Deleting:
     """The part that both kinds of purge share."""
 
     @staticmethod
-    def actor(store: Store, *, asking: bool) -> Act:
+    def actor(store: Store) -> Act:
         """See `picker.Task`."""
-        return Deletion(store, asking=asking).compare_and_delete
+        return Deletion(store).compare_and_delete
 
 
 class PurgeKey(_Deleting):

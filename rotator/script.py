@@ -77,17 +77,15 @@ class Swap(NamedTuple):
     telling: int | None = None
 
 
-def cut(indices: Sequence[int], swaps: Sequence[Swap]) -> list[list[int]]:
-    """Cut *indices* of *swaps* so that no call holds the server for long."""
+def cut(indices: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """Cut *indices* of what takes *sizes* in bytes so that no call holds the server for long."""
     batches: list[list[int]] = []
     size = 0
     for index in indices:
-        _, old, new, _ = swaps[index]
-        more = len(old) + len(new)
-        size += more
+        size += sizes[index]
         if not batches or len(batches[-1]) >= NAMES_A_CALL or size > _BYTES_A_CALL:
             batches.append([])
-            size = more
+            size = sizes[index]
         batches[-1].append(index)
     return batches
 

@@ -57,7 +57,7 @@ class Store(Node):
     ) -> None:
         super().__init__(connection, clustered=clustered)
         self._asking = asking
-        self._script_loaded = False
+        self._loaded: set[Callable[[], None]] = set()
         self._large: int | None = None
         self.ifeq = False  # whether `SET ... IFEQ` may be used
         self.sizes: list[int] = []  # of the values that were read last, in bytes
@@ -202,50 +202,69 @@ class Store(Node):
             commands = [("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, _ in swaps]
             replies = self._start(commands)
             return lambda: [_exchanged(reply) for reply in replies()]
-        if not self._script_loaded:
-            self._load_script()
         if self._large is None and swaps:
             self._large = self._find_large(swaps[0].name)
-        batches = [
-            batch
-            for group in self._groups([swap.name for swap in swaps])
-            for batch in cut(group, swaps)
-        ]
-        replies = self._start([self._call(swaps, batch) for batch in batches])
-        return partial(self._finish_swaps, swaps, batches, replies)
+        return self.start_calls(
+            [swap.name for swap in swaps],
+            [len(swap.old) + len(swap.new) for swap in swaps],
+            partial(self._call, swaps),
+            self._load_script,
+        )
 
-    def _finish_swaps(
+    def start_calls(
         self,
-        swaps: Sequence[Swap],
+        names: Sequence[bytes],
+        sizes: Sequence[int],
+        call: Callable[[Sequence[int]], Command],
+        load: Callable[[], None],
+    ) -> Callable[[], list[Answer | Refusal]]:
+        """
+        Have a script answer for each of *names*; what is returned waits for the answers.
+
+        *sizes* are what each takes of a call, in bytes; *call* gives the command for some of them,
+        by their indices. *load* makes the script known to the server, and is called before the
+        first call on this connection and whenever the server has forgotten it.
+        """
+        if not names:
+            return list
+        if load not in self._loaded:
+            load()
+            self._loaded.add(load)
+        batches = [batch for group in self._groups(names) for batch in cut(group, sizes)]
+        replies = self._start([call(batch) for batch in batches])
+        return partial(self._finish_calls, batches, replies, call, load)
+
+    def _finish_calls(
+        self,
         batches: list[list[int]],
         replies: Callable[[], list[Any]],
+        call: Callable[[Sequence[int]], Command],
+        load: Callable[[], None],
     ) -> list[Answer | Refusal]:
-        answers: list[Answer | Refusal] = [Answer.GONE] * len(swaps)
+        said = replies()
+        if len(said) == 1 and not isinstance(said[0], ResponseError):
+            return [_answer(one) for one in said[0]]
+        answers: dict[int, Answer | Refusal] = {}
         alone: list[int] = []
-        for batch, reply in zip(batches, replies(), strict=True):
+        forgotten = False
+        for batch, reply in zip(batches, said, strict=True):
             if isinstance(reply, ResponseError):
                 # One name spoilt it, or the script was forgotten: each gets a call of its own.
-                self._script_loaded &= not isinstance(reply, NoScriptError)
+                forgotten |= isinstance(reply, NoScriptError)
                 alone += batch
-                continue
-            if len(batch) == len(swaps):  # all of them, in their order
-                answers = [_answer(one) for one in reply]
-                continue
-            for index, one in zip(batch, reply, strict=True):
-                answers[index] = _answer(one)
-        if alone and not self._script_loaded:
-            self._load_script()
-        singly = self._each([self._call(swaps, [index]) for index in alone])
-        for index, reply in zip(alone, singly, strict=True):
+            else:
+                answers.update(zip(batch, map(_answer, reply), strict=True))
+        if forgotten:
+            load()
+        for index, reply in zip(alone, self._each([call([one]) for one in alone]), strict=True):
             answers[index] = _answer(reply if isinstance(reply, ResponseError) else reply[0])
-        return answers
+        return [answers[index] for index in range(len(answers))]
 
     def _call(self, swaps: Sequence[Swap], batch: Sequence[int]) -> Command:
         return call([swaps[index] for index in batch], self._large or NO_SIZE)
 
     def _load_script(self) -> None:
         self._ask("SCRIPT", "LOAD", SCRIPT)
-        self._script_loaded = True
 
     def _find_large(self, name: bytes) -> int:
         """From which size on the script may look at beginnings: that takes two more rights."""

@@ -299,7 +299,7 @@ def test_a_value_that_would_be_too_large(server, redis):
     redis.mset({"small": "hello", "large": "x" * 20})
     store = SmallStore(store_of(server).connection)
     task = Adoption(Codec(Keyring(key, []), [BUILTIN["gcm"]]))
-    act = task.actor(store, asking=False)
+    act = task.actor(store)
     done, refused = act([(b"small", b"hello"), (b"large", b"x" * 20)])
     assert done is Answer.DONE
     assert refused.meaning is Meaning.FAILURE

@@ -8,8 +8,9 @@ from redis import Redis
 from rotator.address import Address
 from rotator.answers import Meaning, Refusal
 from rotator.connection import Connection, Login
-from rotator.deletion import NAMES_A_CALL, Deletion
+from rotator.deletion import Deletion
 from rotator.errors import ServerError
+from rotator.script import NAMES_A_CALL
 from rotator.store import Answer, Store
 
 
@@ -141,7 +142,7 @@ def test_a_cluster(cluster):
         [answer] = Deletion(store).compare_and_delete(entries[:1])
         assert isinstance(answer, Refusal)
         assert answer.meaning is Meaning.TOPOLOGY
-        [answer] = Deletion(store.asking(), asking=True).compare_and_delete(entries[:1])
+        [answer] = Deletion(store.asking()).compare_and_delete(entries[:1])
         assert answer.message.startswith("MOVED")
     with Redis(port=node.port) as client:
         assert client.dbsize() == 0
