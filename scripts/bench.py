@@ -35,6 +35,7 @@ from bench_rows import SMALL, WAYS, Plan, compared, memory, say, start_seconds
 from bench_system import cores, pinned
 from bench_table import rendered
 
+from rotator import __version__
 from rotator.errors import RotatorError
 from rotator.server import find_binary
 
@@ -136,7 +137,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
-            "rotator": version("rotator"),
+            "rotator": __version__,
             "Python": platform.python_version(),
             "redis-py": version("redis"),
         },

@@ -3,9 +3,9 @@ See that this checkout can be released: `make release-check`.
 
 It builds the packages, looks into them, installs them as a user would, and leaves in `dist/`
 
-    rotator-VERSION.tar.gz, rotator-VERSION-py3-none-any.whl   the packages
+    redis_rotator-VERSION.tar.gz, redis_rotator-VERSION-py3-none-any.whl   the packages
     requirements.txt       everything that rotator needs, pinned, with the hashes of every file
-    rotator-VERSION.cdx.json   the same as a bill of materials (CycloneDX)
+    redis_rotator-VERSION.cdx.json   the same as a bill of materials (CycloneDX)
 
 Nothing is uploaded. Exits with 1 if anything is not as it should be; every step is tried, so that
 one run tells all.
@@ -31,6 +31,9 @@ from releasefiles import NotReadyError
 
 ROOT: Final = Path(__file__).parent.parent
 DIST: Final = ROOT / "dist"
+LOCK: Final = ROOT / "scripts" / "lock" / "dev.txt"
+NAME: Final = "redis_rotator"  # as the names of files have it (PEP 427)
+DEMO_VALUES: Final = "1000"  # enough to see that the demo of an installed wheel works
 
 
 class Release:
@@ -41,8 +44,8 @@ class Release:
         self.version = str(project["version"])
         self.folder = folder
         self.requirements = DIST / "requirements.txt"
-        self.sbom = DIST / f"rotator-{self.version}.cdx.json"
-        self.wheel = DIST / f"rotator-{self.version}-py3-none-any.whl"
+        self.sbom = DIST / f"{NAME}-{self.version}.cdx.json"
+        self.wheel = DIST / f"{NAME}-{self.version}-py3-none-any.whl"
 
     def checkout(self) -> str:
         """Nothing is here that is not committed, for all of it would be released."""
@@ -59,28 +62,30 @@ class Release:
     def build(self) -> str:
         """Source package and wheel, by the tools that pyproject.toml names."""
         shutil.rmtree(DIST, ignore_errors=True)
-        tool("build", "--outdir", str(DIST), str(ROOT))
+        tool("build", "--no-isolation", "--outdir", str(DIST), str(ROOT))
         return ", ".join(sorted(one.name for one in DIST.iterdir()))
 
     def metadata(self) -> str:
         """What a package index shows, and what the wheel holds."""
-        tool("twine", "check", "--strict", *map(str, DIST.glob("rotator-*")))
+        tool("twine", "check", "--strict", *map(str, DIST.glob(f"{NAME}-*")))
         with zipfile.ZipFile(self.wheel) as wheel:
             number = releasefiles.check_wheel(wheel.namelist())
         return f"{number} files in the wheel"
 
     def install(self) -> str:
-        """The wheel works in an environment of its own."""
+        """The wheel works in an environment of its own, with what the package index has today."""
         python = fresh(self.folder / "plain")
-        command(python, "-m", "pip", "install", "-qq", str(self.wheel))
-        return self.try_out(python)
+        install(python, f"{self.wheel}[demo]")
+        told = self.try_out(python)
+        command(python.with_name("rotator"), "demo", "--values", DEMO_VALUES)
+        return f"{told}, and its demo runs"
 
     def pin(self) -> str:
-        """Every package that it needs, with the hash of every file of it."""
+        """Every package that it needs, with the hash of every file of it, as tests had them."""
         pinned = self.folder / "requirements.txt"
-        options = ["--quiet", "--generate-hashes", "--strip-extras", "--no-header", "--no-annotate"]
-        options += ["--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host"]
-        tool("piptools", "compile", *options, "-o", str(pinned), str(ROOT / "pyproject.toml"))
+        options = ("--quiet", "--generate-hashes", "--no-header", "--no-annotate")
+        source = ("-c", str(LOCK), "-o", str(pinned), str(ROOT / "pyproject.toml"))
+        tool("uv", "pip", "compile", *options, *source)
         text = releasefiles.clean_requirements(pinned.read_text())
         self.requirements.write_text(text)
         return f"{len(releasefiles.pins(text))} packages"
@@ -88,16 +93,14 @@ class Release:
     def install_pinned(self) -> str:
         """Those packages can be installed by their hashes alone, and are all that it needs."""
         python = fresh(self.folder / "pinned")
-        install = (python, "-m", "pip", "install", "-qq", "--no-deps")
-        command(*install, "--require-hashes", "-r", str(self.requirements))
-        command(*install, "--no-index", str(self.wheel))
-        command(python, "-m", "pip", "check")
+        install(python, "--no-deps", "--require-hashes", "-r", str(self.requirements))
+        install(python, "--no-deps", "--no-index", str(self.wheel))
+        tool("uv", "pip", "check", "--python", str(python))
         return self.try_out(python)
 
     def list_parts(self) -> str:
-        """The bill of materials of that environment, without the installer."""
+        """The bill of materials of that environment."""
         python = self.folder / "pinned" / "bin" / "python"
-        command(python, "-m", "pip", "uninstall", "-qq", "--yes", "setuptools", "pip")
         raw = self.folder / "sbom.json"
         options = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible"]
         tool("cyclonedx_py", "environment", *options, "-o", str(raw), str(python))
@@ -156,9 +159,14 @@ def tool(module: str, *arguments: str) -> str:
 
 
 def fresh(folder: Path) -> Path:
-    """The Python of a new virtual environment."""
-    command(sys.executable, "-m", "venv", str(folder))
+    """The Python of a new virtual environment with nothing in it."""
+    command(sys.executable, "-m", "venv", "--without-pip", str(folder))
     return folder / "bin" / "python"
+
+
+def install(python: Path, *what: str) -> None:
+    """Install packages into the environment of *python*."""
+    tool("uv", "pip", "install", "--quiet", "--python", str(python), *what)
 
 
 def main() -> int:

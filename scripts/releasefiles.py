@@ -49,7 +49,7 @@ def check_wheel(names: Iterable[str]) -> int:
         NotReadyError: Something is missing, or something is in it that should not be.
     """
     files = list(names)
-    strange = [one for one in files if not re.match(r"rotator(-[^/]+\.dist-info)?/", one)]
+    strange = [one for one in files if not re.match(r"(rotator|redis_rotator-[^/]+\.dist-info)/", one)]
     if strange:
         raise NotReadyError(f"the wheel holds {strange[0]}")
     for needed in ("rotator/py.typed", "rotator/__main__.py", "/licenses/LICENSE"):
@@ -109,7 +109,7 @@ def check_sbom(sbom: dict[str, Any], version: str, pinned: dict[str, str]) -> in
         NotReadyError: It is not that of this version, or its parts are not those that are pinned.
     """
     main = sbom["metadata"]["component"]
-    if (main["name"], main["version"]) != ("rotator", version):
+    if (main["name"], main["version"]) != ("redis-rotator", version):
         raise NotReadyError(f"the SBOM is that of {main['name']} {main['version']}")
     listed = {plain(one["name"]): one["version"] for one in sbom["components"]}
     differ = sorted(listed.items() ^ pinned.items())

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +20,7 @@ from running import Running, job, run_here, waiting
 from structlog.testing import capture_logs
 from tlsfront import Authority
 
-from rotator import daskengine, daskfleet, daskorders
+from rotator import __version__, daskengine, daskfleet, daskorders
 from rotator.address import Address
 from rotator.control import Stop
 from rotator.daskworker import perform
@@ -408,7 +407,7 @@ class TestStart:
         )
         assert done.returncode == Exit.USAGE
         assert f"--engine dask needs {library}, which is not installed" in done.stderr
-        assert "rotator: hint: pip install 'rotator[dask]'" in done.stderr
+        assert "rotator: hint: pip install 'redis-rotator[dask]'" in done.stderr
 
 
 def test_imported_on_demand():
@@ -429,12 +428,12 @@ class TestRefusal:
         for name, value in right.items():
             monkeypatch.setenv(name, value)
         old = tmp_path / "old"
-        (old / "rotator-0.9.dist-info").mkdir(parents=True)
-        (old / "rotator-0.9.dist-info" / "METADATA").write_text("Name: rotator\nVersion: 0.9\n")
+        (old / "redis_rotator-0.9.dist-info").mkdir(parents=True)
+        (old / "redis_rotator-0.9.dist-info" / "METADATA").write_text("Name: redis-rotator\nVersion: 0.9\n")
         wrong = [
             ({"ROT_KEY": secrets.token_hex(32)}, "its keys or formats of the cache shared-redis"),
             ({"ROT_MATCH": "x*"}, "its configuration of the cache shared-redis"),
-            ({"PYTHONPATH": str(old)}, f"it has rotator 0.9, not {version('rotator')}"),
+            ({"PYTHONPATH": str(old)}, f"it has rotator 0.9, not {__version__}"),
         ]
         with DaskCluster(tmp_path, workers=0) as dask:
             for env, _ in wrong:

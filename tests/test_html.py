@@ -296,7 +296,7 @@ class TestMissingExtra:
         monkeypatch.setitem(sys.modules, "pygal.style", None)
         with pytest.raises(ConfigError, match="needs pygal") as caught:
             html.demand()
-        assert caught.value.hint == "pip install 'rotator[html]'"
+        assert caught.value.hint == "pip install 'redis-rotator[html]'"
 
     def test_everything_else_works(self):
         """Only the page needs it: the command line starts without."""

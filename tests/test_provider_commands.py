@@ -260,7 +260,7 @@ def test_a_library_that_is_missing(tmp_path, server, ca, monkeypatch):
     case = Case("hashivault", tmp_path, server, ca)
     with case.serving(None) as env:
         for done in case.commands(env).values():
-            assert "pip install 'rotator[vault]'" in done.stdout + done.stderr
+            assert "pip install 'redis-rotator[vault]'" in done.stdout + done.stderr
             assert done.returncode == 2
             discreet(done)
 

@@ -41,7 +41,7 @@ def test_missing(caplog, monkeypatch, scheme, needs):
         library,
         kind=SecretError,
     )
-    assert error.hint == f"pip install 'rotator[{extra}]'"
+    assert error.hint == f"pip install 'redis-rotator[{extra}]'"
 
 
 def test_imported_on_demand():

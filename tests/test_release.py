@@ -19,7 +19,7 @@ LOCKED = f"# by pip\n--index-url x://y\none==1.0 \\\n    {HASH} \\\n    {HASH}\n
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.0.0] - 2026-11-24\n\n### Added\n\n- it\n"
 SBOM = {
     "metadata": {
-        "component": {"name": "rotator", "version": "1.0.0"},
+        "component": {"name": "redis-rotator", "version": "1.0.0"},
         "tools": {"components": [{"name": "maker"}]},
     },
     "components": [
@@ -68,7 +68,7 @@ class TestChangelog:
 class TestWheel:
     """What is in the wheel."""
 
-    GOOD = ("rotator/py.typed", "rotator/__main__.py", "rotator-1.dist-info/licenses/LICENSE")
+    GOOD = ("rotator/py.typed", "rotator/__main__.py", "redis_rotator-1.dist-info/licenses/LICENSE")
 
     def test_the_files_it_needs(self):
         """The package, its types and the licence are enough."""
@@ -133,7 +133,7 @@ class TestSbom:
     @pytest.mark.parametrize(
         ("version", "pinned", "why"),
         [
-            ("1.0.1", {"one": "1.0", "two-x": "2.0"}, "that of rotator 1.0.0"),
+            ("1.0.1", {"one": "1.0", "two-x": "2.0"}, "that of redis-rotator 1.0.0"),
             ("1.0.0", {"one": "1.0"}, "two-x 2.0"),
             ("1.0.0", {"one": "1.1", "two-x": "2.0"}, "one 1"),
             ("1.0.0", {"one": "1.0", "two-x": "2.0", "three": "3"}, "three 3"),

