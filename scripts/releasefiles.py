@@ -49,7 +49,9 @@ def check_wheel(names: Iterable[str]) -> int:
         NotReadyError: Something is missing, or something is in it that should not be.
     """
     files = list(names)
-    strange = [one for one in files if not re.match(r"(rotator|redis_rotator-[^/]+\.dist-info)/", one)]
+    strange = [
+        one for one in files if not re.match(r"(rotator|redis_rotator-[^/]+\.dist-info)/", one)
+    ]
     if strange:
         raise NotReadyError(f"the wheel holds {strange[0]}")
     for needed in ("rotator/py.typed", "rotator/__main__.py", "/licenses/LICENSE"):

@@ -429,7 +429,9 @@ class TestRefusal:
             monkeypatch.setenv(name, value)
         old = tmp_path / "old"
         (old / "redis_rotator-0.9.dist-info").mkdir(parents=True)
-        (old / "redis_rotator-0.9.dist-info" / "METADATA").write_text("Name: redis-rotator\nVersion: 0.9\n")
+        (old / "redis_rotator-0.9.dist-info" / "METADATA").write_text(
+            "Name: redis-rotator\nVersion: 0.9\n"
+        )
         wrong = [
             ({"ROT_KEY": secrets.token_hex(32)}, "its keys or formats of the cache shared-redis"),
             ({"ROT_MATCH": "x*"}, "its configuration of the cache shared-redis"),
