@@ -8,8 +8,6 @@ primary takes no writes in its first 2 seconds, so neither does the cluster.
 
 from __future__ import annotations
 
-import random
-import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
@@ -27,9 +25,6 @@ from rotator.localnode import Move, ask, fault, member, move_slot, ownership
 from rotator.server import LocalServer
 
 NODE_TIMEOUT_MS = 2000
-_BUS = 10_000  # from a node's port to that of the cluster bus
-# Below the ports that Linux gives to outgoing connections, with the bus too.
-_PORTS = range(12_000, 22_000)
 
 
 class LocalCluster:
@@ -172,7 +167,7 @@ class LocalCluster:
             node.remove()
 
     def _start_node(self) -> LocalServer:
-        node = LocalServer(*self._options, port=_free_port(), binary=self._binary)
+        node = LocalServer(*self._options, binary=self._binary)
         self.nodes.append(node)
         node.start()
         return node
@@ -222,16 +217,3 @@ class LocalCluster:
 
 def _bytes(name: bytes | str) -> bytes:
     return name.encode() if isinstance(name, str) else name
-
-
-def _free_port() -> int:
-    """A port that nothing listens on, nor on that of its cluster bus."""
-    while True:
-        port = random.choice(_PORTS)  # noqa: S311 - a port is no secret
-        try:
-            with socket.socket() as own, socket.socket() as bus:
-                own.bind(("127.0.0.1", port))
-                bus.bind(("127.0.0.1", port + _BUS))
-        except OSError:
-            continue
-        return port

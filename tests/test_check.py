@@ -16,7 +16,7 @@ from rotator.codec import Codec
 from rotator.format import BUILTIN, Format
 from rotator.keyring import Key, Keyring
 from rotator.localcluster import LocalCluster
-from rotator.server import LocalServer, free_port
+from rotator.server import LocalServer
 
 NAME = b"/app/oidc:abc"
 
@@ -161,9 +161,9 @@ class TestConfiguration:
 class TestConnection:
     """The server cannot be reached: the first of the five cases."""
 
-    def test_connection_refused(self, tmp_path):
+    def test_connection_refused(self, tmp_path, closed_port):
         """A port that nothing listens on fails at TCP; what comes after is not tried."""
-        path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{free_port()}"))
+        path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{closed_port}"))
         found = check(path, code=1)
         assert failed(found) == ["TCP"]
         assert "connection refused" in step(found, "TCP")["detail"]
@@ -184,10 +184,10 @@ class TestConnection:
             found = check(path, code=1)
         assert "does not answer as Redis does" in step(found, "TLS")["detail"]
 
-    def test_one_server_of_two_is_gone(self, tmp_path, server, redis):
+    def test_one_server_of_two_is_gone(self, tmp_path, server, redis, closed_port):
         """Each address is checked for itself."""
         redis.set(NAME, value())
-        gone = f"127.0.0.1:{free_port()}"
+        gone = f"127.0.0.1:{closed_port}"
         path = config_file(tmp_path / "c.yaml", cache([gone, server.address]))
         found = check(path, code=1)
         assert found[gone, "TCP"]["result"] == "failed"
@@ -489,9 +489,9 @@ class TestAdvice:
 class TestTable:
     """What people read."""
 
-    def test_a_remedy_follows_its_step(self, tmp_path):
+    def test_a_remedy_follows_its_step(self, tmp_path, closed_port):
         """Below the line of a failed step stands what to do; the rest is not tried."""
-        path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{free_port()}"))
+        path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{closed_port}"))
         lines = run(["check", "-c", path]).stdout.decode().splitlines()
         place = next(i for i, line in enumerate(lines) if line.startswith("  failed     TCP"))
         assert any("-> start the server" in line for line in lines[place + 1 : place + 3])

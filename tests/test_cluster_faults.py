@@ -23,8 +23,8 @@ from clusters import (
     store,
     tagged,
     verdicts,
-    version_of,
 )
+from programs import version_of
 from versions import knows, since
 
 from rotator.access import Access

@@ -6,20 +6,18 @@ from clusters import (
     FAST,
     Rival,
     Router,
-    binaries,
     calls,
     check,
     fill,
     made,
-    name_of,
     names_in,
     plain,
     read,
     store,
     tagged,
     verdicts,
-    version_of,
 )
+from programs import VERSIONS, program_of, version_of
 from redis.crc import key_slot
 
 from rotator.cache import Cache as CacheClient
@@ -68,11 +66,11 @@ def test_dry_run(cluster, tmp_path):
 class TestGrouping:
     """Names of one slot go together, names of several never do."""
 
-    @pytest.mark.parametrize("binary", binaries(), ids=name_of)
-    def test_by_slot(self, binary, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_by_slot(self, version, tmp_path, monkeypatch):
         """Names of one slot share script calls; a page over many slots never meets CROSSSLOT."""
         monkeypatch.setattr(Ifeq, "_known", lambda _: False)  # or no script would be needed
-        with LocalCluster(1, 0, binary=binary) as cluster:
+        with LocalCluster(1, 0, binary=program_of(version)) as cluster:
             place = Place(tmp_path, Cache(*cluster.addresses))
             names = tagged(7, 200) + tagged(8000, 200) + names_in(range(SLOTS), 200)
             expected = store(cluster, made(place.cache, names))

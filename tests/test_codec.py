@@ -167,15 +167,17 @@ class TestRefusal:
 
     @pytest.mark.parametrize(
         ("value", "reason"),
-        {
-            "under a stranger's key id": (codec(9).seal(NAME, b"x", SEALED), "unknown_key_id"),
-            "under a stranger's key": (codec(9).seal(NAME, b"x", GCM), "bad_tag"),
-            "sealed for another name": (codec(1).seal(b"other", b"x", SEALED), "bad_tag"),
-            "plain text": (b'{"session": "' + b"a" * 80 + b'"}', "not_a_format"),
-            "too short": (b"ROT\x01", "not_a_format"),
-            "empty": (b"", "not_a_format"),
-        }.values(),
-        ids=str,
+        [
+            pytest.param(value, reason, id=what)
+            for what, value, reason in (
+                ("a stranger's key id", codec(9).seal(NAME, b"x", SEALED), "unknown_key_id"),
+                ("a stranger's key", codec(9).seal(NAME, b"x", GCM), "bad_tag"),
+                ("sealed for another name", codec(1).seal(b"other", b"x", SEALED), "bad_tag"),
+                ("plain text", b'{"session": "' + b"a" * 80 + b'"}', "not_a_format"),
+                ("too short", b"ROT\x01", "not_a_format"),
+                ("empty", b"", "not_a_format"),
+            )
+        ],
     )
     def test_reasons(self, value, reason):
         """Each refusal has the reason that says most."""

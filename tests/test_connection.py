@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from rotator.address import Address
 from rotator.connection import Connection, Login
 from rotator.errors import LoginError, LostError, ServerError
-from rotator.server import LocalServer, free_port
+from rotator.server import LocalServer
 
 PASSWORD = "correct horse battery staple"
 
@@ -226,11 +226,12 @@ class TestLost:
 class TestRefused:
     """Servers that cannot be used."""
 
-    def test_nobody_listens(self):
+    def test_nobody_listens(self, closed_port):
         """A port at which nobody listens is named, with a hint."""
-        port = free_port()
-        with pytest.raises(ServerError, match=f"cannot connect to 127.0.0.1:{port}") as caught:
-            Connection(Address("127.0.0.1", port), Login()).open()
+        with pytest.raises(
+            ServerError, match=f"cannot connect to 127.0.0.1:{closed_port}"
+        ) as caught:
+            Connection(Address("127.0.0.1", closed_port), Login()).open()
         assert "rotator check" in caught.value.hint
         assert not isinstance(caught.value, LostError)
 

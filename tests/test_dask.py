@@ -27,7 +27,6 @@ from rotator.daskworker import perform
 from rotator.errors import ConfigError, Exit, ServerError
 from rotator.machines import open_machines
 from rotator.scope import Limits, Mode, Scope
-from rotator.server import free_port
 from rotator.state import State
 
 NAMES = 1500
@@ -349,10 +348,10 @@ def cluster_size(cluster, address):
 class TestStart:
     """What there has to be before anything is done."""
 
-    def test_no_scheduler(self, monkeypatch):
+    def test_no_scheduler(self, monkeypatch, closed_port):
         """Where no scheduler answers, the command says so."""
         monkeypatch.setattr(daskfleet, "CONNECT_SECONDS", 0.3)
-        address = f"tcp://127.0.0.1:{free_port()}"
+        address = f"tcp://127.0.0.1:{closed_port}"
         with (
             pytest.raises(ServerError, match=f"no dask scheduler answers at {address}"),
             open_machines(address, lambda: None),

@@ -13,16 +13,14 @@ import pytest
 from caches import Cache, Place, StopAfter, counted, store_of, wait_for
 from clusters import (
     FAST,
-    binaries,
     calls,
     check,
     fill,
     made,
-    name_of,
     store,
     tagged,
-    version_of,
 )
+from programs import VERSIONS, exchanges, program_of, version_of
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 from versions import since
@@ -167,12 +165,12 @@ class TestScan:
 class TestReplicas:
     """A primary of each kind there is here, with a replica of the version at hand."""
 
-    @pytest.mark.parametrize("binary", binaries(), ids=name_of)
-    def test_of_another_version(self, binary, tmp_path):
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_of_another_version(self, version, tmp_path):
         """A replica never keeps old values in silence: it has new ones, or cannot read any."""
         names = [f"app:{number}" for number in range(100)]
         with (
-            LocalServer("--repl-diskless-sync", "yes", binary=binary) as primary,
+            LocalServer("--repl-diskless-sync", "yes", binary=program_of(version)) as primary,
             LocalServer() as replica,
             primary.client() as ours,
             replica.client() as theirs,
@@ -194,11 +192,6 @@ class TestReplicas:
             assert (scripts(ours) == 0) is by_both
             held = {place.cache.open(name, theirs.get(name)).key.id for name in names}
             assert held == {place.cache.ids[0]}
-
-
-def exchanges(client):
-    """Whether a server knows `SET ... IFEQ`."""
-    return takes(client, "SET", "nothing", "", "IFEQ", "x", "KEEPTTL")
 
 
 def scripts(client):

@@ -10,8 +10,6 @@ from caches import Cache, Place, fill
 from commandline import run
 from running import Running, job
 
-from rotator.server import free_port
-
 
 def ended(place, *more):
     """The exit code of a run, and the one that its report tells."""
@@ -43,9 +41,9 @@ class TestRun:
         fill(redis, place.cache, 30)
         assert ended(place, "--dry-run") == (0, 0)
 
-    def test_1_when_the_server_cannot_be_reached(self, tmp_path):
+    def test_1_when_the_server_cannot_be_reached(self, tmp_path, closed_port):
         """A server that is not there is 1."""
-        place = Place(tmp_path, Cache(f"127.0.0.1:{free_port()}"))
+        place = Place(tmp_path, Cache(f"127.0.0.1:{closed_port}"))
         assert ended(place) == (1, None)
 
     def test_1_when_the_server_refuses_the_login(self, server, redis, tmp_path):

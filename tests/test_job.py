@@ -27,7 +27,7 @@ from rotator.control import Stop
 from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerError
 from rotator.keyring import generate
 from rotator.scope import Mode
-from rotator.server import LocalServer, free_port
+from rotator.server import LocalServer
 from rotator.state import State
 from rotator.tally import Outcome
 
@@ -418,12 +418,12 @@ class TestPreflight:
         assert opened.plaintext == b"precious"
         assert counted(report).get("rotated", 0) <= 1
 
-    def test_one_of_two_caches(self, server, redis, tmp_path):
+    def test_one_of_two_caches(self, server, redis, tmp_path, closed_port):
         """If one cache cannot be reached, nothing is written to the other."""
         place = Place(
             tmp_path,
             Cache(server.address, name="good"),
-            Cache(f"127.0.0.1:{free_port()}", name="bad"),
+            Cache(f"127.0.0.1:{closed_port}", name="bad"),
         )
         value = place.caches[0].put(redis, "app:1")
         with pytest.raises(ServerError, match="cannot connect"):

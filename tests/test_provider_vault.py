@@ -271,7 +271,9 @@ class TestPatience:
         assert len(vault.asked) == remote.TRIES
 
     @pytest.mark.parametrize(
-        "when", ["3600", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)]
+        "when",
+        ["3600", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)],
+        ids=["seconds", "date"],
     )
     def test_impatient(self, vault, caplog, when):
         """A server that wants an hour is given up at once."""

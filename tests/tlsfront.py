@@ -1,8 +1,7 @@
 """
 Servers that speak TLS, and certificates for them.
 
-A terminator in front of a plain server does it everywhere; where the server program can TLS by
-itself, tests run with that too.
+Tests run with a terminator in front of a plain server, and with a server that can TLS by itself.
 
     authority = Authority(tmp_path)
     with authority.front(server, "127.0.0.1") as front:
@@ -13,36 +12,17 @@ import contextlib
 import select
 import socket
 import ssl
-import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
 from cryptography.hazmat.primitives import serialization
+from programs import program
 
-from rotator.server import LocalServer, find_binary, free_port
+from rotator.server import LocalServer, free_port
 
-
-def server_can_tls():
-    """Whether the server program knows TLS: without it, it refuses the port and not the lack."""
-    tried = subprocess.run(
-        [find_binary(), "--port", "0", "--tls-port", str(free_port()), "--save", ""],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    return "tls-cert-file" in tried.stdout + tried.stderr
-
-
-def server_has_host_names():
-    """Whether nodes of a cluster can announce a host name (Redis 7.0)."""
-    said = subprocess.run([find_binary(), "--version"], capture_output=True, text=True, check=True)
-    return int(said.stdout.partition("v=")[2].partition(".")[0]) >= 7
-
-
-WAYS = ("front", "server") if server_can_tls() else ("front",)
+WAYS = ("front", "server")
 """How tests get a TLS server: `front` is the terminator, `server` the server itself."""
 
 
@@ -138,7 +118,7 @@ class Authority:
             *("--tls-protocols", " ".join(f"TLSv{one}" for one in dict.fromkeys(versions))),
             *(("--tls-ciphers", ciphers) if ciphers else ()),
         ]
-        with LocalServer(*options) as own, own.client() as client:
+        with LocalServer(*options, binary=program("tls")) as own, own.client() as client:
             yield f"127.0.0.1:{port}", client
 
 
