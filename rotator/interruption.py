@@ -20,11 +20,13 @@ from typing import NoReturn
 INTERRUPTED = 130
 """The exit code, as `errors.Exit` has it; that module is one of those to be imported."""
 _SAID = b"rotator: error: interrupted\nrotator: hint: nothing was done; run it again\n"
+_BEGUN: list[bool] = []
 _CODES: list[int] = []
 
 
 def begin() -> None:
     """Look after the last moments of this process; to be called before all else."""
+    _BEGUN.append(True)
     atexit.register(_leave)  # what is registered first is called last
 
 
@@ -41,6 +43,18 @@ def ends_at_once() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def finish() -> None:
+    """
+    Let one Ctrl-C pass from now on: all that is left is to write the result.
+
+    Between the last byte of a result and the end of the process there is no moment at which Ctrl-C
+    may change the exit code that the result tells of. A second one, where a reader does not read,
+    ends the work as usual. Only in the process of the command line, which ends soon.
+    """
+    if _BEGUN and _heard():
+        signal.signal(signal.SIGINT, _pass_once)
+
+
 def over(code: int) -> None:
     """From now on Ctrl-C only shortens the way out: the process ends with *code* in any case."""
     if _heard():
@@ -55,7 +69,11 @@ def leave_to_parent() -> None:
 
 def _heard() -> bool:
     """Whether Ctrl-C does what Python wants: it is not ignored, and nobody else listens."""
-    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return signal.getsignal(signal.SIGINT) in {signal.default_int_handler, _pass_once}
+
+
+def _pass_once(*_: object) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(*_: object) -> NoReturn:

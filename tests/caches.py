@@ -258,15 +258,21 @@ class PageControl:
         return self.saved.get(node)
 
 
-def meddled(*, before_read=None, before_write=None):
+def meddled(*, before_page=None, before_read=None, before_write=None):
     """
     An `Access` whose stores let somebody else go first.
 
-    *before_read* is called with the names, *before_write* with the swaps, each with a fresh call
-    of the server following: what they do to it happens at the worst moment there is.
+    *before_page* is called with the number of names that SCAN is asked for, *before_read* with the
+    names, *before_write* with the swaps, each with a fresh call of the server following: what they
+    do to it happens at the worst moment there is.
     """
 
     class LateStore(Store):
+        def start_page(self, cursor, pattern, count):
+            if before_page:
+                before_page(count)
+            return super().start_page(cursor, pattern, count)
+
         def start_read(self, names):
             if before_read:
                 before_read(names)

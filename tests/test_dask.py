@@ -156,7 +156,7 @@ class TestStop:
         arguments = ("--engine", "dask", "--scheduler", dask.address, "--max-rate", 500)
         with Running(*job(place, *arguments, "--page", 5, "--format", "json")) as running:
             running.wait_until(
-                lambda: sum(calls(node, "evalsha") for node in cluster.primaries) > 9
+                lambda: len(positions(place, cluster)) == 2
             )
             running.signal(number)
             ended = running.end()

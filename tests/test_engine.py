@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 from caches import Cache, Place, StopAfter, counted, wait_for
-from clusters import FAST, at_page, check, fill
+from clusters import FAST, at_page, calls, check, fill
 from structlog.testing import capture_logs
 
 from rotator import engine, rotation
@@ -23,7 +23,7 @@ from rotator.control import Stop
 from rotator.engine import NodeTask, Pool
 from rotator.errors import Exit
 from rotator.line import Line
-from rotator.scope import Mode, Scope
+from rotator.scope import Limits, Mode, Scope
 from rotator.state import State
 from rotator.tally import Outcome
 
@@ -296,12 +296,16 @@ class TestStop:
         stopper = StopAfter(10**9)
         seen = threading.Event()
 
-        def stop(_phase, page):
-            if page == 6:
+        def stop(_phase, _page):
+            if all(calls(node, "mget") for node in cluster.primaries):
                 stopper._pages = 0
                 seen.set()
 
-        report = place.run(stopper=stopper, on_page=stop, workers=3, page=20, **FAST)
+        # So slowly that no node is done before the last one is begun.
+        limits = Limits(rate=300)
+        report = place.run(
+            stopper=stopper, on_page=stop, workers=3, page=20, limits=limits, **FAST
+        )
         assert seen.is_set()
         assert report.exit_code == Exit.INTERRUPTED
         assert report.caches[0].stopped == Stop.INTERRUPTED

@@ -16,6 +16,7 @@ from rotator.console import print_result
 from rotator.control import Stop, Stopper
 from rotator.errors import RotatorError
 from rotator.hook import Hook
+from rotator.interruption import finish
 from rotator.job import Job
 from rotator.logs import configure_logging
 from rotator.machines import check_scheduler, open_machines
@@ -194,6 +195,7 @@ def _keep(failed: Report, targets: Targets) -> None:
 
 
 def _present(result: Report, targets: Targets, output: options.ReportFormat) -> None:
+    finish()
     try:
         targets.write(result)
     finally:  # a full disk must not take away what stdout can still carry
