@@ -1,10 +1,10 @@
-"""Commands run as a user runs them, in a process of their own, and configurations for them."""
+"""Commands run as a user runs them, here or in a process, and configurations for them."""
 
-import os
 import subprocess
 import sys
 
 import yaml
+from running import carry_out, clean
 
 KEY_A = "0a" * 32
 KEY_B = "0b" * 32
@@ -12,15 +12,15 @@ KEY_C = "0c" * 32
 
 
 def run(args, env=None, input=None):  # noqa: A002 - the word of subprocess.run
-    """`rotator *args*` with *env* on top of a clean environment and *input*, bytes, on stdin."""
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("ROTATOR_", "MAVERICS_"))
-    }
+    """What `rotator *args*` does with *env* and *input*, bytes, on stdin; it prints bytes."""
+    return subprocess.CompletedProcess(args, *carry_out(args, env, input or b""))
+
+
+def run_process(args, env=None, input=None):  # noqa: A002 - the word of subprocess.run
+    """The same in a process of its own: for its start, its end, and what it gets of the system."""
     return subprocess.run(
         [sys.executable, "-m", "rotator", *map(str, args)],
-        env={**clean, **(env or {})},
+        env=clean(env),
         input=input or b"",
         capture_output=True,
         timeout=60,
