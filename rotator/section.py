@@ -123,8 +123,6 @@ def _retold(detail: ErrorDetails, path: str) -> ConfigError:
         text, hint = "must be text", "quote the value: unquoted, YAML reads it as something else"
     elif kind in _TEXTS:
         text, hint = "must be text", "write one text value there"
-    elif kind.startswith("bool"):
-        text, hint = "must be true or false", "write true or false, without quotes"
     elif kind in _LISTS:
         text, hint = "must be a list", "write [one, another], or one line with a dash for each"
     elif kind == "dict_type":
