@@ -5,6 +5,18 @@ One file of fields as plain data: YAML, JSON, or a bundle that holds one of them
   reason the parser's own text is not used (an undefined alias is a password beginning with `*`).
 - Only the sections asked for are built, so a fault of meaning elsewhere in the file does not count.
 - A bundle is read in memory; nothing is extracted. Its signature is the Orchestrator's business.
+
+What YAML means is decided here, since parsers differ in it. The Orchestrator reads its file with
+gopkg.in/yaml.v3, so right is what that package's documentation, resolve.go and decode.go say: the
+core schema of YAML 1.2.2 (section 10.3), and merge keys.
+
+- A scalar is its text as written, and the field that takes it decides what the text means: 0123,
+  1e10, 12:30 and `on` stay what they are. Only plain null, Null, NULL, ~ and nothing are None.
+- The tags !!str, !!bool, !!int, !!float, !!null, !!map and !!seq are accepted on what they fit.
+- A plain `<<` takes over the fields of a mapping, or of several in a list. A field written out
+  wins wherever it stands; of several mappings the earlier wins. A quoted "<<" is a field.
+- In the whole file no mapping gives two fields of one text, no anchor contains itself, and aliases
+  unfold to at most `MAX_ALIASED` nodes.
 """
 
 from __future__ import annotations
@@ -14,7 +26,7 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,9 +36,25 @@ from rotator.errors import ConfigError
 
 BUNDLED = ("maverics.yaml", "maverics.yml", "maverics.json")
 MAX_BYTES = 16 << 20
+# yaml.v3 takes 396,000 such nodes in a small file and up to 1,200,000 in one that has a million of
+# its own; it takes more only in a file of ten million (`allowedAliasRatio` in decode.go).
+MAX_ALIASED = 1_200_000
 
-_MERGE_TAG = "tag:yaml.org,2002:merge"
+_NULL, _STR, _MAP, _SEQ, _MERGE = (
+    f"tag:yaml.org,2002:{name}" for name in ("null", "str", "map", "seq", "merge")
+)
+_FORMS = {
+    _NULL: re.compile("(?:null|Null|NULL|~)?"),
+    _STR: re.compile(r"[^\ud800-\udfff]*"),  # an escape may name half a character
+    "tag:yaml.org,2002:bool": re.compile("true|True|TRUE|false|False|FALSE"),
+    "tag:yaml.org,2002:int": re.compile("[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    ),
+}
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_][\w.:-]{0,39}", re.ASCII)
+_BROKEN = "cannot be read as YAML"
 _QUOTE = "check the indentation; a value that begins with * & ! @ % or { must be quoted"
 
 Document = dict[str, Any]
@@ -128,60 +156,137 @@ def _from_json(text: str, origin: str, sections: Collection[str] | None) -> Docu
     return {name: value for name, value in root.items() if sections is None or name in sections}
 
 
-class _TwiceError(yaml.MarkedYAMLError):
-    """A field is given twice in one mapping."""
+class _NodeError(yaml.MarkedYAMLError):
+    """A fault that is found here: its *problem* and *hint* are ours, and can be shown."""
+
+    def __init__(self, mark: Any, problem: str = _BROKEN, hint: str = _QUOTE) -> None:
+        super().__init__(problem=problem, problem_mark=mark, note=hint)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a field given twice and knows the place of every error."""
+class _Composer(yaml.BaseLoader):
+    """Composer: makes nodes of a text, and refuses what would be a fault in any of its sections."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._sizes: dict[yaml.Node | None, int] = {}  # of whole nodes, aliases unfolded
+        self._unfolded = self._aliased = 0
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> str:  # noqa: ARG002 - PyYAML's
+        """No tag, where the file gives none."""
+        return ""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node, whole."""
+        event, before = self.peek_event(), self._unfolded  # type: ignore[no-untyped-call]
+        alias = isinstance(event, yaml.AliasEvent)
+        if not alias:
+            self.anchors.pop(event.anchor, None)  # the name of an anchor may be used again
+        node = super().compose_node(parent, index)
+        if not alias:
+            self._unfolded += 1
+            self._sizes[node] = self._unfolded - before
+        elif node not in self._sizes:
+            raise _NodeError(event.start_mark, "an anchor contains itself", "write the value out")
+        else:
+            self._unfolded += self._sizes[node]
+            self._aliased += self._sizes[node]
+            if self._aliased > MAX_ALIASED:
+                raise _NodeError(
+                    event.start_mark, "its aliases unfold to too much", "use fewer of them"
+                )
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """The next mapping, if it gives each of its fields once."""
-        # Here, not in construct_mapping: there `<<` has already put its fields among the others.
         node = super().compose_mapping_node(anchor)
         seen = set()
         for name, _ in node.value:
-            if not isinstance(name, yaml.ScalarNode) or name.tag == _MERGE_TAG:
+            if not isinstance(name, yaml.ScalarNode):
                 continue
             if name.value in seen:
-                raise _TwiceError(problem_mark=name.start_mark)
+                problem = "a field is given twice in one mapping"
+                raise _NodeError(name.start_mark, problem, "keep one of them")
             seen.add(name.value)
         return node
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """What *node* stands for."""
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, LookupError, AttributeError):  # an impossible date, `!!bool maybe`
-            raise yaml.MarkedYAMLError(problem_mark=node.start_mark) from None
 
-    def sections(self, wanted: Collection[str] | None) -> Document | None:
-        """The *wanted* sections, built; None if the document is not a mapping."""
-        root = self.get_single_node()
-        if root is None:
-            return {}
-        if not isinstance(root, yaml.MappingNode):
-            return None
-        self.flatten_mapping(root)
-        return {
-            name.value: self.construct_object(value, deep=True)
-            for name, value in root.value
-            if isinstance(name, yaml.ScalarNode) and (wanted is None or name.value in wanted)
-        }
+def _built(node: yaml.Node) -> Any:
+    """What *node* stands for, as plain data."""
+    if isinstance(node, yaml.MappingNode):
+        return {name: _built(value) for name, value in _fields(node).items()}
+    if isinstance(node, yaml.SequenceNode):
+        _demand_tag(node, _SEQ)
+        return [_built(item) for item in node.value]
+    return _text(node)
+
+
+def _text(node: Any) -> str | None:
+    """The text of a scalar as written; None: it is null."""
+    null = not node.tag and node.style is None and _FORMS[_NULL].fullmatch(node.value)
+    tag = _NULL if null else node.tag or _STR
+    if tag not in _FORMS or not _FORMS[tag].fullmatch(node.value):
+        raise _NodeError(node.start_mark)
+    return None if tag == _NULL else node.value
+
+
+def _fields(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
+    """The fields of *mapping*, with those that it takes over."""
+    _demand_tag(mapping, _MAP)
+    own: dict[str, yaml.Node] = {}
+    merged: dict[str, yaml.Node] = {}
+    for name, value in mapping.value:
+        if not isinstance(name, yaml.ScalarNode):
+            raise _NodeError(name.start_mark)
+        if name.value == "<<" and (name.tag == _MERGE or not (name.tag or name.style)):
+            for field, inner in _taken_over(name, value):
+                merged.setdefault(field, inner)
+        else:
+            _text(name)  # for its tag
+            own[name.value] = value
+    return merged | own
+
+
+def _taken_over(name: yaml.ScalarNode, value: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
+    """The fields of the mappings that *value*, given to the merge key *name*, consists of."""
+    # An alias stands for a node before it; yaml.v3 takes none that stands for a list.
+    listed = isinstance(value, yaml.SequenceNode) and value.start_mark.index > name.start_mark.index
+    for source in value.value if listed else [value]:
+        if not isinstance(source, yaml.MappingNode):
+            raise _NodeError(
+                name.start_mark,
+                "<< takes a mapping, or a list of mappings",
+                "write <<: *name, or <<: [*name, *another]",
+            )
+        yield from _fields(source).items()
+
+
+def _demand_tag(node: yaml.Node, tag: str) -> None:
+    """Refuse a *node* with another tag than *tag*."""
+    if node.tag not in {"", tag}:
+        raise _NodeError(node.start_mark)
 
 
 def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Document:
     """The *sections* of a YAML *text*."""
     try:
-        root = _Loader(text).sections(sections)
+        root = _Composer(text).get_single_node()
+        if root is None or (isinstance(root, yaml.ScalarNode) and _text(root) is None):
+            return {}
+        if not isinstance(root, yaml.MappingNode):
+            raise _no_mapping(origin)
+        return {
+            name: _built(value)
+            for name, value in _fields(root).items()
+            if sections is None or name in sections
+        }
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        if isinstance(error, _TwiceError):
-            raise ConfigError(
-                f"{origin}: {place}a field is given twice in one mapping", hint="keep one of them"
-            ) from None
-        raise ConfigError(f"{origin}: {place}cannot be read as YAML", hint=_QUOTE) from None
+        ours = isinstance(error, _NodeError)
+        raise ConfigError(
+            f"{origin}: {place}{error.problem if ours else _BROKEN}",
+            hint=error.note if ours else _QUOTE,
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(
@@ -190,9 +295,6 @@ def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Docu
         ) from None
     except RecursionError:
         raise _unusable(origin) from None
-    if root is None:
-        raise _no_mapping(origin)
-    return root
 
 
 def _no_mapping(origin: str) -> ConfigError:

@@ -64,7 +64,7 @@ def expand(value: Any, path: str) -> Any:
         ConfigError: A variable is not set.
     """
     if isinstance(value, dict):
-        return {str(name): expand(inner, child(path, str(name))) for name, inner in value.items()}
+        return {name: expand(inner, child(path, name)) for name, inner in value.items()}
     if isinstance(value, list):
         return [expand(inner, child(path, index)) for index, inner in enumerate(value)]
     if not isinstance(value, str):

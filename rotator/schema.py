@@ -9,6 +9,7 @@ What concerns one field alone is checked here; what concerns several, or other s
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -22,6 +23,13 @@ BUILT_IN_FORMATS = ("sealed", "gcm", "gcm-base64")
 SAME = "same"
 
 _ADDRESS_HINT = "write host:port, such as redis-0.internal:6379 or [2001:db8::1]:6379"
+_DATABASE = re.compile("0|[1-9][0-9]{0,8}")  # 010 is ten to some readers, and eight to others
+_BOOLEANS = {
+    form: means
+    for means, words in ((True, "true y yes on"), (False, "false n no off"))
+    for word in words.split()
+    for form in (word, word.capitalize(), word.upper())
+}
 _HASHES = sorted(name for name in hashlib.algorithms_available if not name.startswith("shake"))
 
 
@@ -53,18 +61,28 @@ def _not_empty(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _boolean(value: Any) -> bool:
+    """A boolean of JSON, or of the words that YAML 1.1 and 1.2 have for one."""
+    found = _BOOLEANS.get(value) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise problem(
+            "must be true or false", "write true or false; yes and no, on and off are read too"
+        )
+    return found
+
+
 def _databases(value: Any) -> Any:
     """The word all, or numbers in order."""
     if value == "all":
         return value
-    numbers = list(value) if isinstance(value, list | tuple) else []
-    if not numbers or any(type(number) is not int or number < 0 for number in numbers):
+    numbers = [str(number) for number in value] if isinstance(value, list | tuple) else []
+    if not numbers or not all(map(_DATABASE.fullmatch, numbers)):
         raise problem("must be all or a list of database numbers", "write all, or [0, 3]")
-    return tuple(sorted(set(numbers)))
+    return tuple(sorted(map(int, set(numbers))))
 
 
 def _min_version(value: Any) -> str:
-    """The version as text: YAML reads 1.2 as a number."""
+    """The version as text: in JSON it may be a number."""
     text = str(value).removeprefix("TLSv").removeprefix("TLS").strip()
     if isinstance(value, str | float) and text in {"1.2", "1.3"}:
         return text
@@ -92,13 +110,14 @@ def _one_of(*allowed: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+Boolean = Annotated[bool, PlainValidator(_boolean)]
 Names = Annotated[tuple[str, ...], AfterValidator(_not_empty)]
 
 
 class KeyNamesSection(Section):
     """`caches[].keys`: how the names of entries are made."""
 
-    disable_prefix: bool = False
+    disable_prefix: Boolean = False
 
 
 class EncryptionKeysSection(Section):
@@ -111,14 +130,14 @@ class EncryptionKeysSection(Section):
 class EncryptionSection(Section):
     """`caches[].encryption`."""
 
-    disabled: bool = False
+    disabled: Boolean = False
     keys: EncryptionKeysSection = Field(default_factory=EncryptionKeysSection)
 
 
 class HashingKeysSection(Section):
     """`caches[].hashing.keys`: whether names are hashed."""
 
-    disabled: bool = False
+    disabled: Boolean = False
 
 
 class HashingSection(Section):

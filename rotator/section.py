@@ -120,11 +120,9 @@ def _retold(detail: ErrorDetails, path: str) -> ConfigError:
     elif kind == "missing":
         text, hint = "missing", f"add {shown(str(detail['loc'][-1]))} there"
     elif kind in _TEXTS and isinstance(given, bool | int | float):
-        text, hint = "must be text", "quote the value: unquoted, YAML reads it as something else"
+        text, hint = "must be text", "quote the value: unquoted, JSON reads it as something else"
     elif kind in _TEXTS:
         text, hint = "must be text", "write one text value there"
-    elif kind.startswith("bool"):
-        text, hint = "must be true or false", "write true or false, without quotes"
     elif kind in _LISTS:
         text, hint = "must be a list", "write [one, another], or one line with a dash for each"
     elif kind == "dict_type":

@@ -133,11 +133,10 @@ class TestYaml:
             (f"caches:\n  - password: @{SECRET}\n", "line 2, column 15"),
             (f"a: 1\n---\nb: {SECRET}\n", "line 2, column 1"),
             ("caches:\n  - {password: {{ env.PASSWORD }}}\n", "line 2, column 17"),
-            ("caches:\n  - x: 2026-13-45\n", "line 2, column 8"),
             (f"caches:\n  - x: !!bool {SECRET}\n", "line 2, column 8"),
             (f"caches:\n  - x: !!int {SECRET}\n", "line 2, column 8"),
             (f"caches:\n  - x: !!timestamp {SECRET}\n", "line 2, column 8"),
-            ("caches: &a\n  - *a\n", "line 1, column 9"),
+            (f"caches:\n  - !!str x: {SECRET}\n    ? [{SECRET}]\n    : x\n", "line 3, column 7"),
             (f"caches: !!python/object/apply:os.system [{SECRET}]\n", "line 1, column 9"),
         ],
     )
@@ -151,17 +150,6 @@ class TestYaml:
         """A field given twice is refused, also where one of them is deep in the file."""
         path = write(tmp_path / "m.yaml", f"x: 1\ncaches:\n- a: {SECRET}\n  b: 1\n  a: 2\n")
         refused(lambda: read(path), "line 5, column 3", "given twice")
-
-    def test_merge_key_is_no_second_field(self, tmp_path):
-        """A field that overrides one taken over with `<<` is not given twice."""
-        text = (
-            "base: &b {x: 1, y: 2}\n<<: {tls: {}}\ncaches:\n- &c {<<: *b, x: 3}\n- {<<: *c, y: 4}\n"
-        )
-        path = write(tmp_path / "m.yaml", text)
-        assert read(path, document.SECTIONS) == {
-            "tls": {},
-            "caches": [{"x": 3, "y": 2}, {"x": 3, "y": 4}],
-        }
 
     def test_control_character(self, tmp_path):
         """A control character is refused with its line."""
@@ -180,15 +168,19 @@ class TestYaml:
         refused(lambda: read(path), "nested too deeply")
         path = write(tmp_path / "m.json", '{"a":' * 100_000)
         refused(lambda: read(path), "nested too deeply")
+        chain = "".join(f"a{index}: &a{index} [*a{index - 1}]\n" for index in range(1, 1200))
+        path = write(tmp_path / "m.yaml", f"a0: &a0 []\n{chain}")
+        refused(lambda: read(path), "nested too deeply")
 
     def test_empty(self, tmp_path):
         """An empty file, or one of comments, says nothing."""
-        assert read(write(tmp_path / "m.yaml", "# nothing\n")) == {}
+        for text in ("", "# nothing\n", "# nothing\n---\n", "null\n"):
+            assert read(write(tmp_path / "m.yaml", text)) == {}
         assert read(write(tmp_path / "m.json", "\n")) == {}
 
     def test_other_sections_are_not_built(self, tmp_path):
         """A fault of meaning in a section that rotator does not read does not count."""
-        text = "connectors: {when: 2026-13-45, what: !secret x, {a: 1}: 2}\ncaches: []\n"
+        text = "connectors: {<<: 7, when: !!int x, what: !secret x, {a: 1}: 2}\ncaches: []\n"
         assert read(write(tmp_path / "m.yaml", text), document.SECTIONS) == {"caches": []}
 
     def test_byte_order_mark(self, tmp_path):
@@ -206,6 +198,196 @@ class TestYaml:
         error = refused(lambda: read(tmp_path / "none.yaml"), "none.yaml", "no such file")
         assert "--config" in error.hint
         refused(lambda: read(tmp_path), "is a directory")
+
+
+class TestScalars:
+    """A scalar is the text that the file has; the field that takes it decides what it means."""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("7", "0", "-0", "+12", "012345", "0o14", "014", "0x1F", "0b1", "1_000", "9" * 5000),
+            *("1e10", "1.50", ".5", "1.", "-.inf", ".NaN", "1:30", "190:20:30.15", "12:30:45"),
+            *("true", "False", "TRUE", "on", "Off", "yes", "NO", "y", "n"),
+            *("2026-01-02", "2026-13-45", "2026-01-02T03:04:05Z", "=", "<<", "nULL", "None", "a b"),
+        ],
+    )
+    def test_plain(self, tmp_path, text):
+        """What a parser may take for a number, a date or a boolean is text as written."""
+        path = write(tmp_path / "m.yaml", f"x: {text}\ny: [{text}]\n")
+        assert read(path) == {"x": text, "y": [text]}
+
+    @pytest.mark.parametrize("text", ["", "~", "null", "Null", "NULL", "! ~", "!!null", "!!null ~"])
+    def test_null(self, tmp_path, text):
+        """Nothing, and the forms of null, are null."""
+        assert read(write(tmp_path / "m.yaml", f"x: {text}\n")) == {"x": None}
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            *(("''", ""), ('""', ""), ("'null'", "null"), ('"~"', "~"), ("|-\n  null", "null")),
+            *(("'7'", "7"), ('"true"', "true"), ("'it''s'", "it's"), (r'"\x41\n"', "A\n")),
+            *(("|\n  a\n  b", "a\nb\n"), (">-\n  a\n  b", "a b"), ("a\n  b", "a b")),
+        ],
+    )
+    def test_quoted(self, tmp_path, text, expected):
+        """What is quoted, or a block, is text even if it looks like null."""
+        assert read(write(tmp_path / "m.yaml", f"x: {text}\n")) == {"x": expected}
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            *(("!!str", ""), ("!!str ~", "~"), ("!!str 1", "1"), ("! 1", "1"), ('! "~"', "~")),
+            *(("!!bool true", "true"), ("!!bool FALSE", "FALSE"), ("!!float 1", "1")),
+            *(("!!int 7", "7"), ("!!int '-7'", "-7"), ("!!int 0o17", "0o17"), ("!!int 0xF", "0xF")),
+            *(("!!float 1.5e-3", "1.5e-3"), ("!!float -.INF", "-.INF"), ("!!float .nan", ".nan")),
+            *(("!<tag:yaml.org,2002:int> 7", "7"), ("!!map {a: b}", {"a": "b"}), ("!!seq []", [])),
+        ],
+    )
+    def test_tag(self, tmp_path, text, expected):
+        """A tag of the core schema is accepted on what has its form, and the text stays."""
+        assert read(write(tmp_path / "m.yaml", f"x: {text}\n")) == {"x": expected}
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("!!bool on", "!!bool ''", "!!int x", "!!int 1.0", "!!int 0b1", "!!int 1_0", "!!int"),
+            *("!!float x", "!!float 1:30", "!!null x", "!!str [x]", "!!seq {a: b}", "!!map [x]"),
+            *("!!map x", "!!seq x", "!x y", "!x {a: b}", "!x [a]", "!<x> y", "!!merge x"),
+            *("!!timestamp 2026-01-02", "!!binary eA==", "!!set {a}", "!!omap []", "!!value ="),
+            *("!!python/name:os.system x", "!!python/tuple [x]", "!!int [1]"),
+        ],
+    )
+    def test_other_tag(self, tmp_path, text):
+        """Any other tag is refused with its place."""
+        path = write(tmp_path / "m.yaml", f"a: b\nx: {text}\n")
+        error = refused(lambda: read(path), "line 2, column 4: cannot be read as YAML")
+        assert "!" in error.hint
+
+    @pytest.mark.parametrize("escape", [r"\ud800", r"\ud83d\ude00", r"\U0000dfff"])
+    def test_half_a_character(self, tmp_path, escape):
+        """An escape for half of a pair, which no text can have, is refused with its place."""
+        path = write(tmp_path / "m.yaml", f'x: "{SECRET}{escape}"\n')
+        refused(lambda: read(path), "line 1, column 4: cannot be read as YAML")
+
+    def test_names_of_fields(self, tmp_path):
+        """The name of a field is text as written, too."""
+        path = write(tmp_path / "m.yaml", "1: a\non: b\n~: c\n0x1: d\n!!str e: f\n? g\n: h\n")
+        names = {"1": "a", "on": "b", "~": "c", "0x1": "d", "e": "f", "g": "h"}
+        assert read(path) == names
+
+
+class TestMappings:
+    """Which fields a mapping has: its own, each once, and those of `<<`."""
+
+    BASES = "p: &p {a: 1, b: 2}\nq: &q {b: 3, c: 4}\nr: &r {<<: *q, c: 5}\n"
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("{<<: *p}", {"a": "1", "b": "2"}),
+            ("{<<: *p, a: x}", {"a": "x", "b": "2"}),
+            ("{a: x, <<: *p}", {"a": "x", "b": "2"}),
+            ("{a: ~, <<: *p}", {"a": None, "b": "2"}),
+            ("{<<: {a: x}, b: y}", {"a": "x", "b": "y"}),
+            ("{<<: [*p, *q]}", {"a": "1", "b": "2", "c": "4"}),
+            ("{<<: [*q, *p]}", {"a": "1", "b": "3", "c": "4"}),
+            ("{<<: [{b: x}, *p, {a: y, z: z}]}", {"a": "1", "b": "x", "z": "z"}),
+            ("{b: x, <<: [*q, *p]}", {"a": "1", "b": "x", "c": "4"}),
+            ("{<<: *r}", {"b": "3", "c": "5"}),
+            ("{<<: [*r, *p]}", {"a": "1", "b": "3", "c": "5"}),
+            ("{<<: {<<: {<<: *p, a: x}, b: y}}", {"a": "x", "b": "y"}),
+            ("{<<: []}", {}),
+            ("{!!merge <<: *p}", {"a": "1", "b": "2"}),
+            ('{"<<": *p}', {"<<": {"a": "1", "b": "2"}}),
+            ("{'<<': x, a: y}", {"<<": "x", "a": "y"}),
+            ("{!!str <<: x}", {"<<": "x"}),
+            ("{a: <<, b: [<<]}", {"a": "<<", "b": ["<<"]}),
+            ("{a: {<<: *p}, b: *p}", {"a": {"a": "1", "b": "2"}, "b": {"a": "1", "b": "2"}}),
+        ],
+    )
+    def test_merge_key(self, tmp_path, text, expected):
+        """A field written out wins wherever it stands, then the earlier of the merged mappings."""
+        path = write(tmp_path / "m.yaml", f"{self.BASES}x: {text}\n")
+        assert read(path, ["x"]) == {"x": expected}
+
+    def test_merge_key_at_the_top(self, tmp_path):
+        """Sections are taken over like other fields, and those not asked for are not built."""
+        text = "base: &b {tls: {}, caches: [x], connectors: !secret x}\ncaches: []\n<<: *b\n"
+        path = write(tmp_path / "m.yaml", text)
+        assert read(path, document.SECTIONS) == {"tls": {}, "caches": []}
+
+    @pytest.mark.parametrize(
+        "text", ["7", "~", "", "[7]", "[[]]", "[{}, [{}]]", "*s", "*l", "[*l]"]
+    )
+    def test_merge_of_no_mapping(self, tmp_path, text):
+        """What is no mapping, nor a list of them, cannot be merged; nor what stands for a list."""
+        path = write(tmp_path / "m.yaml", f"s: &s {SECRET}\nl: &l [{{}}]\nx: {{<<: {text}}}\n")
+        error = refused(lambda: read(path), "line 3, column 5: << takes a mapping")
+        assert "<<: [" in error.hint
+
+    @pytest.mark.parametrize(
+        ("text", "column"),
+        [
+            *(("a: 1, a: 1", 11), ("1: a, '1': b", 11), ('on: a, "on": b', 12)),
+            *(("a: 1, !!str a: 2", 11), ("&k a: 1, *k : 2", 5), ("~: 1, '~': 2", 11)),
+            *(("<<: {}, <<: {}", 13), ("<<: {}, '<<': {}", 13), ("b: {c: 1, c: 2}", 15)),
+        ],
+    )
+    @pytest.mark.parametrize("sections", [None, document.SECTIONS])
+    def test_field_given_twice(self, tmp_path, text, column, sections):
+        """Two fields with one text are refused, also in a section that is not built."""
+        path = write(tmp_path / "m.yaml", f"a: b\nx: {{{text}}}\n")
+        refused(lambda: read(path, sections), f"line 2, column {column}", "given twice")
+
+    @pytest.mark.parametrize("key", ["[a]", "{a: b}", "? [a]\n  ", "*l ", "!x a", "!!int a"])
+    def test_name_that_is_no_text(self, tmp_path, key):
+        """A field whose name is a list, a mapping or has another tag is refused with its place."""
+        path = write(tmp_path / "m.yaml", f"l: &l [{SECRET}]\nx:\n  {key}: b\n")
+        refused(lambda: read(path), "cannot be read as YAML", ": line ", "column ")
+
+
+class TestAliases:
+    """What stands for a node that was given before."""
+
+    def test_alias(self, tmp_path):
+        """An alias is what its anchor is, and the later of two anchors with one name counts."""
+        path = write(tmp_path / "m.yaml", "a: &x 07\nb: *x\nc: &x [8]\nd: *x\n&y e: *y\n")
+        assert read(path) == {"a": "07", "b": "07", "c": ["8"], "d": ["8"], "e": "e"}
+
+    @pytest.mark.parametrize(
+        ("text", "column"),
+        [("&a [*a]", 8), ("&a {b: [1, *a]}", 15), ("&a {<<: *a}", 12), ("&a {*a : b}", 8)],
+    )
+    @pytest.mark.parametrize("sections", [None, document.SECTIONS])
+    def test_anchor_that_contains_itself(self, tmp_path, text, column, sections):
+        """An anchor that contains itself is refused, also in a section that is not built."""
+        path = write(tmp_path / "m.yaml", f"a: b\nx: {text}\n")
+        place = f"line 2, column {column}"
+        refused(lambda: read(path, sections), f"{place}: an anchor contains itself")
+
+    @pytest.mark.parametrize(
+        ("first", "level"),
+        [
+            ("[x]", "[{}]"),
+            ("{k: x}", "{{<<: [{}]}}"),
+            ("{k: x}", "{{a: [{}]}}"),
+        ],
+    )
+    def test_explosion(self, tmp_path, first, level):
+        """Aliases of aliases that unfold to billions of nodes are refused before they do."""
+        lines = [f"a0: &a0 {first}\n"]
+        for index in range(1, 12):
+            aliases = ", ".join([f"*a{index - 1}"] * 9)
+            lines.append(f"a{index}: &a{index} {level.format(aliases)}\n")
+        path = write(tmp_path / "m.yaml", "".join(lines))
+        refused(lambda: read(path), ": line ", "its aliases unfold to too much")
+
+    def test_many(self, tmp_path):
+        """As many as yaml.v3 lets a small file have, 99 of 100, are read."""
+        items, aliases = ["x"] * 4000, ["*a"] * 99
+        path = write(tmp_path / "m.yaml", f"a: &a [{','.join(items)}]\nb: [{','.join(aliases)}]\n")
+        assert read(path)["b"] == [items] * 99
 
 
 class TestJson:
@@ -307,10 +489,6 @@ class TestExpand:
             lambda: expand(given, "caches[0]"), "caches[0].redis.addresses[1]: ", "ROT_UNSET"
         )
         assert "ROT_UNSET" in error.hint
-
-    def test_names_of_fields_become_text(self):
-        """A field whose name YAML reads as a number keeps its digits."""
-        assert expand({1: {True: 2}}, "p") == {"1": {"True": 2}}
 
 
 def test_what_is_no_field_name_is_not_shown():

@@ -182,7 +182,7 @@ secrets:
     AAAA
     -----END CERTIFICATE-----
   ns: {{key: nested, deep: {{er: deeper}}}}
-  number: 12345678
+  number: 012345678
   list: [{SECRET}]
   nothing:
 vault: {{redis_password: top}}
@@ -204,6 +204,7 @@ vault: {{redis_password: top}}
             ("ns.key", "nested"),
             ("ns.deep.er", "deeper"),
             ("vault.redis_password", "top"),
+            ("number", "012345678"),
         ],
     )
     def test_known(self, path, name, expected):
@@ -217,10 +218,17 @@ vault: {{redis_password: top}}
         error = refused(lambda: SecretFile(path).get(name), f"<{name}>: ", str(path))
         assert "secrets:" in error.hint
 
-    @pytest.mark.parametrize("name", ["number", "list", "ns"])
+    @pytest.mark.parametrize("name", ["list", "ns"])
     def test_not_text(self, path, name):
-        """A number or a list is not shown, but refused."""
+        """A list or a mapping is not shown, but refused."""
         error = refused(lambda: SecretFile(path).get(name), f"<{name}>: is not text")
+        assert "quote" in error.hint
+
+    def test_number_in_json(self, tmp_path):
+        """A number in a JSON file is not shown, but refused."""
+        path = tmp_path / "secrets.json"
+        path.write_text('{"secrets": {"number": 12345678}}')
+        error = refused(lambda: SecretFile(path).get("number"), "<number>: is not text")
         assert "quote" in error.hint
         assert "12345678" not in str(error)
 
