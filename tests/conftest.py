@@ -20,11 +20,41 @@ settings.register_profile(
 )
 
 
+# The modules that take longest, the longest first: several processes are done at about one time
+# only if the last tests are short ones.
+LONGEST = (
+    *("dask", "failover", "bench", "soak", "tls_profiles", "demo", "engine", "holds", "topology"),
+    *("cluster_faults", "signals", "kills", "cluster_sweep", "exit_codes", "provider_commands"),
+)
+
+
 def pytest_addoption(parser):
-    """Add what `make test-faults` says."""
+    """Add what `make test-faults` and CI say."""
     parser.addoption(
         "--repeat", type=int, default=0, help="run fault tests so often, in their long version"
     )
+    parser.addoption(
+        "--complete", action="store_true", help="fail if there is a test that could not be run"
+    )
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest, and let one process have all tests that share a server."""
+    rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()
+        if any(one.scope in {"module", "class"} for found in fixtures for one in found):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session, exitstatus):
+    """With `--complete` a test that was not run is a failure; its reason is in the summary."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    missing = reporter.stats.get("skipped") if reporter else None
+    if session.config.getoption("--complete") and missing and not exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_configure(config):
