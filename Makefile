@@ -54,8 +54,19 @@ lock: $(UV) ## renew all versions and hashes under scripts/lock
 demo: $(STAMP) ## the whole story on a private server, nothing else needed
 	@$(BIN)/rotator demo
 
-test: $(DEV) ## all tests, against a real server
-	@$(BIN)/python -m pytest $(TESTS)
+# More processes than cores: some of the tests wait most of the time.
+JOBS ?= 4
+test: $(DEV) ## all tests, against a real server: TESTS=..., JOBS=n side by side
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST) $(TESTS)
+
+test-unit: $(DEV) ## the tests that need no server, in seconds
+	@$(BIN)/python -m pytest tests/unit
+
+test-lowest: $(DEV) ## the same with the oldest versions that pyproject.toml allows
+	@$(BIN)/python scripts/pythons.py --lowest
+
+test-pythons: $(DEV) ## the same with every Python that is here
+	@$(BIN)/python scripts/pythons.py
 
 test-faults: $(DEV) ## tests of everything that breaks, long version, REPEAT=n times in a row
 	@$(BIN)/python -m pytest -m faults --repeat $(or $(REPEAT),1) $(TESTS)

@@ -166,6 +166,8 @@ def run(
             _keep(failed_report(error, plan.mode, began, datetime.now(UTC)), targets)
             raise
         alarm.ended(result)
+        if hook is None:  # else Ctrl-C has a command to end
+            finish()
         _present(result, targets, output)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
@@ -195,7 +197,6 @@ def _keep(failed: Report, targets: Targets) -> None:
 
 
 def _present(result: Report, targets: Targets, output: options.ReportFormat) -> None:
-    finish()
     try:
         targets.write(result)
     finally:  # a full disk must not take away what stdout can still carry

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rotator.errors import RotatorError
-from rotator.report import html, json, metrics
+from rotator.report import json
 from rotator.report.file import check_target
 from rotator.report.model import Report
 
@@ -29,6 +29,8 @@ class Targets:
                 library for pages is not installed.
         """
         if self.html is not None:
+            from rotator.report import html  # noqa: PLC0415 - its templates take a while
+
             html.demand()
         for _, path in self._all():
             check_target(path)
@@ -55,6 +57,10 @@ class Targets:
         if self.report is not None:
             yield json.write, self.report
         if self.html is not None:
+            from rotator.report import html  # noqa: PLC0415 - see above
+
             yield html.write, self.html
         if self.metrics is not None:
+            from rotator.report import metrics  # noqa: PLC0415 - the same
+
             yield metrics.write, self.metrics

@@ -17,7 +17,7 @@ from caches import wait_for
 from rotator.errors import ConfigError
 from rotator.hook import INHERITED, Hook
 
-SCRIPTS = Path(__file__).parents[1] / "scripts" / "hooks"
+SCRIPTS = Path(__file__).parents[3] / "scripts" / "hooks"
 FACTS = {
     "ROTATOR_EVENT": "changed",
     "ROTATOR_EXIT_CODE": "3",

@@ -14,8 +14,8 @@ from rotator.codec import Codec, Opened, Reason, Refused
 from rotator.format import BUILTIN, Format
 from rotator.keyring import Key, Keyring
 
-FOLDER = Path(__file__).parent / "vectors"
-SCRIPT = Path(__file__).parent.parent / "scripts" / "make_vectors.py"
+FOLDER = Path(__file__).parents[2] / "vectors"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "make_vectors.py"
 FILES = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 CASES = [
     pytest.param(file, vector, id=f"{name}: {vector['says']}")
