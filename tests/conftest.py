@@ -38,6 +38,7 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Begin with the longest, and let one process have all tests that share a server."""
     rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}

@@ -155,9 +155,7 @@ class TestStop:
         dask.staff(2)
         arguments = ("--engine", "dask", "--scheduler", dask.address, "--max-rate", 500)
         with Running(*job(place, *arguments, "--page", 5, "--format", "json")) as running:
-            running.wait_until(
-                lambda: len(positions(place, cluster)) == 2
-            )
+            running.wait_until(lambda: len(positions(place, cluster)) == 2)
             running.signal(number)
             ended = running.end()
         assert ended.returncode == 128 + number, ended.stderr

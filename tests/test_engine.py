@@ -303,9 +303,7 @@ class TestStop:
 
         # So slowly that no node is done before the last one is begun.
         limits = Limits(rate=300)
-        report = place.run(
-            stopper=stopper, on_page=stop, workers=3, page=20, limits=limits, **FAST
-        )
+        report = place.run(stopper=stopper, on_page=stop, workers=3, page=20, limits=limits, **FAST)
         assert seen.is_set()
         assert report.exit_code == Exit.INTERRUPTED
         assert report.caches[0].stopped == Stop.INTERRUPTED
