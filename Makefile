@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LOCK := scripts/lock
 
+# The tests start hundreds of processes: none should have to compile what another one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix fuzz soak lint fix \
 	vectors bench lock release-check clean
@@ -13,7 +16,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Whatever is installed is in a lock, with the hashes of its files. pip brings uv, uv the rest.
-INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 define install
 @echo "installing $(1) into $(VENV)" >&2
 @$(INSTALL) --require-hashes --requirements $(LOCK)/$(1).txt
@@ -57,7 +60,7 @@ demo: $(STAMP) ## the whole story on a private server, nothing else needed
 # More processes than cores: some of the tests wait most of the time.
 JOBS ?= 4
 test: $(DEV) ## all tests, against a real server: TESTS=..., JOBS=n side by side
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(PYTEST) $(TESTS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(PYTEST) $(TESTS)
 
 test-unit: $(DEV) ## the tests that need no server, in seconds
 	@$(BIN)/python -m pytest tests/unit

@@ -1,12 +1,12 @@
 """
 Run the unit tests with other interpreters, or with the oldest packages: `make test-pythons`.
 
-    python scripts/pythons.py             with every Python of pyproject.toml's classifiers that is here
-    python scripts/pythons.py --lowest    with this Python and the lowest versions of pyproject.toml
+    python scripts/pythons.py             with each Python that the classifiers name
+    python scripts/pythons.py --lowest    with this one, and the oldest packages allowed
 
-Each gets an environment under `.cache/pythons`, from a lock with hashes. Interpreters are those that
-uv finds on this machine (pyenv's and the system's among them); none is downloaded, and those that
-are not here are listed. Exits with 1 if a test failed, or there was not one interpreter.
+Each gets an environment under `.cache/pythons`, from a lock with hashes. Interpreters are those
+that uv finds on this machine, pyenv's among them; none is downloaded, and those that are not here
+are listed. Exits with 1 if a test failed, or there was not one interpreter.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ _UV: Final = (sys.executable, "-m", "uv")
 
 
 def versions() -> list[str]:
-    """The versions that pyproject.toml says rotator runs with."""
+    """The versions that pyproject.toml says rotator runs with, and the one to come."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    found = (_CLASSIFIER.match(one) for one in project["classifiers"])
-    return [one[1] for one in found if one]
+    found = [one[1] for one in map(_CLASSIFIER.match, project["classifiers"]) if one]
+    newest = max(int(version.partition(".")[2]) for version in found)
+    return [*found, f"3.{newest + 1}"]
 
 
 def interpreter(version: str) -> str | None:
@@ -52,7 +53,7 @@ def test(python: str, lock: Path, name: str) -> bool:
     print(f"\n##### {name}: {python}", flush=True)
     folder = FOLDER / name
     own = str(folder / "bin" / "python")
-    install = (*_UV, "pip", "install", "--quiet", "--python", own)
+    install = (*_UV, "pip", "install", "--quiet", "--compile-bytecode", "--python", own)
     steps = (
         (*_UV, "venv", "--quiet", "--clear", "--python", python, str(folder)),
         (*install, "--require-hashes", "--requirements", str(lock)),

@@ -1,8 +1,10 @@
 """What every test may ask for: a real server, an empty database, a place for the state."""
 
 import os
+import re
 import signal
 import socket
+from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -10,6 +12,7 @@ import pytest
 from caches import Cache, Place
 from clusters import flush
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from rotator.localcluster import LocalCluster
 from rotator.server import LocalServer
@@ -38,15 +41,29 @@ def pytest_addoption(parser):
     )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Begin with the longest, and let one process have all tests that share a server."""
+    """Begin with the longest."""
     rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
-    for item in items:
-        fixtures = item._fixtureinfo.name2fixturedefs.values()
-        if any(one.scope in {"module", "class"} for found in fixtures for one in found):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+class Sharing(LoadScopeScheduling):
+    """Side by side: tests of a module that share a fixture go to one process, others anywhere."""
+
+    def _split_scope(self, nodeid):
+        path = nodeid.partition("::")[0]
+        return path if _shares(self.config.rootpath / path) else nodeid
+
+
+@cache
+def _shares(path):
+    """Whether a module has fixtures for several of its tests."""
+    return re.search(r'scope="(module|class)"', path.read_text()) is not None
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Have it with `--dist loadscope`; xdist's own groups do nothing with this pytest."""
+    return Sharing(config, log)
 
 
 @pytest.hookimpl(trylast=True)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from caches import Cache, Place, StopAfter, counted, wait_for
-from clusters import FAST, calls, check, fill, remaining, verdicts
+from clusters import FAST, check, fill, remaining, verdicts
 from daskcluster import DaskCluster, Relay
 from distributed.protocol import pickle as dask_pickle
 from running import Running, job, run_here, waiting
