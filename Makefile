@@ -16,7 +16,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Whatever is installed is in a lock, with the hashes of its files. pip brings uv, uv the rest.
-INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 define install
 @echo "installing $(1) into $(VENV)" >&2
 @$(INSTALL) --require-hashes --requirements $(LOCK)/$(1).txt

@@ -25,13 +25,20 @@ _PIECE: Final = 1 << 18
 
 def received(connection: socket.socket) -> None:
     """Read one bulk reply to its end."""
-    data = connection.recv(_PIECE)
+    data = _piece(connection)
     while (end := data.find(b"\r\n")) < 0:
-        data += connection.recv(_PIECE)
+        data += _piece(connection)
     length = int(data[1:end])
     missing = end + 2 + (length + 2 if length >= 0 else 0) - len(data)
     while missing > 0:
-        missing -= len(connection.recv(_PIECE))
+        missing -= len(_piece(connection))
+
+
+def _piece(connection: socket.socket) -> bytes:
+    """What there is to read; a process that takes precedence must not ask a dead server for ever."""
+    if not (piece := connection.recv(_PIECE)):
+        raise ConnectionResetError("the server is gone")
+    return piece
 
 
 def probe(port: int, name: bytes) -> list[tuple[float, float]]:

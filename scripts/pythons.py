@@ -53,7 +53,7 @@ def test(python: str, lock: Path, name: str) -> bool:
     print(f"\n##### {name}: {python}", flush=True)
     folder = FOLDER / name
     own = str(folder / "bin" / "python")
-    install = (*_UV, "pip", "install", "--quiet", "--compile-bytecode", "--python", own)
+    install = (*_UV, "pip", "install", "--quiet", "--python", own)
     steps = (
         (*_UV, "venv", "--quiet", "--clear", "--python", python, str(folder)),
         (*install, "--require-hashes", "--requirements", str(lock)),

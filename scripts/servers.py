@@ -97,8 +97,8 @@ SERVERS: Final = (
 @contextmanager
 def _alone() -> Iterator[None]:
     """Let nobody else fetch a server into the same folder while the block runs."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("w") as lock:
+    FOLDER.parent.mkdir(parents=True, exist_ok=True)
+    with FOLDER.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

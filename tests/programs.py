@@ -82,7 +82,8 @@ def program(ability):
         if wanted.has(binary):
             return binary
     reasons = []
-    for server in servers.chosen(list(wanted.servers)):
+    for name in wanted.servers:
+        [server] = servers.chosen([name])
         try:
             server.provide()
         except FetchError as error:
