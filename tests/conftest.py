@@ -1,25 +1,35 @@
 """What every test may ask for: a real server, an empty database, a place for the state."""
 
+import math
 import os
 import re
 import signal
 import socket
-from functools import cache
+import time
+from functools import cache, wraps
 from pathlib import Path
 from tempfile import gettempdir
 
 import pytest
 from caches import Cache, Place
 from clusters import flush
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from rotator.localcluster import LocalCluster
 from rotator.server import LocalServer
 
+CHANCE_SECONDS = 5.0
+"""How long a property is tried with random examples, however slow the machine is."""
+
+# How long one example takes says nothing about a property, only about the machine.
+settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("tests")
 # `make fuzz`: so many examples of every property that does not say how many it needs.
 settings.register_profile(
-    "fuzz", max_examples=int(os.environ.get("EXAMPLES", "20000")), deadline=None
+    "fuzz", settings.get_profile("tests"), max_examples=int(os.environ.get("EXAMPLES", "20000"))
 )
 
 
@@ -41,10 +51,37 @@ def pytest_addoption(parser):
     )
 
 
-def pytest_collection_modifyitems(items):
-    """Begin with the longest."""
+def pytest_collection_modifyitems(config, items):
+    """Begin with the longest, and give each property its time."""
     rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    if config.getoption("--hypothesis-profile") != "fuzz":
+        for function in {item.function for item in items if hasattr(item.function, "hypothesis")}:
+            function.hypothesis.inner_test = _limited(function.hypothesis.inner_test)
+
+
+def pytest_runtest_call():
+    """Begin the time of the property that is to be tried, if it is one."""
+    _ends[:] = [time.monotonic() + CHANCE_SECONDS]
+
+
+_ends = [math.inf]
+
+
+def _limited(inner):
+    """A property that holds for every example as soon as its time is over, unless it has failed."""
+
+    @wraps(inner)
+    def tried(*arguments, **named):
+        if time.monotonic() > _ends[0]:
+            return
+        try:
+            inner(*arguments, **named)
+        except Exception:
+            _ends[:] = [math.inf]  # the example is to be found again, and made smaller
+            raise
+
+    return tried
 
 
 class Sharing(LoadScopeScheduling):

@@ -8,7 +8,7 @@ from pathlib import Path
 import fuzz_targets
 import pytest
 from fuzz_targets import TARGETS, BrokenRuleError, Bytes, seeds
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "fuzz.py"
@@ -20,7 +20,6 @@ def test_no_rule_is_broken(target):
     for seed in seeds():
         TARGETS[target](seed)
 
-    @settings(deadline=None)
     @given(st.binary(max_size=600))
     def any_bytes(data):
         TARGETS[target](data)

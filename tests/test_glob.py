@@ -29,7 +29,7 @@ def test_prefixes(patterns, expected):
 class TestLikeTheServer:
     """The same names match as SCAN MATCH returns."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(pattern=PIECES, names=st.sets(st.text(alphabet="ab-^]*?[\\", min_size=1, max_size=5)))
     def test_any_pattern(self, client, pattern, names):
         """Whatever the pattern, the server and we agree on every name."""

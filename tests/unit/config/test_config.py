@@ -786,7 +786,7 @@ def places(value, above=()):
 
 
 @hypothesis.given(place=st.sampled_from(list(places(FULL))), value=st.sampled_from(SPOILED))
-@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.settings(max_examples=300)
 def test_no_value_is_ever_shown(tmp_path_factory, place, value):
     """Whatever stands wherever, it loads or is refused with a hint, and no value is shown."""
     spoiled = copy.deepcopy(FULL)
