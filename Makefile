@@ -60,11 +60,12 @@ demo: $(STAMP) ## the whole story on a private server, nothing else needed
 
 # More processes than cores: some of the tests wait most of the time.
 JOBS ?= 4
+SIDE_BY_SIDE := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 test: $(DEV) ## all tests, against a real server: TESTS=..., JOBS=n side by side
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(PYTEST) $(TESTS)
+	@$(SIDE_BY_SIDE) $(PYTEST) $(TESTS)
 
 test-unit: $(DEV) ## the tests that need no server, in seconds
-	@$(BIN)/python -m pytest tests/unit
+	@$(SIDE_BY_SIDE) --hypothesis-profile quick tests/unit
 
 test-lowest: $(DEV) ## the same with the oldest versions that pyproject.toml allows
 	@$(BIN)/python scripts/pythons.py --lowest

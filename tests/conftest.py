@@ -27,6 +27,7 @@ settings.register_profile(
     "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("tests")
+settings.register_profile("quick", settings.get_profile("tests"), max_examples=20)
 # `make fuzz`: so many examples of every property that does not say how many it needs.
 settings.register_profile(
     "fuzz", settings.get_profile("tests"), max_examples=int(os.environ.get("EXAMPLES", "20000"))
@@ -38,6 +39,7 @@ settings.register_profile(
 LONGEST = (
     *("dask", "failover", "bench", "soak", "tls_profiles", "demo", "engine", "holds", "topology"),
     *("cluster_faults", "signals", "kills", "cluster_sweep", "exit_codes", "provider_commands"),
+    *("provider_vault", "provider_aws", "provider_azure", "provider_delinea", "provider_conjur"),
 )
 
 

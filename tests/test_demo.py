@@ -122,13 +122,13 @@ def processes(folder):
 
 def servers(folder):
     """Server processes at work in *folder*."""
-    return [process for process in processes(folder) if "-server" in comm(process)]
+    return [process for process in processes(folder) if "-server" in title(process)]
 
 
-def comm(process):
-    """The name of a process, empty when it is gone."""
+def title(process):
+    """The command line of a process, empty when it is gone; its name may be that of a loader."""
     try:
-        return (process / "comm").read_text()
+        return (process / "cmdline").read_text()
     except OSError:
         return ""
 
