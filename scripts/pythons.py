@@ -58,7 +58,7 @@ def test(python: str, lock: Path, name: str) -> bool:
         (*_UV, "venv", "--quiet", "--clear", "--python", python, str(folder)),
         (*install, "--require-hashes", "--requirements", str(lock)),
         (*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)),
-        (own, "-m", "pytest", "-p", "no:cacheprovider", TESTS),
+        (own, "-m", "pytest", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadscope", TESTS),
     )
     return all(subprocess.run(step, cwd=ROOT, check=False).returncode == 0 for step in steps)
 
