@@ -61,7 +61,10 @@ demo: $(STAMP) ## the whole story on a private server, nothing else needed
 # More processes than cores: some of the tests wait most of the time.
 JOBS ?= 4
 SIDE_BY_SIDE := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
+# Some tests need what the server at hand may not have (tests/programs.py); others are fetched once.
+FETCH := $(BIN)/python scripts/servers.py redis-7.0.15 redis-6.2.14 valkey-8.1.8
 test: $(DEV) ## all tests, against a real server: TESTS=..., JOBS=n side by side
+	@$(FETCH) || true # the tests say what they lack
 	@$(SIDE_BY_SIDE) $(PYTEST) $(TESTS)
 
 test-unit: $(DEV) ## the tests that need no server, in seconds
@@ -80,7 +83,7 @@ test-matrix: $(DEV) ## tests on every server version: SERVERS="redis-7.0 valkey"
 	@$(BIN)/python scripts/matrix.py --servers "$(SERVERS)" $(TESTS)
 
 fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, EXAMPLES=n of each property
-	@$(INSTALL) --only-binary :all: --require-hashes --requirements $(LOCK)/fuzz.txt 2>/dev/null || true # not for every platform
+	@$(INSTALL) --only-binary :all: --require-hashes --requirements $(LOCK)/fuzz.txt || echo "fuzz: without atheris only the properties of the tests are tried"
 	@$(BIN)/python scripts/fuzz.py --minutes $(or $(MINUTES),1)
 	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --timeout 0 $(TESTS)
 

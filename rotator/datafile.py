@@ -17,6 +17,7 @@ core schema of YAML 1.2.2 (section 10.3), and merge keys.
   wins wherever it stands; of several mappings the earlier wins. A quoted "<<" is a field.
 - In the whole file no mapping gives two fields of one text, no anchor contains itself, and aliases
   unfold to at most `MAX_ALIASED` nodes.
+- Stricter than yaml.v3: other tags, a second document and a tab after a colon are refused.
 """
 
 from __future__ import annotations
@@ -293,7 +294,7 @@ def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Docu
             f"{origin}: line {line}: holds a character that YAML does not allow",
             hint="remove the control character",
         ) from None
-    except RecursionError:
+    except (RecursionError, ValueError, OverflowError):  # the last two: an escape, a long number
         raise _unusable(origin) from None
 
 
@@ -307,5 +308,6 @@ def _no_mapping(origin: str) -> ConfigError:
 def _unusable(origin: str) -> ConfigError:
     """The error for a file that the parser gives up on without a place."""
     return ConfigError(
-        f"{origin}: is nested too deeply, or holds a number too long", hint="simplify the file"
+        f"{origin}: is nested too deeply, or holds a number or an escape that cannot be",
+        hint="simplify the file",
     )

@@ -63,12 +63,24 @@ def expand(value: Any, path: str) -> Any:
     Raises:
         ConfigError: A variable is not set.
     """
+    return _expanded(value, path, {})
+
+
+def _expanded(value: Any, path: str, done: dict[str, str]) -> Any:
+    """*value* with its variables replaced; a text that aliases repeat stays one, in *done*."""
     if isinstance(value, dict):
-        return {name: expand(inner, child(path, name)) for name, inner in value.items()}
+        return {name: _expanded(inner, child(path, name), done) for name, inner in value.items()}
     if isinstance(value, list):
-        return [expand(inner, child(path, index)) for index, inner in enumerate(value)]
+        return [_expanded(inner, child(path, index), done) for index, inner in enumerate(value)]
     if not isinstance(value, str):
         return value
+    if value not in done:
+        done[value] = _replaced(value, path)
+    return done[value]
+
+
+def _replaced(text: str, path: str) -> str:
+    """*text*, which stands at *path*, with its variables replaced."""
 
     def lookup(match: re.Match[str]) -> str:
         if (found := os.environ.get(match[1])) is None:
@@ -78,7 +90,7 @@ def expand(value: Any, path: str) -> Any:
             )
         return found
 
-    return _VARIABLE.sub(lookup, value)
+    return _VARIABLE.sub(lookup, text)
 
 
 def child(path: str, field: str | int) -> str:

@@ -1,7 +1,7 @@
 """
 Look for bytes that break a rule: `python scripts/fuzz.py --minutes 2 open config`.
 
-Needs atheris (`pip install atheris`), a fuzzer that sees which code its inputs reach; where it is
+Needs atheris (`make fuzz` installs it), a fuzzer that sees which code its inputs reach; where it is
 not installed, this says so and does nothing. Each target gets a process of its own and so many
 minutes. What breaks one is printed, and kept in the folder `.fuzz`, where the next run begins.
 """
@@ -80,7 +80,7 @@ def main() -> int:
         run_one(sys.argv[2], sys.argv[3:])
     given = arguments()
     if find_spec("atheris") is None:
-        print("fuzz: atheris is not installed (pip install atheris), nothing was fuzzed")
+        print("fuzz: atheris is not installed (`make fuzz` does it), nothing was fuzzed")
         return 0
     good = [fuzz(target, round(given.minutes * 60)) for target in given.targets or TARGETS]
     return 0 if all(good) else 1

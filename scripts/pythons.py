@@ -29,11 +29,14 @@ _UV: Final = (sys.executable, "-m", "uv")
 
 
 def versions() -> list[str]:
-    """The versions that pyproject.toml says rotator runs with, and the one to come."""
+    """The versions that rotator is said to run with, the newer ones that are here, and the next."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     found = [one[1] for one in map(_CLASSIFIER.match, project["classifiers"]) if one]
-    newest = max(int(version.partition(".")[2]) for version in found)
-    return [*found, f"3.{newest + 1}"]
+    newest = max(int(version.partition(".")[2]) for version in found) + 1
+    while interpreter(f"3.{newest}"):
+        found.append(f"3.{newest}")
+        newest += 1
+    return [*found, f"3.{newest}"]
 
 
 def interpreter(version: str) -> str | None:

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+MISSING = "there is no browser on the PATH: chromium or Chrome"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

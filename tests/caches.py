@@ -8,6 +8,7 @@ Caches to rotate: configurations with fresh keys, values under them, and runs ov
 
 import json
 import secrets
+import socket
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -354,6 +355,14 @@ def store_of(server, username: str | None = None, password: str | None = None) -
     """A store on a fresh connection to a private server."""
     address = Address("127.0.0.1", server.port)
     return Store(Connection(address, Login(username, password)).open())
+
+
+@contextmanager
+def held_port():
+    """A port at which nobody listens, nor can while the block runs."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 def wait_for(condition, seconds: float = 20.0) -> None:

@@ -4,16 +4,16 @@ import math
 import os
 import re
 import signal
-import socket
 import time
 from functools import cache, wraps
 from pathlib import Path
 from tempfile import gettempdir
 
 import pytest
-from caches import Cache, Place
+from caches import Cache, Place, held_port
 from clusters import flush
 from hypothesis import HealthCheck, settings
+from hypothesis.errors import UnsatisfiedAssumption
 from xdist.scheduler import LoadScopeScheduling
 
 from rotator.localcluster import LocalCluster
@@ -21,6 +21,8 @@ from rotator.server import LocalServer
 
 CHANCE_SECONDS = 5.0
 """How long a property is tried with random examples, however slow the machine is."""
+CHANCE_LEAST = 10
+"""How many it is tried with at least."""
 
 # How long one example takes says nothing about a property, only about the machine.
 settings.register_profile(
@@ -65,9 +67,11 @@ def pytest_collection_modifyitems(config, items):
 def pytest_runtest_call():
     """Begin the time of the property that is to be tried, if it is one."""
     _ends[:] = [time.monotonic() + CHANCE_SECONDS]
+    _tried[:] = [0]
 
 
 _ends = [math.inf]
+_tried = [0]
 
 
 def _limited(inner):
@@ -75,10 +79,13 @@ def _limited(inner):
 
     @wraps(inner)
     def tried(*arguments, **named):
-        if time.monotonic() > _ends[0]:
+        _tried[0] += 1
+        if time.monotonic() > _ends[0] and _tried[0] > CHANCE_LEAST:
             return
         try:
             inner(*arguments, **named)
+        except UnsatisfiedAssumption:
+            raise
         except Exception:
             _ends[:] = [math.inf]  # the example is to be found again, and made smaller
             raise
@@ -142,9 +149,8 @@ def kills(request):
 @pytest.fixture
 def closed_port():
     """A port at which nobody listens, nor can as long as the test runs."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
+    with held_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

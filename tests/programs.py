@@ -4,8 +4,8 @@ Server programs: one that has an ability, whatever server is at hand.
     with LocalServer(binary=program("tls")) as server: ...
 
 The server at hand is taken if it has the ability, then the embedded one, then one that
-`scripts/servers.py` fetches into `.cache/servers`. Where none can be had the test is not run, and
-the closing lines of pytest say why.
+`scripts/servers.py` has fetched into `.cache/servers` (`make test` calls it). Where there is none
+the test is not run, and the closing lines of pytest say why.
 """
 
 import subprocess
@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import servers
 from redis.exceptions import ResponseError
-from serversources import FetchError
 
 from rotator.server import LocalServer, embedded_binary, find_binary, free_port
 
@@ -81,18 +80,12 @@ def program(ability):
     for binary in filter(None, (find_binary(), embedded_binary())):
         if wanted.has(binary):
             return binary
-    reasons = []
     for name in wanted.servers:
         [server] = servers.chosen([name])
-        try:
-            server.provide()
-        except FetchError as error:
-            reasons.append(f"{name}: {error}")
-            continue
-        if wanted.has(server.program):
+        if server.program.exists() and wanted.has(server.program):
             return server.program
-        reasons.append(f"{name}: it lacks it")
-    pytest.skip(f"there is no server with the ability {ability!r} ({'; '.join(reasons)})")
+    fetch = f"python scripts/servers.py {' '.join(wanted.servers)}"
+    pytest.skip(f"there is no server with the ability {ability!r}: try `{fetch}`")
 
 
 VERSIONS = ("at hand", "another version")

@@ -60,7 +60,10 @@ class TestCache:
         client.set("abc", b"value")
         assert client.get("abc") == b"value"
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+    @settings(
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+        max_examples=30,
+    )
     @given(key=st.text(min_size=1), value=st.binary())
     def test_any_bytes_survive(self, client, key, value):
         """Any key of Unicode text and any bytes come back unchanged."""

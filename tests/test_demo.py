@@ -105,6 +105,9 @@ def start(folder, *arguments, **environment):
         )
 
 
+SERVER = re.compile("-server$")
+
+
 def processes(folder):
     """Processes that were started to work in *folder*, as their folders under /proc."""
     mark = f"TMPDIR={folder}".encode()
@@ -122,15 +125,20 @@ def processes(folder):
 
 def servers(folder):
     """Server processes at work in *folder*."""
-    return [process for process in processes(folder) if "-server" in title(process)]
+    return [one for one in processes(folder) if any(map(SERVER.search, title(one)))]
 
 
 def title(process):
-    """The command line of a process, empty when it is gone; its name may be that of a loader."""
+    """The words of a process's command line, none when it is gone; its name may be a loader's."""
     try:
-        return (process / "cmdline").read_text()
+        return re.split(r"[\0 ]", (process / "cmdline").read_text())
     except OSError:
-        return ""
+        return []
+
+
+def reads(client):
+    """How many pages a server was asked for; a dry run came before the run."""
+    return client.info("commandstats").get("cmdstat_mget", {"calls": 0})["calls"]
 
 
 def left_behind(folder):
@@ -229,7 +237,8 @@ class TestInterruption:
         if moment == "at work":
             port = re.search(r"127\.0\.0\.1:(\d+)", out.read_text())[1]
             with Redis(port=int(port), retry=Retry(NoBackoff(), 0)) as client:
-                wait_for(lambda: "cmdstat_mget" in client.info("commandstats"), "nothing read")
+                before = reads(client)
+                wait_for(lambda: reads(client) > before + 50, "nothing more is read")
         demo.send_signal(number)
         assert demo.wait(20) == code
         assert left_behind(tmp_path) == []

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from caches import Cache, Place, fill
-from commandline import run
+from commandline import run_process
 from running import Running, job
 
 
 def ended(place, *more):
     """The exit code of a run, and the one that its report tells."""
-    done = run(job(place, "--format", "json", *more))
+    done = run_process(job(place, "--format", "json", *more))
     report = json.loads(done.stdout) if done.stdout else {"exit_code": None}
     return done.returncode, report["exit_code"]
 
@@ -69,7 +69,7 @@ class TestRun:
         thread = threading.Thread(target=swap)
         thread.start()
         try:
-            done = run(job(place, "--format", "json", "--page", 10))
+            done = run_process(job(place, "--format", "json", "--page", 10))
         finally:
             over.set()
             thread.join()
@@ -81,11 +81,11 @@ class TestRun:
 
     def test_2_when_the_configuration_is_missing(self, tmp_path):
         """A configuration that is not there is 2."""
-        assert run(["run", "--config", tmp_path / "none.yaml"]).returncode == 2
+        assert run_process(["run", "--config", tmp_path / "none.yaml"]).returncode == 2
 
     def test_2_when_an_option_is_unknown(self):
         """A word that the command line does not know is 2."""
-        assert run(["run", "--dry"]).returncode == 2
+        assert run_process(["run", "--dry"]).returncode == 2
 
     @pytest.mark.parametrize("more", [(), ("--dry-run",)])
     def test_3_when_a_value_cannot_be_moved(self, place, redis, more):
@@ -149,7 +149,7 @@ class TestStopped:
         assert first["caches"][0]["stopped"] == "max-duration"
         assert 0 < first["caches"][0]["outcomes"]["rotated"] < 2000
 
-        done = run(job(place, "--format", "json"))
+        done = run_process(job(place, "--format", "json"))
         assert done.returncode == 0
         assert json.loads(done.stdout)["caches"][0]["outcomes"]["rotated"] == 2000
 
@@ -169,7 +169,9 @@ class TestStopped:
         assert first["caches"][0]["stopped"] == "until"
         assert 0 < first["caches"][0]["outcomes"]["rotated"] < 2000
 
-        done = run(job(place, "--format", "json", "--until", f"{at + timedelta(hours=1):%H:%M}"))
+        done = run_process(
+            job(place, "--format", "json", "--until", f"{at + timedelta(hours=1):%H:%M}")
+        )
         assert done.returncode == 0
         assert json.loads(done.stdout)["caches"][0]["outcomes"]["rotated"] == 2000
 
@@ -186,7 +188,7 @@ class TestStopped:
         with Running(*job(place, "--page", 1)) as first:
             first.wait_for_line(" plan ")
             first.signal(signal.SIGSTOP)
-            done = run(job(place))
+            done = run_process(job(place))
             first.signal(signal.SIGCONT)
             assert done.returncode == 7, done.stderr
             assert done.stdout == b""

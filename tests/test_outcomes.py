@@ -439,7 +439,7 @@ class TestSum:
 
     @settings(
         max_examples=25,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(
         kinds=st.lists(st.sampled_from(sorted(ENTRIES)), max_size=40),

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import boto3
 import pytest
+from caches import held_port
 from commandline import KEY_A, KEY_B, cache, config_file
 from moto.server import ThreadedMotoServer
 from running import run_here
@@ -23,8 +24,6 @@ from vendor_servers import (
     VendorServer,
     authority,
 )
-
-from rotator.server import free_port
 
 NAMES = ("current", "old")
 KEYS = (KEY_B, KEY_A)
@@ -156,7 +155,7 @@ class Case:
         with ExitStack() as stack:
             if running is not None:
                 stack.enter_context(running)
-            place = running.place if running else f"127.0.0.1:{free_port()}"
+            place = running.place if running else f"127.0.0.1:{stack.enter_context(held_port())}"
             yield {
                 "MAVERICS_SECRET_PROVIDER": url_of(self.scheme, place, self.ca),
                 "SSL_CERT_FILE": str(self.ca.file),

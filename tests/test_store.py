@@ -22,7 +22,7 @@ NAMES = st.binary(max_size=40)
 VALUES = st.binary(max_size=200)
 WITH_SERVER = settings(
     max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -172,6 +172,14 @@ class TestYaml:
         path = write(tmp_path / "m.yaml", f"a0: &a0 []\n{chain}")
         refused(lambda: read(path), "nested too deeply")
 
+    @pytest.mark.parametrize(
+        "text", ['a: "\\UFFFFFFFF"', 'a: "\\U00110000"', f"%YAML 1.{'9' * 5000}"]
+    )
+    def test_what_no_parser_can_hold(self, tmp_path, text):
+        """An escape beyond Unicode, or a version of 5,000 digits, is refused, not a crash."""
+        path = write(tmp_path / "m.yaml", text)
+        refused(lambda: read(path), str(path), "cannot be")
+
     def test_empty(self, tmp_path):
         """An empty file, or one of comments, says nothing."""
         for text in ("", "# nothing\n", "# nothing\n---\n", "null\n"):
