@@ -21,16 +21,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, MasterDownError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from rotator.ending import POLL_SECONDS, wait_until_clear
 from rotator.errors import ServerError
 
 START_SECONDS = 20.0
+_READY = "Ready to accept connections"  # as every Redis and Valkey has it, once data is loaded
 _PORTS_TRIED = 5
 # Below the ports that Linux gives to outgoing connections, with that of the cluster bus too.
 _PORTS = range(12_000, 22_000)
@@ -106,6 +102,7 @@ class LocalServer:
         self._primary = replica_of
         self._binary = binary
         self._process: subprocess.Popen[bytes] | None = None
+        self._logged = 0  # how much of the log earlier processes wrote
 
     def __repr__(self) -> str:
         return f"LocalServer({self.address!r})"
@@ -178,40 +175,26 @@ class LocalServer:
         command = [
             *(str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
             *("--dir", str(self.folder), "--logfile", str(self.folder / "server.log")),
-            *("--unixsocket", str(self._socket), "--repl-diskless-sync-delay", "0"),
+            *("--repl-diskless-sync-delay", "0"),
             *(("--enable-debug-command", "yes") if _knows_debug_switch(binary) else ()),
             *(("--replicaof", "127.0.0.1", str(primary.port)) if primary is not None else ()),
             *self._options,
         ]
+        self._logged = len(self.log)
         # A session of its own: Ctrl-C is for rotator, which then stops the server itself.
         self._process = subprocess.Popen(  # noqa: S603 - the program is the one found above
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         return self._process
 
-    @property
-    def _socket(self) -> Path:
-        """The socket that only this process answers on, whoever else has its port."""
-        return self.folder / "server.sock"
-
     def _came_up(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether it is ready by its own log; at its port somebody else might answer."""
         deadline = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
-            if self._answers():
+            if _READY in self.log[self._logged :]:
                 return True
             time.sleep(POLL_SECONDS)
         return False
-
-    def _answers(self) -> bool:
-        once = Retry(NoBackoff(), 0)
-        try:
-            with Redis(unix_socket_path=str(self._socket), retry=once, socket_timeout=1) as client:
-                client.ping()
-        except (AuthenticationError, MasterDownError):  # it is up, and asks for something first
-            return True
-        except (RedisConnectionError, RedisTimeoutError):  # or it is still loading
-            return False
-        return True
 
     def _behind(self) -> str | None:
         """What keeps this replica from having its primary's data."""

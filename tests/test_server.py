@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ class TestLocalServer:
         second = LocalServer(port=server.port)
         with pytest.raises(ServerError, match="Address already in use"), second:
             pass
+
+    def test_starts_in_a_folder_with_a_long_name(self, tmp_path, monkeypatch):
+        """However long the path of the folder for temporary files is, a server starts there."""
+        deep = tmp_path / ("d" * 120)
+        deep.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(deep))
+        with LocalServer() as server:
+            assert server.folder.parent == deep
+            assert server.client().ping()
 
     def test_takes_another_port_when_its_own_was_taken_meanwhile(self):
         """A port that was free a moment ago may no longer be."""
