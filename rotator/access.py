@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NoReturn
 
 from rotator.address import Address
+from rotator.cacheconfig import CacheConfig
 from rotator.codec import Codec
-from rotator.config import CacheConfig, Config
+from rotator.config import Config
 from rotator.connection import Connection, Login
 from rotator.format import BUILTIN, Format
 from rotator.keyring import Key, Keyring

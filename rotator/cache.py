@@ -27,15 +27,10 @@ from typing import Any, NoReturn, Self
 
 from rotator.access import Access
 from rotator.answers import Meaning, Refusal
+from rotator.cacheconfig import CacheConfig
 from rotator.codec import Opened, Refused
-from rotator.config import CacheConfig, Config, load
-from rotator.errors import (
-    ConfigError,
-    MissingError,
-    RightsError,
-    ServerError,
-    UnopenedError,
-)
+from rotator.config import Config, load
+from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import Format
 from rotator.owner import Owners
 from rotator.schema import SAME

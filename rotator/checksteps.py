@@ -10,7 +10,7 @@ from __future__ import annotations
 from redis.exceptions import NoPermissionError, ResponseError
 
 from rotator.answers import refusal
-from rotator.config import CacheConfig
+from rotator.cacheconfig import CacheConfig
 from rotator.detect import detect
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.probe import Advice, Probe

@@ -30,13 +30,7 @@ from distributed import KilledWorker
 from rotator import DISTRIBUTION
 from rotator.address import Address
 from rotator.control import Control, Stop
-from rotator.daskfleet import (
-    PATIENCE_SECONDS,
-    POLL_SECONDS,
-    Fleet,
-    GoneError,
-    other_version,
-)
+from rotator.daskfleet import PATIENCE_SECONDS, POLL_SECONDS, Fleet, GoneError, other_version
 from rotator.daskorders import Keeping, Orders
 from rotator.daskworker import TOPIC, Order, perform
 from rotator.engine import Results, failed

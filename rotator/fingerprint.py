@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from rotator.access import Access
-from rotator.secrets import SecretRef
+from rotator.secrets.reference import SecretRef
 
 
 @dataclass(frozen=True, slots=True)

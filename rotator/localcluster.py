@@ -19,10 +19,10 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from rotator.clusternodes import SLOTS, Member
+from rotator.demo.local_server import LocalServer
 from rotator.ending import wait_until_clear
 from rotator.errors import ServerError
 from rotator.localnode import Move, ask, fault, member, move_slot, ownership
-from rotator.server import LocalServer
 
 NODE_TIMEOUT_MS = 2000
 

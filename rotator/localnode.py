@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from rotator.address import Address
 from rotator.clusternodes import Member, myself, parse_nodes
-from rotator.server import LocalServer
+from rotator.demo.local_server import LocalServer
 
 _BATCH = 100  # names in one MIGRATE
 _TIMEOUT_MS = 5000

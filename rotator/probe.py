@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rotator.access import Access
 from rotator.address import Address
-from rotator.config import CacheConfig, Config
+from rotator.cacheconfig import CacheConfig
+from rotator.config import Config
 from rotator.reach import Greeting
 from rotator.secrets import provider_from_url
 from rotator.store import Store

@@ -10,7 +10,7 @@ from rotator.access import Access, open_keyring
 from rotator.config import Config
 from rotator.errors import ConfigError, SourceError
 from rotator.keyring import Keyring
-from rotator.secrets import Provider
+from rotator.secrets.interface import Provider
 
 log = structlog.get_logger(__name__)
 

@@ -35,8 +35,8 @@ from bench_system import cores, pinned
 from bench_table import rendered
 
 from rotator import __version__
+from rotator.demo.local_server import embedded_binary, find_binary
 from rotator.errors import RotatorError
-from rotator.server import embedded_binary, find_binary
 
 VALUES: Final = {100: 300_000, 1000: 100_000, 10_000: 20_000}
 OTHER: Final = 50_000  # values of a size that is not among those

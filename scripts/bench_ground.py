@@ -24,13 +24,13 @@ from redis.crc import key_slot
 
 from rotator.clusternodes import SLOTS
 from rotator.codec import Codec, Opened
+from rotator.demo.local_server import LocalServer
 from rotator.errors import RotatorError
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring, generate
 from rotator.localcluster import LocalCluster
 from rotator.localnode import member
 from rotator.names import Names
-from rotator.server import LocalServer
 
 PRIMARIES: Final = 3
 SAMPLE: Final = 100  # values to open after a rewriting way

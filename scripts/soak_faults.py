@@ -11,10 +11,10 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 from soak_model import Model
 
+from rotator.demo.local_server import LocalServer
 from rotator.ending import wait_until_clear
 from rotator.errors import ServerError
 from rotator.localcluster import LocalCluster
-from rotator.server import LocalServer
 
 _SOON_SECONDS: Final = 1.0  # less than the cluster takes to notice
 _MOST_SLOTS: Final = 30  # moved at once

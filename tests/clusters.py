@@ -21,9 +21,9 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from rotator.codec import Codec, Opened
+from rotator.demo.local_server import LocalServer
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
-from rotator.server import LocalServer
 
 DRIFT_MS = 5000
 """How far an expiry may be off after MIGRATE."""

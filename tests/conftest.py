@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.errors import UnsatisfiedAssumption
 from xdist.scheduler import LoadScopeScheduling
 
+from rotator.demo.local_server import LocalServer
 from rotator.localcluster import LocalCluster
-from rotator.server import LocalServer
 
 CHANCE_SECONDS = 5.0
 """How long a property is tried with random examples, however slow the machine is."""

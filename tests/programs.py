@@ -18,7 +18,7 @@ import pytest
 import servers
 from redis.exceptions import ResponseError
 
-from rotator.server import LocalServer, embedded_binary, find_binary, free_port
+from rotator.demo.local_server import LocalServer, embedded_binary, find_binary, free_port
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.report.model import (
-    Cache,
-    Coverage,
-    Key,
-    Node,
-    Problem,
-    Report,
-    Verification,
-)
+from rotator.report.model import Cache, Coverage, Key, Node, Problem, Report, Verification
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -13,7 +13,6 @@ from running import Running, job, run_here
 import rotator.job
 from rotator import hook
 from rotator.errors import Exit, StateError
-from rotator.report import json as report_json
 
 FACTS = ("EVENT", "EXIT_CODE", "CACHES", "CHANGES", "SUMMARY", "REPORT")
 
@@ -185,7 +184,7 @@ class TestTold:
             raise StateError("no space left on device", hint="make room")
 
         fill(redis, place.cache, 30)
-        monkeypatch.setattr(report_json, "write", write)
+        monkeypatch.setattr(json, "write", write)
         assert told("--report", place.folder / "report.json") == (1, [("failed", 1)])
 
     def test_a_fault_of_our_own(self, place, redis, listener, monkeypatch):

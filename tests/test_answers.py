@@ -27,10 +27,10 @@ from versions import since
 
 from rotator import visitor
 from rotator.answers import MEANINGS, Meaning, Refusal, refusal
+from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LostError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask
-from rotator.server import LocalServer
 from rotator.store import Answer, Unread
 
 pytestmark = pytest.mark.faults

@@ -9,8 +9,9 @@ from hypothesis import given
 
 from rotator.batch import renew
 from rotator.codec import Codec, Opened
+from rotator.encoding import Encoding
 from rotator.errors import SelfCheckError
-from rotator.format import BUILTIN, Encoding, Format
+from rotator.format import BUILTIN, Format
 from rotator.keyring import Key, Keyring, generate
 
 KEYS = [Key.from_hex(generate(), f"key {number}") for number in range(4)]

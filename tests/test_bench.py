@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.server import find_binary
+from rotator.demo.local_server import find_binary
 
 pytestmark = pytest.mark.timeout(300)  # a dozen processes, perhaps on a busy machine
 

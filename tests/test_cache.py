@@ -17,12 +17,12 @@ from redis.crc import key_slot
 
 from rotator import Cache
 from rotator.codec import Codec
+from rotator.demo.local_server import LocalServer
 from rotator.entry import find
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
 from rotator.localcluster import LocalCluster
-from rotator.server import LocalServer
 from rotator.state import State
 
 NAMESPACE = "/app/oidc"

@@ -13,10 +13,10 @@ from tlsfront import Authority
 
 from rotator.check import FIRST, LAST, NODE
 from rotator.codec import Codec
+from rotator.demo.local_server import LocalServer
 from rotator.format import BUILTIN, Format
 from rotator.keyring import Key, Keyring
 from rotator.localcluster import LocalCluster
-from rotator.server import LocalServer
 
 NAME = b"/app/oidc:abc"
 

@@ -29,10 +29,10 @@ from versions import knows, since
 
 from rotator.access import Access
 from rotator.clusternodes import SLOTS
+from rotator.demo.local_server import find_binary
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask
-from rotator.server import find_binary
 from rotator.store import Store
 
 pytestmark = pytest.mark.faults

@@ -22,11 +22,11 @@ from redis.crc import key_slot
 
 from rotator.cache import Cache as CacheClient
 from rotator.clusternodes import SLOTS
+from rotator.demo.local_server import find_binary
 from rotator.errors import Exit
 from rotator.ifeq import Ifeq
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move
-from rotator.server import find_binary
 
 pytestmark = pytest.mark.faults
 

@@ -12,8 +12,8 @@ from redis.exceptions import ResponseError
 
 from rotator.address import Address
 from rotator.connection import Connection, Login
+from rotator.demo.local_server import LocalServer
 from rotator.errors import LoginError, LostError, ServerError
-from rotator.server import LocalServer
 
 PASSWORD = "correct horse battery staple"
 

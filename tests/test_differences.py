@@ -25,10 +25,10 @@ from redis.crc import key_slot
 from redis.exceptions import ResponseError
 from versions import since
 
+from rotator.demo.local_server import LocalServer, find_binary
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move
-from rotator.server import LocalServer, find_binary
 
 COUNT = 2_000
 IDLE_SECONDS = 3

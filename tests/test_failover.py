@@ -12,9 +12,9 @@ from redis.crc import key_slot
 
 from rotator import copies
 from rotator.clusternodes import SLOTS
+from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
-from rotator.server import LocalServer
 
 pytestmark = pytest.mark.faults
 

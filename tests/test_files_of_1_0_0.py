@@ -16,8 +16,8 @@ from programs import program
 from prometheus_client.parser import text_string_to_metric_families
 from redis.crc import key_slot
 
+from rotator.demo.local_server import LocalServer
 from rotator.localcluster import LocalCluster
-from rotator.server import LocalServer
 
 STATES = sorted(NOW)
 REPORTS = sorted(path.name for path in (FOLDER / "reports").iterdir())

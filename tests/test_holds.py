@@ -9,7 +9,7 @@ import pytest
 from caches import Cache, Place, wait_for
 
 from rotator.copies import Copies
-from rotator.server import LocalServer
+from rotator.demo.local_server import LocalServer
 from rotator.state import State
 
 NOW = timedelta(0)

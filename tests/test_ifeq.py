@@ -5,7 +5,7 @@ from caches import FAR_MS, Cache, Place, meddled, wait_for
 from expiries import expiry_of
 from programs import exchanges, program
 
-from rotator.server import LocalServer
+from rotator.demo.local_server import LocalServer
 
 NAMES = [f"app:{number:04}" for number in range(600)]
 

@@ -24,10 +24,10 @@ from versions import since
 from rotator import worker
 from rotator.codec import Opened
 from rotator.control import Stop
+from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerError
 from rotator.keyring import generate
 from rotator.scope import Mode
-from rotator.server import LocalServer
 from rotator.state import State
 from rotator.tally import Outcome
 

@@ -21,8 +21,8 @@ from running import Running, job, run_here
 from rotator.codec import Codec
 from rotator.commands import common
 from rotator.connection import Connection
+from rotator.demo.local_server import LocalServer
 from rotator.keyring import Key
-from rotator.server import LocalServer
 
 LEVELS = ["debug", "info", "warning", "error"]
 FORMATS = ["console", "json"]

@@ -9,12 +9,12 @@ from clusters import codec_of
 
 from rotator.address import Address
 from rotator.codec import Codec
+from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, ServerError
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
 from rotator.meanwhile import Meanwhile
 from rotator.scope import Limits
-from rotator.server import LocalServer
 from rotator.topology import Topology
 
 pytestmark = pytest.mark.faults

@@ -12,9 +12,9 @@ from tlsfront import Authority
 
 from rotator import Cache
 from rotator.codec import Codec
+from rotator.demo.local_server import LocalServer
 from rotator.format import BUILTIN
 from rotator.keyring import Key, Keyring
-from rotator.server import LocalServer
 
 PASSWORD = "pass-of-the-encrypted-cache"
 PLAIN_PASSWORD = "pass-of-the-plain-cache"

@@ -12,8 +12,8 @@ from versions import since
 
 from rotator import visitor
 from rotator.access import Access
+from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
-from rotator.server import LocalServer
 from rotator.store import Store
 from rotator.tally import Outcome
 

@@ -19,7 +19,6 @@ from commandline import run
 from running import Running, clean, job, run_here, waiting, writes_held
 
 from rotator.errors import StateError
-from rotator.report import json as report_json
 
 # Design, section 9: what stands where; fields that came later stand behind these.
 TOP = ["schema", "rotator", "mode", "started_at", "finished_at", "exit_code", "caches"]
@@ -247,7 +246,7 @@ class TestReportFile:
             raise StateError("no space left on device", hint="make room")
 
         fill(redis, place.cache, 10)
-        monkeypatch.setattr(report_json, "write", write)
+        monkeypatch.setattr(json, "write", write)
         done = run_here(job(place, "--report", tmp_path / "report.json", "--format", "json"))
         assert done.returncode == 1
         assert outcomes(report_of(done)) == {"rotated": 10}

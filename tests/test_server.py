@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from redis.exceptions import AuthenticationError
 
+from rotator.demo.local_server import LocalServer, find_binary, free_port
 from rotator.errors import ServerError
-from rotator.server import LocalServer, find_binary, free_port
 
 
 def alive(pid):

@@ -13,8 +13,8 @@ from versions import since, without
 
 from rotator.address import Address
 from rotator.answers import MEANINGS, Meaning, Refusal, refusal
+from rotator.demo.local_server import LocalServer
 from rotator.errors import RightsError
-from rotator.server import LocalServer
 from rotator.store import GONE, NEVER, Answer, Store, Unread
 
 MIB = 1 << 20

@@ -8,8 +8,8 @@ from slowproxy import SlowProxy
 
 from rotator.address import Address
 from rotator.connection import Connection, Login
+from rotator.demo.local_server import LocalServer
 from rotator.scope import Limits
-from rotator.server import LocalServer
 from rotator.store import Store
 from rotator.throttle import SMALLEST_PAGE, Throttle
 

@@ -13,10 +13,10 @@ from versions import since
 from rotator.address import Address
 from rotator.clusternodes import SLOTS
 from rotator.connection import Connection, Login
+from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LoginError, ServerError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask, member, members
-from rotator.server import LocalServer
 from rotator.store import Store
 from rotator.topology import discover
 

@@ -20,7 +20,7 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from programs import program
 
-from rotator.server import LocalServer, free_port
+from rotator.demo.local_server import LocalServer, free_port
 
 WAYS = ("front", "server")
 """How tests get a TLS server: `front` is the terminator, `server` the server itself."""

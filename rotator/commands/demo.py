@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rotator import options
-from rotator.demo import VALUES, play
+from rotator.demo.story import VALUES, play
 
 EXAMPLES = """\b
 Examples:

@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass
 import typer
 
 from rotator import options
+from rotator.cacheconfig import CacheConfig
 from rotator.commands.common import open_config, print_json, table
-from rotator.config import CacheConfig
 from rotator.console import print_result
 from rotator.keyring import Key, Keyring
-from rotator.secrets import Provider, SecretRef, provider_from_url
+from rotator.secrets import provider_from_url
+from rotator.secrets.interface import Provider
+from rotator.secrets.reference import SecretRef
 
 _EXAMPLES = """\b
 Examples:

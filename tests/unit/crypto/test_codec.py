@@ -9,11 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.codec import DEPTH, Codec, Opened, Reason, Refused
+from rotator.codec import DEPTH, Codec, Opened, Refused
 from rotator.encoding import Encoding
 from rotator.errors import Exit, FormatError, SelfCheckError
 from rotator.format import BUILTIN, Format
 from rotator.keyring import Key, Keyring
+from rotator.reader import Reason
 
 NAME = b"/app/oidc:abc123"
 SEALED, GCM, GCM_BASE64 = BUILTIN.values()

@@ -10,9 +10,10 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from rotator.codec import Codec, Opened, Reason, Refused
+from rotator.codec import Codec, Opened, Refused
 from rotator.format import BUILTIN, Format
 from rotator.keyring import Key, Keyring
+from rotator.reader import Reason
 
 FOLDER = Path(__file__).parents[2] / "vectors"
 SCRIPT = Path(__file__).parents[3] / "scripts" / "make_vectors.py"

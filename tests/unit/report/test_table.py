@@ -12,16 +12,7 @@ from rich.cells import cell_len
 from samples import HOUR, START, example, old_key, problem, report_on
 
 from rotator.console import print_result
-from rotator.report.model import (
-    OUTCOMES,
-    VERDICTS,
-    Cache,
-    Coverage,
-    Key,
-    Node,
-    Past,
-    Verification,
-)
+from rotator.report.model import OUTCOMES, VERDICTS, Cache, Coverage, Key, Node, Past, Verification
 from rotator.report.table import PROBLEMS, render
 from rotator.report.words import MEANINGS, VERDICT_MEANINGS, forecast, many, size, span
 from rotator.tally import Outcome

@@ -9,7 +9,8 @@ from moto.server import ThreadedMotoServer
 from vendor_servers import PLANTED, SECRET, Answer, VendorServer, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import SecretRef, provider_from_url, remote
+from rotator.secrets import provider_from_url, remote
+from rotator.secrets.reference import SecretRef
 
 REGION = "us-west-2"
 KEYS = f"accessKeyID=AKIA{PLANTED}&secretAccessKey=w%2B{PLANTED}%2F"

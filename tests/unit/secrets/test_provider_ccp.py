@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import (
 from vendor_servers import PLANTED, SECRET, Answer, Ccp, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import SecretRef, provider_from_url, remote
+from rotator.secrets import provider_from_url, remote
+from rotator.secrets.reference import SecretRef
 
 BASE = "appID=my%20app&safe=S%26afe"
 

@@ -6,7 +6,8 @@ import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Conjur, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import SecretRef, conjur, provider_from_url, remote
+from rotator.secrets import conjur, provider_from_url, remote
+from rotator.secrets.reference import SecretRef
 
 NAME = "prod/aws/db-password"
 LOGIN = f"myaccount/host%2Fmaverics?apikey={Conjur.api_key}"

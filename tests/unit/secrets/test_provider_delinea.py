@@ -7,7 +7,8 @@ import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Delinea, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import SecretRef, provider_from_url, remote
+from rotator.secrets import provider_from_url, remote
+from rotator.secrets.reference import SecretRef
 
 USER = f"username={Delinea.user[0]}&password={quote(Delinea.user[1], safe='')}"
 

@@ -13,7 +13,8 @@ import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Vault, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import SecretRef, provider_from_url, remote
+from rotator.secrets import provider_from_url, remote
+from rotator.secrets.reference import SecretRef
 
 PATH = "secret/data/maverics"
 

@@ -8,8 +8,9 @@ from importlib import import_module
 import pytest
 
 from rotator.errors import ConfigError, SecretError, SourceError
-from rotator.secrets import PROVIDERS, SecretRef, provider_from_url
+from rotator.secrets import PROVIDERS, provider_from_url
 from rotator.secrets.env import Environment
+from rotator.secrets.reference import SecretRef
 from rotator.secrets.secretfile import SecretFile
 
 SECRET = "hunter2PLANTED"

@@ -24,12 +24,12 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from rotator.console import COLUMNS, print_result
+from rotator.demo.local_server import LocalServer, find_binary
 from rotator.demodata import Application, fill
 from rotator.ending import Ending
 from rotator.errors import Exit, ServerError
 from rotator.keyring import Key, Keyring, generate
 from rotator.progress import start_progress, write_line
-from rotator.server import LocalServer, find_binary
 
 VALUES = 50_000
 CACHE = "demo"
