@@ -11,11 +11,11 @@ from typing import NoReturn
 
 from rotator.address import Address
 from rotator.cacheconfig import CacheConfig
-from rotator.codec import Codec
 from rotator.config import Config
 from rotator.connection import Connection, Login
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
 from rotator.format import BUILTIN, Format
-from rotator.keyring import Key, Keyring
 from rotator.names import Names
 from rotator.schema import SAME, CacheSettings
 from rotator.secrets.interface import Provider

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from rotator.answers import Meaning, Refusal
-from rotator.codec import Codec, Opened
 from rotator.count import PICKED, Judged
+from rotator.crypto.codec import Codec, Opened
 from rotator.glob import matcher
 from rotator.picker import Act, Entry
 from rotator.reader import Reason

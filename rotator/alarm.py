@@ -17,9 +17,9 @@ from typing import Self
 import structlog
 
 from rotator.console import escape
+from rotator.crypto.keyring import Keyring
 from rotator.errors import Exit, RotatorError, StateError
 from rotator.hook import Hook
-from rotator.keyring import Keyring
 from rotator.masking import mask
 from rotator.occasion import STOPPED, Change, Event, occasion, summary
 from rotator.report.model import Report

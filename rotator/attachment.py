@@ -7,9 +7,9 @@ from collections.abc import Callable
 import structlog
 
 from rotator.address import Address
-from rotator.codec import Codec
 from rotator.connection import Connection
 from rotator.control import Control
+from rotator.crypto.codec import Codec
 from rotator.ifeq import Ifeq
 from rotator.scope import Mode, Scope
 from rotator.store import Store

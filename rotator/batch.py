@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rotator.codec import Codec
-from rotator.keyring import Key
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key
 from rotator.script import Swap
 
 

@@ -28,8 +28,8 @@ from typing import Any, NoReturn, Self
 from rotator.access import Access
 from rotator.answers import Meaning, Refusal
 from rotator.cacheconfig import CacheConfig
-from rotator.codec import Opened, Refused
 from rotator.config import Config, load
+from rotator.crypto.codec import Opened, Refused
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import Format
 from rotator.owner import Owners

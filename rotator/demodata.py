@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from redis import Redis
 from redis.exceptions import RedisError
 
-from rotator.codec import Codec
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Keyring
 from rotator.format import BUILTIN
-from rotator.keyring import Keyring
 from rotator.names import Names
 
 NAMESPACE = "/app/oidc"

@@ -16,12 +16,12 @@ from itertools import islice
 from typing import Any
 
 from rotator.access import Access
-from rotator.codec import Codec, Opened
-from rotator.encoding import Encoding
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.format_search import Place, guess
+from rotator.crypto.keyring import Key
+from rotator.crypto.text_layout import Encoding
 from rotator.errors import ConfigError, Exit
 from rotator.format import BUILTIN, Format
-from rotator.guess import Place, guess
-from rotator.keyring import Key
 from rotator.reader import Reason
 from rotator.scope import Mode, Scope
 from rotator.store import Store, Unread, Value

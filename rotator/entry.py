@@ -15,9 +15,9 @@ from redis.exceptions import ResponseError
 
 from rotator.access import Access
 from rotator.answers import Refusal
-from rotator.codec import Opened
+from rotator.crypto.codec import Opened
+from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError
-from rotator.keyring import Key
 from rotator.owner import select
 from rotator.store import GONE, NEVER, Store, Unread, Value
 from rotator.topology import discover

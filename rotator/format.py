@@ -30,9 +30,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final, NamedTuple
 
-from rotator.encoding import ALPHABETS, Encoding, decode, encode, encoded_size
+from rotator.crypto.layout import Plan, make_plan
+from rotator.crypto.text_layout import ALPHABETS, Encoding, decode, encode, encoded_size
 from rotator.errors import FormatError
-from rotator.layout import Plan, make_plan
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

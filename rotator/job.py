@@ -15,9 +15,9 @@ import structlog
 
 from rotator.access import Access
 from rotator.control import Stop, Stopper
+from rotator.crypto.keyring import Keyring
 from rotator.engine import Machines
 from rotator.errors import Exit, LoginError, RightsError, ServerError
-from rotator.keyring import Keyring
 from rotator.ledger import Ledger
 from rotator.past import remembered, with_past
 from rotator.plan import Plan, RotationResult

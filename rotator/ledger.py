@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from rotator.crypto.keyring import Keyring
 from rotator.evidence import Evidence, Hold
 from rotator.history import SweepRecord
 from rotator.holds import find_holds
-from rotator.keyring import Keyring
 from rotator.plan import RotationResult
 from rotator.retirement import Judgement, judge
 from rotator.state import State

@@ -13,12 +13,12 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from rotator.access import Access
-from rotator.codec import Codec, Opened
 from rotator.count import PICKED, Judged
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.format_search import guess
+from rotator.crypto.keyring import Key
 from rotator.deletion import Deletion
 from rotator.errors import ConfigError
-from rotator.guess import guess
-from rotator.keyring import Key
 from rotator.picker import Act
 from rotator.reader import Reason
 from rotator.store import Store

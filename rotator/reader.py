@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from rotator.encoding import Encoding, decode, encode
+from rotator.crypto.keyring import TAG_SIZE, Key, Keyring
+from rotator.crypto.text_layout import Encoding, decode, encode
 from rotator.errors import SelfCheckError
 from rotator.format import Format
-from rotator.keyring import TAG_SIZE, Key, Keyring
 
 
 class Reason(StrEnum):

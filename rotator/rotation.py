@@ -16,12 +16,12 @@ import structlog
 
 from rotator.access import Access
 from rotator.address import Address
-from rotator.codec import Codec
 from rotator.control import Stop, Stopper
 from rotator.copies import Copies, find_copies, find_replicas
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Keyring
 from rotator.engine import Engine, Inline, Machines, Pool
 from rotator.errors import ConfigError, RightsError, ServerError
-from rotator.keyring import Keyring
 from rotator.meanwhile import Meanwhile
 from rotator.plan import Plan, RotationResult
 from rotator.presence import announced

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rotator.answers import Meaning, Refusal
-from rotator.keyring import Key
+from rotator.crypto.keyring import Key
 from rotator.script import NAMES_A_CALL, Swap
 from rotator.store import Answer, Store
 

@@ -8,8 +8,8 @@ import structlog
 
 from rotator.access import Access, open_keyring
 from rotator.config import Config
+from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, SourceError
-from rotator.keyring import Keyring
 from rotator.secrets.interface import Provider
 
 log = structlog.get_logger(__name__)

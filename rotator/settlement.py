@@ -12,7 +12,7 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rotator.keyring import Key
+from rotator.crypto.keyring import Key
 from rotator.store import GONE, Store
 from rotator.tally import Outcome, Problem, Tally
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from rotator.crypto.keyring import Key, Keyring
 from rotator.detect import Detection, detect
-from rotator.keyring import Key, Keyring
 from rotator.probe import Advice, Next, Probe
 from rotator.reader import Reason
 from rotator.state import State, default_path

@@ -19,9 +19,9 @@ from itertools import compress
 from rotator.address import Address
 from rotator.answers import RETRY_SECONDS, Meaning, Refusal
 from rotator.batch import renew
-from rotator.codec import Codec, Opened, Refused
+from rotator.crypto.codec import Codec, Opened, Refused
+from rotator.crypto.keyring import Key
 from rotator.errors import ServerError
-from rotator.keyring import Key
 from rotator.movers import Movers
 from rotator.reader import Reason
 from rotator.round import Round

@@ -24,8 +24,8 @@ import structlog
 from rotator.address import Address
 from rotator.attachment import Attachment
 from rotator.clusternodes import foreign_slots, myself
-from rotator.codec import Codec
 from rotator.control import Control, Stop
+from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
 from rotator.identity import NOTHING, REPORTED, Identity
 from rotator.noderesult import NodeResult

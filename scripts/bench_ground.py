@@ -23,11 +23,11 @@ from bench_system import cpu_seconds, pinned
 from redis.crc import key_slot
 
 from rotator.clusternodes import SLOTS
-from rotator.codec import Codec, Opened
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RotatorError
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring, generate
 from rotator.localcluster import LocalCluster
 from rotator.localnode import member
 from rotator.names import Names

@@ -13,9 +13,9 @@ import sys
 import time
 from typing import Final
 
+from rotator.crypto.keyring import generate
 from rotator.ending import Ending
 from rotator.errors import RotatorError
-from rotator.keyring import generate
 from rotator.localcluster import LocalCluster
 
 POLL_SECONDS: Final = 0.1

@@ -20,12 +20,12 @@ from typing import Any, Final, TypeVar
 
 from rotator import datafile
 from rotator.access import Access
-from rotator.codec import Codec, Opened, Refused
 from rotator.config import load
-from rotator.encoding import Encoding
+from rotator.crypto.codec import Codec, Opened, Refused
+from rotator.crypto.keyring import Key, Keyring, generate
+from rotator.crypto.text_layout import Encoding
 from rotator.errors import FormatError, RotatorError
 from rotator.format import BUILTIN, Format
-from rotator.keyring import Key, Keyring, generate
 
 SECRET: Final = "p4ssw0rd! nobody may see"  # noqa: S105 - of nothing
 _PASSWORD: Final = "p4ssw0rd-in-its-place"  # noqa: S105 - of nothing

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from rotator.crypto.keyring import Key
 from rotator.format import BUILTIN, Format
-from rotator.keyring import Key
 from rotator.reader import Reason
 
 FOLDER: Final = Path(__file__).parent.parent / "tests" / "vectors"

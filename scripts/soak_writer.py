@@ -16,10 +16,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from soak_model import NEVER, Found, Held, Model
 
-from rotator.codec import Codec, Opened
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.errors import ServerError
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring, generate
 from rotator.localcluster import LocalCluster
 
 MARK: Final = b"plaintext-of-the-soak:"

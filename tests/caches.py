@@ -23,13 +23,13 @@ from versions import acl
 
 from rotator.access import Access
 from rotator.address import Address
-from rotator.codec import Codec, Opened
 from rotator.config import load
 from rotator.connection import Connection, Login
 from rotator.control import Stop, Stopper
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.format import BUILTIN
 from rotator.job import Job
-from rotator.keyring import Key, Keyring, generate
 from rotator.plan import Plan
 from rotator.progress import Progress
 from rotator.state import State

@@ -20,10 +20,10 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from rotator.codec import Codec, Opened
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring
 
 DRIFT_MS = 5000
 """How far an expiry may be off after MIGRATE."""

@@ -11,8 +11,8 @@ from caches import Cache, Place, user
 from rotator.access import Access
 from rotator.address import Address
 from rotator.config import load
+from rotator.crypto.keyring import generate
 from rotator.errors import KeyMaterialError, SecretError
-from rotator.keyring import generate
 from rotator.secrets import provider_from_url
 
 PASSWORD = "correct horse battery staple"

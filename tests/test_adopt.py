@@ -13,9 +13,9 @@ from running import run_here
 
 from rotator.adopt import Adoption
 from rotator.answers import Meaning
-from rotator.codec import Codec
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring
 from rotator.rights import READING, WRITING
 from rotator.state import State
 from rotator.store import Answer, Store

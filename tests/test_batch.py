@@ -8,11 +8,11 @@ from caches import meddled
 from hypothesis import given
 
 from rotator.batch import renew
-from rotator.codec import Codec, Opened
-from rotator.encoding import Encoding
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.keyring import Key, Keyring, generate
+from rotator.crypto.text_layout import Encoding
 from rotator.errors import SelfCheckError
 from rotator.format import BUILTIN, Format
-from rotator.keyring import Key, Keyring, generate
 
 KEYS = [Key.from_hex(generate(), f"key {number}") for number in range(4)]
 TAIL = ("nonce:12", "ciphertext", "tag:16")

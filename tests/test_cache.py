@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from rotator import Cache
-from rotator.codec import Codec
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
 from rotator.entry import find
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring
 from rotator.localcluster import LocalCluster
 from rotator.state import State
 

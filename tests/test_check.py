@@ -12,10 +12,10 @@ from running import run_here
 from tlsfront import Authority
 
 from rotator.check import FIRST, LAST, NODE
-from rotator.codec import Codec
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
 from rotator.format import BUILTIN, Format
-from rotator.keyring import Key, Keyring
 from rotator.localcluster import LocalCluster
 
 NAME = b"/app/oidc:abc"

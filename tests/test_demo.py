@@ -17,12 +17,12 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rotator.codec import Codec, Opened
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.demo.local_server import LocalServer
 from rotator.demodata import Application, fill, name_of, time_to_live, token
 from rotator.ending import wait_until_clear
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring, generate
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def interrupted_at(module, *arguments, before=None):
         "rich.console",
         "rotator.menu",
         "rotator.commands.keygen",
-        "rotator.keyring",
+        "rotator.crypto.keyring",
         "cryptography.hazmat.bindings._rust",
     ],
 )

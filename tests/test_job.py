@@ -22,11 +22,11 @@ from caches import (
 from versions import since
 
 from rotator import worker
-from rotator.codec import Opened
 from rotator.control import Stop
+from rotator.crypto.codec import Opened
+from rotator.crypto.keyring import generate
 from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerError
-from rotator.keyring import generate
 from rotator.scope import Mode
 from rotator.state import State
 from rotator.tally import Outcome

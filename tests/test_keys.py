@@ -6,7 +6,7 @@ import re
 import pytest
 from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 
-from rotator.keyring import Key
+from rotator.crypto.keyring import Key
 
 IDS = {material: Key.from_hex(material, "test").id for material in (KEY_A, KEY_B, KEY_C)}
 NOWHERE = "127.0.0.1:1"

@@ -18,11 +18,11 @@ from caches import Cache, Place, fill
 from commandline import run
 from running import Running, job, run_here
 
-from rotator.codec import Codec
 from rotator.commands import common
 from rotator.connection import Connection
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key
 from rotator.demo.local_server import LocalServer
-from rotator.keyring import Key
 
 LEVELS = ["debug", "info", "warning", "error"]
 FORMATS = ["console", "json"]

@@ -8,11 +8,11 @@ from caches import Cache, Place, contents, counted, meddled, store_of
 from clusters import codec_of
 
 from rotator.address import Address
-from rotator.codec import Codec
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, ServerError
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring
 from rotator.meanwhile import Meanwhile
 from rotator.scope import Limits
 from rotator.topology import Topology

@@ -11,10 +11,10 @@ from running import run_here
 from tlsfront import Authority
 
 from rotator import Cache
-from rotator.codec import Codec
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring
 
 PASSWORD = "pass-of-the-encrypted-cache"
 PLAIN_PASSWORD = "pass-of-the-plain-cache"

@@ -17,10 +17,10 @@ from readme import README
 from running import Running, clean, run_here
 
 from rotator.control import Stopper
+from rotator.crypto.keyring import Key, generate
 from rotator.deletion import Deletion
 from rotator.errand import Errand, Terms
 from rotator.errors import BusyError, ServerError
-from rotator.keyring import Key, generate
 from rotator.localnode import Move
 from rotator.presence import announced
 from rotator.purge import PurgeKey

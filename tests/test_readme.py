@@ -20,10 +20,10 @@ from readme import README, SHELLS, Shell, blocks, document, merged, missing, ste
 from versions import since
 
 from rotator import cli
-from rotator.codec import Codec
 from rotator.config import load
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring, generate
 
 ROOT = README.parent
 TEXT = README.read_text()

@@ -10,10 +10,10 @@ import yaml
 from commandline import KEY_A, KEY_B, KEY_C, cache, config_file
 from running import run_here
 
-from rotator.codec import Codec
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
 from rotator.detect import Detection
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring
 from rotator.reader import Reason
 from rotator.stage import Stage, judge
 

@@ -11,9 +11,9 @@ import pytest
 from commandline import KEY_A, KEY_B, cache, config_file, run
 from running import run_here
 
-from rotator.codec import Codec, Opened
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.keyring import Key, Keyring
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring
 
 README = Path(__file__).parent.parent / "README.md"
 NAMESPACE = "/app/oidc"

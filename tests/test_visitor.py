@@ -3,10 +3,10 @@
 import pytest
 from caches import FAR_MS, Cache, store_of, user
 
-from rotator.codec import Codec
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
 from rotator.errors import LostError
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring
 from rotator.tally import Outcome, Tally
 from rotator.visitor import Visitor
 

@@ -8,13 +8,13 @@ from versions import knows, since
 
 from rotator import worker
 from rotator.address import Address
-from rotator.codec import Codec
 from rotator.connection import Connection, Login
 from rotator.control import Stop
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
 from rotator.errors import ServerError
 from rotator.format import BUILTIN
-from rotator.keyring import Key, Keyring
 from rotator.scope import Limits, Mode, Scope
 from rotator.store import Store
 from rotator.tally import Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from rotator.console import print_result
-from rotator.keyring import generate
+from rotator.crypto.keyring import generate
 
 _EXAMPLES = """\b
 Examples:

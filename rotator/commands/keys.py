@@ -10,7 +10,7 @@ from rotator import options
 from rotator.cacheconfig import CacheConfig
 from rotator.commands.common import open_config, print_json, table
 from rotator.console import print_result
-from rotator.keyring import Key, Keyring
+from rotator.crypto.keyring import Key, Keyring
 from rotator.secrets import provider_from_url
 from rotator.secrets.interface import Provider
 from rotator.secrets.reference import SecretRef

@@ -13,14 +13,14 @@ import typer
 
 from rotator import options
 from rotator.access import Access
-from rotator.codec import Codec
 from rotator.commands.common import open_config
 from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.control import Stopper
 from rotator.count import PICKED
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key
 from rotator.errand import Errand, Findings, Terms
 from rotator.errors import ConfigError, EmptyError
-from rotator.keyring import Key
 from rotator.logs import configure_logging
 from rotator.picker import Task
 from rotator.purge import (

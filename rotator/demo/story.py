@@ -24,11 +24,11 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from rotator.console import COLUMNS, print_result
+from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.demo.local_server import LocalServer, find_binary
 from rotator.demodata import Application, fill
 from rotator.ending import Ending
 from rotator.errors import Exit, ServerError
-from rotator.keyring import Key, Keyring, generate
 from rotator.progress import start_progress, write_line
 
 VALUES = 50_000

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from rotator import __version__
+from rotator.crypto.keyring import Key, Keyring
 from rotator.drain import Drain
 from rotator.errors import Exit, RotatorError
-from rotator.keyring import Key, Keyring
 from rotator.keytally import KeyTally
 from rotator.noderesult import NodeResult
 from rotator.plan import NOT_MOVED, RotationResult

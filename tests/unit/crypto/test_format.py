@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.encoding import Encoding
+from rotator.crypto.text_layout import Encoding
 from rotator.errors import FormatError
 from rotator.format import BUILTIN, Format
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.errors import KeyMaterialError
-from rotator.keyring import Key, Keyring, generate
 
 MATERIAL = bytes(range(32))
 HEX = MATERIAL.hex()

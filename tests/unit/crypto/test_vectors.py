@@ -10,9 +10,9 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from rotator.codec import Codec, Opened, Refused
+from rotator.crypto.codec import Codec, Opened, Refused
+from rotator.crypto.keyring import Key, Keyring
 from rotator.format import BUILTIN, Format
-from rotator.keyring import Key, Keyring
 from rotator.reader import Reason
 
 FOLDER = Path(__file__).parents[2] / "vectors"

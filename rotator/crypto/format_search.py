@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations, product
 
-from rotator.codec import Codec, Opened
-from rotator.encoding import Encoding
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.text_layout import Encoding
 from rotator.format import Format
-from rotator.keyring import Key, Keyring
 
 LITERAL = 4  # bytes
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from rotator.crypto.keyring import KEY_ID_SIZE, NONCE_SIZES, TAG_SIZE
 from rotator.errors import FormatError
-from rotator.keyring import KEY_ID_SIZE, NONCE_SIZES, TAG_SIZE
 
 SURELY_RANDOM: Final = 64  # bytes
 

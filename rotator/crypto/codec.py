@@ -15,10 +15,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from rotator.encoding import Encoding
+from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.text_layout import Encoding
 from rotator.errors import FormatError
 from rotator.format import BUILTIN, Format
-from rotator.keyring import Key, Keyring
 from rotator.reader import Found, Reason, reader_of
 
 DEPTH = 4  # layers
