@@ -39,7 +39,7 @@ from rotator.noderesult import NodeResult
 from rotator.scope import Scope
 from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
 from rotator.state import State
-from rotator.tally import Tally
+from rotator.tally.tally import Tally
 from rotator.worker import Worker
 
 _POLL_SECONDS = 0.02

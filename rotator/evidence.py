@@ -8,7 +8,7 @@ from typing import Self
 
 from rotator.history import KeyHistory, KeySeen, SweepRecord
 from rotator.scope import Mode
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 from rotator.wording import duration, moment
 
 _END = datetime(9999, 12, 31, tzinfo=UTC)

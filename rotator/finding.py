@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rotator.evidence import Evidence, after
 from rotator.history import ACCEPTABLE, OPEN
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 from rotator.wording import ago, begin_with, clock, count, duration, moment
 
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-from rotator.keytally import KeyTally
 from rotator.scope import Mode
-from rotator.tally import Outcome, Tally
+from rotator.tally.key_tally import KeyTally
+from rotator.tally.tally import Outcome, Tally
 
 OPEN = (
     Outcome.UNDECRYPTABLE,

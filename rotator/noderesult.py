@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rotator.control import Stop
 from rotator.identity import Identity
-from rotator.tally import Tally
+from rotator.tally.tally import Tally
 
 
 @dataclass(slots=True)

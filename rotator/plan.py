@@ -12,7 +12,7 @@ from rotator.copies import Copies
 from rotator.errors import Exit
 from rotator.scope import Limits, Mode
 from rotator.sweep import SweepResult
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 from rotator.topology import SETTLE_SECONDS
 
 NOT_MOVED = (

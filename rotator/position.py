@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from rotator.identity import Identity
-from rotator.tally import Tally
+from rotator.tally.tally import Tally
 
 
 @dataclass(slots=True)

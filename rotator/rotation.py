@@ -30,7 +30,7 @@ from rotator.rights import demand_rights
 from rotator.scope import Mode, Scope
 from rotator.state import State
 from rotator.sweep import Sweep, SweepResult
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 from rotator.topology import Topology, discover
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from rotator.crypto.keyring import Key
 from rotator.store import GONE, Store
-from rotator.tally import Outcome, Problem, Tally
+from rotator.tally.tally import Outcome, Problem, Tally
 
 NOTED = 10_000
 """How many names are remembered of those that were not under the current key in the end."""

@@ -23,7 +23,7 @@ from rotator.errors import ServerError
 from rotator.identity import LOCAL
 from rotator.noderesult import NodeResult
 from rotator.scope import Scope
-from rotator.tally import Outcome, Tally
+from rotator.tally.tally import Outcome, Tally
 from rotator.topology import Topology
 from rotator.wording import count
 from rotator.worker import RESTARTS

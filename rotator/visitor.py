@@ -28,7 +28,7 @@ from rotator.round import Round
 from rotator.script import NAMES_A_CALL, Swap
 from rotator.settlement import Left, Mark, Notes, Settlement
 from rotator.store import Answer, Store, Unread, Value
-from rotator.tally import Outcome, Tally
+from rotator.tally.tally import Outcome, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
 TRIES = len(_PAUSES)

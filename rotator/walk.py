@@ -24,7 +24,7 @@ from rotator.noderesult import NodeResult
 from rotator.picker import Picker, Task
 from rotator.scope import Scope
 from rotator.store import Store
-from rotator.tally import Outcome, Tally
+from rotator.tally.tally import Outcome, Tally
 from rotator.throttle import Reason
 
 _PAGE_BYTES = 1 << 20  # at most, as far as the last pages tell: all of a page is in memory

@@ -26,7 +26,7 @@ from rotator.glob import matcher, prefixes
 from rotator.scope import Scope
 from rotator.settlement import NOTED
 from rotator.store import Store
-from rotator.tally import Tally
+from rotator.tally.tally import Tally
 from rotator.visitor import Visitor
 
 _ROUNDS = 20

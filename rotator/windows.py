@@ -11,7 +11,7 @@ from rotator.history import SweepRecord
 from rotator.plan import RotationResult
 from rotator.scope import Mode
 from rotator.sweep import SweepResult
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 
 
 def window_of(

@@ -33,7 +33,7 @@ from rotator.pages import Page, Pages
 from rotator.position import Position
 from rotator.scope import Mode, Scope
 from rotator.store import Store
-from rotator.tally import Outcome, Tally
+from rotator.tally.tally import Outcome, Tally
 
 RESTARTS = 3
 LOSSES = 5

@@ -34,7 +34,7 @@ from rotator.plan import Plan
 from rotator.progress import Progress
 from rotator.state import State
 from rotator.store import Store
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 
 FORMATS = tuple(BUILTIN)
 FAR_MS = 4_102_444_800_000  # 2100-01-01: an expiry that no test lives to see

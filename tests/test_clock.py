@@ -18,7 +18,7 @@ from rotator.history import KeyHistory, SweepRecord, fold
 from rotator.report.model import Report
 from rotator.retirement import judge
 from rotator.scope import Mode
-from rotator.tally import Tally
+from rotator.tally.tally import Tally
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)

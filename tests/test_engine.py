@@ -25,7 +25,7 @@ from rotator.errors import Exit
 from rotator.line import Line
 from rotator.scope import Limits, Mode, Scope
 from rotator.state import State
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 
 pytestmark = pytest.mark.faults
 

@@ -29,7 +29,7 @@ from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerError
 from rotator.scope import Mode
 from rotator.state import State
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 
 NOTHING_QUIET = timedelta()
 COUNT = 600

@@ -15,7 +15,7 @@ from rotator.access import Access
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
 from rotator.store import Store
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 
 MIB = 1 << 20
 KINDS = {

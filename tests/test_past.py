@@ -15,7 +15,7 @@ from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
 from rotator.scope import Mode
 from rotator.state import State
-from rotator.tally import Tally
+from rotator.tally.tally import Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)

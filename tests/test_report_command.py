@@ -14,7 +14,7 @@ from rotator.history import SweepRecord
 from rotator.report import json as report_json
 from rotator.scope import Mode
 from rotator.state import State
-from rotator.tally import Tally
+from rotator.tally.tally import Tally
 
 OLD = "9f2c41d07be3a655"
 DRAINING = "1d77e0a94c5b2f38"

@@ -7,7 +7,7 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.errors import LostError
 from rotator.format import BUILTIN
-from rotator.tally import Outcome, Tally
+from rotator.tally.tally import Outcome, Tally
 from rotator.visitor import Visitor
 
 

@@ -17,7 +17,7 @@ from rotator.errors import ServerError
 from rotator.format import BUILTIN
 from rotator.scope import Limits, Mode, Scope
 from rotator.store import Store
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 from rotator.worker import LOSSES, RESTARTS, Worker
 
 COUNT = 600

@@ -9,7 +9,6 @@ from rotator import __version__
 from rotator.crypto.keyring import Key, Keyring
 from rotator.drain import Drain
 from rotator.errors import Exit, RotatorError
-from rotator.keytally import KeyTally
 from rotator.noderesult import NodeResult
 from rotator.plan import NOT_MOVED, RotationResult
 from rotator.report import model
@@ -17,7 +16,8 @@ from rotator.report.shown import Shown
 from rotator.retirement import Judgement
 from rotator.scope import Mode
 from rotator.sweep import SweepResult
-from rotator.tally import Outcome, Tally
+from rotator.tally.key_tally import KeyTally
+from rotator.tally.tally import Outcome, Tally
 from rotator.wording import count
 
 _REPORTED = (*NOT_MOVED, Outcome.NOT_STRING)

@@ -26,7 +26,7 @@ from pydantic import (
     model_validator,
 )
 
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 
 SCHEMA = 1
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from rotator.report.model import Key, Outlook, Progress, Verification
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 
 MEANINGS = {
     Outcome.CURRENT: "already under the current key",

@@ -17,7 +17,7 @@ from rotator.finding import Verdict
 from rotator.report import json
 from rotator.report.file import check_target, write_whole
 from rotator.report.model import VERDICTS, Cache, Verification
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 
 # The example of the design, section 9; the fields behind a comment came later.
 DESIGN = {

@@ -15,7 +15,7 @@ from rotator.console import print_result
 from rotator.report.model import OUTCOMES, VERDICTS, Cache, Coverage, Key, Node, Past, Verification
 from rotator.report.table import PROBLEMS, render
 from rotator.report.words import MEANINGS, VERDICT_MEANINGS, forecast, many, size, span
-from rotator.tally import Outcome
+from rotator.tally.tally import Outcome
 
 EXAMPLE = """\
 rotator 1.0.0, run of 2026-11-23 10:00:00 UTC

@@ -12,7 +12,7 @@ from rotator.finding import Verdict
 from rotator.history import OPEN, KeyHistory, KeySeen, SweepRecord, fold
 from rotator.retirement import judge
 from rotator.scope import Mode
-from rotator.tally import Outcome, Tally
+from rotator.tally.tally import Outcome, Tally
 
 KEY = "9f2c41d07be3a655"
 FIELD = "caches[0].encryption.keys.old[0]"

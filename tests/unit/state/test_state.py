@@ -21,7 +21,7 @@ from rotator.history import KeyHistory, KeySeen, SweepRecord
 from rotator.retirement import judge
 from rotator.scope import Mode
 from rotator.state import VERSION, State, default_path
-from rotator.tally import Outcome, Tally
+from rotator.tally.tally import Outcome, Tally
 
 CACHE = "shared-redis"
 KEY = "9f2c41d07be3a655"

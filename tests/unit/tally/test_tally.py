@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.drain import NEVER
-from rotator.keytally import NAMES, PREFIXES
-from rotator.tally import SAMPLES, Outcome, Problem, Tally
+from rotator.tally.key_tally import NAMES, PREFIXES
+from rotator.tally.tally import SAMPLES, Outcome, Problem, Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

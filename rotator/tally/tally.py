@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from rotator.keytally import KeyTally
+from rotator.tally.key_tally import KeyTally
 
 SAMPLES = 100
 """How many problems are kept for each outcome."""
