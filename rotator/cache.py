@@ -28,12 +28,12 @@ from typing import Any, NoReturn, Self
 from rotator.access import Access
 from rotator.answers import Meaning, Refusal
 from rotator.cacheconfig import CacheConfig
-from rotator.config import Config, load
+from rotator.config.load import Config, load
+from rotator.config.schema import SAME
 from rotator.crypto.codec import Opened, Refused
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import Format
 from rotator.owner import Owners
-from rotator.schema import SAME
 from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
 from rotator.store import Unread, Value
 

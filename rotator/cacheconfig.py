@@ -14,11 +14,11 @@ from typing import Any
 from pydantic import SecretStr
 
 from rotator.address import Address
+from rotator.config.schema import CacheSection, ClusterSection
+from rotator.config.types import read_section, unknown_fields
 from rotator.document import child, expand
 from rotator.errors import ConfigError
-from rotator.schema import CacheSection, ClusterSection
 from rotator.secrets.reference import SecretRef
-from rotator.section import read_section, unknown_fields
 
 RESERVED = "local_default"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rotator import checkserver as server
 from rotator import checksteps as steps
-from rotator.config import load
+from rotator.config.load import load
 from rotator.errors import Exit, RightsError, RotatorError
 from rotator.probe import Advice, Next, Probe
 from rotator.stage import stage

@@ -14,7 +14,7 @@ def caches(ctx: Any, incomplete: str) -> list[str]:
 
     A configuration that cannot be read gives none: this is not the place to complain.
     """
-    from rotator.config import load  # noqa: PLC0415 - takes a while
+    from rotator.config.load import load  # noqa: PLC0415 - takes a while
 
     files: list[Path] = ctx.params.get("config") or []
     try:

@@ -29,7 +29,7 @@ from distributed import Variable, get_client, get_worker
 
 from rotator.access import Access
 from rotator.address import Address
-from rotator.config import load
+from rotator.config.load import load
 from rotator.control import Stop
 from rotator.engine import sweep_node
 from rotator.errors import RotatorError

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rotator.datafile import Document, read, shown
+from rotator.config.files import Document, read, shown
 from rotator.errors import ConfigError
 
 SECTIONS = ("caches", "tls", "rotator")

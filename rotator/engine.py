@@ -31,7 +31,7 @@ import structlog
 
 from rotator.access import Access
 from rotator.address import Address
-from rotator.config import load
+from rotator.config.load import load
 from rotator.control import Control
 from rotator.errors import RotatorError, ServerError
 from rotator.line import Line, RemoteControl

@@ -8,7 +8,7 @@ from pathlib import Path
 from rotator.access import Access
 from rotator.address import Address
 from rotator.cacheconfig import CacheConfig
-from rotator.config import Config
+from rotator.config.load import Config
 from rotator.reach import Greeting
 from rotator.secrets import provider_from_url
 from rotator.store import Store

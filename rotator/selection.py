@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from rotator.access import Access, open_keyring
-from rotator.config import Config
+from rotator.config.load import Config
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, SourceError
 from rotator.secrets.interface import Provider

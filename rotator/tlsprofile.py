@@ -8,12 +8,12 @@ from typing import Any, Literal
 from pydantic import SecretStr
 
 from rotator.cacheconfig import CacheConfig, secret_at
-from rotator.datafile import shown
+from rotator.config.files import shown
+from rotator.config.schema import TlsSection
+from rotator.config.types import read_section
 from rotator.document import child, expand
 from rotator.errors import ConfigError
-from rotator.schema import TlsSection
 from rotator.secrets.reference import SecretRef
-from rotator.section import read_section
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from rotator import datafile
 from rotator.access import Access
-from rotator.config import load
+from rotator.config import files
+from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened, Refused
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.text_layout import Encoding
@@ -162,7 +162,7 @@ def read_document(data: bytes) -> None:
     place = len(content) // 2
     secret = content[:place] + SECRET.encode() + content[place:]
     try:
-        datafile.parse(secret, f"fuzzed{ending}")
+        files.parse(secret, f"fuzzed{ending}")
     except RotatorError as error:
         _demand_silence(error)
 

@@ -23,7 +23,7 @@ from versions import acl
 
 from rotator.access import Access
 from rotator.address import Address
-from rotator.config import load
+from rotator.config.load import load
 from rotator.connection import Connection, Login
 from rotator.control import Stop, Stopper
 from rotator.crypto.codec import Codec, Opened

@@ -10,7 +10,7 @@ from caches import Cache, Place, user
 
 from rotator.access import Access
 from rotator.address import Address
-from rotator.config import load
+from rotator.config.load import load
 from rotator.crypto.keyring import generate
 from rotator.errors import KeyMaterialError, SecretError
 from rotator.secrets import provider_from_url

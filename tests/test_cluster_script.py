@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.config import load
+from rotator.config.load import load
 from rotator.ending import wait_until_clear
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "cluster.py"

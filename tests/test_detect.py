@@ -8,7 +8,7 @@ import yaml
 from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 
 from rotator.access import Access
-from rotator.config import load
+from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer

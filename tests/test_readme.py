@@ -20,7 +20,7 @@ from readme import README, SHELLS, Shell, blocks, document, merged, missing, ste
 from versions import since
 
 from rotator import cli
-from rotator.config import load
+from rotator.config.load import load
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.format import BUILTIN

@@ -12,7 +12,7 @@ from tlsfront import WAYS, Authority
 from versions import since
 
 from rotator.access import Access
-from rotator.config import load
+from rotator.config.load import load
 from rotator.demo.local_server import LocalServer, free_port
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.localcluster import LocalCluster

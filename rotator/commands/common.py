@@ -14,7 +14,7 @@ from rich.text import Text
 
 from rotator.access import Access
 from rotator.cache import Cache, choose
-from rotator.config import Config, load
+from rotator.config.load import Config, load
 from rotator.console import escape, print_result
 from rotator.errors import ConfigError
 from rotator.logs import configure_logging

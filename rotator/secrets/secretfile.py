@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
-from rotator.datafile import parse
+from rotator.config.files import parse
 from rotator.errors import SecretError, SourceError
 
 

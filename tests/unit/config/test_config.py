@@ -12,7 +12,7 @@ import yaml
 from hypothesis import strategies as st
 
 from rotator.address import Address
-from rotator.config import Config, load
+from rotator.config.load import Config, load
 from rotator.errors import ConfigError
 from rotator.secrets.reference import SecretRef
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rotator import document
-from rotator.datafile import read, shown
+from rotator.config.files import read, shown
 from rotator.document import expand, locate, merge, read_all
 from rotator.errors import ConfigError
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rotator import document
 from rotator.cacheconfig import CacheConfig, read_caches
-from rotator.datafile import shown
+from rotator.config.files import shown
+from rotator.config.schema import BUILT_IN_FORMATS, SAME, CacheSettings, RotatorSection
+from rotator.config.types import read_section
 from rotator.document import child, expand
 from rotator.errors import ConfigError
-from rotator.schema import BUILT_IN_FORMATS, SAME, CacheSettings, RotatorSection
-from rotator.section import read_section
 from rotator.tlsprofile import TlsProfile, read_profile
 
 __all__ = ["CacheConfig", "CacheSettings", "Config", "FormatConfig", "TlsProfile", "load"]

@@ -16,8 +16,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr
 
 from rotator.address import Address
+from rotator.config.types import Section, problem
 from rotator.duration import parse_duration
-from rotator.section import Section, problem
 
 BUILT_IN_FORMATS = ("sealed", "gcm", "gcm-base64")
 SAME = "same"

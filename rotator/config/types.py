@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from rotator.datafile import shown
+from rotator.config.files import shown
 from rotator.document import child
 from rotator.errors import ConfigError
 from rotator.spelling import nearest
