@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import TypeAdapter
 
 from rotator.database import Database
-from rotator.forecast import Window
+from rotator.retirement.forecast import Window
 
 VERDICTS = 100
 """How many changes of verdict are remembered for each key."""

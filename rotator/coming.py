@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from rotator.forecast import Window, begun_in, foresee, pace_of, rotated_by
 from rotator.planner import plan_until
 from rotator.report.model import Outlook, Progress, Report
+from rotator.retirement.forecast import Window, begun_in, foresee, pace_of, rotated_by
 from rotator.state import State
 
 IN_TIME = "in-time"

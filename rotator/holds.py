@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rotator.copies import Copies
-from rotator.evidence import Hold
+from rotator.retirement.places import Hold
 
 
 def find_holds(

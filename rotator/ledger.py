@@ -14,11 +14,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.crypto.keyring import Keyring
-from rotator.evidence import Evidence, Hold
-from rotator.history import SweepRecord
 from rotator.holds import find_holds
 from rotator.plan import RotationResult
-from rotator.retirement import Judgement, judge
+from rotator.retirement.history import SweepRecord
+from rotator.retirement.places import Evidence, Hold
+from rotator.retirement.verdict import Judgement, judge
 from rotator.state import State
 from rotator.sweep import SweepResult
 from rotator.windows import window_of

@@ -18,7 +18,7 @@ from rotator import completion
 from rotator.deadline import parse_deadline
 from rotator.duration import parse_duration
 from rotator.errors import ConfigError
-from rotator.history import ACCEPTABLE
+from rotator.retirement.history import ACCEPTABLE
 from rotator.tally.tally import Outcome
 
 _COUNT = re.compile(r"[0-9]{1,18}")

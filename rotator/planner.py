@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.forecast import Window, pace_of, reached, rhythm_of
+from rotator.retirement.forecast import Window, pace_of, reached, rhythm_of
 from rotator.wording import moment
 
 _RUN = "run"

@@ -24,9 +24,9 @@ from pydantic import TypeAdapter
 
 from rotator.annals import Annals
 from rotator.database import Database
-from rotator.evidence import Evidence, Hold
-from rotator.history import KeyHistory, SweepRecord, fold
 from rotator.lock import lock
+from rotator.retirement.history import KeyHistory, SweepRecord, fold
+from rotator.retirement.places import Evidence, Hold
 
 VERSION = 2
 """The version of the schema, kept as `PRAGMA user_version`."""

@@ -12,11 +12,11 @@ from running import job
 from rotator.clock import TOLERANCE, Clock
 from rotator.control import Stopper
 from rotator.errors import Exit
-from rotator.evidence import Evidence
-from rotator.finding import Verdict
-from rotator.history import KeyHistory, SweepRecord, fold
 from rotator.report.model import Report
-from rotator.retirement import judge
+from rotator.retirement.history import KeyHistory, SweepRecord, fold
+from rotator.retirement.judge import Verdict
+from rotator.retirement.places import Evidence
+from rotator.retirement.verdict import judge
 from rotator.scope import Mode
 from rotator.tally.tally import Tally
 

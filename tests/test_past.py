@@ -8,11 +8,11 @@ from caches import Cache, Place, StopAfter, fill, now_ms, old_key
 from rotator import budget
 from rotator.annals import VERDICTS
 from rotator.errors import StateError
-from rotator.history import SweepRecord
 from rotator.past import last_report, unmet, with_past
 from rotator.report import json as report_json
 from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
+from rotator.retirement.history import SweepRecord
 from rotator.scope import Mode
 from rotator.state import State
 from rotator.tally.tally import Tally

@@ -10,8 +10,8 @@ from pages import report
 from prometheus_client.parser import text_string_to_metric_families
 from running import job, run_here
 
-from rotator.history import SweepRecord
 from rotator.report import json as report_json
+from rotator.retirement.history import SweepRecord
 from rotator.scope import Mode
 from rotator.state import State
 from rotator.tally.tally import Tally

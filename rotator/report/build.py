@@ -13,7 +13,7 @@ from rotator.noderesult import NodeResult
 from rotator.plan import NOT_MOVED, RotationResult
 from rotator.report import model
 from rotator.report.shown import Shown
-from rotator.retirement import Judgement
+from rotator.retirement.verdict import Judgement
 from rotator.scope import Mode
 from rotator.sweep import SweepResult
 from rotator.tally.key_tally import KeyTally

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from samples import HOUR, START, example, old_key, problem, report_on
 
 from rotator.errors import ConfigError, StateError
-from rotator.finding import Verdict
 from rotator.report import json
 from rotator.report.file import check_target, write_whole
 from rotator.report.model import VERDICTS, Cache, Verification
+from rotator.retirement.judge import Verdict
 from rotator.tally.tally import Outcome
 
 # The example of the design, section 9; the fields behind a comment came later.

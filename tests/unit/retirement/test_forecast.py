@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rotator.forecast import (
+from rotator.retirement.forecast import (
     DAY,
     Rhythm,
     Window,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.evidence import Evidence, Hold
-from rotator.finding import Verdict
-from rotator.history import OPEN, KeyHistory, KeySeen, SweepRecord, fold
-from rotator.retirement import judge
+from rotator.retirement.history import OPEN, KeyHistory, KeySeen, SweepRecord, fold
+from rotator.retirement.judge import Verdict
+from rotator.retirement.places import Evidence, Hold
+from rotator.retirement.verdict import judge
 from rotator.scope import Mode
 from rotator.tally.tally import Outcome, Tally
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from rotator.errors import BusyError, StateError
-from rotator.evidence import Hold
-from rotator.finding import Verdict
-from rotator.history import KeyHistory, KeySeen, SweepRecord
-from rotator.retirement import judge
+from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
+from rotator.retirement.judge import Verdict
+from rotator.retirement.places import Hold
+from rotator.retirement.verdict import judge
 from rotator.scope import Mode
 from rotator.state import VERSION, State, default_path
 from rotator.tally.tally import Outcome, Tally

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rotator.evidence import Evidence, after
-from rotator.finding import CLOCKS, Finding, Verdict, accepted, cut_short, findings
+from rotator.retirement.judge import CLOCKS, Finding, Verdict, accepted, cut_short, findings
+from rotator.retirement.places import Evidence, after
 from rotator.wording import clock, listing
 
 _ORDER = list(Verdict)

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from rotator.evidence import Evidence, after
-from rotator.history import ACCEPTABLE, OPEN
+from rotator.retirement.history import ACCEPTABLE, OPEN
+from rotator.retirement.places import Evidence, after
 from rotator.tally.tally import Outcome
 from rotator.wording import ago, begin_with, clock, count, duration, moment
 

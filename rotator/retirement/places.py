@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
-from rotator.history import KeyHistory, KeySeen, SweepRecord
+from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
 from rotator.scope import Mode
 from rotator.tally.tally import Outcome
 from rotator.wording import duration, moment

@@ -1,0 +1,7 @@
+"""
+Retirement: judges from counts and places when an old key can be removed.
+
+Pure functions of what is handed in, `now` included.
+
+Not here: input and output, a clock, a log, a rendering.
+"""
