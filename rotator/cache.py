@@ -34,7 +34,7 @@ from rotator.crypto.codec import Opened, Refused
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import Format
 from rotator.owner import Owners
-from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
+from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.store import Unread, Value
 
 _MILLISECOND = timedelta(milliseconds=1)

@@ -16,7 +16,7 @@ from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.probe import Advice, Probe
 from rotator.reach import greet, knock, resolve
 from rotator.rights import WRITING, granting, missing_rights
-from rotator.secrets import provider_from_url
+from rotator.secrets.provider import provider_from_url
 from rotator.tls import tls_context
 from rotator.topology import discover
 from rotator.wording import count, listing

@@ -37,7 +37,7 @@ from rotator.fingerprint import Fingerprint
 from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult
 from rotator.scope import Scope
-from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
+from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 
 TOPIC = "rotator"
 """Of all events of all runs; each names its run. A topic stays for good, so there is only one."""

@@ -37,7 +37,7 @@ from rotator.errors import RotatorError, ServerError
 from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult
 from rotator.scope import Scope
-from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
+from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.state import State
 from rotator.tally.tally import Tally
 from rotator.worker import Worker

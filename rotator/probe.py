@@ -10,7 +10,7 @@ from rotator.address import Address
 from rotator.cacheconfig import CacheConfig
 from rotator.config.load import Config
 from rotator.reach import Greeting
-from rotator.secrets import provider_from_url
+from rotator.secrets.provider import provider_from_url
 from rotator.store import Store
 
 

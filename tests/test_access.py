@@ -13,7 +13,7 @@ from rotator.address import Address
 from rotator.config.load import load
 from rotator.crypto.keyring import generate
 from rotator.errors import KeyMaterialError, SecretError
-from rotator.secrets import provider_from_url
+from rotator.secrets.provider import provider_from_url
 
 PASSWORD = "correct horse battery staple"
 

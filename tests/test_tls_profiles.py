@@ -17,7 +17,7 @@ from rotator.demo.local_server import LocalServer, free_port
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import ask, members
-from rotator.secrets import provider_from_url
+from rotator.secrets.provider import provider_from_url
 from rotator.secrets.reference import SecretRef
 from rotator.tls import tls_context
 from rotator.tlsprofile import TlsProfile

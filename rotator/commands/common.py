@@ -19,7 +19,7 @@ from rotator.console import escape, print_result
 from rotator.errors import ConfigError
 from rotator.logs import configure_logging
 from rotator.options import option
-from rotator.secrets import provider_from_url
+from rotator.secrets.provider import provider_from_url
 
 log = structlog.get_logger(__name__)
 

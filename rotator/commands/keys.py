@@ -11,8 +11,8 @@ from rotator.cacheconfig import CacheConfig
 from rotator.commands.common import open_config, print_json, table
 from rotator.console import print_result
 from rotator.crypto.keyring import Key, Keyring
-from rotator.secrets import provider_from_url
 from rotator.secrets.interface import Provider
+from rotator.secrets.provider import provider_from_url
 from rotator.secrets.reference import SecretRef
 
 _EXAMPLES = """\b

@@ -36,7 +36,7 @@ from rotator.purge import (
 )
 from rotator.reader import Reason
 from rotator.report.errand import Told
-from rotator.secrets import provider_from_url
+from rotator.secrets.provider import provider_from_url
 from rotator.selection import select
 from rotator.state import State
 

@@ -28,8 +28,8 @@ from rotator.report.build import failed_report
 from rotator.report.model import Report
 from rotator.report.targets import Targets
 from rotator.scope import Limits
-from rotator.secrets import PROVIDER_VARIABLE, provider_from_url
 from rotator.secrets.interface import Provider
+from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.selection import all_keyrings, select
 from rotator.state import State
 

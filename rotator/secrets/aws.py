@@ -36,9 +36,9 @@ from botocore.exceptions import (
 )
 
 from rotator.errors import RotatorError, SecretError, SourceError
-from rotator.secrets import remote
+from rotator.secrets import http
+from rotator.secrets.http import Remote, hush
 from rotator.secrets.locator import Locator
-from rotator.secrets.remote import Remote, hush
 
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
@@ -138,9 +138,9 @@ class SecretsManager(Remote):
         if region not in self._clients:
             access, key = self._keys or (None, None)
             config = Config(
-                connect_timeout=remote.TIMEOUT,
-                read_timeout=remote.TIMEOUT,
-                retries={"mode": "standard", "total_max_attempts": remote.TRIES},
+                connect_timeout=http.TIMEOUT,
+                read_timeout=http.TIMEOUT,
+                retries={"mode": "standard", "total_max_attempts": http.TRIES},
             )
             session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=key)
             self._clients[region] = session.client(

@@ -30,10 +30,10 @@ from azure.identity import (
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient
 
 from rotator.errors import RotatorError, SecretError, SourceError
-from rotator.secrets import remote
+from rotator.secrets import http
+from rotator.secrets.http import Remote, hush, patiently
 from rotator.secrets.locator import Locator
 from rotator.secrets.reach import unreachable
-from rotator.secrets.remote import Remote, hush, patiently
 from rotator.secrets.session import session
 from rotator.secrets.trust import context
 
@@ -202,7 +202,7 @@ def _options() -> dict[str, object]:
     """How requests are made: finite, trusting the system, tried again by rotator alone."""
     transport = RequestsTransport(
         session=session(context()),
-        connection_timeout=remote.TIMEOUT,
-        read_timeout=remote.TIMEOUT,
+        connection_timeout=http.TIMEOUT,
+        read_timeout=http.TIMEOUT,
     )
     return {"transport": transport, "retry_total": 0}

@@ -25,7 +25,7 @@ import hvac
 from hvac.adapters import RawAdapter
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import remote
+from rotator.secrets import http
 from rotator.secrets.locator import Locator
 from rotator.secrets.session import session
 from rotator.secrets.trust import context
@@ -113,7 +113,7 @@ def from_url(url: str) -> Vault:
         url=f"{'http' if plain else 'https'}://{locator.place}",
         token=token,
         verify=True,  # else hvac takes VAULT_CACERT for all there is to trust
-        timeout=remote.TIMEOUT,
+        timeout=http.TIMEOUT,
         session=session(trusted),
         namespace=locator.get("namespace") or os.environ.get("VAULT_NAMESPACE"),
         adapter=RawAdapter,

@@ -10,7 +10,7 @@ import hvac
 import requests
 
 from rotator.errors import SourceError
-from rotator.secrets.remote import Remote, hush, patiently
+from rotator.secrets.http import Remote, hush, patiently
 
 hush("hvac", "urllib3", "requests")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from rotator.secrets import remote
-from rotator.secrets.remote import Remote, hush, patiently
+from rotator.secrets import http
+from rotator.secrets.http import Remote, hush, patiently
 
 hush("httpx", "httpcore")
 
@@ -25,7 +25,7 @@ class Web(Remote):
     def __init__(self, place: str, trusted: ssl.SSLContext, *, root: str = "") -> None:
         super().__init__(place)
         self._client = httpx.Client(
-            base_url=f"https://{place}{root}", verify=trusted, timeout=remote.TIMEOUT
+            base_url=f"https://{place}{root}", verify=trusted, timeout=http.TIMEOUT
         )
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:

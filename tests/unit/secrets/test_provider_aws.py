@@ -9,7 +9,8 @@ from moto.server import ThreadedMotoServer
 from vendor_servers import PLANTED, SECRET, Answer, VendorServer, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import provider_from_url, remote
+from rotator.secrets import http
+from rotator.secrets.provider import provider_from_url
 from rotator.secrets.reference import SecretRef
 
 REGION = "us-west-2"
@@ -220,7 +221,7 @@ class TestRefusals:
         """Too many requests are tried again a few times."""
         refusing.code = "ThrottlingException"
         refused(caplog, lambda: provider().get("a"), "ThrottlingException", kind=SourceError)
-        assert len(refusing.asked) == remote.TRIES
+        assert len(refusing.asked) == http.TRIES
 
     def test_no_credentials(self, caplog):
         """Without credentials nothing is asked, and it is said where they may stand."""
@@ -258,8 +259,8 @@ class TestReach:
 
     def test_silence(self, refusing, caplog, monkeypatch):
         """A server that says nothing is not waited for."""
-        monkeypatch.setattr(remote, "TIMEOUT", 0.2)
-        refusing.script.extend([Answer(wait=True)] * remote.TRIES)
+        monkeypatch.setattr(http, "TIMEOUT", 0.2)
+        refusing.script.extend([Answer(wait=True)] * http.TRIES)
         refused(caplog, lambda: provider().get("a"), "in time", kind=SourceError)
 
     def test_plain_server(self, refusing, caplog, monkeypatch):

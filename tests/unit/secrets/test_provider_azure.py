@@ -7,7 +7,8 @@ import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Azure, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import provider_from_url, remote
+from rotator.secrets import http
+from rotator.secrets.provider import provider_from_url
 from rotator.secrets.reference import SecretRef
 
 NAME = "cache-key-2026-11"
@@ -177,7 +178,7 @@ class TestRefusals:
         before = len(server.asked)
         server.script.extend([Azure.error(503, "Busy", **{"Retry-After": "0"})] * 9)
         refused(caplog, lambda: one.get(NAME), "too busy", "503", kind=SourceError)
-        assert len(server.asked) - before == remote.TRIES
+        assert len(server.asked) - before == http.TRIES
 
 
 class TestReach:
@@ -194,7 +195,7 @@ class TestReach:
     @pytest.mark.parametrize("part", ["/secrets/", "/token"])
     def test_silence(self, server, caplog, monkeypatch, part):
         """A vault, or Entra ID, that says nothing is not waited for."""
-        monkeypatch.setattr(remote, "TIMEOUT", 0.3)
+        monkeypatch.setattr(http, "TIMEOUT", 0.3)
         server.script_for = part
         server.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(server).get("a"), "in time", kind=SourceError)

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import (
 from vendor_servers import PLANTED, SECRET, Answer, Ccp, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import provider_from_url, remote
+from rotator.secrets import http
+from rotator.secrets.provider import provider_from_url
 from rotator.secrets.reference import SecretRef
 
 BASE = "appID=my%20app&safe=S%26afe"
@@ -135,7 +136,7 @@ class TestRefusals:
         assert provider(ccp, ca).get("redis-key") == SECRET
         ccp.script.extend([Answer(503, SECRET, {"Retry-After": "0"})] * 9)
         refused(caplog, lambda: provider(ccp, ca).get("redis-key"), "too busy", kind=SourceError)
-        assert len(ccp.asked) == 2 + remote.TRIES
+        assert len(ccp.asked) == 2 + http.TRIES
 
 
 class TestReach:
@@ -154,7 +155,7 @@ class TestReach:
 
     def test_silence(self, ccp, ca, caplog, monkeypatch):
         """A server that says nothing is not waited for."""
-        monkeypatch.setattr(remote, "TIMEOUT", 0.3)
+        monkeypatch.setattr(http, "TIMEOUT", 0.3)
         ccp.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(ccp, ca).get("a"), "in time", kind=SourceError)
 

@@ -6,7 +6,8 @@ import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Conjur, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import conjur, provider_from_url, remote
+from rotator.secrets import conjur, http
+from rotator.secrets.provider import provider_from_url
 from rotator.secrets.reference import SecretRef
 
 NAME = "prod/aws/db-password"
@@ -217,7 +218,7 @@ class TestReach:
 
     def test_silence(self, server, caplog, monkeypatch):
         """A server that says nothing is not waited for."""
-        monkeypatch.setattr(remote, "TIMEOUT", 0.3)
+        monkeypatch.setattr(http, "TIMEOUT", 0.3)
         server.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(server).get("a"), "in time", kind=SourceError)
 

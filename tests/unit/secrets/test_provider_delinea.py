@@ -7,7 +7,8 @@ import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Delinea, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import provider_from_url, remote
+from rotator.secrets import http
+from rotator.secrets.provider import provider_from_url
 from rotator.secrets.reference import SecretRef
 
 USER = f"username={Delinea.user[0]}&password={quote(Delinea.user[1], safe='')}"
@@ -229,7 +230,7 @@ class TestReach:
 
     def test_silence(self, server, caplog, monkeypatch):
         """A server that says nothing is not waited for."""
-        monkeypatch.setattr(remote, "TIMEOUT", 0.3)
+        monkeypatch.setattr(http, "TIMEOUT", 0.3)
         server.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(server).get("a.b"), "in time", kind=SourceError)
 

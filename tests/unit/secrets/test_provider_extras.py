@@ -7,7 +7,7 @@ import pytest
 from vendor_servers import PLANTED, refused
 
 from rotator.errors import SecretError
-from rotator.secrets import PROVIDERS, provider_from_url
+from rotator.secrets.provider import PROVIDERS, provider_from_url
 
 LIBRARIES = {
     "hashivault": ("hvac", "vault"),

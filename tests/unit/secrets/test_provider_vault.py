@@ -13,7 +13,8 @@ import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Vault, authority, quiet, refused
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import provider_from_url, remote
+from rotator.secrets import http
+from rotator.secrets.provider import provider_from_url
 from rotator.secrets.reference import SecretRef
 
 PATH = "secret/data/maverics"
@@ -254,7 +255,7 @@ class TestPatience:
         vault.script.extend([Answer(429, headers={"Retry-After": "1"}), Answer(503), Answer(412)])
         started = time.monotonic()
         assert provider(vault).get("cache_key") == SECRET
-        assert time.monotonic() - started >= 1 + 2 * remote.FIRST_PAUSE
+        assert time.monotonic() - started >= 1 + 2 * http.FIRST_PAUSE
         assert len(vault.asked) == 4
 
     @pytest.mark.parametrize("when", ["nonsense", "Mon, 23 Nov 2020 10:00:00 GMT", "0"])
@@ -263,13 +264,13 @@ class TestPatience:
         vault.script.append(Answer(429, headers={"Retry-After": when}))
         started = time.monotonic()
         assert provider(vault).get("cache_key") == SECRET
-        assert time.monotonic() - started < 2 * remote.FIRST_PAUSE + 1
+        assert time.monotonic() - started < 2 * http.FIRST_PAUSE + 1
 
     def test_bounded(self, vault, caplog):
         """A server that stays busy is given up."""
         vault.script.extend([Answer(429, SECRET, {"Retry-After": "0"})] * 9)
         refused(caplog, lambda: provider(vault).get("a"), "too busy", "429", kind=SourceError)
-        assert len(vault.asked) == remote.TRIES
+        assert len(vault.asked) == http.TRIES
 
     @pytest.mark.parametrize(
         "when",
@@ -307,7 +308,7 @@ class TestReach:
 
     def test_silence(self, vault, caplog, monkeypatch):
         """A server that says nothing is not waited for."""
-        monkeypatch.setattr(remote, "TIMEOUT", 0.3)
+        monkeypatch.setattr(http, "TIMEOUT", 0.3)
         vault.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(vault).get("a"), "in time", kind=SourceError)
 

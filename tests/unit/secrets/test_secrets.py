@@ -8,8 +8,8 @@ from importlib import import_module
 import pytest
 
 from rotator.errors import ConfigError, SecretError, SourceError
-from rotator.secrets import PROVIDERS, provider_from_url
 from rotator.secrets.env import Environment
+from rotator.secrets.provider import PROVIDERS, provider_from_url
 from rotator.secrets.reference import SecretRef
 from rotator.secrets.secretfile import SecretFile
 

@@ -1,0 +1,81 @@
+"""
+Where secrets come from: one module per kind of provider, chosen by the scheme of its URL.
+
+A provider's URL may hold a token, so no message ever shows more of it than the scheme. A provider's
+module is imported only when its scheme is asked for: most need a library that few users install.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+
+from rotator.errors import SecretError
+from rotator.secrets.interface import Provider
+from rotator.secrets.reference import SecretRef
+
+__all__ = ["PROVIDERS", "PROVIDER_VARIABLE", "Provider", "SecretRef", "provider_from_url"]
+
+PROVIDER_VARIABLE = "MAVERICS_SECRET_PROVIDER"
+"""The environment variable with the provider's URL, the Orchestrator's own."""
+
+_VAULT = ("rotator.secrets.vault", "from_url")
+
+# scheme -> module, and the function in it that takes the URL and gives the provider; a module that
+# needs a library has the name of the extra that brings it
+PROVIDERS: dict[str, tuple[str, str]] = {
+    "env": ("rotator.secrets.env", "from_url"),
+    "secretfile": ("rotator.secrets.secretfile", "from_url"),
+    "hashivault": _VAULT,
+    "hashivaults": _VAULT,
+    "hashivault+https": _VAULT,
+    "hashivault+http": _VAULT,
+    "awssecretsmanager": ("rotator.secrets.aws", "from_url"),
+    "azurekeyvault": ("rotator.secrets.azure", "from_url"),
+    "conjur": ("rotator.secrets.conjur", "from_url"),
+    "delinea": ("rotator.secrets.delinea", "from_url"),
+    "cyberarkccp": ("rotator.secrets.ccp", "from_url"),
+}
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://.*", re.DOTALL)
+
+
+def provider_from_url(url: str | None) -> Provider | None:
+    """
+    The provider that *url* names; None if there is no URL.
+
+    Raises:
+        SecretError: It is not a URL, the scheme is unknown, what follows it is wrong, or the
+            library that the provider needs is not installed.
+        SourceError: The provider could not be reached.
+    """
+    if not url:
+        return None
+    known = ", ".join(f"{scheme}://" for scheme in PROVIDERS)
+    match = _SCHEME.fullmatch(url.strip())
+    if match is None:
+        raise SecretError("the secret provider is not a URL", hint=f"it begins with {known}")
+    scheme = match[1].lower()
+    if scheme not in PROVIDERS:
+        raise SecretError(
+            f"the secret provider's scheme {scheme}:// is unknown", hint=f"known are {known}"
+        )
+    make = _factory(scheme)
+    return make(url.strip())
+
+
+def _factory(scheme: str) -> Callable[[str], Provider]:
+    """The function that makes the provider for *scheme*; its library may be missing."""
+    module, factory = PROVIDERS[scheme]
+    try:
+        found: Callable[[str], Provider] = getattr(import_module(module), factory)
+    except ModuleNotFoundError as error:
+        missing = error.name or "a library"
+        if missing.startswith("rotator"):
+            raise
+        raise SecretError(
+            f"the secret provider {scheme}:// needs {missing}, which is not installed",
+            hint=f"pip install 'redis-rotator[{module.rpartition('.')[2]}]'",
+        ) from None
+    return found
