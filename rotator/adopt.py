@@ -12,13 +12,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from rotator.answers import Meaning, Refusal
 from rotator.count import PICKED, Judged
 from rotator.crypto.codec import Codec, Opened
 from rotator.glob import matcher
 from rotator.picker import Act, Entry
 from rotator.reader import Reason
-from rotator.store import Answer, Store
+from rotator.server.replies import Meaning, Refusal
+from rotator.server.store import Answer, Store
 
 ENCRYPTED: Final = "encrypted_already"
 UNDECRYPTABLE: Final = "undecryptable"

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import structlog
 
 from rotator.address import Address
-from rotator.connection import Connection
 from rotator.control import Control
 from rotator.crypto.codec import Codec
-from rotator.ifeq import Ifeq
 from rotator.scope import Mode, Scope
-from rotator.store import Store
+from rotator.server.connection import Connection
+from rotator.server.exchange import Ifeq
+from rotator.server.store import Store
 from rotator.throttle import Throttle
 from rotator.visitor import Visitor
 from rotator.watch import Watch

@@ -14,7 +14,7 @@ from typing import Any
 
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key
-from rotator.script import Swap
+from rotator.server.scripts import Swap
 
 
 @dataclass(slots=True)

@@ -25,17 +25,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from rotator.access import Access
-from rotator.answers import Meaning, Refusal
 from rotator.cacheconfig import CacheConfig
 from rotator.config.load import Config, load
 from rotator.config.schema import SAME
 from rotator.crypto.codec import Opened, Refused
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import Format
-from rotator.owner import Owners
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.store import Unread, Value
+from rotator.server.context import Access
+from rotator.server.replies import Meaning, Refusal
+from rotator.server.routing import Owners
+from rotator.server.store import Unread, Value
 
 _MILLISECOND = timedelta(milliseconds=1)
 _SHOWN = 12  # characters of a hash that are enough to recognise it

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from rotator.answers import refusal
 from rotator.cacheconfig import CacheConfig
 from rotator.detect import detect
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.probe import Advice, Probe
 from rotator.reach import greet, knock, resolve
-from rotator.rights import WRITING, granting, missing_rights
 from rotator.secrets.provider import provider_from_url
+from rotator.server.acl import WRITING, granting, missing_rights
+from rotator.server.replies import refusal
+from rotator.server.topology import discover
 from rotator.tls import tls_context
-from rotator.topology import discover
 from rotator.wording import count, listing
 
 _SAMPLES = 50

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from redis.exceptions import ResponseError
 
-from rotator.store import Store
+from rotator.server.store import Store
 from rotator.wording import duration
 
 TOLERANCE = timedelta(minutes=5)

@@ -27,7 +27,6 @@ from typing import Any, Self
 import structlog
 from distributed import Variable, get_client, get_worker
 
-from rotator.access import Access
 from rotator.address import Address
 from rotator.config.load import load
 from rotator.control import Stop
@@ -38,6 +37,7 @@ from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult
 from rotator.scope import Scope
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
+from rotator.server.context import Access
 
 TOPIC = "rotator"
 """Of all events of all runs; each names its run. A topic stays for good, so there is only one."""

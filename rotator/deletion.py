@@ -15,10 +15,10 @@ from typing import Final
 
 from redis.exceptions import ResponseError
 
-from rotator.answers import Refusal, refusal
-from rotator.connection import Command
 from rotator.errors import ServerError
-from rotator.store import Answer, Store
+from rotator.server.connection import Command
+from rotator.server.replies import Refusal, refusal
+from rotator.server.store import Answer, Store
 
 SCRIPT: Final = b"""
 local answers = {}

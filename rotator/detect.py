@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from rotator.access import Access
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.format_search import Place, guess
 from rotator.crypto.keyring import Key
@@ -24,8 +23,9 @@ from rotator.errors import ConfigError, Exit
 from rotator.format import BUILTIN, Format
 from rotator.reader import Reason
 from rotator.scope import Mode, Scope
-from rotator.store import Store, Unread, Value
-from rotator.topology import discover
+from rotator.server.context import Access
+from rotator.server.store import Store, Unread, Value
+from rotator.server.topology import discover
 
 SAMPLES = 200
 

@@ -29,7 +29,6 @@ from typing import Any, Protocol
 
 import structlog
 
-from rotator.access import Access
 from rotator.address import Address
 from rotator.config.load import load
 from rotator.control import Control
@@ -38,6 +37,7 @@ from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult
 from rotator.scope import Scope
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
+from rotator.server.context import Access
 from rotator.state import State
 from rotator.tally.tally import Tally
 from rotator.worker import Worker

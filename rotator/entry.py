@@ -13,14 +13,14 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from rotator.access import Access
-from rotator.answers import Refusal
 from rotator.crypto.codec import Opened
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError
-from rotator.owner import select
-from rotator.store import GONE, NEVER, Store, Unread, Value
-from rotator.topology import discover
+from rotator.server.context import Access
+from rotator.server.replies import Refusal
+from rotator.server.routing import select
+from rotator.server.store import GONE, NEVER, Store, Unread, Value
+from rotator.server.topology import discover
 from rotator.wording import listing
 
 

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rotator.access import Access
 from rotator.address import Address
 from rotator.control import Stop, Stopper
 from rotator.count import DONE, PICKED, STUCK, Count
@@ -20,11 +19,12 @@ from rotator.errors import Exit, RightsError, ServerError
 from rotator.picker import Task
 from rotator.presence import announced
 from rotator.progress import Progress
-from rotator.rights import demand_rights
 from rotator.scope import Limits, Mode, Scope
+from rotator.server.acl import demand_rights
+from rotator.server.context import Access
+from rotator.server.topology import SETTLE_SECONDS, Topology, discover
 from rotator.state import State
 from rotator.sweep import Sweep, SweepResult
-from rotator.topology import SETTLE_SECONDS, Topology, discover
 from rotator.walk import WalkEngine
 
 Bar = Callable[[str, str, int], Progress]

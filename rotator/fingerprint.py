@@ -14,8 +14,8 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from rotator.access import Access
 from rotator.secrets.reference import SecretRef
+from rotator.server.context import Access
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rotator.copies import Copies
 from rotator.retirement.places import Hold
+from rotator.server.copies import Copies
 
 
 def find_holds(

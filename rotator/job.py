@@ -13,7 +13,6 @@ from pathlib import Path
 
 import structlog
 
-from rotator.access import Access
 from rotator.control import Stop, Stopper
 from rotator.crypto.keyring import Keyring
 from rotator.engine import Machines
@@ -26,6 +25,7 @@ from rotator.report import json as report_json
 from rotator.report.build import build_report
 from rotator.report.model import Report
 from rotator.rotation import Rotation
+from rotator.server.context import Access
 from rotator.state import State
 
 log = structlog.get_logger(__name__)

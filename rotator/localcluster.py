@@ -18,11 +18,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from rotator.clusternodes import SLOTS, Member
 from rotator.demo.local_server import LocalServer
 from rotator.ending import wait_until_clear
 from rotator.errors import ServerError
 from rotator.localnode import Move, ask, fault, member, move_slot, ownership
+from rotator.server.cluster_nodes import SLOTS, Member
 
 NODE_TIMEOUT_MS = 2000
 

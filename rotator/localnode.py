@@ -17,8 +17,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from rotator.address import Address
-from rotator.clusternodes import Member, myself, parse_nodes
 from rotator.demo.local_server import LocalServer
+from rotator.server.cluster_nodes import Member, myself, parse_nodes
 
 _BATCH = 100  # names in one MIGRATE
 _TIMEOUT_MS = 5000

@@ -16,8 +16,8 @@ from rotator.address import Address
 from rotator.clock import Clock
 from rotator.errors import ServerError
 from rotator.identity import Identity
-from rotator.store import Store
-from rotator.topology import Topology
+from rotator.server.store import Store
+from rotator.server.topology import Topology
 
 log = structlog.get_logger(__name__)
 

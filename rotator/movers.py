@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rotator.address import Address
-from rotator.answers import Refusal
-from rotator.store import Store
+from rotator.server.replies import Refusal
+from rotator.server.store import Store
 
 
 class Movers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from rotator.store import Store, Value
+from rotator.server.store import Store, Value
 
 
 class Page(NamedTuple):

@@ -13,9 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from rotator.access import Access
 from rotator.address import Address
-from rotator.answers import RETRY_SECONDS, Meaning, Refusal
 from rotator.count import (
     CHANGED,
     CONTENDED,
@@ -30,7 +28,9 @@ from rotator.count import (
     Trouble,
 )
 from rotator.errors import ServerError
-from rotator.store import Answer, Store, Unread, Value
+from rotator.server.context import Access
+from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal
+from rotator.server.store import Answer, Store, Unread, Value
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
 TRIES: Final = len(_PAUSES)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rotator.access import Access
 from rotator.control import Stop
-from rotator.copies import Copies
 from rotator.errors import Exit
 from rotator.scope import Limits, Mode
+from rotator.server.context import Access
+from rotator.server.copies import Copies
+from rotator.server.topology import SETTLE_SECONDS
 from rotator.sweep import SweepResult
 from rotator.tally.tally import Outcome
-from rotator.topology import SETTLE_SECONDS
 
 NOT_MOVED = (
     Outcome.CONTENDED,

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 import structlog
 from redis.exceptions import ResponseError
 
-from rotator.connection import Reply
 from rotator.errors import BusyError
-from rotator.store import Store
+from rotator.server.connection import Reply
+from rotator.server.store import Store
 
 _TRIES = 5
 _JITTER_MS = 500

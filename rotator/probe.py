@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rotator.access import Access
 from rotator.address import Address
 from rotator.cacheconfig import CacheConfig
 from rotator.config.load import Config
 from rotator.reach import Greeting
 from rotator.secrets.provider import provider_from_url
-from rotator.store import Store
+from rotator.server.context import Access
+from rotator.server.store import Store
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from rotator.access import Access
 from rotator.count import PICKED, Judged
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.format_search import guess
@@ -21,7 +20,8 @@ from rotator.deletion import Deletion
 from rotator.errors import ConfigError
 from rotator.picker import Act
 from rotator.reader import Reason
-from rotator.store import Store
+from rotator.server.context import Access
+from rotator.server.store import Store
 from rotator.wording import count
 
 CURRENT: Final = "current"

@@ -14,10 +14,8 @@ from typing import Any
 
 import structlog
 
-from rotator.access import Access
 from rotator.address import Address
 from rotator.control import Stop, Stopper
-from rotator.copies import Copies, find_copies, find_replicas
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
 from rotator.engine import Engine, Inline, Machines, Pool
@@ -26,12 +24,14 @@ from rotator.meanwhile import Meanwhile
 from rotator.plan import Plan, RotationResult
 from rotator.presence import announced
 from rotator.progress import Progress
-from rotator.rights import demand_rights
 from rotator.scope import Mode, Scope
+from rotator.server.acl import demand_rights
+from rotator.server.context import Access
+from rotator.server.copies import Copies, find_copies, find_replicas
+from rotator.server.topology import Topology, discover
 from rotator.state import State
 from rotator.sweep import Sweep, SweepResult
 from rotator.tally.tally import Outcome
-from rotator.topology import Topology, discover
 
 log = structlog.get_logger(__name__)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rotator.answers import Meaning, Refusal
 from rotator.crypto.keyring import Key
-from rotator.script import NAMES_A_CALL, Swap
-from rotator.store import Answer, Store
+from rotator.server.replies import Meaning, Refusal
+from rotator.server.scripts import NAMES_A_CALL, Swap
+from rotator.server.store import Answer, Store
 
 
 class Sent(NamedTuple):

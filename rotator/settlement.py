@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rotator.crypto.keyring import Key
-from rotator.store import GONE, Store
+from rotator.server.store import GONE, Store
 from rotator.tally.tally import Outcome, Problem, Tally
 
 NOTED = 10_000

@@ -16,15 +16,15 @@ from datetime import UTC, datetime
 import structlog
 
 from rotator.address import Address
-from rotator.clusternodes import ranges
 from rotator.control import Control, Stop
 from rotator.engine import Engine
 from rotator.errors import ServerError
 from rotator.identity import LOCAL
 from rotator.noderesult import NodeResult
 from rotator.scope import Scope
+from rotator.server.cluster_nodes import ranges
+from rotator.server.topology import Topology
 from rotator.tally.tally import Outcome, Tally
-from rotator.topology import Topology
 from rotator.wording import count
 from rotator.worker import RESTARTS
 

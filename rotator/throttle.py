@@ -21,11 +21,11 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from rotator.connection import Connection
 from rotator.errors import ServerError
 from rotator.identity import parse_fields
 from rotator.scope import Limits
-from rotator.store import Store
+from rotator.server.connection import Connection
+from rotator.server.store import Store
 
 SMALLEST_PAGE = 10
 LONGEST_SECONDS = 5.0

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from itertools import compress
 
 from rotator.address import Address
-from rotator.answers import RETRY_SECONDS, Meaning, Refusal
 from rotator.batch import renew
 from rotator.crypto.codec import Codec, Opened, Refused
 from rotator.crypto.keyring import Key
@@ -25,9 +24,10 @@ from rotator.errors import ServerError
 from rotator.movers import Movers
 from rotator.reader import Reason
 from rotator.round import Round
-from rotator.script import NAMES_A_CALL, Swap
+from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal
+from rotator.server.scripts import NAMES_A_CALL, Swap
+from rotator.server.store import Answer, Store, Unread, Value
 from rotator.settlement import Left, Mark, Notes, Settlement
-from rotator.store import Answer, Store, Unread, Value
 from rotator.tally.tally import Outcome, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try

@@ -14,16 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
-from rotator.access import Access
 from rotator.address import Address
-from rotator.clusternodes import foreign_slots, myself
 from rotator.control import Control, Stop
 from rotator.count import Count
 from rotator.errors import ServerError
 from rotator.noderesult import NodeResult
 from rotator.picker import Picker, Task
 from rotator.scope import Scope
-from rotator.store import Store
+from rotator.server.cluster_nodes import foreign_slots, myself
+from rotator.server.context import Access
+from rotator.server.store import Store
 from rotator.tally.tally import Outcome, Tally
 from rotator.throttle import Reason
 

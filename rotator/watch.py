@@ -24,8 +24,8 @@ from collections.abc import Sequence
 
 from rotator.glob import matcher, prefixes
 from rotator.scope import Scope
+from rotator.server.store import Store
 from rotator.settlement import NOTED
-from rotator.store import Store
 from rotator.tally.tally import Tally
 from rotator.visitor import Visitor
 

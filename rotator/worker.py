@@ -23,7 +23,6 @@ import structlog
 
 from rotator.address import Address
 from rotator.attachment import Attachment
-from rotator.clusternodes import foreign_slots, myself
 from rotator.control import Control, Stop
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
@@ -32,7 +31,8 @@ from rotator.noderesult import NodeResult
 from rotator.pages import Page, Pages
 from rotator.position import Position
 from rotator.scope import Mode, Scope
-from rotator.store import Store
+from rotator.server.cluster_nodes import foreign_slots, myself
+from rotator.server.store import Store
 from rotator.tally.tally import Outcome, Tally
 
 RESTARTS = 3

@@ -22,7 +22,6 @@ from typing import Any, Final
 from bench_system import cpu_seconds, pinned
 from redis.crc import key_slot
 
-from rotator.clusternodes import SLOTS
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.demo.local_server import LocalServer
@@ -31,6 +30,7 @@ from rotator.format import BUILTIN
 from rotator.localcluster import LocalCluster
 from rotator.localnode import member
 from rotator.names import Names
+from rotator.server.cluster_nodes import SLOTS
 
 PRIMARIES: Final = 3
 SAMPLE: Final = 100  # values to open after a rewriting way

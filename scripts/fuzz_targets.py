@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from rotator.access import Access
 from rotator.config import files
 from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened, Refused
@@ -26,6 +25,7 @@ from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import FormatError, RotatorError
 from rotator.format import BUILTIN, Format
+from rotator.server.context import Access
 
 SECRET: Final = "p4ssw0rd! nobody may see"  # noqa: S105 - of nothing
 _PASSWORD: Final = "p4ssw0rd-in-its-place"  # noqa: S105 - of nothing

@@ -21,10 +21,8 @@ from expiries import entries_of, put
 from redis import Redis
 from versions import acl
 
-from rotator.access import Access
 from rotator.address import Address
 from rotator.config.load import load
-from rotator.connection import Connection, Login
 from rotator.control import Stop, Stopper
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
@@ -32,8 +30,10 @@ from rotator.format import BUILTIN
 from rotator.job import Job
 from rotator.plan import Plan
 from rotator.progress import Progress
+from rotator.server.connection import Connection, Login
+from rotator.server.context import Access
+from rotator.server.store import Store
 from rotator.state import State
-from rotator.store import Store
 from rotator.tally.tally import Outcome
 
 FORMATS = tuple(BUILTIN)

@@ -8,12 +8,12 @@ import traceback
 import pytest
 from caches import Cache, Place, user
 
-from rotator.access import Access
 from rotator.address import Address
 from rotator.config.load import load
 from rotator.crypto.keyring import generate
 from rotator.errors import KeyMaterialError, SecretError
 from rotator.secrets.provider import provider_from_url
+from rotator.server.context import Access
 
 PASSWORD = "correct horse battery staple"
 

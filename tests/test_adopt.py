@@ -12,13 +12,13 @@ from expiries import put
 from running import run_here
 
 from rotator.adopt import Adoption
-from rotator.answers import Meaning
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.format import BUILTIN
-from rotator.rights import READING, WRITING
+from rotator.server.acl import READING, WRITING
+from rotator.server.replies import Meaning
+from rotator.server.store import Answer, Store
 from rotator.state import State
-from rotator.store import Answer, Store
 
 PLAIN = {
     b"app:short": b"hello",

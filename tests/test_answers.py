@@ -26,12 +26,12 @@ from redis.exceptions import ResponseError
 from versions import since
 
 from rotator import visitor
-from rotator.answers import MEANINGS, Meaning, Refusal, refusal
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LostError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask
-from rotator.store import Answer, Unread
+from rotator.server.replies import MEANINGS, Meaning, Refusal, refusal
+from rotator.server.store import Answer, Unread
 
 pytestmark = pytest.mark.faults
 

@@ -27,13 +27,13 @@ from clusters import (
 from programs import version_of
 from versions import knows, since
 
-from rotator.access import Access
-from rotator.clusternodes import SLOTS
 from rotator.demo.local_server import find_binary
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask
-from rotator.store import Store
+from rotator.server.cluster_nodes import SLOTS
+from rotator.server.context import Access
+from rotator.server.store import Store
 
 pytestmark = pytest.mark.faults
 

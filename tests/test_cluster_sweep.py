@@ -21,12 +21,12 @@ from programs import VERSIONS, program_of, version_of
 from redis.crc import key_slot
 
 from rotator.cache import Cache as CacheClient
-from rotator.clusternodes import SLOTS
 from rotator.demo.local_server import find_binary
 from rotator.errors import Exit
-from rotator.ifeq import Ifeq
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move
+from rotator.server.cluster_nodes import SLOTS
+from rotator.server.exchange import Ifeq
 
 pytestmark = pytest.mark.faults
 

@@ -11,9 +11,9 @@ from caches import user, wait_for
 from redis.exceptions import ResponseError
 
 from rotator.address import Address
-from rotator.connection import Connection, Login
 from rotator.demo.local_server import LocalServer
 from rotator.errors import LoginError, LostError, ServerError
+from rotator.server.connection import Connection, Login
 
 PASSWORD = "correct horse battery staple"
 

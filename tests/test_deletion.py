@@ -6,12 +6,12 @@ from clusters import names_in
 from redis import Redis
 
 from rotator.address import Address
-from rotator.answers import Meaning, Refusal
-from rotator.connection import Connection, Login
 from rotator.deletion import Deletion
 from rotator.errors import ServerError
-from rotator.script import NAMES_A_CALL
-from rotator.store import Answer, Store
+from rotator.server.connection import Connection, Login
+from rotator.server.replies import Meaning, Refusal
+from rotator.server.scripts import NAMES_A_CALL
+from rotator.server.store import Answer, Store
 
 
 @pytest.fixture

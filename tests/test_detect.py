@@ -7,12 +7,12 @@ import pytest
 import yaml
 from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 
-from rotator.access import Access
 from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
 from rotator.format import BUILTIN, Format
+from rotator.server.context import Access
 
 PARTS = ("nonce:12", "ciphertext", "tag:16")
 A, B = (Key.from_hex(material, "test").id for material in (KEY_A, KEY_B))

@@ -10,11 +10,11 @@ from clusters import FAST, at_page, check, fill, flush, grown, judge, once, owne
 from expiries import entries_of
 from redis.crc import key_slot
 
-from rotator import copies
-from rotator.clusternodes import SLOTS
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
+from rotator.server import copies
+from rotator.server.cluster_nodes import SLOTS
 
 pytestmark = pytest.mark.faults
 

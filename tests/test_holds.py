@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from caches import Cache, Place, wait_for
 
-from rotator.copies import Copies
 from rotator.demo.local_server import LocalServer
+from rotator.server.copies import Copies
 from rotator.state import State
 
 NOW = timedelta(0)

@@ -19,10 +19,10 @@ from commandline import run
 from running import Running, job, run_here
 
 from rotator.commands import common
-from rotator.connection import Connection
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key
 from rotator.demo.local_server import LocalServer
+from rotator.server.connection import Connection
 
 LEVELS = ["debug", "info", "warning", "error"]
 FORMATS = ["console", "json"]

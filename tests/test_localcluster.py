@@ -3,11 +3,11 @@
 import pytest
 from redis.crc import key_slot
 
-from rotator.clusternodes import SLOTS
 from rotator.ending import wait_until_clear
 from rotator.errors import ServerError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move
+from rotator.server.cluster_nodes import SLOTS
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from rotator.errors import Exit, ServerError
 from rotator.format import BUILTIN
 from rotator.meanwhile import Meanwhile
 from rotator.scope import Limits
-from rotator.topology import Topology
+from rotator.server.topology import Topology
 
 pytestmark = pytest.mark.faults
 

@@ -11,10 +11,10 @@ from redis.exceptions import ResponseError
 from versions import since
 
 from rotator import visitor
-from rotator.access import Access
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
-from rotator.store import Store
+from rotator.server.context import Access
+from rotator.server.store import Store
 from rotator.tally.tally import Outcome
 
 MIB = 1 << 20

@@ -7,10 +7,10 @@ from caches import store_of, user
 from versions import since
 
 from rotator.address import Address
-from rotator.connection import Connection, Login
 from rotator.errors import BusyError
 from rotator.presence import announced
-from rotator.store import Store
+from rotator.server.connection import Connection, Login
+from rotator.server.store import Store
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from rotator.errors import BusyError, ServerError
 from rotator.localnode import Move
 from rotator.presence import announced
 from rotator.purge import PurgeKey
-from rotator.rights import DELETING, READING
 from rotator.scope import Mode, Scope
+from rotator.server.acl import DELETING, READING
 from rotator.state import State
 from rotator.walk import WalkEngine
 

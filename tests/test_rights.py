@@ -12,14 +12,14 @@ from running import run_here
 from versions import acl, since
 
 from rotator.address import Address
-from rotator.connection import Connection, Login
 from rotator.control import Stopper
 from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, RightsError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import ask
 from rotator.presence import announced
-from rotator.rights import CLUSTERED, READING, WRITING, missing_rights
+from rotator.server.acl import CLUSTERED, READING, WRITING, missing_rights
+from rotator.server.connection import Connection, Login
 from rotator.state import State
 
 README = Path(__file__).parent.parent / "README.md"

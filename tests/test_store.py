@@ -12,10 +12,10 @@ from redis.exceptions import ResponseError
 from versions import since, without
 
 from rotator.address import Address
-from rotator.answers import MEANINGS, Meaning, Refusal, refusal
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RightsError
-from rotator.store import GONE, NEVER, Answer, Store, Unread
+from rotator.server.replies import MEANINGS, Meaning, Refusal, refusal
+from rotator.server.store import GONE, NEVER, Answer, Store, Unread
 
 MIB = 1 << 20
 NAMES = st.binary(max_size=40)

@@ -7,10 +7,10 @@ import pytest
 from slowproxy import SlowProxy
 
 from rotator.address import Address
-from rotator.connection import Connection, Login
 from rotator.demo.local_server import LocalServer
 from rotator.scope import Limits
-from rotator.store import Store
+from rotator.server.connection import Connection, Login
+from rotator.server.store import Store
 from rotator.throttle import SMALLEST_PAGE, Throttle
 
 

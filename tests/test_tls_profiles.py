@@ -11,7 +11,6 @@ from running import run_here
 from tlsfront import WAYS, Authority
 from versions import since
 
-from rotator.access import Access
 from rotator.config.load import load
 from rotator.demo.local_server import LocalServer, free_port
 from rotator.errors import ConfigError, RotatorError, ServerError
@@ -19,6 +18,7 @@ from rotator.localcluster import LocalCluster
 from rotator.localnode import ask, members
 from rotator.secrets.provider import provider_from_url
 from rotator.secrets.reference import SecretRef
+from rotator.server.context import Access
 from rotator.tls import tls_context
 from rotator.tlsprofile import TlsProfile
 

@@ -11,14 +11,14 @@ from redis.exceptions import ResponseError
 from versions import since
 
 from rotator.address import Address
-from rotator.clusternodes import SLOTS
-from rotator.connection import Connection, Login
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LoginError, ServerError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask, member, members
-from rotator.store import Store
-from rotator.topology import discover
+from rotator.server.cluster_nodes import SLOTS
+from rotator.server.connection import Connection, Login
+from rotator.server.store import Store
+from rotator.server.topology import discover
 
 UNREACHABLE = "203.0.113.7"  # RFC 5737: nobody is there
 

@@ -8,7 +8,6 @@ from versions import knows, since
 
 from rotator import worker
 from rotator.address import Address
-from rotator.connection import Connection, Login
 from rotator.control import Stop
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
@@ -16,7 +15,8 @@ from rotator.demo.local_server import LocalServer
 from rotator.errors import ServerError
 from rotator.format import BUILTIN
 from rotator.scope import Limits, Mode, Scope
-from rotator.store import Store
+from rotator.server.connection import Connection, Login
+from rotator.server.store import Store
 from rotator.tally.tally import Outcome
 from rotator.worker import LOSSES, RESTARTS, Worker
 

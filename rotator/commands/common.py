@@ -12,7 +12,6 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from rotator.access import Access
 from rotator.cache import Cache, choose
 from rotator.config.load import Config, load
 from rotator.console import escape, print_result
@@ -20,6 +19,7 @@ from rotator.errors import ConfigError
 from rotator.logs import configure_logging
 from rotator.options import option
 from rotator.secrets.provider import provider_from_url
+from rotator.server.context import Access
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from rotator import options
-from rotator.access import Access
 from rotator.commands.common import (
     Namespace,
     open_access,
@@ -21,6 +20,7 @@ from rotator.console import print_result
 from rotator.entry import Entry, find
 from rotator.errors import Exit
 from rotator.report.model import rfc3339
+from rotator.server.context import Access
 
 _EXAMPLES = """\b
 Examples:

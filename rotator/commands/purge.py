@@ -12,7 +12,6 @@ import structlog
 import typer
 
 from rotator import options
-from rotator.access import Access
 from rotator.commands.common import open_config
 from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.control import Stopper
@@ -38,6 +37,7 @@ from rotator.reader import Reason
 from rotator.report.errand import Told
 from rotator.secrets.provider import provider_from_url
 from rotator.selection import select
+from rotator.server.context import Access
 from rotator.state import State
 
 _EXAMPLES = """\b

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.address import Address
-from rotator.clusternodes import (
+from rotator.server.cluster_nodes import (
     SLOTS,
     Member,
     contested,

@@ -16,7 +16,9 @@ from typing import Literal
 import structlog
 
 from rotator.address import Address
-from rotator.clusternodes import (
+from rotator.errors import LoginError, RightsError, ServerError
+from rotator.identity import Identity
+from rotator.server.cluster_nodes import (
     SLOTS,
     Member,
     Range,
@@ -27,9 +29,7 @@ from rotator.clusternodes import (
     silences,
     uncovered,
 )
-from rotator.errors import LoginError, RightsError, ServerError
-from rotator.identity import Identity
-from rotator.store import Store
+from rotator.server.store import Store
 
 Connect = Callable[[Address], Store]
 

@@ -13,14 +13,14 @@ from rotator.address import Address
 from rotator.cacheconfig import CacheConfig
 from rotator.config.load import Config
 from rotator.config.schema import SAME, CacheSettings
-from rotator.connection import Connection, Login
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.format import BUILTIN, Format
 from rotator.names import Names
 from rotator.secrets.interface import Provider
 from rotator.secrets.reference import SecretRef
-from rotator.store import Store
+from rotator.server.connection import Connection, Login
+from rotator.server.store import Store
 from rotator.tls import tls_context
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from rotator.clusternodes import myself
 from rotator.identity import parse_fields
-from rotator.store import Store
+from rotator.server.cluster_nodes import myself
+from rotator.server.store import Store
 
 # Replicas acknowledge once a second, so one that keeps up has done so within this time.
 _CATCH_UP_SECONDS = 3.0

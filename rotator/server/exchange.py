@@ -17,11 +17,11 @@ from typing import Any
 from redis.crc import key_slot
 
 from rotator.address import Address
-from rotator.clusternodes import SLOTS, myself
-from rotator.copies import find_replicas
 from rotator.errors import ServerError
-from rotator.script import Swap
-from rotator.store import Store
+from rotator.server.cluster_nodes import SLOTS, myself
+from rotator.server.copies import find_replicas
+from rotator.server.scripts import Swap
+from rotator.server.store import Store
 
 _LOOK_SECONDS = 0.25
 _TRIES = 10_000  # random names, to find one in a slot of the node's own

@@ -18,13 +18,13 @@ from typing import TypeVar
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
-from rotator.access import Access
 from rotator.address import Address
-from rotator.answers import Meaning, Refusal
-from rotator.clusternodes import Range, redirection
 from rotator.errors import LoginError, RightsError, ServerError
-from rotator.store import Store
-from rotator.topology import discover
+from rotator.server.cluster_nodes import Range, redirection
+from rotator.server.context import Access
+from rotator.server.replies import Meaning, Refusal
+from rotator.server.store import Store
+from rotator.server.topology import discover
 
 REDIRECTS = 5
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from redis.exceptions import ResponseError
 
 from rotator.address import Address
-from rotator.clusternodes import redirection
+from rotator.server.cluster_nodes import redirection
 
 # Waits before a command is sent again that met a server busy with something else: 6 seconds in all.
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)

@@ -17,9 +17,9 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from rotator.address import Address
-from rotator.connection import Command
 from rotator.errors import RightsError
-from rotator.store import Store
+from rotator.server.connection import Command
+from rotator.server.store import Store
 from rotator.wording import listing
 
 READING = ("+info", "+select", "+scan", "+get", "+mget", "+pttl")

@@ -19,10 +19,10 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from rotator.answers import WRONG_TYPE, Meaning, Refusal, refusal
-from rotator.connection import Command, Connection
-from rotator.node import Node
-from rotator.script import LARGE, NO_SIZE, SCRIPT, Swap, call, cut
+from rotator.server.connection import Command, Connection
+from rotator.server.node import Node
+from rotator.server.replies import WRONG_TYPE, Meaning, Refusal, refusal
+from rotator.server.scripts import LARGE, NO_SIZE, SCRIPT, Swap, call, cut
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
 GONE = -2  # and that of a name that is not there

@@ -8,11 +8,11 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from rotator.answers import RETRY_SECONDS, Meaning, Refusal, refusal
-from rotator.clusternodes import Member, myself, parse_nodes
-from rotator.connection import Connection
 from rotator.errors import RightsError, ServerError
 from rotator.identity import Identity, parse_fields, parse_info
+from rotator.server.cluster_nodes import Member, myself, parse_nodes
+from rotator.server.connection import Connection
+from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal, refusal
 
 
 class Node:
