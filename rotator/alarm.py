@@ -24,7 +24,7 @@ from rotator.masking import mask
 from rotator.occasion import STOPPED, Change, Event, occasion, summary
 from rotator.report.model import Report
 from rotator.report.words import ENDINGS
-from rotator.state import State, default_path
+from rotator.state.state import State, default_path
 
 log = structlog.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from pydantic import TypeAdapter
 
-from rotator.database import Database
 from rotator.retirement.forecast import Window
+from rotator.state.database import Database
 
 VERDICTS = 100
 """How many changes of verdict are remembered for each key."""

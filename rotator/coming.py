@@ -8,7 +8,7 @@ from datetime import datetime
 from rotator.planner import plan_until
 from rotator.report.model import Outlook, Progress, Report
 from rotator.retirement.forecast import Window, begun_in, foresee, pace_of, rotated_by
-from rotator.state import State
+from rotator.state.state import State
 
 IN_TIME = "in-time"
 

@@ -38,7 +38,7 @@ from rotator.noderesult import NodeResult
 from rotator.scope import Scope
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import Access
-from rotator.state import State
+from rotator.state.state import State
 from rotator.tally.tally import Tally
 from rotator.worker import Worker
 

@@ -23,7 +23,7 @@ from rotator.scope import Limits, Mode, Scope
 from rotator.server.acl import demand_rights
 from rotator.server.context import Access
 from rotator.server.topology import SETTLE_SECONDS, Topology, discover
-from rotator.state import State
+from rotator.state.state import State
 from rotator.sweep import Sweep, SweepResult
 from rotator.walk import WalkEngine
 

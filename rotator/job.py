@@ -26,7 +26,7 @@ from rotator.report.build import build_report
 from rotator.report.model import Report
 from rotator.rotation import Rotation
 from rotator.server.context import Access
-from rotator.state import State
+from rotator.state.state import State
 
 log = structlog.get_logger(__name__)
 

@@ -19,7 +19,7 @@ from rotator.plan import RotationResult
 from rotator.retirement.history import SweepRecord
 from rotator.retirement.places import Evidence, Hold
 from rotator.retirement.verdict import Judgement, judge
-from rotator.state import State
+from rotator.state.state import State
 from rotator.sweep import SweepResult
 from rotator.windows import window_of
 

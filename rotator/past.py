@@ -18,7 +18,7 @@ from rotator.coming import progress
 from rotator.errors import StateError
 from rotator.report import json as report_json
 from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Report
-from rotator.state import State
+from rotator.state.state import State
 from rotator.wording import ago, duration, moment
 
 RETIRABLE = "retirable"

@@ -29,7 +29,7 @@ from rotator.server.acl import demand_rights
 from rotator.server.context import Access
 from rotator.server.copies import Copies, find_copies, find_replicas
 from rotator.server.topology import Topology, discover
-from rotator.state import State
+from rotator.state.state import State
 from rotator.sweep import Sweep, SweepResult
 from rotator.tally.tally import Outcome
 

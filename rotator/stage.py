@@ -20,7 +20,7 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.detect import Detection, detect
 from rotator.probe import Advice, Next, Probe
 from rotator.reader import Reason
-from rotator.state import State, default_path
+from rotator.state.state import State, default_path
 from rotator.wording import count, listing
 
 SAMPLES = 500

@@ -27,7 +27,7 @@ def _libraries() -> list[str]:
 
 def _servers() -> list[str]:
     """The servers that the state knows of; none is asked, and none has to be there."""
-    from rotator.state import State, default_path  # noqa: PLC0415 - takes a while
+    from rotator.state.state import State, default_path  # noqa: PLC0415 - takes a while
 
     place = Path(os.environ.get("ROTATOR_STATE") or default_path())
     if not place.exists():

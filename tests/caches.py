@@ -33,7 +33,7 @@ from rotator.progress import Progress
 from rotator.server.connection import Connection, Login
 from rotator.server.context import Access
 from rotator.server.store import Store
-from rotator.state import State
+from rotator.state.state import State
 from rotator.tally.tally import Outcome
 
 FORMATS = tuple(BUILTIN)

@@ -18,7 +18,7 @@ from rotator.format import BUILTIN
 from rotator.server.acl import READING, WRITING
 from rotator.server.replies import Meaning
 from rotator.server.store import Answer, Store
-from rotator.state import State
+from rotator.state.state import State
 
 PLAIN = {
     b"app:short": b"hello",

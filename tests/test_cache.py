@@ -23,7 +23,7 @@ from rotator.entry import find
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import BUILTIN
 from rotator.localcluster import LocalCluster
-from rotator.state import State
+from rotator.state.state import State
 
 NAMESPACE = "/app/oidc"
 OFF = {"encryption": {"disabled": True}, "hashing": {"keys": {"disabled": True}}}

@@ -27,7 +27,7 @@ from rotator.daskworker import perform
 from rotator.errors import ConfigError, Exit, ServerError
 from rotator.machines import open_machines
 from rotator.scope import Limits, Mode, Scope
-from rotator.state import State
+from rotator.state.state import State
 
 NAMES = 1500
 STRICT = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}

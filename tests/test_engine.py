@@ -24,7 +24,7 @@ from rotator.engine import NodeTask, Pool
 from rotator.errors import Exit
 from rotator.line import Line
 from rotator.scope import Limits, Mode, Scope
-from rotator.state import State
+from rotator.state.state import State
 from rotator.tally.tally import Outcome
 
 pytestmark = pytest.mark.faults

@@ -16,7 +16,7 @@ from rotator.errors import Exit, StateError
 from rotator.lock import lock
 from rotator.report import json as report_json
 from rotator.report.targets import Targets
-from rotator.state import State
+from rotator.state.state import State
 
 NAMES = 300
 

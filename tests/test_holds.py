@@ -10,7 +10,7 @@ from caches import Cache, Place, wait_for
 
 from rotator.demo.local_server import LocalServer
 from rotator.server.copies import Copies
-from rotator.state import State
+from rotator.state.state import State
 
 NOW = timedelta(0)
 

@@ -28,7 +28,7 @@ from rotator.crypto.keyring import generate
 from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerError
 from rotator.scope import Mode
-from rotator.state import State
+from rotator.state.state import State
 from rotator.tally.tally import Outcome
 
 NOTHING_QUIET = timedelta()

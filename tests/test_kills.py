@@ -17,7 +17,7 @@ from expiries import entries_of, put
 from running import clean
 
 from rotator.errors import Exit
-from rotator.state import State
+from rotator.state.state import State
 
 pytestmark = pytest.mark.faults
 

@@ -11,7 +11,7 @@ from clusters import fill as fill_cluster
 from running import job, run_here
 
 from rotator.control import Stop, Stopper
-from rotator.state import State
+from rotator.state.state import State
 
 
 class Pages(Stopper):

@@ -14,7 +14,7 @@ from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
 from rotator.retirement.history import SweepRecord
 from rotator.scope import Mode
-from rotator.state import State
+from rotator.state.state import State
 from rotator.tally.tally import Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)

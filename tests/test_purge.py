@@ -26,7 +26,7 @@ from rotator.presence import announced
 from rotator.purge import PurgeKey
 from rotator.scope import Mode, Scope
 from rotator.server.acl import DELETING, READING
-from rotator.state import State
+from rotator.state.state import State
 from rotator.walk import WalkEngine
 
 WRITES = ("set", "unlink", "del", "evalsha", "script|load", "expire", "subscribe")

@@ -20,7 +20,7 @@ from rotator.localnode import ask
 from rotator.presence import announced
 from rotator.server.acl import CLUSTERED, READING, WRITING, missing_rights
 from rotator.server.connection import Connection, Login
-from rotator.state import State
+from rotator.state.state import State
 
 README = Path(__file__).parent.parent / "README.md"
 LINES = re.findall(r"^(ACL SETUSER \S+ .*)$", README.read_text(), re.MULTILINE)

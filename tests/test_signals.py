@@ -11,7 +11,7 @@ from commandline import run
 from expiries import put
 from running import Running, job, waiting, writes_held
 
-from rotator.state import State
+from rotator.state.state import State
 
 VALUES = 3000  # a second of work, or more, in pages of one
 STOPS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]

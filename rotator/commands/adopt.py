@@ -16,7 +16,7 @@ from rotator.errand import Errand, Terms
 from rotator.errors import ConfigError
 from rotator.logs import configure_logging
 from rotator.report.errand import Told
-from rotator.state import State
+from rotator.state.state import State
 
 _EXAMPLES = """\b
 Examples:

@@ -14,7 +14,7 @@ from rotator import options
 from rotator.cache import Cache
 from rotator.commands.common import Namespace, open_access, open_cache, open_config
 from rotator.errors import ConfigError, MissingError, StateError
-from rotator.state import State, default_path
+from rotator.state.state import State, default_path
 
 log = structlog.get_logger(__name__)
 

@@ -38,7 +38,7 @@ from rotator.report.errand import Told
 from rotator.secrets.provider import provider_from_url
 from rotator.selection import select
 from rotator.server.context import Access
-from rotator.state import State
+from rotator.state.state import State
 
 _EXAMPLES = """\b
 Examples:

@@ -18,7 +18,7 @@ from rotator.report import json as report_json
 from rotator.report import table
 from rotator.report.file import check_target
 from rotator.report.model import Report
-from rotator.state import State, default_path
+from rotator.state.state import State, default_path
 
 EXAMPLES = """\b
 Examples:

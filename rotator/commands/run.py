@@ -31,7 +31,7 @@ from rotator.scope import Limits
 from rotator.secrets.interface import Provider
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.selection import all_keyrings, select
-from rotator.state import State
+from rotator.state.state import State
 
 EXAMPLES = """\b
 Examples:

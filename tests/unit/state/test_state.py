@@ -20,7 +20,7 @@ from rotator.retirement.judge import Verdict
 from rotator.retirement.places import Hold
 from rotator.retirement.verdict import judge
 from rotator.scope import Mode
-from rotator.state import VERSION, State, default_path
+from rotator.state.state import VERSION, State, default_path
 from rotator.tally.tally import Outcome, Tally
 
 CACHE = "shared-redis"
@@ -32,7 +32,7 @@ HOUR = timedelta(hours=1)
 HOLDER = """
 import sys
 from pathlib import Path
-from rotator.state import State
+from rotator.state.state import State
 with State(Path(sys.argv[1])) as state, state.lock(sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
@@ -41,7 +41,7 @@ with State(Path(sys.argv[1])) as state, state.lock(sys.argv[2]):
 WRITER = """
 import sys
 from pathlib import Path
-from rotator.state import State
+from rotator.state.state import State
 with State(Path(sys.argv[1])) as state:
     for number in range(20):
         state.add_encryptions("aa", 1)
@@ -50,7 +50,7 @@ with State(Path(sys.argv[1])) as state:
 BREAKER = """
 import os, signal, sys
 from pathlib import Path
-from rotator.state import State
+from rotator.state.state import State
 with State(Path(sys.argv[1])) as state:
     with state._database.change() as change:
         change("INSERT INTO encryptions VALUES ('aa', 7)", ())

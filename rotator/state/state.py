@@ -23,10 +23,10 @@ import platformdirs
 from pydantic import TypeAdapter
 
 from rotator.annals import Annals
-from rotator.database import Database
 from rotator.lock import lock
 from rotator.retirement.history import KeyHistory, SweepRecord, fold
 from rotator.retirement.places import Evidence, Hold
+from rotator.state.database import Database
 
 VERSION = 2
 """The version of the schema, kept as `PRAGMA user_version`."""
