@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rotator.daskengine import DaskEngine
-from rotator.daskfleet import Fleet, GoneError, connected
-from rotator.engine import Machines
 from rotator.fingerprint import Fingerprint
 from rotator.server.context import Access
+from rotator.sweep.dask_cluster import Fleet, GoneError, connected
+from rotator.sweep.dask_engine import DaskEngine
+from rotator.sweep.engine import Machines
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from typing import Any
 
 from distributed import Client, Variable
 
-from rotator.control import Control
-from rotator.daskfleet import CONNECT_SECONDS
-from rotator.daskworker import orders_of
+from rotator.sweep.control import Control
+from rotator.sweep.dask_cluster import CONNECT_SECONDS
+from rotator.sweep.dask_worker import orders_of
 
 BEAT_SECONDS = 1.0
 

@@ -22,10 +22,10 @@ from rotator.crypto.text_layout import Encoding
 from rotator.errors import ConfigError, Exit
 from rotator.format import BUILTIN, Format
 from rotator.reader import Reason
-from rotator.scope import Mode, Scope
 from rotator.server.context import Access
 from rotator.server.store import Store, Unread, Value
 from rotator.server.topology import discover
+from rotator.sweep.scope import Mode, Scope
 
 SAMPLES = 200
 

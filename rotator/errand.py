@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rotator.address import Address
-from rotator.control import Stop, Stopper
 from rotator.count import DONE, PICKED, STUCK, Count
 from rotator.errors import Exit, RightsError, ServerError
 from rotator.picker import Task
 from rotator.presence import announced
 from rotator.progress import Progress
-from rotator.scope import Limits, Mode, Scope
 from rotator.server.acl import demand_rights
 from rotator.server.context import Access
 from rotator.server.topology import SETTLE_SECONDS, Topology, discover
 from rotator.state.state import State
-from rotator.sweep import Sweep, SweepResult
+from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.scope import Limits, Mode, Scope
+from rotator.sweep.sweep import Sweep, SweepResult
 from rotator.walk import WalkEngine
 
 Bar = Callable[[str, str, int], Progress]

@@ -13,13 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from rotator.control import Stop, Stopper
 from rotator.crypto.keyring import Keyring
-from rotator.engine import Machines
 from rotator.errors import Exit, LoginError, RightsError, ServerError
 from rotator.ledger import Ledger
 from rotator.past import remembered, with_past
-from rotator.plan import Plan, RotationResult
 from rotator.progress import Progress
 from rotator.report import json as report_json
 from rotator.report.build import build_report
@@ -27,6 +24,9 @@ from rotator.report.model import Report
 from rotator.rotation import Rotation
 from rotator.server.context import Access
 from rotator.state.state import State
+from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.engine import Machines
+from rotator.sweep.results import Plan, RotationResult
 
 log = structlog.get_logger(__name__)
 

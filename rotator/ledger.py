@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 
 from rotator.crypto.keyring import Keyring
 from rotator.holds import find_holds
-from rotator.plan import RotationResult
 from rotator.retirement.history import SweepRecord
 from rotator.retirement.places import Evidence, Hold
 from rotator.retirement.verdict import Judgement, judge
 from rotator.state.state import State
-from rotator.sweep import SweepResult
+from rotator.sweep.results import RotationResult
+from rotator.sweep.sweep import SweepResult
 from rotator.windows import window_of
 
 

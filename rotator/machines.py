@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 
-from rotator.engine import Machines
 from rotator.errors import ConfigError
+from rotator.sweep.engine import Machines
 
 _ADDRESS = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]+")
 # distributed would write to the terminal by itself, past the log and the progress bar. What goes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rotator.control import Stop
 from rotator.identity import Identity
+from rotator.sweep.control import Stop
 from rotator.tally.tally import Tally
 
 

@@ -15,22 +15,22 @@ from typing import Any
 import structlog
 
 from rotator.address import Address
-from rotator.control import Stop, Stopper
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
-from rotator.engine import Engine, Inline, Machines, Pool
 from rotator.errors import ConfigError, RightsError, ServerError
 from rotator.meanwhile import Meanwhile
-from rotator.plan import Plan, RotationResult
 from rotator.presence import announced
 from rotator.progress import Progress
-from rotator.scope import Mode, Scope
 from rotator.server.acl import demand_rights
 from rotator.server.context import Access
 from rotator.server.copies import Copies, find_copies, find_replicas
 from rotator.server.topology import Topology, discover
 from rotator.state.state import State
-from rotator.sweep import Sweep, SweepResult
+from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.engine import Engine, Inline, Machines, Pool
+from rotator.sweep.results import Plan, RotationResult
+from rotator.sweep.scope import Mode, Scope
+from rotator.sweep.sweep import Sweep, SweepResult
 from rotator.tally.tally import Outcome
 
 log = structlog.get_logger(__name__)

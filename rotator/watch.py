@@ -23,11 +23,11 @@ import time
 from collections.abc import Sequence
 
 from rotator.glob import matcher, prefixes
-from rotator.scope import Scope
 from rotator.server.store import Store
-from rotator.settlement import NOTED
+from rotator.sweep.node.page import NOTED
+from rotator.sweep.node.visitor import Visitor
+from rotator.sweep.scope import Scope
 from rotator.tally.tally import Tally
-from rotator.visitor import Visitor
 
 _ROUNDS = 20
 _ROUND_SECONDS = 0.05

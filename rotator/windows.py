@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rotator.errors import Exit
-from rotator.plan import RotationResult
 from rotator.retirement.forecast import Window, begun_in
 from rotator.retirement.history import SweepRecord
-from rotator.scope import Mode
-from rotator.sweep import SweepResult
+from rotator.sweep.results import RotationResult
+from rotator.sweep.scope import Mode
+from rotator.sweep.sweep import SweepResult
 from rotator.tally.tally import Outcome
 
 

@@ -23,17 +23,17 @@ from versions import acl
 
 from rotator.address import Address
 from rotator.config.load import load
-from rotator.control import Stop, Stopper
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.format import BUILTIN
 from rotator.job import Job
-from rotator.plan import Plan
 from rotator.progress import Progress
 from rotator.server.connection import Connection, Login
 from rotator.server.context import Access
 from rotator.server.store import Store
 from rotator.state.state import State
+from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.results import Plan
 from rotator.tally.tally import Outcome
 
 FORMATS = tuple(BUILTIN)

@@ -25,13 +25,13 @@ from expiries import entries_of, put
 from redis.exceptions import ResponseError
 from versions import since
 
-from rotator import visitor
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LostError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask
 from rotator.server.replies import MEANINGS, Meaning, Refusal, refusal
 from rotator.server.store import Answer, Unread
+from rotator.sweep.node import visitor
 
 pytestmark = pytest.mark.faults
 

@@ -10,14 +10,14 @@ from jumps import Jumping
 from running import job
 
 from rotator.clock import TOLERANCE, Clock
-from rotator.control import Stopper
 from rotator.errors import Exit
 from rotator.report.model import Report
 from rotator.retirement.history import KeyHistory, SweepRecord, fold
 from rotator.retirement.judge import Verdict
 from rotator.retirement.places import Evidence
 from rotator.retirement.verdict import judge
-from rotator.scope import Mode
+from rotator.sweep.control import Stopper
+from rotator.sweep.scope import Mode
 from rotator.tally.tally import Tally
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)

@@ -20,14 +20,15 @@ from running import Running, job, run_here, waiting
 from structlog.testing import capture_logs
 from tlsfront import Authority
 
-from rotator import __version__, daskengine, daskfleet, daskorders
+from rotator import __version__, daskorders
 from rotator.address import Address
-from rotator.control import Stop
-from rotator.daskworker import perform
 from rotator.errors import ConfigError, Exit, ServerError
 from rotator.machines import open_machines
-from rotator.scope import Limits, Mode, Scope
 from rotator.state.state import State
+from rotator.sweep import dask_cluster, dask_engine
+from rotator.sweep.control import Stop
+from rotator.sweep.dask_worker import perform
+from rotator.sweep.scope import Limits, Mode, Scope
 
 NAMES = 1500
 STRICT = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
@@ -262,7 +263,7 @@ class TestDeath:
             dask.machines() as machines,
             capture_logs() as lines,
         ):
-            monkeypatch.setattr(daskengine, "PATIENCE_SECONDS", 0.5)
+            monkeypatch.setattr(dask_engine, "PATIENCE_SECONDS", 0.5)
             report = place.run(
                 machines=machines, on_page=kill, limits=Limits(rate=3000), page=5, **FAST
             )
@@ -292,7 +293,7 @@ class TestDeath:
 
     def test_killed_scheduler(self, cluster, filled, tmp_path, monkeypatch):
         """Without its scheduler the run fails at once and says so; what was done is kept."""
-        monkeypatch.setattr(daskfleet, "CONNECT_SECONDS", 1.0)
+        monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 1.0)
         place, _ = filled
 
         def kill(_phase, _page):
@@ -309,7 +310,7 @@ class TestDeath:
 
     def test_silence(self, cluster, filled, dask, monkeypatch):
         """Workers that hear nothing any more stop; what they did not do is done when it goes on."""
-        monkeypatch.setattr(daskengine, "SILENCE_SECONDS", 1.0)
+        monkeypatch.setattr(dask_engine, "SILENCE_SECONDS", 1.0)
         monkeypatch.setattr(daskorders, "BEAT_SECONDS", 0.1)
         place, expected = filled
         silent = []
@@ -348,7 +349,7 @@ class TestStart:
 
     def test_no_scheduler(self, monkeypatch, closed_port):
         """Where no scheduler answers, the command says so."""
-        monkeypatch.setattr(daskfleet, "CONNECT_SECONDS", 0.3)
+        monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 0.3)
         address = f"tcp://127.0.0.1:{closed_port}"
         with (
             pytest.raises(ServerError, match=f"no dask scheduler answers at {address}"),
@@ -358,7 +359,7 @@ class TestStart:
 
     def test_no_worker(self, tmp_path, monkeypatch):
         """A scheduler without workers is waited for, but not for ever."""
-        monkeypatch.setattr(daskfleet, "PATIENCE_SECONDS", 0.3)
+        monkeypatch.setattr(dask_cluster, "PATIENCE_SECONDS", 0.3)
         with (
             DaskCluster(tmp_path, workers=0) as dask,
             pytest.raises(ServerError, match="has no worker") as caught,

@@ -17,14 +17,15 @@ from caches import Cache, Place, StopAfter, counted, wait_for
 from clusters import FAST, at_page, calls, check, fill
 from structlog.testing import capture_logs
 
-from rotator import engine, rotation
+from rotator import rotation
 from rotator.address import Address
-from rotator.control import Stop
-from rotator.engine import NodeTask, Pool
 from rotator.errors import Exit
 from rotator.line import Line
-from rotator.scope import Limits, Mode, Scope
 from rotator.state.state import State
+from rotator.sweep import engine
+from rotator.sweep.control import Stop
+from rotator.sweep.engine import NodeTask, Pool
+from rotator.sweep.scope import Limits, Mode, Scope
 from rotator.tally.tally import Outcome
 
 pytestmark = pytest.mark.faults

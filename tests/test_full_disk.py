@@ -64,7 +64,7 @@ class TestState:
     def test_in_the_middle(self, scene, disk, redis, monkeypatch):
         """The run ends with an error that says so; what was done stays, and the next goes on."""
         place, expected = scene
-        monkeypatch.setattr("rotator.worker._SAVE_SECONDS", 0)
+        monkeypatch.setattr("rotator.sweep.node.worker._SAVE_SECONDS", 0)
 
         def fill_up(phase, page):
             if (phase, page) == ("rotating", 4):

@@ -16,7 +16,7 @@ from rotator.errors import ConfigError, ServerError
 from rotator.report import chart, html
 from rotator.report.build import failed_report
 from rotator.report.model import VERDICTS, Cache, Key
-from rotator.scope import Mode
+from rotator.sweep.scope import Mode
 
 SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e").replace("\x00", r"\x00")
 OLD = "9f2c41d07be3a655"

@@ -21,14 +21,14 @@ from caches import (
 )
 from versions import since
 
-from rotator import worker
-from rotator.control import Stop
 from rotator.crypto.codec import Opened
 from rotator.crypto.keyring import generate
 from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerError
-from rotator.scope import Mode
 from rotator.state.state import State
+from rotator.sweep.control import Stop
+from rotator.sweep.node import worker
+from rotator.sweep.scope import Mode
 from rotator.tally.tally import Outcome
 
 NOTHING_QUIET = timedelta()

@@ -14,8 +14,8 @@ from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, ServerError
 from rotator.format import BUILTIN
 from rotator.meanwhile import Meanwhile
-from rotator.scope import Limits
 from rotator.server.topology import Topology
+from rotator.sweep.scope import Limits
 
 pytestmark = pytest.mark.faults
 

@@ -11,7 +11,7 @@ from rotator.errors import ConfigError, ServerError
 from rotator.report import metrics
 from rotator.report.build import failed_report
 from rotator.report.model import OUTCOMES, VERDICTS, Cache, Key, Report
-from rotator.scope import Mode
+from rotator.sweep.scope import Mode
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
 OLD = "9f2c41d07be3a655"

@@ -10,8 +10,8 @@ from clusters import FAST
 from clusters import fill as fill_cluster
 from running import job, run_here
 
-from rotator.control import Stop, Stopper
 from rotator.state.state import State
+from rotator.sweep.control import Stop, Stopper
 
 
 class Pages(Stopper):

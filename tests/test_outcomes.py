@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 from versions import since
 
-from rotator import visitor
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
 from rotator.server.context import Access
 from rotator.server.store import Store
+from rotator.sweep.node import visitor
 from rotator.tally.tally import Outcome
 
 MIB = 1 << 20

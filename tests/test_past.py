@@ -13,8 +13,8 @@ from rotator.report import json as report_json
 from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
 from rotator.retirement.history import SweepRecord
-from rotator.scope import Mode
 from rotator.state.state import State
+from rotator.sweep.scope import Mode
 from rotator.tally.tally import Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)

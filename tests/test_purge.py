@@ -16,7 +16,6 @@ from clusters import fill as fill_cluster
 from readme import README
 from running import Running, clean, run_here
 
-from rotator.control import Stopper
 from rotator.crypto.keyring import Key, generate
 from rotator.deletion import Deletion
 from rotator.errand import Errand, Terms
@@ -24,9 +23,10 @@ from rotator.errors import BusyError, ServerError
 from rotator.localnode import Move
 from rotator.presence import announced
 from rotator.purge import PurgeKey
-from rotator.scope import Mode, Scope
 from rotator.server.acl import DELETING, READING
 from rotator.state.state import State
+from rotator.sweep.control import Stopper
+from rotator.sweep.scope import Mode, Scope
 from rotator.walk import WalkEngine
 
 WRITES = ("set", "unlink", "del", "evalsha", "script|load", "expire", "subscribe")

@@ -12,8 +12,8 @@ from running import job, run_here
 
 from rotator.report import json as report_json
 from rotator.retirement.history import SweepRecord
-from rotator.scope import Mode
 from rotator.state.state import State
+from rotator.sweep.scope import Mode
 from rotator.tally.tally import Tally
 
 OLD = "9f2c41d07be3a655"

@@ -12,7 +12,6 @@ from running import run_here
 from versions import acl, since
 
 from rotator.address import Address
-from rotator.control import Stopper
 from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, RightsError
 from rotator.localcluster import LocalCluster
@@ -21,6 +20,7 @@ from rotator.presence import announced
 from rotator.server.acl import CLUSTERED, READING, WRITING, missing_rights
 from rotator.server.connection import Connection, Login
 from rotator.state.state import State
+from rotator.sweep.control import Stopper
 
 README = Path(__file__).parent.parent / "README.md"
 LINES = re.findall(r"^(ACL SETUSER \S+ .*)$", README.read_text(), re.MULTILINE)

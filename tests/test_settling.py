@@ -8,9 +8,9 @@ from caches import Cache, Place
 from clusters import FAST, fill, grown, once
 from running import Running, job
 
-from rotator.control import Stop, Stopper
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
+from rotator.sweep.control import Stop, Stopper
 
 pytestmark = pytest.mark.faults
 

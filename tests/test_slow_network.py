@@ -9,7 +9,7 @@ from expiries import entries_of
 from slowproxy import SlowProxy
 
 from rotator.errors import Exit
-from rotator.scope import Limits
+from rotator.sweep.scope import Limits
 
 pytestmark = pytest.mark.faults
 

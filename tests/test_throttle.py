@@ -8,10 +8,10 @@ from slowproxy import SlowProxy
 
 from rotator.address import Address
 from rotator.demo.local_server import LocalServer
-from rotator.scope import Limits
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
-from rotator.throttle import SMALLEST_PAGE, Throttle
+from rotator.sweep.node.throttle import SMALLEST_PAGE, Throttle
+from rotator.sweep.scope import Limits
 
 
 def connection(server):

@@ -7,8 +7,8 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.errors import LostError
 from rotator.format import BUILTIN
+from rotator.sweep.node.visitor import Visitor
 from rotator.tally.tally import Outcome, Tally
-from rotator.visitor import Visitor
 
 
 @pytest.fixture

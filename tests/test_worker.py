@@ -6,19 +6,19 @@ import pytest
 from caches import Cache, PageControl, contents, fill, keys_of, user, wait_for
 from versions import knows, since
 
-from rotator import worker
 from rotator.address import Address
-from rotator.control import Stop
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
 from rotator.errors import ServerError
 from rotator.format import BUILTIN
-from rotator.scope import Limits, Mode, Scope
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
+from rotator.sweep.control import Stop
+from rotator.sweep.node import worker
+from rotator.sweep.node.worker import LOSSES, RESTARTS, Worker
+from rotator.sweep.scope import Limits, Mode, Scope
 from rotator.tally.tally import Outcome
-from rotator.worker import LOSSES, RESTARTS, Worker
 
 COUNT = 600
 PAGE = 20

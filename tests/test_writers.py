@@ -13,7 +13,7 @@ import pytest
 from caches import FAR_MS, FORMATS, counted, keys_of, meddled, now_ms, wait_for
 from expiries import entries_of, expiry_of
 
-from rotator.control import Stop, Stopper
+from rotator.sweep.control import Stop, Stopper
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 NAMES = 120  # of each writer

@@ -11,12 +11,12 @@ from rotator import options
 from rotator.adopt import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption
 from rotator.commands.common import open_access, open_config
 from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
-from rotator.control import Stopper
 from rotator.errand import Errand, Terms
 from rotator.errors import ConfigError
 from rotator.logs import configure_logging
 from rotator.report.errand import Told
 from rotator.state.state import State
+from rotator.sweep.control import Stopper
 
 _EXAMPLES = """\b
 Examples:

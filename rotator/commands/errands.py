@@ -14,12 +14,12 @@ import typer
 from rotator import options
 from rotator.commands.common import print_json
 from rotator.console import print_result
-from rotator.control import Stop, Stopper
 from rotator.errand import Errand, Findings
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
 from rotator.progress import Progress, start_progress
 from rotator.report.errand import Told, as_data, render
 from rotator.report.words import many
+from rotator.sweep.control import Stop, Stopper
 
 Yes = Annotated[bool, options.option("--yes", "Do not ask; without a terminal it must be given.")]
 Page = Annotated[

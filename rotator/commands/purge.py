@@ -14,7 +14,6 @@ import typer
 from rotator import options
 from rotator.commands.common import open_config
 from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
-from rotator.control import Stopper
 from rotator.count import PICKED
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key
@@ -39,6 +38,7 @@ from rotator.secrets.provider import provider_from_url
 from rotator.selection import select
 from rotator.server.context import Access
 from rotator.state.state import State
+from rotator.sweep.control import Stopper
 
 _EXAMPLES = """\b
 Examples:

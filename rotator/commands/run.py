@@ -13,25 +13,25 @@ from rotator import options
 from rotator.alarm import Alarm
 from rotator.commands.common import open_config
 from rotator.console import print_result
-from rotator.control import Stop, Stopper
 from rotator.errors import RotatorError
 from rotator.hook import Hook
 from rotator.interruption import finish
 from rotator.job import Job
 from rotator.logs import configure_logging
 from rotator.machines import check_scheduler, open_machines
-from rotator.plan import Plan
 from rotator.progress import Progress, start_progress
 from rotator.report import json as report_json
 from rotator.report import table
 from rotator.report.build import failed_report
 from rotator.report.model import Report
 from rotator.report.targets import Targets
-from rotator.scope import Limits
 from rotator.secrets.interface import Provider
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.selection import all_keyrings, select
 from rotator.state.state import State
+from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.results import Plan
+from rotator.sweep.scope import Limits
 
 EXAMPLES = """\b
 Examples:

@@ -10,12 +10,12 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.drain import Drain
 from rotator.errors import Exit, RotatorError
 from rotator.noderesult import NodeResult
-from rotator.plan import NOT_MOVED, RotationResult
 from rotator.report import model
 from rotator.report.shown import Shown
 from rotator.retirement.verdict import Judgement
-from rotator.scope import Mode
-from rotator.sweep import SweepResult
+from rotator.sweep.results import NOT_MOVED, RotationResult
+from rotator.sweep.scope import Mode
+from rotator.sweep.sweep import SweepResult
 from rotator.tally.key_tally import KeyTally
 from rotator.tally.tally import Outcome, Tally
 from rotator.wording import count

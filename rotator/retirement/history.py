@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-from rotator.scope import Mode
+from rotator.sweep.scope import Mode
 from rotator.tally.key_tally import KeyTally
 from rotator.tally.tally import Outcome, Tally
 

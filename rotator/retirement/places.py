@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
-from rotator.scope import Mode
+from rotator.sweep.scope import Mode
 from rotator.tally.tally import Outcome
 from rotator.wording import duration, moment
 

@@ -11,7 +11,7 @@ from rotator.retirement.history import OPEN, KeyHistory, KeySeen, SweepRecord, f
 from rotator.retirement.judge import Verdict
 from rotator.retirement.places import Evidence, Hold
 from rotator.retirement.verdict import judge
-from rotator.scope import Mode
+from rotator.sweep.scope import Mode
 from rotator.tally.tally import Outcome, Tally
 
 KEY = "9f2c41d07be3a655"

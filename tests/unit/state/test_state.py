@@ -19,8 +19,8 @@ from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
 from rotator.retirement.judge import Verdict
 from rotator.retirement.places import Hold
 from rotator.retirement.verdict import judge
-from rotator.scope import Mode
 from rotator.state.state import VERSION, State, default_path
+from rotator.sweep.scope import Mode
 from rotator.tally.tally import Outcome, Tally
 
 CACHE = "shared-redis"

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rotator.control import Stop, Stopper
 from rotator.errors import Exit
+from rotator.sweep.control import Stop, Stopper
 
 
 def test_no_reason():

@@ -27,7 +27,7 @@ from rotator.round import Round
 from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal
 from rotator.server.scripts import NAMES_A_CALL, Swap
 from rotator.server.store import Answer, Store, Unread, Value
-from rotator.settlement import Left, Mark, Notes, Settlement
+from rotator.sweep.node.page import Left, Mark, Notes, Settlement
 from rotator.tally.tally import Outcome, Tally
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try

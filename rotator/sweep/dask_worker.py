@@ -29,15 +29,15 @@ from distributed import Variable, get_client, get_worker
 
 from rotator.address import Address
 from rotator.config.load import load
-from rotator.control import Stop
-from rotator.engine import sweep_node
 from rotator.errors import RotatorError
 from rotator.fingerprint import Fingerprint
 from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult
-from rotator.scope import Scope
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import Access
+from rotator.sweep.control import Stop
+from rotator.sweep.engine import sweep_node
+from rotator.sweep.scope import Scope
 
 TOPIC = "rotator"
 """Of all events of all runs; each names its run. A topic stays for good, so there is only one."""

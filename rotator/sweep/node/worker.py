@@ -22,17 +22,17 @@ from typing import Any
 import structlog
 
 from rotator.address import Address
-from rotator.attachment import Attachment
-from rotator.control import Control, Stop
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
 from rotator.identity import NOTHING, REPORTED, Identity
 from rotator.noderesult import NodeResult
 from rotator.pages import Page, Pages
 from rotator.position import Position
-from rotator.scope import Mode, Scope
 from rotator.server.cluster_nodes import foreign_slots, myself
 from rotator.server.store import Store
+from rotator.sweep.control import Control, Stop
+from rotator.sweep.node.session import Attachment
+from rotator.sweep.scope import Mode, Scope
 from rotator.tally.tally import Outcome, Tally
 
 RESTARTS = 3

@@ -16,17 +16,17 @@ from datetime import UTC, datetime
 import structlog
 
 from rotator.address import Address
-from rotator.control import Control, Stop
-from rotator.engine import Engine
 from rotator.errors import ServerError
 from rotator.identity import LOCAL
 from rotator.noderesult import NodeResult
-from rotator.scope import Scope
 from rotator.server.cluster_nodes import ranges
 from rotator.server.topology import Topology
+from rotator.sweep.control import Control, Stop
+from rotator.sweep.engine import Engine
+from rotator.sweep.node.worker import RESTARTS
+from rotator.sweep.scope import Scope
 from rotator.tally.tally import Outcome, Tally
 from rotator.wording import count
-from rotator.worker import RESTARTS
 
 log = structlog.get_logger(__name__)
 

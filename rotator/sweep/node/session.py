@@ -7,14 +7,14 @@ from collections.abc import Callable
 import structlog
 
 from rotator.address import Address
-from rotator.control import Control
 from rotator.crypto.codec import Codec
-from rotator.scope import Mode, Scope
 from rotator.server.connection import Connection
 from rotator.server.exchange import Ifeq
 from rotator.server.store import Store
-from rotator.throttle import Throttle
-from rotator.visitor import Visitor
+from rotator.sweep.control import Control
+from rotator.sweep.node.throttle import Throttle
+from rotator.sweep.node.visitor import Visitor
+from rotator.sweep.scope import Mode, Scope
 from rotator.watch import Watch
 
 _FIRST_NAMES = 10

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rotator.control import Stop
 from rotator.errors import Exit
-from rotator.scope import Limits, Mode
 from rotator.server.context import Access
 from rotator.server.copies import Copies
 from rotator.server.topology import SETTLE_SECONDS
-from rotator.sweep import SweepResult
+from rotator.sweep.control import Stop
+from rotator.sweep.scope import Limits, Mode
+from rotator.sweep.sweep import SweepResult
 from rotator.tally.tally import Outcome
 
 NOT_MOVED = (

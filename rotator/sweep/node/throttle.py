@@ -23,9 +23,9 @@ from pathlib import Path
 
 from rotator.errors import ServerError
 from rotator.identity import parse_fields
-from rotator.scope import Limits
 from rotator.server.connection import Connection
 from rotator.server.store import Store
+from rotator.sweep.scope import Limits
 
 SMALLEST_PAGE = 10
 LONGEST_SECONDS = 5.0

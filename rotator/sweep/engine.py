@@ -31,16 +31,16 @@ import structlog
 
 from rotator.address import Address
 from rotator.config.load import load
-from rotator.control import Control
 from rotator.errors import RotatorError, ServerError
 from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult
-from rotator.scope import Scope
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import Access
 from rotator.state.state import State
+from rotator.sweep.control import Control
+from rotator.sweep.node.worker import Worker
+from rotator.sweep.scope import Scope
 from rotator.tally.tally import Tally
-from rotator.worker import Worker
 
 _POLL_SECONDS = 0.02
 _POOLS = 4  # how often a pool that broke is replaced

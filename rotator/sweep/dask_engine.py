@@ -29,16 +29,22 @@ from distributed import KilledWorker
 
 from rotator import DISTRIBUTION
 from rotator.address import Address
-from rotator.control import Control, Stop
-from rotator.daskfleet import PATIENCE_SECONDS, POLL_SECONDS, Fleet, GoneError, other_version
 from rotator.daskorders import Keeping, Orders
-from rotator.daskworker import TOPIC, Order, perform
-from rotator.engine import Results, failed
 from rotator.fingerprint import Fingerprint
 from rotator.line import Line
 from rotator.noderesult import NodeResult
 from rotator.position import Position
-from rotator.scope import Scope
+from rotator.sweep.control import Control, Stop
+from rotator.sweep.dask_cluster import (
+    PATIENCE_SECONDS,
+    POLL_SECONDS,
+    Fleet,
+    GoneError,
+    other_version,
+)
+from rotator.sweep.dask_worker import TOPIC, Order, perform
+from rotator.sweep.engine import Results, failed
+from rotator.sweep.scope import Scope
 
 SILENCE_SECONDS = 30.0
 """How long a worker may hear nothing of this machine; then it counts as gone."""
