@@ -16,9 +16,9 @@ import structlog
 from rotator.crypto.keyring import Keyring
 from rotator.errors import Exit, LoginError, RightsError, ServerError
 from rotator.ledger import Ledger
-from rotator.past import remembered, with_past
 from rotator.progress import Progress
 from rotator.report import json as report_json
+from rotator.report.archive import remembered, with_past
 from rotator.report.build import build_report
 from rotator.report.model import Report
 from rotator.rotation import Rotation

@@ -32,7 +32,7 @@ def _servers() -> list[str]:
     place = Path(os.environ.get("ROTATOR_STATE") or default_path())
     if not place.exists():
         return []
-    from rotator.past import last_report  # noqa: PLC0415 - takes longer
+    from rotator.report.archive import last_report  # noqa: PLC0415 - takes longer
     from rotator.wording import moment  # noqa: PLC0415 - the same
 
     try:

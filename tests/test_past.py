@@ -8,8 +8,8 @@ from caches import Cache, Place, StopAfter, fill, now_ms, old_key
 from rotator import budget
 from rotator.annals import VERDICTS
 from rotator.errors import StateError
-from rotator.past import last_report, unmet, with_past
 from rotator.report import json as report_json
+from rotator.report.archive import last_report, unmet, with_past
 from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
 from rotator.retirement.history import SweepRecord

@@ -14,7 +14,7 @@ from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar,
 from rotator.errand import Errand, Terms
 from rotator.errors import ConfigError
 from rotator.logs import configure_logging
-from rotator.report.errand import Told
+from rotator.report.bulk import Told
 from rotator.state.state import State
 from rotator.sweep.control import Stopper
 

@@ -17,7 +17,7 @@ from rotator.console import print_result
 from rotator.errand import Errand, Findings
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
 from rotator.progress import Progress, start_progress
-from rotator.report.errand import Told, as_data, render
+from rotator.report.bulk import Told, as_data, render
 from rotator.report.words import many
 from rotator.sweep.control import Stop, Stopper
 

@@ -33,7 +33,7 @@ from rotator.purge import (
     demand_strange,
 )
 from rotator.reader import Reason
-from rotator.report.errand import Told
+from rotator.report.bulk import Told
 from rotator.secrets.provider import provider_from_url
 from rotator.selection import select
 from rotator.server.context import Access

@@ -12,10 +12,10 @@ from rotator import options
 from rotator.coming import IN_TIME, late, with_outlook
 from rotator.console import print_result
 from rotator.errors import ConditionError, ConfigError, StateError
-from rotator.past import RETIRABLE, last_report, unmet
 from rotator.report import html as report_html
 from rotator.report import json as report_json
 from rotator.report import table
+from rotator.report.archive import RETIRABLE, last_report, unmet
 from rotator.report.file import check_target
 from rotator.report.model import Report
 from rotator.state.state import State, default_path

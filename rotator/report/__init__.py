@@ -1,1 +1,8 @@
-"""The report of a run: one model, and one file for each way to show it."""
+"""
+Report: holds the result of a run as data, and renders it.
+
+The JSON contract, its renderings, and the words for outcomes and verdicts.
+
+Not here: looking anything up, since it is handed what it needs; a number or a time written here
+and not in `text`.
+"""

@@ -61,6 +61,6 @@ class Targets:
 
             yield html.write, self.html
         if self.metrics is not None:
-            from rotator.report import metrics  # noqa: PLC0415 - the same
+            from rotator.report import files  # noqa: PLC0415 - the same
 
-            yield metrics.write, self.metrics
+            yield files.write, self.metrics
