@@ -8,7 +8,7 @@ from pathlib import Path
 from rotator.address import Address
 from rotator.cacheconfig import CacheConfig
 from rotator.config.load import Config
-from rotator.reach import Greeting
+from rotator.diagnose.network import Greeting
 from rotator.secrets.provider import provider_from_url
 from rotator.server.context import Access
 from rotator.server.store import Store

@@ -19,7 +19,7 @@ from rotator import Cache
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
-from rotator.entry import find
+from rotator.diagnose.inspect import find
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import BUILTIN
 from rotator.localcluster import LocalCluster

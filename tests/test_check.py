@@ -11,10 +11,10 @@ from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 from running import run_here
 from tlsfront import Authority
 
-from rotator.check import FIRST, LAST, NODE
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.demo.local_server import LocalServer
+from rotator.diagnose.check import FIRST, LAST, NODE
 from rotator.format import BUILTIN, Format
 from rotator.localcluster import LocalCluster
 

@@ -12,10 +12,10 @@ from running import run_here
 
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
-from rotator.detect import Detection
+from rotator.diagnose.detect import Detection
+from rotator.diagnose.stage import Stage, judge
 from rotator.format import BUILTIN
 from rotator.reader import Reason
-from rotator.stage import Stage, judge
 
 README = Path(__file__).parent.parent / "README.md"
 A, B, C = (Key.from_hex(material, "test").id for material in (KEY_A, KEY_B, KEY_C))

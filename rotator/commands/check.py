@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from rotator import options
-from rotator.check import Finding, check, exit_code
 from rotator.commands.common import print_json, start_logging
 from rotator.console import COLUMNS, escape, print_result
+from rotator.diagnose.check import Finding, check, exit_code
 
 _EXAMPLES = """\b
 Examples:

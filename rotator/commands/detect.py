@@ -10,7 +10,7 @@ import yaml
 from rotator import options
 from rotator.commands.common import open_access, open_config, print_json, table
 from rotator.console import print_result
-from rotator.detect import SAMPLES, Detection, Hit, detect
+from rotator.diagnose.detect import SAMPLES, Detection, Hit, detect
 from rotator.server.context import Access
 from rotator.wording import count, listing
 

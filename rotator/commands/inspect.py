@@ -17,7 +17,7 @@ from rotator.commands.common import (
     table,
 )
 from rotator.console import print_result
-from rotator.entry import Entry, find
+from rotator.diagnose.inspect import Entry, find
 from rotator.errors import Exit
 from rotator.report.model import rfc3339
 from rotator.server.context import Access

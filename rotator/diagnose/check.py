@@ -15,11 +15,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from rotator import checkserver as server
-from rotator import checksteps as steps
 from rotator.config.load import load
+from rotator.diagnose import steps
+from rotator.diagnose.stage import stage
 from rotator.errors import Exit, RightsError, RotatorError
 from rotator.probe import Advice, Next, Probe
-from rotator.stage import stage
 
 
 class Result(StrEnum):

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from rotator.crypto.keyring import Key, Keyring
-from rotator.detect import Detection, detect
+from rotator.diagnose.detect import Detection, detect
 from rotator.probe import Advice, Next, Probe
 from rotator.reader import Reason
 from rotator.state.state import State, default_path

@@ -10,10 +10,10 @@ from __future__ import annotations
 from redis.exceptions import NoPermissionError, ResponseError
 
 from rotator.cacheconfig import CacheConfig
-from rotator.detect import detect
+from rotator.diagnose.detect import detect
+from rotator.diagnose.network import greet, knock, resolve
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.probe import Advice, Probe
-from rotator.reach import greet, knock, resolve
 from rotator.secrets.provider import provider_from_url
 from rotator.server.acl import WRITING, granting, missing_rights
 from rotator.server.replies import refusal
