@@ -13,9 +13,9 @@ from datetime import datetime
 import structlog
 
 from rotator.address import Address
-from rotator.clock import Clock
 from rotator.errors import ServerError
 from rotator.identity import Identity
+from rotator.run.surroundings import Clock
 from rotator.server.store import Store
 from rotator.server.topology import Topology
 

@@ -26,8 +26,8 @@ from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.format import BUILTIN
-from rotator.job import Job
 from rotator.progress import Progress
+from rotator.run.job import Job
 from rotator.server.connection import Connection, Login
 from rotator.server.context import Access
 from rotator.server.store import Store

@@ -10,7 +10,7 @@ from caches import Cache, Place, fill
 from commandline import run
 from running import Running, job, run_here
 
-import rotator.job
+import rotator.run.job
 from rotator import hook
 from rotator.errors import Exit, StateError
 
@@ -194,7 +194,7 @@ class TestTold:
             raise ValueError("0a" * 32)
 
         fill(redis, place.cache, 30)
-        monkeypatch.setattr(rotator.job, "build_report", broken)
+        monkeypatch.setattr(rotator.run.job, "build_report", broken)
         assert run_here(job(place, "--on-change", listener.command)).returncode == 1
         (env,) = listener.environments
         assert env["ROTATOR_SUMMARY"] == "rotator failed (exit code 1): internal error: ValueError"

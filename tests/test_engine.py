@@ -17,10 +17,10 @@ from caches import Cache, Place, StopAfter, counted, wait_for
 from clusters import FAST, at_page, calls, check, fill
 from structlog.testing import capture_logs
 
-from rotator import rotation
 from rotator.address import Address
 from rotator.errors import Exit
 from rotator.line import Line
+from rotator.run import cache_run
 from rotator.state.state import State
 from rotator.sweep import engine
 from rotator.sweep.control import Stop
@@ -49,7 +49,7 @@ def executors(monkeypatch):
         def __init__(self, *arguments):
             super().__init__(*arguments, start=starts[-1])
 
-    monkeypatch.setattr(rotation, "Pool", Replaced)
+    monkeypatch.setattr(cache_run, "Pool", Replaced)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     return starts
 

@@ -8,7 +8,7 @@ from versions import since
 
 from rotator.address import Address
 from rotator.errors import BusyError
-from rotator.presence import announced
+from rotator.run.preflight import announced
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 

@@ -18,11 +18,11 @@ from running import Running, clean, run_here
 
 from rotator.crypto.keyring import Key, generate
 from rotator.deletion import Deletion
-from rotator.errand import Errand, Terms
 from rotator.errors import BusyError, ServerError
 from rotator.localnode import Move
-from rotator.presence import announced
 from rotator.purge import PurgeKey
+from rotator.run.bulk import Errand, Terms
+from rotator.run.preflight import announced
 from rotator.server.acl import DELETING, READING
 from rotator.state.state import State
 from rotator.sweep.control import Stopper

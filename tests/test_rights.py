@@ -16,7 +16,7 @@ from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, RightsError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import ask
-from rotator.presence import announced
+from rotator.run.preflight import announced
 from rotator.server.acl import CLUSTERED, READING, WRITING, missing_rights
 from rotator.server.connection import Connection, Login
 from rotator.state.state import State

@@ -11,10 +11,10 @@ from rotator import options
 from rotator.adopt import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption
 from rotator.commands.common import open_access, open_config
 from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
-from rotator.errand import Errand, Terms
 from rotator.errors import ConfigError
 from rotator.logs import configure_logging
 from rotator.report.bulk import Told
+from rotator.run.bulk import Errand, Terms
 from rotator.state.state import State
 from rotator.sweep.control import Stopper
 

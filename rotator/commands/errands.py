@@ -14,11 +14,11 @@ import typer
 from rotator import options
 from rotator.commands.common import print_json
 from rotator.console import print_result
-from rotator.errand import Errand, Findings
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
 from rotator.progress import Progress, start_progress
 from rotator.report.bulk import Told, as_data, render
 from rotator.report.words import many
+from rotator.run.bulk import Errand, Findings
 from rotator.sweep.control import Stop, Stopper
 
 Yes = Annotated[bool, options.option("--yes", "Do not ask; without a terminal it must be given.")]

@@ -17,7 +17,6 @@ from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar,
 from rotator.count import PICKED
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key
-from rotator.errand import Errand, Findings, Terms
 from rotator.errors import ConfigError, EmptyError
 from rotator.logs import configure_logging
 from rotator.picker import Task
@@ -34,6 +33,7 @@ from rotator.purge import (
 )
 from rotator.reader import Reason
 from rotator.report.bulk import Told
+from rotator.run.bulk import Errand, Findings, Terms
 from rotator.secrets.provider import provider_from_url
 from rotator.selection import select
 from rotator.server.context import Access

@@ -10,13 +10,11 @@ import structlog
 import typer
 
 from rotator import options
-from rotator.alarm import Alarm
 from rotator.commands.common import open_config
 from rotator.console import print_result
 from rotator.errors import RotatorError
 from rotator.hook import Hook
 from rotator.interruption import finish
-from rotator.job import Job
 from rotator.logs import configure_logging
 from rotator.machines import check_scheduler, open_machines
 from rotator.progress import Progress, start_progress
@@ -25,6 +23,8 @@ from rotator.report import table
 from rotator.report.build import failed_report
 from rotator.report.model import Report
 from rotator.report.targets import Targets
+from rotator.run.job import Job
+from rotator.run.notify import Alarm
 from rotator.secrets.interface import Provider
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.selection import all_keyrings, select

@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rotator.count import DONE, PICKED, Count
-from rotator.errand import Findings
 from rotator.report.layout import bullets, grid, heading, indented, listed, text
 from rotator.report.shown import Shown
 from rotator.report.words import many, size
+from rotator.run.bulk import Findings
 
 PROBLEMS = 10
 """How many troubles are shown; the JSON has more."""

@@ -16,8 +16,8 @@ from rotator.address import Address
 from rotator.count import DONE, PICKED, STUCK, Count
 from rotator.errors import Exit, RightsError, ServerError
 from rotator.picker import Task
-from rotator.presence import announced
 from rotator.progress import Progress
+from rotator.run.preflight import announced
 from rotator.server.acl import demand_rights
 from rotator.server.context import Access
 from rotator.server.topology import SETTLE_SECONDS, Topology, discover

@@ -15,13 +15,13 @@ import structlog
 
 from rotator.crypto.keyring import Keyring
 from rotator.errors import Exit, LoginError, RightsError, ServerError
-from rotator.ledger import Ledger
 from rotator.progress import Progress
 from rotator.report import json as report_json
 from rotator.report.archive import remembered, with_past
 from rotator.report.build import build_report
 from rotator.report.model import Report
-from rotator.rotation import Rotation
+from rotator.run.cache_run import Rotation
+from rotator.run.evidence import Ledger
 from rotator.server.context import Access
 from rotator.state.state import State
 from rotator.sweep.control import Stop, Stopper

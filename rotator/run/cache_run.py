@@ -19,8 +19,8 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, RightsError, ServerError
 from rotator.meanwhile import Meanwhile
-from rotator.presence import announced
 from rotator.progress import Progress
+from rotator.run.preflight import announced
 from rotator.server.acl import demand_rights
 from rotator.server.context import Access
 from rotator.server.copies import Copies, find_copies, find_replicas
