@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 
 from rotator import completion
-from rotator.deadline import parse_deadline
 from rotator.duration import parse_duration
 from rotator.errors import ConfigError
 from rotator.retirement.history import ACCEPTABLE
 from rotator.tally.tally import Outcome
+from rotator.text import parse_deadline
 
 _COUNT = re.compile(r"[0-9]{1,18}")
 

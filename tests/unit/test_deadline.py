@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.deadline import parse_deadline
+from rotator.text import parse_deadline
 
 BERLIN = ZoneInfo("Europe/Berlin")  # UTC+2 from 2026-03-29 01:00 UTC to 2026-10-25 01:00 UTC
 ZONES = [
@@ -71,7 +71,7 @@ class TestClock:
     def test_the_system_knows_its_zone(self):
         """Without a zone it is that of the system: of TZ, with its own rules of summer time."""
         script = (
-            "from datetime import *; from rotator.deadline import parse_deadline as parse\n"
+            "from datetime import *; from rotator.text import parse_deadline as parse\n"
             "for now in '2026-07-01', '2026-12-01':\n"
             "    print(parse('05:00', datetime.fromisoformat(now + 'T00:00Z')).isoformat())\n"
             "print(parse('2026-07-02T05:00', datetime(2026, 7, 1, tzinfo=UTC)).isoformat())"
