@@ -17,7 +17,7 @@ def main() -> None:
     try:
         with interruption.ends_at_once():
             _open_closed_streams()
-            from rotator.cli import run  # noqa: PLC0415 - takes a while, and Ctrl-C may come
+            from rotator.cli.app import run  # noqa: PLC0415 - takes a while, and Ctrl-C may come
 
         code = run(sys.argv[1:])
         interruption.over(code)

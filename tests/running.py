@@ -13,7 +13,7 @@ from unittest import mock
 import structlog
 from caches import wait_for
 
-from rotator import cli
+from rotator.cli import app
 
 
 def clean(env=None):
@@ -110,7 +110,7 @@ def carry_out(args, env=None, input=b""):  # noqa: A002 - the word of subprocess
             contextlib.redirect_stdout(output[0]),
             contextlib.redirect_stderr(output[1]),
         ):
-            code = cli.run([str(arg) for arg in args])
+            code = app.run([str(arg) for arg in args])
     finally:
         structlog.reset_defaults()
         logging.captureWarnings(False)

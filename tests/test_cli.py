@@ -10,10 +10,10 @@ import pytest
 from commandline import run
 from running import clean, run_here
 
-from rotator import menu
+from rotator.cli import help as command_help
 from rotator.commands import keygen
 
-COMMANDS = menu.everything()
+COMMANDS = command_help.everything()
 OPTIONS = [
     (name, option.opts[0], option)
     for name, command in COMMANDS.items()

@@ -9,11 +9,11 @@ import sys
 import pytest
 from running import run_here
 
-from rotator import menu
+from rotator.cli import help as command_help
 from rotator.document import DEFAULT_PLACE
 from rotator.errors import Exit
 
-COMMANDS = menu.everything()
+COMMANDS = command_help.everything()
 
 # The design's options of `run` that one server needs.
 RUN_OPTIONS = """

@@ -59,10 +59,10 @@ def interrupted_at(module, *arguments, before=None):
 @pytest.mark.parametrize(
     "module",
     [
-        "rotator.cli",
+        "rotator.cli.app",
         "typer",
         "rich.console",
-        "rotator.menu",
+        "rotator.cli.help",
         "rotator.commands.keygen",
         "rotator.crypto.keyring",
         "cryptography.hazmat.bindings._rust",
@@ -74,7 +74,7 @@ def test_at_any_import(module):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", SAID)
 
 
-@pytest.mark.parametrize("module", ["rotator.commands.run", "redis", "sqlite3", "structlog"])
+@pytest.mark.parametrize("module", ["rotator.cli.run", "redis", "sqlite3", "structlog"])
 def test_at_the_imports_of_a_run(module, tmp_path):
     """So it is while a run imports all that it needs; nothing has been opened by then."""
     done = interrupted_at(module, "run", "--state", str(tmp_path / "state"))

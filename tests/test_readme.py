@@ -19,7 +19,7 @@ import yaml
 from readme import README, SHELLS, Shell, blocks, document, merged, missing, steps
 from versions import since
 
-from rotator import cli
+from rotator.cli import app
 from rotator.config.load import load
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
@@ -154,7 +154,7 @@ def parse(command):
         if words and words[0] == "rotator" and len(words) > 1:
             if words[1].startswith("-"):
                 continue
-            command = typer.main.get_command(cli.app)
+            command = typer.main.get_command(app.app)
             context = typer.Context(command)
             found = command.get_command(context, words[1])
             assert found is not None, f"there is no command {words[1]}"
@@ -299,7 +299,7 @@ class TestInText:
 
     def test_options(self):
         """Every option in the text is one of some command."""
-        menu = typer.main.get_command(cli.app)
+        menu = typer.main.get_command(app.app)
         context = typer.Context(menu)
         known = {
             flag

@@ -55,7 +55,7 @@ def test_a_state_that_says_nothing(tmp_path, content):
 def test_it_does_not_wait_for_what_it_does_not_need(tmp_path, arguments):
     """What short commands do not need is not imported: Redis, TLS, the reports' templates."""
     script = (
-        "import sys; from rotator.cli import run; run(sys.argv[1:]);"
+        "import sys; from rotator.cli.app import run; run(sys.argv[1:]);"
         "print(sorted({'redis', 'jinja2', 'yaml'} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(

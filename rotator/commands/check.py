@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rotator import options
+from rotator.cli import options
 from rotator.commands.common import print_json, start_logging
 from rotator.console import COLUMNS, escape, print_result
 from rotator.diagnose.check import Finding, check, exit_code

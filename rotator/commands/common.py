@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rotator.cache import Cache, choose
+from rotator.cli.options import option
 from rotator.config.load import Config, load
 from rotator.console import escape, print_result
 from rotator.errors import ConfigError
 from rotator.logs import configure_logging
-from rotator.options import option
 from rotator.secrets.provider import provider_from_url
 from rotator.server.context import Access
 

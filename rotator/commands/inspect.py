@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rotator import options
+from rotator.cli import options
 from rotator.commands.common import (
     Namespace,
     open_access,

@@ -16,21 +16,21 @@ from typer.core import TyperGroup
 from rotator.interruption import ends_at_once
 from rotator.manual import Manual
 
-# command -> its module in rotator.commands, in the order in which help lists them
+# command -> its module, in the order in which help lists them
 MODULES = {
-    "run": "run",
-    "report": "report",
-    "check": "check",
-    "detect": "detect",
-    "inspect": "inspect",
-    "get": "entries",
-    "set": "entries",
-    "delete": "entries",
-    "keys": "keys",
-    "keygen": "keygen",
-    "purge": "purge",
-    "adopt": "adopt",
-    "demo": "demo",
+    "run": "cli.run",
+    "report": "cli.report",
+    "check": "commands.check",
+    "detect": "cli.diagnose",
+    "inspect": "commands.inspect",
+    "get": "cli.entries",
+    "set": "cli.entries",
+    "delete": "cli.entries",
+    "keys": "cli.keys",
+    "keygen": "commands.keygen",
+    "purge": "cli.purge",
+    "adopt": "cli.adopt",
+    "demo": "cli.docs",
 }
 
 
@@ -62,7 +62,7 @@ def everything() -> dict[str, Any]:
 
 
 class _Shelf(typer.Typer):
-    """What the modules in `rotator.commands` register their commands with."""
+    """What the modules register their commands with."""
 
     def command(self, name: str | None = None, **settings: Any) -> Any:
         """Typer's own decorator, with our help."""
@@ -74,5 +74,5 @@ def _load(module: str) -> dict[str, Any]:
     """The commands of a module, by name."""
     with ends_at_once():
         shelf = _Shelf(add_completion=False, rich_markup_mode=None)
-        import_module(f"rotator.commands.{module}").register(shelf)
+        import_module(f"rotator.{module}").register(shelf)
         return dict(typer.main.get_group(shelf).commands)

@@ -20,11 +20,11 @@ from typing import Annotated
 import typer
 from typer.completion import shell_complete
 
+from rotator.cli.help import Menu
+from rotator.cli.options import variable
 from rotator.console import print_error
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
 from rotator.interruption import ends_at_once
-from rotator.menu import Menu
-from rotator.options import variable
 
 EPILOG = """\b
 Exit codes:

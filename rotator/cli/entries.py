@@ -10,8 +10,8 @@ from typing import Annotated
 import structlog
 import typer
 
-from rotator import options
 from rotator.cache import Cache
+from rotator.cli import options
 from rotator.commands.common import Namespace, open_access, open_cache, open_config
 from rotator.errors import ConfigError, MissingError, StateError
 from rotator.state.state import State, default_path

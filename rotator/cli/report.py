@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from rotator import options
+from rotator.cli import options
 from rotator.coming import IN_TIME, late, with_outlook
 from rotator.console import print_result
 from rotator.errors import ConditionError, ConfigError, StateError

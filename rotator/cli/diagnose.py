@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from rotator import options
+from rotator.cli import options
 from rotator.commands.common import open_access, open_config, print_json, table
 from rotator.console import print_result
 from rotator.diagnose.detect import SAMPLES, Detection, Hit, detect

@@ -11,7 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
-from rotator import options
+from rotator.cli import options
 from rotator.commands.common import print_json
 from rotator.console import print_result
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rotator import options
+from rotator.cli import options
 from rotator.demo.story import VALUES, play
 
 EXAMPLES = """\b

@@ -11,9 +11,9 @@ from typing import Annotated
 import structlog
 import typer
 
-from rotator import options
+from rotator.cli import options
+from rotator.cli.bulk import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.commands.common import open_config
-from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.count import PICKED
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key

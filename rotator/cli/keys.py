@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 import typer
 
-from rotator import options
 from rotator.cacheconfig import CacheConfig
+from rotator.cli import options
 from rotator.commands.common import open_config, print_json, table
 from rotator.console import print_result
 from rotator.crypto.keyring import Key, Keyring

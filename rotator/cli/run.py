@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 import typer
 
-from rotator import options
+from rotator.cli import options
 from rotator.commands.common import open_config
 from rotator.console import print_result
 from rotator.errors import RotatorError

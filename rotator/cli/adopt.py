@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from rotator import options
 from rotator.adopt import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption
+from rotator.cli import options
+from rotator.cli.bulk import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.commands.common import open_access, open_config
-from rotator.commands.errands import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.errors import ConfigError
 from rotator.logs import configure_logging
 from rotator.report.bulk import Told
