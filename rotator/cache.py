@@ -31,6 +31,7 @@ from rotator.config.schema import SAME
 from rotator.crypto.codec import Opened, Refused
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.format import Format
+from rotator.names import Names
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import Access
 from rotator.server.replies import Meaning, Refusal
@@ -62,6 +63,7 @@ class Cache:
                 hint="leave the namespace empty",
             )
         self.access = access
+        self._names = _names_of(access)
         self.namespace = namespace
         self.database = database
         self._owners = Owners(access, database)
@@ -146,7 +148,7 @@ class Cache:
 
     def stored_name(self, key: str) -> bytes:
         """The name under which Redis holds *key*."""
-        return self.access.names.stored(self.namespace, key)
+        return self._names.stored(self.namespace, key)
 
     def close(self) -> None:
         """Close the connections; the next call would open new ones."""
@@ -163,8 +165,7 @@ class Cache:
 
     def shown(self, name: bytes) -> str:
         """A stored name as messages may show it: a hash cut short, never the key itself."""
-        names = self.access.names
-        if not names.hashed:
+        if not self._names.hashed:
             return f"sha256:{hashlib.sha256(name).hexdigest()[:_SHOWN]}..."
         text = name.decode(errors="backslashreplace")
         prefix, colon, digest = text.rpartition(":")
@@ -208,6 +209,18 @@ class Cache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _names_of(access: Access) -> Names:
+    """The rule by which the stored names of a cache are made."""
+    given = access.settings.names
+    return Names(
+        hash=given.hash,
+        encoding=given.encoding,
+        scope=given.scope,
+        hashed=not access.cache.hashing_disabled,
+        prefixed=not access.cache.disable_prefix,
+    )
 
 
 def choose(config: Config, name: str | None) -> CacheConfig:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from rotator.cache import Cache
 from rotator.config import files
 from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened, Refused
@@ -214,7 +215,7 @@ def load_config(data: bytes) -> None:
             config = load([file])
             for cache in config.caches:
                 access = Access(config, cache, None)
-                _ = access.keyring, access.codec, access.names, access.login
+                _ = access.keyring, access.codec, access.login, Cache(access)
         except FormatError as error:
             _demand_hint(error)  # the words of a layout may be quoted
             return

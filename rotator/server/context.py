@@ -16,7 +16,6 @@ from rotator.config.schema import SAME, CacheSettings
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.format import BUILTIN, Format
-from rotator.names import Names
 from rotator.secrets.interface import Provider
 from rotator.secrets.reference import SecretRef
 from rotator.server.connection import Connection, Login
@@ -45,14 +44,6 @@ class Access:
         self.keyring = open_keyring(cache, provider)
         self.formats = _formats(config)
         self.codec = None if self.keyring is None else self._codec(self.keyring)
-        given = self.settings.names
-        self.names = Names(
-            hash=given.hash,
-            encoding=given.encoding,
-            scope=given.scope,
-            hashed=not cache.hashing_disabled,
-            prefixed=not cache.disable_prefix,
-        )
 
     def __repr__(self) -> str:
         return f"Access({self.cache.name!r})"
