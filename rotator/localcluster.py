@@ -18,8 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from rotator.demo.local_server import LocalServer
-from rotator.ending import wait_until_clear
+from rotator.demo.local_server import LocalServer, wait_until_clear
 from rotator.errors import ServerError
 from rotator.localnode import Move, ask, fault, member, move_slot, ownership
 from rotator.server.cluster_nodes import SLOTS, Member

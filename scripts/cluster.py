@@ -14,7 +14,7 @@ import time
 from typing import Final
 
 from rotator.crypto.keyring import generate
-from rotator.ending import Ending
+from rotator.demo.local_server import Ending
 from rotator.errors import RotatorError
 from rotator.localcluster import LocalCluster
 

@@ -33,7 +33,7 @@ from soak_model import Model
 from soak_runs import Run, Runs
 from soak_writer import MARK, Ring, Writer, holdings
 
-from rotator.ending import Ending
+from rotator.demo.local_server import Ending
 from rotator.errors import RotatorError
 from rotator.localcluster import LocalCluster
 

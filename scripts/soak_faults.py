@@ -11,8 +11,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 from soak_model import Model
 
-from rotator.demo.local_server import LocalServer
-from rotator.ending import wait_until_clear
+from rotator.demo.local_server import LocalServer, wait_until_clear
 from rotator.errors import ServerError
 from rotator.localcluster import LocalCluster
 

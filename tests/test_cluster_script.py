@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rotator.config.load import load
-from rotator.ending import wait_until_clear
+from rotator.demo.local_server import wait_until_clear
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "cluster.py"
 

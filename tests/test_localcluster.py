@@ -3,7 +3,7 @@
 import pytest
 from redis.crc import key_slot
 
-from rotator.ending import wait_until_clear
+from rotator.demo.local_server import wait_until_clear
 from rotator.errors import ServerError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move

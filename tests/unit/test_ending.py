@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from rotator.ending import Ending, wait_until_clear
+from rotator.demo.local_server import Ending, wait_until_clear
 from rotator.errors import Exit, ServerError
 
 
