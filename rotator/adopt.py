@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from rotator.count import PICKED, Judged
-from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.glob import matcher
 from rotator.picker import Act, Entry
-from rotator.reader import Reason
 from rotator.server.replies import Meaning, Refusal
 from rotator.server.store import Answer, Store
 

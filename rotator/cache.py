@@ -29,8 +29,8 @@ from rotator.cacheconfig import CacheConfig
 from rotator.config.load import Config, load
 from rotator.config.schema import SAME
 from rotator.crypto.codec import Opened, Refused
+from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
-from rotator.format import Format
 from rotator.names import Names
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import Access

@@ -13,13 +13,12 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from rotator.count import PICKED, Judged
-from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import guess
 from rotator.crypto.keyring import Key
 from rotator.deletion import Deletion
 from rotator.errors import ConfigError
 from rotator.picker import Act
-from rotator.reader import Reason
 from rotator.server.context import Access
 from rotator.server.store import Store
 from rotator.wording import count

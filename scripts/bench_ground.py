@@ -24,9 +24,9 @@ from redis.crc import key_slot
 
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
+from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RotatorError
-from rotator.format import BUILTIN
 from rotator.localcluster import LocalCluster
 from rotator.localnode import member
 from rotator.names import Names

@@ -23,9 +23,9 @@ from rotator.config import files
 from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened, Refused
 from rotator.crypto.keyring import Key, Keyring, generate
+from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import FormatError, RotatorError
-from rotator.format import BUILTIN, Format
 from rotator.server.context import Access
 
 SECRET: Final = "p4ssw0rd! nobody may see"  # noqa: S105 - of nothing

@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from rotator.crypto.codec import Reason
 from rotator.crypto.keyring import Key
-from rotator.format import BUILTIN, Format
-from rotator.reader import Reason
+from rotator.crypto.layout import BUILTIN, Format
 
 FOLDER: Final = Path(__file__).parent.parent / "tests" / "vectors"
 NAME: Final = b"/app/oidc:abc123"

@@ -18,8 +18,8 @@ from soak_model import NEVER, Found, Held, Model
 
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
+from rotator.crypto.layout import BUILTIN
 from rotator.errors import ServerError
-from rotator.format import BUILTIN
 from rotator.localcluster import LocalCluster
 
 MARK: Final = b"plaintext-of-the-soak:"

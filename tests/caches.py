@@ -25,7 +25,7 @@ from rotator.address import Address
 from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
-from rotator.format import BUILTIN
+from rotator.crypto.layout import BUILTIN
 from rotator.progress import Progress
 from rotator.run.job import Job
 from rotator.server.connection import Connection, Login

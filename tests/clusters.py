@@ -22,8 +22,8 @@ from redis.retry import Retry
 
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
-from rotator.format import BUILTIN
 
 DRIFT_MS = 5000
 """How far an expiry may be off after MIGRATE."""

@@ -14,7 +14,7 @@ from running import run_here
 from rotator.adopt import Adoption
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
-from rotator.format import BUILTIN
+from rotator.crypto.layout import BUILTIN
 from rotator.server.acl import READING, WRITING
 from rotator.server.replies import Meaning
 from rotator.server.store import Answer, Store

@@ -18,10 +18,10 @@ from redis.crc import key_slot
 from rotator import Cache
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from rotator.diagnose.inspect import find
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
-from rotator.format import BUILTIN
 from rotator.localcluster import LocalCluster
 from rotator.state.state import State
 

@@ -13,9 +13,9 @@ from tlsfront import Authority
 
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN, Format
 from rotator.demo.local_server import LocalServer
 from rotator.diagnose.check import FIRST, LAST, NODE
-from rotator.format import BUILTIN, Format
 from rotator.localcluster import LocalCluster
 
 NAME = b"/app/oidc:abc"

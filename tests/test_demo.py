@@ -19,9 +19,9 @@ from redis.retry import Retry
 
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
+from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer, wait_until_clear
 from rotator.demo.story import Application, fill, name_of, time_to_live, token
-from rotator.format import BUILTIN
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN, Format
 from rotator.demo.local_server import LocalServer
-from rotator.format import BUILTIN, Format
 from rotator.server.context import Access
 
 PARTS = ("nonce:12", "ciphertext", "tag:16")

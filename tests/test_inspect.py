@@ -9,7 +9,7 @@ from commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
-from rotator.format import BUILTIN
+from rotator.crypto.layout import BUILTIN
 
 NAMESPACE = "/app/oidc"
 NAME = f"{NAMESPACE}:{hashlib.sha256(b'abc').hexdigest()}"

@@ -10,9 +10,9 @@ from clusters import codec_of
 from rotator.address import Address
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, ServerError
-from rotator.format import BUILTIN
 from rotator.meanwhile import Meanwhile
 from rotator.server.topology import Topology
 from rotator.sweep.scope import Limits

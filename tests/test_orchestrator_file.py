@@ -13,8 +13,8 @@ from tlsfront import Authority
 from rotator import Cache
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
-from rotator.format import BUILTIN
 
 PASSWORD = "pass-of-the-encrypted-cache"
 PLAIN_PASSWORD = "pass-of-the-plain-cache"

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from caches import Cache, Place, StopAfter, fill, now_ms, old_key
 
-from rotator import budget
 from rotator.annals import VERDICTS
+from rotator.crypto import keyring
 from rotator.errors import StateError
 from rotator.report import json as report_json
 from rotator.report.archive import last_report, unmet, with_past
@@ -307,12 +307,12 @@ class TestWithPast:
 
     def test_budget_warning(self):
         """The warning tells the key, how much, how that is known and what to do."""
-        assert budget.warning(CURRENT, "current", 2**31, 2**30) == (
+        assert keyring.warning(CURRENT, "current", 2**31, 2**30) == (
             "the current key c4a10e5b has used 75% of the 2^32 encryptions that are safe with"
             " random nonces (2,147,483,648 by rotator, 1,073,741,824 values met under it):"
             " make a new key current before it is used up"
         )
-        assert budget.warning(OLD, "old", 2**31, 0).endswith("do not make it current again")
+        assert keyring.warning(OLD, "old", 2**31, 0).endswith("do not make it current again")
 
     def test_most_seen(self, state):
         """What one sweep of a cache met is not met again; what several caches hold adds up."""

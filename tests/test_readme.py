@@ -23,7 +23,7 @@ from rotator.cli import app
 from rotator.config.load import load
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
-from rotator.format import BUILTIN
+from rotator.crypto.layout import BUILTIN
 
 ROOT = README.parent
 TEXT = README.read_text()

@@ -10,12 +10,11 @@ import yaml
 from commandline import KEY_A, KEY_B, KEY_C, cache, config_file
 from running import run_here
 
-from rotator.crypto.codec import Codec
+from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN
 from rotator.diagnose.detect import Detection
 from rotator.diagnose.stage import Stage, judge
-from rotator.format import BUILTIN
-from rotator.reader import Reason
 
 README = Path(__file__).parent.parent / "README.md"
 A, B, C = (Key.from_hex(material, "test").id for material in (KEY_A, KEY_B, KEY_C))

@@ -13,7 +13,7 @@ from running import run_here
 
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
-from rotator.format import BUILTIN
+from rotator.crypto.layout import BUILTIN
 
 README = Path(__file__).parent.parent / "README.md"
 NAMESPACE = "/app/oidc"

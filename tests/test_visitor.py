@@ -5,8 +5,8 @@ from caches import FAR_MS, Cache, store_of, user
 
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN
 from rotator.errors import LostError
-from rotator.format import BUILTIN
 from rotator.sweep.node.visitor import Visitor
 from rotator.tally.tally import Outcome, Tally
 

@@ -9,9 +9,9 @@ from versions import knows, since
 from rotator.address import Address
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from rotator.errors import ServerError
-from rotator.format import BUILTIN
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 from rotator.sweep.control import Stop

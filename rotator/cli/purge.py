@@ -15,7 +15,7 @@ from rotator.cli import options
 from rotator.cli.bulk import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.commands.common import open_config
 from rotator.count import PICKED
-from rotator.crypto.codec import Codec
+from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, EmptyError
 from rotator.logs import configure_logging
@@ -31,7 +31,6 @@ from rotator.purge import (
     PurgeUndecryptable,
     demand_strange,
 )
-from rotator.reader import Reason
 from rotator.report.bulk import Told
 from rotator.run.bulk import Errand, Findings, Terms
 from rotator.secrets.provider import provider_from_url

@@ -18,8 +18,8 @@ from itertools import permutations, product
 
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import Format
 from rotator.crypto.text_layout import Encoding
-from rotator.format import Format
 
 LITERAL = 4  # bytes
 

@@ -6,6 +6,14 @@ Encryption keys: one that encrypts, and old ones that only decrypt.
   16 hex characters. The id tells keys apart and reveals nothing about them.
 - The material goes into the cipher and is not kept: there is nothing to print. Pickling and copying
   are refused all the same, because a key must not travel.
+
+How much of what a key may safely encrypt is used up.
+
+With random nonces a key must not encrypt more than 2^32 messages, whatever their size, or the odds
+that a nonce comes twice become too good (NIST SP 800-38D, 8.3). Nobody counts what applications
+encrypt; what is known is what rotator encrypted, and how many values it met under the key at one
+time. Their sum is the careful side of what is known: values that rotator encrypted and met again
+count twice. What was overwritten before any sweep saw it does not count at all.
 """
 
 from __future__ import annotations
@@ -23,12 +31,23 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from rotator.errors import KeyMaterialError
 
 KEY_SIZE = 32  # bytes
+
+
 KEY_ID_SIZE = 8  # bytes
+
+
 TAG_SIZE = 16  # bytes
+
+
 NONCE_SIZES = range(8, 129)  # bytes; what the cipher accepts
 
+
 _ID_LABEL = b"rotator/key-id/v1"
+
+
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
+
+
 _HINT = "a key is 64 hex characters; `rotator keygen` makes one"
 
 
@@ -146,3 +165,30 @@ def _fault(text: str) -> str:
     if len(text) != 2 * KEY_SIZE:
         return f"the key has {len(text)} characters, not 64"
     return "the key has characters that are not hex"
+
+
+LIMIT = 2**32
+
+
+WARN_AT = 0.1
+
+
+def used(encryptions: int, seen: int) -> float:
+    """The part of the budget that is known to be used up, 0 to 1 and beyond."""
+    return (encryptions + seen) / LIMIT
+
+
+def warning(key_id: str, role: str, encryptions: int, seen: int) -> str | None:
+    """What to tell an operator, or None while it is not much."""
+    part = used(encryptions, seen)
+    if part < WARN_AT:
+        return None
+    advice = (
+        "make a new key current before it is used up"
+        if role == "current"
+        else "do not make it current again"
+    )
+    return (
+        f"the {role} key {key_id[:8]} has used {part:.0%} of the 2^32 encryptions that are safe"
+        f" with random nonces ({encryptions:,} by rotator, {seen:,} values met under it): {advice}"
+    )

@@ -37,9 +37,9 @@ from redis.retry import Retry
 from rotator.console import COLUMNS, print_result
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
+from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import Ending, LocalServer, find_binary
 from rotator.errors import Exit, ServerError
-from rotator.format import BUILTIN
 from rotator.progress import start_progress, write_line
 
 NAMESPACE = "/app/oidc"

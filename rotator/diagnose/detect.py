@@ -15,13 +15,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import Place, guess
 from rotator.crypto.keyring import Key
+from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import ConfigError, Exit
-from rotator.format import BUILTIN, Format
-from rotator.reader import Reason
 from rotator.server.context import Access
 from rotator.server.store import Store, Unread, Value
 from rotator.server.topology import discover

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from rotator.crypto.codec import Reason
 from rotator.crypto.keyring import Key, Keyring
 from rotator.diagnose.detect import Detection, detect
 from rotator.probe import Advice, Next, Probe
-from rotator.reader import Reason
 from rotator.state.state import State, default_path
 from rotator.wording import count, listing
 

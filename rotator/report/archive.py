@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rotator import budget
 from rotator.annals import Annals
 from rotator.coming import progress
+from rotator.crypto import keyring
 from rotator.errors import StateError
 from rotator.report import json as report_json
 from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Report
@@ -159,7 +159,7 @@ def _key(cache: str, key: Key, state: State) -> Key:
     return key.model_copy(
         update={
             "encryptions": encryptions,
-            "nonce_budget_used": budget.used(encryptions, state.most_seen(key.id)),
+            "nonce_budget_used": keyring.used(encryptions, state.most_seen(key.id)),
             "past": _past(cache, key.id, state) if key.role == "old" else None,
         }
     )
@@ -182,7 +182,7 @@ def _past(cache: str, key_id: str, state: State) -> Past:
 def _budget_warnings(keys: Iterable[Key], annals: Annals) -> Iterable[str]:
     """What is to be said of nonce budgets, as far as anything is."""
     for key in keys:
-        said = budget.warning(
+        said = keyring.warning(
             key.id, key.role, annals.encryptions(key.id), annals.most_seen(key.id)
         )
         if said:

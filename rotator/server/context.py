@@ -15,7 +15,7 @@ from rotator.config.load import Config
 from rotator.config.schema import SAME, CacheSettings
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
-from rotator.format import BUILTIN, Format
+from rotator.crypto.layout import BUILTIN, Format
 from rotator.secrets.interface import Provider
 from rotator.secrets.reference import SecretRef
 from rotator.server.connection import Connection, Login

@@ -18,11 +18,10 @@ from itertools import compress
 
 from rotator.address import Address
 from rotator.batch import renew
-from rotator.crypto.codec import Codec, Opened, Refused
+from rotator.crypto.codec import Codec, Opened, Reason, Refused
 from rotator.crypto.keyring import Key
 from rotator.errors import ServerError
 from rotator.movers import Movers
-from rotator.reader import Reason
 from rotator.round import Round
 from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal
 from rotator.server.scripts import NAMES_A_CALL, Swap

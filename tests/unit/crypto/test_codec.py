@@ -9,12 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.crypto.codec import DEPTH, Codec, Opened, Refused
+from rotator.crypto.codec import DEPTH, Codec, Opened, Reason, Refused
 from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import Exit, FormatError, SelfCheckError
-from rotator.format import BUILTIN, Format
-from rotator.reader import Reason
 
 NAME = b"/app/oidc:abc123"
 SEALED, GCM, GCM_BASE64 = BUILTIN.values()

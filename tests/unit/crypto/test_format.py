@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import FormatError
-from rotator.format import BUILTIN, Format
 
 KEY_ID, NONCE, TAG = b"\xaa" * 8, b"\xbb" * 12, b"\xcc" * 16
 GCM = ("nonce:12", "ciphertext", "tag:16")

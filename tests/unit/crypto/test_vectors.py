@@ -10,10 +10,9 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from rotator.crypto.codec import Codec, Opened, Refused
+from rotator.crypto.codec import Codec, Opened, Reason, Refused
 from rotator.crypto.keyring import Key, Keyring
-from rotator.format import BUILTIN, Format
-from rotator.reader import Reason
+from rotator.crypto.layout import BUILTIN, Format
 
 FOLDER = Path(__file__).parents[2] / "vectors"
 SCRIPT = Path(__file__).parents[3] / "scripts" / "make_vectors.py"
