@@ -12,12 +12,12 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from rotator.count import PICKED, Judged
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.glob import matcher
 from rotator.picker import Act, Entry
 from rotator.server.replies import Meaning, Refusal
 from rotator.server.store import Answer, Store
+from rotator.tally.tally import PICKED, Judged
 
 ENCRYPTED: Final = "encrypted_already"
 UNDECRYPTABLE: Final = "undecryptable"

@@ -14,7 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from rotator.address import Address
-from rotator.count import (
+from rotator.errors import ServerError
+from rotator.server.context import Access
+from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal
+from rotator.server.store import Answer, Store, Unread, Value
+from rotator.tally.tally import (
     CHANGED,
     CONTENDED,
     DENIED,
@@ -27,10 +31,6 @@ from rotator.count import (
     Judged,
     Trouble,
 )
-from rotator.errors import ServerError
-from rotator.server.context import Access
-from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal
-from rotator.server.store import Answer, Store, Unread, Value
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
 TRIES: Final = len(_PAUSES)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from rotator.count import PICKED, Judged
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import guess
 from rotator.crypto.keyring import Key
@@ -21,6 +20,7 @@ from rotator.errors import ConfigError
 from rotator.picker import Act
 from rotator.server.context import Access
 from rotator.server.store import Store
+from rotator.tally.tally import PICKED, Judged
 from rotator.wording import count
 
 CURRENT: Final = "current"

@@ -15,7 +15,6 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from rotator.address import Address
-from rotator.count import Count
 from rotator.errors import ServerError
 from rotator.noderesult import NodeResult
 from rotator.picker import Picker, Task
@@ -25,7 +24,7 @@ from rotator.server.store import Store
 from rotator.sweep.control import Control, Stop
 from rotator.sweep.node.throttle import Reason
 from rotator.sweep.scope import Scope
-from rotator.tally.tally import Outcome, Tally
+from rotator.tally.tally import Count, Outcome, Tally
 
 _PAGE_BYTES = 1 << 20  # at most, as far as the last pages tell: all of a page is in memory
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting

@@ -14,7 +14,6 @@ import typer
 from rotator.cli import options
 from rotator.cli.bulk import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.commands.common import open_config
-from rotator.count import PICKED
 from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, EmptyError
@@ -38,6 +37,7 @@ from rotator.selection import select
 from rotator.server.context import Access
 from rotator.state.state import State
 from rotator.sweep.control import Stopper
+from rotator.tally.tally import PICKED
 
 _EXAMPLES = """\b
 Examples:

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from rotator import __version__
 from rotator.crypto.keyring import Key, Keyring
-from rotator.drain import Drain
 from rotator.errors import Exit, RotatorError
 from rotator.noderesult import NodeResult
 from rotator.report import model
@@ -16,7 +15,7 @@ from rotator.retirement.verdict import Judgement
 from rotator.sweep.results import NOT_MOVED, RotationResult
 from rotator.sweep.scope import Mode
 from rotator.sweep.sweep import SweepResult
-from rotator.tally.key_tally import KeyTally
+from rotator.tally.key_tally import Drain, KeyTally
 from rotator.tally.tally import Outcome, Tally
 from rotator.wording import count
 

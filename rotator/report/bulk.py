@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rotator.count import DONE, PICKED, Count
 from rotator.report.layout import bullets, grid, heading, indented, listed, text
 from rotator.report.shown import Shown
 from rotator.report.words import many, size
 from rotator.run.bulk import Findings
+from rotator.tally.tally import DONE, PICKED, Count
 
 PROBLEMS = 10
 """How many troubles are shown; the JSON has more."""

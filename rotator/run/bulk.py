@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rotator.address import Address
-from rotator.count import DONE, PICKED, STUCK, Count
 from rotator.errors import Exit, RightsError, ServerError
 from rotator.picker import Task
 from rotator.progress import Progress
@@ -25,6 +24,7 @@ from rotator.state.state import State
 from rotator.sweep.control import Stop, Stopper
 from rotator.sweep.scope import Limits, Mode, Scope
 from rotator.sweep.sweep import Sweep, SweepResult
+from rotator.tally.tally import DONE, PICKED, STUCK, Count
 from rotator.walk import WalkEngine
 
 Bar = Callable[[str, str, int], Progress]

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.count import DONE, FAILED, GONE, PREFIXES, PROBLEMS, SAMPLES, Count, Judged, Trouble
+from rotator.tally.tally import DONE, FAILED, GONE, PREFIXES, PROBLEMS, Count, Judged, Trouble
+from rotator.tally.tally import NAME_SAMPLES as SAMPLES
 
 NAMES = st.lists(st.binary(max_size=8), max_size=60)
 ENDS = st.lists(st.sampled_from([DONE, FAILED, GONE, "current"]), max_size=60)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.drain import BUCKETS, DAYS, FAR, HOURS, NEVER, Drain
+from rotator.tally.key_tally import BUCKETS, DAYS, FAR, HOURS, NEVER, Drain
 
 NOW = datetime(2026, 11, 23, 10, 3, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.drain import NEVER
-from rotator.tally.key_tally import NAMES, PREFIXES
+from rotator.tally.key_tally import NAMES, NEVER, PREFIXES
 from rotator.tally.tally import SAMPLES, Outcome, Problem, Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
