@@ -25,9 +25,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from rotator.cacheconfig import CacheConfig
 from rotator.config.load import Config, load
-from rotator.config.schema import SAME
+from rotator.config.schema import SAME, CacheConfig
 from rotator.crypto.codec import Opened, Refused
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError

@@ -14,7 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import Self
 
-from rotator.secrets.reference import SecretRef
+from rotator.config.types import SecretRef
 from rotator.server.context import Access
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.sweep.control import Control, Stop
 
 _LONGEST = 800  # characters of a text in a log line

@@ -16,7 +16,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.server.cluster_nodes import Member, myself, parse_nodes
 

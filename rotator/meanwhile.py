@@ -12,7 +12,7 @@ from datetime import datetime
 
 import structlog
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.identity import Identity
 from rotator.run.surroundings import Clock

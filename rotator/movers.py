@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.server.replies import Refusal
 from rotator.server.store import Store
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.server.context import Access
 from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal

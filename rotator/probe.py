@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rotator.address import Address
-from rotator.cacheconfig import CacheConfig
 from rotator.config.load import Config
+from rotator.config.schema import CacheConfig
+from rotator.config.types import Address
 from rotator.diagnose.network import Greeting
 from rotator.secrets.provider import provider_from_url
 from rotator.server.context import Access

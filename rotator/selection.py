@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import structlog
 
 from rotator.config.load import Config
+from rotator.config.types import Provider
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, SourceError
-from rotator.secrets.interface import Provider
 from rotator.server.context import Access, open_keyring
 
 log = structlog.get_logger(__name__)

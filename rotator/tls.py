@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rotator.config.schema import TlsProfile
+from rotator.config.types import Provider, SecretRef
 from rotator.errors import ConfigError
-from rotator.secrets.interface import Provider
-from rotator.secrets.reference import SecretRef
-from rotator.tlsprofile import TlsProfile
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _PEM = "-----BEGIN"

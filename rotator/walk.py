@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.noderesult import NodeResult
 from rotator.picker import Picker, Task

@@ -21,8 +21,8 @@ from expiries import entries_of, put
 from redis import Redis
 from versions import acl
 
-from rotator.address import Address
 from rotator.config.load import load
+from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN

@@ -8,8 +8,8 @@ import traceback
 import pytest
 from caches import Cache, Place, user
 
-from rotator.address import Address
 from rotator.config.load import load
+from rotator.config.types import Address
 from rotator.crypto.keyring import generate
 from rotator.errors import KeyMaterialError, SecretError
 from rotator.secrets.provider import provider_from_url

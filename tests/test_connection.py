@@ -10,7 +10,7 @@ import pytest
 from caches import user, wait_for
 from redis.exceptions import ResponseError
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import LoginError, LostError, ServerError
 from rotator.server.connection import Connection, Login

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from tlsfront import Authority
 
 from rotator import __version__, daskorders
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import ConfigError, Exit, ServerError
 from rotator.machines import open_machines
 from rotator.state.state import State

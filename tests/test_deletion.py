@@ -5,7 +5,7 @@ from caches import store_of, user
 from clusters import names_in
 from redis import Redis
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.deletion import Deletion
 from rotator.errors import ServerError
 from rotator.server.connection import Connection, Login

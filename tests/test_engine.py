@@ -17,7 +17,7 @@ from caches import Cache, Place, StopAfter, counted, wait_for
 from clusters import FAST, at_page, calls, check, fill
 from structlog.testing import capture_logs
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import Exit
 from rotator.line import Line
 from rotator.run import cache_run

@@ -10,7 +10,7 @@ import pytest
 from running import run_here
 
 from rotator.cli import help as command_help
-from rotator.document import DEFAULT_PLACE
+from rotator.config.load import DEFAULT_PLACE
 from rotator.errors import Exit
 
 COMMANDS = command_help.everything()

@@ -7,7 +7,7 @@ import pytest
 from caches import Cache, Place, contents, counted, meddled, store_of
 from clusters import codec_of
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN

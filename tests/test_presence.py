@@ -6,7 +6,7 @@ import pytest
 from caches import store_of, user
 from versions import since
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import BusyError
 from rotator.run.preflight import announced
 from rotator.server.connection import Connection, Login

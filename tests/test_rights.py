@@ -11,7 +11,7 @@ from redis import Redis
 from running import run_here
 from versions import acl, since
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, RightsError
 from rotator.localcluster import LocalCluster

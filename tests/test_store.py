@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 from versions import since, without
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RightsError
 from rotator.server.replies import MEANINGS, Meaning, Refusal, refusal

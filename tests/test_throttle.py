@@ -6,7 +6,7 @@ import time
 import pytest
 from slowproxy import SlowProxy
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store

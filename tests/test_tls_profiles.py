@@ -12,15 +12,15 @@ from tlsfront import WAYS, Authority
 from versions import since
 
 from rotator.config.load import load
+from rotator.config.schema import TlsProfile
+from rotator.config.types import SecretRef
 from rotator.demo.local_server import LocalServer, free_port
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import ask, members
 from rotator.secrets.provider import provider_from_url
-from rotator.secrets.reference import SecretRef
 from rotator.server.context import Access
 from rotator.tls import tls_context
-from rotator.tlsprofile import TlsProfile
 
 LOCAL = "127.0.0.1"
 AES_128 = ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256")

@@ -10,7 +10,7 @@ from clusters import FAST, check, fill, flush, lone_node
 from redis.exceptions import ResponseError
 from versions import since
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LoginError, ServerError
 from rotator.localcluster import LocalCluster

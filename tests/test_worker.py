@@ -6,7 +6,7 @@ import pytest
 from caches import Cache, PageControl, contents, fill, keys_of, user, wait_for
 from versions import knows, since
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN

@@ -6,14 +6,13 @@ from dataclasses import asdict, dataclass
 
 import typer
 
-from rotator.cacheconfig import CacheConfig
 from rotator.cli import options
 from rotator.commands.common import open_config, print_json, table
+from rotator.config.schema import CacheConfig
+from rotator.config.types import Provider, SecretRef
 from rotator.console import print_result
 from rotator.crypto.keyring import Key, Keyring
-from rotator.secrets.interface import Provider
 from rotator.secrets.provider import provider_from_url
-from rotator.secrets.reference import SecretRef
 
 _EXAMPLES = """\b
 Examples:

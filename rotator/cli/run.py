@@ -11,6 +11,7 @@ import typer
 
 from rotator.cli import options
 from rotator.commands.common import open_config
+from rotator.config.types import Provider
 from rotator.console import print_result
 from rotator.errors import RotatorError
 from rotator.hook import Hook
@@ -25,7 +26,6 @@ from rotator.report.model import Report
 from rotator.report.targets import Targets
 from rotator.run.job import Job
 from rotator.run.notify import Alarm
-from rotator.secrets.interface import Provider
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.selection import all_keyrings, select
 from rotator.state.state import State

@@ -33,17 +33,25 @@ from typing import Any
 
 import yaml
 
+from rotator.config.types import shown
 from rotator.errors import ConfigError
 
 BUNDLED = ("maverics.yaml", "maverics.yml", "maverics.json")
+
+
 MAX_BYTES = 16 << 20
+
+
 # yaml.v3 takes 396,000 such nodes in a small file and up to 1,200,000 in one that has a million of
 # its own; it takes more only in a file of ten million (`allowedAliasRatio` in decode.go).
 MAX_ALIASED = 1_200_000
 
+
 _NULL, _STR, _MAP, _SEQ, _MERGE = (
     f"tag:yaml.org,2002:{name}" for name in ("null", "str", "map", "seq", "merge")
 )
+
+
 _FORMS = {
     _NULL: re.compile("(?:null|Null|NULL|~)?"),
     _STR: re.compile(r"[^\ud800-\udfff]*"),  # an escape may name half a character
@@ -54,9 +62,13 @@ _FORMS = {
         r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
     ),
 }
-_FIELD_NAME = re.compile(r"[A-Za-z0-9_][\w.:-]{0,39}", re.ASCII)
+
+
 _BROKEN = "cannot be read as YAML"
+
+
 _QUOTE = "check the indentation; a value that begins with * & ! @ % or { must be quoted"
+
 
 Document = dict[str, Any]
 
@@ -96,11 +108,6 @@ def parse(content: bytes, origin: str, sections: Collection[str] | None = None) 
     if origin.lower().endswith(".json"):
         return _from_json(text, origin, sections)
     return _from_yaml(text, origin, sections)
-
-
-def shown(field: str) -> str:
-    """A field's name for a message; what does not look like a name may be a secret gone astray."""
-    return field if _FIELD_NAME.fullmatch(field) else "(a name not shown)"
 
 
 def _from_bundle(content: bytes, origin: str) -> tuple[str, bytes]:

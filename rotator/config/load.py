@@ -2,22 +2,102 @@
 The configuration, checked: what `load` returns can be used, but for the secrets it refers to.
 
 Nothing here holds a secret in the open, and no message shows a value.
+
+The configuration as plain data: found, read, merged. What the fields mean is `config`'s part.
+
+A later file wins. Mappings merge field by field, `caches` by the name of the cache; any other list,
+and every scalar, replaces what was there. An empty section takes nothing away. Only the sections
+that rotator reads are built, so whatever else the files hold cannot fail here.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from rotator import document
-from rotator.cacheconfig import CacheConfig, read_caches
-from rotator.config.files import shown
-from rotator.config.schema import BUILT_IN_FORMATS, SAME, CacheSettings, RotatorSection
-from rotator.config.types import read_section
-from rotator.document import child, expand
+from rotator.config.files import Document, read
+from rotator.config.schema import (
+    BUILT_IN_FORMATS,
+    SAME,
+    CacheConfig,
+    CacheSettings,
+    RotatorSection,
+    TlsProfile,
+    read_caches,
+    read_profile,
+)
+from rotator.config.types import child, expand, read_section, shown
 from rotator.errors import ConfigError
-from rotator.tlsprofile import TlsProfile, read_profile
+
+SECTIONS = ("caches", "tls", "rotator")
+
+
+DEFAULT_PLACE = Path("/etc/maverics/maverics.yaml")
+
+
+def locate(files: Sequence[Path]) -> tuple[Path, ...]:
+    """The files to read: *files*, else MAVERICS_CONFIG, else the Orchestrator's default."""
+    if files:
+        return tuple(files)
+    named = os.environ.get("MAVERICS_CONFIG")
+    return (Path(named) if named else DEFAULT_PLACE,)
+
+
+def read_all(files: Sequence[Path]) -> Document:
+    """
+    Read *files* and merge them in order.
+
+    Raises:
+        ConfigError: A file cannot be read or is broken; see `datafile.read`.
+    """
+    merged: Document = {}
+    for path in files:
+        merged = merge(merged, read(path, SECTIONS))
+    return merged
+
+
+def merge(base: Document, over: Document) -> Document:
+    """*base* with *over* on top; neither is changed."""
+    merged = dict(base)
+    for name, value in over.items():
+        old = merged.get(name)
+        if name == "caches" and isinstance(old, list) and isinstance(value, list | None):
+            merged[name] = _merge_caches(old, value or [])
+        else:
+            merged[name] = _merge_values(old, value)
+    return merged
+
+
+def _merge_values(old: Any, new: Any) -> Any:
+    """*new* on top of *old*: field by field if both are mappings."""
+    if not isinstance(old, dict):
+        return new
+    if isinstance(new, dict):
+        return old | {field: _merge_values(old.get(field), value) for field, value in new.items()}
+    return old if new is None else new
+
+
+def _merge_caches(old: list[Any], new: list[Any]) -> list[Any]:
+    """Each old cache takes at most one new one, so that a name given twice in a file stays two."""
+    merged = list(old)
+    free = {_name_of(cache): index for index, cache in reversed(list(enumerate(old)))}
+    for cache in new:
+        index = free.pop(name, None) if (name := _name_of(cache)) is not None else None
+        if index is None:
+            merged.append(cache)
+        else:
+            merged[index] = _merge_values(merged[index], cache)
+    return merged
+
+
+def _name_of(cache: Any) -> str | None:
+    """The name of a cache, if it has one that is text."""
+    name = cache.get("name") if isinstance(cache, dict) else None
+    return name if isinstance(name, str) else None
+
 
 __all__ = ["CacheConfig", "CacheSettings", "Config", "FormatConfig", "TlsProfile", "load"]
 
@@ -88,8 +168,8 @@ def load(files: Sequence[Path] = ()) -> Config:
         ConfigError: It cannot be read, or something in it is wrong; the message begins with the
             path of the field (or of the file) and there is a hint.
     """
-    places = document.locate(files)
-    merged = document.read_all(places)
+    places = locate(files)
+    merged = read_all(places)
     caches, skipped, warnings = read_caches(merged.get("caches"))
     raw_profiles = merged.get("tls")
     profiles = {c.tls: read_profile(c, raw_profiles) for c in caches if c.tls is not None}

@@ -12,7 +12,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import ServerError
 
 TIMEOUT_SECONDS = 3.0

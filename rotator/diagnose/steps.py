@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from rotator.cacheconfig import CacheConfig
+from rotator.config.schema import CacheConfig
 from rotator.diagnose.detect import detect
 from rotator.diagnose.network import greet, knock, resolve
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError

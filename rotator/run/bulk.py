@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import Exit, RightsError, ServerError
 from rotator.picker import Task
 from rotator.progress import Progress

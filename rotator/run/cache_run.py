@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, RightsError, ServerError

@@ -11,11 +11,8 @@ import re
 from collections.abc import Callable
 from importlib import import_module
 
+from rotator.config.types import Provider
 from rotator.errors import SecretError
-from rotator.secrets.interface import Provider
-from rotator.secrets.reference import SecretRef
-
-__all__ = ["PROVIDERS", "PROVIDER_VARIABLE", "Provider", "SecretRef", "provider_from_url"]
 
 PROVIDER_VARIABLE = "MAVERICS_SECRET_PROVIDER"
 """The environment variable with the provider's URL, the Orchestrator's own."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import RightsError
 from rotator.server.connection import Command
 from rotator.server.store import Store

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rotator.address import Address
+from rotator.config.types import Address
 
 SLOTS = 16384
 

@@ -21,7 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import LoginError, LostError, ServerError
 
 

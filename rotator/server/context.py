@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from rotator.address import Address
-from rotator.cacheconfig import CacheConfig
 from rotator.config.load import Config
-from rotator.config.schema import SAME, CacheSettings
+from rotator.config.schema import SAME, CacheConfig, CacheSettings
+from rotator.config.types import Address, Provider, SecretRef
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
-from rotator.secrets.interface import Provider
-from rotator.secrets.reference import SecretRef
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 from rotator.tls import tls_context

@@ -16,7 +16,7 @@ from typing import Any
 
 from redis.crc import key_slot
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.server.cluster_nodes import SLOTS, myself
 from rotator.server.copies import find_replicas

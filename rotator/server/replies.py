@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from redis.exceptions import ResponseError
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.server.cluster_nodes import redirection
 
 # Waits before a command is sent again that met a server busy with something else: 6 seconds in all.

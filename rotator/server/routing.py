@@ -18,7 +18,7 @@ from typing import TypeVar
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.server.cluster_nodes import Range, redirection
 from rotator.server.context import Access

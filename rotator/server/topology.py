@@ -15,7 +15,7 @@ from typing import Literal
 
 import structlog
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.identity import Identity
 from rotator.server.cluster_nodes import (

@@ -28,7 +28,7 @@ import structlog
 from distributed import KilledWorker
 
 from rotator import DISTRIBUTION
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.daskorders import Keeping, Orders
 from rotator.fingerprint import Fingerprint
 from rotator.line import Line

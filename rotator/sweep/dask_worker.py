@@ -27,8 +27,8 @@ from typing import Any, Self
 import structlog
 from distributed import Variable, get_client, get_worker
 
-from rotator.address import Address
 from rotator.config.load import load
+from rotator.config.types import Address
 from rotator.errors import RotatorError
 from rotator.fingerprint import Fingerprint
 from rotator.line import Line, RemoteControl

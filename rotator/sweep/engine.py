@@ -29,8 +29,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from rotator.address import Address
 from rotator.config.load import load
+from rotator.config.types import Address
 from rotator.errors import RotatorError, ServerError
 from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult

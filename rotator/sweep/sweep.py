@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.identity import LOCAL
 from rotator.noderesult import NodeResult

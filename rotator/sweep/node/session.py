@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.server.connection import Connection
 from rotator.server.exchange import Ifeq

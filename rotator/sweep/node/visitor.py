@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 
-from rotator.address import Address
 from rotator.batch import renew
+from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened, Reason, Refused
 from rotator.crypto.keyring import Key
 from rotator.errors import ServerError

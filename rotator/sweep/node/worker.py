@@ -21,7 +21,7 @@ from typing import Any
 
 import structlog
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
 from rotator.identity import NOTHING, REPORTED, Identity

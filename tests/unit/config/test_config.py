@@ -11,10 +11,9 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
-from rotator.address import Address
 from rotator.config.load import Config, load
+from rotator.config.types import Address, SecretRef
 from rotator.errors import ConfigError
-from rotator.secrets.reference import SecretRef
 
 SECRET = "hunter2PLANTED"
 KEY = "c0ffee00" * 8

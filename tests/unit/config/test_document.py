@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rotator import document
-from rotator.config.files import read, shown
-from rotator.document import expand, locate, merge, read_all
+from rotator.config import load
+from rotator.config.files import read
+from rotator.config.load import locate, merge, read_all
+from rotator.config.types import expand, shown
 from rotator.errors import ConfigError
 
 SECRET = "hunter2PLANTED"
@@ -66,7 +67,7 @@ class TestPlaces:
         if empty:
             monkeypatch.setenv("MAVERICS_CONFIG", "")
         assert locate([]) == (Path("/etc/maverics/maverics.yaml"),)
-        assert locate([]) == (document.DEFAULT_PLACE,)
+        assert locate([]) == (load.DEFAULT_PLACE,)
 
 
 class TestMerge:
@@ -143,7 +144,7 @@ class TestYaml:
     def test_broken(self, tmp_path, text, place):
         """Broken YAML is refused with line and column, and nothing of the line is shown."""
         path = write(tmp_path / "m.yaml", text)
-        error = refused(lambda: read(path, document.SECTIONS), f"{path}: {place}", "YAML")
+        error = refused(lambda: read(path, load.SECTIONS), f"{path}: {place}", "YAML")
         assert "quoted" in error.hint
 
     def test_field_given_twice(self, tmp_path):
@@ -189,7 +190,7 @@ class TestYaml:
     def test_other_sections_are_not_built(self, tmp_path):
         """A fault of meaning in a section that rotator does not read does not count."""
         text = "connectors: {<<: 7, when: !!int x, what: !secret x, {a: 1}: 2}\ncaches: []\n"
-        assert read(write(tmp_path / "m.yaml", text), document.SECTIONS) == {"caches": []}
+        assert read(write(tmp_path / "m.yaml", text), load.SECTIONS) == {"caches": []}
 
     def test_byte_order_mark(self, tmp_path):
         """A byte order mark is not part of the first field."""
@@ -323,7 +324,7 @@ class TestMappings:
         """Sections are taken over like other fields, and those not asked for are not built."""
         text = "base: &b {tls: {}, caches: [x], connectors: !secret x}\ncaches: []\n<<: *b\n"
         path = write(tmp_path / "m.yaml", text)
-        assert read(path, document.SECTIONS) == {"tls": {}, "caches": []}
+        assert read(path, load.SECTIONS) == {"tls": {}, "caches": []}
 
     @pytest.mark.parametrize(
         "text", ["7", "~", "", "[7]", "[[]]", "[{}, [{}]]", "*s", "*l", "[*l]"]
@@ -342,7 +343,7 @@ class TestMappings:
             *(("<<: {}, <<: {}", 13), ("<<: {}, '<<': {}", 13), ("b: {c: 1, c: 2}", 15)),
         ],
     )
-    @pytest.mark.parametrize("sections", [None, document.SECTIONS])
+    @pytest.mark.parametrize("sections", [None, load.SECTIONS])
     def test_field_given_twice(self, tmp_path, text, column, sections):
         """Two fields with one text are refused, also in a section that is not built."""
         path = write(tmp_path / "m.yaml", f"a: b\nx: {{{text}}}\n")
@@ -367,7 +368,7 @@ class TestAliases:
         ("text", "column"),
         [("&a [*a]", 8), ("&a {b: [1, *a]}", 15), ("&a {<<: *a}", 12), ("&a {*a : b}", 8)],
     )
-    @pytest.mark.parametrize("sections", [None, document.SECTIONS])
+    @pytest.mark.parametrize("sections", [None, load.SECTIONS])
     def test_anchor_that_contains_itself(self, tmp_path, text, column, sections):
         """An anchor that contains itself is refused, also in a section that is not built."""
         path = write(tmp_path / "m.yaml", f"a: b\nx: {text}\n")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rotator.spelling import nearest
+from rotator.config.types import nearest
 
 KNOWN = [
     "addresses",

@@ -8,10 +8,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 from vendor_servers import PLANTED, SECRET, Answer, VendorServer, quiet, refused
 
+from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import http
 from rotator.secrets.provider import provider_from_url
-from rotator.secrets.reference import SecretRef
 
 REGION = "us-west-2"
 KEYS = f"accessKeyID=AKIA{PLANTED}&secretAccessKey=w%2B{PLANTED}%2F"

@@ -6,10 +6,10 @@ from urllib.parse import quote
 import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Azure, authority, quiet, refused
 
+from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import http
 from rotator.secrets.provider import provider_from_url
-from rotator.secrets.reference import SecretRef
 
 NAME = "cache-key-2026-11"
 

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from vendor_servers import PLANTED, SECRET, Answer, Ccp, authority, quiet, refused
 
+from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import http
 from rotator.secrets.provider import provider_from_url
-from rotator.secrets.reference import SecretRef
 
 BASE = "appID=my%20app&safe=S%26afe"
 

@@ -5,10 +5,10 @@ import pickle
 import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Conjur, authority, quiet, refused
 
+from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import conjur, http
 from rotator.secrets.provider import provider_from_url
-from rotator.secrets.reference import SecretRef
 
 NAME = "prod/aws/db-password"
 LOGIN = f"myaccount/host%2Fmaverics?apikey={Conjur.api_key}"

@@ -6,10 +6,10 @@ from urllib.parse import quote
 import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Delinea, authority, quiet, refused
 
+from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import http
 from rotator.secrets.provider import provider_from_url
-from rotator.secrets.reference import SecretRef
 
 USER = f"username={Delinea.user[0]}&password={quote(Delinea.user[1], safe='')}"
 

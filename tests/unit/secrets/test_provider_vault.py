@@ -12,10 +12,10 @@ from email.utils import format_datetime
 import pytest
 from vendor_servers import PLANTED, SECRET, Answer, Vault, authority, quiet, refused
 
+from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import http
 from rotator.secrets.provider import provider_from_url
-from rotator.secrets.reference import SecretRef
 
 PATH = "secret/data/maverics"
 

@@ -7,10 +7,10 @@ from importlib import import_module
 
 import pytest
 
+from rotator.config.types import SecretRef
 from rotator.errors import ConfigError, SecretError, SourceError
 from rotator.secrets.env import Environment
 from rotator.secrets.provider import PROVIDERS, provider_from_url
-from rotator.secrets.reference import SecretRef
 from rotator.secrets.secretfile import SecretFile
 
 SECRET = "hunter2PLANTED"

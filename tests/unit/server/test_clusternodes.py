@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.address import Address
+from rotator.config.types import Address
 from rotator.server.cluster_nodes import (
     SLOTS,
     Member,
