@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from rotator.planner import plan_until
 from rotator.report.model import Outlook, Progress, Report
-from rotator.retirement.forecast import Window, begun_in, foresee, pace_of, rotated_by
+from rotator.retirement.forecast import Window, begun_in, foresee, pace_of, plan_until, rotated_by
 from rotator.state.state import State
 
 IN_TIME = "in-time"

@@ -12,9 +12,8 @@ from running import job
 from rotator.errors import Exit
 from rotator.report.model import Report
 from rotator.retirement.history import KeyHistory, SweepRecord, fold
-from rotator.retirement.judge import Verdict
+from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Evidence
-from rotator.retirement.verdict import judge
 from rotator.run.surroundings import TOLERANCE, Clock
 from rotator.sweep.control import Stopper
 from rotator.sweep.scope import Mode

@@ -11,7 +11,7 @@ from rotator.errors import Exit, RotatorError
 from rotator.noderesult import NodeResult
 from rotator.report import model
 from rotator.report.shown import Shown
-from rotator.retirement.verdict import Judgement
+from rotator.retirement.judge import Judgement
 from rotator.sweep.results import NOT_MOVED, RotationResult
 from rotator.sweep.scope import Mode
 from rotator.sweep.sweep import SweepResult

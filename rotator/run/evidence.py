@@ -14,10 +14,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.crypto.keyring import Keyring
-from rotator.holds import find_holds
 from rotator.retirement.history import SweepRecord
-from rotator.retirement.places import Evidence, Hold
-from rotator.retirement.verdict import Judgement, judge
+from rotator.retirement.judge import Judgement, judge
+from rotator.retirement.places import Evidence, Hold, find_holds
 from rotator.state.state import State
 from rotator.sweep.results import RotationResult
 from rotator.sweep.sweep import SweepResult

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.planner import names_to_visit, plan_until
-from rotator.retirement.forecast import DAY, Window
+from rotator.retirement.forecast import DAY, Window, names_to_visit, plan_until
 
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.retirement.history import OPEN, KeyHistory, KeySeen, SweepRecord, fold
-from rotator.retirement.judge import Verdict
+from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Evidence, Hold
-from rotator.retirement.verdict import judge
 from rotator.sweep.scope import Mode
 from rotator.tally.tally import Outcome, Tally
 

@@ -16,9 +16,8 @@ import pytest
 
 from rotator.errors import BusyError, StateError
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
-from rotator.retirement.judge import Verdict
+from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Hold
-from rotator.retirement.verdict import judge
 from rotator.state.state import VERSION, State, default_path
 from rotator.sweep.scope import Mode
 from rotator.tally.tally import Outcome, Tally
