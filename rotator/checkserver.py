@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from redis.exceptions import ResponseError
 
 from rotator.errors import ServerError
-from rotator.identity import Identity
 from rotator.probe import Advice, Probe
+from rotator.server.node import Identity
 from rotator.wording import ago, count, listing
 
 OLDEST = (6, 0)

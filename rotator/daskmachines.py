@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rotator.fingerprint import Fingerprint
-from rotator.server.context import Access
+from rotator.server.context import Access, Fingerprint
 from rotator.sweep.dask_cluster import Fleet, GoneError, connected
 from rotator.sweep.dask_engine import DaskEngine
 from rotator.sweep.engine import Machines

@@ -14,8 +14,8 @@ import structlog
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
-from rotator.identity import Identity
 from rotator.run.surroundings import Clock
+from rotator.server.node import Identity
 from rotator.server.store import Store
 from rotator.server.topology import Topology
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rotator.identity import Identity
+from rotator.server.node import Identity
 from rotator.sweep.control import Stop
 from rotator.tally.tally import Tally
 

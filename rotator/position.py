@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from rotator.identity import Identity
+from rotator.server.node import Identity
 from rotator.tally.tally import Tally
 
 

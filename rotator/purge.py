@@ -15,11 +15,10 @@ from typing import Final
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import guess
 from rotator.crypto.keyring import Key
-from rotator.deletion import Deletion
 from rotator.errors import ConfigError
 from rotator.picker import Act
 from rotator.server.context import Access
-from rotator.server.store import Store
+from rotator.server.store import Deletion, Store
 from rotator.tally.tally import PICKED, Judged
 from rotator.wording import count
 

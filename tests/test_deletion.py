@@ -6,12 +6,11 @@ from clusters import names_in
 from redis import Redis
 
 from rotator.config.types import Address
-from rotator.deletion import Deletion
 from rotator.errors import ServerError
 from rotator.server.connection import Connection, Login
 from rotator.server.replies import Meaning, Refusal
 from rotator.server.scripts import NAMES_A_CALL
-from rotator.server.store import Answer, Store
+from rotator.server.store import Answer, Deletion, Store
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from versions import knows, since
 
 from rotator.demo.local_server import LocalServer
-from rotator.identity import MOVERS, Identity, parse_fields, parse_info
+from rotator.server.node import MOVERS, Identity, parse_fields, parse_info
 
 CALLS = st.dictionaries(st.sampled_from(MOVERS), st.integers(0, 10**12))
 WORDS = st.text(max_size=20)

@@ -17,13 +17,13 @@ from readme import README
 from running import Running, clean, run_here
 
 from rotator.crypto.keyring import Key, generate
-from rotator.deletion import Deletion
 from rotator.errors import BusyError, ServerError
 from rotator.localnode import Move
 from rotator.purge import PurgeKey
 from rotator.run.bulk import Errand, Terms
 from rotator.run.preflight import announced
 from rotator.server.acl import DELETING, READING
+from rotator.server.store import Deletion
 from rotator.state.state import State
 from rotator.sweep.control import Stopper
 from rotator.sweep.scope import Mode, Scope

@@ -33,8 +33,7 @@ from rotator.purge import (
 from rotator.report.bulk import Told
 from rotator.run.bulk import Errand, Findings, Terms
 from rotator.secrets.provider import provider_from_url
-from rotator.selection import select
-from rotator.server.context import Access
+from rotator.server.context import Access, select
 from rotator.state.state import State
 from rotator.sweep.control import Stopper
 from rotator.tally.tally import PICKED

@@ -27,7 +27,7 @@ from rotator.report.targets import Targets
 from rotator.run.job import Job
 from rotator.run.notify import Alarm
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.selection import all_keyrings, select
+from rotator.server.context import all_keyrings, select
 from rotator.state.state import State
 from rotator.sweep.control import Stop, Stopper
 from rotator.sweep.results import Plan

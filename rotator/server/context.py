@@ -3,11 +3,26 @@ What it takes to use one cache: its configuration with every secret resolved, at
 
 An `Access` is opened where it is used and never travels: what goes to another process is the list
 of configuration files and the cache's name.
+
+What two machines must agree on before one sweeps for the other, in a form that may travel.
+
+Digests tell that something differs, not what: of the keys only what their ids say goes in, of the
+configuration only what is not secret. Where a reference stands, the reference counts; that both
+machines find the same key behind it, the key ids say. What is in a TLS profile may differ: it says
+how this machine gets there.
+
+Which caches of a configuration a run works on, and the keys of all of them.
 """
 
 from __future__ import annotations
 
-from typing import NoReturn
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn, Self
+
+import structlog
 
 from rotator.config.load import Config
 from rotator.config.schema import SAME, CacheConfig, CacheSettings
@@ -15,6 +30,7 @@ from rotator.config.types import Address, Provider, SecretRef
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
+from rotator.errors import ConfigError, SourceError
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 from rotator.tls import tls_context
@@ -85,3 +101,94 @@ def _formats(config: Config) -> dict[str, Format]:
         for given in config.custom_formats
     }
     return {**BUILTIN, **custom}
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Digests of a cache's keys and formats, and of everything else that is configured for it."""
+
+    cache: str
+    codec: str
+    settings: str
+
+    @classmethod
+    def of(cls, access: Access) -> Self:
+        """
+        The fingerprint of a cache with encryption on.
+
+        Raises:
+            ValueError: It has none.
+        """
+        if access.codec is None:
+            raise ValueError("a cache without encryption is not swept")
+        cache = access.cache
+        secrets = (cache.current, *cache.old, cache.username, cache.password)
+        said = [
+            cache.index,
+            [str(address) for address in cache.addresses],
+            [_shown(secret) for secret in secrets],
+            cache.tls,
+            [cache.disable_prefix, cache.hashing_disabled],
+            repr(access.settings),
+        ]
+        digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        return cls(cache.name, access.codec.digest, digest)
+
+    def difference(self, other: Fingerprint) -> str | None:
+        """How this machine's differs from that of the *other*, in a few words; None: not at all."""
+        if self.codec != other.codec:
+            return f"its keys or formats of the cache {self.cache} are not those of this machine"
+        if self.settings != other.settings:
+            return f"its configuration of the cache {self.cache} is not that of this machine"
+        return None
+
+
+def _shown(secret: SecretRef | None) -> str | None:
+    """What may be said of a secret: the reference, or that there is a value."""
+    return None if secret is None else secret.display
+
+
+log = structlog.get_logger(__name__)
+
+
+def select(config: Config, names: Sequence[str], provider: Provider | None) -> list[Access]:
+    """
+    The caches called *names*, else every one with encryption on, ready to be used.
+
+    Raises:
+        ConfigError: There is no such cache, none is left, or a key or format is wrong.
+        SourceError: The secret provider cannot be reached.
+    """
+    if names:
+        chosen = [config.cache(name) for name in dict.fromkeys(names)]
+    else:
+        chosen = [cache for cache in config.caches if not cache.encryption_disabled]
+        for cache in config.caches:
+            if cache.encryption_disabled:
+                log.info("cache is not encrypted, nothing to rotate", cache=cache.name)
+    if not chosen:
+        raise ConfigError(
+            "caches: every cache has encryption disabled, so there is nothing to rotate",
+            hint="is this the right configuration?",
+        )
+    return [Access(config, cache, provider) for cache in chosen]
+
+
+def all_keyrings(
+    config: Config, selected: Sequence[Access], provider: Provider | None
+) -> dict[str, Keyring | None]:
+    """
+    The keys of every encrypted cache by its name; None where they cannot be known now.
+
+    Those that are not *selected* count too: a key may be shared with one of them.
+    """
+    keyrings = {access.cache.name: access.keyring for access in selected}
+    for cache in config.caches:
+        if cache.encryption_disabled or cache.name in keyrings:
+            continue
+        try:
+            keyrings[cache.name] = open_keyring(cache, provider)
+        except (ConfigError, SourceError) as error:
+            log.warning("keys of a cache that is not in this run are not known", error=str(error))
+            keyrings[cache.name] = None
+    return keyrings

@@ -15,8 +15,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from rotator.identity import parse_fields
 from rotator.server.cluster_nodes import myself
+from rotator.server.node import parse_fields
 from rotator.server.store import Store
 
 # Replicas acknowledge once a second, so one that keeps up has done so within this time.

@@ -8,6 +8,8 @@ The way to the node that holds a name, followed when it moves.
   certificate need have. Only if they do not know yet, the address it gives is taken
   (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
 - A slot that is just being moved: the node that ASK names is asked for this name alone.
+
+Where the names are that a slot takes along while it moves to another node.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from rotator.server.store import Store
 from rotator.server.topology import discover
 
 REDIRECTS = 5
+
 
 Answer = TypeVar("Answer")
 
@@ -148,3 +151,28 @@ def select(store: Store, database: int) -> None:
             f"{store.node} does not let us into database {database}: {error}",
             hint="a cluster has database 0 only; others have as many as their `databases` says",
         ) from None
+
+
+class Movers:
+    """Finds who serves a name that *store* would not; *connect* reaches another node."""
+
+    def __init__(self, store: Store, connect: Callable[[Address], Store]) -> None:
+        self._store = store
+        self._connect = connect
+        self._stores: dict[Address | None, Store] = {}
+
+    def reach(self, refusal: Refusal) -> Store:
+        """
+        The node that ASK names, or this one.
+
+        SCAN lists what was moved here already, but GET says MOVED until ASKING comes before it.
+
+        Raises:
+            ServerError: The other node cannot be reached.
+        """
+        address = refusal.elsewhere(self._store.connection.address)
+        if address not in self._stores:
+            store = self._store if address is None else self._connect(address)
+            self._stores[address] = store.asking()
+        self._stores[address].select(self._store.connection.db)
+        return self._stores[address]

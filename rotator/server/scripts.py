@@ -7,6 +7,13 @@ shebang line: Redis 6 takes it for a syntax error.
 
 A value that Lua looks at is copied for it. With large values that costs more than two commands that
 fetch only the beginning and the size; where those are not allowed, GET decides.
+
+Compare-and-delete: a value goes only if it still is the one that was read.
+
+The script answers as that of compare-and-set does: 1 deleted, 0 differs, -1 gone, or the text of an
+error. UNLINK leaves the freeing of memory to a thread of the server
+(https://redis.io/docs/latest/commands/unlink/); where the user may not use it, or the server has
+another name for it, DEL is tried.
 """
 
 from __future__ import annotations
@@ -51,14 +58,23 @@ for i = 1, count do
 end
 return answers
 """
+
+
 SCRIPT_SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
+
 
 # One call holds up every other client of the server: 50 values of 1 kB take 150 to 335 us
 # (redis-rules 2.2), which nobody notices.
 NAMES_A_CALL: Final = 50
+
+
 _BYTES_A_CALL = 1 << 19
+
+
 LARGE: Final = 512
 """Bytes; the beginning and the size of longer values are fetched in less time than all of them."""
+
+
 NO_SIZE: Final = 1 << 62
 """*large* where no value is: Lua's numbers still tell it from every size."""
 
@@ -103,3 +119,36 @@ def call(batch: Sequence[Swap], large: int) -> tuple[Any, ...]:
         # A value that keeps its format keeps its size.
         *(() if sizes == [*map(len, news)] else sizes),
     )
+
+
+DELETE_SCRIPT: Final = b"""
+local answers = {}
+for i = 1, #KEYS do
+  local held = redis.pcall('GET', KEYS[i])
+  if type(held) == 'table' then
+    answers[i] = held.err
+  elseif not held then
+    answers[i] = -1
+  elseif held ~= ARGV[i] then
+    answers[i] = 0
+  else
+    local done = redis.pcall('UNLINK', KEYS[i])
+    if type(done) == 'table' then
+      done = redis.pcall('DEL', KEYS[i])
+    end
+    if type(done) == 'table' then
+      answers[i] = done.err
+    else
+      answers[i] = done == 1 and 1 or -1
+    end
+  end
+end
+return answers
+"""
+
+
+DELETE_SCRIPT_SHA: Final = hashlib.sha1(DELETE_SCRIPT, usedforsecurity=False).hexdigest()
+
+
+Entry = tuple[bytes, bytes]
+"""A name, and the value that was read there."""

@@ -19,12 +19,25 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
+from rotator.errors import ServerError
 from rotator.server.connection import Command, Connection
 from rotator.server.node import Node
 from rotator.server.replies import WRONG_TYPE, Meaning, Refusal, refusal
-from rotator.server.scripts import LARGE, NO_SIZE, SCRIPT, Swap, call, cut
+from rotator.server.scripts import (
+    DELETE_SCRIPT,
+    DELETE_SCRIPT_SHA,
+    LARGE,
+    NO_SIZE,
+    SCRIPT,
+    Entry,
+    Swap,
+    call,
+    cut,
+)
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
+
+
 GONE = -2  # and that of a name that is not there
 
 
@@ -46,6 +59,8 @@ class Answer(Enum):
 
 
 Value = bytes | Unread | Refusal
+
+
 _BYTES_A_REPLY = 1 << 17
 
 
@@ -307,3 +322,32 @@ def _answer(reply: int | bytes | ResponseError) -> Answer | Refusal:
     if refused.message.startswith(WRONG_TYPE):  # a list took the value's place since it was read
         return Answer.CHANGED
     return Answer.DENIED if refused.meaning is Meaning.DENIED else refused
+
+
+class Deletion:
+    """Deletes values of one node."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def compare_and_delete(self, entries: Sequence[Entry]) -> list[Answer | Refusal]:
+        """
+        Delete each entry whose value is still the one given; the answers are in their order.
+
+        Raises:
+            ServerError: The script cannot be loaded.
+            LostError: The connection broke.
+        """
+
+        def call(batch: Sequence[int]) -> Command:
+            names, values = zip(*(entries[index] for index in batch), strict=True)
+            return ("EVALSHA", DELETE_SCRIPT_SHA, len(names), *names, *values)
+
+        names, sizes = [name for name, _ in entries], [len(value) for _, value in entries]
+        return self._store.start_calls(names, sizes, call, self._load)()
+
+    def _load(self) -> None:
+        reply = self._store.connection.pipeline([("SCRIPT", "LOAD", DELETE_SCRIPT)])[0]
+        if isinstance(reply, ResponseError):
+            said = refusal(reply).message
+            raise ServerError(f"{self._store.node}: SCRIPT LOAD failed: {said}")

@@ -17,7 +17,6 @@ import structlog
 
 from rotator.config.types import Address
 from rotator.errors import LoginError, RightsError, ServerError
-from rotator.identity import Identity
 from rotator.server.cluster_nodes import (
     SLOTS,
     Member,
@@ -29,6 +28,7 @@ from rotator.server.cluster_nodes import (
     silences,
     uncovered,
 )
+from rotator.server.node import Identity
 from rotator.server.store import Store
 
 Connect = Callable[[Address], Store]

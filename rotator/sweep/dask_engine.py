@@ -30,10 +30,10 @@ from distributed import KilledWorker
 from rotator import DISTRIBUTION
 from rotator.config.types import Address
 from rotator.daskorders import Keeping, Orders
-from rotator.fingerprint import Fingerprint
 from rotator.line import Line
 from rotator.noderesult import NodeResult
 from rotator.position import Position
+from rotator.server.context import Fingerprint
 from rotator.sweep.control import Control, Stop
 from rotator.sweep.dask_cluster import (
     PATIENCE_SECONDS,

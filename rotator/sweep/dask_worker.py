@@ -30,11 +30,10 @@ from distributed import Variable, get_client, get_worker
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import RotatorError
-from rotator.fingerprint import Fingerprint
 from rotator.line import Line, RemoteControl
 from rotator.noderesult import NodeResult
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.server.context import Access
+from rotator.server.context import Access, Fingerprint
 from rotator.sweep.control import Stop
 from rotator.sweep.engine import sweep_node
 from rotator.sweep.scope import Scope

@@ -17,9 +17,9 @@ import structlog
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
-from rotator.identity import LOCAL
 from rotator.noderesult import NodeResult
 from rotator.server.cluster_nodes import ranges
+from rotator.server.node import LOCAL
 from rotator.server.topology import Topology
 from rotator.sweep.control import Control, Stop
 from rotator.sweep.engine import Engine

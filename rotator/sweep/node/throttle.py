@@ -22,8 +22,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from rotator.errors import ServerError
-from rotator.identity import parse_fields
 from rotator.server.connection import Connection
+from rotator.server.node import parse_fields
 from rotator.server.store import Store
 from rotator.sweep.scope import Limits
 

@@ -21,9 +21,9 @@ from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened, Reason, Refused
 from rotator.crypto.keyring import Key
 from rotator.errors import ServerError
-from rotator.movers import Movers
 from rotator.round import Round
 from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal
+from rotator.server.routing import Movers
 from rotator.server.scripts import NAMES_A_CALL, Swap
 from rotator.server.store import Answer, Store, Unread, Value
 from rotator.sweep.node.page import Left, Mark, Notes, Settlement

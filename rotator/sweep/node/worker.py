@@ -24,11 +24,11 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
-from rotator.identity import NOTHING, REPORTED, Identity
 from rotator.noderesult import NodeResult
 from rotator.pages import Page, Pages
 from rotator.position import Position
 from rotator.server.cluster_nodes import foreign_slots, myself
+from rotator.server.node import NOTHING, REPORTED, Identity
 from rotator.server.store import Store
 from rotator.sweep.control import Control, Stop
 from rotator.sweep.node.session import Attachment
