@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from caches import Cache, Place, StopAfter, fill, now_ms, old_key
 
-from rotator.annals import VERDICTS
 from rotator.crypto import keyring
 from rotator.errors import StateError
 from rotator.report import json as report_json
@@ -13,7 +12,7 @@ from rotator.report.archive import last_report, unmet, with_past
 from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
 from rotator.retirement.history import SweepRecord
-from rotator.state.state import State
+from rotator.state.state import VERDICTS, State
 from rotator.sweep.scope import Mode
 from rotator.tally.tally import Tally
 

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rotator.annals import Annals
 from rotator.coming import progress
 from rotator.crypto import keyring
 from rotator.errors import StateError
 from rotator.report import json as report_json
 from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Report
-from rotator.state.state import State
+from rotator.state.state import Annals, State
 from rotator.wording import ago, duration, moment
 
 RETIRABLE = "retirable"
