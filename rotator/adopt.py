@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from rotator.crypto.codec import Codec, Opened, Reason
-from rotator.glob import matcher
-from rotator.picker import Act, Entry
 from rotator.server.replies import Meaning, Refusal
 from rotator.server.store import Answer, Store
+from rotator.sweep.node.visitor import Act, Entry
+from rotator.sweep.scope import matcher
 from rotator.tally.tally import PICKED, Judged
 
 ENCRYPTED: Final = "encrypted_already"

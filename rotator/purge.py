@@ -16,9 +16,9 @@ from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import guess
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError
-from rotator.picker import Act
 from rotator.server.context import Access
 from rotator.server.store import Deletion, Store
+from rotator.sweep.node.visitor import Act
 from rotator.tally.tally import PICKED, Judged
 from rotator.wording import count
 

@@ -8,9 +8,8 @@ from datetime import datetime
 from rotator.errors import Exit
 from rotator.retirement.forecast import Window, begun_in
 from rotator.retirement.history import SweepRecord
-from rotator.sweep.results import RotationResult
+from rotator.sweep.results import RotationResult, SweepResult
 from rotator.sweep.scope import Mode
-from rotator.sweep.sweep import SweepResult
 from rotator.tally.tally import Outcome
 
 

@@ -33,7 +33,7 @@ from rotator.server.context import Access
 from rotator.server.store import Store
 from rotator.state.state import State
 from rotator.sweep.control import Stop, Stopper
-from rotator.sweep.results import Plan
+from rotator.sweep.scope import Plan
 from rotator.tally.tally import Outcome
 
 FORMATS = tuple(BUILTIN)

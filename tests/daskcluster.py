@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from caches import wait_for
 from running import clean
 
-from rotator.machines import open_machines
+from rotator.sweep.engine import open_machines
 
 
 class DaskCluster:

@@ -7,12 +7,12 @@ import pytest
 from caches import meddled
 from hypothesis import given
 
-from rotator.batch import renew
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import SelfCheckError
+from rotator.sweep.node.page import renew
 
 KEYS = [Key.from_hex(generate(), f"key {number}") for number in range(4)]
 TAIL = ("nonce:12", "ciphertext", "tag:16")

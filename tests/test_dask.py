@@ -20,14 +20,14 @@ from running import Running, job, run_here, waiting
 from structlog.testing import capture_logs
 from tlsfront import Authority
 
-from rotator import __version__, daskorders
+from rotator import __version__
 from rotator.config.types import Address
 from rotator.errors import ConfigError, Exit, ServerError
-from rotator.machines import open_machines
 from rotator.state.state import State
 from rotator.sweep import dask_cluster, dask_engine
 from rotator.sweep.control import Stop
 from rotator.sweep.dask_worker import perform
+from rotator.sweep.engine import open_machines
 from rotator.sweep.scope import Limits, Mode, Scope
 
 NAMES = 1500
@@ -311,7 +311,7 @@ class TestDeath:
     def test_silence(self, cluster, filled, dask, monkeypatch):
         """Workers that hear nothing any more stop; what they did not do is done when it goes on."""
         monkeypatch.setattr(dask_engine, "SILENCE_SECONDS", 1.0)
-        monkeypatch.setattr(daskorders, "BEAT_SECONDS", 0.1)
+        monkeypatch.setattr(dask_cluster, "BEAT_SECONDS", 0.1)
         place, expected = filled
         silent = []
 

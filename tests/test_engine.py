@@ -19,11 +19,10 @@ from structlog.testing import capture_logs
 
 from rotator.config.types import Address
 from rotator.errors import Exit
-from rotator.line import Line
 from rotator.run import cache_run
 from rotator.state.state import State
 from rotator.sweep import engine
-from rotator.sweep.control import Stop
+from rotator.sweep.control import Line, Stop
 from rotator.sweep.engine import NodeTask, Pool
 from rotator.sweep.scope import Limits, Mode, Scope
 from rotator.tally.tally import Outcome

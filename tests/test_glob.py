@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.glob import matcher, prefixes
+from rotator.sweep.scope import matcher, prefixes
 
 PIECES = st.text(alphabet="ab-^]*?[\\", max_size=8)
 

@@ -27,7 +27,7 @@ from rotator.server.store import Deletion
 from rotator.state.state import State
 from rotator.sweep.control import Stopper
 from rotator.sweep.scope import Mode, Scope
-from rotator.walk import WalkEngine
+from rotator.sweep.walk import WalkEngine
 
 WRITES = ("set", "unlink", "del", "evalsha", "script|load", "expire", "subscribe")
 

@@ -16,8 +16,8 @@ from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 from rotator.sweep.control import Stop
 from rotator.sweep.node import worker
-from rotator.sweep.node.worker import LOSSES, RESTARTS, Worker
-from rotator.sweep.scope import Limits, Mode, Scope
+from rotator.sweep.node.worker import LOSSES, Worker
+from rotator.sweep.scope import RESTARTS, Limits, Mode, Scope
 from rotator.tally.tally import Outcome
 
 COUNT = 600

@@ -18,7 +18,6 @@ from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, EmptyError
 from rotator.logs import configure_logging
-from rotator.picker import Task
 from rotator.purge import (
     CURRENT,
     NESTED,
@@ -36,6 +35,7 @@ from rotator.secrets.provider import provider_from_url
 from rotator.server.context import Access, select
 from rotator.state.state import State
 from rotator.sweep.control import Stopper
+from rotator.sweep.node.visitor import Task
 from rotator.tally.tally import PICKED
 
 _EXAMPLES = """\b

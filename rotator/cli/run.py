@@ -17,7 +17,6 @@ from rotator.errors import RotatorError
 from rotator.hook import Hook
 from rotator.interruption import finish
 from rotator.logs import configure_logging
-from rotator.machines import check_scheduler, open_machines
 from rotator.progress import Progress, start_progress
 from rotator.report import json as report_json
 from rotator.report import table
@@ -30,8 +29,8 @@ from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import all_keyrings, select
 from rotator.state.state import State
 from rotator.sweep.control import Stop, Stopper
-from rotator.sweep.results import Plan
-from rotator.sweep.scope import Limits
+from rotator.sweep.engine import check_scheduler, open_machines
+from rotator.sweep.scope import Limits, Plan
 
 EXAMPLES = """\b
 Examples:

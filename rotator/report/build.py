@@ -8,13 +8,11 @@ from datetime import datetime
 from rotator import __version__
 from rotator.crypto.keyring import Key, Keyring
 from rotator.errors import Exit, RotatorError
-from rotator.noderesult import NodeResult
 from rotator.report import model
 from rotator.report.shown import Shown
 from rotator.retirement.judge import Judgement
-from rotator.sweep.results import NOT_MOVED, RotationResult
+from rotator.sweep.results import NOT_MOVED, NodeResult, RotationResult, SweepResult
 from rotator.sweep.scope import Mode
-from rotator.sweep.sweep import SweepResult
 from rotator.tally.key_tally import Drain, KeyTally
 from rotator.tally.tally import Outcome, Tally
 from rotator.wording import count

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from rotator.config.types import Address
 from rotator.errors import Exit, RightsError, ServerError
-from rotator.picker import Task
 from rotator.progress import Progress
 from rotator.run.preflight import announced
 from rotator.server.acl import demand_rights
@@ -22,10 +21,12 @@ from rotator.server.context import Access
 from rotator.server.topology import SETTLE_SECONDS, Topology, discover
 from rotator.state.state import State
 from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.node.visitor import Task
+from rotator.sweep.results import SweepResult
 from rotator.sweep.scope import Limits, Mode, Scope
-from rotator.sweep.sweep import Sweep, SweepResult
+from rotator.sweep.sweep import Sweep
+from rotator.sweep.walk import WalkEngine
 from rotator.tally.tally import DONE, PICKED, STUCK, Count
-from rotator.walk import WalkEngine
 
 Bar = Callable[[str, str, int], Progress]
 """Makes the bar of a phase of a cache, told how many names are expected."""

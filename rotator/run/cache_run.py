@@ -28,9 +28,9 @@ from rotator.server.topology import Topology, discover
 from rotator.state.state import State
 from rotator.sweep.control import Stop, Stopper
 from rotator.sweep.engine import Engine, Inline, Machines, Pool
-from rotator.sweep.results import Plan, RotationResult
-from rotator.sweep.scope import Mode, Scope
-from rotator.sweep.sweep import Sweep, SweepResult
+from rotator.sweep.results import RotationResult, SweepResult
+from rotator.sweep.scope import Mode, Plan, Scope
+from rotator.sweep.sweep import Sweep
 from rotator.tally.tally import Outcome
 
 log = structlog.get_logger(__name__)

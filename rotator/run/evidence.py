@@ -18,8 +18,7 @@ from rotator.retirement.history import SweepRecord
 from rotator.retirement.judge import Judgement, judge
 from rotator.retirement.places import Evidence, Hold, find_holds
 from rotator.state.state import State
-from rotator.sweep.results import RotationResult
-from rotator.sweep.sweep import SweepResult
+from rotator.sweep.results import RotationResult, SweepResult
 from rotator.windows import window_of
 
 

@@ -26,7 +26,8 @@ from rotator.server.context import Access
 from rotator.state.state import State
 from rotator.sweep.control import Stop, Stopper
 from rotator.sweep.engine import Machines
-from rotator.sweep.results import Plan, RotationResult
+from rotator.sweep.results import RotationResult
+from rotator.sweep.scope import Plan
 
 log = structlog.get_logger(__name__)
 

@@ -8,6 +8,8 @@ Sweeps the nodes of a cache with the workers of a dask cluster, one node a worke
 - A worker gets its first order when it has said that its rotator is the same version: one that
   cannot read an order would break. A worker that refuses an order is not asked again.
 - If no worker is left, the nodes that were not done are incomplete; the others count.
+
+The workers of a dask cluster, as a run gets them.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from queue import SimpleQueue
@@ -29,27 +31,32 @@ from distributed import KilledWorker
 
 from rotator import DISTRIBUTION
 from rotator.config.types import Address
-from rotator.daskorders import Keeping, Orders
-from rotator.line import Line
-from rotator.noderesult import NodeResult
-from rotator.position import Position
-from rotator.server.context import Fingerprint
-from rotator.sweep.control import Control, Stop
+from rotator.server.context import Access, Fingerprint
+from rotator.sweep.control import Control, Line, Stop
 from rotator.sweep.dask_cluster import (
     PATIENCE_SECONDS,
     POLL_SECONDS,
     Fleet,
     GoneError,
+    Keeping,
+    Orders,
+    connected,
     other_version,
 )
 from rotator.sweep.dask_worker import TOPIC, Order, perform
-from rotator.sweep.engine import Results, failed
+from rotator.sweep.engine import Machines, Results, failed
+from rotator.sweep.results import NodeResult, Position
 from rotator.sweep.scope import Scope
 
 SILENCE_SECONDS = 30.0
 """How long a worker may hear nothing of this machine; then it counts as gone."""
+
+
 _DEATHS = 4  # how many workers a node may cost without getting on
+
+
 _LOOK_SECONDS = 0.25  # between two looks at who is there
+
 
 log = structlog.get_logger(__name__)
 
@@ -304,3 +311,34 @@ class _Shift:
         if stop is not None:
             result.stopped, result.reasons = stop, ()
         return result
+
+
+@contextmanager
+def dask_machines(scheduler: str, hurry: Callable[[], object]) -> Iterator[DaskMachines]:
+    """
+    The workers of the dask cluster of *scheduler*, at least one, unless *hurry* says to go on.
+
+    Raises:
+        ConfigError: It is no address, TLS is not set up, or it has another rotator.
+        ServerError: No scheduler answers there, or it has no worker.
+    """
+    with connected(scheduler) as client:
+        machines = DaskMachines(client, scheduler)
+        machines.check_scheduler()
+        machines.wait(hurry)
+        yield machines
+
+
+class DaskMachines(Fleet, Machines):
+    """The workers of a dask cluster; see `rotator.engine.Machines`."""
+
+    def count(self) -> int:
+        """How many workers there are now, at least 1: that there are none, the sweep will say."""
+        with suppress(GoneError):
+            return max(1, len(self.present()))
+        return 1
+
+    def engine(self, files: tuple[Path, ...], access: Access, workers: int) -> DaskEngine:
+        """What sweeps the nodes of the cache of *access* with so many *workers* at most."""
+        places = tuple(path.absolute() for path in files)
+        return DaskEngine(self, places, Fingerprint.of(access), workers)

@@ -30,12 +30,11 @@ from distributed import Variable, get_client, get_worker
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import RotatorError
-from rotator.line import Line, RemoteControl
-from rotator.noderesult import NodeResult
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import Access, Fingerprint
-from rotator.sweep.control import Stop
+from rotator.sweep.control import Line, RemoteControl, Stop
 from rotator.sweep.engine import sweep_node
+from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Scope
 
 TOPIC = "rotator"

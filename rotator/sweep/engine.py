@@ -10,20 +10,27 @@ Who sweeps the nodes: this process, or one process a node.
 - A worker process that dies takes the pool with it, but no work: the nodes that were not done are
   given to a new pool and go on at their last saved positions.
 - A parent that dies, or is told to stop at once, takes its worker processes with it.
+
+Other machines that sweep nodes for this one: those of a dask cluster.
+
+The library is imported only when it is asked for: most users do not have it.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,22 +38,27 @@ import structlog
 
 from rotator.config.load import load
 from rotator.config.types import Address
-from rotator.errors import RotatorError, ServerError
-from rotator.line import Line, RemoteControl
-from rotator.noderesult import NodeResult
+from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import Access
 from rotator.state.state import State
-from rotator.sweep.control import Control
+from rotator.sweep.control import Control, Line, RemoteControl
 from rotator.sweep.node.worker import Worker
+from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import Tally
 
 _POLL_SECONDS = 0.02
+
+
 _POOLS = 4  # how often a pool that broke is replaced
+
+
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would copy keys, locks and connections
 
+
 log = structlog.get_logger(__name__)
+
 
 Results = Iterator[tuple[Address, NodeResult]]
 
@@ -249,3 +261,65 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+_ADDRESS = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]+")
+
+
+# distributed would write to the terminal by itself, past the log and the progress bar. What goes
+# wrong with it is said by whoever asks it for something.
+_QUIET = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "incremental": True,
+    "loggers": {name: {"level": "CRITICAL"} for name in ("asyncio", "distributed", "tornado")},
+}
+
+
+def check_scheduler(engine: str, scheduler: str | None) -> None:
+    """
+    Check `--engine` and `--scheduler`, which go together.
+
+    Raises:
+        ConfigError: One is there without the other, or the address is none.
+    """
+    if engine == "dask" and scheduler is None:
+        raise ConfigError(
+            "--engine dask: the address of the scheduler is missing",
+            hint="add --scheduler tcp://host:8786",
+        )
+    if engine != "dask" and scheduler is not None:
+        raise ConfigError("--scheduler is for --engine dask", hint="add --engine dask")
+    if scheduler is not None and not _ADDRESS.fullmatch(scheduler):
+        raise ConfigError(
+            "--scheduler: is no address of a dask scheduler",
+            hint="write tcp://host:8786 or tls://host:8786",
+        )
+
+
+def open_machines(
+    scheduler: str | None, hurry: Callable[[], object]
+) -> AbstractContextManager[Machines | None]:
+    """
+    The workers of the dask cluster of *scheduler*; without one this machine does it alone.
+
+    Waiting for the first worker ends when *hurry* says so.
+
+    Raises:
+        ConfigError: The extra `dask` is not installed, or TLS is not set up.
+        ServerError: No scheduler answers there, or it has no worker.
+    """
+    if scheduler is None:
+        return nullcontext()
+    try:
+        import_module("dask").config.set(logging=_QUIET)
+        library = import_module("rotator.sweep.dask_engine")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rotator"):
+            raise
+        raise ConfigError(
+            f"--engine dask needs {error.name}, which is not installed",
+            hint="pip install 'redis-rotator[dask]'",
+        ) from None
+    machines: AbstractContextManager[Machines] = library.dask_machines(scheduler, hurry)
+    return machines

@@ -1,19 +1,114 @@
-"""What the operator asked for, and what became of it for one cache."""
+"""
+What the operator asked for, and what became of it for one cache.
+
+How far the sweep of one node is.
+
+What the sweep of one node came to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Self
 
+from rotator.config.types import Address
 from rotator.errors import Exit
 from rotator.server.context import Access
 from rotator.server.copies import Copies
-from rotator.server.topology import SETTLE_SECONDS
+from rotator.server.node import Identity
+from rotator.server.topology import Topology
 from rotator.sweep.control import Stop
-from rotator.sweep.scope import Limits, Mode
-from rotator.sweep.sweep import SweepResult
-from rotator.tally.tally import Outcome
+from rotator.sweep.scope import Plan, Scope
+from rotator.tally.tally import Outcome, Tally
+
+
+@dataclass(slots=True)
+class NodeResult:
+    """
+    What the sweep of one node came to.
+
+    *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
+    name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
+    """
+
+    node: str
+    started_at: datetime
+    tally: Tally
+    complete: bool
+    identity: Identity | None = None
+    databases: tuple[int, ...] = ()
+    restarts: int = 0
+    orphans: int = 0
+    reasons: tuple[str, ...] = ()
+    stopped: Stop | None = None
+    seconds: float = 0.0
+    no_touch: bool = False
+    tracked: bool = False
+    waited: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class SweepResult:
+    """
+    What a sweep came to.
+
+    *complete* says that every name of the cache was visited; else *stopped* says why it ended, or
+    *not_looked_at* what it cannot vouch for, in sentences. *begun_at* is when this run began it,
+    *started_at* when an earlier run did, if this one went on from there; of the tally, *visits_now*
+    and *rotated_now* are this run's own. *cut_short* is a wish to stop that no
+    node was left to hear.
+    """
+
+    scope: Scope
+    begun_at: datetime
+    started_at: datetime
+    finished_at: datetime
+    topology: Topology
+    nodes: list[NodeResult] = field(default_factory=list)
+    topology_changed: bool = False
+    not_looked_at: list[str] = field(default_factory=list)
+    seconds: float | None = None
+    visits_now: int = 0
+    rotated_now: int = 0
+    cut_short: Stop | None = None
+
+    def node(self, address: Address) -> NodeResult | None:
+        """The last scan of the node at *address*."""
+        return next((node for node in self.nodes if node.node == str(address)), None)
+
+    @property
+    def lasted(self) -> float:
+        """How many seconds this run worked at it, by a clock that nobody sets if it was asked."""
+        by_the_clock = (self.finished_at - self.begun_at).total_seconds()
+        return by_the_clock if self.seconds is None else self.seconds
+
+    @property
+    def tally(self) -> Tally:
+        """
+        The sums over all nodes.
+
+        Of a node that no longer owns data only what it rotated counts: whoever owns its data now
+        was visited as well.
+        """
+        merged = Tally()
+        owners = {str(address) for address in self.topology.primaries}
+        for node in self.nodes:
+            gone = node.node not in owners and not node.stopped
+            merged.merge(node.tally.settled() if gone else node.tally)
+        return merged
+
+    @property
+    def stopped(self) -> Stop | None:
+        """Why the sweep was stopped, or None if it was not."""
+        return next((node.stopped for node in self.nodes if node.stopped), self.cut_short)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every name was visited."""
+        return not self.not_looked_at and self.stopped is None
+
 
 NOT_MOVED = (
     Outcome.CONTENDED,
@@ -24,31 +119,6 @@ NOT_MOVED = (
     Outcome.FAILED,
 )
 """The outcomes that leave a value where it was although it should have been moved."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """
-    What the operator asked for, as in the options of `run`.
-
-    *patience* is how many seconds a cluster may take to settle.
-    """
-
-    dry_run: bool = False
-    verify: bool = True
-    only_key: str | None = None
-    page: int = 500
-    limits: Limits = field(default_factory=Limits)
-    workers: int | None = None
-    patience: float = SETTLE_SECONDS
-    fresh: bool = False
-    allow_empty: bool = False
-    accept: Mapping[Outcome, int] = field(default_factory=dict)
-
-    @property
-    def mode(self) -> Mode:
-        """What the first sweep does."""
-        return Mode.DRY_RUN if self.dry_run else Mode.RUN
 
 
 @dataclass(slots=True)
@@ -102,3 +172,52 @@ class RotationResult:
             tally.outcomes[outcome] > self.plan.accept.get(outcome, 0) for outcome in NOT_MOVED
         )
         return Exit.NOT_MOVED if stuck or self.found_under_old_keys else Exit.OK
+
+
+@dataclass(slots=True)
+class Position:
+    """
+    How far the sweep of one node is; worthless for any other process, keyring, format or scope.
+
+    *done* are the finished scans as (database, pattern); *cursor* belongs to *scanning*, and means
+    nothing in any other database.
+    """
+
+    digest: str
+    identity: Identity
+    started_at: datetime
+    tally: Tally
+    scanning: tuple[int, str | None] | None = None
+    cursor: int = 0
+    done: list[tuple[int, str | None]] = field(default_factory=list)
+    restarts: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; the cursor is text because it may have 64 bits."""
+        return {
+            "digest": self.digest,
+            "identity": self.identity.to_dict(),
+            "started_at": self.started_at.isoformat(),
+            "tally": self.tally.to_dict(),
+            "scanning": self.scanning and list(self.scanning),
+            "cursor": str(self.cursor),
+            "done": [list(one) for one in self.done],
+            "restarts": self.restarts,
+            "reasons": self.reasons,
+        }
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Self:
+        """The position that `to_dict` wrote down."""
+        return cls(
+            digest=saved["digest"],
+            identity=Identity.from_dict(saved["identity"]),
+            started_at=datetime.fromisoformat(saved["started_at"]),
+            tally=Tally.from_dict(saved["tally"]),
+            scanning=saved["scanning"] and (saved["scanning"][0], saved["scanning"][1]),
+            cursor=int(saved["cursor"]),
+            done=[(db, pattern) for db, pattern in saved["done"]],
+            restarts=saved["restarts"],
+            reasons=saved["reasons"],
+        )

@@ -10,86 +10,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
-from rotator.noderesult import NodeResult
 from rotator.server.cluster_nodes import ranges
 from rotator.server.node import LOCAL
 from rotator.server.topology import Topology
-from rotator.sweep.control import Control, Stop
+from rotator.sweep.control import Control
 from rotator.sweep.engine import Engine
-from rotator.sweep.node.worker import RESTARTS
-from rotator.sweep.scope import Scope
-from rotator.tally.tally import Outcome, Tally
+from rotator.sweep.results import NodeResult, SweepResult
+from rotator.sweep.scope import RESTARTS, Scope
+from rotator.tally.tally import Outcome
 from rotator.wording import count
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class SweepResult:
-    """
-    What a sweep came to.
-
-    *complete* says that every name of the cache was visited; else *stopped* says why it ended, or
-    *not_looked_at* what it cannot vouch for, in sentences. *begun_at* is when this run began it,
-    *started_at* when an earlier run did, if this one went on from there; of the tally, *visits_now*
-    and *rotated_now* are this run's own. *cut_short* is a wish to stop that no
-    node was left to hear.
-    """
-
-    scope: Scope
-    begun_at: datetime
-    started_at: datetime
-    finished_at: datetime
-    topology: Topology
-    nodes: list[NodeResult] = field(default_factory=list)
-    topology_changed: bool = False
-    not_looked_at: list[str] = field(default_factory=list)
-    seconds: float | None = None
-    visits_now: int = 0
-    rotated_now: int = 0
-    cut_short: Stop | None = None
-
-    def node(self, address: Address) -> NodeResult | None:
-        """The last scan of the node at *address*."""
-        return next((node for node in self.nodes if node.node == str(address)), None)
-
-    @property
-    def lasted(self) -> float:
-        """How many seconds this run worked at it, by a clock that nobody sets if it was asked."""
-        by_the_clock = (self.finished_at - self.begun_at).total_seconds()
-        return by_the_clock if self.seconds is None else self.seconds
-
-    @property
-    def tally(self) -> Tally:
-        """
-        The sums over all nodes.
-
-        Of a node that no longer owns data only what it rotated counts: whoever owns its data now
-        was visited as well.
-        """
-        merged = Tally()
-        owners = {str(address) for address in self.topology.primaries}
-        for node in self.nodes:
-            gone = node.node not in owners and not node.stopped
-            merged.merge(node.tally.settled() if gone else node.tally)
-        return merged
-
-    @property
-    def stopped(self) -> Stop | None:
-        """Why the sweep was stopped, or None if it was not."""
-        return next((node.stopped for node in self.nodes if node.stopped), self.cut_short)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every name was visited."""
-        return not self.not_looked_at and self.stopped is None
 
 
 class Sweep:

@@ -1,8 +1,31 @@
-"""All that works on one node by one connection, and is made anew with the next one."""
+"""
+All that works on one node by one connection, and is made anew with the next one.
+
+What was written during a scan, looked at again.
+
+SCAN promises names, not values: what RENAME, COPY, RESTORE or MOVE puts under a name that the scan
+has passed is never returned (redis-rules 0.5). But the server reports every name that is written.
+So a value that exists at the end was either left alone since before the first page, and SCAN
+returned it, or its name was reported, and it is read again here (redis-rules 1.6).
+
+- Names are read again after each page, so that memory stays flat however much is written. Only
+  *suspects* are kept: names that then hold something else than a value under the current key.
+- At the end suspects are visited like any name, but for those that the scan has tallied already as
+  what they are now.
+- A value that is renamed while its name is read again would slip through, so the end is repeated
+  until no command that moves values came in between.
+
+Limits: a lost connection, too many suspects or a missing right end the watch. Then only the command
+counters tell whether something was moved, and the report names the method `scan`.
+
+The pages of one scan, each asked for before it is needed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -10,14 +33,75 @@ from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.server.connection import Connection
 from rotator.server.exchange import Ifeq
-from rotator.server.store import Store
+from rotator.server.store import Store, Value
 from rotator.sweep.control import Control
+from rotator.sweep.node.page import NOTED
 from rotator.sweep.node.throttle import Throttle
 from rotator.sweep.node.visitor import Visitor
-from rotator.sweep.scope import Mode, Scope
-from rotator.watch import Watch
+from rotator.sweep.scope import Mode, Scope, matcher, prefixes
+from rotator.tally.tally import Tally
+
+_ROUNDS = 20
+
+
+_ROUND_SECONDS = 0.05
+
+
+_READ = 200  # names read again at a time
+
+
+class Watch:
+    """
+    Watches one node from now on.
+
+    *whole* is whether every name that was written since then has been, or can still be, looked at.
+    """
+
+    def __init__(self, store: Store, scope: Scope) -> None:
+        self._store = store
+        self._matches = matcher(scope.match).fullmatch
+        self._suspects: set[tuple[int, bytes]] = set()
+        self._own: list[set[bytes]] = [set(), set()]
+        self.whole = store.connection.track(prefixes(scope.match))
+
+    def lose(self) -> None:
+        """The connection was lost, and with it what was reported on it."""
+        self.whole = False
+
+    def look(self, visitor: Visitor, databases: Sequence[int]) -> None:
+        """Read again what was written meanwhile, in every one of *databases*: no report has one."""
+        # Our own writes are reported too, with this page's replies or the next page's.
+        self._own = [self._own[1], set(visitor.rewritten)]
+        written = set(self._store.connection.written()) - self._own[0] - self._own[1]
+        names = [name for name in written if self.whole and self._matches(name)]
+        for db in databases if names else ():
+            self._store.select(db)
+            for start in range(0, len(names), _READ):
+                found = visitor.suspects(names[start : start + _READ])
+                self._suspects.update((db, name) for name in found)
+        if len(self._suspects) > NOTED:
+            self.whole = False
+
+    def finish(self, visitor: Visitor, databases: Sequence[int], tally: Tally) -> None:
+        """Look at everything that was written until now, and visit what is suspect."""
+        for _ in range(_ROUNDS if self.whole else 0):
+            before = self._store.identity().calls
+            self._store.connection.barrier()
+            self.look(visitor, databases)
+            for db in databases:
+                self._store.select(db)
+                names = sorted(name for at, name in self._suspects if at == db)
+                # The scan may have come to some of them since.
+                visitor.visit(visitor.suspects(names), tally)
+            self._suspects.clear()
+            if self._store.identity().calls == before:
+                return
+            time.sleep(_ROUND_SECONDS)
+        self.whole = False
+
 
 _FIRST_NAMES = 10
+
 
 log = structlog.get_logger(__name__)
 
@@ -123,3 +207,55 @@ class Attachment:
         if reason and reason != self._waited_for:
             log.info("waiting", node=str(self._address), reason=reason)
             self._waited_for = reason
+
+
+class Page(NamedTuple):
+    """Names, the cursor behind them, and their values, which were asked for already."""
+
+    cursor: int
+    names: list[bytes]
+    values: Callable[[], list[Value]]
+
+
+class Pages:
+    """
+    One scan of the database *db*, from *cursor* on, for names that match *pattern*.
+
+    *count* tells how many names the next page is to have.
+    """
+
+    def __init__(
+        self, store: Store, db: int, pattern: str | None, cursor: int, count: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._db = db
+        self._pattern = pattern
+        self._count = count
+        self._ready: Page | None = None
+        store.select(db)
+        self._scan: Callable[[], tuple[int, list[bytes]]] | None = self._ask(cursor)
+
+    def take(self) -> Page | None:
+        """
+        The next page, in its database; None when the scan is over.
+
+        While it is worked on, the server gets ready the values of the one after it.
+        """
+        self._store.select(self._db)  # whoever worked on the last page may have been elsewhere
+        if self._ready is None:
+            self._prepare()
+        page = self._ready
+        self._ready = None
+        self._prepare()
+        return page
+
+    def _prepare(self) -> None:
+        """Ask for the values of the next page, and for the names of the one after it."""
+        if self._scan is None:
+            return
+        cursor, names = self._scan()
+        self._ready = Page(cursor, names, self._store.start_read(names))
+        self._scan = self._ask(cursor) if cursor else None
+
+    def _ask(self, cursor: int) -> Callable[[], tuple[int, list[bytes]]]:
+        return self._store.start_page(cursor, self._pattern, self._count())

@@ -24,23 +24,25 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
-from rotator.noderesult import NodeResult
-from rotator.pages import Page, Pages
-from rotator.position import Position
 from rotator.server.cluster_nodes import foreign_slots, myself
 from rotator.server.node import NOTHING, REPORTED, Identity
 from rotator.server.store import Store
 from rotator.sweep.control import Control, Stop
-from rotator.sweep.node.session import Attachment
-from rotator.sweep.scope import Mode, Scope
+from rotator.sweep.node.session import Attachment, Page, Pages
+from rotator.sweep.results import NodeResult, Position
+from rotator.sweep.scope import RESTARTS, Mode, Scope
 from rotator.tally.tally import Outcome, Tally
 
-RESTARTS = 3
 LOSSES = 5
+
+
 # Pauses before each new connection. When they are over the sweep looks at the topology, with more
 # patience than this, and lets the node go on where it was if it is still the one to ask.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+
+
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
+
 
 log = structlog.get_logger(__name__)
 

@@ -16,17 +16,19 @@ from datetime import UTC, datetime
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
-from rotator.noderesult import NodeResult
-from rotator.picker import Picker, Task
 from rotator.server.cluster_nodes import foreign_slots, myself
 from rotator.server.context import Access
 from rotator.server.store import Store
 from rotator.sweep.control import Control, Stop
 from rotator.sweep.node.throttle import Reason
+from rotator.sweep.node.visitor import Picker, Task
+from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import Count, Outcome, Tally
 
 _PAGE_BYTES = 1 << 20  # at most, as far as the last pages tell: all of a page is in memory
+
+
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
 
 
