@@ -13,6 +13,7 @@ from running import Running, job, run_here
 import rotator.run.job
 from rotator import hook
 from rotator.errors import Exit, StateError
+from rotator.report import files
 
 FACTS = ("EVENT", "EXIT_CODE", "CACHES", "CHANGES", "SUMMARY", "REPORT")
 
@@ -184,7 +185,7 @@ class TestTold:
             raise StateError("no space left on device", hint="make room")
 
         fill(redis, place.cache, 30)
-        monkeypatch.setattr(json, "write", write)
+        monkeypatch.setattr(files, "write_json", write)
         assert told("--report", place.folder / "report.json") == (1, [("failed", 1)])
 
     def test_a_fault_of_our_own(self, place, redis, listener, monkeypatch):

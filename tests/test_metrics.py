@@ -56,7 +56,7 @@ def parsed(text):
 
 def shown(*caches, **fields):
     """Every sample of a report."""
-    return parsed(files.render(report_on(*caches, **fields)))
+    return parsed(files.metrics_text(report_on(*caches, **fields)))
 
 
 class TestRender:
@@ -127,7 +127,7 @@ class TestRender:
         """A failed run says so, and leaves no number of an earlier one to be believed."""
         error = ServerError("refused")
 
-        samples = parsed(files.render(failed_report(error, Mode.RUN, START, START)))
+        samples = parsed(files.metrics_text(failed_report(error, Mode.RUN, START, START)))
 
         assert samples["rotator_last_run_success",] == 0
         assert samples["rotator_last_run_exit_code",] == 1
@@ -152,7 +152,7 @@ class TestRender:
 
     def test_described(self):
         """Everything has a help text and is a gauge, and nothing else is in the file."""
-        families = list(text_string_to_metric_families(files.render(report_on(looked_at()))))
+        families = list(text_string_to_metric_families(files.metrics_text(report_on(looked_at()))))
 
         assert {family.type for family in families} == {"gauge"}
         assert all(family.documentation for family in families)
@@ -166,7 +166,7 @@ class TestWrite:
         """Others may read it: node_exporter runs as somebody else."""
         path = tmp_path / "rotator.prom"
 
-        files.write(report_on(looked_at()), path)
+        files.write_metrics(report_on(looked_at()), path)
 
         assert stat.S_IMODE(path.stat().st_mode) & 0o044
         assert [one.name for one in tmp_path.iterdir()] == ["rotator.prom"]
@@ -174,7 +174,7 @@ class TestWrite:
     def test_missing_folder(self, tmp_path):
         """A missing folder is a mistake of the command line."""
         with pytest.raises(ConfigError):
-            files.write(report_on(), tmp_path / "none" / "rotator.prom")
+            files.write_metrics(report_on(), tmp_path / "none" / "rotator.prom")
 
 
 def test_real_run(place, redis):
@@ -183,7 +183,7 @@ def test_real_run(place, redis):
 
     report = place.run()
 
-    samples = parsed(files.render(report))
+    samples = parsed(files.metrics_text(report))
     labels = (("cache", "shared-redis"), ("outcome", "rotated"))
     assert samples["rotator_visits_total", *labels] == 20
     current = (

@@ -7,7 +7,7 @@ from caches import Cache, Place, StopAfter, fill, now_ms, old_key
 
 from rotator.crypto import keyring
 from rotator.errors import StateError
-from rotator.report import json as report_json
+from rotator.report import files as report_json
 from rotator.report.archive import last_report, unmet, with_past
 from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
@@ -72,7 +72,7 @@ def save(state, report):
     """Keep a report on each of its caches, as a run does."""
     for cache in report.caches:
         alone = report.model_copy(update={"caches": (cache,)})
-        state.save_report(cache.name, report_json.dump(alone), report.finished_at)
+        state.save_report(cache.name, report_json.json_text(alone), report.finished_at)
 
 
 def asked(report, *keys, max_age=DAY):

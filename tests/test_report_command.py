@@ -10,7 +10,7 @@ from pages import report
 from prometheus_client.parser import text_string_to_metric_families
 from running import job, run_here
 
-from rotator.report import json as report_json
+from rotator.report import files as report_json
 from rotator.retirement.history import SweepRecord
 from rotator.state.state import State
 from rotator.sweep.scope import Mode
@@ -46,7 +46,7 @@ def leave(path, *caches, age=timedelta(hours=1), swept=True):
                     )
                 )
             alone = whole.model_copy(update={"caches": (cache,)})
-            state.save_report(cache.name, report_json.dump(alone), at)
+            state.save_report(cache.name, report_json.json_text(alone), at)
 
 
 def cache_with(*keys, name="shared-redis"):

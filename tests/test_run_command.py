@@ -19,6 +19,7 @@ from commandline import run
 from running import Running, clean, job, run_here, waiting, writes_held
 
 from rotator.errors import StateError
+from rotator.report import files
 
 # Design, section 9: what stands where; fields that came later stand behind these.
 TOP = ["schema", "rotator", "mode", "started_at", "finished_at", "exit_code", "caches"]
@@ -246,7 +247,7 @@ class TestReportFile:
             raise StateError("no space left on device", hint="make room")
 
         fill(redis, place.cache, 10)
-        monkeypatch.setattr(json, "write", write)
+        monkeypatch.setattr(files, "write_json", write)
         done = run_here(job(place, "--report", tmp_path / "report.json", "--format", "json"))
         assert done.returncode == 1
         assert outcomes(report_of(done)) == {"rotated": 10}

@@ -9,14 +9,13 @@ from pathlib import Path
 import typer
 
 from rotator.cli import options
-from rotator.coming import IN_TIME, late, with_outlook
 from rotator.console import print_result
 from rotator.errors import ConditionError, ConfigError, StateError
+from rotator.report import files as report_json
 from rotator.report import html as report_html
-from rotator.report import json as report_json
 from rotator.report import table
-from rotator.report.archive import RETIRABLE, last_report, unmet
-from rotator.report.file import check_target
+from rotator.report.archive import IN_TIME, RETIRABLE, last_report, late, unmet, with_outlook
+from rotator.report.files import check_target
 from rotator.report.model import Report
 from rotator.state.state import State, default_path
 
@@ -77,7 +76,7 @@ def report(
     if html is not None:
         report_html.write(shown, html, now)
     as_json = output is options.ReportFormat.JSON
-    print_result(report_json.dump(shown) if as_json else table.render(shown, now))
+    print_result(report_json.json_text(shown) if as_json else table.render(shown, now))
     if wanted is not None:
         _demand(everything, wanted, now, _DAY if max_age is None else max_age)
     if require == IN_TIME and (reasons := late(shown)):

@@ -18,11 +18,11 @@ from rotator.hook import Hook
 from rotator.interruption import finish
 from rotator.logs import configure_logging
 from rotator.progress import Progress, start_progress
-from rotator.report import json as report_json
+from rotator.report import files as report_json
 from rotator.report import table
 from rotator.report.build import failed_report
+from rotator.report.files import Targets
 from rotator.report.model import Report
-from rotator.report.targets import Targets
 from rotator.run.job import Job
 from rotator.run.notify import Alarm
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
@@ -201,4 +201,4 @@ def _present(result: Report, targets: Targets, output: options.ReportFormat) -> 
         targets.write(result)
     finally:  # a full disk must not take away what stdout can still carry
         as_json = output is options.ReportFormat.JSON
-        print_result(report_json.dump(result) if as_json else table.render(result))
+        print_result(report_json.json_text(result) if as_json else table.render(result))

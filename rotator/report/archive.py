@@ -4,6 +4,8 @@ What the state adds to a report: the history of each key, its nonce budget, how 
 Reports are kept for each cache, and may be of different days. Put together, a key has one verdict:
 the worst that any of them gave it, or a later run over other caches. So nothing is ever said to be
 better than it was judged.
+
+What the state lets a report say of what is to come: when a rotation will be done.
 """
 
 from __future__ import annotations
@@ -12,15 +14,69 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from rotator.coming import progress
 from rotator.crypto import keyring
 from rotator.errors import StateError
-from rotator.report import json as report_json
-from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Report
+from rotator.report import files as report_json
+from rotator.report.model import VERDICTS, Attempt, Cache, Key, Outlook, Past, Progress, Report
+from rotator.retirement.forecast import Window, begun_in, foresee, pace_of, plan_until, rotated_by
 from rotator.state.state import Annals, State
 from rotator.wording import ago, duration, moment
 
+IN_TIME = "in-time"
+
+
+def progress(windows: Sequence[Window], now: datetime) -> Progress | None:
+    """How far a sweep is that was stopped; None if it was not begun."""
+    if not windows or windows[-1].complete:
+        return None
+    last, runs = windows[-1], begun_in(windows)
+    foreseen = foresee(windows, now)
+    pace = pace_of(runs)
+    return Progress(
+        phase="verification" if last.verifying else "sweep",
+        names=last.names,
+        visited=last.visited,
+        fraction=None if last.fraction is None else round(last.fraction, 4),
+        rotated=rotated_by(runs),
+        runs=len(runs),
+        visits_per_second=None if pace is None else round(pace, 1),
+        done_by=foreseen.done_by,
+        basis=foreseen.basis,
+    )
+
+
+def with_outlook(report: Report, state: State, by: datetime, now: datetime) -> Report:
+    """The report, with whether each cache will be done by then."""
+    caches = []
+    for cache in report.caches:
+        found = plan_until(by, state.windows(cache.name), now)
+        pace, needed = found.visits_per_second, found.needed_per_second
+        outlook = Outlook(
+            by=found.by,
+            in_time=found.in_time,
+            names_left=found.names_left,
+            values_left=found.values_left,
+            visits_per_second=None if pace is None else round(pace, 1),
+            done_by=found.done_by,
+            needed_per_second=None if needed is None else round(needed, 1),
+            advice=found.advice,
+        )
+        caches.append(cache.model_copy(update={"outlook": outlook}))
+    return report.model_copy(update={"caches": tuple(caches)})
+
+
+def late(report: Report) -> list[str]:
+    """Of which caches it is not known that they will be in time, and why, for `--require`."""
+    return [
+        f"{cache.name}: {cache.outlook.advice}"
+        for cache in report.caches
+        if cache.outlook and not cache.outlook.in_time
+    ]
+
+
 RETIRABLE = "retirable"
+
+
 _JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
 
 
@@ -50,7 +106,7 @@ def remembered(report: Report, state: State) -> Report:
     if cache.coverage is not None or kept is None:
         return report
     try:
-        earlier = report_json.load(kept[1])
+        earlier = report_json.load_json(kept[1])
     except ValueError:  # damaged: nothing is lost with it
         return report
     attempt = Attempt(at=report.finished_at, stopped=cache.stopped, error=cache.error)
@@ -132,7 +188,7 @@ def _too_old(cache: Cache, now: datetime, max_age: timedelta) -> str | None:
 def _read(cache: str, text: str) -> Report:
     """The report that was kept on a cache."""
     try:
-        return report_json.load(text)
+        return report_json.load_json(text)
     except ValueError:
         raise StateError(
             f"the last report on {cache} in the state is damaged",

@@ -1,7 +1,12 @@
-"""From the results of a run to the report on it."""
+"""
+From the results of a run to the report on it.
+
+How names are shown: as stored where they are hashes anyway, else as their SHA-256.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -9,7 +14,6 @@ from rotator import __version__
 from rotator.crypto.keyring import Key, Keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
-from rotator.report.shown import Shown
 from rotator.retirement.judge import Judgement
 from rotator.sweep.results import NOT_MOVED, NodeResult, RotationResult, SweepResult
 from rotator.sweep.scope import Mode
@@ -17,7 +21,23 @@ from rotator.tally.key_tally import Drain, KeyTally
 from rotator.tally.tally import Outcome, Tally
 from rotator.wording import count
 
+
+class Shown:
+    """Shows names; with *plain* as they are stored."""
+
+    def __init__(self, *, plain: bool) -> None:
+        self._plain = plain
+
+    def __call__(self, name: bytes) -> str:
+        """What reports call *name*."""
+        if self._plain:
+            return name.decode("utf-8", "backslashreplace")
+        return f"sha256:{hashlib.sha256(name).hexdigest()}"
+
+
 _REPORTED = (*NOT_MOVED, Outcome.NOT_STRING)
+
+
 _NOTHING = KeyTally()
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rotator.report.layout import bullets, grid, heading, indented, listed, text
-from rotator.report.shown import Shown
+from rotator.report.build import Shown
+from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.report.words import many, size
 from rotator.run.bulk import Findings
 from rotator.tally.tally import DONE, PICKED, Count

@@ -19,8 +19,7 @@ from markupsafe import Markup
 
 from rotator.console import escape
 from rotator.report import chart
-from rotator.report.facts import age, facts, history, missed
-from rotator.report.file import write_whole
+from rotator.report.files import write_whole
 from rotator.report.model import Cache, Key, Report
 from rotator.report.words import (
     ENDINGS,
@@ -29,9 +28,13 @@ from rotator.report.words import (
     STOPPED,
     STUCK,
     VERDICT_MEANINGS,
+    age,
+    facts,
     findings,
     forecast,
+    history,
     many,
+    missed,
     outlook,
     schedule,
     size,

@@ -4,6 +4,8 @@ The report for people: what happened, and what can be done about each old key.
 Every cache is told in the same order: the result in a line, what became of the visits, the keys,
 each old key's verdict with every reason and the next step, what was covered, what went wrong. Lines
 that would say nothing are left out. All text from elsewhere is escaped, and nothing is markup.
+
+The pieces that reports for people are laid out with: calm, without lines and frames.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
+from typing import Literal
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rotator.report.facts import age, deadlines, facts, history, missed
-from rotator.report.layout import VERDICT_STYLES, bullets, grid, heading, indented, listed, text
+from rotator.console import escape
 from rotator.report.model import Cache, Coverage, Key, Problem, Report, Verification
 from rotator.report.words import (
     GOOD,
@@ -26,8 +29,13 @@ from rotator.report.words import (
     STOPPED,
     STUCK,
     VERDICT_MEANINGS,
+    age,
+    deadlines,
+    facts,
     findings,
+    history,
     many,
+    missed,
     outlook,
     schedule,
     size,
@@ -36,8 +44,56 @@ from rotator.report.words import (
     when,
 )
 
+VERDICT_STYLES = {
+    "unknown": "bold red",
+    "in-use": "bold red",
+    "draining": "yellow",
+    "verifying": "yellow",
+    "held": "cyan",
+    "retirable": "bold green",
+}
+
+
+def text(words: str, style: str = "") -> Text:
+    """Words as they are: no markup, no control characters, folded where they have no spaces."""
+    return Text(escape(words), style=style, overflow="fold")
+
+
+def heading(title: str, rest: str = "") -> Text:
+    """A title, and what can be said in the same line."""
+    return text(title, "bold").append_text(text(f": {rest}" if rest else ":"))
+
+
+def indented(body: RenderableType) -> Padding:
+    """*body*, two columns to the right."""
+    return Padding(body, (0, 0, 0, 2))
+
+
+def grid(*justify: Literal["left", "right"], gap: int = 2) -> Table:
+    """Columns without lines; the last one wraps under itself."""
+    table = Table.grid(padding=(0, gap, 0, 0))
+    for side in justify:
+        table.add_column(justify=side, overflow="fold")
+    return table
+
+
+def bullets(items: Iterable[str], style: str = "") -> RenderableType:
+    """A list, each item wrapped under its own beginning."""
+    table = grid("left", "left", gap=1)
+    for item in items:
+        table.add_row(text("-", "dim"), text(item, style))
+    return indented(table)
+
+
+def listed(title: str, items: Iterable[str], style: str = "") -> RenderableType:
+    """A list under its title."""
+    return Group(heading(title), bullets(items, style))
+
+
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
+
+
 _SHORT = 8  # of a key id's 16 characters
 
 

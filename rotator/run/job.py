@@ -16,7 +16,7 @@ import structlog
 from rotator.crypto.keyring import Keyring
 from rotator.errors import Exit, LoginError, RightsError, ServerError
 from rotator.progress import Progress
-from rotator.report import json as report_json
+from rotator.report import files as report_json
 from rotator.report.archive import remembered, with_past
 from rotator.report.build import build_report
 from rotator.report.model import Report
@@ -120,7 +120,7 @@ class Job:
         report = with_past(built, self._state)
         for cache in report.caches:
             alone = report.model_copy(update={"caches": (cache,)})
-            kept = report_json.dump(remembered(alone, self._state))
+            kept = report_json.json_text(remembered(alone, self._state))
             self._state.save_report(cache.name, kept, finished_at)
             if cache.progress:
                 said = cache.progress.model_dump(mode="json", exclude_none=True)

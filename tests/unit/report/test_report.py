@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from samples import HOUR, START, example, old_key, problem, report_on
 
 from rotator.errors import ConfigError, StateError
-from rotator.report import json
-from rotator.report.file import check_target, write_whole
+from rotator.report import files
+from rotator.report.files import check_target, write_whole
 from rotator.report.model import VERDICTS, Cache, Verification
 from rotator.retirement.judge import Verdict
 from rotator.tally.tally import Outcome
@@ -151,15 +151,15 @@ class TestModel:
 
     def test_as_in_the_design(self):
         """Field names, their order and their values are those of the design."""
-        assert library.dumps(DESIGN, indent=2) + "\n" == json.dump(example())
+        assert library.dumps(DESIGN, indent=2) + "\n" == files.json_text(example())
 
     def test_round_trip(self):
         """A report that was saved is read back as it was."""
-        assert example() == json.load(json.dump(example()))
+        assert example() == files.load_json(files.json_text(example()))
 
     def test_later_version(self):
         """A field that a later version added does not make a report unreadable."""
-        assert example() == json.load(library.dumps(DESIGN | {"novel": 1}))
+        assert example() == files.load_json(library.dumps(DESIGN | {"novel": 1}))
 
     def test_every_outcome_is_there(self):
         """Outcomes that did not occur are zero, and all stand in the design's order."""
@@ -190,7 +190,7 @@ class TestModel:
 
         report = report_on(Cache(name="a", problems=(problem(name=name),), problems_total=1))
 
-        assert "a\\\\udc80" in json.dump(report)
+        assert "a\\\\udc80" in files.json_text(report)
 
     def test_verdicts(self):
         """The verdicts are those that the judgement knows, worst first."""
@@ -209,9 +209,9 @@ class TestFile:
         """The file holds the report, and nothing else is left in the folder."""
         path = tmp_path / "report.json"
 
-        json.write(example(), path)
+        files.write_json(example(), path)
 
-        assert json.load(path.read_text()) == example()
+        assert files.load_json(path.read_text()) == example()
         assert list(tmp_path.iterdir()) == [path]
 
     @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])
@@ -275,7 +275,7 @@ class TestFile:
             path.write_text(before)
         script = (
             "import resource, signal, sys; from pathlib import Path;"
-            "from rotator.errors import StateError; from rotator.report.file import write_whole;"
+            "from rotator.errors import StateError; from rotator.report.files import write_whole;"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
             "try: write_whole(Path(sys.argv[1]), 'x' * 5000)\n"
@@ -293,7 +293,7 @@ class TestFile:
         """A folder that goes away between the check and the writing is reported too."""
         folder = tmp_path / "folder"
         folder.mkdir()
-        monkeypatch.setattr("rotator.report.file.check_target", lambda _path: folder.rmdir())
+        monkeypatch.setattr("rotator.report.files.check_target", lambda _path: folder.rmdir())
 
         with pytest.raises(StateError, match="no such file or directory"):
             write_whole(folder / "report", "x")
