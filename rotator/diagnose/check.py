@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from rotator import checkserver as server
 from rotator.config.load import load
 from rotator.diagnose import steps
+from rotator.diagnose import steps as server
 from rotator.diagnose.stage import stage
+from rotator.diagnose.steps import Advice, Next, Probe
 from rotator.errors import Exit, RightsError, RotatorError
-from rotator.probe import Advice, Next, Probe
 
 
 class Result(StrEnum):

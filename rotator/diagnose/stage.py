@@ -19,7 +19,7 @@ from typing import NamedTuple
 from rotator.crypto.codec import Reason
 from rotator.crypto.keyring import Key, Keyring
 from rotator.diagnose.detect import Detection, detect
-from rotator.probe import Advice, Next, Probe
+from rotator.diagnose.steps import Advice, Next, Probe
 from rotator.state.state import State, default_path
 from rotator.wording import count, listing
 

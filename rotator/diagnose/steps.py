@@ -3,25 +3,104 @@ What the steps of `rotator check` do: each looks at one thing and says what it s
 
 A step returns a few words for the line it has in the result, or `Advice` where something works but
 deserves a look. It fails by raising a `RotatorError`, whose hint is the remedy. Nothing is written.
+
+What the steps of `rotator check` see in a server that has let us in; see `checksteps`.
+
+What `rotator check` knows while it goes from step to step.
 """
 
 from __future__ import annotations
 
+import re
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
 from redis.exceptions import NoPermissionError, ResponseError
 
+from rotator.config.load import Config
 from rotator.config.schema import CacheConfig
+from rotator.config.types import Address
 from rotator.diagnose.detect import detect
-from rotator.diagnose.network import greet, knock, resolve
+from rotator.diagnose.network import Greeting, greet, knock, resolve
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
-from rotator.probe import Advice, Probe
 from rotator.secrets.provider import provider_from_url
 from rotator.server.acl import WRITING, granting, missing_rights
+from rotator.server.context import Access
+from rotator.server.node import Identity
 from rotator.server.replies import refusal
+from rotator.server.store import Store
 from rotator.server.topology import discover
 from rotator.tls import tls_context
-from rotator.wording import count, listing
+from rotator.wording import ago, count, listing
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a step saw that works, but may not for long, and what to do about it."""
+
+    detail: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Next(Advice):
+    """What a step saw where nothing is wrong, and what comes next."""
+
+
+@dataclass
+class Probe:
+    """What is being looked at, and what earlier steps found out about it."""
+
+    config: Config
+    cache: CacheConfig
+    provider_url: str | None = field(repr=False)  # it may hold a token
+    state: Path | None = None
+    address: Address | None = None
+    opened: Access | None = None
+    greeting: Greeting | None = None
+    store: Store | None = None
+    infos: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def access(self) -> Access:
+        """The cache with its secrets resolved; there once the step `key material` is through."""
+        if self.opened is None:
+            self.opened = Access(self.config, self.cache, provider_from_url(self.provider_url))
+        return self.opened
+
+    @property
+    def reached(self) -> Address:
+        """Where the node is reached."""
+        if self.address is None:
+            raise ValueError("a step of a node was tried without one")
+        return self.access.settings.address_map.get(self.address, self.address)
+
+    @property
+    def node(self) -> Store:
+        """The node, connected to and logged in."""
+        if self.store is None:
+            if self.address is None:
+                raise ValueError("a step of a node was tried without one")
+            self.store = self.access.connect(self.address)
+        return self.store
+
+    def info(self, section: str) -> dict[str, str]:
+        """One section of INFO, asked for once."""
+        if section not in self.infos:
+            self.infos[section] = self.node.info(section)
+        return self.infos[section]
+
+    def at(self, address: Address) -> Probe:
+        """The same for one address."""
+        known = (self.config, self.cache, self.provider_url, self.state)
+        return Probe(*known, address, self.opened)
+
 
 _SAMPLES = 50
+
+
 _SETTLE_SECONDS = 3.0
 
 
@@ -157,3 +236,97 @@ def formats(probe: Probe) -> str | Advice:
         f"{none}",
         hint=f"do {keys}.current and old have the applications' keys, former ones too? {tells}",
     )
+
+
+OLDEST = (6, 0)
+
+
+SKEW_SECONDS = 5.0
+
+
+FULL = 0.9  # of maxmemory
+
+
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+
+
+def role(probe: Probe) -> str:
+    """What the server is to others."""
+    info = probe.info("replication")
+    if info.get("role") == "master":
+        return f"primary, {count(int(info.get('connected_slaves', 0)), 'replica')}"
+    return f"replica of {info.get('master_host')}:{info.get('master_port')}"
+
+
+def version(probe: Probe) -> str:
+    """The server is not too old."""
+    info = probe.info("server")
+    known = _VERSION.match(info.get("redis_version", ""))
+    software = Identity.from_info(info).version
+    if known is None or (int(known[1]), int(known[2])) < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise ServerError(
+            f"{software} is older than {wanted}, the oldest that rotator works with",
+            hint=f"upgrade the server to {wanted} or newer",
+        )
+    return software
+
+
+def databases(probe: Probe) -> str | Advice:
+    """The databases that hold something."""
+    held = probe.node.databases()
+    wanted = probe.access.settings.databases
+    missing = [] if wanted == "all" else [number for number in wanted if number not in held]
+    if missing:
+        return Advice(
+            f"nothing is stored in {listing(str(number) for number in missing)}",
+            f"see rotator.caches.{probe.cache.name}.databases: is the number right?",
+        )
+    if not held:
+        return Advice("nothing is stored there", "is this the right server?")
+    return listing(f"{count(names, 'name')} in {number}" for number, names in sorted(held.items()))
+
+
+def memory_policy(probe: Probe) -> str | Advice:
+    """Room for values that grow, and what happens without."""
+    info = probe.info("memory")
+    used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    policy = info.get("maxmemory_policy", "unknown")
+    seen = f"{used / limit:.0%} of maxmemory used, {policy}" if limit else f"no limit, {policy}"
+    if not limit or used < FULL * limit:
+        return seen
+    fate = "refuses writes" if policy == "noeviction" else "evicts entries"
+    return Advice(seen, f"the server {fate} when it is full: give it more memory before a run")
+
+
+def persistence(probe: Probe) -> str | Advice:
+    """What is on disk: old values come back from there."""
+    info = probe.info("persistence")
+    saved = datetime.fromtimestamp(int(info.get("rdb_last_save_time", 0)), UTC)
+    aof = "on" if info.get("aof_enabled") == "1" else "off"
+    seen = f"AOF {aof}, RDB saved or server started {ago(saved, datetime.now(UTC))}"
+    failed = [
+        what
+        for what in ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")
+        if info.get(what, "ok") != "ok"
+    ]
+    if failed:
+        return Advice(
+            f"{seen}, {listing(failed)} not ok",
+            "see to the disk: the server may refuse writes (MISCONF), and old copies stay",
+        )
+    return seen
+
+
+def clock_skew(probe: Probe) -> str | Advice:
+    """Whether this machine and the server agree about the time."""
+    before = time.time()
+    reply = probe.node.connection.pipeline([("TIME",)])[0]
+    if isinstance(reply, ResponseError):
+        return "not known: the user may not ask for the time"
+    here = (before + time.time()) / 2
+    skew = int(reply[0]) + int(reply[1]) / 1e6 - here
+    seen = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine"
+    if abs(skew) < SKEW_SECONDS:
+        return seen
+    return Advice(seen, "set both clocks by NTP: times in reports would be off by as much")
