@@ -11,10 +11,10 @@ from clusters import store as store_in
 from expiries import put
 from running import run_here
 
-from rotator.adopt import Adoption
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
+from rotator.run.bulk import Adoption
 from rotator.server.acl import READING, WRITING
 from rotator.server.replies import Meaning
 from rotator.server.store import Answer, Store

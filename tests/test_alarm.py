@@ -11,9 +11,9 @@ from commandline import run
 from running import Running, job, run_here
 
 import rotator.run.job
-from rotator import hook
 from rotator.errors import Exit, StateError
 from rotator.report import files
+from rotator.run import notify
 
 FACTS = ("EVENT", "EXIT_CODE", "CACHES", "CHANGES", "SUMMARY", "REPORT")
 
@@ -294,7 +294,9 @@ class TestCommand:
     def test_hanging(self, place, redis, monkeypatch):
         """One that hangs does not keep the run."""
         fill(redis, place.cache, 10)
-        monkeypatch.setattr(hook.Hook, "parse", lambda _: hook.Hook(("sleep", "600"), seconds=0.5))
+        monkeypatch.setattr(
+            notify.Hook, "parse", lambda _: notify.Hook(("sleep", "600"), seconds=0.5)
+        )
         done = run_here(job(place, "--on-change", "sleep 600"))
         assert done.returncode == 0
         assert "did not end in time" in done.stderr

@@ -13,9 +13,9 @@ from disks import Disk
 from running import job, run_here
 
 from rotator.errors import Exit, StateError
-from rotator.lock import lock
 from rotator.report import files as report_json
 from rotator.report.files import Targets
+from rotator.run.preflight import lock
 from rotator.state.state import State
 
 NAMES = 300

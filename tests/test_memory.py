@@ -13,7 +13,7 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, ServerError
-from rotator.meanwhile import Meanwhile
+from rotator.run.surroundings import Meanwhile
 from rotator.server.topology import Topology
 from rotator.sweep.scope import Limits
 

@@ -19,8 +19,7 @@ from running import Running, clean, run_here
 from rotator.crypto.keyring import Key, generate
 from rotator.errors import BusyError, ServerError
 from rotator.localnode import Move
-from rotator.purge import PurgeKey
-from rotator.run.bulk import Errand, Terms
+from rotator.run.bulk import Errand, PurgeKey, Terms
 from rotator.run.preflight import announced
 from rotator.server.acl import DELETING, READING
 from rotator.server.store import Deletion

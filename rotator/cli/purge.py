@@ -18,19 +18,21 @@ from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, EmptyError
 from rotator.logs import configure_logging
-from rotator.purge import (
+from rotator.report.bulk import Told
+from rotator.run.bulk import (
     CURRENT,
     NESTED,
     OTHER_CACHE,
     OTHER_KEY,
     REASONS,
     UNDECRYPTABLE,
+    Errand,
+    Findings,
     PurgeKey,
     PurgeUndecryptable,
+    Terms,
     demand_strange,
 )
-from rotator.report.bulk import Told
-from rotator.run.bulk import Errand, Findings, Terms
 from rotator.secrets.provider import provider_from_url
 from rotator.server.context import Access, select
 from rotator.state.state import State

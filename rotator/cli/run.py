@@ -14,7 +14,6 @@ from rotator.commands.common import open_config
 from rotator.config.types import Provider
 from rotator.console import print_result
 from rotator.errors import RotatorError
-from rotator.hook import Hook
 from rotator.interruption import finish
 from rotator.logs import configure_logging
 from rotator.progress import Progress, start_progress
@@ -24,7 +23,7 @@ from rotator.report.build import failed_report
 from rotator.report.files import Targets
 from rotator.report.model import Report
 from rotator.run.job import Job
-from rotator.run.notify import Alarm
+from rotator.run.notify import Alarm, Hook
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import all_keyrings, select
 from rotator.state.state import State

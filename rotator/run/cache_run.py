@@ -18,9 +18,9 @@ from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, RightsError, ServerError
-from rotator.meanwhile import Meanwhile
 from rotator.progress import Progress
 from rotator.run.preflight import announced
+from rotator.run.surroundings import Meanwhile
 from rotator.server.acl import demand_rights
 from rotator.server.context import Access
 from rotator.server.copies import Copies, find_copies, find_replicas

@@ -5,6 +5,11 @@ Quiet times, snapshots and backups are counted from when a key was last met, by 
 clock. One that is wrong, or is set while a run goes on, would make a key look as if it had been
 quiet for longer than it was. So the clock is compared with that of every server, and with one that
 nobody can set.
+
+What happens around the sweeps of a cache, and they do not tell: evictions, and wrong clocks.
+
+A value may grow when it is rewritten, and in a server whose memory is full that pushes others out
+(redis-rules 2.5). Who had them evicted cannot be told: applications write meanwhile, too.
 """
 
 from __future__ import annotations
@@ -13,9 +18,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from redis.exceptions import ResponseError
 
+from rotator.config.types import Address
+from rotator.errors import ServerError
+from rotator.server.node import Identity
 from rotator.server.store import Store
+from rotator.server.topology import Topology
 from rotator.wording import duration
 
 TOLERANCE = timedelta(minutes=5)
@@ -88,3 +98,49 @@ def _rough(length: timedelta) -> str:
     """A duration in whole minutes, or hours where there are several: `40m`, `26h`, `1d`."""
     unit = timedelta(hours=1) if abs(length) > timedelta(hours=2) else timedelta(minutes=1)
     return duration(round(abs(length) / unit) * unit)
+
+
+log = structlog.get_logger(__name__)
+
+
+class Meanwhile:
+    """
+    Looks at the primaries of one cache before and after the work on it.
+
+    *evictions* is how many entries each has evicted, by node, as far as it could be asked.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.evictions: dict[str, int] = {}
+        self._clock = clock or Clock()
+        self._before: dict[Address, Identity] = {}
+
+    @property
+    def doubt(self) -> str | None:
+        """Why times of the run are not to be relied on, in a sentence; None: they are."""
+        return self._clock.doubt
+
+    @property
+    def latest(self) -> datetime:
+        """The latest time that it may be by any clock."""
+        return self._clock.latest()
+
+    def note(self, topology: Topology) -> None:
+        """Take the primaries that are new as they are now."""
+        for address, identity in topology.identities.items():
+            self._before.setdefault(address, identity)
+
+    def compare(self, store: Store) -> None:
+        """Compare clocks with one node."""
+        self._clock.compare(store)
+
+    def look_back(self, connect: Callable[[Address], Store]) -> None:
+        """Ask every primary again; one that is gone tells nothing."""
+        for address, before in self._before.items():
+            try:
+                store = connect(address)
+                with store.connection:
+                    self.compare(store)
+                    self.evictions[str(address)] = store.identity().evicted_since(before)
+            except ServerError as error:
+                log.info("evictions not known", node=str(address), reason=str(error))

@@ -24,10 +24,10 @@ from typing import Any, Self, TypeVar
 import platformdirs
 from pydantic import TypeAdapter
 
-from rotator.lock import lock
 from rotator.retirement.forecast import Window
 from rotator.retirement.history import KeyHistory, SweepRecord, fold
 from rotator.retirement.places import Evidence, Hold
+from rotator.run.preflight import lock
 from rotator.state.database import Database
 
 VERDICTS = 100

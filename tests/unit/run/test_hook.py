@@ -15,7 +15,7 @@ import structlog
 from caches import wait_for
 
 from rotator.errors import ConfigError
-from rotator.hook import INHERITED, Hook
+from rotator.run.notify import INHERITED, Hook
 
 SCRIPTS = Path(__file__).parents[3] / "scripts" / "hooks"
 FACTS = {

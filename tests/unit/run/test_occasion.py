@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.errors import Exit
-from rotator.occasion import STOPPED, Change, Event, occasion, summary
+from rotator.run.notify import STOPPED, Change, Event, occasion, summary
 
 RETIRABLE = Change("a", "9f2c41d07be3a655", "caches[0].encryption.keys.old[0]", "held", "retirable")
 CODES = [code for code in Exit if code != Exit.REQUIRED]  # 6 is of `report`
