@@ -14,10 +14,16 @@ The cache client: get, set and delete by logical key, as applications do through
 - Entries live in database 0, where the Orchestrator keeps them, unless another is asked for.
 - A connection that was lost is made anew, and whoever is primary now is found (`owner`).
 - A client is for one thread.
+
+How the name that Redis holds is made from a namespace and a logical key.
+
+`namespace + ":" + hash(key)`; with hashing off the key itself, with the prefix off no namespace.
+Only the cache client needs it: a sweep works on the names that are stored.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from collections.abc import Sequence
@@ -25,20 +31,101 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from rotator.config.load import Config, load
-from rotator.config.schema import SAME, CacheConfig
+from rotator.config.load import load
+from rotator.config.schema import SAME
 from rotator.crypto.codec import Opened, Refused
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
-from rotator.names import Names
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.server.context import Access
+from rotator.server.context import Access, choose
 from rotator.server.replies import Meaning, Refusal
 from rotator.server.routing import Owners
 from rotator.server.store import Unread, Value
 
+
+class Names:
+    """
+    The rule of one cache.
+
+    *hash* is any of hashlib's with a fixed length. *encoding* `base64url` goes without padding.
+    *scope* `key` leaves the namespace readable, `name` hashes it too. *hashed* and *prefixed* are
+    the cache's own switches.
+
+    Raises:
+        ConfigError: The hash, the encoding or the scope is not known.
+    """
+
+    __slots__ = ("encoding", "hash", "hashed", "prefixed", "scope")
+
+    def __init__(
+        self,
+        hash: str = "sha256",  # noqa: A002 - the word of the configuration
+        encoding: str = "hex",
+        scope: str = "key",
+        *,
+        hashed: bool = True,
+        prefixed: bool = True,
+    ) -> None:
+        self.hash = _known_hash(hash)
+        self.encoding = _one_of("encoding", encoding, ("hex", "base64url"))
+        self.scope = _one_of("scope", scope, ("key", "name"))
+        self.hashed = hashed
+        self.prefixed = prefixed
+
+    def stored(self, namespace: str, key: str) -> bytes:
+        """The name under which Redis holds *key* of *namespace*; text is taken as UTF-8."""
+        prefix = _bytes(f"{namespace}:") if self.prefixed else b""
+        if not self.hashed:
+            return prefix + _bytes(key)
+        if self.scope == "name":
+            return self._digest(prefix + _bytes(key))
+        return prefix + self._digest(_bytes(key))
+
+    def _digest(self, data: bytes) -> bytes:
+        """The hash of *data* as text."""
+        digest = hashlib.new(self.hash, data, usedforsecurity=False).digest()
+        if self.encoding == "hex":
+            return digest.hex().encode()
+        return base64.urlsafe_b64encode(digest).rstrip(b"=")
+
+
+def _bytes(text: str) -> bytes:
+    """*text* as UTF-8."""
+    # An argument of the command line that is not UTF-8 arrives in this disguise.
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> str:
+    """*value*, when it is one of *allowed*."""
+    if value not in allowed:
+        hint = f"it is {' or '.join(allowed)}"
+        raise ConfigError(f"names.{field}: {value!r} is not known", hint=hint)
+    return value
+
+
+def _known_hash(name: str) -> str:
+    """*name*, when hashlib here can compute it and its length is fixed."""
+    hint = f"one of {', '.join(sorted(_fixed_hashes()))}"
+    try:
+        size = hashlib.new(name, usedforsecurity=False).digest_size
+    except ValueError:
+        raise ConfigError(f"names.hash: {name!r} is not known here", hint=hint) from None
+    if size == 0:
+        raise ConfigError(f"names.hash: {name!r} has no fixed length", hint=hint)
+    return name
+
+
+def _fixed_hashes() -> set[str]:
+    """The hashes with a length of their own that every Python has."""
+    return {name for name in hashlib.algorithms_guaranteed if not name.startswith("shake")}
+
+
 _MILLISECOND = timedelta(milliseconds=1)
+
+
 _SHOWN = 12  # characters of a hash that are enough to recognise it
+
+
 _KEYS = "`rotator keys` lists the keys of this cache, `rotator detect` says which open its values"
 
 
@@ -220,18 +307,3 @@ def _names_of(access: Access) -> Names:
         hashed=not access.cache.hashing_disabled,
         prefixed=not access.cache.disable_prefix,
     )
-
-
-def choose(config: Config, name: str | None) -> CacheConfig:
-    """
-    The cache called *name*; without a name the only one.
-
-    Raises:
-        ConfigError: There is no such cache, or several to choose from.
-    """
-    if name is not None:
-        return config.cache(name)
-    if len(config.caches) > 1:
-        names = ", ".join(cache.name for cache in config.caches)
-        raise ConfigError("there are several caches", hint=f"choose one with --cache: {names}")
-    return config.caches[0]

@@ -11,23 +11,44 @@ The terminal, and its rules.
 - Control characters are shown as `\x1b`, never sent: names and messages come from elsewhere, and
   may hold what a terminal obeys.
 - No secret is ever written. Errors are made without; `masking` stands behind.
+
+The log on stderr: set up once, used anywhere above the pure modules.
+
+- Times are UTC. `console` is for people, `json` one object per line for machines.
+- An exception is shown with its chain and its source lines, never with local variables: those are
+  keys and plaintexts (structlog shows them unless told otherwise, in both formats).
+- Log lines and a progress bar share a terminal: every line is written through
+  `progress.write_line`.
+- What libraries log by the standard way, and Python's warnings, take the same road, from WARNING.
+- The last step before rendering takes out what looks like a secret (`masking`). It is a net, not an
+  excuse: nothing may be logged in the hope that it catches.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import sys
-from typing import IO
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import IO, Any
 
+import structlog
 from rich.console import Console, RenderableType
+from structlog.dev import ConsoleRenderer, plain_traceback
+from structlog.processors import ExceptionRenderer, JSONRenderer, TimeStamper, format_exc_info
+from structlog.stdlib import ProcessorFormatter
+from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rotator.errors import RotatorError
-from rotator.masking import mask
 from rotator.progress import write_line
+from rotator.text import escape, mask
 
 _PADDING = re.compile(r" +$", re.MULTILINE)
+
 
 COLUMNS = 100
 """How wide a result may be."""
@@ -69,18 +90,6 @@ def console(stream: IO[str]) -> Console:
     )
 
 
-def escape(text: str) -> str:
-    r"""*text* with every character that cannot be printed as `\x1b` or `\u200b`."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else _escaped(one) for one in text)
-
-
-def _escaped(character: str) -> str:
-    """One character as Python would write it."""
-    return ascii(character)[1:-1]
-
-
 def _one_line(text: str) -> str:
     """*text* as it may follow `rotator: error:`."""
     return mask(escape(" ".join(text.split())))
@@ -99,3 +108,129 @@ def _tolerant(stream: IO[str]) -> IO[str]:
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
         stream.reconfigure(errors="backslashreplace")
     return stream
+
+
+_FIRST = ("timestamp", "level", "event")
+
+
+_INTERNAL = ("_record", "_from_structlog")  # structlog's own, gone before the line is rendered
+
+
+_MULTILINE = ("exception", "stack")
+
+
+def configure_logging(
+    log_format: str = "console",
+    level: str = "info",
+    stream: IO[str] | None = None,
+) -> None:
+    """
+    Send the log to *stream* (default stderr) from *level* up; a second call replaces the first.
+
+    *log_format* is "console" or "json"; *level* one of debug, info, warning, error, critical. Every
+    process that logs calls this first: what structlog does by itself shows local variables.
+    """
+    stream = sys.stderr if stream is None else stream
+    least = logging.getLevelNamesMapping()[level.upper()]
+    gather, render = _processors(log_format, stream)
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, *gather, render],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=lambda *_names: _Lines(stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler(stream)
+    handler.setLevel(max(least, logging.WARNING))
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                *gather,
+            ],
+            processors=[ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=handler.level, force=True)
+    logging.captureWarnings(True)
+
+
+def _processors(log_format: str, stream: IO[str]) -> tuple[list[Processor], Processor]:
+    """What gathers the parts of a line, and what makes text of them."""
+    start: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if log_format == "json":
+        exceptions = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+        stamp = TimeStamper(fmt="iso", utc=True)
+        return [*start, stamp, exceptions, _clean, _in_order], JSONRenderer()
+    stamp = TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True)
+    colours = stream.isatty() and not os.environ.get("NO_COLOR")
+    render = ConsoleRenderer(colors=colours, exception_formatter=plain_traceback, sort_keys=False)
+    return [*start, stamp, format_exc_info, _clean, _printable], render
+
+
+def _clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Leave only plain data, and nothing in it that looks like a secret."""
+    return {name: value if name in _INTERNAL else _plain(value) for name, value in event.items()}
+
+
+def _plain(value: Any) -> Any:
+    """*value* as numbers, masked texts, lists and maps."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{len(value)} bytes"  # what they hold may be a value
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {mask(str(name)): _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one) for one in value]
+    return mask(str(value))
+
+
+def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Begin every line with the same fields."""
+    return {name: event[name] for name in _FIRST if name in event} | dict(event)
+
+
+def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Show control characters instead of sending them to the terminal."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            lines = value.split("\n") if name in _MULTILINE else [" ".join(value.split())]
+            event[name] = "\n".join(map(escape, lines))
+    return event
+
+
+class _Lines:
+    """What structlog hands finished lines to."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def msg(self, message: str) -> None:
+        """Write a line."""
+        write_line(message, self._stream)
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _Handler(logging.Handler):
+    """What the standard library's loggers hand their records to."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; a record that cannot be rendered must not end the run."""
+        try:
+            text = self.format(record)
+        except (TypeError, ValueError, KeyError):
+            # The standard library would print the arguments, whatever they are.
+            structlog.get_logger().warning("a log line could not be rendered", logger=record.name)
+        else:
+            write_line(text, self._stream)

@@ -8,18 +8,38 @@ Points in time as options write them: `05:00`, `2026-11-24T05:00Z`.
 
 `now` is passed in, and the zone too, as far as it is not the system's (`TZ`, else
 /etc/localtime).
+
+How counts, times and durations are put into words.
+
+The last resort: what looks like a secret is taken out of a text before anyone can read it.
+
+Nothing that is written relies on this. Secrets are kept out of messages where those are made; this
+stands behind, for a library that puts the URL it was given into an exception, or for a mistake.
+
+Taken out are: runs of 64 and more hex characters (keys; and so the SHA-256 in a hashed name too),
+user and password in a URL, the values of URL parameters that are named like a secret, and long
+literals of bytes, as `repr` writes them (keys, values, plaintexts).
+
+Durations as options and configuration write them: `90s`, `15m`, `2h`, `30d`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
 _DATED = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
+
+
 _DAYS = (-1, 0, 1, 2)  # around today in UTC; the wall clock's date may be another one
+
+
 EXPECTED = "expected a time to come, such as 05:00 or 2026-11-24T05:00Z"
 
 
@@ -76,3 +96,128 @@ def _utc(shown: datetime, zone: tzinfo | None) -> datetime:
 def _wall(at: datetime, zone: tzinfo | None) -> datetime:
     """What the wall clock shows then."""
     return at.astimezone(zone).replace(tzinfo=None, fold=0)
+
+
+_UNITS = (
+    (timedelta(days=1), "day", "d"),
+    (timedelta(hours=1), "hour", "h"),
+    (timedelta(minutes=1), "minute", "m"),
+)
+
+
+_SHOWN = 3
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: `1 value`, `3 values`, `2 entries`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """How long before *now* that was, in the largest unit that fits: `1 minute ago`."""
+    for unit, noun, _ in _UNITS:
+        if now - at >= unit:
+            return f"{count((now - at) // unit, noun)} ago"
+    return "less than a minute ago"
+
+
+def duration(length: timedelta) -> str:
+    """A duration as options take it, in the largest unit that fits exactly: `90s`, `1h`, `30d`."""
+    for unit, _, letter in _UNITS:
+        if length >= unit and not length % unit:
+            return f"{length // unit}{letter}"
+    return f"{length.total_seconds():g}s"
+
+
+def moment(at: datetime) -> str:
+    """A point in time, to the minute: `2026-11-20 10:00 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def clock(at: datetime, now: datetime) -> str:
+    """A point in time without its date if that is today's: `11:02 UTC`."""
+    if at.astimezone(UTC).date() == now.astimezone(UTC).date():
+        return f"{at.astimezone(UTC):%H:%M} UTC"
+    return moment(at)
+
+
+def begin_with(prefixes: Iterable[str]) -> str:
+    """Where names begin, for the end of a sentence: ` (names begin with /app/oidc)`, or nothing."""
+    shown = [prefix for prefix in prefixes if prefix][:_SHOWN]
+    return f" (names begin with {', '.join(shown)})" if shown else ""
+
+
+def listing(parts: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+MASK = "***"
+
+
+_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64,}")
+
+
+# Up to the last @, because a password in a URL may hold one that nobody escaped.
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
+
+
+_PARAMETER = re.compile(
+    r"([?&;][\w.-]*(?:token|secret|pass|pwd|key|credential|auth|sig)[\w.-]*=)[^&;#\s'\"]+",
+    re.IGNORECASE,
+)
+
+
+_BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
+
+
+def mask(text: str) -> str:
+    """*text* with `***` in place of everything that looks like a secret."""
+    text = _BYTES.sub(f"b'{MASK}'", text)
+    text = _USER_INFO.sub(rf"\1{MASK}@", text)
+    text = _PARAMETER.sub(rf"\1{MASK}", text)
+    return _HEX_KEY.sub(MASK, text)
+
+
+_DURATION = re.compile(r"([0-9]{1,10})([smhd])")
+
+
+_SECONDS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+
+
+# Added to any date of today it stays a date; what is longer is a mistake.
+LONGEST = timedelta(days=36_500)
+
+
+def parse_duration(text: str) -> timedelta:
+    """
+    Read one whole number and its unit: s, m, h or d.
+
+    Raises:
+        ValueError: It is not written like that, or is longer than a hundred years.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("expected a duration such as 90s, 15m, 2h or 30d")
+    number, unit = match.groups()
+    if int(number) > LONGEST / _SECONDS[unit]:
+        raise ValueError("expected a duration of at most 36500d")
+    return int(number) * _SECONDS[unit]
+
+
+def escape(text: str) -> str:
+    r"""*text* with every character that cannot be printed as `\x1b` or `\u200b`."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    """One character as Python would write it."""
+    return ascii(character)[1:-1]

@@ -33,7 +33,7 @@ def _servers() -> list[str]:
     if not place.exists():
         return []
     from rotator.report.archive import last_report  # noqa: PLC0415 - takes longer
-    from rotator.wording import moment  # noqa: PLC0415 - the same
+    from rotator.text import moment  # noqa: PLC0415 - the same
 
     try:
         with State(place) as state:

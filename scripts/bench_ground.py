@@ -22,6 +22,7 @@ from typing import Any, Final
 from bench_system import cpu_seconds, pinned
 from redis.crc import key_slot
 
+from rotator.cache import Names
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
@@ -29,7 +30,6 @@ from rotator.demo.local_server import LocalServer
 from rotator.errors import RotatorError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import member
-from rotator.names import Names
 from rotator.server.cluster_nodes import SLOTS
 
 PRIMARIES: Final = 3

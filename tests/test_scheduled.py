@@ -17,8 +17,8 @@ from cronsim import CronSimError
 from running import clean
 from scheduled import CRONTAB, MANIFEST, SERVICE, TIMER, UNITS
 
-from rotator.duration import parse_duration
 from rotator.errors import Exit
+from rotator.text import parse_duration
 
 FILES = [CRONTAB, SERVICE, MANIFEST]
 ANALYZE = shutil.which("systemd-analyze")

@@ -20,11 +20,11 @@ from typing import Annotated
 import typer
 from typer.completion import shell_complete
 
+from rotator.__main__ import ends_at_once
 from rotator.cli.help import Menu
 from rotator.cli.options import variable
 from rotator.console import print_error
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
-from rotator.interruption import ends_at_once
 
 EPILOG = """\b
 Exit codes:
@@ -189,7 +189,7 @@ def _output_failed(error: Exception) -> Exit:
 def _confess(error: Exception) -> Exit:
     import structlog  # noqa: PLC0415 - takes a while
 
-    from rotator.logs import configure_logging  # noqa: PLC0415 - the same
+    from rotator.console import configure_logging  # noqa: PLC0415 - the same
 
     if not structlog.is_configured():
         configure_logging()

@@ -12,7 +12,7 @@ from rotator.commands.common import open_access, open_config, print_json, table
 from rotator.console import print_result
 from rotator.diagnose.detect import SAMPLES, Detection, Hit, detect
 from rotator.server.context import Access
-from rotator.wording import count, listing
+from rotator.text import count, listing
 
 _EXAMPLES = """\b
 Examples:

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from rotator.interruption import ends_at_once
+from rotator.__main__ import ends_at_once
 from rotator.manual import Manual
 
 # command -> its module, in the order in which help lists them

@@ -15,11 +15,10 @@ from typing import Annotated, Any
 import typer
 
 from rotator import completion
-from rotator.duration import parse_duration
 from rotator.errors import ConfigError
 from rotator.retirement.history import ACCEPTABLE
 from rotator.tally.tally import Outcome
-from rotator.text import parse_deadline
+from rotator.text import parse_deadline, parse_duration
 
 _COUNT = re.compile(r"[0-9]{1,18}")
 

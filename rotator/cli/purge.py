@@ -14,10 +14,10 @@ import typer
 from rotator.cli import options
 from rotator.cli.bulk import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
 from rotator.commands.common import open_config
+from rotator.console import configure_logging
 from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, EmptyError
-from rotator.logs import configure_logging
 from rotator.report.bulk import Told
 from rotator.run.bulk import (
     CURRENT,

@@ -9,13 +9,12 @@ from functools import partial
 import structlog
 import typer
 
+from rotator.__main__ import finish
 from rotator.cli import options
 from rotator.commands.common import open_config
 from rotator.config.types import Provider
-from rotator.console import print_result
+from rotator.console import configure_logging, print_result
 from rotator.errors import RotatorError
-from rotator.interruption import finish
-from rotator.logs import configure_logging
 from rotator.progress import Progress, start_progress
 from rotator.report import files as report_json
 from rotator.report import table

@@ -10,8 +10,9 @@ import typer
 
 from rotator.cli import options
 from rotator.commands.common import print_json, start_logging
-from rotator.console import COLUMNS, escape, print_result
+from rotator.console import COLUMNS, print_result
 from rotator.diagnose.check import Finding, check, exit_code
+from rotator.text import escape
 
 _EXAMPLES = """\b
 Examples:

@@ -12,14 +12,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from rotator.cache import Cache, choose
+from rotator.cache import Cache
 from rotator.cli.options import option
 from rotator.config.load import Config, load
-from rotator.console import escape, print_result
+from rotator.console import configure_logging, print_result
 from rotator.errors import ConfigError
-from rotator.logs import configure_logging
 from rotator.secrets.provider import provider_from_url
-from rotator.server.context import Access
+from rotator.server.context import Access, choose
+from rotator.text import escape
 
 log = structlog.get_logger(__name__)
 

@@ -35,8 +35,8 @@ from rotator.config.types import (
     shown,
     unknown_fields,
 )
-from rotator.duration import parse_duration
 from rotator.errors import ConfigError
+from rotator.text import parse_duration
 
 BUILT_IN_FORMATS = ("sealed", "gcm", "gcm-base64")
 

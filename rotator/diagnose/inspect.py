@@ -21,7 +21,7 @@ from rotator.server.replies import Refusal
 from rotator.server.routing import select
 from rotator.server.store import GONE, NEVER, Store, Unread, Value
 from rotator.server.topology import discover
-from rotator.wording import listing
+from rotator.text import listing
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.diagnose.detect import Detection, detect
 from rotator.diagnose.steps import Advice, Next, Probe
 from rotator.state.state import State, default_path
-from rotator.wording import count, listing
+from rotator.text import count, listing
 
 SAMPLES = 500
 

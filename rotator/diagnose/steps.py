@@ -32,8 +32,8 @@ from rotator.server.node import Identity
 from rotator.server.replies import refusal
 from rotator.server.store import Store
 from rotator.server.topology import discover
+from rotator.text import ago, count, listing
 from rotator.tls import tls_context
-from rotator.wording import ago, count, listing
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from rotator.report import files as report_json
 from rotator.report.model import VERDICTS, Attempt, Cache, Key, Outlook, Past, Progress, Report
 from rotator.retirement.forecast import Window, begun_in, foresee, pace_of, plan_until, rotated_by
 from rotator.state.state import Annals, State
-from rotator.wording import ago, duration, moment
+from rotator.text import ago, duration, moment
 
 IN_TIME = "in-time"
 

@@ -19,7 +19,7 @@ from rotator.sweep.results import NOT_MOVED, NodeResult, RotationResult, SweepRe
 from rotator.sweep.scope import Mode
 from rotator.tally.key_tally import Drain, KeyTally
 from rotator.tally.tally import Outcome, Tally
-from rotator.wording import count
+from rotator.text import count
 
 
 class Shown:

@@ -17,7 +17,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rotator.console import escape
 from rotator.report import chart
 from rotator.report.files import write_whole
 from rotator.report.model import Cache, Key, Report
@@ -42,7 +41,7 @@ from rotator.report.words import (
     verified,
     when,
 )
-from rotator.wording import listing
+from rotator.text import escape, listing
 
 _WIDE = {"width": 720, "height": 230}
 _NARROW = {"width": 360, "height": 220}

@@ -21,7 +21,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rotator.console import escape
 from rotator.report.model import Cache, Coverage, Key, Problem, Report, Verification
 from rotator.report.words import (
     GOOD,
@@ -43,6 +42,7 @@ from rotator.report.words import (
     verified,
     when,
 )
+from rotator.text import escape
 
 VERDICT_STYLES = {
     "unknown": "bold red",

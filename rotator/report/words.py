@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from rotator.report.model import Attempt, Cache, Key, Outlook, Past, Progress, Verification
 from rotator.tally.tally import Outcome
-from rotator.wording import ago
+from rotator.text import ago
 
 MEANINGS = {
     Outcome.CURRENT: "already under the current key",

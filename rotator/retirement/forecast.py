@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-from rotator.wording import moment
+from rotator.text import moment
 
 DAY = timedelta(days=1)
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from rotator.retirement.history import ACCEPTABLE, OPEN
 from rotator.retirement.places import Evidence, after
 from rotator.tally.tally import Outcome
-from rotator.wording import ago, begin_with, clock, count, duration, listing, moment
+from rotator.text import ago, begin_with, clock, count, duration, listing, moment
 
 
 class Verdict(StrEnum):

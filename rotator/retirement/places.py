@@ -18,7 +18,7 @@ from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
 from rotator.server.copies import Copies
 from rotator.sweep.scope import Mode
 from rotator.tally.tally import Outcome
-from rotator.wording import duration, moment
+from rotator.text import duration, moment
 
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 

@@ -46,7 +46,7 @@ from rotator.sweep.scope import Limits, Mode, Scope, matcher
 from rotator.sweep.sweep import Sweep
 from rotator.sweep.walk import WalkEngine
 from rotator.tally.tally import DONE, PICKED, STUCK, Count, Judged
-from rotator.wording import count
+from rotator.text import count
 
 Bar = Callable[[str, str, int], Progress]
 """Makes the bar of a phase of a cache, told how many names are expected."""

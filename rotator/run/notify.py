@@ -41,13 +41,12 @@ from typing import IO, Self
 
 import structlog
 
-from rotator.console import escape
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
-from rotator.masking import mask
 from rotator.report.model import Report
 from rotator.report.words import ENDINGS
 from rotator.state.state import State, default_path
+from rotator.text import escape, mask
 
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "USER")
 """The variables that the command finds as rotator found them."""

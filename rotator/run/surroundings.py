@@ -26,7 +26,7 @@ from rotator.errors import ServerError
 from rotator.server.node import Identity
 from rotator.server.store import Store
 from rotator.server.topology import Topology
-from rotator.wording import duration
+from rotator.text import duration
 
 TOLERANCE = timedelta(minutes=5)
 """How far clocks may differ: little against the quiet that is asked for, and much for NTP."""

@@ -35,7 +35,7 @@ from rotator.secrets.http import Remote, hush, patiently
 from rotator.secrets.locator import Locator
 from rotator.secrets.reach import unreachable
 from rotator.secrets.session import session
-from rotator.secrets.trust import context
+from rotator.tls import context
 
 hush("azure", "msal", "urllib3", "requests")
 

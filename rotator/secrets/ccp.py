@@ -18,8 +18,8 @@ import httpx
 
 from rotator.errors import SourceError
 from rotator.secrets.locator import Locator
-from rotator.secrets.trust import context
 from rotator.secrets.web import Web, code_of
+from rotator.tls import context
 
 _PARAMETERS = ("appID", "safe", "folder", "certFile", "keyFile", "caFile", "newLineDelim")
 _ERROR_CODE = re.compile(r"[A-Z]{4,6}\d{3}[A-Z]")

@@ -23,8 +23,8 @@ import httpx
 
 from rotator.errors import SecretError, SourceError
 from rotator.secrets.locator import Locator
-from rotator.secrets.trust import context
 from rotator.secrets.web import Web
+from rotator.tls import context
 
 TOKEN_SECONDS = 360.0  # a token is good for 480
 _TOKEN_FILE = "CONJUR_AUTHN_TOKEN_FILE"  # noqa: S105 - the name of a variable

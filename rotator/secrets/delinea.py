@@ -24,8 +24,8 @@ import httpx
 
 from rotator.errors import SecretError, SourceError
 from rotator.secrets.locator import Locator
-from rotator.secrets.trust import context
 from rotator.secrets.web import Web, code_of
+from rotator.tls import context
 
 _PARAMETERS = ("username", "password", "folder")
 _ERROR_CODE = re.compile(r"(?:API|SS)_[A-Za-z]{3,40}")

@@ -28,8 +28,8 @@ from rotator.errors import SecretError, SourceError
 from rotator.secrets import http
 from rotator.secrets.locator import Locator
 from rotator.secrets.session import session
-from rotator.secrets.trust import context
 from rotator.secrets.vaultapi import DeniedError, VaultApi, versioned_hint
+from rotator.tls import context
 
 _CERT = ("client_cert", "client_cert_file")
 _KEY = ("client_key", "client_key_file")

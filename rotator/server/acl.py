@@ -20,7 +20,7 @@ from rotator.config.types import Address
 from rotator.errors import RightsError
 from rotator.server.connection import Command
 from rotator.server.store import Store
-from rotator.wording import listing
+from rotator.text import listing
 
 READING = ("+info", "+select", "+scan", "+get", "+mget", "+pttl")
 """What a dry run needs, as ACL rules."""

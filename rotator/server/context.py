@@ -36,6 +36,21 @@ from rotator.server.store import Store
 from rotator.tls import tls_context
 
 
+def choose(config: Config, name: str | None) -> CacheConfig:
+    """
+    The cache called *name*; without a name the only one.
+
+    Raises:
+        ConfigError: There is no such cache, or several to choose from.
+    """
+    if name is not None:
+        return config.cache(name)
+    if len(config.caches) > 1:
+        names = ", ".join(cache.name for cache in config.caches)
+        raise ConfigError("there are several caches", hint=f"choose one with --cache: {names}")
+    return config.caches[0]
+
+
 class Access:
     """
     A cache that can be talked to, and, with encryption on, a keyring and a codec for its values.

@@ -24,7 +24,7 @@ from rotator.sweep.engine import Engine
 from rotator.sweep.results import NodeResult, SweepResult
 from rotator.sweep.scope import RESTARTS, Scope
 from rotator.tally.tally import Outcome
-from rotator.wording import count
+from rotator.text import count
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,9 @@ import termios
 import pytest
 from rich.table import Table
 
-from rotator.console import console, escape, print_error, print_result
+from rotator.console import console, print_error, print_result
 from rotator.errors import ConfigError, ServerError
+from rotator.text import escape
 
 
 class Terminal(io.StringIO):

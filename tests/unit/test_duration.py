@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.duration import parse_duration
+from rotator.text import parse_duration
 
 
 @pytest.mark.parametrize(

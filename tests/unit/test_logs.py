@@ -10,7 +10,7 @@ import warnings
 import pytest
 import structlog
 
-from rotator.logs import configure_logging
+from rotator.console import configure_logging
 
 FORMATS = ["console", "json"]
 LEVELS = ["debug", "info", "warning", "error", "critical"]

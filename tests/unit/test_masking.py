@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.masking import mask
+from rotator.text import mask
 
 MASKED = {
     "A key in hex is taken out.": (f"key {'ab' * 32}.", "key ***."),

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm.utils import disp_len
 
-from rotator.logs import configure_logging
+from rotator.console import configure_logging
 from rotator.progress import Progress, clock, line, start_progress, write_line
 
 
