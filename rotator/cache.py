@@ -307,3 +307,19 @@ def _names_of(access: Access) -> Names:
         hashed=not access.cache.hashing_disabled,
         prefixed=not access.cache.disable_prefix,
     )
+
+
+def open_cache(access: Access, namespace: str | None, database: int) -> Cache:
+    """
+    The cache client. Names with a prefix need a namespace, if need be an empty one, said aloud:
+    an entry that is written without is one that no application finds.
+
+    Raises:
+        ConfigError: There is no namespace where one is needed, or one where there is none.
+    """
+    if namespace is None and not access.cache.disable_prefix:
+        raise ConfigError(
+            "names of this cache begin with a namespace, and none is given",
+            hint="give it with --namespace, for example /app/oidc",
+        )
+    return Cache(access, namespace or "", database=database)

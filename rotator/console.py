@@ -27,16 +27,20 @@ The log on stderr: set up once, used anywhere above the pure modules.
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import IO, Any
 
 import structlog
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 from structlog.dev import ConsoleRenderer, plain_traceback
 from structlog.processors import ExceptionRenderer, JSONRenderer, TimeStamper, format_exc_info
 from structlog.stdlib import ProcessorFormatter
@@ -234,3 +238,31 @@ class _Handler(logging.Handler):
             structlog.get_logger().warning("a log line could not be rendered", logger=record.name)
         else:
             write_line(text, self._stream)
+
+
+def start_logging(log_format: str = "console", level: str = "info") -> None:
+    """Send the log to stderr; without this it would go to stdout, among the result."""
+    configure_logging(log_format, level)
+
+
+def print_json(data: Any) -> None:
+    """Write *data* to stdout as indented JSON, ASCII only, so that nothing in it can do harm."""
+    print_result(json.dumps(data, indent=2))
+
+
+def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """A table of text; a cell that is None shows a dash, and numbers go to the right."""
+    cells = [["-" if cell is None else cell for cell in row] for row in rows]
+    drawn = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_header=any(columns),
+    )
+    for index, column in enumerate(columns):
+        numbers = bool(cells) and all(isinstance(row[index], int) for row in cells)
+        drawn.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in cells:
+        drawn.add_row(*(Text(escape(str(cell))) for cell in row))
+    return drawn

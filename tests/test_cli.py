@@ -11,7 +11,7 @@ from commandline import run
 from running import clean, run_here
 
 from rotator.cli import help as command_help
-from rotator.commands import keygen
+from rotator.cli import keygen
 
 COMMANDS = command_help.everything()
 OPTIONS = [
@@ -144,7 +144,7 @@ class TestEnds:
         assert said == f"rotator: error: internal error: {type(error).__name__}"
         assert hint.startswith("rotator: hint: this is a fault of rotator")
         assert "internal error" in trace[0]
-        assert any("commands/keygen.py" in line for line in trace)
+        assert any("cli/keygen.py" in line for line in trace)
 
     def test_the_exceptions_before_it_are_told_too(self, monkeypatch):
         """Of a chain of exceptions each has its place, the first one first; none its words."""

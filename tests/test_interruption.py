@@ -63,7 +63,7 @@ def interrupted_at(module, *arguments, before=None):
         "typer",
         "rich.console",
         "rotator.cli.help",
-        "rotator.commands.keygen",
+        "rotator.cli.keygen",
         "rotator.crypto.keyring",
         "cryptography.hazmat.bindings._rust",
     ],

@@ -18,10 +18,10 @@ from caches import Cache, Place, fill
 from commandline import run
 from running import Running, job, run_here
 
-from rotator.commands import common
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key
 from rotator.demo.local_server import LocalServer
+from rotator.server import context
 from rotator.server.connection import Connection
 
 LEVELS = ["debug", "info", "warning", "error"]
@@ -327,7 +327,7 @@ class TestFaults:
 
     def test_nor_one_before_the_log_is_set_up(self, guarded, planted, monkeypatch):
         """A fault while the configuration is read is told in the same way."""
-        monkeypatch.setattr(common, "load", partial(fail, planted))
+        monkeypatch.setattr(context, "load", partial(fail, planted))
         planted.keys = guarded.cache.keys
         done = run_here(["keys", "--config", guarded.file])
         assert done.returncode == 1

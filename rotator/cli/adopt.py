@@ -9,11 +9,11 @@ import typer
 
 from rotator.cli import options
 from rotator.cli.bulk import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
-from rotator.commands.common import open_access, open_config
 from rotator.console import configure_logging
 from rotator.errors import ConfigError
 from rotator.report.bulk import Told
 from rotator.run.bulk import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption, Errand, Terms
+from rotator.server.context import open_access, open_config
 from rotator.state.state import State
 from rotator.sweep.control import Stopper
 

@@ -5,21 +5,28 @@ A command parses its options, calls what does the work, renders the result and r
 `typer.Exit(code)` when that is not 0. What goes wrong is a `RotatorError`. Anything else is a fault
 of rotator's own: the log shows where it happened, but neither local variables nor what the
 exception says, because either may hold a key or a plaintext.
+
+What `rotator --version` tells: rotator, what it runs on, and the servers as last seen.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 import sys
 import traceback
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer.completion import shell_complete
 
+from rotator import __version__
 from rotator.__main__ import ends_at_once
 from rotator.cli.help import Menu
 from rotator.cli.options import variable
@@ -60,10 +67,16 @@ Examples:
   rotator report                   the last verdicts, without touching Redis
 """
 
+
 # They are not quoted: what is one too many may be a value, as in `rotator set KEY VALUE`.
 _TOO_MANY = re.compile(r"(unexpected extra argument).*", re.DOTALL)
+
+
 _OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
 _COMPLETE = "_ROTATOR_COMPLETE"  # set by the shell's script when somebody presses Tab
+
 
 app = typer.Typer(
     name="rotator",
@@ -79,7 +92,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from rotator.versions import told  # noqa: PLC0415 - takes a while
+        from rotator.cli.app import told  # noqa: PLC0415 - takes a while
 
         typer.echo(told())
         raise typer.Exit
@@ -209,3 +222,40 @@ def _trace(error: BaseException) -> str:
     start = f"{_trace(before)}\nthen:\n" if before else ""
     stack = "".join(traceback.format_tb(error.__traceback__))
     return f"{start}{stack}{type(error).__module__}.{type(error).__qualname__}"
+
+
+_LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
+
+
+def told() -> str:
+    """All versions, one on each line; the first line is rotator's own."""
+    return "\n".join([f"rotator {__version__}", *_libraries(), *_servers()])
+
+
+def _libraries() -> list[str]:
+    found = {"Python": platform.python_version()}
+    found |= {name: version(package) for name, package in _LIBRARIES.items()}
+    return [f"  {name:<13} {number}" for name, number in found.items()]
+
+
+def _servers() -> list[str]:
+    """The servers that the state knows of; none is asked, and none has to be there."""
+    from rotator.state.state import State, default_path  # noqa: PLC0415 - takes a while
+
+    place = Path(os.environ.get("ROTATOR_STATE") or default_path())
+    if not place.exists():
+        return []
+    from rotator.report.archive import last_report  # noqa: PLC0415 - takes longer
+    from rotator.text import moment  # noqa: PLC0415 - the same
+
+    try:
+        with State(place) as state:
+            caches = last_report(state, datetime.now(UTC)).caches
+    except StateError as error:
+        return [f"servers: {error}"]
+    lines = ["servers, as last seen:"]
+    for cache in caches:
+        seen = moment(cache.judged_at) if cache.judged_at else "unknown"
+        nodes = cache.coverage.nodes if cache.coverage else ()
+        lines += [f"  {cache.name} at {one.node}: {one.version} ({seen})" for one in nodes]
+    return lines

@@ -12,8 +12,7 @@ import structlog
 import typer
 
 from rotator.cli import options
-from rotator.commands.common import print_json
-from rotator.console import print_result
+from rotator.console import print_json, print_result
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
 from rotator.progress import Progress, start_progress
 from rotator.report.bulk import Told, as_data, render

@@ -1,18 +1,24 @@
-"""`rotator detect`: which format and key stored values are under."""
+"""
+`rotator detect`: which format and key stored values are under.
+
+`rotator check`: one line per step, and what to do about what failed.
+"""
 
 from __future__ import annotations
 
+import textwrap
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 import yaml
 
 from rotator.cli import options
-from rotator.commands.common import open_access, open_config, print_json, table
-from rotator.console import print_result
+from rotator.console import COLUMNS, print_json, print_result, start_logging, table
+from rotator.diagnose.check import Finding, check, exit_code
 from rotator.diagnose.detect import SAMPLES, Detection, Hit, detect
-from rotator.server.context import Access
-from rotator.text import count, listing
+from rotator.server.context import Access, open_access, open_config
+from rotator.text import count, escape, listing
 
 _EXAMPLES = """\b
 Examples:
@@ -22,7 +28,11 @@ Examples:
 Exit codes: 0 all that was sampled opens; 1 a server is at fault; 2 usage or
 configuration; 3 some does not open; 5 nothing encrypted was found.
 """
+
+
 _OTHER = {"not_string": "of another type"}
+
+
 _ADVICE = {
     "unknown_key_id": "it names a key that is not configured: add that key under old",
     "wrong_name": "it was written for another name and moved here",
@@ -127,3 +137,77 @@ def _sampled(found: Detection) -> str:
     parts += [f"{found.nested} nested"] if found.nested else []
     where = "database" if len(found.databases) == 1 else "databases"
     return f"{', '.join(parts)}, from {where} {listing(map(str, found.databases))}"
+
+
+_CHECK_EXAMPLES = """\b
+Examples:
+  rotator check --config maverics.yaml
+  rotator check --cache shared-redis --format json
+  rotator check --stage
+      the same, and how far the rotation is: what to do next
+
+Exit codes: 0 nothing failed; 1 a server is at fault; 2 usage or configuration.
+"""
+
+
+_STEP = 17  # columns, the longest name and a gap
+
+
+_RESULT = 11
+
+
+def register_check(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("check", epilog=_CHECK_EXAMPLES)(_check)
+
+
+def _check(
+    *,
+    config: options.Config = None,
+    secret_provider: options.SecretProvider = None,
+    cache: options.Caches = None,
+    stage: Annotated[
+        bool,
+        options.option("--stage", "Say what stage of a rotation a cache is in, and what is next."),
+    ] = False,
+    state: options.StatePath = None,
+    output: options.Format = options.ReportFormat.TABLE,
+) -> None:
+    """Try the connection, TLS, login, rights, keys and formats; say what to do about failures."""
+    start_logging()
+    findings: list[Finding] = []
+    for finding in check(config or (), cache or (), secret_provider, with_stage=stage, state=state):
+        if output is options.ReportFormat.TABLE:
+            _print_step(finding, findings[-1] if findings else None)
+        findings.append(finding)
+    code = exit_code(findings)
+    if output is options.ReportFormat.JSON:
+        steps = [asdict(finding) for finding in findings]
+        print_json({"exit_code": int(code), "steps": steps})
+    if code:
+        raise typer.Exit(code)
+
+
+def _print_step(finding: Finding, previous: Finding | None) -> None:
+    """One step, below a heading when it is of another cache or node than the one before."""
+    place = (finding.cache, finding.node)
+    before = (None, None) if previous is None else (previous.cache, previous.node)
+    if finding.cache is not None and place != before:
+        whole = " as a whole" if finding.cache == before[0] else ""
+        at = f" at {finding.node}" if finding.node else whole
+        print_result("\n" + _wrapped("", f"{finding.cache}{at}"))
+    start = f"  {finding.result:<{_RESULT}}{finding.step:<{_STEP}}"
+    print_result(_wrapped(start, finding.detail))
+    if finding.remedy is not None:
+        print_result(_wrapped(" " * (_RESULT + 2) + "-> ", finding.remedy))
+
+
+def _wrapped(start: str, text: str) -> str:
+    """*start* and *text*, in lines that fit."""
+    return textwrap.fill(
+        escape(text),
+        COLUMNS,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_on_hyphens=False,
+    )

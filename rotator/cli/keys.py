@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 import typer
 
 from rotator.cli import options
-from rotator.commands.common import open_config, print_json, table
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Provider, SecretRef
-from rotator.console import print_result
+from rotator.console import print_json, print_result, table
 from rotator.crypto.keyring import Key, Keyring
 from rotator.secrets.provider import provider_from_url
+from rotator.server.context import open_config
 
 _EXAMPLES = """\b
 Examples:

@@ -2,6 +2,10 @@
 The options that commands share, each also as an environment variable `ROTATOR_<OPTION>`.
 
 One place, so that an option means the same wherever it stands.
+
+What several commands need: options of their own, opening a cache, writing JSON and tables.
+
+What the shell offers for the value of an option when somebody presses Tab.
 """
 
 from __future__ import annotations
@@ -14,11 +18,27 @@ from typing import Annotated, Any
 
 import typer
 
-from rotator import completion
-from rotator.errors import ConfigError
+from rotator.errors import ConfigError, RotatorError
 from rotator.retirement.history import ACCEPTABLE
 from rotator.tally.tally import Outcome
 from rotator.text import parse_deadline, parse_duration
+
+
+def caches(ctx: Any, incomplete: str) -> list[str]:
+    """
+    The names of the caches that begin with *incomplete*, by the configuration that is named so far.
+
+    A configuration that cannot be read gives none: this is not the place to complain.
+    """
+    from rotator.config.load import load  # noqa: PLC0415 - takes a while
+
+    files: list[Path] = ctx.params.get("config") or []
+    try:
+        found = load(files).caches
+    except RotatorError:
+        return []
+    return [cache.name for cache in found if cache.name.startswith(incomplete)]
+
 
 _COUNT = re.compile(r"[0-9]{1,18}")
 
@@ -107,6 +127,8 @@ Config = Annotated[
         show_default=False,
     ),
 ]
+
+
 SecretProvider = Annotated[
     str | None,
     option(
@@ -117,24 +139,30 @@ SecretProvider = Annotated[
         metavar="URL",
     ),
 ]
+
+
 Caches = Annotated[
     list[str] | None,
     option(
         "--cache",
         "Name of a cache; repeatable. Default: every one with encryption on.",
         metavar="NAME",
-        autocompletion=completion.caches,
+        autocompletion=caches,
     ),
 ]
+
+
 Cache = Annotated[
     str | None,
     option(
         "--cache",
         "Name of the cache; may be left out if there is only one.",
         metavar="NAME",
-        autocompletion=completion.caches,
+        autocompletion=caches,
     ),
 ]
+
+
 StatePath = Annotated[
     Path | None,
     option(
@@ -144,21 +172,34 @@ StatePath = Annotated[
         show_default=False,
     ),
 ]
+
+
 Format = Annotated[ReportFormat, option("--format", "What to print on stdout.")]
+
+
 ShowNames = Annotated[
     bool,
     option("--show-names", "Show names as stored even where hashing is off; else their SHA-256."),
 ]
+
+
 LogFormatOption = Annotated[LogFormat, option("--log-format", "Form of the log on stderr.")]
+
+
 LogLevelOption = Annotated[LogLevel, option("--log-level", "Least important log line to print.")]
+
+
 Progress = Annotated[
     bool | None,
     option("--progress/--no-progress", "Draw a progress bar. Default: only on a terminal."),
 ]
 
+
 # Options of `run`
 
 DryRun = Annotated[bool, option("--dry-run", "Look only: no command that writes is sent.")]
+
+
 NoVerify = Annotated[
     bool,
     option(
@@ -166,16 +207,22 @@ NoVerify = Annotated[
         "Do not sweep again after rewriting; then no key gets better than verifying.",
     ),
 ]
+
+
 Quiet = Annotated[
     timedelta | None,
     duration(
         "--quiet", "How long a key must not have been met before it is retirable. Default: 1h."
     ),
 ]
+
+
 OnlyKey = Annotated[
     str | None,
     option("--only-key", "Move only what is under the old key with this id.", metavar="ID"),
 ]
+
+
 MaxDuration = Annotated[
     timedelta | None,
     duration(
@@ -183,6 +230,8 @@ MaxDuration = Annotated[
         "Stop after this long, when the page in hand is done; the next run goes on from there.",
     ),
 ]
+
+
 Until = Annotated[
     datetime | None,
     deadline(
@@ -191,10 +240,14 @@ Until = Annotated[
         " and time such as 2026-11-24T05:00Z. With --max-duration the earlier counts.",
     ),
 ]
+
+
 MaxRate = Annotated[
     float | None,
     option("--max-rate", "Visits a second, at most.", metavar="N", min=1),
 ]
+
+
 MaxLatency = Annotated[
     float,
     option(
@@ -204,10 +257,14 @@ MaxLatency = Annotated[
         min=0,
     ),
 ]
+
+
 MaxLag = Annotated[
     int | None,
     option("--max-lag", "Wait while a replica is more bytes behind.", metavar="BYTES", min=0),
 ]
+
+
 MaxMemory = Annotated[
     float | None,
     option(
@@ -218,10 +275,14 @@ MaxMemory = Annotated[
         max=100,
     ),
 ]
+
+
 PauseFile = Annotated[
     Path | None,
     option("--pause-file", "Wait while this file exists.", metavar="PATH"),
 ]
+
+
 Workers = Annotated[
     int | None,
     option(
@@ -230,6 +291,8 @@ Workers = Annotated[
         min=1,
     ),
 ]
+
+
 EngineOption = Annotated[
     Engine,
     option(
@@ -238,6 +301,8 @@ EngineOption = Annotated[
         " (needs redis-rotator[dask]).",
     ),
 ]
+
+
 Scheduler = Annotated[
     str | None,
     option(
@@ -246,7 +311,11 @@ Scheduler = Annotated[
         metavar="ADDRESS",
     ),
 ]
+
+
 Page = Annotated[int, option("--page", "Names to ask for at a time, at most.", min=1, max=10_000)]
+
+
 Accept = Annotated[
     list[str] | None,
     option(
@@ -256,14 +325,22 @@ Accept = Annotated[
         metavar="OUTCOME=COUNT",
     ),
 ]
+
+
 AllowEmpty = Annotated[bool, option("--allow-empty", "To find no encrypted value is no failure.")]
+
+
 Fresh = Annotated[
     bool, option("--fresh", "Begin anew, whatever position an earlier run has saved.")
 ]
+
+
 ReportFile = Annotated[
     Path | None,
     option("--report", "Write the report as JSON, whole or not at all.", metavar="FILE"),
 ]
+
+
 HtmlFile = Annotated[
     Path | None,
     option(
@@ -272,6 +349,8 @@ HtmlFile = Annotated[
         metavar="FILE",
     ),
 ]
+
+
 OnChange = Annotated[
     str | None,
     option(
@@ -281,6 +360,8 @@ OnChange = Annotated[
         metavar="COMMAND",
     ),
 ]
+
+
 MetricsFile = Annotated[
     Path | None,
     option(
@@ -289,6 +370,7 @@ MetricsFile = Annotated[
         metavar="FILE",
     ),
 ]
+
 
 # Options of `report`
 
@@ -301,6 +383,8 @@ Require = Annotated[
         metavar="retirable[:ID]|in-time",
     ),
 ]
+
+
 By = Annotated[
     datetime | None,
     deadline(
@@ -309,6 +393,8 @@ By = Annotated[
         " how fast it would have to be.",
     ),
 ]
+
+
 MaxAge = Annotated[
     timedelta | None,
     duration(
@@ -334,3 +420,14 @@ def parse_accept(items: list[str] | None) -> dict[Outcome, int]:
             )
         accepted[Outcome(outcome)] = int(count)
     return accepted
+
+
+Namespace = Annotated[
+    str | None,
+    option(
+        "--namespace",
+        "What stands before the key, for example /app/oidc.",
+        metavar="NAMESPACE",
+        show_default=False,
+    ),
+]

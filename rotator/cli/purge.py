@@ -13,7 +13,6 @@ import typer
 
 from rotator.cli import options
 from rotator.cli.bulk import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
-from rotator.commands.common import open_config
 from rotator.console import configure_logging
 from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
@@ -34,7 +33,7 @@ from rotator.run.bulk import (
     demand_strange,
 )
 from rotator.secrets.provider import provider_from_url
-from rotator.server.context import Access, select
+from rotator.server.context import Access, open_config, select
 from rotator.state.state import State
 from rotator.sweep.control import Stopper
 from rotator.sweep.node.visitor import Task

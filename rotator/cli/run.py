@@ -11,7 +11,6 @@ import typer
 
 from rotator.__main__ import finish
 from rotator.cli import options
-from rotator.commands.common import open_config
 from rotator.config.types import Provider
 from rotator.console import configure_logging, print_result
 from rotator.errors import RotatorError
@@ -24,7 +23,7 @@ from rotator.report.model import Report
 from rotator.run.job import Job
 from rotator.run.notify import Alarm, Hook
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.server.context import all_keyrings, select
+from rotator.server.context import all_keyrings, open_config, select
 from rotator.state.state import State
 from rotator.sweep.control import Stop, Stopper
 from rotator.sweep.engine import check_scheduler, open_machines

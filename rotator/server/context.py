@@ -20,17 +20,20 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn, Self
 
 import structlog
 
-from rotator.config.load import Config
+from rotator.config.load import Config, load
 from rotator.config.schema import SAME, CacheConfig, CacheSettings
 from rotator.config.types import Address, Provider, SecretRef
+from rotator.console import start_logging
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.errors import ConfigError, SourceError
+from rotator.secrets.provider import provider_from_url
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 from rotator.tls import tls_context
@@ -207,3 +210,31 @@ def all_keyrings(
             log.warning("keys of a cache that is not in this run are not known", error=str(error))
             keyrings[cache.name] = None
     return keyrings
+
+
+def open_config(files: Sequence[Path] | None) -> Config:
+    """
+    The configuration of *files*, with what it warns of in the log.
+
+    Raises:
+        ConfigError: It cannot be read, or something in it is wrong.
+    """
+    config = load(files or ())
+    if not structlog.is_configured():
+        start_logging()
+    for warning in config.warnings:
+        log.warning(warning)
+    for name in config.skipped:
+        log.info("skipped, its type is cluster", cache=name)
+    return config
+
+
+def open_access(config: Config, cache_name: str | None, provider_url: str | None) -> Access:
+    """
+    What it takes to use one cache; without a name the only one.
+
+    Raises:
+        ConfigError: There is no such cache, several to choose from, or a key or format is wrong.
+        SourceError: The secret provider cannot be reached.
+    """
+    return Access(config, choose(config, cache_name), provider_from_url(provider_url))
