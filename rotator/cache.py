@@ -37,10 +37,10 @@ from rotator.crypto.codec import Opened, Refused
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.server.context import Access, choose
-from rotator.server.replies import Meaning, Refusal
-from rotator.server.routing import Owners
-from rotator.server.store import Unread, Value
+from rotator.server.context import CacheContext, choose
+from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.routing import ClusterRouter
+from rotator.server.store import NoValue, Value
 
 
 class Names:
@@ -141,7 +141,7 @@ class Cache:
         RightsError: The user may not do this.
     """
 
-    def __init__(self, access: Access, namespace: str = "", *, database: int = 0) -> None:
+    def __init__(self, access: CacheContext, namespace: str = "", *, database: int = 0) -> None:
         if namespace and access.cache.disable_prefix:
             raise ConfigError(
                 f"{access.cache.field('keys.disablePrefix')}: names of this cache have no prefix,"
@@ -152,7 +152,7 @@ class Cache:
         self._names = _names_of(access)
         self.namespace = namespace
         self.database = database
-        self._owners = Owners(access, database)
+        self._owners = ClusterRouter(access, database)
 
     @classmethod
     def open(
@@ -181,7 +181,7 @@ class Cache:
         several = (config_files,) if isinstance(config_files, str | Path) else config_files
         config = load([Path(file) for file in several])
         url = provider_url or os.environ.get(PROVIDER_VARIABLE)
-        access = Access(config, choose(config, name), provider_from_url(url))
+        access = CacheContext(config, choose(config, name), provider_from_url(url))
         return cls(access, namespace, database=database)
 
     def get(self, key: str) -> bytes:
@@ -193,7 +193,7 @@ class Cache:
             UnopenedError: It opens under no configured key and format, or is no string.
         """
         name = self.stored_name(key)
-        value = self._demand(name, self._read(name))
+        value = self._require(name, self._read(name))
         codec = self.access.codec
         if codec is None:
             return bytes(value)
@@ -263,24 +263,24 @@ class Cache:
 
     def _ask(self, name: bytes, *command: Any) -> Any:
         """The answer to a command about *name*; a refusal is raised."""
-        return self._demand(name, self._owners.ask(name, lambda store: store.answer(*command)))
+        return self._require(name, self._owners.ask(name, lambda store: store.answer(*command)))
 
-    def _demand(self, name: bytes, answer: Any) -> Any:
+    def _require(self, name: bytes, answer: Any) -> Any:
         """The *answer* of a server, unless it says that there is no value to be had."""
-        if answer is Unread.GONE:
+        if answer is NoValue.GONE:
             raise MissingError(
                 f"there is no entry {self.shown(name)} in database {self.database}",
                 hint="is the namespace right? it may also have expired",
             )
-        if answer is Unread.NOT_STRING:
+        if answer is NoValue.NOT_STRING:
             hint = "`rotator inspect` says what it is"
             raise UnopenedError(f"{self.shown(name)} is not a string", hint=hint)
-        if answer is Unread.DENIED or (
-            isinstance(answer, Refusal) and answer.meaning is Meaning.DENIED
+        if answer is NoValue.DENIED or (
+            isinstance(answer, ErrorReply) and answer.meaning is ErrorKind.DENIED
         ):
             hint = "`rotator check` says which rights the user lacks"
             raise RightsError(f"the user may not do this with {self.shown(name)}", hint=hint)
-        if isinstance(answer, Refusal):
+        if isinstance(answer, ErrorReply):
             raise ServerError(f"the server refused {self.shown(name)}: {answer.message}")
         return answer
 
@@ -297,7 +297,7 @@ class Cache:
         self.close()
 
 
-def _names_of(access: Access) -> Names:
+def _names_of(access: CacheContext) -> Names:
     """The rule by which the stored names of a cache are made."""
     given = access.settings.names
     return Names(
@@ -309,7 +309,7 @@ def _names_of(access: Access) -> Names:
     )
 
 
-def open_cache(access: Access, namespace: str | None, database: int) -> Cache:
+def open_cache(access: CacheContext, namespace: str | None, database: int) -> Cache:
     """
     The cache client. Names with a prefix need a namespace, if need be an empty one, said aloud:
     an entry that is written without is one that no application finds.

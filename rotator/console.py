@@ -49,7 +49,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from rotator.errors import RotatorError
 from rotator.progress import write_line
-from rotator.text import escape, mask
+from rotator.text import escape, redact
 
 _PADDING = re.compile(r" +$", re.MULTILINE)
 
@@ -96,7 +96,7 @@ def console(stream: IO[str]) -> Console:
 
 def _one_line(text: str) -> str:
     """*text* as it may follow `rotator: error:`."""
-    return mask(escape(" ".join(text.split())))
+    return redact(escape(" ".join(text.split())))
 
 
 def _columns(stream: IO[str]) -> int:
@@ -189,10 +189,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {mask(str(name)): _plain(one) for name, one in value.items()}
+        return {redact(str(name)): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(one) for one in value]
-    return mask(str(value))
+    return redact(str(value))
 
 
 def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from rotator.demo.local_server import LocalServer, wait_until_clear
+from rotator.demo.local_server import LocalServer, wait_until
 from rotator.errors import ServerError
 from rotator.localnode import Move, ask, fault, member, move_slot, ownership
 from rotator.server.cluster_nodes import SLOTS, Member
@@ -96,7 +96,7 @@ class LocalCluster:
         Raises:
             ServerError: That did not happen in time; the message says what is not as it should be.
         """
-        wait_until_clear(self._obstacle)
+        wait_until(self._obstacle)
 
     def member(self, node: LocalServer) -> Member:
         """What *node* says of itself in CLUSTER NODES."""
@@ -140,7 +140,7 @@ class LocalCluster:
         With slots open for a move nothing settles: the importing node then knows no owner for them.
         """
         ask(replica, "CLUSTER", "FAILOVER")
-        wait_until_clear(
+        wait_until(
             lambda: None if self.member(replica).is_primary else f"{replica} is still a replica"
         )
         if settle:
@@ -187,7 +187,7 @@ class LocalCluster:
                 return f"{replica} cannot follow {primary}: {error}"
             return None
 
-        wait_until_clear(obstacle)
+        wait_until(obstacle)
 
     def _obstacle(self) -> str | None:
         """What is not as it should be, the first of it."""

@@ -172,7 +172,7 @@ _PARAMETER = re.compile(
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
 
 
-def mask(text: str) -> str:
+def redact(text: str) -> str:
     """*text* with `***` in place of everything that looks like a secret."""
     text = _BYTES.sub(f"b'{MASK}'", text)
     text = _USER_INFO.sub(rf"\1{MASK}@", text)

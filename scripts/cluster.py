@@ -14,7 +14,7 @@ import time
 from typing import Final
 
 from rotator.crypto.keyring import generate
-from rotator.demo.local_server import Ending
+from rotator.demo.local_server import DeferredSignals
 from rotator.errors import RotatorError
 from rotator.localcluster import LocalCluster
 
@@ -53,7 +53,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Run it; the exit code."""
     given = arguments()
-    with Ending() as ending:
+    with DeferredSignals() as ending:
         try:
             with LocalCluster(given.primaries, given.replicas, given.options) as cluster:
                 for role, nodes in (("primary", cluster.primaries), ("replica", cluster.replicas)):

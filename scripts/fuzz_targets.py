@@ -26,7 +26,7 @@ from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import FormatError, RotatorError
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 
 SECRET: Final = "p4ssw0rd! nobody may see"  # noqa: S105 - of nothing
 _PASSWORD: Final = "p4ssw0rd-in-its-place"  # noqa: S105 - of nothing
@@ -214,7 +214,7 @@ def load_config(data: bytes) -> None:
         try:
             config = load([file])
             for cache in config.caches:
-                access = Access(config, cache, None)
+                access = CacheContext(config, cache, None)
                 _ = access.keyring, access.codec, access.login, Cache(access)
         except FormatError as error:
             _demand_hint(error)  # the words of a layout may be quoted

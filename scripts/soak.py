@@ -33,7 +33,7 @@ from soak_model import Model
 from soak_runs import Run, Runs
 from soak_writer import MARK, Ring, Writer, holdings
 
-from rotator.demo.local_server import Ending
+from rotator.demo.local_server import DeferredSignals
 from rotator.errors import RotatorError
 from rotator.localcluster import LocalCluster
 
@@ -243,7 +243,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), metavar="N")
     given = parser.parse_args()
     print(f"seed: {given.seed}", flush=True)
-    with Ending() as ending:
+    with DeferredSignals() as ending:
         try:
             with Soak(given.seed) as soak:
                 soak.run(given.minutes * 60, stopping=lambda: ending.signal)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 from soak_model import Model
 
-from rotator.demo.local_server import LocalServer, wait_until_clear
+from rotator.demo.local_server import LocalServer, wait_until
 from rotator.errors import ServerError
 from rotator.localcluster import LocalCluster
 
@@ -78,7 +78,7 @@ class Faults(threading.Thread):
             taken = set(self._cluster.primaries) - before
             return None if taken else f"nobody takes the place of {node}"
 
-        wait_until_clear(obstacle)
+        wait_until(obstacle)
         node.start()
         self.happened["primaries killed"] += 1
         self.happened["failovers"] += 1
@@ -119,7 +119,7 @@ class Faults(threading.Thread):
         for node in self._cluster.primaries:
             with node.client() as client:
                 goal = int(client.info("replication")["master_repl_offset"])
-            wait_until_clear(lambda node=node, goal=goal: _behind(node, goal))  # type: ignore[misc]
+            wait_until(lambda node=node, goal=goal: _behind(node, goal))  # type: ignore[misc]
 
     def clean_files(self) -> None:
         """Write the append-only files anew, and snapshots now and then, as an operator would."""
@@ -127,11 +127,11 @@ class Faults(threading.Thread):
         for node in self._cluster.primaries:
             with node.client() as client:
                 client.bgrewriteaof()
-            wait_until_clear(lambda node=node: _saving(node))  # type: ignore[misc]
+            wait_until(lambda node=node: _saving(node))  # type: ignore[misc]
             if snapshots:
                 with node.client() as client:
                     client.bgsave()
-                wait_until_clear(lambda node=node: _saving(node))  # type: ignore[misc]
+                wait_until(lambda node=node: _saving(node))  # type: ignore[misc]
         self.happened["files rewritten"] += 1
 
 

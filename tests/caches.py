@@ -29,11 +29,11 @@ from rotator.crypto.layout import BUILTIN
 from rotator.progress import Progress
 from rotator.run.job import Job
 from rotator.server.connection import Connection, Login
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 from rotator.server.store import Store
 from rotator.state.state import State
-from rotator.sweep.control import Stop, Stopper
-from rotator.sweep.scope import Plan
+from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.scope import RunOptions
 from rotator.tally.tally import Outcome
 
 FORMATS = tuple(BUILTIN)
@@ -149,7 +149,9 @@ class Place:
             )
         )
 
-    def access(self, name: str | None = None, kind: type[Access] = Access) -> Access:
+    def access(
+        self, name: str | None = None, kind: type[CacheContext] = CacheContext
+    ) -> CacheContext:
         """What it takes to use one cache."""
         config = load([self.file])
         return kind(config, config.cache(name or self.cache.name), None)
@@ -158,8 +160,8 @@ class Place:
         self,
         state: State,
         *names: str,
-        kind: type[Access] = Access,
-        stopper: Stopper | None = None,
+        kind: type[CacheContext] = CacheContext,
+        stopper: StopSignal | None = None,
         quiet: timedelta = timedelta(hours=1),
         on_page=None,
         machines=None,
@@ -175,10 +177,10 @@ class Place:
         return Job(
             config.files,
             [every[name] for name in names or every],
-            Plan(**plan),
+            RunOptions(**plan),
             keyrings={name: access.keyring for name, access in every.items()},
             state=state,
-            stopper=stopper or Stopper(),
+            stopper=stopper or StopSignal(),
             quiet=quiet,
             progress=lambda _cache, phase, _total: Pages(phase, on_page),
             show_names=True,
@@ -206,7 +208,7 @@ class Pages(Progress):
             self._on_page(self._phase, len(self._pages))
 
 
-class StopAfter(Stopper):
+class StopAfter(StopSignal):
     """A wish to stop that comes after so many pages."""
 
     def __init__(self, pages: int, why: Stop = Stop.INTERRUPTED) -> None:
@@ -284,7 +286,7 @@ def meddled(*, before_page=None, before_read=None, before_write=None):
                 before_write(swaps)
             return super().start_compare_and_set(swaps)
 
-    class LateAccess(Access):
+    class LateAccess(CacheContext):
         def connect(self, address):
             return LateStore(super().connect(address).connection)
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from caches import wait_for
 from running import clean
 
-from rotator.sweep.engine import open_machines
+from rotator.sweep.engine import open_remote_workers
 
 
 class DaskCluster:
@@ -82,7 +82,7 @@ class DaskCluster:
             self.add()
         for process in self.alive()[count:] if count is not None else []:
             self.kill(process.pid)
-        with open_machines(through or self.address, lambda: None) as machines:
+        with open_remote_workers(through or self.address, lambda: None) as machines:
             wait_for(lambda: len(machines.present()) == len(self.alive()))
             yield machines
 

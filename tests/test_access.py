@@ -13,7 +13,7 @@ from rotator.config.types import Address
 from rotator.crypto.keyring import generate
 from rotator.errors import KeyMaterialError, SecretError
 from rotator.secrets.provider import provider_from_url
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 
 PASSWORD = "correct horse battery staple"
 
@@ -49,7 +49,7 @@ class TestOpening:
             }.items():
                 monkeypatch.setenv(variable, value)
             config = load([place.file])
-            access = Access(config, config.cache(cache.name), provider_from_url("env://"))
+            access = CacheContext(config, config.cache(cache.name), provider_from_url("env://"))
             assert [key.id for key in access.keyring.all] == Cache(keys=[current, old]).ids
             store = access.connect(Address("127.0.0.1", server.port))
             with store.connection:
@@ -61,7 +61,7 @@ class TestOpening:
         place = Place(tmp_path, Cache(server.address, keys=["<CURRENT>", generate()]))
         config = load([place.file])
         with pytest.raises(SecretError, match="CURRENT"):
-            Access(config, config.cache("shared-redis"), provider_from_url("env://"))
+            CacheContext(config, config.cache("shared-redis"), provider_from_url("env://"))
 
     @pytest.mark.parametrize("bad", ["00", "zz" * 32, "0" * 63, "0" * 128])
     def test_bad_key(self, tmp_path, monkeypatch, bad):
@@ -70,7 +70,7 @@ class TestOpening:
         place = Place(tmp_path, Cache("127.0.0.1:1", keys=["<CURRENT>", generate()]))
         config = load([place.file])
         with pytest.raises(KeyMaterialError, match=r"encryption\.keys\.current") as caught:
-            Access(config, config.cache("shared-redis"), provider_from_url("env://"))
+            CacheContext(config, config.cache("shared-redis"), provider_from_url("env://"))
         assert bad not in "".join(traceback.format_exception(caught.value))
 
     def test_not_encrypted(self, place):

@@ -16,8 +16,8 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from rotator.run.bulk import Adoption
 from rotator.server.acl import READING, WRITING
-from rotator.server.replies import Meaning
-from rotator.server.store import Answer, Store
+from rotator.server.replies import ErrorKind
+from rotator.server.store import SetResult, Store
 from rotator.state.state import State
 
 PLAIN = {
@@ -301,8 +301,8 @@ def test_a_value_that_would_be_too_large(server, redis):
     task = Adoption(Codec(Keyring(key, []), [BUILTIN["gcm"]]))
     act = task.actor(store)
     done, refused = act([(b"small", b"hello"), (b"large", b"x" * 20)])
-    assert done is Answer.DONE
-    assert refused.meaning is Meaning.FAILURE
+    assert done is SetResult.DONE
+    assert refused.meaning is ErrorKind.FAILURE
     assert refused.message == "48 bytes when encrypted, the server takes 40"
     assert redis.get("large") == b"x" * 20
 

@@ -295,7 +295,9 @@ class TestCommand:
         """One that hangs does not keep the run."""
         fill(redis, place.cache, 10)
         monkeypatch.setattr(
-            notify.Hook, "parse", lambda _: notify.Hook(("sleep", "600"), seconds=0.5)
+            notify.NotificationCommand,
+            "parse",
+            lambda _: notify.NotificationCommand(("sleep", "600"), seconds=0.5),
         )
         done = run_here(job(place, "--on-change", "sleep 600"))
         assert done.returncode == 0

@@ -29,8 +29,8 @@ from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LostError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask
-from rotator.server.replies import MEANINGS, Meaning, Refusal, refusal
-from rotator.server.store import Answer, Unread
+from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, error_reply
+from rotator.server.store import NoValue, SetResult
 from rotator.sweep.node import visitor
 
 pytestmark = pytest.mark.faults
@@ -190,10 +190,10 @@ class TestStandalone:
         """NOPERM: the user may not."""
         with alone.client() as client, user(client, "~other:*", "+@all") as (name, password):
             store = store_of(alone, name, password)
-            assert read_one(store) is Unread.DENIED
+            assert read_one(store) is NoValue.DENIED
             [reply] = store.connection.pipeline([("GET", "app:1")])
-            expect(refusal(reply), "NOPERM")
-            assert swap_one(store) is Answer.DENIED
+            expect(error_reply(reply), "NOPERM")
+            assert swap_one(store) is SetResult.DENIED
 
     def test_noreplicas(self, alone):
         """NOREPLICAS: there are fewer replicas than writes ask for."""
@@ -202,17 +202,17 @@ class TestStandalone:
             if since(client, 6, 2):
                 expect(swap_one(store), "NOREPLICAS")
             else:  # scripts are not held back
-                assert swap_one(store) is Answer.DONE
+                assert swap_one(store) is SetResult.DONE
 
     def test_noscript(self, alone):
         """NOSCRIPT: the script is gone; it is loaded again, and nobody notices."""
         store = store_of(alone)
-        assert swap_one(store) is Answer.DONE
+        assert swap_one(store) is SetResult.DONE
         [reply] = store.connection.pipeline([("EVALSHA", "0" * 40, 0)])
-        expect(refusal(reply), "NOSCRIPT")
+        expect(error_reply(reply), "NOSCRIPT")
         with alone.client() as client:
             client.script_flush()
-        assert swap_one(store, b"app:2") is Answer.DONE
+        assert swap_one(store, b"app:2") is SetResult.DONE
 
     def test_oom(self, alone):
         """OOM: there is no memory left, and nothing may be evicted."""
@@ -289,7 +289,7 @@ class TestCluster:
         assert answer.elsewhere(store.connection.address).port == second.port
         there = store_of(second).asking()
         assert read_one(there, names[0]) == b"value"
-        assert swap_one(there, names[0]) is Answer.DONE
+        assert swap_one(there, names[0]) is SetResult.DONE
 
     def test_tryagain(self, shared, ends):
         """TRYAGAIN: several names, some of them moved; each for itself is answered."""
@@ -299,12 +299,12 @@ class TestCluster:
         store.identity()
         [reply] = store.connection.pipeline([("MGET", *names)])
         with first.client() as client:
-            expect(refusal(reply), "TRYAGAIN" if since(client, 7, 0) else "ASK")
+            expect(error_reply(reply), "TRYAGAIN" if since(client, 7, 0) else "ASK")
         values = store.read(names)
         assert sum(value == b"value" for value in values) == 3
-        assert sum(isinstance(value, Refusal) for value in values) == 3
+        assert sum(isinstance(value, ErrorReply) for value in values) == 3
         answers = store.compare_and_set([(name, b"value", b"new") for name in names])
-        assert sum(answer is Answer.DONE for answer in answers) == 3
+        assert sum(answer is SetResult.DONE for answer in answers) == 3
 
     def test_clusterdown(self):
         """CLUSTERDOWN: not every slot has an owner, and the cluster is to be whole."""
@@ -320,12 +320,12 @@ class TestCluster:
             wait_for(lambda: b"cluster_state:ok" in ask(node, "CLUSTER", "INFO"))
             answer = read_one(store_of(node), tagged(7, 1)[0])
             assert "Hash slot not served" in answer.message
-            assert answer.meaning is Meaning.TOPOLOGY
+            assert answer.meaning is ErrorKind.TOPOLOGY
 
 
 def expect(answer, code):
     """The answer, a refusal that begins with a code and means what the table says."""
-    assert isinstance(answer, Refusal), answer
+    assert isinstance(answer, ErrorReply), answer
     assert answer.message.split()[0] == code
     assert answer.meaning is MEANINGS[code]
     return answer

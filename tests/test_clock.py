@@ -14,8 +14,8 @@ from rotator.report.model import Report
 from rotator.retirement.history import KeyHistory, SweepRecord, fold
 from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Evidence
-from rotator.run.surroundings import TOLERANCE, Clock
-from rotator.sweep.control import Stopper
+from rotator.run.surroundings import TOLERANCE, ClockCheck
+from rotator.sweep.control import StopSignal
 from rotator.sweep.scope import Mode
 from rotator.tally.tally import Tally
 
@@ -43,7 +43,7 @@ class Hand:
     def __init__(self) -> None:
         self.time = datetime.now(UTC)
         self.seconds = 100.0
-        self.clock = Clock(lambda: self.time, lambda: self.seconds)
+        self.clock = ClockCheck(lambda: self.time, lambda: self.seconds)
 
     def go_on(self, time: timedelta, running: timedelta) -> None:
         """Let the time of day go on by *time*, and the clock that nobody sets by *running*."""
@@ -71,7 +71,7 @@ class TestClock:
         hand = Hand()
         begun = hand.time
         hand.go_on(time, HOUR)
-        assert hand.clock.doubt == doubt
+        assert hand.clock.clock_warning == doubt
         assert hand.clock.latest() == begun + max(time, HOUR)
 
     @pytest.mark.parametrize(("off", "how"), [(DAY, "behind"), (-DAY, "ahead of")])
@@ -81,7 +81,7 @@ class TestClock:
         hand.go_on(off, off)
         store = store_of(server)
         hand.clock.compare(store)
-        assert hand.clock.doubt == f"the clock of {store.node} is 1d {how} this machine's"
+        assert hand.clock.clock_warning == f"the clock of {store.node} is 1d {how} this machine's"
         real = datetime.now(UTC)
         assert abs(hand.clock.latest() - max(real, real + off)) < MINUTE
 
@@ -89,7 +89,7 @@ class TestClock:
         """Nothing is in doubt then, and the time is our own."""
         hand = Hand()
         hand.clock.compare(store_of(server))
-        assert hand.clock.doubt is None
+        assert hand.clock.clock_warning is None
         assert hand.clock.latest() - hand.time < MINUTE
 
     def test_a_server_that_must_not_tell(self, server, redis):
@@ -97,9 +97,9 @@ class TestClock:
         with user(redis, "~*", "+ping", "+hello", "+select") as (name, password):
             hand = Hand()
             hand.time += DAY
-            hand.clock = Clock(lambda: hand.time, lambda: hand.seconds)
+            hand.clock = ClockCheck(lambda: hand.time, lambda: hand.seconds)
             hand.clock.compare(store_of(server, name, password))
-        assert hand.clock.doubt is None
+        assert hand.clock.clock_warning is None
 
 
 def record(at, doubt=None):
@@ -246,7 +246,7 @@ class TestRuns:
         def jump(_phase, page):
             jumping.by = DAY * page
 
-        report = scene.run(on_page=jump, page=10, stopper=Stopper(HOUR))
+        report = scene.run(on_page=jump, page=10, stopper=StopSignal(HOUR))
         assert report.exit_code == Exit.OK
         assert 0 < report.caches[0].sweep_seconds < MINUTE.total_seconds()
 

@@ -32,7 +32,7 @@ from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move, ask
 from rotator.server.cluster_nodes import SLOTS
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 from rotator.server.store import Store
 
 pytestmark = pytest.mark.faults
@@ -267,7 +267,7 @@ class TestOpenMove:
                     scene.move(Move.OPEN)
                 return super().start_read(names)
 
-        class LateAccess(Access):
+        class LateAccess(CacheContext):
             def connect(self, address):
                 return Late(super().connect(address).connection)
 

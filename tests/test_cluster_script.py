@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rotator.config.load import load
-from rotator.demo.local_server import wait_until_clear
+from rotator.demo.local_server import wait_until
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "cluster.py"
 
@@ -33,7 +33,7 @@ def test_runs_until_a_signal_and_leaves_nothing(tmp_path, number, code):
     """It prints an entry that is a configuration, and ends with all its servers."""
     process = started(tmp_path, "--primaries", "1", "--replicas", "1", "--", "--maxmemory", "64mb")
     printed = tmp_path / "out"
-    wait_until_clear(lambda: None if "addresses" in printed.read_text() else "nothing is printed")
+    wait_until(lambda: None if "addresses" in printed.read_text() else "nothing is printed")
     (tmp_path / "maverics.yaml").write_text(printed.read_text())
     cache = load([tmp_path / "maverics.yaml"]).caches[0]
     assert len(cache.addresses) == 2
@@ -45,9 +45,7 @@ def test_runs_until_a_signal_and_leaves_nothing(tmp_path, number, code):
 def test_a_signal_while_it_starts(tmp_path):
     """Also when it is told to end before the cluster is there, nothing is left."""
     process = started(tmp_path)
-    wait_until_clear(
-        lambda: None if any(tmp_path.glob("rotator-server-*")) else "no server is started"
-    )
+    wait_until(lambda: None if any(tmp_path.glob("rotator-server-*")) else "no server is started")
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert not any(tmp_path.glob("rotator-server-*"))

@@ -27,7 +27,7 @@ from rotator.state.state import State
 from rotator.sweep import dask_cluster, dask_engine
 from rotator.sweep.control import Stop
 from rotator.sweep.dask_worker import perform
-from rotator.sweep.engine import open_machines
+from rotator.sweep.engine import open_remote_workers
 from rotator.sweep.scope import Limits, Mode, Scope
 
 NAMES = 1500
@@ -353,7 +353,7 @@ class TestStart:
         address = f"tcp://127.0.0.1:{closed_port}"
         with (
             pytest.raises(ServerError, match=f"no dask scheduler answers at {address}"),
-            open_machines(address, lambda: None),
+            open_remote_workers(address, lambda: None),
         ):
             pass
 
@@ -370,7 +370,10 @@ class TestStart:
 
     def test_no_tls(self):
         """Without certificates tls:// is refused, with where to give them."""
-        with pytest.raises(ConfigError) as caught, open_machines("tls://127.0.0.1:1", lambda: None):
+        with (
+            pytest.raises(ConfigError) as caught,
+            open_remote_workers("tls://127.0.0.1:1", lambda: None),
+        ):
             pass
         assert "distributed.comm.tls" in caught.value.hint
 

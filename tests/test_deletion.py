@@ -8,9 +8,9 @@ from redis import Redis
 from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.server.connection import Connection, Login
-from rotator.server.replies import Meaning, Refusal
+from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.scripts import NAMES_A_CALL
-from rotator.server.store import Answer, Deletion, Store
+from rotator.server.store import Deletion, SetResult, Store
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def test_every_answer(deletion, redis):
         (b"list", b"a"),
     ]
     assert deletion.compare_and_delete(entries) == [
-        Answer.DONE,
-        Answer.CHANGED,
-        Answer.CHANGED,
-        Answer.DONE,
-        Answer.GONE,
-        Answer.CHANGED,
+        SetResult.DONE,
+        SetResult.CHANGED,
+        SetResult.CHANGED,
+        SetResult.DONE,
+        SetResult.GONE,
+        SetResult.CHANGED,
     ]
     assert set(redis.keys()) == {b"other", b"longer", b"list"}
 
@@ -68,7 +68,7 @@ def test_calls_are_short(deletion, redis):
     entries = [(b"n%d" % index, b"v") for index in range(NAMES_A_CALL * 3)]
     entries += [(b"large%d" % index, bytes(400_000)) for index in range(3)]
     redis.mset(dict(entries))
-    assert set(deletion.compare_and_delete(entries)) == {Answer.DONE}
+    assert set(deletion.compare_and_delete(entries)) == {SetResult.DONE}
     assert redis.dbsize() == 0
     assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] == 6
 
@@ -76,9 +76,9 @@ def test_calls_are_short(deletion, redis):
 def test_a_forgotten_script(deletion, redis):
     """A server that forgot the script is given it again."""
     redis.mset({"one": "a", "two": "b"})
-    assert deletion.compare_and_delete([(b"one", b"a")]) == [Answer.DONE]
+    assert deletion.compare_and_delete([(b"one", b"a")]) == [SetResult.DONE]
     redis.script_flush()
-    assert deletion.compare_and_delete([(b"two", b"b")]) == [Answer.DONE]
+    assert deletion.compare_and_delete([(b"two", b"b")]) == [SetResult.DONE]
 
 
 class TestRights:
@@ -91,7 +91,7 @@ class TestRights:
         redis.set("name", "value")
         with user(redis, "~*", *self.COMMON, "+del") as login:
             assert deletion_as(server, login).compare_and_delete([(b"name", b"value")]) == [
-                Answer.DONE
+                SetResult.DONE
             ]
 
     def test_without_either(self, server, redis):
@@ -99,7 +99,7 @@ class TestRights:
         redis.set("name", "value")
         with user(redis, "~*", *self.COMMON) as login:
             assert deletion_as(server, login).compare_and_delete([(b"name", b"value")]) == [
-                Answer.DENIED
+                SetResult.DENIED
             ]
         assert redis.get("name") == b"value"
 
@@ -109,9 +109,9 @@ class TestRights:
         with user(redis, "~app:*", *self.COMMON, "+unlink") as login:
             entries = [(b"app:1", b"a"), (b"other", b"b"), (b"app:2", b"c")]
             assert deletion_as(server, login).compare_and_delete(entries) == [
-                Answer.DONE,
-                Answer.DENIED,
-                Answer.DONE,
+                SetResult.DONE,
+                SetResult.DENIED,
+                SetResult.DONE,
             ]
         assert redis.keys() == [b"other"]
 
@@ -135,12 +135,12 @@ def test_a_cluster(cluster):
     store = Store(Connection(Address("127.0.0.1", node.port), Login()).open(), clustered=True)
     entries = [(name, b"v") for name in names]
     with store.connection:
-        assert set(Deletion(store).compare_and_delete(entries)) == {Answer.DONE}
+        assert set(Deletion(store).compare_and_delete(entries)) == {SetResult.DONE}
     store = Store(Connection(Address("127.0.0.1", other.port), Login()).open(), clustered=True)
     with store.connection:
         [answer] = Deletion(store).compare_and_delete(entries[:1])
-        assert isinstance(answer, Refusal)
-        assert answer.meaning is Meaning.TOPOLOGY
+        assert isinstance(answer, ErrorReply)
+        assert answer.meaning is ErrorKind.TOPOLOGY
         [answer] = Deletion(store.asking()).compare_and_delete(entries[:1])
         assert answer.message.startswith("MOVED")
     with Redis(port=node.port) as client:

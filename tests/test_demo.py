@@ -20,7 +20,7 @@ from redis.retry import Retry
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
-from rotator.demo.local_server import LocalServer, wait_until_clear
+from rotator.demo.local_server import LocalServer, wait_until
 from rotator.demo.story import Application, fill, name_of, time_to_live, token
 
 
@@ -75,7 +75,7 @@ class TestData:
         """What it stores is under the current key, from the first write to the last."""
         application = Application(redis, keyring, sessions=5)
         application.start()
-        wait_until_clear(lambda: None if redis.exists(name_of(5)) else "no new session")
+        wait_until(lambda: None if redis.exists(name_of(5)) else "no new session")
         application.leave()
         assert not application.is_alive()
         for name in redis.scan_iter():
@@ -87,7 +87,7 @@ class TestData:
             once = Retry(NoBackoff(), 0)
             application = Application(doomed.client(retry=once), keyring, sessions=5)
             application.start()
-            wait_until_clear(lambda: None if doomed.client().dbsize() else "nothing is stored")
+            wait_until(lambda: None if doomed.client().dbsize() else "nothing is stored")
         application.join(timeout=60)
         assert not application.is_alive()
 
@@ -147,7 +147,7 @@ def left_behind(folder):
 
 def wait_for(condition, what):
     """Wait until *condition* holds."""
-    wait_until_clear(lambda: None if condition() else what, seconds=60)
+    wait_until(lambda: None if condition() else what, seconds=60)
 
 
 class TestStory:

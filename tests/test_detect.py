@@ -12,7 +12,7 @@ from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.demo.local_server import LocalServer
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 
 PARTS = ("nonce:12", "ciphertext", "tag:16")
 A, B = (Key.from_hex(material, "test").id for material in (KEY_A, KEY_B))
@@ -172,7 +172,7 @@ class TestGuess:
         assert done.returncode == 3
         pasted = tmp_path / "formats.yaml"
         pasted.write_bytes(done.stdout[done.stdout.index(b"\nrotator:\n") :])
-        codec = Access(load([config, pasted]), load([config]).caches[0], None).codec
+        codec = CacheContext(load([config, pasted]), load([config]).caches[0], None).codec
         assert all(isinstance(codec.open(name, redis.get(name)), Opened) for name in names)
         again = run(["detect", "-c", config, "-c", pasted])
         assert again.returncode == 0, again.stdout

@@ -22,8 +22,8 @@ from rotator.errors import Exit
 from rotator.run import cache_run
 from rotator.state.state import State
 from rotator.sweep import engine
-from rotator.sweep.control import Line, Stop
-from rotator.sweep.engine import NodeTask, Pool
+from rotator.sweep.control import Stop, WorkerChannel
+from rotator.sweep.engine import NodeTask, ProcessEngine
 from rotator.sweep.scope import Limits, Mode, Scope
 from rotator.tally.tally import Outcome
 
@@ -44,11 +44,11 @@ def executors(monkeypatch):
     """Runs get their executor from what is put into the list, the last one again and again."""
     starts = []
 
-    class Replaced(Pool):
+    class Replaced(ProcessEngine):
         def __init__(self, *arguments):
             super().__init__(*arguments, start=starts[-1])
 
-    monkeypatch.setattr(cache_run, "Pool", Replaced)
+    monkeypatch.setattr(cache_run, "ProcessEngine", Replaced)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     return starts
 
@@ -155,7 +155,7 @@ class TestWhatTravels:
     def test_long_messages_are_cut(self):
         """A log line from a worker fits into the pipe in one piece, whatever is in it."""
         sent = []
-        line = Line(PipeLike(sent), None)
+        line = WorkerChannel(PipeLike(sent), None)
         with pytest.raises(structlog.DropEvent):
             line.send_log(None, "info", {"event": "e", "reasons": ["x" * 9000], "n": 3})
         [(method, (level, event))] = sent
@@ -178,7 +178,7 @@ class Recording(Executor):
     """Carries out each task at once, in this thread, and keeps a copy of what would travel."""
 
     def __init__(self, line, seen):
-        engine.enter(line)
+        engine.init_worker(line)
         self._seen = seen
 
     def submit(self, fn, /, *args, **kwargs):
@@ -200,7 +200,7 @@ class TestOtherExecutors:
 
         def start(workers, line):
             started.append(workers)
-            return ThreadPoolExecutor(workers, initializer=engine.enter, initargs=(line,))
+            return ThreadPoolExecutor(workers, initializer=engine.init_worker, initargs=(line,))
 
         executors.append(start)
         place, expected = filled

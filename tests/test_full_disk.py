@@ -15,7 +15,7 @@ from running import job, run_here
 from rotator.errors import Exit, StateError
 from rotator.report import files as report_json
 from rotator.report.files import Targets
-from rotator.run.preflight import lock
+from rotator.run.preflight import run_lock
 from rotator.state.state import State
 
 NAMES = 300
@@ -123,7 +123,7 @@ class TestState:
         """A lock holds although there is no room for whose it is."""
         place, _ = scene
         with State(place.state) as state, disk.full(), state.lock("a"):
-            with pytest.raises(Exception, match="in progress") as busy, lock(place.state, "a"):
+            with pytest.raises(Exception, match="in progress") as busy, run_lock(place.state, "a"):
                 pass
             assert "process unknown" in busy.value.hint
 

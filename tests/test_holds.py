@@ -215,16 +215,16 @@ class TestAppendOnlyByItsSizes:
 
     def test_it_only_grew(self):
         """A file that only grew was not rewritten."""
-        assert not self.copies(100).rewritten_since(self.copies(60).mark)
+        assert not self.copies(100).rewritten_since(self.copies(60).aof_baseline)
 
     @pytest.mark.parametrize(("base", "size"), [(80, 80), (80, 200), (50, 60)])
     def test_it_was_rewritten(self, base, size):
         """Another first size is that of a rewrite, and so is a file that is smaller than it was."""
-        assert self.copies(size, base).rewritten_since(self.copies(100).mark)
+        assert self.copies(size, base).rewritten_since(self.copies(100).aof_baseline)
 
     def test_it_was_being_rewritten(self):
         """A rewrite that had begun before does not count, so there is no mark until it is over."""
-        mark = self.copies(100, rewriting=True).mark
+        mark = self.copies(100, rewriting=True).aof_baseline
         assert mark is None
         assert not self.copies(60, 60).rewritten_since(mark)
 
@@ -243,7 +243,7 @@ class TestAppendOnlyByItsSizes:
     def test_another_process(self, rewrites):
         """In a later process any rewrite will do, and the sizes say nothing."""
         later = self.copies(30, 20, run_id="b", rewrites=rewrites)
-        assert later.rewritten_since(self.copies(100).mark) == bool(rewrites)
+        assert later.rewritten_since(self.copies(100).aof_baseline) == bool(rewrites)
 
 
 class TestReplicas:

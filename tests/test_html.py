@@ -295,7 +295,7 @@ class TestMissingExtra:
         monkeypatch.setitem(sys.modules, "pygal", None)
         monkeypatch.setitem(sys.modules, "pygal.style", None)
         with pytest.raises(ConfigError, match="needs pygal") as caught:
-            html.demand()
+            html.require_library()
         assert caught.value.hint == "pip install 'redis-rotator[html]'"
 
     def test_everything_else_works(self):

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from versions import knows, since
 
 from rotator.demo.local_server import LocalServer
-from rotator.server.node import MOVERS, Identity, parse_fields, parse_info
+from rotator.server.node import DATA_MOVING_COMMANDS, Identity, parse_fields, parse_info
 
-CALLS = st.dictionaries(st.sampled_from(MOVERS), st.integers(0, 10**12))
+CALLS = st.dictionaries(st.sampled_from(DATA_MOVING_COMMANDS), st.integers(0, 10**12))
 WORDS = st.text(max_size=20)
 IDENTITIES = st.builds(Identity, WORDS, WORDS, WORDS, WORDS, CALLS, WORDS, st.integers(0, 10**12))
 DEEDS = {
@@ -89,7 +89,9 @@ class TestChanges:
         same = (one.run_id, one.role, one.replication_id, one.place) == (
             *(other.run_id, other.role, other.replication_id, other.place),
         )
-        if not same or any(one.calls.get(m, 0) != other.calls.get(m, 0) for m in MOVERS):
+        if not same or any(
+            one.calls.get(m, 0) != other.calls.get(m, 0) for m in DATA_MOVING_COMMANDS
+        ):
             assert one.changes(other)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from redis.crc import key_slot
 
-from rotator.demo.local_server import wait_until_clear
+from rotator.demo.local_server import wait_until
 from rotator.errors import ServerError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import Move
@@ -170,7 +170,7 @@ class TestChange:
                 return str(error)
             return None
 
-        wait_until_clear(obstacle)
+        wait_until(obstacle)
         cluster.settle()
         assert cluster.owner_of(SLOTS - 1) is not lost
         lost.start()

@@ -13,7 +13,7 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, ServerError
-from rotator.run.surroundings import Meanwhile
+from rotator.run.surroundings import ServerObserver
 from rotator.server.topology import Topology
 from rotator.sweep.scope import Limits
 
@@ -176,7 +176,7 @@ def test_a_node_that_is_gone_tells_nothing(server):
     """What cannot be asked at the end is not known, and no reason to fail."""
     address, other = Address("127.0.0.1", server.port), Address("127.0.0.1", 1)
     identity = store_of(server).identity()
-    meanwhile = Meanwhile()
+    meanwhile = ServerObserver()
     meanwhile.note(Topology("standalone", {other: identity, address: identity}, 0))
 
     def connect(asked):

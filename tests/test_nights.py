@@ -11,10 +11,10 @@ from clusters import fill as fill_cluster
 from running import job, run_here
 
 from rotator.state.state import State
-from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.control import Stop, StopSignal
 
 
-class Pages(Stopper):
+class Pages(StopSignal):
     """Time for so many pages, of the sweep and the verifying sweep together."""
 
     def __init__(self, pages, why):
@@ -219,7 +219,7 @@ class TestEvidence:
     def test_stopped_before_it_began(self, place, redis):
         """What the state knows of a cache stays when a run does not get to it, and says so."""
         self.retirable(place, redis)
-        cache = place.run(stopper=Stopper(timedelta(0)), quiet=timedelta(0)).caches[0]
+        cache = place.run(stopper=StopSignal(timedelta(0)), quiet=timedelta(0)).caches[0]
         assert (cache.stopped, cache.keys) == ("max-duration", ())
         done = required(place)
         assert done.returncode == 0
@@ -232,7 +232,7 @@ class TestEvidence:
     def test_never_looked_at(self, place, redis):
         """A cache that no run ever got to is told as it is."""
         fill(redis, place.cache, 60)
-        place.run(stopper=Stopper(timedelta(0)))
+        place.run(stopper=StopSignal(timedelta(0)))
         done = required(place)
         assert done.returncode == 6
         assert "stopped by --max-duration" in done.stdout

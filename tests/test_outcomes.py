@@ -12,7 +12,7 @@ from versions import since
 
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 from rotator.server.store import Store
 from rotator.sweep.node import visitor
 from rotator.tally.tally import Outcome
@@ -116,7 +116,7 @@ class TestGone:
                 redis.delete(*names)
                 return super().expiries(names)
 
-        class FleetingAccess(Access):
+        class FleetingAccess(CacheContext):
             def connect(self, address):
                 return Fleeting(super().connect(address).connection)
 

@@ -8,7 +8,7 @@ from caches import Cache, Place, StopAfter, fill, now_ms, old_key
 from rotator.crypto import keyring
 from rotator.errors import StateError
 from rotator.report import files as report_json
-from rotator.report.archive import last_report, unmet, with_past
+from rotator.report.archive import add_history, load_reports, unmet_conditions
 from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
 from rotator.retirement.history import SweepRecord
@@ -77,7 +77,9 @@ def save(state, report):
 
 def asked(report, *keys, max_age=DAY):
     """The reasons why keys are not retirable, without what to do about them."""
-    return [reason for reason, _ in unmet(report, keys or [OLD], now=NOW, max_age=max_age)]
+    return [
+        reason for reason, _ in unmet_conditions(report, keys or [OLD], now=NOW, max_age=max_age)
+    ]
 
 
 class TestUnmet:
@@ -94,7 +96,7 @@ class TestUnmet:
             looked_at("a", key(verdict=verdict, reasons=("one", "two"), next_step="look there"))
         )
 
-        found = unmet(report, [OLD], now=NOW, max_age=DAY)
+        found = unmet_conditions(report, [OLD], now=NOW, max_age=DAY)
 
         assert found == [(f"key {OLD} is {verdict}: one", "look there")]
 
@@ -149,7 +151,9 @@ class TestUnmet:
 
     def test_no_key(self):
         """Nothing to retire is not the same as all being retirable."""
-        found = unmet(report_on(looked_at("a", key("current"))), [], now=NOW, max_age=DAY)
+        found = unmet_conditions(
+            report_on(looked_at("a", key("current"))), [], now=NOW, max_age=DAY
+        )
 
         assert [reason for reason, _ in found] == ["no cache has an old key, so none is retirable"]
 
@@ -160,7 +164,7 @@ class TestLastReport:
     def test_none(self, state):
         """A state without a report says so, and how to get one."""
         with pytest.raises(StateError, match="no report yet") as caught:
-            last_report(state, NOW)
+            load_reports(state, NOW)
 
         assert "--dry-run" in caught.value.hint
 
@@ -169,14 +173,14 @@ class TestLastReport:
         state.save_report("a", "{}", NOW)
 
         with pytest.raises(StateError, match="last report on a in the state is damaged"):
-            last_report(state, NOW)
+            load_reports(state, NOW)
 
     def test_several_caches(self, state):
         """Each cache is as it was last seen; the newest report tells of the run."""
         save(state, report_on(looked_at("b"), at=NOW - DAY))
         save(state, report_on(looked_at("a"), at=NOW))
 
-        found = last_report(state, NOW)
+        found = load_reports(state, NOW)
 
         assert ([cache.name for cache in found.caches], found.finished_at) == (["a", "b"], NOW)
 
@@ -185,13 +189,13 @@ class TestLastReport:
         sweep(state, at=NOW - 3 * DAY)
         save(state, report_on(looked_at("a", swept_at=NOW)))
 
-        assert last_report(state, NOW).caches[0].swept_at == NOW - 3 * DAY
+        assert load_reports(state, NOW).caches[0].swept_at == NOW - 3 * DAY
 
     def test_never_swept(self, state):
         """Without a complete sweep there is no age."""
         save(state, report_on(looked_at("a")))
 
-        assert last_report(state, NOW).caches[0].swept_at is None
+        assert load_reports(state, NOW).caches[0].swept_at is None
 
     def test_worst_verdict_of_all_caches(self, state):
         """A key has the same verdict in every cache that lists it: the worst, with its reasons."""
@@ -199,7 +203,7 @@ class TestLastReport:
         save(state, report_on(looked_at("a"), at=NOW))
         save(state, report_on(looked_at("b", worse), at=NOW - DAY))
 
-        found = [cache.keys[0] for cache in last_report(state, NOW).caches]
+        found = [cache.keys[0] for cache in load_reports(state, NOW).caches]
 
         assert [(one.verdict, one.reasons, one.next_step) for one in found] == [
             ("draining", ("one remains",), "wait")
@@ -210,7 +214,7 @@ class TestLastReport:
         save(state, report_on(looked_at("a")))
         state.note_verdict(OLD, "in-use", NOW + HOUR)
 
-        (found,) = last_report(state, NOW).caches[0].keys
+        (found,) = load_reports(state, NOW).caches[0].keys
 
         assert found.verdict == "in-use"
         assert found.reasons[0] == (
@@ -223,7 +227,7 @@ class TestLastReport:
         save(state, report_on(looked_at("a", key(verdict="held", reasons=("RDB",)))))
         state.note_verdict(OLD, "retirable", NOW + HOUR)
 
-        assert last_report(state, NOW).caches[0].keys[0].verdict == "held"
+        assert load_reports(state, NOW).caches[0].keys[0].verdict == "held"
 
 
 class TestVerdicts:
@@ -276,7 +280,7 @@ class TestWithPast:
         sweep(state, at=NOW)
         state.note_verdict(OLD, "retirable", NOW)
 
-        (cache,) = with_past(report_on(looked_at("a", key(), key("current"))), state).caches
+        (cache,) = add_history(report_on(looked_at("a", key(), key("current"))), state).caches
 
         past = cache.keys[0].past
         assert (past.swept_at, past.clean_since, past.clean_sweeps) == (NOW, NOW - HOUR, 2)
@@ -298,7 +302,7 @@ class TestWithPast:
         state.add_encryptions(CURRENT, encryptions)
         state.note_seen("a", CURRENT, seen)
 
-        (cache,) = with_past(report_on(looked_at("a", key("current"))), state).caches
+        (cache,) = add_history(report_on(looked_at("a", key("current"))), state).caches
 
         assert cache.keys[0].encryptions == encryptions
         assert cache.keys[0].nonce_budget_used == (encryptions + seen) / 2**32
@@ -393,5 +397,5 @@ class TestRuns:
         place.run("a", dry_run=True, quiet=timedelta(0))
 
         with State(place.state) as state:
-            report = last_report(state, NOW)
+            report = load_reports(state, NOW)
         assert {old_key(report, first.ids[1], name).verdict for name in "ab"} == {"draining"}

@@ -8,7 +8,7 @@ from versions import since
 
 from rotator.config.types import Address
 from rotator.errors import BusyError
-from rotator.run.preflight import announced
+from rotator.run.preflight import announce_run
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 
@@ -21,21 +21,21 @@ def connect(server):
 
 def test_a_second_run_is_refused_while_the_first_is_in_progress(connect):
     """While one run holds the channel of a cache, another one is refused."""
-    with announced("shared", connect), pytest.raises(BusyError), announced("shared", connect):
+    with announce_run("shared", connect), pytest.raises(BusyError), announce_run("shared", connect):
         pass
 
 
 def test_runs_on_two_caches_do_not_see_each_other(connect):
     """A run on one cache does not keep a run on another cache away."""
-    with announced("one", connect), announced("two", connect):
+    with announce_run("one", connect), announce_run("two", connect):
         pass
 
 
 def test_the_channel_is_free_again_when_the_connection_ends(connect, redis):
     """A run whose connections are cut, as by kill -9, leaves nothing behind."""
-    with announced("shared", connect):
+    with announce_run("shared", connect):
         redis.client_kill_filter(_type="pubsub")
-        with announced("shared", connect):
+        with announce_run("shared", connect):
             pass
 
 
@@ -48,7 +48,7 @@ def test_of_two_runs_that_begin_together_one_goes_on(connect):
     def begin(number):
         start.wait()
         try:
-            with announced("shared", connect):
+            with announce_run("shared", connect):
                 won.append(number)
                 done.wait()
         except BusyError:
@@ -69,6 +69,6 @@ def test_a_user_without_channels_may_run(server, redis):
     narrow = "resetchannels" if since(redis, 6, 2) else "-subscribe"
     with (
         user(redis, "~*", "+@all", narrow) as (name, password),
-        announced("shared", lambda: store_of(server, name, password)),
+        announce_run("shared", lambda: store_of(server, name, password)),
     ):
         pass

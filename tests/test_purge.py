@@ -19,12 +19,12 @@ from running import Running, clean, run_here
 from rotator.crypto.keyring import Key, generate
 from rotator.errors import BusyError, ServerError
 from rotator.localnode import Move
-from rotator.run.bulk import Errand, PurgeKey, Terms
-from rotator.run.preflight import announced
+from rotator.run.bulk import BulkOptions, BulkRun, PurgeKey
+from rotator.run.preflight import announce_run
 from rotator.server.acl import DELETING, READING
 from rotator.server.store import Deletion
 from rotator.state.state import State
-from rotator.sweep.control import Stopper
+from rotator.sweep.control import StopSignal
 from rotator.sweep.scope import Mode, Scope
 from rotator.sweep.walk import WalkEngine
 
@@ -499,7 +499,7 @@ class TestOthers:
         assert (done.returncode, done.stdout) == (7, "")
         access = filled.access()
         [address] = access.cache.addresses
-        with announced("shared-redis", lambda: access.connect(address)):
+        with announce_run("shared-redis", lambda: access.connect(address)):
             done = run_here(purge(filled, "--key", filled.cache.ids[1]))
         assert done.returncode == 7
         assert contents(redis) == before
@@ -509,7 +509,7 @@ class TestOthers:
         access = filled.access()
         task = PurgeKey(access.codec, access.keyring.old[0])
         with State(filled.state) as state:
-            errand = Errand(access, task, Terms("delete", "x"), **held(state))
+            errand = BulkRun(access, task, BulkOptions("delete", "x"), **held(state))
             errand.prepare()
             with pytest.raises(BusyError):
                 filled.run()
@@ -598,7 +598,7 @@ def held(state):
     """What an errand needs besides, where nobody watches."""
     return {
         "state": state,
-        "stopper": Stopper(),
+        "stopper": StopSignal(),
         "progress": lambda _cache, phase, _total: Pages(phase, None),
     }
 
@@ -647,12 +647,12 @@ class TestCluster:
         access = place.access()
         task = PurgeKey(access.codec, access.keyring.old[0])
         with State(place.state) as state:
-            errand = Errand(
+            errand = BulkRun(
                 access,
                 task,
-                Terms("delete", "deleting", page=20, **FAST),
+                BulkOptions("delete", "deleting", page=20, **FAST),
                 state=state,
-                stopper=Stopper(),
+                stopper=StopSignal(),
                 progress=lambda _cache, phase, _total: Pages(
                     "rotating" if phase == "deleting" else phase, on_page
                 ),
@@ -730,13 +730,13 @@ class TestCluster:
 
 def test_a_server_that_goes_away(filled, monkeypatch):
     """Where a cache cannot be gone on with, the result says so, and with what words: 1."""
-    act = Errand.act
+    act = BulkRun.act
 
     def fail(errand):
         act(errand)
         raise ServerError("the server is gone")
 
-    monkeypatch.setattr(Errand, "act", fail)
+    monkeypatch.setattr(BulkRun, "act", fail)
     cache = purged(filled, "--key", filled.cache.ids[1], code=1)
     assert (cache["complete"], cache["error"]) == (False, "the server is gone")
     assert cache["to_delete"] > 0
@@ -755,12 +755,12 @@ def test_a_connection_that_breaks(filled, redis):
             redis.client_kill_filter(_type="normal", skipme=True)
 
     with State(filled.state) as state:
-        errand = Errand(
+        errand = BulkRun(
             access,
             task,
-            Terms("delete", "deleting", page=10),
+            BulkOptions("delete", "deleting", page=10),
             state=state,
-            stopper=Stopper(),
+            stopper=StopSignal(),
             progress=lambda _cache, phase, _total: Pages(phase, cut),
         )
         found = errand.act()

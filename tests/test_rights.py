@@ -16,11 +16,11 @@ from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, RightsError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import ask
-from rotator.run.preflight import announced
+from rotator.run.preflight import announce_run
 from rotator.server.acl import CLUSTERED, READING, WRITING, missing_rights
 from rotator.server.connection import Connection, Login
 from rotator.state.state import State
-from rotator.sweep.control import Stopper
+from rotator.sweep.control import StopSignal
 
 README = Path(__file__).parent.parent / "README.md"
 LINES = re.findall(r"^(ACL SETUSER \S+ .*)$", README.read_text(), re.MULTILINE)
@@ -237,9 +237,9 @@ class TestMore:
         )
         access = place.access()
         connect = lambda: access.connect(access.cache.addresses[0])  # noqa: E731 - a name for it
-        with announced(place.cache.name, connect):
+        with announce_run(place.cache.name, connect):
             with State(place.state) as state, pytest.raises(BusyError):
-                place.job(state, stopper=Stopper()).run()
+                place.job(state, stopper=StopSignal()).run()
             granted(redis, line=LINES[0])
             assert place.run().exit_code == 0
 

@@ -10,7 +10,7 @@ from running import Running, job
 
 from rotator.errors import Exit
 from rotator.localcluster import LocalCluster
-from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.control import Stop, StopSignal
 
 pytestmark = pytest.mark.faults
 
@@ -36,7 +36,7 @@ def place(cluster, tmp_path):
     return place
 
 
-class StopWhenWaiting(Stopper):
+class StopWhenWaiting(StopSignal):
     """A SIGTERM that comes as soon as the log says that something is waited for."""
 
     def __init__(self, lines):

@@ -14,8 +14,8 @@ from versions import since, without
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RightsError
-from rotator.server.replies import MEANINGS, Meaning, Refusal, refusal
-from rotator.server.store import GONE, NEVER, Answer, Store, Unread
+from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, error_reply
+from rotator.server.store import GONE, NEVER, NoValue, SetResult, Store
 
 MIB = 1 << 20
 NAMES = st.binary(max_size=40)
@@ -44,9 +44,9 @@ class TestRead:
         redis.set("number", 12)
         redis.rpush("list", "x")
         assert store.read([b"gone", b"a", b"list", b"empty", b"number"]) == [
-            Unread.GONE,
+            NoValue.GONE,
             b"\x00\xff",
-            Unread.NOT_STRING,
+            NoValue.NOT_STRING,
             b"",
             b"12",
         ]
@@ -61,7 +61,7 @@ class TestRead:
         at_ms = now_ms() + 20
         put(redis, "a", "x", at_ms)
         wait_for(lambda: now_ms() > at_ms)
-        assert store.read([b"a"]) == [Unread.GONE]
+        assert store.read([b"a"]) == [NoValue.GONE]
         redis.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "1")
 
     def test_denied_spoils_only_itself(self, server, redis):
@@ -74,10 +74,10 @@ class TestRead:
                 names = [b"app:1", b"other:1", b"app:3", b"app:2", b"app:4"]
                 assert store.read(names) == [
                     b"x",
-                    Unread.DENIED,
-                    Unread.NOT_STRING,
+                    NoValue.DENIED,
+                    NoValue.NOT_STRING,
                     b"z",
-                    Unread.GONE,
+                    NoValue.GONE,
                 ]
 
     def test_large(self, store, redis):
@@ -162,10 +162,10 @@ class TestCompareAndSet:
             (b"list", b"old", b"new"),
         ]
         assert store.compare_and_set(swaps) == [
-            Answer.DONE,
-            Answer.CHANGED,
-            Answer.GONE,
-            Answer.CHANGED,
+            SetResult.DONE,
+            SetResult.CHANGED,
+            SetResult.GONE,
+            SetResult.CHANGED,
         ]
         assert redis.mget("same", "differs", "gone") == [b"new", b"newer", None]
         assert redis.lrange("list", 0, -1) == [b"x"]
@@ -188,15 +188,15 @@ class TestCompareAndSet:
         """The same swap a second time finds the value changed: by ourselves."""
         redis.set("a", "old")
         swap = (b"a", b"old", b"new")
-        assert store.compare_and_set([swap, swap]) == [Answer.DONE, Answer.CHANGED]
+        assert store.compare_and_set([swap, swap]) == [SetResult.DONE, SetResult.CHANGED]
         assert redis.get("a") == b"new"
 
     def test_script_flushed(self, store, redis):
         """A server that lost the script is given it again, and nothing is done twice."""
         redis.mset({"a": "old", "b": "old"})
-        assert store.compare_and_set([(b"a", b"old", b"new")]) == [Answer.DONE]
+        assert store.compare_and_set([(b"a", b"old", b"new")]) == [SetResult.DONE]
         redis.script_flush()
-        assert store.compare_and_set([(b"b", b"old", b"new")]) == [Answer.DONE]
+        assert store.compare_and_set([(b"b", b"old", b"new")]) == [SetResult.DONE]
         assert redis.mget("a", "b") == [b"new", b"new"]
 
     def test_out_of_memory(self, store, redis, configured):
@@ -205,10 +205,10 @@ class TestCompareAndSet:
         configured("maxmemory-policy", "noeviction")
         configured("maxmemory", 1)
         refused, changed = store.compare_and_set([(b"a", b"old", b"new"), (b"b", b"old", b"new")])
-        assert isinstance(refused, Refusal)
-        assert refused.meaning is Meaning.FAILURE
+        assert isinstance(refused, ErrorReply)
+        assert refused.meaning is ErrorKind.FAILURE
         assert refused.message.startswith("OOM")
-        assert changed is Answer.CHANGED
+        assert changed is SetResult.CHANGED
         assert redis.get("a") == b"old"
 
     @pytest.mark.parametrize("rule", ["~app:*", "~app:* %R~other:*"])
@@ -224,7 +224,7 @@ class TestCompareAndSet:
             store = store_of(server, name, password)
             with store.connection:
                 answers = store.compare_and_set([(name, b"old", b"new") for name in names])
-        assert answers == [Answer.DONE, Answer.DENIED, Answer.DONE]
+        assert answers == [SetResult.DONE, SetResult.DENIED, SetResult.DONE]
         assert redis.mget(*names) == [b"new", b"old", b"new"]
 
     def test_without_the_right_to_set(self, server, redis):
@@ -233,7 +233,7 @@ class TestCompareAndSet:
         with user(redis, "~*", "+@all", "-set") as (name, password):
             store = store_of(server, name, password)
             with store.connection:
-                assert store.compare_and_set([(b"a", b"old", b"new")]) == [Answer.DENIED]
+                assert store.compare_and_set([(b"a", b"old", b"new")]) == [SetResult.DENIED]
         assert redis.get("a") == b"old"
 
     def test_without_the_right_to_load(self, server, redis):
@@ -251,7 +251,7 @@ class TestCompareAndSet:
             name = b"app:%d" % number
             redis.set(name, bytes(size))
             swaps.append((name, bytes(size), b"\x01" * size))
-        assert store.compare_and_set(swaps) == [Answer.DONE] * len(sizes)
+        assert store.compare_and_set(swaps) == [SetResult.DONE] * len(sizes)
         assert [redis.get(name) for name, _, _ in swaps] == [new for _, _, new in swaps]
 
     def test_many(self, store, redis):
@@ -261,11 +261,15 @@ class TestCompareAndSet:
         redis.delete(*(name for name, _, _ in swaps[::7]))
         redis.mset({name: b"newer" for name, _, _ in swaps[::5]})
         expected = [
-            Answer.CHANGED if number % 5 == 0 else Answer.GONE if number % 7 == 0 else Answer.DONE
+            SetResult.CHANGED
+            if number % 5 == 0
+            else SetResult.GONE
+            if number % 7 == 0
+            else SetResult.DONE
             for number in range(1000)
         ]
         assert store.compare_and_set(swaps) == expected
-        assert redis.dbsize() == sum(answer is not Answer.GONE for answer in expected)
+        assert redis.dbsize() == sum(answer is not SetResult.GONE for answer in expected)
 
     @WITH_SERVER
     @given(
@@ -281,7 +285,7 @@ class TestCompareAndSet:
         swaps = [(name, read, new) for name, (_, read, new, _) in entries.items()]
         answers = store.compare_and_set(swaps)
         for (name, (held, read, _, ttl)), answer in zip(entries.items(), answers, strict=True):
-            assert answer is (Answer.DONE if held == read else Answer.CHANGED)
+            assert answer is (SetResult.DONE if held == read else SetResult.CHANGED)
             assert redis.get(name) == expected[name]
             assert expiry_of(redis, name) == (FAR_MS if ttl else -1)
 
@@ -322,7 +326,7 @@ class TestNode:
     def test_no_touch(self, store):
         """A server before 7.2 does not know CLIENT NO-TOUCH, and that is no error."""
         version = tuple(map(int, store.info("server")["redis_version"].split(".")[:2]))
-        assert store.no_touch() is (version >= (7, 2))
+        assert store.enable_no_touch() is (version >= (7, 2))
 
     def test_identity(self, store, redis):
         """The identity says which process answers, in which role, and what it is."""
@@ -364,7 +368,7 @@ class TestNode:
                 reloading.send_command("DEBUG", "RELOAD")
                 wait_for(lambda: store.info("persistence")["loading"] == "1")
                 [refused] = store.connection.pipeline([("SCAN", "0")])
-                assert refusal(refused).message.startswith("LOADING")
+                assert error_reply(refused).message.startswith("LOADING")
                 _, names = store.page(0, None, 10)
                 assert len(names) >= 10
             assert reloading.read_response() == b"OK"
@@ -377,24 +381,24 @@ class TestRefusal:
     def test_codes(self, code):
         """Every known code has its meaning, as a reply and as a script's text."""
         error = ResponseError("words of the server", status_code=code)
-        assert refusal(error).meaning is MEANINGS[code]
-        assert refusal(f"-{code} words".encode()).meaning is MEANINGS[code]
-        assert refusal(error).message == f"{code} words of the server"
+        assert error_reply(error).meaning is MEANINGS[code]
+        assert error_reply(f"-{code} words".encode()).meaning is MEANINGS[code]
+        assert error_reply(error).message == f"{code} words of the server"
 
     @pytest.mark.parametrize("code", MEANINGS)
     def test_codes_of_old_scripts(self, code):
         """A script's error on a server before 7.0 means the same, and reads the same."""
-        found = refusal(f"@user_script: 14: -{code} words of the server\r\n".encode())
-        assert found == Refusal(f"{code} words of the server", MEANINGS[code])
+        found = error_reply(f"@user_script: 14: -{code} words of the server\r\n".encode())
+        assert found == ErrorReply(f"{code} words of the server", MEANINGS[code])
 
     def test_unknown(self):
         """An unknown error is a failure, never something to be skipped."""
-        assert refusal(ResponseError("ERR whatever")).meaning is Meaning.FAILURE
+        assert error_reply(ResponseError("ERR whatever")).meaning is ErrorKind.FAILURE
 
     def test_elsewhere(self):
         """ASK names the node to ask; MOVED and the others do not."""
         here = Address("10.0.0.9", 6380)
-        ask = refusal(ResponseError("1234 10.0.0.1:6379", status_code="ASK"))
-        moved = refusal(ResponseError("1234 10.0.0.1:6379", status_code="MOVED"))
+        ask = error_reply(ResponseError("1234 10.0.0.1:6379", status_code="ASK"))
+        moved = error_reply(ResponseError("1234 10.0.0.1:6379", status_code="MOVED"))
         assert ask.elsewhere(here) == Address("10.0.0.1", 6379)
         assert moved.elsewhere(here) is None

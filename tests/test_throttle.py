@@ -51,7 +51,7 @@ class TestPages:
         sizes = [watched.throttle.page]
         for _ in range(50):
             watched.throttle._pinged_at = 0.0
-            watched.throttle.feel()
+            watched.throttle.measure_latency()
             sizes.append(watched.throttle.page)
 
         assert sizes == sorted(sizes)
@@ -64,7 +64,7 @@ class TestPages:
             watched = Watched(proxy, Limits(latency=50))
             for _ in range(3):
                 watched.throttle._pinged_at = 0.0
-                watched.throttle.feel()
+                watched.throttle.measure_latency()
 
             assert watched.throttle.page > 100
 
@@ -72,7 +72,7 @@ class TestPages:
         """A server on which others have to wait is given half as much at once."""
         watched = Watched(server, Limits(latency=0.000001))
         before = watched.throttle.page
-        watched.throttle.feel()
+        watched.throttle.measure_latency()
 
         assert watched.throttle.page == before // 2
 
@@ -81,7 +81,7 @@ class TestPages:
         watched = Watched(server, Limits(latency=0.000001))
         for _ in range(20):
             watched.throttle._pinged_at = 0.0
-            watched.throttle.feel()
+            watched.throttle.measure_latency()
         watched.throttle.rest(1)
 
         assert watched.throttle.page == SMALLEST_PAGE
@@ -90,7 +90,7 @@ class TestPages:
     def test_stay_as_they_are_without_a_goal(self, server):
         """With the latency goal off every page is as large as it may be."""
         watched = Watched(server, Limits(latency=0))
-        watched.throttle.feel()
+        watched.throttle.measure_latency()
 
         assert watched.throttle.page == 500
 
@@ -98,7 +98,7 @@ class TestPages:
         """When the connection for PING breaks, the page stays as it is."""
         watched = Watched(server, Limits(latency=2))
         watched.ping.close()
-        watched.throttle.feel()
+        watched.throttle.measure_latency()
 
         assert watched.throttle.page == 100
 

@@ -19,7 +19,7 @@ from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.localcluster import LocalCluster
 from rotator.localnode import ask, members
 from rotator.secrets.provider import provider_from_url
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 from rotator.tls import tls_context
 
 LOCAL = "127.0.0.1"
@@ -75,7 +75,7 @@ def place_at(folder, address, profile):
 def connect(place, provider_url=None):
     """Connect to the cache of *place* and say PING."""
     config = load([place.file])
-    access = Access(config, config.caches[0], provider_from_url(provider_url))
+    access = CacheContext(config, config.caches[0], provider_from_url(provider_url))
     with access.connect(config.caches[0].addresses[0]).connection as connection:
         return connection.call("PING")
 

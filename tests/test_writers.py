@@ -13,7 +13,7 @@ import pytest
 from caches import FAR_MS, FORMATS, counted, keys_of, meddled, now_ms, wait_for
 from expiries import entries_of, expiry_of
 
-from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.control import Stop, StopSignal
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 NAMES = 120  # of each writer
@@ -229,7 +229,7 @@ def test_with_an_old_key(place, redis, writers):
 def test_interrupted_again_and_again(place, redis, writers):
     """Runs that are stopped in the middle, with writers at work, harm nothing either."""
 
-    class Impatient(Stopper):
+    class Impatient(StopSignal):
         """Stops at every seventh question."""
 
         asked = 0

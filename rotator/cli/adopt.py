@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from rotator.cli import options
-from rotator.cli.bulk import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
+from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes, bar, require_yes
 from rotator.console import configure_logging
 from rotator.errors import ConfigError
-from rotator.report.bulk import Told
-from rotator.run.bulk import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption, Errand, Terms
+from rotator.report.bulk import BulkWording
+from rotator.run.bulk import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption, BulkOptions, BulkRun
 from rotator.server.context import open_access, open_config
 from rotator.state.state import State
-from rotator.sweep.control import Stopper
+from rotator.sweep.control import StopSignal
 
 _EXAMPLES = """\b
 Examples:
@@ -77,13 +77,13 @@ def _adopt(
     Applications must already be able to read encrypted values.
     """
     configure_logging(log_format, log_level)
-    manner = Manner(dry_run, yes, output, show_names)
+    manner = OutputOptions(dry_run, yes, output, show_names)
     if not match:
         raise ConfigError(
             "--match: which names are to be encrypted has to be said",
             hint="for example --match '/app/oidc:*'; '*' is every name",
         )
-    demand_yes(manner)
+    require_yes(manner)
     access = open_access(open_config(config), cache, secret_provider)
     codec = access.codec
     if codec is None:
@@ -95,16 +95,16 @@ def _adopt(
     current = codec.keyring.current.id
     what = f"plaintext; encrypted under the current key {current}"
     next_step = "rotator run --dry-run: it looks at everything again"
-    told = Told("adopt", "encrypt", "encrypted", what, _MEANINGS, next_step, _NOTES)
-    stopper = Stopper()
+    told = BulkWording("adopt", "encrypt", "encrypted", what, _MEANINGS, next_step, _NOTES)
+    stopper = StopSignal()
     with ExitStack() as stack:
         opened = None if dry_run else stack.enter_context(State(state))
-        terms = Terms("write", "encrypting", match=tuple(match), page=page, rate=max_rate)
-        errand = Errand(
+        terms = BulkOptions("write", "encrypting", match=tuple(match), page=page, rate=max_rate)
+        errand = BulkRun(
             access, task, terms, state=opened, stopper=stopper, progress=bar(progress, "encrypted")
         )
         try:
-            Work([errand], told, manner, stopper).carry_out()
+            BulkCommand([errand], told, manner, stopper).run()
         finally:
             if opened is not None and task.encryptions:
                 opened.add_encryptions(current, task.encryptions)

@@ -28,7 +28,7 @@ from typer.completion import shell_complete
 
 from rotator import __version__
 from rotator.__main__ import ends_at_once
-from rotator.cli.help import Menu
+from rotator.cli.help import LazyGroup
 from rotator.cli.options import variable
 from rotator.console import print_error
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
@@ -80,7 +80,7 @@ _COMPLETE = "_ROTATOR_COMPLETE"  # set by the shell's script when somebody press
 
 app = typer.Typer(
     name="rotator",
-    cls=Menu,
+    cls=LazyGroup,
     epilog=EPILOG,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
@@ -92,9 +92,9 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from rotator.cli.app import told  # noqa: PLC0415 - takes a while
+        from rotator.cli.app import version_text  # noqa: PLC0415 - takes a while
 
-        typer.echo(told())
+        typer.echo(version_text())
         raise typer.Exit
 
 
@@ -182,7 +182,7 @@ def _failed(error: Exception, arguments: Sequence[str]) -> Exit:
         hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
         print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
         return Exit.FAILED
-    return _confess(error)
+    return _report_internal_error(error)
 
 
 def _is_output(error: Exception) -> bool:
@@ -199,7 +199,7 @@ def _output_failed(error: Exception) -> Exit:
     return Exit.FAILED
 
 
-def _confess(error: Exception) -> Exit:
+def _report_internal_error(error: Exception) -> Exit:
     import structlog  # noqa: PLC0415 - takes a while
 
     from rotator.console import configure_logging  # noqa: PLC0415 - the same
@@ -227,7 +227,7 @@ def _trace(error: BaseException) -> str:
 _LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
 
 
-def told() -> str:
+def version_text() -> str:
     """All versions, one on each line; the first line is rotator's own."""
     return "\n".join([f"rotator {__version__}", *_libraries(), *_servers()])
 
@@ -245,12 +245,12 @@ def _servers() -> list[str]:
     place = Path(os.environ.get("ROTATOR_STATE") or default_path())
     if not place.exists():
         return []
-    from rotator.report.archive import last_report  # noqa: PLC0415 - takes longer
+    from rotator.report.archive import load_reports  # noqa: PLC0415 - takes longer
     from rotator.text import moment  # noqa: PLC0415 - the same
 
     try:
         with State(place) as state:
-            caches = last_report(state, datetime.now(UTC)).caches
+            caches = load_reports(state, datetime.now(UTC)).caches
     except StateError as error:
         return [f"servers: {error}"]
     lines = ["servers, as last seen:"]

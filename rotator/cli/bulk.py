@@ -15,10 +15,10 @@ from rotator.cli import options
 from rotator.console import print_json, print_result
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
 from rotator.progress import Progress, start_progress
-from rotator.report.bulk import Told, as_data, render
+from rotator.report.bulk import BulkWording, as_data, render
 from rotator.report.words import many
-from rotator.run.bulk import Errand, Findings
-from rotator.sweep.control import Stop, Stopper
+from rotator.run.bulk import BulkResult, BulkRun
+from rotator.sweep.control import Stop, StopSignal
 
 Yes = Annotated[bool, options.option("--yes", "Do not ask; without a terminal it must be given.")]
 Page = Annotated[
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Manner:
+class OutputOptions:
     """How the command was asked to go about it."""
 
     dry_run: bool
@@ -43,23 +43,23 @@ class Manner:
 
 
 @dataclass
-class Work:
+class BulkCommand:
     """
     The errands of one command, carried out one after the other.
 
     *told* has the words of the command. *check* may object to what looking at a cache found.
     """
 
-    errands: Sequence[Errand]
-    told: Told
-    manner: Manner
-    stopper: Stopper
-    check: Callable[[Findings], None] = lambda _: None
-    looked: list[Findings] = field(default_factory=list)
-    acted: list[Findings] = field(default_factory=list)
+    errands: Sequence[BulkRun]
+    told: BulkWording
+    manner: OutputOptions
+    stopper: StopSignal
+    check: Callable[[BulkResult], None] = lambda _: None
+    looked: list[BulkResult] = field(default_factory=list)
+    acted: list[BulkResult] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
 
-    def carry_out(self) -> None:
+    def run(self) -> None:
         """
         Do all of it and print the result.
 
@@ -70,20 +70,20 @@ class Work:
             typer.Exit: The exit code is not 0.
         """
         try:
-            with self.stopper.listening(_say_stopping):
+            with self.stopper.handling_signals(_say_stopping):
                 for errand in self.errands:
                     errand.prepare()
-                self._walk(Errand.look, self.looked)
+                self._walk(BulkRun.look, self.looked)
             if self._worth_acting():
                 self._confirm()
-                with self.stopper.listening(_say_stopping):
-                    self._walk(Errand.act, self.acted)
+                with self.stopper.handling_signals(_say_stopping):
+                    self._walk(BulkRun.act, self.acted)
         finally:
             for errand in self.errands:
                 errand.close()
         self._tell()
 
-    def _walk(self, step: Callable[[Errand], Findings], found: list[Findings]) -> None:
+    def _walk(self, step: Callable[[BulkRun], BulkResult], found: list[BulkResult]) -> None:
         """Take one step with every errand; what goes wrong with one does not keep the others."""
         for errand in self.errands:
             name = errand.access.cache.name
@@ -104,10 +104,10 @@ class Work:
             log.error("nothing is changed: not everything could be looked at")
             return False
         for found in self.looked:
-            self._demand(found)
+            self._require(found)
         return any(found.picked for found in self.looked) and not self.manner.dry_run
 
-    def _demand(self, found: Findings) -> None:
+    def _require(self, found: BulkResult) -> None:
         """Have the command object to what was found; in a dry run it is only said."""
         try:
             self.check(found)
@@ -149,12 +149,12 @@ class Work:
         if code:
             raise typer.Exit(code)
 
-    def _shown(self, found: Findings) -> bool:
+    def _shown(self, found: BulkResult) -> bool:
         """Whether names of this cache may be shown as they are stored."""
         return self.manner.show_names or not found.access.cache.hashing_disabled
 
 
-def demand_yes(manner: Manner) -> None:
+def require_yes(manner: OutputOptions) -> None:
     """
     Refuse at once where nobody could be asked.
 

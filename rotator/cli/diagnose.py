@@ -15,9 +15,9 @@ import yaml
 
 from rotator.cli import options
 from rotator.console import COLUMNS, print_json, print_result, start_logging, table
-from rotator.diagnose.check import Finding, check, exit_code
+from rotator.diagnose.check import StepResult, check, exit_code
 from rotator.diagnose.detect import SAMPLES, Detection, Hit, detect
-from rotator.server.context import Access, open_access, open_config
+from rotator.server.context import CacheContext, open_access, open_config
 from rotator.text import count, escape, listing
 
 _EXAMPLES = """\b
@@ -67,7 +67,7 @@ def _detect(
         raise typer.Exit(found.exit_code)
 
 
-def as_data(access: Access, found: Detection) -> dict[str, Any]:
+def as_data(access: CacheContext, found: Detection) -> dict[str, Any]:
     """What was found as JSON values; `configuration` is what to add to the configuration."""
     return {
         "cache": access.cache.name,
@@ -85,7 +85,7 @@ def as_data(access: Access, found: Detection) -> dict[str, Any]:
     }
 
 
-def _hit(access: Access, hit: Hit) -> dict[str, Any]:
+def _hit(access: CacheContext, hit: Hit) -> dict[str, Any]:
     """A hit as JSON values."""
     role = None if access.keyring is None else access.keyring.role(hit.key.id)
     return {
@@ -100,7 +100,7 @@ def _hit(access: Access, hit: Hit) -> dict[str, Any]:
     }
 
 
-def _print(access: Access, found: Detection) -> None:
+def _print(access: CacheContext, found: Detection) -> None:
     """What was found, for people."""
     print_result(f"{access.cache.name}: {_sampled(found)}")
     hits = [(hit, "yes") for hit in found.opened] + [(hit, "no") for hit in found.guessed]
@@ -175,7 +175,7 @@ def _check(
 ) -> None:
     """Try the connection, TLS, login, rights, keys and formats; say what to do about failures."""
     start_logging()
-    findings: list[Finding] = []
+    findings: list[StepResult] = []
     for finding in check(config or (), cache or (), secret_provider, with_stage=stage, state=state):
         if output is options.ReportFormat.TABLE:
             _print_step(finding, findings[-1] if findings else None)
@@ -188,7 +188,7 @@ def _check(
         raise typer.Exit(code)
 
 
-def _print_step(finding: Finding, previous: Finding | None) -> None:
+def _print_step(finding: StepResult, previous: StepResult | None) -> None:
     """One step, below a heading when it is of another cache or node than the one before."""
     place = (finding.cache, finding.node)
     before = (None, None) if previous is None else (previous.cache, previous.node)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from rotator.cli import options
-from rotator.demo.story import VALUES, play
+from rotator.demo.story import VALUES, run_demo
 
 EXAMPLES = """\b
 Examples:
@@ -33,6 +33,6 @@ def demo(
     ] = VALUES,
 ) -> None:
     """Rotate a cache on a private server, step by step; nothing is left behind."""
-    code = play(values)
+    code = run_demo(values)
     if code:
         raise typer.Exit(code)

@@ -21,7 +21,7 @@ from rotator.console import print_json, print_result, table
 from rotator.diagnose.inspect import Entry, find
 from rotator.errors import ConfigError, Exit, MissingError, StateError
 from rotator.report.model import rfc3339
-from rotator.server.context import Access, open_access, open_config
+from rotator.server.context import CacheContext, open_access, open_config
 from rotator.state.state import State, default_path
 
 log = structlog.get_logger(__name__)
@@ -228,7 +228,7 @@ def _inspect(
         raise typer.Exit(Exit.NOT_MOVED)
 
 
-def described(access: Access, entry: Entry, now: datetime, *, reveal: bool) -> dict[str, Any]:
+def described(access: CacheContext, entry: Entry, now: datetime, *, reveal: bool) -> dict[str, Any]:
     """
     The description of *entry* as JSON values; *now* is what the TTL is counted from.
 
@@ -258,7 +258,7 @@ def described(access: Access, entry: Entry, now: datetime, *, reveal: bool) -> d
     return fields
 
 
-def _role(access: Access, key_id: str) -> str | None:
+def _role(access: CacheContext, key_id: str) -> str | None:
     """What the key is to this cache."""
     return None if access.keyring is None else access.keyring.role(key_id)
 

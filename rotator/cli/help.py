@@ -53,7 +53,7 @@ _FILES = {
 }
 
 
-class Manual(TyperCommand):
+class HelpCommand(TyperCommand):
     """A command whose help is laid out like this."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -107,7 +107,7 @@ MODULES = {
 }
 
 
-class Menu(TyperGroup):
+class LazyGroup(TyperGroup):
     """All commands, each as `Manual`."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
@@ -139,7 +139,7 @@ class _Shelf(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Any:
         """Typer's own decorator, with our help."""
-        settings.setdefault("cls", Manual)
+        settings.setdefault("cls", HelpCommand)
         return super().command(name, **settings)
 
 

@@ -12,12 +12,12 @@ import structlog
 import typer
 
 from rotator.cli import options
-from rotator.cli.bulk import DEFAULT_PAGE, Manner, Page, Work, Yes, bar, demand_yes
+from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes, bar, require_yes
 from rotator.console import configure_logging
 from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, EmptyError
-from rotator.report.bulk import Told
+from rotator.report.bulk import BulkWording
 from rotator.run.bulk import (
     CURRENT,
     NESTED,
@@ -25,18 +25,18 @@ from rotator.run.bulk import (
     OTHER_KEY,
     REASONS,
     UNDECRYPTABLE,
-    Errand,
-    Findings,
+    BulkOptions,
+    BulkResult,
+    BulkRun,
     PurgeKey,
     PurgeUndecryptable,
-    Terms,
-    demand_strange,
+    refuse_other_formats,
 )
 from rotator.secrets.provider import provider_from_url
-from rotator.server.context import Access, open_config, select
+from rotator.server.context import CacheContext, open_config, select
 from rotator.state.state import State
-from rotator.sweep.control import Stopper
-from rotator.sweep.node.visitor import Task
+from rotator.sweep.control import StopSignal
+from rotator.sweep.node.visitor import Selector
 from rotator.tally.tally import PICKED
 
 _EXAMPLES = """\b
@@ -118,9 +118,9 @@ def _purge(
     Whether a key can be removed afterwards, only `rotator run` can say.
     """
     configure_logging(log_format, log_level)
-    manner = Manner(dry_run, yes, output, show_names)
-    _demand_one(key, undecryptable=undecryptable, reasons=reason)
-    demand_yes(manner)
+    manner = OutputOptions(dry_run, yes, output, show_names)
+    _require_one(key, undecryptable=undecryptable, reasons=reason)
+    require_yes(manner)
     loaded, provider = open_config(config), provider_from_url(secret_provider)
     accesses = select(loaded, cache or (), provider)
     tasks, what = (
@@ -128,7 +128,7 @@ def _purge(
         if key is None
         else _under(accesses, key, named=bool(cache))
     )
-    told = Told(
+    told = BulkWording(
         "purge",
         "delete",
         "deleted",
@@ -136,12 +136,12 @@ def _purge(
         _MEANINGS if key else {**_MEANINGS, UNDECRYPTABLE: "do not open for another reason; left"},
         "rotator run: it looks again, and judges the key",
     )
-    stopper = Stopper()
+    stopper = StopSignal()
     with ExitStack() as stack:
         opened = None if dry_run else stack.enter_context(State(state))
-        terms = Terms("delete", "deleting", page=page, rate=max_rate)
+        terms = BulkOptions("delete", "deleting", page=page, rate=max_rate)
         errands = [
-            Errand(
+            BulkRun(
                 access,
                 task,
                 terms,
@@ -152,10 +152,10 @@ def _purge(
             for access, task in tasks
         ]
         check = partial(_check, dict(tasks), allow_empty=allow_empty)
-        Work(errands, told, manner, stopper, check).carry_out()
+        BulkCommand(errands, told, manner, stopper, check).run()
 
 
-def _demand_one(key: str | None, *, undecryptable: bool, reasons: Sequence[Reason] | None) -> None:
+def _require_one(key: str | None, *, undecryptable: bool, reasons: Sequence[Reason] | None) -> None:
     """What to delete has to be said, and only once."""
     if (key is None) is not undecryptable:
         raise ConfigError(
@@ -173,8 +173,8 @@ def _demand_one(key: str | None, *, undecryptable: bool, reasons: Sequence[Reaso
 
 
 def _under(
-    accesses: Sequence[Access], start: str, *, named: bool
-) -> tuple[list[tuple[Access, Task]], str]:
+    accesses: Sequence[CacheContext], start: str, *, named: bool
+) -> tuple[list[tuple[CacheContext, Selector]], str]:
     """What picks the values under the key whose id has this *start*, in every cache that has it."""
     found = _keys(accesses, start.lower())
     ids = sorted({key.id for _, _, key in found})
@@ -203,7 +203,7 @@ def _under(
     ], f"under the key {ids[0]}"
 
 
-def _keys(accesses: Sequence[Access], start: str) -> list[tuple[Access, Codec, Key]]:
+def _keys(accesses: Sequence[CacheContext], start: str) -> list[tuple[CacheContext, Codec, Key]]:
     """The keys whose ids begin with *start*, with the caches that have them."""
     return [
         (access, access.codec, key)
@@ -215,11 +215,11 @@ def _keys(accesses: Sequence[Access], start: str) -> list[tuple[Access, Codec, K
 
 
 def _undecryptable(
-    accesses: Sequence[Access], every: Sequence[Access], reasons: Sequence[Reason]
-) -> tuple[list[tuple[Access, Task]], str]:
+    accesses: Sequence[CacheContext], every: Sequence[CacheContext], reasons: Sequence[Reason]
+) -> tuple[list[tuple[CacheContext, Selector]], str]:
     """What picks the values that nothing opens: no key of the cache, and of no other of *every*."""
     codecs = {one.cache.name: one.codec for one in every if one.codec is not None}
-    tasks: list[tuple[Access, Task]] = []
+    tasks: list[tuple[CacheContext, Selector]] = []
     for access in accesses:
         if access.codec is not None:
             others = [codec for name, codec in codecs.items() if name != access.cache.name]
@@ -229,12 +229,12 @@ def _undecryptable(
     return tasks, "no configured format and key opens them"
 
 
-def _check(tasks: Mapping[Access, Task], found: Findings, *, allow_empty: bool) -> None:
+def _check(tasks: Mapping[CacheContext, Selector], found: BulkResult, *, allow_empty: bool) -> None:
     """Refuse to delete what is not read for the configuration's fault, not the values'."""
     task, ends = tasks[found.access], found.count.ends
     if not isinstance(task, PurgeUndecryptable) or not ends[PICKED]:
         return
-    demand_strange(found.access, task)
+    refuse_other_formats(found.access, task)
     if not allow_empty and not ends[CURRENT] + ends[OTHER_KEY]:
         raise EmptyError(
             f"not one value of {found.access.cache.name} opens, so nothing was deleted",

@@ -14,7 +14,14 @@ from rotator.errors import ConditionError, ConfigError, StateError
 from rotator.report import files as report_json
 from rotator.report import html as report_html
 from rotator.report import table
-from rotator.report.archive import IN_TIME, RETIRABLE, last_report, late, unmet, with_outlook
+from rotator.report.archive import (
+    IN_TIME,
+    RETIRABLE,
+    add_schedule,
+    late_caches,
+    load_reports,
+    unmet_conditions,
+)
 from rotator.report.files import check_target
 from rotator.report.model import Report
 from rotator.state.state import State, default_path
@@ -62,13 +69,13 @@ def report(
     verdict counts.
     """
     if html is not None:
-        report_html.demand()
+        report_html.require_library()
         check_target(html)
     now = datetime.now(UTC)
     with _existing(state) as opened:
-        everything = last_report(opened, now)
+        everything = load_reports(opened, now)
         if by is not None:
-            everything = with_outlook(everything, opened, by, now)
+            everything = add_schedule(everything, opened, by, now)
     shown = _only(everything, cache or ())
     if require == IN_TIME and by is None:
         raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
@@ -78,8 +85,8 @@ def report(
     as_json = output is options.ReportFormat.JSON
     print_result(report_json.json_text(shown) if as_json else table.render(shown, now))
     if wanted is not None:
-        _demand(everything, wanted, now, _DAY if max_age is None else max_age)
-    if require == IN_TIME and (reasons := late(shown)):
+        _require(everything, wanted, now, _DAY if max_age is None else max_age)
+    if require == IN_TIME and (reasons := late_caches(shown)):
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         raise ConditionError(
             f"--require in-time does not hold: {reasons[0]}{more}",
@@ -138,14 +145,14 @@ def _wanted(require: str, everything: Report, shown: Report) -> list[str]:
     return found
 
 
-def _demand(everything: Report, wanted: list[str], now: datetime, max_age: timedelta) -> None:
+def _require(everything: Report, wanted: list[str], now: datetime, max_age: timedelta) -> None:
     """
     See that the keys are retirable, in every cache there is.
 
     Raises:
         ConditionError: They are not, or nobody can know.
     """
-    reasons = unmet(everything, wanted, now=now, max_age=max_age)
+    reasons = unmet_conditions(everything, wanted, now=now, max_age=max_age)
     if reasons:
         first, step = reasons[0]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""

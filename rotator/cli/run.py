@@ -21,13 +21,13 @@ from rotator.report.build import failed_report
 from rotator.report.files import Targets
 from rotator.report.model import Report
 from rotator.run.job import Job
-from rotator.run.notify import Alarm, Hook
+from rotator.run.notify import NotificationCommand, RunNotifier
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import all_keyrings, open_config, select
 from rotator.state.state import State
-from rotator.sweep.control import Stop, Stopper
-from rotator.sweep.engine import check_scheduler, open_machines
-from rotator.sweep.scope import Limits, Plan
+from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.engine import check_scheduler, open_remote_workers
+from rotator.sweep.scope import Limits, RunOptions
 
 EXAMPLES = """\b
 Examples:
@@ -110,14 +110,14 @@ def run(
     """
     configure_logging(log_format, log_level)
     check_scheduler(engine, scheduler)
-    hook = None if on_change is None else Hook.parse(on_change)
-    stopper = Stopper(max_duration, until)
+    hook = None if on_change is None else NotificationCommand.parse(on_change)
+    stopper = StopSignal(max_duration, until)
     began = datetime.now(UTC)
     if stopper.ends_at:
         log.info("will stop, done or not", at=stopper.ends_at.replace(microsecond=0))
     targets = Targets(report, html, metrics_file)
     targets.check()
-    plan = Plan(
+    plan = RunOptions(
         dry_run=dry_run,
         verify=not no_verify,
         only_key=only_key,
@@ -135,7 +135,7 @@ def run(
         accept=options.parse_accept(accept),
     )
     asked = (config or (), cache or ())
-    with Alarm(hook, asked=asked, state=state, report=report) as alarm:
+    with RunNotifier(hook, asked=asked, state=state, report=report) as alarm:
         try:
             loaded = open_config(config)
             provider = _open_provider(secret_provider)
@@ -143,8 +143,8 @@ def run(
             keyrings = all_keyrings(loaded, accesses, provider)
             with (
                 State(state) as opened,
-                stopper.listening(_say_stopping),
-                open_machines(scheduler, stopper.reason) as machines,
+                stopper.handling_signals(_say_stopping),
+                open_remote_workers(scheduler, stopper.reason) as machines,
             ):
                 alarm.watch((access.cache.name for access in accesses), keyrings, opened)
                 result = Job(

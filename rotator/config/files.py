@@ -223,7 +223,7 @@ def _built(node: yaml.Node) -> Any:
     if isinstance(node, yaml.MappingNode):
         return {name: _built(value) for name, value in _fields(node).items()}
     if isinstance(node, yaml.SequenceNode):
-        _demand_tag(node, _SEQ)
+        _require_tag(node, _SEQ)
         return [_built(item) for item in node.value]
     return _text(node)
 
@@ -239,7 +239,7 @@ def _text(node: Any) -> str | None:
 
 def _fields(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
     """The fields of *mapping*, with those that it takes over."""
-    _demand_tag(mapping, _MAP)
+    _require_tag(mapping, _MAP)
     own: dict[str, yaml.Node] = {}
     merged: dict[str, yaml.Node] = {}
     for name, value in mapping.value:
@@ -268,7 +268,7 @@ def _taken_over(name: yaml.ScalarNode, value: yaml.Node) -> Iterator[tuple[str, 
         yield from _fields(source).items()
 
 
-def _demand_tag(node: yaml.Node, tag: str) -> None:
+def _require_tag(node: yaml.Node, tag: str) -> None:
     """Refuse a *node* with another tag than *tag*."""
     if node.tag not in {"", tag}:
         raise _NodeError(node.start_mark)

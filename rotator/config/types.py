@@ -155,13 +155,13 @@ class Section(BaseModel):
         known = cls.known()
         unknown = [] if cls.foreign else [name for name in data if name not in known]
         for name in unknown:
-            cls._demand_harmless(name)
+            cls._require_harmless(name)
         section = handler({name: data[name] for name in known if data.get(name) is not None})
         section._unknown = tuple(unknown)  # noqa: SLF001 - ours, of the object just made
         return section
 
     @classmethod
-    def _demand_harmless(cls, name: str) -> None:
+    def _require_harmless(cls, name: str) -> None:
         """Refuse an unknown field that may be a known one misspelled, and any if *strict*."""
         near = nearest(name, cls.known())
         if near is not None:

@@ -40,7 +40,7 @@ class Reason(StrEnum):
     NOT_A_FORMAT = "not_a_format"
 
 
-class Reader:
+class FormatCodec:
     """Reads and writes values of one format, whatever its layout is."""
 
     __slots__ = ("_current", "_keyring", "_keys", "_raw", "format", "nonce_size", "telling_size")
@@ -117,7 +117,7 @@ class Reader:
         return Reason.BAD_TAG
 
 
-class _StraightReader(Reader):
+class _StraightReader(FormatCodec):
     """
     Reads and writes values that are header, nonce, ciphertext and tag, in this order.
 
@@ -191,15 +191,15 @@ class _BareReader(_StraightReader):
         return self._try_keys(laid[begin:end], laid[end:], aad)
 
 
-Found = tuple[bytes, Key, Reader] | Reason
+Found = tuple[bytes, Key, FormatCodec] | Reason
 """The plaintext of a value, the key that opened it and the reader that did, or why none can."""
 
 
-def reader_of(form: Format, keyring: Keyring) -> Reader:
+def reader_of(form: Format, keyring: Keyring) -> FormatCodec:
     """The reader for a format: the quickest that its layout allows."""
     straight = form.straight if type(form) is Format else None  # another class joins in its own way
     if straight is None:
-        return Reader(form, keyring)
+        return FormatCodec(form, keyring)
     return (_NamedReader if form.names_key else _BareReader)(form, keyring, *straight)
 
 
@@ -240,7 +240,7 @@ class Codec:
 
     __slots__ = (
         *("_by_first", "_letters", "_readers", "_sure"),
-        *("digest", "formats", "keyring", "likely", "nonce_size", "write"),
+        *("digest", "formats", "keyring", "fast_path", "nonce_size", "write"),
     )
 
     def __init__(
@@ -259,7 +259,7 @@ class Codec:
             tuple([reader for allowed, reader in firsts if first in allowed])
             for first in range(256)
         ]
-        self.likely = {
+        self.fast_path = {
             bytes([first]): readers[0].read
             for first, readers in enumerate(self._by_first)
             if readers
@@ -282,7 +282,7 @@ class Codec:
             return Refused(found)
         plaintext, key, reader = found
         form = reader.format.spelling(value)
-        return Opened(plaintext, key, form, self.inside(name, plaintext))
+        return Opened(plaintext, key, form, self.nested_keys(name, plaintext))
 
     def read(self, name: bytes, value: bytes) -> Found:
         """What the first format that opens *value* makes of it, else why none does."""
@@ -295,7 +295,7 @@ class Codec:
                 worst = found
         return worst
 
-    def plain(self, plaintext: bytes) -> bool:
+    def is_plain_text(self, plaintext: bytes) -> bool:
         """Whether it is seen at a glance that *plaintext* is no value itself."""
         return (
             len(plaintext) >= self._sure
@@ -303,7 +303,7 @@ class Codec:
             and plaintext[0] not in self._letters
         )
 
-    def inside(self, name: bytes, plaintext: bytes) -> tuple[Key, ...]:
+    def nested_keys(self, name: bytes, plaintext: bytes) -> tuple[Key, ...]:
         """The keys of the values that *plaintext* consists of, outermost first."""
         keys: tuple[Key, ...] = ()
         found = self.read(name, plaintext)

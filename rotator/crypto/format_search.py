@@ -31,7 +31,7 @@ Place = tuple[int, bytes]  # database and name
 Guess = tuple[Format, Key]
 
 
-def guess(
+def search_formats(
     keyring: Keyring,
     named: Mapping[str, Format],
     used: Sequence[str],

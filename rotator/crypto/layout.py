@@ -57,7 +57,7 @@ _LITERAL = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LayoutPlan:
     """Where everything is: what `Format` needs for each value."""
 
     smallest: int  # size of a value with an empty plaintext
@@ -87,7 +87,7 @@ class _Part(NamedTuple):
     text: bytes = b""
 
 
-def make_plan(path: str, layout: Sequence[str], aad: str) -> Plan:
+def make_plan(path: str, layout: Sequence[str], aad: str) -> LayoutPlan:
     """
     The plan of a format whose fields are under *path* in the configuration.
 
@@ -105,7 +105,7 @@ def make_plan(path: str, layout: Sequence[str], aad: str) -> Plan:
         raise FormatError(f"{path}.aad: no header stands before the nonce", hint=hint)
     literals = tuple((place, part.text) for place, part in zip(places, parts, strict=True))
     smallest = sum(part.size for part in parts)
-    return Plan(
+    return LayoutPlan(
         smallest=smallest,
         surely_random=smallest - TAG_SIZE + SURELY_RANDOM,
         start=parts[0].text,
@@ -230,7 +230,7 @@ class Format:
     layout: tuple[str, ...]
     aad: str
     other_spelling: bool = False
-    _plan: Plan = field(init=False, repr=False, compare=False)
+    _plan: LayoutPlan = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         plan = make_plan(f"rotator.formats.{self.name}", self.layout, self.aad)

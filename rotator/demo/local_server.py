@@ -36,7 +36,7 @@ POLL_SECONDS = 0.01
 WAIT_SECONDS = 20.0
 
 
-def wait_until_clear(obstacle: Callable[[], str | None], seconds: float = WAIT_SECONDS) -> None:
+def wait_until(obstacle: Callable[[], str | None], seconds: float = WAIT_SECONDS) -> None:
     """
     Wait until *obstacle* has nothing more to name.
 
@@ -50,7 +50,7 @@ def wait_until_clear(obstacle: Callable[[], str | None], seconds: float = WAIT_S
         time.sleep(POLL_SECONDS)
 
 
-class Ending:
+class DeferredSignals:
     """
     The wish to end, as SIGINT, SIGTERM or SIGHUP bring it while the `with` block runs.
 
@@ -218,7 +218,7 @@ class LocalServer:
             self.port = free_port()
             (self.folder / "server.log").unlink()
         if self._primary is not None:
-            wait_until_clear(self._behind)
+            wait_until(self._behind)
 
     def client(self, db: int = 0, **settings: Any) -> Redis:
         """A plain client of this server that decodes nothing; *settings* are those of redis-py."""

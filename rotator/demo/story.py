@@ -38,7 +38,7 @@ from rotator.console import COLUMNS, print_result
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
-from rotator.demo.local_server import Ending, LocalServer, find_binary
+from rotator.demo.local_server import DeferredSignals, LocalServer, find_binary
 from rotator.errors import Exit, ServerError
 from rotator.progress import start_progress, write_line
 
@@ -220,7 +220,7 @@ it the current one and list the one before under `old`. After that:
 """
 
 
-def play(values: int = VALUES) -> Exit:
+def run_demo(values: int = VALUES) -> Exit:
     """
     Show the story with so many *values*; the exit code it ends with.
 
@@ -228,7 +228,7 @@ def play(values: int = VALUES) -> Exit:
         ServerError: There is no server program, or it does not start.
     """
     find_binary()
-    with Ending() as ending:
+    with DeferredSignals() as ending:
         code = _Stage(ending, values).play()
         if ending.signal is not None:
             write_line("rotator: stopped; the demo's server and folder are removed", sys.stderr)
@@ -241,7 +241,7 @@ def play(values: int = VALUES) -> Exit:
 class _Stage:
     """The server, the folder and the application, as long as they are needed."""
 
-    def __init__(self, ending: Ending, values: int) -> None:
+    def __init__(self, ending: DeferredSignals, values: int) -> None:
         self._ending = ending
         self._values = values
 

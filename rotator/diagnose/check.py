@@ -32,7 +32,7 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class StepResult:
     """What one step saw, and what to do about it; *node* is None for a step of a whole cache."""
 
     cache: str | None
@@ -81,7 +81,7 @@ def check(
     *,
     with_stage: bool = False,
     state: Path | None = None,
-) -> Iterator[Finding]:
+) -> Iterator[StepResult]:
     """
     Try everything for the caches called *names*, or for all; findings come as they are made.
 
@@ -93,7 +93,7 @@ def check(
         config = load(files)
         caches = [config.cache(name) for name in names] or list(config.caches)
     except RotatorError as error:
-        yield _failed(Finding(None, None, "configuration", Result.FAILED, ""), error)
+        yield _failed(StepResult(None, None, "configuration", Result.FAILED, ""), error)
         yield from (
             _not_tried(None, None, step, "configuration") for step in (*FIRST, *NODE, *last)
         )
@@ -101,18 +101,18 @@ def check(
     read = ", ".join(map(str, config.files))
     for warning in config.warnings:
         remedy = "correct it, or leave it if it is the Orchestrator's"
-        yield Finding(None, None, "configuration", Result.ADVICE, warning, remedy)
-    yield Finding(None, None, "configuration", Result.OK, read)
+        yield StepResult(None, None, "configuration", Result.ADVICE, warning, remedy)
+    yield StepResult(None, None, "configuration", Result.OK, read)
     for cache in caches:
         yield from _check_cache(Probe(config, cache, provider_url, state), last)
 
 
-def exit_code(findings: Sequence[Finding]) -> Exit:
+def exit_code(findings: Sequence[StepResult]) -> Exit:
     """0 if nothing failed, 2 if the configuration is at fault anywhere, else 1."""
     return max((finding.exit_code for finding in findings), default=Exit.OK)
 
 
-def _check_cache(probe: Probe, last: Sequence[Step]) -> Iterator[Finding]:
+def _check_cache(probe: Probe, last: Sequence[Step]) -> Iterator[StepResult]:
     """All steps of one cache; *last* are those of the last group."""
     failed: set[str] = set()
     yield from _try_all(FIRST, probe, failed)
@@ -127,7 +127,7 @@ def _check_cache(probe: Probe, last: Sequence[Step]) -> Iterator[Finding]:
     yield from _try_all(last, probe, failed_anywhere)
 
 
-def _try_all(group: Sequence[Step], probe: Probe, failed: set[str]) -> Iterator[Finding]:
+def _try_all(group: Sequence[Step], probe: Probe, failed: set[str]) -> Iterator[StepResult]:
     """Try the steps of a *group* in order; *failed* are those so far, those not tried included."""
     node = None if probe.address is None else str(probe.address)
     for step in group:
@@ -141,9 +141,9 @@ def _try_all(group: Sequence[Step], probe: Probe, failed: set[str]) -> Iterator[
         yield finding
 
 
-def _try(step: Step, probe: Probe, node: str | None) -> Finding:
+def _try(step: Step, probe: Probe, node: str | None) -> StepResult:
     """What one step leads to."""
-    finding = Finding(probe.cache.name, node, step.name, Result.OK, "")
+    finding = StepResult(probe.cache.name, node, step.name, Result.OK, "")
     try:
         seen = step.look(probe)
     except RotatorError as error:
@@ -154,7 +154,7 @@ def _try(step: Step, probe: Probe, node: str | None) -> Finding:
     return replace(finding, detail=seen)
 
 
-def _failed(finding: Finding, error: RotatorError) -> Finding:
+def _failed(finding: StepResult, error: RotatorError) -> StepResult:
     """The finding of a step that raised *error*; there is always something to do about it."""
     lacks = isinstance(error, RightsError)
     otherwise = "the step rights names what is missing" if lacks else "the server's log says more"
@@ -167,6 +167,6 @@ def _failed(finding: Finding, error: RotatorError) -> Finding:
     )
 
 
-def _not_tried(cache: str | None, node: str | None, step: Step, lacking: str) -> Finding:
+def _not_tried(cache: str | None, node: str | None, step: Step, lacking: str) -> StepResult:
     """The finding of a step that needs the step *lacking*."""
-    return Finding(cache, node, step.name, Result.NOT_TRIED, f"needs {lacking}")
+    return StepResult(cache, node, step.name, Result.NOT_TRIED, f"needs {lacking}")

@@ -16,13 +16,13 @@ from itertools import islice
 from typing import Any
 
 from rotator.crypto.codec import Codec, Opened, Reason
-from rotator.crypto.format_search import Place, guess
+from rotator.crypto.format_search import Place, search_formats
 from rotator.crypto.keyring import Key
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import ConfigError, Exit
-from rotator.server.context import Access
-from rotator.server.store import Store, Unread, Value
+from rotator.server.context import CacheContext
+from rotator.server.store import NoValue, Store, Value
 from rotator.server.topology import discover
 from rotator.sweep.scope import Mode, Scope
 
@@ -76,7 +76,7 @@ class Detection:
         """The formats that were guessed, the most frequent first."""
         return tuple(dict.fromkeys(hit.format for hit in self.guessed))
 
-    def configuration(self, access: Access) -> dict[str, Any] | None:
+    def configuration(self, access: CacheContext) -> dict[str, Any] | None:
         """The `rotator` section with which what was guessed opens too; None: it needs none."""
         if not self.formats:
             return None
@@ -104,7 +104,7 @@ class _Sample:
     databases: set[int] = field(default_factory=set)
 
 
-def detect(access: Access, samples: int = SAMPLES) -> Detection:
+def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
     """
     Sample up to *samples* values of a cache and say what opens them.
 
@@ -131,7 +131,7 @@ def detect(access: Access, samples: int = SAMPLES) -> Detection:
         else:
             closed[place] = found.reason
     values = {place: taken.values[place] for place in closed}
-    guessed = guess(codec.keyring, access.formats, access.settings.formats, values)
+    guessed = search_formats(codec.keyring, access.formats, access.settings.formats, values)
     refused = {place: reason for place, reason in closed.items() if place not in guessed}
     return Detection(
         names=len(taken.values) + taken.other.total(),
@@ -146,7 +146,7 @@ def detect(access: Access, samples: int = SAMPLES) -> Detection:
     )
 
 
-def _take(access: Access, samples: int) -> _Sample:
+def _take(access: CacheContext, samples: int) -> _Sample:
     """A sample, each node and database having its share of it."""
     settings = access.settings
     scope = Scope(
@@ -157,10 +157,10 @@ def _take(access: Access, samples: int) -> _Sample:
     for index, address in enumerate(primaries):
         with access.connect(address).connection as connection:
             store = Store(connection)
-            store.no_touch()
+            store.enable_no_touch()
             held = store.databases()
             # The smaller ones first, so that what they cannot fill is left to the larger ones.
-            rounds = scope.rounds(sorted(held, key=held.__getitem__))
+            rounds = scope.scans(sorted(held, key=held.__getitem__))
             left = (samples - len(taken.values)) // (len(primaries) - index)
             for turn, (database, pattern) in enumerate(rounds):
                 store.select(database)
@@ -182,7 +182,7 @@ def _scan(store: Store, database: int, pattern: str | None, wanted: int, taken: 
             if isinstance(value, bytes):
                 taken.values[database, name] = value
                 wanted -= 1
-            elif value is not Unread.GONE:
+            elif value is not NoValue.GONE:
                 taken.other[_kind(value)] += 1
                 wanted -= 1
         taken.databases.add(database)
@@ -192,7 +192,7 @@ def _scan(store: Store, database: int, pattern: str | None, wanted: int, taken: 
 
 def _kind(value: Value) -> str:
     """What a value that cannot be opened is counted as."""
-    return value.value if isinstance(value, Unread) else "failed"
+    return value.value if isinstance(value, NoValue) else "failed"
 
 
 def _hits(counts: Counter[tuple[Format, Key]]) -> tuple[Hit, ...]:

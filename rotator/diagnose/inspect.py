@@ -16,10 +16,10 @@ from redis.exceptions import ResponseError
 from rotator.crypto.codec import Opened
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError
-from rotator.server.context import Access
-from rotator.server.replies import Refusal
+from rotator.server.context import CacheContext
+from rotator.server.replies import ErrorReply
 from rotator.server.routing import select
-from rotator.server.store import GONE, NEVER, Store, Unread, Value
+from rotator.server.store import GONE, NEVER, NoValue, Store, Value
 from rotator.server.topology import discover
 from rotator.text import listing
 
@@ -49,7 +49,7 @@ class Entry:
     plaintext: bytes | None = field(default=None, repr=False)
 
 
-def find(access: Access, name: bytes, database: int | None = None) -> Entry:
+def find(access: CacheContext, name: bytes, database: int | None = None) -> Entry:
     """
     Look for the entry stored as *name*, in *database* or in all of them, and describe it.
 
@@ -63,7 +63,7 @@ def find(access: Access, name: bytes, database: int | None = None) -> Entry:
     for address in discover(access.cache.addresses, access.connect).primaries:
         with access.connect(address).connection as connection:
             store = Store(connection)
-            store.no_touch()
+            store.enable_no_touch()
             databases = sorted(store.databases()) if database is None else [database]
             for number in databases:
                 select(store, number)
@@ -84,14 +84,14 @@ def find(access: Access, name: bytes, database: int | None = None) -> Entry:
     return found[0]
 
 
-def _describe(access: Access, store: Store, name: bytes) -> Entry | None:
+def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
     """The entry in the store's database, or None where there is none."""
     value = store.read([name])[0]
     expires_at = store.expiries([name])[0]
     # A value of a cluster may be elsewhere: MOVED says that it is not on this node.
-    if value is Unread.GONE or expires_at == GONE or _elsewhere(value):
+    if value is NoValue.GONE or expires_at == GONE or _elsewhere(value):
         return None
-    if value is Unread.DENIED or expires_at is None:
+    if value is NoValue.DENIED or expires_at is None:
         hint = "`rotator check` says which rights the user lacks"
         raise RightsError("the user may not read this entry", hint=hint)
     what: dict[str, Any] = {
@@ -100,14 +100,14 @@ def _describe(access: Access, store: Store, name: bytes) -> Entry | None:
         "database": store.connection.db,
         "expires_at": None if expires_at == NEVER else _moment(expires_at),
     }
-    if value is Unread.NOT_STRING:
+    if value is NoValue.NOT_STRING:
         return Entry(**what, type=_type(store, name), size=None)
     if not isinstance(value, bytes):
         raise ServerError(f"{store.node} refused to read the entry: {value.message}")
     return Entry(**what, type="string", size=len(value), **_opened(access, name, value))
 
 
-def _opened(access: Access, name: bytes, value: bytes) -> dict[str, Any]:
+def _opened(access: CacheContext, name: bytes, value: bytes) -> dict[str, Any]:
     """What a string's value is under, or why it does not open."""
     codec = access.codec
     if codec is None:
@@ -125,7 +125,7 @@ def _opened(access: Access, name: bytes, value: bytes) -> dict[str, Any]:
 
 def _elsewhere(value: Value) -> bool:
     """Whether another node of the cluster has the name."""
-    return isinstance(value, Refusal) and value.message.startswith("MOVED")
+    return isinstance(value, ErrorReply) and value.message.startswith("MOVED")
 
 
 def _type(store: Store, name: bytes) -> str:

@@ -23,14 +23,14 @@ _EXPIRED, _MISMATCHES = 10, (62, 64)
 
 
 @dataclass(frozen=True)
-class Greeting:
+class PingReply:
     """The server's answer to a PING before login, and the TLS version, or None without TLS."""
 
     reply: bytes
     tls: str | None
 
 
-def resolve(address: Address) -> list[str]:
+def resolve_host(address: Address) -> list[str]:
     """
     The IP addresses of the host.
 
@@ -47,7 +47,7 @@ def resolve(address: Address) -> list[str]:
     return list(dict.fromkeys(str(place[4][0]) for place in found))
 
 
-def knock(address: Address) -> None:
+def check_tcp(address: Address) -> None:
     """
     Open a TCP connection and close it.
 
@@ -69,7 +69,7 @@ def knock(address: Address) -> None:
         ) from None
 
 
-def greet(address: Address, context: ssl.SSLContext | None, field: str) -> Greeting:
+def check_tls(address: Address, context: ssl.SSLContext | None, field: str) -> PingReply:
     """
     Say PING, through TLS if there is a *context*; *field* is where TLS is configured.
 
@@ -79,11 +79,11 @@ def greet(address: Address, context: ssl.SSLContext | None, field: str) -> Greet
     return _greet_plainly(address, field) if context is None else _greet(address, context, field)
 
 
-def _greet_plainly(address: Address, field: str) -> Greeting:
+def _greet_plainly(address: Address, field: str) -> PingReply:
     """PING without TLS."""
     reply = _say_ping(address)
     if reply[:1] in {b"+", b"-"}:
-        return Greeting(reply, None)
+        return PingReply(reply, None)
     if _speaks_tls(address):
         raise ServerError(
             f"{address} speaks TLS, and this cache is configured without",
@@ -94,7 +94,7 @@ def _greet_plainly(address: Address, field: str) -> Greeting:
     )
 
 
-def _greet(address: Address, context: ssl.SSLContext, field: str) -> Greeting:
+def _greet(address: Address, context: ssl.SSLContext, field: str) -> PingReply:
     """PING through TLS."""
     try:
         with (
@@ -122,7 +122,7 @@ def _greet(address: Address, context: ssl.SSLContext, field: str) -> Greeting:
         ) from None
 
 
-def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> Greeting:
+def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> PingReply:
     """
     PING after the handshake: with TLS 1.3 only now a server refuses a client certificate, or that
     there is none.
@@ -139,7 +139,7 @@ def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> Greet
             hint="it may want a client certificate that it trusts: certFile and keyFile in the"
             f" profile that {field} names",
         )
-    return Greeting(reply, wrapped.version())
+    return PingReply(reply, wrapped.version())
 
 
 def _certificate_remedy(code: int, field: str) -> str:

@@ -39,7 +39,7 @@ class Stage(StrEnum):
     RETIRE = "retire"
 
 
-class Position(NamedTuple):
+class StageFinding(NamedTuple):
     """The stage a cache is in, what shows that, and what comes next."""
 
     stage: Stage
@@ -67,7 +67,7 @@ def stage(probe: Probe) -> str | Advice:
     return kind(f"{place.stage}: {place.seen}", place.step)
 
 
-def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> Position:
+def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> StageFinding:
     """
     The stage that a sample of values shows.
 
@@ -81,22 +81,24 @@ def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> Pos
         return _without_key(found, closed)
     if not under:
         seen = "no encrypted value is stored there, so nothing shows a stage"
-        return Position(Stage.UNCLEAR, seen, "look again when applications have written something")
+        return StageFinding(
+            Stage.UNCLEAR, seen, "look again when applications have written something"
+        )
     old = [key for key in keyring.old if under[key.id]]
     if old:
         return _with_old(keyring, under, old, [key for key in old if not met(key)])
     if not keyring.old:
         seen = f"all {count(under.total(), 'sampled value')} under the only key there is"
         step = "for a new one: `rotator keygen`, and list it under old at every application"
-        return Position(Stage.ONE_KEY, seen, step)
+        return StageFinding(Stage.ONE_KEY, seen, step)
     return _unused(keyring, under, met)
 
 
-def _without_key(found: Detection, closed: int) -> Position:
+def _without_key(found: Detection, closed: int) -> StageFinding:
     """Values that this reader cannot read: it was left out when a key was given to all."""
     ids = "".join(f", {number} of them under {key}" for key, number in found.unknown_keys.items())
     values = f"{closed} of {count(found.strings, 'sampled value')}"
-    return Position(
+    return StageFinding(
         Stage.UNCLEAR,
         f"{values} open under no configured key{ids}",
         "this reader lacks a key that another application writes with, or a format: add the key"
@@ -106,7 +108,7 @@ def _without_key(found: Detection, closed: int) -> Position:
 
 def _with_old(
     keyring: Keyring, under: Counter[str], old: Sequence[Key], new: Sequence[Key]
-) -> Position:
+) -> StageFinding:
     """
     Values are under old keys, with or without others that are under the current one.
 
@@ -120,8 +122,8 @@ def _with_old(
         if new:
             ids = listing(key.id for key in new)
             step += f"; but is {ids} the new key? Then make it current here first"
-        return Position(Stage.ROTATE, seen, f"{step}; {_OTHERS}")
-    return Position(
+        return StageFinding(Stage.ROTATE, seen, f"{step}; {_OTHERS}")
+    return StageFinding(
         Stage.SWITCH,
         f"{seen}; none under the current key {keyring.current.id}",
         "if every application lists the current key already, under old, make it current at each of"
@@ -129,20 +131,20 @@ def _with_old(
     )
 
 
-def _unused(keyring: Keyring, under: Counter[str], met: Callable[[Key], bool]) -> Position:
+def _unused(keyring: Keyring, under: Counter[str], met: Callable[[Key], bool]) -> StageFinding:
     """Old keys are configured, and none was found in use: former ones, or the next one."""
     sampled = f"all {count(under.total(), 'sampled value')} under the current key"
     former = [key for key in keyring.old if met(key)]
     ids = [key.id for key in keyring.old if key not in former]
     if not ids:
         gone = listing(key.id for key in former)
-        return Position(
+        return StageFinding(
             Stage.RETIRE,
             f"{sampled}; earlier sweeps met {gone}",
             "`rotator run` looks at every value; when its verdict is retirable, remove"
             f" {listing(key.field for key in former)} at every application",
         )
-    return Position(
+    return StageFinding(
         Stage.DISTRIBUTE,
         f"{sampled}; no sweep has met {listing(ids)}",
         "if that is the new key: when every application lists it under old, make it current"

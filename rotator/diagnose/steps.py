@@ -23,13 +23,13 @@ from rotator.config.load import Config
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
 from rotator.diagnose.detect import detect
-from rotator.diagnose.network import Greeting, greet, knock, resolve
+from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
-from rotator.server.acl import WRITING, granting, missing_rights
-from rotator.server.context import Access
+from rotator.server.acl import WRITING, grant_hint, missing_rights
+from rotator.server.context import CacheContext
 from rotator.server.node import Identity
-from rotator.server.replies import refusal
+from rotator.server.replies import error_reply
 from rotator.server.store import Store
 from rotator.server.topology import discover
 from rotator.text import ago, count, listing
@@ -58,16 +58,18 @@ class Probe:
     provider_url: str | None = field(repr=False)  # it may hold a token
     state: Path | None = None
     address: Address | None = None
-    opened: Access | None = None
-    greeting: Greeting | None = None
+    opened: CacheContext | None = None
+    greeting: PingReply | None = None
     store: Store | None = None
     infos: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
-    def access(self) -> Access:
+    def access(self) -> CacheContext:
         """The cache with its secrets resolved; there once the step `key material` is through."""
         if self.opened is None:
-            self.opened = Access(self.config, self.cache, provider_from_url(self.provider_url))
+            self.opened = CacheContext(
+                self.config, self.cache, provider_from_url(self.provider_url)
+            )
         return self.opened
 
     @property
@@ -114,12 +116,12 @@ def key_material(probe: Probe) -> str:
 
 def name_resolution(probe: Probe) -> str:
     """The host has an IP address."""
-    return listing(resolve(probe.reached))
+    return listing(resolve_host(probe.reached))
 
 
 def tcp(probe: Probe) -> str:
     """Something listens on the port."""
-    knock(probe.reached)
+    check_tcp(probe.reached)
     return f"{probe.reached} accepts connections"
 
 
@@ -127,7 +129,7 @@ def tls(probe: Probe) -> str:
     """Both sides speak TLS, or neither does."""
     profile = probe.config.tls_profile(probe.cache)
     context = tls_context(profile, provider_from_url(probe.provider_url))
-    probe.greeting = greet(probe.reached, context, probe.cache.field("redis.tls"))
+    probe.greeting = check_tls(probe.reached, context, probe.cache.field("redis.tls"))
     if profile is None or probe.greeting.tls is None:
         return "none, on either side"
     return f"{probe.greeting.tls}, profile {profile.name}"
@@ -153,7 +155,7 @@ def authentication(probe: Probe) -> str:
     except NoPermissionError:
         pass  # PING is not for everyone: it was let in all the same
     except ResponseError as error:
-        said = refusal(error).message
+        said = error_reply(error).message
         raise ServerError(
             f"{probe.reached} refuses to talk: {said}",
             hint="try again when it has loaded" if said.startswith("LOADING") else None,
@@ -179,7 +181,7 @@ def rights(probe: Probe) -> str:
     if not missing:
         return "all that a run needs"
     enough = "may do a dry run; for a run the user" if set(missing) <= set(WRITING) else "the user"
-    raise RightsError(f"{enough} lacks rights: {' '.join(missing)}", hint=granting(missing))
+    raise RightsError(f"{enough} lacks rights: {' '.join(missing)}", hint=grant_hint(missing))
 
 
 def topology(probe: Probe) -> str:

@@ -18,20 +18,27 @@ from rotator.crypto import keyring
 from rotator.errors import StateError
 from rotator.report import files as report_json
 from rotator.report.model import VERDICTS, Attempt, Cache, Key, Outlook, Past, Progress, Report
-from rotator.retirement.forecast import Window, begun_in, foresee, pace_of, plan_until, rotated_by
+from rotator.retirement.forecast import (
+    RunRecord,
+    forecast,
+    plan_until,
+    rate_of,
+    rotated_by,
+    unfinished_runs,
+)
 from rotator.state.state import Annals, State
 from rotator.text import ago, duration, moment
 
 IN_TIME = "in-time"
 
 
-def progress(windows: Sequence[Window], now: datetime) -> Progress | None:
+def sweep_progress(windows: Sequence[RunRecord], now: datetime) -> Progress | None:
     """How far a sweep is that was stopped; None if it was not begun."""
     if not windows or windows[-1].complete:
         return None
-    last, runs = windows[-1], begun_in(windows)
-    foreseen = foresee(windows, now)
-    pace = pace_of(runs)
+    last, runs = windows[-1], unfinished_runs(windows)
+    foreseen = forecast(windows, now)
+    pace = rate_of(runs)
     return Progress(
         phase="verification" if last.verifying else "sweep",
         names=last.names,
@@ -45,7 +52,7 @@ def progress(windows: Sequence[Window], now: datetime) -> Progress | None:
     )
 
 
-def with_outlook(report: Report, state: State, by: datetime, now: datetime) -> Report:
+def add_schedule(report: Report, state: State, by: datetime, now: datetime) -> Report:
     """The report, with whether each cache will be done by then."""
     caches = []
     for cache in report.caches:
@@ -65,7 +72,7 @@ def with_outlook(report: Report, state: State, by: datetime, now: datetime) -> R
     return report.model_copy(update={"caches": tuple(caches)})
 
 
-def late(report: Report) -> list[str]:
+def late_caches(report: Report) -> list[str]:
     """Of which caches it is not known that they will be in time, and why, for `--require`."""
     return [
         f"{cache.name}: {cache.outlook.advice}"
@@ -80,7 +87,7 @@ RETIRABLE = "retirable"
 _JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
 
 
-def with_past(report: Report, state: State) -> Report:
+def add_history(report: Report, state: State) -> Report:
     """The report on a run whose sweeps the state already knows, with what the state adds."""
     caches = (
         _aged(cache, state, report.finished_at).model_copy(
@@ -94,7 +101,7 @@ def with_past(report: Report, state: State) -> Report:
     return report.model_copy(update={"caches": tuple(caches)})
 
 
-def remembered(report: Report, state: State) -> Report:
+def merged_with_stored(report: Report, state: State) -> Report:
     """
     What the state is to hold on the only cache of *report*.
 
@@ -114,7 +121,7 @@ def remembered(report: Report, state: State) -> Report:
     return earlier.model_copy(update={"caches": caches})
 
 
-def last_report(state: State, now: datetime | None = None) -> Report:
+def load_reports(state: State, now: datetime | None = None) -> Report:
     """
     The last reports on all caches as one, each cache as it was last seen.
 
@@ -133,7 +140,7 @@ def last_report(state: State, now: datetime | None = None) -> Report:
     return newest.model_copy(update={"caches": tuple(_agreed(caches, state))})
 
 
-def unmet(
+def unmet_conditions(
     report: Report, keys: Iterable[str], *, now: datetime, max_age: timedelta
 ) -> list[tuple[str, str]]:
     """
@@ -204,7 +211,7 @@ def _aged(cache: Cache, state: State, now: datetime | None) -> Cache:
         "swept_at": sweep.finished_at.replace(microsecond=0) if sweep else None,
     }
     if cache.stopped and now is not None:
-        known["progress"] = progress(state.windows(cache.name), now)
+        known["progress"] = sweep_progress(state.windows(cache.name), now)
     return cache.model_copy(update=known)
 
 

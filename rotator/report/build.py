@@ -15,9 +15,9 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.retirement.judge import Judgement
-from rotator.sweep.results import NOT_MOVED, NodeResult, RotationResult, SweepResult
+from rotator.sweep.results import NOT_MOVED, CacheResult, NodeResult, SweepResult
 from rotator.sweep.scope import Mode
-from rotator.tally.key_tally import Drain, KeyTally
+from rotator.tally.key_tally import ExpiryHistogram, KeyTally
 from rotator.tally.tally import Outcome, Tally
 from rotator.text import count
 
@@ -42,7 +42,7 @@ _NOTHING = KeyTally()
 
 
 def build_report(
-    results: Sequence[RotationResult],
+    results: Sequence[CacheResult],
     judgements: Mapping[str, Judgement],
     *,
     mode: Mode,
@@ -65,7 +65,7 @@ def build_report(
 
 
 def _cache(
-    result: RotationResult, judgements: Mapping[str, Judgement], *, now: datetime, show_names: bool
+    result: CacheResult, judgements: Mapping[str, Judgement], *, now: datetime, show_names: bool
 ) -> model.Cache:
     name = result.access.cache.name
     sweep, verification = result.sweep, result.verification
@@ -110,7 +110,7 @@ def _verification(sweep: SweepResult) -> model.Verification:
     tally = sweep.tally
     return model.Verification(
         visits=tally.visits,
-        found_under_old_keys=tally.left,
+        found_under_old_keys=tally.remaining,
         complete=sweep.complete,
         method="tracking" if all(node.tracked for node in sweep.nodes) else "scan",
     )
@@ -148,7 +148,7 @@ def _node(node: NodeResult, evictions: int | None) -> model.Node:
 
 
 def _keys(
-    result: RotationResult, judgements: Mapping[str, Judgement], shown: Shown, now: datetime
+    result: CacheResult, judgements: Mapping[str, Judgement], shown: Shown, now: datetime
 ) -> tuple[model.Key, ...]:
     keyring: Keyring | None = result.access.keyring
     if keyring is None or result.sweep is None:
@@ -171,7 +171,7 @@ def _key(  # noqa: PLR0917 - the parts that make up one line of the report
     role = keyring.role(key.id)
     found, remains = met.keys.get(key.id, _NOTHING), left.keys.get(key.id, _NOTHING)
     judgement = judgements.get(key.id) if role == "old" else None
-    drain: Drain = remains.drain
+    drain: ExpiryHistogram = remains.drain
     return model.Key(
         id=key.id,
         role=role,
@@ -195,7 +195,7 @@ def _key(  # noqa: PLR0917 - the parts that make up one line of the report
     )
 
 
-def _waited(result: RotationResult) -> dict[str, float]:
+def _waited(result: CacheResult) -> dict[str, float]:
     """How long the sweeps of all nodes waited, by reason, in seconds."""
     seconds: dict[str, float] = {}
     for sweep in (result.sweep, result.verification):
@@ -205,7 +205,7 @@ def _waited(result: RotationResult) -> dict[str, float]:
     return seconds
 
 
-def _warnings(result: RotationResult) -> list[str]:
+def _warnings(result: CacheResult) -> list[str]:
     """What an operator should know although nothing is wrong with it."""
     settings = result.access.settings
     warnings = []

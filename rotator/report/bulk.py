@@ -12,7 +12,7 @@ from rich.text import Text
 from rotator.report.build import Shown
 from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.report.words import many, size
-from rotator.run.bulk import Findings
+from rotator.run.bulk import BulkResult
 from rotator.tally.tally import DONE, PICKED, Count
 
 PROBLEMS = 10
@@ -28,7 +28,7 @@ _MEANINGS = {
 
 
 @dataclass(frozen=True)
-class Told:
+class BulkWording:
     """
     The words of one command.
 
@@ -45,14 +45,14 @@ class Told:
     notes: tuple[str, ...] = ()
 
 
-ShowsNames = Callable[[Findings], bool]
+ShowsNames = Callable[[BulkResult], bool]
 """Whether names of a cache may be shown as they are stored."""
 
 
 def as_data(
-    looked: Sequence[Findings],
-    acted: Sequence[Findings],
-    told: Told,
+    looked: Sequence[BulkResult],
+    acted: Sequence[BulkResult],
+    told: BulkWording,
     shows: ShowsNames,
     errors: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def as_data(
 
 
 def _cache_data(
-    before: Findings, after: Findings | None, told: Told, shows: ShowsNames
+    before: BulkResult, after: BulkResult | None, told: BulkWording, shows: ShowsNames
 ) -> dict[str, Any]:
     last = after or before
     shown = Shown(plain=shows(before))
@@ -111,9 +111,9 @@ def _cache_data(
 
 
 def render(
-    looked: Sequence[Findings],
-    acted: Sequence[Findings],
-    told: Told,
+    looked: Sequence[BulkResult],
+    acted: Sequence[BulkResult],
+    told: BulkWording,
     shows: ShowsNames,
     errors: Mapping[str, str] | None = None,
 ) -> RenderableType:
@@ -131,7 +131,9 @@ def render(
     return Group(*parts[1:])
 
 
-def _cache(found: Findings, told: Told, shown: Shown, *, done: bool) -> Iterator[RenderableType]:
+def _cache(
+    found: BulkResult, told: BulkWording, shown: Shown, *, done: bool
+) -> Iterator[RenderableType]:
     """All there is to say about one cache."""
     number = found.done if done else found.picked
     word = told.done if done else f"to {told.act}"
@@ -161,7 +163,7 @@ def _section(body: RenderableType) -> Iterator[RenderableType]:
     yield indented(body)
 
 
-def _ends(count: Count, told: Told) -> RenderableType:
+def _ends(count: Count, told: BulkWording) -> RenderableType:
     """What became of the visits; what did not occur is left out."""
     table = grid("right", "left", "left")
     words = {PICKED: (f"to {told.act}", told.what), DONE: (told.done, told.what)}
@@ -176,7 +178,7 @@ def _ends(count: Count, told: Told) -> RenderableType:
     return table
 
 
-def _picked(found: Findings, shown: Shown) -> RenderableType:
+def _picked(found: BulkResult, shown: Shown) -> RenderableType:
     """Where the values are that were picked, and what they are called."""
     count = found.count
     begin = [f"{prefix or '(other)'} {n:,}" for prefix, n in count.prefixes.most_common()]

@@ -39,7 +39,7 @@ class Curve:
     description: str
 
 
-def demand() -> None:
+def require_library() -> None:
     """
     See before the work begins that pictures can be drawn.
 

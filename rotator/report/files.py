@@ -263,7 +263,7 @@ class Targets:
         if self.html is not None:
             from rotator.report import html  # noqa: PLC0415 - its templates take a while
 
-            html.demand()
+            html.require_library()
         for _, path in self._all():
             check_target(path)
 

@@ -48,14 +48,14 @@ _NARROW = {"width": 360, "height": 220}
 _PROBLEMS = 20  # shown at once; the others open with a click
 
 
-def demand() -> None:
+def require_library() -> None:
     """
     See before the work begins that a page can be made.
 
     Raises:
         ConfigError: The library for it is not installed.
     """
-    chart.demand()
+    chart.require_library()
 
 
 def render(report: Report, now: datetime | None = None) -> str:

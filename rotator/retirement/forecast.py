@@ -36,7 +36,7 @@ _ALMOST = 0.99  # what is not done is never shown as whole, however the number o
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RunRecord:
     """
     What one run did of a sweep of one cache; times are UTC.
 
@@ -102,7 +102,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class WindowPattern:
     """Windows that come again and again: of *length*, one *every* so often, the next at *start*."""
 
     start: datetime
@@ -122,14 +122,14 @@ class Rhythm:
         return whole * self.length + min(rest, self.length)
 
 
-def pace_of(windows: Sequence[Window]) -> float | None:
+def rate_of(windows: Sequence[RunRecord]) -> float | None:
     """Visits a second of the last run that visited anything."""
     return next((window.pace for window in reversed(windows) if window.pace), None)
 
 
-def begun_in(windows: Sequence[Window]) -> list[Window]:
+def unfinished_runs(windows: Sequence[RunRecord]) -> list[RunRecord]:
     """The runs that have worked at what is not done yet, the last of *windows* included."""
-    runs: list[Window] = []
+    runs: list[RunRecord] = []
     for window in reversed(windows):
         if runs and (window.complete or window.mode != runs[-1].mode):
             break
@@ -137,7 +137,7 @@ def begun_in(windows: Sequence[Window]) -> list[Window]:
     return runs[::-1]
 
 
-def rhythm_of(windows: Sequence[Window], now: datetime) -> tuple[Rhythm, str] | None:
+def rhythm_of(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPattern, str] | None:
     """
     How the next windows will be, by the last ones, and in words what this goes by.
 
@@ -160,13 +160,13 @@ def rhythm_of(windows: Sequence[Window], now: datetime) -> tuple[Rhythm, str] | 
     start = timed[-1].started_at + every
     if start < now:
         start += math.ceil((now - start) / every) * every
-    return Rhythm(start, length, every), said
+    return WindowPattern(start, length, every), said
 
 
-def foresee(windows: Sequence[Window], now: datetime) -> Forecast:
+def forecast(windows: Sequence[RunRecord], now: datetime) -> Forecast:
     """When the sweep that the last of *windows* worked at will be done, or was."""
     windows = [window for window in windows if window.mode == windows[-1].mode]
-    last, pace, left = windows[-1], pace_of(windows), windows[-1].names_left
+    last, pace, left = windows[-1], rate_of(windows), windows[-1].names_left
     if left == 0:
         return Forecast(last.finished_at, "done")
     if pace is None or left is None:
@@ -174,14 +174,14 @@ def foresee(windows: Sequence[Window], now: datetime) -> Forecast:
         if left is None:
             missing = "nobody knows how many names there are to visit"
         return Forecast(None, f"not known yet: {missing}")
-    done_by, basis = reached(windows, left / pace, now)
+    done_by, basis = completion_time(windows, left / pace, now)
     if done_by is None:
         return Forecast(None, "not in sight: it would take more than ten years at this pace")
     return Forecast(done_by, basis)
 
 
-def reached(
-    windows: Sequence[Window], seconds: float, now: datetime
+def completion_time(
+    windows: Sequence[RunRecord], seconds: float, now: datetime
 ) -> tuple[datetime | None, str]:
     """When so many seconds of work are done, if that is in sight, and what this assumes."""
     if seconds > _FARTHEST.total_seconds():
@@ -208,7 +208,7 @@ def span(length: timedelta) -> str:
     return f"{seconds:.3g} s"
 
 
-def rotated_by(runs: Iterable[Window]) -> int:
+def rotated_by(runs: Iterable[RunRecord]) -> int:
     """How many values these runs have rotated, also where one could not go on where it stopped."""
     runs = list(runs)
     return max(sum(run.rotated for run in runs), runs[-1].rotated_in_all if runs else 0)
@@ -243,7 +243,7 @@ class Outlook:
     needed_per_second: float | None = None
 
 
-def plan_until(by: datetime, windows: Sequence[Window], now: datetime) -> Outlook:
+def plan_until(by: datetime, windows: Sequence[RunRecord], now: datetime) -> Outlook:
     """Whether all will be done *by* then, as the runs over a cache (*windows*) tell."""
     if not windows:
         return Outlook(by, None, "not known: no run has looked at it yet; try with --dry-run")
@@ -252,11 +252,11 @@ def plan_until(by: datetime, windows: Sequence[Window], now: datetime) -> Outloo
         return Outlook(by, True, "done: no value is under an old key", 0, 0)
     names = names_to_visit(windows)
     runs = [window for window in windows if window.mode == _RUN] or list(windows)
-    pace = pace_of(runs)
+    pace = rate_of(runs)
     if names is None or pace is None:
         what = "how many names there are to visit" if names is None else "how fast a run is"
         return Outlook(by, None, f"not known: {what}; try with --dry-run", names, values, pace)
-    done_by, basis = reached(runs, names / pace, now)
+    done_by, basis = completion_time(runs, names / pace, now)
     needed = _needed(by, runs, names, now)
     in_time = done_by is not None and done_by <= by
     advice = f"in time, {basis}" if in_time else _advice(by, runs, names, needed, now)
@@ -265,7 +265,7 @@ def plan_until(by: datetime, windows: Sequence[Window], now: datetime) -> Outloo
     return Outlook(by, in_time, advice, names, values, pace, done_by, needed)
 
 
-def names_to_visit(windows: Sequence[Window]) -> int | None:
+def names_to_visit(windows: Sequence[RunRecord]) -> int | None:
     """How many names the next run that is not a dry run has before it."""
     runs = [window for window in windows if window.mode == _RUN]
     if runs and not runs[-1].complete:
@@ -274,7 +274,7 @@ def names_to_visit(windows: Sequence[Window]) -> int | None:
     return next((one.names for one in reversed(windows) if one.names is not None), None)
 
 
-def _needed(by: datetime, runs: Sequence[Window], names: int, now: datetime) -> float | None:
+def _needed(by: datetime, runs: Sequence[RunRecord], names: int, now: datetime) -> float | None:
     """The pace at which it is done by then, in the time that there is; None if there is none."""
     rhythm = rhythm_of(runs, now)
     time = rhythm[0].time_until(by) if rhythm else by - now
@@ -282,7 +282,7 @@ def _needed(by: datetime, runs: Sequence[Window], names: int, now: datetime) -> 
 
 
 def _advice(
-    by: datetime, runs: Sequence[Window], names: int, needed: float | None, now: datetime
+    by: datetime, runs: Sequence[RunRecord], names: int, needed: float | None, now: datetime
 ) -> str:
     """What would make it be in time."""
     last = next(run for run in reversed(runs) if run.pace)
@@ -305,7 +305,7 @@ def _advice(
     return f"{late}{possible}; there is too little time"
 
 
-def _without(window: Window, *reasons: str) -> float:
+def _without(window: RunRecord, *reasons: str) -> float:
     """About how many visits a second it would have made had it not waited for these reasons."""
     waited = sum(window.waited.get(reason, 0.0) for reason in reasons)
     return window.visits / max(window.seconds - waited, _SHORTEST)

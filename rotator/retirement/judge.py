@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from rotator.retirement.history import ACCEPTABLE, OPEN
-from rotator.retirement.places import Evidence, after
+from rotator.retirement.places import Evidence, add_clamped
 from rotator.tally.tally import Outcome
 from rotator.text import ago, begin_with, clock, count, duration, listing, moment
 
@@ -154,7 +154,7 @@ def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Finding
     past = case.history
     if past.clean_before is None or past.returned_at is None:
         return
-    calm_at = after(case.last_seen_at or past.returned_at, quiet)
+    calm_at = add_clamped(case.last_seen_at or past.returned_at, quiet)
     if past.clean_since is None or now < calm_at:
         values = f"{count(past.returned, 'value')} {'was' if past.returned == 1 else 'were'}"
         yield Finding(
@@ -195,11 +195,11 @@ def _verifying(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Find
     if newest > now:
         reason = f"last looked at {moment(newest)}, which is later than now: a clock is wrong"
         yield Finding(Verdict.VERIFYING, reason, _CLOCK)
-    elif now < after(since, quiet):
+    elif now < add_clamped(since, quiet):
         how = "last met" if case.last_seen_at else "first looked for"
         reason = f"{how} {ago(since, now)}; {duration(quiet)} of quiet is asked for"
         yield Finding(Verdict.VERIFYING, reason, again)
-    elif latest.finished_at < after(since, quiet):
+    elif latest.finished_at < add_clamped(since, quiet):
         reason = f"last swept at {clock(latest.finished_at, now)}, when {duration(quiet)} of quiet"
         yield Finding(Verdict.VERIFYING, f"{reason} was not over", again)
 
@@ -324,7 +324,7 @@ def _drains_at(evidence: Sequence[Evidence]) -> datetime | None:
 
 def _ready_at(evidence: Sequence[Evidence], now: datetime, quiet: timedelta) -> datetime:
     """When the next sweep can find that it was quiet for long enough."""
-    return max(now, *(after(case.quiet_since or now, quiet) for case in evidence))
+    return max(now, *(add_clamped(case.quiet_since or now, quiet) for case in evidence))
 
 
 def _held_until(evidence: Sequence[Evidence], verdict: Verdict, now: datetime) -> datetime | None:

@@ -26,7 +26,7 @@ _END = datetime(9999, 12, 31, tzinfo=UTC)
 _NO_HISTORY = KeyHistory()
 
 
-def after(at: datetime, length: timedelta) -> datetime:
+def add_clamped(at: datetime, length: timedelta) -> datetime:
     """A time *length* after *at*, or the end of the calendar."""
     return at + length if length < _END - at else _END
 
@@ -96,7 +96,7 @@ class Hold:
     @classmethod
     def backups(cls, clean_since: datetime, retention: timedelta) -> Self:
         """Copies outside Redis that are kept for *retention*."""
-        until = after(clean_since, retention)
+        until = add_clamped(clean_since, retention)
         return cls(
             f"backups are kept for {duration(retention)} and may hold it until {moment(until)}",
             until,

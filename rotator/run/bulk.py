@@ -28,24 +28,24 @@ from typing import Any, Final, Literal
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened, Reason
-from rotator.crypto.format_search import guess
+from rotator.crypto.format_search import search_formats
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, Exit, RightsError, ServerError
 from rotator.progress import Progress
-from rotator.run.preflight import announced
-from rotator.server.acl import demand_rights
-from rotator.server.context import Access
-from rotator.server.replies import Meaning, Refusal
-from rotator.server.store import Answer, Deletion, Store
+from rotator.run.preflight import announce_run
+from rotator.server.acl import require_rights
+from rotator.server.context import CacheContext
+from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.store import Deletion, SetResult, Store
 from rotator.server.topology import SETTLE_SECONDS, Topology, discover
 from rotator.state.state import State
-from rotator.sweep.control import Stop, Stopper
-from rotator.sweep.node.visitor import Act, Entry, Task
+from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.node.visitor import Act, Entry, Selector
 from rotator.sweep.results import SweepResult
 from rotator.sweep.scope import Limits, Mode, Scope, matcher
 from rotator.sweep.sweep import Sweep
 from rotator.sweep.walk import WalkEngine
-from rotator.tally.tally import DONE, PICKED, STUCK, Count, Judged
+from rotator.tally.tally import DONE, PICKED, STUCK, Count, Decision
 from rotator.text import count
 
 Bar = Callable[[str, str, int], Progress]
@@ -53,7 +53,7 @@ Bar = Callable[[str, str, int], Progress]
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BulkOptions:
     """
     How a walk goes about it.
 
@@ -70,10 +70,10 @@ class Terms:
 
 
 @dataclass(slots=True)
-class Findings:
+class BulkResult:
     """What one walk over a cache came to: what it covered, and what it met, also by node."""
 
-    access: Access
+    access: CacheContext
     sweep: SweepResult
     count: Count
     nodes: dict[str, Count]
@@ -98,17 +98,17 @@ class Findings:
         return Exit.NOT_MOVED if left else Exit.OK
 
 
-class Errand:
+class BulkRun:
     """Works on one cache with encryption on; *state* None is for looking only."""
 
     def __init__(
         self,
-        access: Access,
-        task: Task,
-        terms: Terms,
+        access: CacheContext,
+        task: Selector,
+        terms: BulkOptions,
         *,
         state: State | None,
-        stopper: Stopper,
+        stopper: StopSignal,
         progress: Bar,
     ) -> None:
         self.access = access
@@ -134,17 +134,17 @@ class Errand:
                 f"the cluster is not whole: {topology.problems[0]}",
                 hint="bring it into order first: redis-cli --cluster check",
             )
-        self._demand_rights(topology.primaries)
+        self._require_rights(topology.primaries)
         if self._state is not None:
             name, first = self.access.cache.name, min(topology.primaries)
             self._held.enter_context(self._state.lock(name))
-            self._held.enter_context(announced(name, lambda: self.access.connect(first)))
+            self._held.enter_context(announce_run(name, lambda: self.access.connect(first)))
 
     def close(self) -> None:
         """Let others have the cache again."""
         self._held.close()
 
-    def look(self) -> Findings:
+    def look(self) -> BulkResult:
         """
         Walk and only look.
 
@@ -153,7 +153,7 @@ class Errand:
         """
         return self._walk("looking", acts=False)
 
-    def act(self) -> Findings:
+    def act(self) -> BulkResult:
         """
         Walk, and act on what the task picks.
 
@@ -162,7 +162,7 @@ class Errand:
         """
         return self._walk(self._terms.phase, acts=True)
 
-    def _walk(self, phase: str, *, acts: bool) -> Findings:
+    def _walk(self, phase: str, *, acts: bool) -> BulkResult:
         settings, terms = self.access.settings, self._terms
         scope = Scope(
             mode=Mode.RUN if acts else Mode.DRY_RUN,
@@ -177,20 +177,20 @@ class Errand:
             sweep = Sweep(self._discover, engine, scope, _Control(self._stopper, bar)).run()
         owners = sweep.topology.primaries
         nodes = {str(address): count for address, count in engine.counts.items()}
-        return Findings(self.access, sweep, engine.total(owners), nodes)
+        return BulkResult(self.access, sweep, engine.total(owners), nodes)
 
     def _reach(self) -> Topology:
         """Who owns the data; where a right is missing for that, all that are missing are named."""
         try:
             return self._discover()
         except RightsError:
-            self._demand_rights(self.access.cache.addresses)
+            self._require_rights(self.access.cache.addresses)
             raise
 
-    def _demand_rights(self, addresses: Iterable[Address]) -> None:
+    def _require_rights(self, addresses: Iterable[Address]) -> None:
         match = self._terms.match or self.access.settings.match
         acts = self._state is not None
-        demand_rights(
+        require_rights(
             self.access.connect,
             addresses,
             writes=acts and self._terms.kind == "write",
@@ -212,7 +212,7 @@ class Errand:
 class _Control:
     """Carries the progress of a walk to the bar; nothing is saved, for a walk is not resumed."""
 
-    def __init__(self, stopper: Stopper, bar: Progress) -> None:
+    def __init__(self, stopper: StopSignal, bar: Progress) -> None:
         self._stopper = stopper
         self._bar = bar
 
@@ -279,19 +279,19 @@ class PurgeKey(_Deleting):
         self._codec = codec
         self._key = key
 
-    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Judged:  # noqa: ARG002 - see `picker.Task`
+    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Decision:  # noqa: ARG002 - see `picker.Task`
         """See `picker.Task`."""
         opened = self._codec.open(name, value)
         if not isinstance(opened, Opened):
-            return Judged(UNDECRYPTABLE, str(opened.reason))
+            return Decision(UNDECRYPTABLE, str(opened.reason))
         current = self._codec.keyring.current
         if opened.key is self._key:
             if current in opened.inner:
-                return Judged(NESTED, "the current key is inside", problem=True)
-            return Judged(PICKED)
+                return Decision(NESTED, "the current key is inside", problem=True)
+            return Decision(PICKED)
         if self._key in opened.inner:
-            return Judged(NESTED, f"the key is inside, under {opened.key.id}", problem=True)
-        return Judged(CURRENT if opened.key is current else OTHER_KEY)
+            return Decision(NESTED, f"the key is inside, under {opened.key.id}", problem=True)
+        return Decision(CURRENT if opened.key is current else OTHER_KEY)
 
 
 class PurgeUndecryptable(_Deleting):
@@ -313,23 +313,23 @@ class PurgeUndecryptable(_Deleting):
         self._reasons = frozenset(reasons)
         self._others = tuple(others)
 
-    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Judged:
+    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Decision:
         """See `picker.Task`; a value that was moved here is known as such by the page's names."""
         opened = self._codec.open(name, value)
         if isinstance(opened, Opened):
-            return Judged(CURRENT if opened.key is self._codec.keyring.current else OTHER_KEY)
+            return Decision(CURRENT if opened.key is self._codec.keyring.current else OTHER_KEY)
         names = (other for other in page if other != name)
         reason = self._codec.explain(name, value, opened.reason, names)
         if reason not in self._reasons:
-            return Judged(UNDECRYPTABLE, str(reason))
+            return Decision(UNDECRYPTABLE, str(reason))
         if any(isinstance(other.open(name, value), Opened) for other in self._others):
-            return Judged(OTHER_CACHE)
+            return Decision(OTHER_CACHE)
         if len(self.kept) < KEPT and len(value) <= _LARGEST_KEPT:
             self.kept[name] = value
-        return Judged(PICKED, str(reason))
+        return Decision(PICKED, str(reason))
 
 
-def demand_strange(access: Access, task: PurgeUndecryptable) -> None:
+def refuse_other_formats(access: CacheContext, task: PurgeUndecryptable) -> None:
     """
     Refuse to delete what somebody can read: values in a format that nobody configured.
 
@@ -339,7 +339,7 @@ def demand_strange(access: Access, task: PurgeUndecryptable) -> None:
     if access.keyring is None:
         return
     kept = {(0, name): value for name, value in task.kept.items()}
-    found = guess(access.keyring, access.formats, access.settings.formats, kept)
+    found = search_formats(access.keyring, access.formats, access.settings.formats, kept)
     if found:
         raise ConfigError(
             f"{len(found)} of {count(len(kept), 'value')} of {access.cache.name} that were tried"
@@ -366,30 +366,30 @@ class Adoption:
         self._codec = codec
         self._within: re.Pattern[bytes] = matcher(within)
 
-    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Judged:  # noqa: ARG002 - see `picker.Task`
+    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Decision:  # noqa: ARG002 - see `picker.Task`
         """See `picker.Task`."""
         if not self._within.fullmatch(name):
-            return Judged(OUTSIDE)
+            return Decision(OUTSIDE)
         opened = self._codec.open(name, value)
         if isinstance(opened, Opened):
-            return Judged(ENCRYPTED)
+            return Decision(ENCRYPTED)
         if opened.reason is not Reason.NOT_A_FORMAT:
-            return Judged(UNDECRYPTABLE, str(opened.reason), problem=True)
-        return Judged(PICKED)
+            return Decision(UNDECRYPTABLE, str(opened.reason), problem=True)
+        return Decision(PICKED)
 
     def actor(self, store: Store) -> Act:
         """See `picker.Task`."""
         largest = store.largest_value()
 
-        def encrypt(entries: Sequence[Entry]) -> list[Answer | Refusal]:
-            answers: dict[bytes, Answer | Refusal] = {}
+        def encrypt(entries: Sequence[Entry]) -> list[SetResult | ErrorReply]:
+            answers: dict[bytes, SetResult | ErrorReply] = {}
             swaps = []
             for name, value in entries:
                 new = self._codec.seal(name, value)
                 self.encryptions += 1
                 if len(new) > largest:
                     words = f"{len(new)} bytes when encrypted, the server takes {largest}"
-                    answers[name] = Refusal(words, Meaning.FAILURE)
+                    answers[name] = ErrorReply(words, ErrorKind.FAILURE)
                 else:
                     swaps.append((name, value, new))
             done = store.compare_and_set(swaps) if swaps else []

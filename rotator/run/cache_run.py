@@ -19,17 +19,17 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, RightsError, ServerError
 from rotator.progress import Progress
-from rotator.run.preflight import announced
-from rotator.run.surroundings import Meanwhile
-from rotator.server.acl import demand_rights
-from rotator.server.context import Access
+from rotator.run.preflight import announce_run
+from rotator.run.surroundings import ServerObserver
+from rotator.server.acl import require_rights
+from rotator.server.context import CacheContext
 from rotator.server.copies import Copies, find_copies, find_replicas
 from rotator.server.topology import Topology, discover
 from rotator.state.state import State
-from rotator.sweep.control import Stop, Stopper
-from rotator.sweep.engine import Engine, Inline, Machines, Pool
-from rotator.sweep.results import RotationResult, SweepResult
-from rotator.sweep.scope import Mode, Plan, Scope
+from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
+from rotator.sweep.results import CacheResult, SweepResult
+from rotator.sweep.scope import Mode, RunOptions, Scope
 from rotator.sweep.sweep import Sweep
 from rotator.tally.tally import Outcome
 
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 _PHASES = {Mode.RUN: "rotating", Mode.DRY_RUN: "looking", Mode.VERIFY: "verifying"}
 
 
-class Rotation:
+class CacheRun:
     """
     Works on one cache that has encryption on.
 
@@ -48,14 +48,14 @@ class Rotation:
 
     def __init__(
         self,
-        access: Access,
-        plan: Plan,
+        access: CacheContext,
+        plan: RunOptions,
         *,
         files: tuple[Path, ...],
         state: State,
-        stopper: Stopper,
+        stopper: StopSignal,
         progress: Callable[[str, str, int], Progress],
-        machines: Machines | None = None,
+        machines: RemoteWorkers | None = None,
     ) -> None:
         self.access = access
         self._machines = machines
@@ -66,7 +66,7 @@ class Rotation:
         self._progress = progress
         self._held = ExitStack()
         self._known: Topology | None = None
-        self._meanwhile = Meanwhile()
+        self._meanwhile = ServerObserver()
         self._replicas: dict[Address, list[str]] = {}
 
     def prepare(self) -> None:
@@ -78,7 +78,7 @@ class Rotation:
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
             BusyError: Another run works on this cache.
         """
-        self.keyring, self.codec = _demand_encryption(self.access)
+        self.keyring, self.codec = _require_encryption(self.access)
         only = self._plan.only_key
         if only is not None and only not in {key.id for key in self.keyring.old}:
             raise ConfigError(
@@ -91,7 +91,7 @@ class Rotation:
                 f"the cluster is not whole: {topology.problems[0]}",
                 hint="bring it into order first: redis-cli --cluster check",
             )
-        self._demand_rights(topology.primaries)
+        self._require_rights(topology.primaries)
         for address in topology.primaries:
             store = self.access.connect(address)
             with store.connection:
@@ -100,7 +100,7 @@ class Rotation:
         if not self._plan.dry_run:
             name, first = self.access.cache.name, min(topology.primaries)
             self._held.enter_context(self._state.lock(name))
-            self._held.enter_context(announced(name, lambda: self.access.connect(first)))
+            self._held.enter_context(announce_run(name, lambda: self.access.connect(first)))
         self._announce(topology)
 
     def _reach(self) -> Topology:
@@ -108,21 +108,21 @@ class Rotation:
         try:
             return self._discover()
         except RightsError:
-            self._demand_rights(self.access.cache.addresses)
+            self._require_rights(self.access.cache.addresses)
             raise
 
-    def _demand_rights(self, addresses: Iterable[Address]) -> None:
+    def _require_rights(self, addresses: Iterable[Address]) -> None:
         match = self.access.settings.match
         writes = not self._plan.dry_run
-        demand_rights(self.access.connect, addresses, writes=writes, pattern=match[0])
+        require_rights(self.access.connect, addresses, writes=writes, pattern=match[0])
 
     def close(self) -> None:
         """Let other runs have the cache again."""
         self._held.close()
 
-    def run(self) -> RotationResult:
+    def run(self) -> CacheResult:
         """Sweep, and sweep again to verify if anything was rewritten."""
-        result = RotationResult(self.access, self._plan)
+        result = CacheResult(self.access, self._plan)
         result.sweep = self._sweep(self._plan.mode)
         rotated = result.sweep.tally.outcomes[Outcome.ROTATED]
         if result.sweep.complete and rotated and self._plan.verify:
@@ -136,7 +136,7 @@ class Rotation:
                 last.cut_short = self._stopper.reason()
         self._meanwhile.look_back(self.access.connect)
         result.evictions = self._meanwhile.evictions
-        result.doubt, result.latest = self._meanwhile.doubt, self._meanwhile.latest
+        result.doubt, result.latest = self._meanwhile.clock_warning, self._meanwhile.latest
         return result
 
     def _find_copies(self) -> list[Copies]:
@@ -192,8 +192,8 @@ class Rotation:
         if self._machines is not None:
             return self._machines.engine(self._files, self.access, workers)
         if workers < 2:
-            return Inline(self.access)
-        return Pool(self._files, self.access.cache.name, self._state.path, workers)
+            return InlineEngine(self.access)
+        return ProcessEngine(self._files, self.access.cache.name, self._state.path, workers)
 
     def _discover(self, known: Topology | None = None) -> Topology:
         self._known = discover(
@@ -228,7 +228,7 @@ class _Control:
     """Carries the progress of one sweep to the bar, and its positions to the state."""
 
     def __init__(
-        self, state: State, stopper: Stopper, bar: Progress, cache: str, plan: Plan
+        self, state: State, stopper: StopSignal, bar: Progress, cache: str, plan: RunOptions
     ) -> None:
         self._state = state
         self._stopper = stopper
@@ -258,7 +258,7 @@ class _Control:
         return self._state.load_position(self._cache, self._plan.mode, node)
 
 
-def _demand_encryption(access: Access) -> tuple[Keyring, Codec]:
+def _require_encryption(access: CacheContext) -> tuple[Keyring, Codec]:
     if access.keyring is None or access.codec is None:
         raise ConfigError(
             f"{access.cache.field('encryption.disabled')}: the cache {access.cache.name} is not "

@@ -17,24 +17,24 @@ from datetime import datetime, timedelta
 
 from rotator.crypto.keyring import Keyring
 from rotator.errors import Exit
-from rotator.retirement.forecast import Window, begun_in
+from rotator.retirement.forecast import RunRecord, unfinished_runs
 from rotator.retirement.history import SweepRecord
 from rotator.retirement.judge import Judgement, judge
 from rotator.retirement.places import Evidence, Hold, find_holds
 from rotator.state.state import State
-from rotator.sweep.results import RotationResult, SweepResult
+from rotator.sweep.results import CacheResult, SweepResult
 from rotator.sweep.scope import Mode
 from rotator.tally.tally import Outcome
 
 
-def window_of(
-    result: RotationResult,
+def run_record_of(
+    result: CacheResult,
     sweep: SweepResult,
     *,
-    before: Sequence[Window],
+    before: Sequence[RunRecord],
     known: SweepRecord | None,
     ends_at: datetime | None,
-) -> Window:
+) -> RunRecord:
     """
     What this run did of *sweep*.
 
@@ -46,7 +46,7 @@ def window_of(
     seconds = sweep.lasted
     looked_at = last if complete else sweep
     left = _remaining(looked_at) if looked_at.complete else _left(known, before, sweep)
-    return Window(
+    return RunRecord(
         mode=str(sweep.scope.mode),
         started_at=sweep.begun_at,
         finished_at=last.finished_at,
@@ -68,7 +68,7 @@ def window_of(
     )
 
 
-def _names(result: RotationResult, sweep: SweepResult, known: SweepRecord | None) -> int | None:
+def _names(result: CacheResult, sweep: SweepResult, known: SweepRecord | None) -> int | None:
     """How many names there are to visit; the server counts all, not those of a pattern."""
     settings = result.access.settings
     if "*" in settings.match and settings.databases == "all":
@@ -76,12 +76,12 @@ def _names(result: RotationResult, sweep: SweepResult, known: SweepRecord | None
     return None if known is None else known.visits
 
 
-def _left(known: SweepRecord | None, before: Sequence[Window], sweep: SweepResult) -> int | None:
+def _left(known: SweepRecord | None, before: Sequence[RunRecord], sweep: SweepResult) -> int | None:
     """How many values were under old keys when all was last looked at, less those moved since."""
     if known is None:
         return None
     there = sum(seen.remaining for seen in known.keys.values())
-    runs = [run for run in begun_in(before) if not run.complete and run.mode == Mode.RUN]
+    runs = [run for run in unfinished_runs(before) if not run.complete and run.mode == Mode.RUN]
     return max(there - sum(run.rotated for run in runs) - sweep.rotated_now, _remaining(sweep))
 
 
@@ -101,7 +101,7 @@ def _waited(sweep: SweepResult, seconds: float) -> dict[str, float]:
     return waited
 
 
-class Ledger:
+class EvidenceRecorder:
     """
     What the sweeps of one run leave in the state, and the judgement on it.
 
@@ -112,9 +112,9 @@ class Ledger:
         self._state = state
         self._ends_at = ends_at
         self._kept: dict[str, list[SweepRecord]] = {}
-        self._results: dict[str, RotationResult] = {}
+        self._results: dict[str, CacheResult] = {}
 
-    def keep(self, result: RotationResult) -> None:
+    def keep(self, result: CacheResult) -> None:
         """Take the sweeps of one cache into the history of its keys, and count encryptions."""
         name, keyring = result.access.cache.name, result.access.keyring
         self._kept[name] = []
@@ -131,13 +131,13 @@ class Ledger:
                 self._state.note_seen(name, key_id, key.found)
             self._kept[name].append(record)
 
-    def _note_window(self, result: RotationResult, sweep: SweepResult, keyring: Keyring) -> None:
+    def _note_window(self, result: CacheResult, sweep: SweepResult, keyring: Keyring) -> None:
         """Write down what the run did, compared with what was known before it."""
         name = result.access.cache.name
         known = self._state.last_sweep(name)
         if known and known.scope != _record(result, sweep, keyring).scope:
             known = None
-        window = window_of(
+        window = run_record_of(
             result,
             sweep,
             before=self._state.windows(name),
@@ -214,13 +214,13 @@ class Ledger:
         return sweep is not None and sweep.stopped is not None
 
     def _holds(
-        self, result: RotationResult, key_id: str, clean_since: datetime | None
+        self, result: CacheResult, key_id: str, clean_since: datetime | None
     ) -> tuple[Hold, ...]:
         """What still holds a key that the live data no longer has."""
         if clean_since is None:
             return ()
         name, last = result.access.cache.name, result.verification or result.sweep
-        now = {copy.node: copy.mark for copy in result.copies}
+        now = {copy.node: copy.aof_baseline for copy in result.copies}
         nodes = last.nodes if last else []
         return find_holds(
             result.copies,
@@ -231,7 +231,7 @@ class Ledger:
         )
 
 
-def _record(result: RotationResult, sweep: SweepResult, keyring: Keyring) -> SweepRecord:
+def _record(result: CacheResult, sweep: SweepResult, keyring: Keyring) -> SweepRecord:
     settings = result.access.settings
     formats = [str(result.access.formats[name]) for name in settings.formats]
     scope = [settings.match, settings.databases, formats]

@@ -17,17 +17,17 @@ from rotator.crypto.keyring import Keyring
 from rotator.errors import Exit, LoginError, RightsError, ServerError
 from rotator.progress import Progress
 from rotator.report import files as report_json
-from rotator.report.archive import remembered, with_past
+from rotator.report.archive import add_history, merged_with_stored
 from rotator.report.build import build_report
 from rotator.report.model import Report
-from rotator.run.cache_run import Rotation
-from rotator.run.evidence import Ledger
-from rotator.server.context import Access
+from rotator.run.cache_run import CacheRun
+from rotator.run.evidence import EvidenceRecorder
+from rotator.server.context import CacheContext
 from rotator.state.state import State
-from rotator.sweep.control import Stop, Stopper
-from rotator.sweep.engine import Machines
-from rotator.sweep.results import RotationResult
-from rotator.sweep.scope import Plan
+from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.engine import RemoteWorkers
+from rotator.sweep.results import CacheResult
+from rotator.sweep.scope import RunOptions
 
 log = structlog.get_logger(__name__)
 
@@ -55,16 +55,16 @@ class Job:
     def __init__(
         self,
         files: tuple[Path, ...],
-        accesses: Sequence[Access],
-        plan: Plan,
+        accesses: Sequence[CacheContext],
+        plan: RunOptions,
         *,
         keyrings: Mapping[str, Keyring | None],
         state: State,
-        stopper: Stopper,
+        stopper: StopSignal,
         quiet: timedelta,
         progress: Callable[[str, str, int], Progress],
         show_names: bool = False,
-        machines: Machines | None = None,
+        machines: RemoteWorkers | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._keyrings = keyrings
@@ -75,7 +75,7 @@ class Job:
         self._show_names = show_names
         self._clock = clock
         self._rotations = [
-            Rotation(
+            CacheRun(
                 access,
                 plan,
                 files=files,
@@ -103,7 +103,7 @@ class Job:
             for rotation in self._rotations:
                 rotation.close()
         finished_at = self._clock()
-        ledger = Ledger(self._state, self._stopper.ends_at)
+        ledger = EvidenceRecorder(self._state, self._stopper.ends_at)
         for result in results:
             ledger.keep(result)
         judgements = ledger.judge(self._keyrings, now=finished_at, quiet=self._quiet)
@@ -117,17 +117,17 @@ class Job:
             exit_code=min(codes, key=_SEVERITY.index, default=Exit.OK),
             show_names=self._show_names,
         )
-        report = with_past(built, self._state)
+        report = add_history(built, self._state)
         for cache in report.caches:
             alone = report.model_copy(update={"caches": (cache,)})
-            kept = report_json.json_text(remembered(alone, self._state))
+            kept = report_json.json_text(merged_with_stored(alone, self._state))
             self._state.save_report(cache.name, kept, finished_at)
             if cache.progress:
                 said = cache.progress.model_dump(mode="json", exclude_none=True)
                 log.info("not done yet", cache=cache.name, **said)
         return report
 
-    def _prepare(self) -> list[RotationResult]:
+    def _prepare(self) -> list[CacheResult]:
         """The preflight of all caches; results only if it was told to stop, and nothing begins."""
         try:
             for rotation in self._rotations:
@@ -147,10 +147,10 @@ class Job:
             log.warning("stopped before the server was ready", error=str(error))
         return stopped
 
-    def _stopped(self, rotation: Rotation, stopped: Stop) -> RotationResult:
-        return RotationResult(rotation.access, self._plan, stopped=stopped)
+    def _stopped(self, rotation: CacheRun, stopped: Stop) -> CacheResult:
+        return CacheResult(rotation.access, self._plan, stopped=stopped)
 
-    def _work(self, rotation: Rotation) -> RotationResult:
+    def _work(self, rotation: CacheRun) -> CacheResult:
         """One cache; what goes wrong here must not keep the others from being done."""
         stopped = self._stopper.reason()
         if stopped:
@@ -161,4 +161,4 @@ class Job:
             if stopped := self._stopped_by(error):
                 return self._stopped(rotation, stopped)
             log.error("cache failed", cache=rotation.access.cache.name, error=str(error))  # noqa: TRY400 - the message says it all
-            return RotationResult(rotation.access, self._plan, error=str(error))
+            return CacheResult(rotation.access, self._plan, error=str(error))

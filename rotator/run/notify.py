@@ -46,7 +46,7 @@ from rotator.errors import ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import Report
 from rotator.report.words import ENDINGS
 from rotator.state.state import State, default_path
-from rotator.text import escape, mask
+from rotator.text import escape, redact
 
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "USER")
 """The variables that the command finds as rotator found them."""
@@ -65,17 +65,17 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
+class NotificationCommand:
     """A command and its arguments, which may hold what nobody else should see."""
 
     words: tuple[str, ...]
     seconds: float = LONGEST_SECONDS
 
     def __repr__(self) -> str:
-        return f"Hook({self.words[0]!r}, ...)"
+        return f"NotificationCommand({self.words[0]!r}, ...)"
 
     @classmethod
-    def parse(cls, command: str) -> Hook:
+    def parse(cls, command: str) -> NotificationCommand:
         """
         The command that `--on-change` names.
 
@@ -194,7 +194,7 @@ class Change:
         return f"{self.cache}: key {self.key[:_SHORT]} is {self.after}{was}"
 
 
-def occasion(code: int, before: int | None, changes: Sequence[Change]) -> Event | None:
+def event_for(code: int, before: int | None, changes: Sequence[Change]) -> Event | None:
     """
     What to tell of a run that ended with *code*, if anything.
 
@@ -221,7 +221,7 @@ def summary(code: int, error: str | None, ending: str, changes: Sequence[Change]
     return f"rotator: {'; '.join(said)}"
 
 
-class Alarm:
+class RunNotifier:
     """
     Watches over the block of one run.
 
@@ -231,7 +231,7 @@ class Alarm:
 
     def __init__(
         self,
-        hook: Hook | None,
+        hook: NotificationCommand | None,
         *,
         asked: Iterable[Iterable[object]],
         state: Path | None,
@@ -270,7 +270,7 @@ class Alarm:
     ) -> None:
         code, why = self._ending(error)
         before, changes = self._compare(code)
-        event = occasion(code, before, changes)
+        event = event_for(code, before, changes)
         if event is None or self._hook is None:
             return
         if self._hook.call(self._facts(event, code, why, changes)):
@@ -319,7 +319,7 @@ class Alarm:
             "ROTATOR_EXIT_CODE": str(code),
             "ROTATOR_CACHES": "\n".join(map(escape, self._caches)),
             "ROTATOR_CHANGES": "\n".join(json.dumps(asdict(change)) for change in changes),
-            "ROTATOR_SUMMARY": mask(escape(" ".join(said.split()))),
+            "ROTATOR_SUMMARY": redact(escape(" ".join(said.split()))),
             "ROTATOR_REPORT": report,
         }
 

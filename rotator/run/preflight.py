@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def announced(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
+def announce_run(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
     """
     Hold the channel of *cache* on the node that *connect* reaches, while the block runs.
 
@@ -76,7 +76,7 @@ def _alone(cache: str, *replies: Reply) -> bool:
 
 
 @contextmanager
-def lock(state: Path, cache: str) -> Iterator[None]:
+def run_lock(state: Path, cache: str) -> Iterator[None]:
     """
     Hold the lock on a cache, kept in a file beside the *state*.
 

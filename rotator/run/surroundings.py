@@ -38,7 +38,7 @@ def _running() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
-class Clock:
+class ClockCheck:
     """
     Watches this machine's clock from the start of a run.
 
@@ -72,7 +72,7 @@ class Clock:
             self._ahead, self._server = there - here, store.node
 
     @property
-    def doubt(self) -> str | None:
+    def clock_warning(self) -> str | None:
         """Why times are not to be relied on, in a sentence; None: they are."""
         jump = self._now() - self._expected()
         if abs(jump) > TOLERANCE:
@@ -103,22 +103,22 @@ def _rough(length: timedelta) -> str:
 log = structlog.get_logger(__name__)
 
 
-class Meanwhile:
+class ServerObserver:
     """
     Looks at the primaries of one cache before and after the work on it.
 
     *evictions* is how many entries each has evicted, by node, as far as it could be asked.
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: ClockCheck | None = None) -> None:
         self.evictions: dict[str, int] = {}
-        self._clock = clock or Clock()
+        self._clock = clock or ClockCheck()
         self._before: dict[Address, Identity] = {}
 
     @property
-    def doubt(self) -> str | None:
+    def clock_warning(self) -> str | None:
         """Why times of the run are not to be relied on, in a sentence; None: they are."""
-        return self._clock.doubt
+        return self._clock.clock_warning
 
     @property
     def latest(self) -> datetime:

@@ -54,7 +54,7 @@ def missing_rights(
     return missing
 
 
-def demand_rights(
+def require_rights(
     connect: Callable[[Address], Store],
     addresses: Iterable[Address],
     *,
@@ -83,11 +83,11 @@ def demand_rights(
                 f"{listing(nodes)}: the user lacks rights: {' '.join(rules)}"
                 for rules, nodes in lacking.items()
             ),
-            hint=granting(rule for rules in lacking for rule in rules),
+            hint=grant_hint(rule for rules in lacking for rule in rules),
         )
 
 
-def granting(rules: Iterable[str]) -> str:
+def grant_hint(rules: Iterable[str]) -> str:
     """How to get *rules*."""
     wanted = " ".join(dict.fromkeys(rules))
     return f"an administrator can grant them: ACL SETUSER <user> {wanted}"

@@ -161,7 +161,7 @@ class Connection:
 
     def submit(self, commands: Sequence[Command]) -> Pending:
         """Send *commands* and return at once; the replies can be asked for later."""
-        self._demand_open()
+        self._require_open()
         # redis-py's own packing looks at every argument several times, in Python.
         packed = [pack_command(tuple(command)) for command in commands]
         pieces = packed if max(map(len, packed), default=0) > _LARGE else [b"".join(packed)]
@@ -231,7 +231,7 @@ class Connection:
         self._wire.disconnect()
 
     def _read_any(self) -> Reply | ResponseError:
-        self._demand_open()
+        self._require_open()
         try:
             # Left to itself, redis-py calls itself once for each report that comes before a reply,
             # and a few hundred of them are too deep for Python.
@@ -253,7 +253,7 @@ class Connection:
             disable_decoding=True, disconnect_on_error=False, push_request=True
         )
 
-    def _demand_open(self) -> None:
+    def _require_open(self) -> None:
         if not self._opened:
             self.open()
         elif not self._wire.is_connected:

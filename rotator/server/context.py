@@ -54,7 +54,7 @@ def choose(config: Config, name: str | None) -> CacheConfig:
     return config.caches[0]
 
 
-class Access:
+class CacheContext:
     """
     A cache that can be talked to, and, with encryption on, a keyring and a codec for its values.
 
@@ -130,7 +130,7 @@ class Fingerprint:
     settings: str
 
     @classmethod
-    def of(cls, access: Access) -> Self:
+    def of(cls, access: CacheContext) -> Self:
         """
         The fingerprint of a cache with encryption on.
 
@@ -169,7 +169,7 @@ def _shown(secret: SecretRef | None) -> str | None:
 log = structlog.get_logger(__name__)
 
 
-def select(config: Config, names: Sequence[str], provider: Provider | None) -> list[Access]:
+def select(config: Config, names: Sequence[str], provider: Provider | None) -> list[CacheContext]:
     """
     The caches called *names*, else every one with encryption on, ready to be used.
 
@@ -189,11 +189,11 @@ def select(config: Config, names: Sequence[str], provider: Provider | None) -> l
             "caches: every cache has encryption disabled, so there is nothing to rotate",
             hint="is this the right configuration?",
         )
-    return [Access(config, cache, provider) for cache in chosen]
+    return [CacheContext(config, cache, provider) for cache in chosen]
 
 
 def all_keyrings(
-    config: Config, selected: Sequence[Access], provider: Provider | None
+    config: Config, selected: Sequence[CacheContext], provider: Provider | None
 ) -> dict[str, Keyring | None]:
     """
     The keys of every encrypted cache by its name; None where they cannot be known now.
@@ -229,7 +229,7 @@ def open_config(files: Sequence[Path] | None) -> Config:
     return config
 
 
-def open_access(config: Config, cache_name: str | None, provider_url: str | None) -> Access:
+def open_access(config: Config, cache_name: str | None, provider_url: str | None) -> CacheContext:
     """
     What it takes to use one cache; without a name the only one.
 
@@ -237,4 +237,4 @@ def open_access(config: Config, cache_name: str | None, provider_url: str | None
         ConfigError: There is no such cache, several to choose from, or a key or format is wrong.
         SourceError: The secret provider cannot be reached.
     """
-    return Access(config, choose(config, cache_name), provider_from_url(provider_url))
+    return CacheContext(config, choose(config, cache_name), provider_from_url(provider_url))

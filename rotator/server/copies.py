@@ -49,7 +49,7 @@ class Copies:
     sizes: tuple[int, int] | None = None
 
     @property
-    def mark(self) -> dict[str, Any] | None:
+    def aof_baseline(self) -> dict[str, Any] | None:
         """What later runs compare with: the process, its file; None if that tells nothing now."""
         if self.sizes is None:
             # A rewrite that is going on began too early to count as one that came after.

@@ -20,7 +20,7 @@ from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.server.cluster_nodes import SLOTS, myself
 from rotator.server.copies import find_replicas
-from rotator.server.scripts import Swap
+from rotator.server.scripts import Replacement
 from rotator.server.store import Store
 
 _LOOK_SECONDS = 0.25
@@ -90,7 +90,9 @@ class Ifeq:
             for start in range(0, len(names), _AGAIN):
                 some = names[start : start + _AGAIN]
                 held = zip(some, self._store.read(some), strict=True)
-                swaps = [Swap(name, value, value) for name, value in held if type(value) is bytes]
+                swaps = [
+                    Replacement(name, value, value) for name, value in held if type(value) is bytes
+                ]
                 for answer in self._store.start_compare_and_set(swaps)():
                     if message := getattr(answer, "message", None):
                         raise ServerError(f"{self._store.node}: a replica joined, and {message}")

@@ -21,10 +21,10 @@ from redis.exceptions import ResponseError
 from rotator.errors import RightsError, ServerError
 from rotator.server.cluster_nodes import Member, myself, parse_nodes
 from rotator.server.connection import Connection
-from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal, refusal
+from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, error_reply
 
 # Commands that put a value under a name the scan may have passed already, or that replace the data.
-MOVERS = (
+DATA_MOVING_COMMANDS = (
     "rename",
     "renamenx",
     "copy",
@@ -48,12 +48,16 @@ MOVERS = (
 
 # Of those, the ones that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again
 # what was reported has missed nothing because of them.
-REPORTED = frozenset(("rename", "renamenx", "copy", "move", "restore", "restore-asking", "migrate"))
+TRACKED_COMMANDS = frozenset(
+    ("rename", "renamenx", "copy", "move", "restore", "restore-asking", "migrate")
+)
 
 
 # And those that take values from one name or database of the node to another, or away: once every
 # value of the node was seen they hide none, while RESTORE may bring one from another node.
-LOCAL = frozenset(("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall"))
+NODE_LOCAL_COMMANDS = frozenset(
+    ("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall")
+)
 
 
 NOTHING: frozenset[str] = frozenset()
@@ -96,7 +100,7 @@ class Identity:
         version = info.get("valkey_version") or info.get("redis_version", "?")
         calls = {
             mover: int(parse_fields(info[f"cmdstat_{mover}"]).get("calls", 0))
-            for mover in MOVERS
+            for mover in DATA_MOVING_COMMANDS
             if f"cmdstat_{mover}" in info
         }
         return cls(
@@ -145,7 +149,7 @@ class Identity:
             found.append(f"its place in the cluster changed: {self.place} became {after.place}")
         # CONFIG RESETSTAT may hide what was called before it.
         reset = after.commands < self.commands
-        for mover in MOVERS:
+        for mover in DATA_MOVING_COMMANDS:
             more = after.calls.get(mover, 0) - self.calls.get(mover, 0)
             reset |= more < 0
             if more > 0 and mover not in excused:
@@ -208,7 +212,7 @@ class Node:
         count = 0
         for reply in self.connection.pipeline(asked):
             if isinstance(reply, ResponseError):
-                raise self._failure("CLUSTER COUNTKEYSINSLOT", refusal(reply))
+                raise self._failure("CLUSTER COUNTKEYSINSLOT", error_reply(reply))
             count += reply
         return count
 
@@ -216,7 +220,7 @@ class Node:
         """Work in database *db* from here on."""
         self.connection.select(db)
 
-    def no_touch(self) -> bool:
+    def enable_no_touch(self) -> bool:
         """
         Ask the server not to take our reads for use (LRU, LFU); False where it had better not.
 
@@ -246,14 +250,14 @@ class Node:
             try:
                 return self.connection.call(*command)
             except ResponseError as error:
-                refused = refusal(error)
-            if refused.meaning is not Meaning.RETRY or pause is None:
+                refused = error_reply(error)
+            if refused.meaning is not ErrorKind.RETRY or pause is None:
                 break
             time.sleep(pause)
         raise self._failure(str(command[0]), refused)
 
-    def _failure(self, command: str, refused: Refusal) -> ServerError:
-        kind = RightsError if refused.meaning is Meaning.DENIED else ServerError
+    def _failure(self, command: str, refused: ErrorReply) -> ServerError:
+        kind = RightsError if refused.meaning is ErrorKind.DENIED else ServerError
         return kind(f"{self.node}: {command} failed: {refused.message}")
 
 

@@ -19,7 +19,7 @@ from rotator.server.cluster_nodes import redirection
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
 
 
-class Meaning(StrEnum):
+class ErrorKind(StrEnum):
     """What an error answer means for the work in progress."""
 
     RETRY = "retry"  # the same command, a little later
@@ -29,29 +29,29 @@ class Meaning(StrEnum):
 
 
 # https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors; redis-rules 4.
-MEANINGS: dict[str, Meaning] = {
-    "ASK": Meaning.TOPOLOGY,
-    "BUSY": Meaning.RETRY,
-    "CLUSTERDOWN": Meaning.RETRY,
-    "LOADING": Meaning.RETRY,
-    "MASTERDOWN": Meaning.RETRY,
-    "MISCONF": Meaning.FAILURE,
-    "MOVED": Meaning.TOPOLOGY,
-    "NOPERM": Meaning.DENIED,
-    "NOREPLICAS": Meaning.RETRY,
-    "NOSCRIPT": Meaning.RETRY,
-    "OOM": Meaning.FAILURE,
-    "READONLY": Meaning.TOPOLOGY,
-    "TRYAGAIN": Meaning.RETRY,
+MEANINGS: dict[str, ErrorKind] = {
+    "ASK": ErrorKind.TOPOLOGY,
+    "BUSY": ErrorKind.RETRY,
+    "CLUSTERDOWN": ErrorKind.RETRY,
+    "LOADING": ErrorKind.RETRY,
+    "MASTERDOWN": ErrorKind.RETRY,
+    "MISCONF": ErrorKind.FAILURE,
+    "MOVED": ErrorKind.TOPOLOGY,
+    "NOPERM": ErrorKind.DENIED,
+    "NOREPLICAS": ErrorKind.RETRY,
+    "NOSCRIPT": ErrorKind.RETRY,
+    "OOM": ErrorKind.FAILURE,
+    "READONLY": ErrorKind.TOPOLOGY,
+    "TRYAGAIN": ErrorKind.RETRY,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorReply:
     """The server's own words for not reading or writing one name, and what they mean."""
 
     message: str
-    meaning: Meaning
+    meaning: ErrorKind
 
     def elsewhere(self, asked: Address) -> Address | None:
         """The node that ASK, as the one at *asked* answered it, says to turn to."""
@@ -67,16 +67,16 @@ WRONG_TYPE = "WRONGTYPE"
 _NOBODYS = "Hash slot not served"
 
 
-def refusal(error: ResponseError | bytes) -> Refusal:
+def error_reply(error: ResponseError | bytes) -> ErrorReply:
     """What an error answer says, and what it means; an unknown one is a failure."""
     if isinstance(error, ResponseError):
         text = f"{error.status_code} {error}" if error.status_code else str(error)
     else:
         text = error.decode(errors="replace")
     text = _SCRIPT_PLACE.sub("", text).lstrip("-").rstrip()
-    meaning = MEANINGS.get(text.split(" ", 1)[0], Meaning.FAILURE)
+    meaning = MEANINGS.get(text.split(" ", 1)[0], ErrorKind.FAILURE)
     if any(words in text for words in _SCRIPT_DENIALS):
-        meaning = Meaning.DENIED
+        meaning = ErrorKind.DENIED
     if _NOBODYS in text:
-        meaning = Meaning.TOPOLOGY
-    return Refusal(text, meaning)
+        meaning = ErrorKind.TOPOLOGY
+    return ErrorReply(text, meaning)

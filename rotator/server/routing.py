@@ -23,8 +23,8 @@ from redis.exceptions import ResponseError
 from rotator.config.types import Address
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.server.cluster_nodes import Range, redirection
-from rotator.server.context import Access
-from rotator.server.replies import Meaning, Refusal
+from rotator.server.context import CacheContext
+from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
 
@@ -34,10 +34,10 @@ REDIRECTS = 5
 Answer = TypeVar("Answer")
 
 
-class Owners:
+class ClusterRouter:
     """The nodes of one cache, connected to as names need them, in one *database*."""
 
-    def __init__(self, access: Access, database: int) -> None:
+    def __init__(self, access: CacheContext, database: int) -> None:
         self._access = access
         self._database = database
         self._stores: dict[Address, Store] = {}
@@ -54,7 +54,7 @@ class Owners:
         """
         answer = self._try(name, call)
         for _ in range(REDIRECTS):
-            if not isinstance(answer, Refusal) or answer.meaning is not Meaning.TOPOLOGY:
+            if not isinstance(answer, ErrorReply) or answer.meaning is not ErrorKind.TOPOLOGY:
                 break
             if answer.message.startswith("ASK "):
                 answer = call(self._asking(name, answer))
@@ -98,7 +98,7 @@ class Owners:
         if told is not None and self._address_for(name) == asked:
             self._homes[slot] = told
 
-    def _asking(self, name: bytes, refused: Refusal) -> Store:
+    def _asking(self, name: bytes, refused: ErrorReply) -> Store:
         """The node that *refused* tells to ask, told that we were sent."""
         address = refused.elsewhere(self._address_for(name)) or self._address_for(name)
         return self._store_at(address).asking()
@@ -153,7 +153,7 @@ def select(store: Store, database: int) -> None:
         ) from None
 
 
-class Movers:
+class RedirectTargets:
     """Finds who serves a name that *store* would not; *connect* reaches another node."""
 
     def __init__(self, store: Store, connect: Callable[[Address], Store]) -> None:
@@ -161,7 +161,7 @@ class Movers:
         self._connect = connect
         self._stores: dict[Address | None, Store] = {}
 
-    def reach(self, refusal: Refusal) -> Store:
+    def reach(self, refusal: ErrorReply) -> Store:
         """
         The node that ASK names, or this one.
 

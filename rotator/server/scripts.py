@@ -79,7 +79,7 @@ NO_SIZE: Final = 1 << 62
 """*large* where no value is: Lua's numbers still tell it from every size."""
 
 
-class Swap(NamedTuple):
+class Replacement(NamedTuple):
     """
     What is to be put in the place of a value that was read.
 
@@ -90,7 +90,7 @@ class Swap(NamedTuple):
     name: bytes
     old: bytes
     new: bytes
-    telling: int | None = None
+    prefix: int | None = None
 
 
 def cut(indices: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
@@ -106,7 +106,7 @@ def cut(indices: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
     return batches
 
 
-def call(batch: Sequence[Swap], large: int) -> tuple[Any, ...]:
+def call(batch: Sequence[Replacement], large: int) -> tuple[Any, ...]:
     """The command that carries out *batch*; of what is over *large* only a beginning is fetched."""
     news = [swap.new for swap in batch]
     sizes = [len(swap.old) for swap in batch]

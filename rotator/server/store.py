@@ -22,7 +22,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 from rotator.errors import ServerError
 from rotator.server.connection import Command, Connection
 from rotator.server.node import Node
-from rotator.server.replies import WRONG_TYPE, Meaning, Refusal, refusal
+from rotator.server.replies import WRONG_TYPE, ErrorKind, ErrorReply, error_reply
 from rotator.server.scripts import (
     DELETE_SCRIPT,
     DELETE_SCRIPT_SHA,
@@ -30,7 +30,7 @@ from rotator.server.scripts import (
     NO_SIZE,
     SCRIPT,
     Entry,
-    Swap,
+    Replacement,
     call,
     cut,
 )
@@ -41,7 +41,7 @@ NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
 GONE = -2  # and that of a name that is not there
 
 
-class Unread(Enum):
+class NoValue(Enum):
     """Why a name has no value to look at."""
 
     GONE = "gone"
@@ -49,7 +49,7 @@ class Unread(Enum):
     DENIED = "denied"
 
 
-class Answer(Enum):
+class SetResult(Enum):
     """What compare-and-set says of one name."""
 
     DONE = 1
@@ -58,7 +58,7 @@ class Answer(Enum):
     DENIED = -2
 
 
-Value = bytes | Unread | Refusal
+Value = bytes | NoValue | ErrorReply
 
 
 _BYTES_A_REPLY = 1 << 17
@@ -131,7 +131,7 @@ class Store(Node):
     def _finish_read(
         self, names: Sequence[bytes], groups: list[list[int]], replies: Callable[[], list[Any]]
     ) -> list[Value]:
-        values: list[Value] = [Unread.GONE] * len(names)
+        values: list[Value] = [NoValue.GONE] * len(names)
         alone: list[int] = []
         self.sizes = []
         for group, reply in zip(groups, replies(), strict=True):
@@ -179,9 +179,9 @@ class Store(Node):
         return self._start(commands)()
 
     def answer(self, *command: Any) -> Any:
-        """The reply to one command about one name, or a `Refusal`."""
+        """The reply to one command about one name, or an `ErrorReply`."""
         reply = self._each([command])[0]
-        return refusal(reply) if isinstance(reply, ResponseError) else reply
+        return error_reply(reply) if isinstance(reply, ResponseError) else reply
 
     def expiries(self, names: Sequence[bytes]) -> list[int | None]:
         """
@@ -202,16 +202,18 @@ class Store(Node):
 
     def compare_and_set(
         self, swaps: Sequence[tuple[bytes, bytes, bytes]]
-    ) -> list[Answer | Refusal]:
+    ) -> list[SetResult | ErrorReply]:
         """
         Replace each value that is still the one that was read, keeping its TTL to the millisecond.
 
         *swaps* are names, old values and new values. Nothing is created: a name that is gone stays
         gone. The answers are in the order of *swaps*.
         """
-        return self.start_compare_and_set([Swap(*swap) for swap in swaps])()
+        return self.start_compare_and_set([Replacement(*swap) for swap in swaps])()
 
-    def start_compare_and_set(self, swaps: Sequence[Swap]) -> Callable[[], list[Answer | Refusal]]:
+    def start_compare_and_set(
+        self, swaps: Sequence[Replacement]
+    ) -> Callable[[], list[SetResult | ErrorReply]]:
         """The same, but what is returned waits for the answers and gives them."""
         if self.ifeq:
             commands = [("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, _ in swaps]
@@ -232,7 +234,7 @@ class Store(Node):
         sizes: Sequence[int],
         call: Callable[[Sequence[int]], Command],
         load: Callable[[], None],
-    ) -> Callable[[], list[Answer | Refusal]]:
+    ) -> Callable[[], list[SetResult | ErrorReply]]:
         """
         Have a script answer for each of *names*; what is returned waits for the answers.
 
@@ -255,11 +257,11 @@ class Store(Node):
         replies: Callable[[], list[Any]],
         call: Callable[[Sequence[int]], Command],
         load: Callable[[], None],
-    ) -> list[Answer | Refusal]:
+    ) -> list[SetResult | ErrorReply]:
         said = replies()
         if len(said) == 1 and not isinstance(said[0], ResponseError):
             return [_answer(one) for one in said[0]]
-        answers: dict[int, Answer | Refusal] = {}
+        answers: dict[int, SetResult | ErrorReply] = {}
         alone: list[int] = []
         forgotten = False
         for batch, reply in zip(batches, said, strict=True):
@@ -275,7 +277,7 @@ class Store(Node):
             answers[index] = _answer(reply if isinstance(reply, ResponseError) else reply[0])
         return [answers[index] for index in range(len(answers))]
 
-    def _call(self, swaps: Sequence[Swap], batch: Sequence[int]) -> Command:
+    def _call(self, swaps: Sequence[Replacement], batch: Sequence[int]) -> Command:
         return call([swaps[index] for index in batch], self._large or NO_SIZE)
 
     def _load_script(self) -> None:
@@ -290,13 +292,13 @@ class Store(Node):
 
 def _value(reply: Any) -> Value:
     if reply is None:
-        return Unread.GONE
+        return NoValue.GONE
     if not isinstance(reply, ResponseError):
         return bytes(reply)
-    refused = refusal(reply)
+    refused = error_reply(reply)
     if refused.message.startswith(WRONG_TYPE):
-        return Unread.NOT_STRING
-    return Unread.DENIED if refused.meaning is Meaning.DENIED else refused
+        return NoValue.NOT_STRING
+    return NoValue.DENIED if refused.meaning is ErrorKind.DENIED else refused
 
 
 def _expiry(reply: Any, now: int) -> int | None:
@@ -305,23 +307,23 @@ def _expiry(reply: Any, now: int) -> int | None:
     return reply if reply in {NEVER, GONE} else now + reply
 
 
-def _exchanged(reply: bytes | ResponseError | None) -> Answer | Refusal:
+def _exchanged(reply: bytes | ResponseError | None) -> SetResult | ErrorReply:
     """What `SET ... IFEQ` says; nil may be gone as well, which the next look at the name shows."""
     if reply is None:
-        return Answer.CHANGED
-    return _answer(reply) if isinstance(reply, ResponseError) else Answer.DONE
+        return SetResult.CHANGED
+    return _answer(reply) if isinstance(reply, ResponseError) else SetResult.DONE
 
 
-_ANSWERS = {answer.value: answer for answer in Answer}
+_ANSWERS = {answer.value: answer for answer in SetResult}
 
 
-def _answer(reply: int | bytes | ResponseError) -> Answer | Refusal:
+def _answer(reply: int | bytes | ResponseError) -> SetResult | ErrorReply:
     if isinstance(reply, int):
         return _ANSWERS[reply]
-    refused = refusal(reply)
+    refused = error_reply(reply)
     if refused.message.startswith(WRONG_TYPE):  # a list took the value's place since it was read
-        return Answer.CHANGED
-    return Answer.DENIED if refused.meaning is Meaning.DENIED else refused
+        return SetResult.CHANGED
+    return SetResult.DENIED if refused.meaning is ErrorKind.DENIED else refused
 
 
 class Deletion:
@@ -330,7 +332,7 @@ class Deletion:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def compare_and_delete(self, entries: Sequence[Entry]) -> list[Answer | Refusal]:
+    def compare_and_delete(self, entries: Sequence[Entry]) -> list[SetResult | ErrorReply]:
         """
         Delete each entry whose value is still the one given; the answers are in their order.
 
@@ -349,5 +351,5 @@ class Deletion:
     def _load(self) -> None:
         reply = self._store.connection.pipeline([("SCRIPT", "LOAD", DELETE_SCRIPT)])[0]
         if isinstance(reply, ResponseError):
-            said = refusal(reply).message
+            said = error_reply(reply).message
             raise ServerError(f"{self._store.node}: SCRIPT LOAD failed: {said}")

@@ -24,10 +24,10 @@ from typing import Any, Self, TypeVar
 import platformdirs
 from pydantic import TypeAdapter
 
-from rotator.retirement.forecast import Window
+from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, SweepRecord, fold
 from rotator.retirement.places import Evidence, Hold
-from rotator.run.preflight import lock
+from rotator.run.preflight import run_lock
 from rotator.state.database import Database
 
 VERDICTS = 100
@@ -38,7 +38,7 @@ WINDOWS = 60
 """How many runs are remembered of each cache."""
 
 
-_WINDOW = TypeAdapter(Window)
+_WINDOW = TypeAdapter(RunRecord)
 
 
 class Annals:
@@ -117,7 +117,7 @@ class Annals:
 
     # Runs
 
-    def note_window(self, cache: str, window: Window) -> None:
+    def note_window(self, cache: str, window: RunRecord) -> None:
         """Write down what one run did of a sweep of a cache."""
         record = json.dumps(_WINDOW.dump_python(window, mode="json"))
         with self._database.change() as change:
@@ -128,7 +128,7 @@ class Annals:
                 (cache, cache, WINDOWS),
             )
 
-    def windows(self, cache: str) -> list[Window]:
+    def windows(self, cache: str) -> list[RunRecord]:
         """What the last runs did of sweeps of a cache, in their order."""
         rows = self._database.rows(
             "SELECT record FROM windows WHERE cache = ? ORDER BY number", (cache,)
@@ -257,7 +257,7 @@ class State(Annals):
         Raises:
             BusyError: Another one does.
         """
-        return lock(self.path, cache)
+        return run_lock(self.path, cache)
 
     # Positions
 

@@ -66,7 +66,7 @@ class Control(Protocol):
         """The position that an earlier run kept, or None to begin anew."""
 
 
-class Stopper:
+class StopSignal:
     """
     Collects the reasons to stop: a signal, or that time is up, whatever comes first.
 
@@ -99,7 +99,7 @@ class Stopper:
         return Stop.UNTIL if self._until is not None and time.time() >= self._until else None
 
     @contextmanager
-    def listening(self, announce: Callable[[Stop], None]) -> Iterator[None]:
+    def handling_signals(self, announce: Callable[[Stop], None]) -> Iterator[None]:
         """
         Take SIGINT and SIGTERM as a wish to stop while the block runs.
 
@@ -137,7 +137,7 @@ _LONGEST = 800  # characters of a text in a log line
 log = structlog.get_logger(__name__)
 
 
-class Line:
+class WorkerChannel:
     """
     The line between worker processes and their parent.
 
@@ -187,7 +187,7 @@ class Line:
                 control.page_done(*arguments)
 
 
-class RemoteControl:
+class ChannelControl:
     """
     The `Control` of a worker, for one node.
 
@@ -197,7 +197,7 @@ class RemoteControl:
 
     def __init__(
         self,
-        line: Line,
+        line: WorkerChannel,
         keep: Callable[[str, dict[str, Any]], None],
         *,
         address: Address,

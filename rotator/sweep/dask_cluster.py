@@ -72,7 +72,7 @@ def connected(scheduler: str) -> Iterator[Client]:
             client.close(timeout=_CLOSE_SECONDS)
 
 
-class Fleet:
+class DaskCluster:
     """The workers of a dask cluster; *checked* are those that have said which rotator they have."""
 
     def __init__(self, client: Client, scheduler: str) -> None:

@@ -31,12 +31,12 @@ from distributed import KilledWorker
 
 from rotator import DISTRIBUTION
 from rotator.config.types import Address
-from rotator.server.context import Access, Fingerprint
-from rotator.sweep.control import Control, Line, Stop
+from rotator.server.context import CacheContext, Fingerprint
+from rotator.sweep.control import Control, Stop, WorkerChannel
 from rotator.sweep.dask_cluster import (
     PATIENCE_SECONDS,
     POLL_SECONDS,
-    Fleet,
+    DaskCluster,
     GoneError,
     Keeping,
     Orders,
@@ -44,8 +44,8 @@ from rotator.sweep.dask_cluster import (
     other_version,
 )
 from rotator.sweep.dask_worker import TOPIC, Order, perform
-from rotator.sweep.engine import Machines, Results, failed
-from rotator.sweep.results import NodeResult, Position
+from rotator.sweep.engine import RemoteWorkers, Results, failed
+from rotator.sweep.results import Checkpoint, NodeResult
 from rotator.sweep.scope import Scope
 
 SILENCE_SECONDS = 30.0
@@ -66,7 +66,7 @@ class DaskEngine:
 
     def __init__(
         self,
-        machines: Fleet,
+        machines: DaskCluster,
         files: tuple[Path, ...],
         fingerprint: Fingerprint,
         workers: int,
@@ -81,7 +81,7 @@ class DaskEngine:
 
     def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
         """See `Engine`."""
-        shift = _Shift(self, nodes, scope, control)
+        shift = _DaskSweep(self, nodes, scope, control)
         try:
             yield from shift.results()
         except GoneError as error:
@@ -106,14 +106,14 @@ class DaskEngine:
         )
 
 
-class _Post(NamedTuple):
+class _Assignment(NamedTuple):
     """A worker, and the node that it sweeps; None: it is asked for its version."""
 
     worker: str
     address: Address | None
 
 
-class _Shift:
+class _DaskSweep:
     """One pass of a `DaskEngine` over nodes."""
 
     def __init__(
@@ -124,7 +124,7 @@ class _Shift:
         self._client = engine.machines.client
         self._restarts = dict(nodes)
         self._waiting = list(nodes)
-        self._posts: dict[Future[NodeResult | str], _Post] = {}
+        self._posts: dict[Future[NodeResult | str], _Assignment] = {}
         self._scope = scope
         self._control = Keeping(control)
         self._deaths: Counter[Address] = Counter()
@@ -133,7 +133,7 @@ class _Shift:
         self._run = uuid.uuid4().hex
         self._inbox: SimpleQueue[tuple[str, list[Any]]] = SimpleQueue()
         self._orders = Orders(self._client, self._run)
-        self._line = Line(self._inbox, self._orders)
+        self._line = WorkerChannel(self._inbox, self._orders)
         self._present: list[str] = []
         self._looked_at = 0.0
         self._met_at = time.monotonic()
@@ -211,7 +211,7 @@ class _Shift:
         idle = [worker for worker in self._usable() if worker not in busy]
         for worker in set(idle) - self._machines.checked:
             idle.remove(worker)
-            self._submit(_Post(worker, None), version, DISTRIBUTION)
+            self._submit(_Assignment(worker, None), version, DISTRIBUTION)
         tried = self._engine.tried
         while self._waiting and idle and len(self._posts) < self._engine.workers:
             address = self._waiting.pop(0)
@@ -222,9 +222,9 @@ class _Shift:
             order = self._engine.order(
                 self._run, address, self._scope, saved, self._restarts[address]
             )
-            self._submit(_Post(worker, address), perform, order)
+            self._submit(_Assignment(worker, address), perform, order)
 
-    def _submit(self, post: _Post, function: Callable[..., Any], *arguments: Any) -> None:
+    def _submit(self, post: _Assignment, function: Callable[..., Any], *arguments: Any) -> None:
         executor = self._client.get_executor(
             pure=False, retries=0, workers=[post.worker], allow_other_workers=False
         )
@@ -262,7 +262,7 @@ class _Shift:
                 reason = "its worker process died again and again"
                 yield address, self._unfinished(address, reason)
 
-    def _lose(self, post: _Post) -> None:
+    def _lose(self, post: _Assignment) -> None:
         if post.address is None:
             return
         log.warning("a worker is lost", worker=post.worker, node=str(post.address))
@@ -272,12 +272,12 @@ class _Shift:
         self._deaths[post.address] += 1
         self._waiting.append(post.address)
 
-    def _check(self, post: _Post, found: str) -> None:
+    def _check(self, post: _Assignment, found: str) -> None:
         self._machines.checked.add(post.worker)
         if wrong := other_version(found):
             self._refuse(post, wrong)
 
-    def _refuse(self, post: _Post, reason: str) -> None:
+    def _refuse(self, post: _Assignment, reason: str) -> None:
         log.warning("a worker cannot be used", worker=post.worker, reason=reason)
         self._engine.refused[post.worker] = reason
         if post.address is not None:
@@ -304,7 +304,7 @@ class _Shift:
         result = failed(address, reason, self._restarts[address])
         saved = self._control.kept.get(str(address))
         if saved is not None:
-            position = Position.from_dict(saved)
+            position = Checkpoint.from_dict(saved)
             result.started_at, result.identity = position.started_at, position.identity
             result.tally = position.tally
             result.tally.encryptions = 0  # they are counted when the position is gone on from
@@ -329,7 +329,7 @@ def dask_machines(scheduler: str, hurry: Callable[[], object]) -> Iterator[DaskM
         yield machines
 
 
-class DaskMachines(Fleet, Machines):
+class DaskMachines(DaskCluster, RemoteWorkers):
     """The workers of a dask cluster; see `rotator.engine.Machines`."""
 
     def count(self) -> int:
@@ -338,7 +338,7 @@ class DaskMachines(Fleet, Machines):
             return max(1, len(self.present()))
         return 1
 
-    def engine(self, files: tuple[Path, ...], access: Access, workers: int) -> DaskEngine:
+    def engine(self, files: tuple[Path, ...], access: CacheContext, workers: int) -> DaskEngine:
         """What sweeps the nodes of the cache of *access* with so many *workers* at most."""
         places = tuple(path.absolute() for path in files)
         return DaskEngine(self, places, Fingerprint.of(access), workers)

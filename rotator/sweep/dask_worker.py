@@ -31,8 +31,8 @@ from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import RotatorError
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.server.context import Access, Fingerprint
-from rotator.sweep.control import Line, RemoteControl, Stop
+from rotator.server.context import CacheContext, Fingerprint
+from rotator.sweep.control import ChannelControl, Stop, WorkerChannel
 from rotator.sweep.engine import sweep_node
 from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Scope
@@ -46,7 +46,7 @@ _SEND_SECONDS = 0.1  # what happens meanwhile is told together
 _ASK_SECONDS = 0.25  # how soon a wish to stop is heard
 _REPLY_SECONDS = 5.0  # how long the scheduler may take to answer
 
-_LINE: ContextVar[Line | None] = ContextVar("rotator_line", default=None)
+_LINE: ContextVar[WorkerChannel | None] = ContextVar("rotator_line", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +76,12 @@ def perform(told: Order) -> NodeResult | str:
     if isinstance(access, str):
         return access
     try:
-        courier = Courier(told.run, told.silence)
+        courier = EventChannel(told.run, told.silence)
     except OSError as error:
         return f"it cannot reach its own scheduler: {error}"
     with courier:
-        line = Line(courier, courier)
-        control = RemoteControl(
+        line = WorkerChannel(courier, courier)
+        control = ChannelControl(
             line, partial(line.send, "save"), address=told.address, saved=told.saved
         )
         with _logging_to(line):
@@ -95,16 +95,16 @@ def perform(told: Order) -> NodeResult | str:
             )
 
 
-def _open(told: Order) -> Access | str:
+def _open(told: Order) -> CacheContext | str:
     config = load(told.files)
     provider = provider_from_url(os.environ.get(PROVIDER_VARIABLE))
-    access = Access(config, config.cache(told.fingerprint.cache), provider)
+    access = CacheContext(config, config.cache(told.fingerprint.cache), provider)
     if access.codec is None:
         return f"the cache {access.cache.name} is not encrypted there"
     return Fingerprint.of(access).difference(told.fingerprint) or access
 
 
-class Courier:
+class EventChannel:
     """
     Both ends of a `Line` between machines: messages go with `put`, `value` is the wish to stop.
 
@@ -189,7 +189,7 @@ def orders_of(run: str) -> str:
 
 
 @contextmanager
-def _logging_to(line: Line) -> Iterator[None]:
+def _logging_to(line: WorkerChannel) -> Iterator[None]:
     """Send what this thread logs through *line*; other threads may have lines of their own."""
     structlog.configure(processors=[_send_log], cache_logger_on_first_use=False)
     before = _LINE.set(line)

@@ -40,9 +40,9 @@ from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 from rotator.state.state import State
-from rotator.sweep.control import Control, Line, RemoteControl
+from rotator.sweep.control import ChannelControl, Control, WorkerChannel
 from rotator.sweep.node.worker import Worker
 from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Scope
@@ -74,13 +74,13 @@ class Engine(Protocol):
         """
 
 
-class Machines(Protocol):
+class RemoteWorkers(Protocol):
     """Other machines that sweep nodes for this one."""
 
     def count(self) -> int:
         """How many workers they have now, at least 1."""
 
-    def engine(self, files: tuple[Path, ...], access: Access, workers: int) -> Engine:
+    def engine(self, files: tuple[Path, ...], access: CacheContext, workers: int) -> Engine:
         """What sweeps the nodes of the cache of *access*, so many *workers* at once at most."""
 
 
@@ -97,10 +97,10 @@ class NodeTask:
     restarts: int = 0
 
 
-class Inline:
+class InlineEngine:
     """Sweeps one node after the other in this process."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: CacheContext) -> None:
         self._access = access
 
     def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
@@ -113,7 +113,7 @@ class Inline:
             )
 
 
-class Pool:
+class ProcessEngine:
     """
     Sweeps the nodes of a cache, so many *workers* at once; positions go to *state*.
 
@@ -127,7 +127,7 @@ class Pool:
         cache: str,
         state: Path,
         workers: int,
-        start: Callable[[int, Line], Executor] | None = None,
+        start: Callable[[int, WorkerChannel], Executor] | None = None,
     ) -> None:
         self._files = files
         self._cache = cache
@@ -151,7 +151,7 @@ class Pool:
             yield address, failed(address, "its worker process died again and again", restarts)
 
     def _run(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
-        line = Line(_SPAWN.SimpleQueue(), _SPAWN.RawValue("i", 0))
+        line = WorkerChannel(_SPAWN.SimpleQueue(), _SPAWN.RawValue("i", 0))
         tasks = [self._task(address, scope, control, nodes[address]) for address in nodes]
         others = set(multiprocessing.active_children())
         with self._start(min(self._workers, len(tasks)), line) as executor:
@@ -168,14 +168,16 @@ class Pool:
         return NodeTask(self._files, self._cache, address, scope, saved, self._state, restarts)
 
 
-def start_processes(workers: int, line: Line) -> Executor:
+def start_processes(workers: int, line: WorkerChannel) -> Executor:
     """A pool of processes that share nothing but *line*."""
     return ProcessPoolExecutor(workers, _SPAWN, initializer=_enter_process, initargs=(line,))
 
 
-def _attend(executor: Executor, tasks: Sequence[NodeTask], line: Line, control: Control) -> Results:
+def _attend(
+    executor: Executor, tasks: Sequence[NodeTask], line: WorkerChannel, control: Control
+) -> Results:
     """Pass on what workers send and the wish to stop, until every task is done."""
-    futures = {executor.submit(perform, task): task.address for task in tasks}
+    futures = {executor.submit(run_node_task, task): task.address for task in tasks}
     while futures:
         done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         if reason := control.stop():
@@ -186,7 +188,7 @@ def _attend(executor: Executor, tasks: Sequence[NodeTask], line: Line, control: 
 
 
 def sweep_node(
-    access: Access,
+    access: CacheContext,
     address: Address,
     scope: Scope,
     control: Control,
@@ -212,16 +214,16 @@ def sweep_node(
         return failed(address, str(error), restarts)
 
 
-def perform(task: NodeTask) -> NodeResult:
+def run_node_task(task: NodeTask) -> NodeResult:
     """Carry out a task in a worker process: open the cache from its references, then sweep."""
     try:
         config = load(task.files)
         provider = provider_from_url(os.environ.get(PROVIDER_VARIABLE))
-        access = Access(config, config.cache(task.cache), provider)
+        access = CacheContext(config, config.cache(task.cache), provider)
     except RotatorError as error:
         return failed(task.address, str(error), task.restarts)
     with State(task.state) as state:
-        control = RemoteControl(
+        control = ChannelControl(
             _HERE[0],
             partial(state.save_position, task.cache, task.scope.mode),
             address=task.address,
@@ -239,20 +241,20 @@ def failed(address: Address, reason: str, restarts: int) -> NodeResult:
     return result
 
 
-_HERE: list[Line] = []
+_HERE: list[WorkerChannel] = []
 
 
-def enter(line: Line) -> None:
+def init_worker(line: WorkerChannel) -> None:
     """Set up a worker: what it has to tell goes through *line*."""
     _HERE[:] = [line]
 
 
-def _enter_process(line: Line) -> None:
+def _enter_process(line: WorkerChannel) -> None:
     """Set up a worker process: signals are the parent's business, and so is the terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     structlog.configure(processors=[line.send_log], cache_logger_on_first_use=False)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    enter(line)
+    init_worker(line)
 
 
 def _end_with_parent() -> None:
@@ -297,9 +299,9 @@ def check_scheduler(engine: str, scheduler: str | None) -> None:
         )
 
 
-def open_machines(
+def open_remote_workers(
     scheduler: str | None, hurry: Callable[[], object]
-) -> AbstractContextManager[Machines | None]:
+) -> AbstractContextManager[RemoteWorkers | None]:
     """
     The workers of the dask cluster of *scheduler*; without one this machine does it alone.
 
@@ -321,5 +323,5 @@ def open_machines(
             f"--engine dask needs {error.name}, which is not installed",
             hint="pip install 'redis-rotator[dask]'",
         ) from None
-    machines: AbstractContextManager[Machines] = library.dask_machines(scheduler, hurry)
+    machines: AbstractContextManager[RemoteWorkers] = library.dask_machines(scheduler, hurry)
     return machines

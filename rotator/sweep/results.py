@@ -15,12 +15,12 @@ from typing import Any, Self
 
 from rotator.config.types import Address
 from rotator.errors import Exit
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 from rotator.server.copies import Copies
 from rotator.server.node import Identity
 from rotator.server.topology import Topology
 from rotator.sweep.control import Stop
-from rotator.sweep.scope import Plan, Scope
+from rotator.sweep.scope import RunOptions, Scope
 from rotator.tally.tally import Outcome, Tally
 
 
@@ -96,7 +96,7 @@ class SweepResult:
         owners = {str(address) for address in self.topology.primaries}
         for node in self.nodes:
             gone = node.node not in owners and not node.stopped
-            merged.merge(node.tally.settled() if gone else node.tally)
+            merged.merge(node.tally.only_rotated() if gone else node.tally)
         return merged
 
     @property
@@ -122,7 +122,7 @@ NOT_MOVED = (
 
 
 @dataclass(slots=True)
-class RotationResult:
+class CacheResult:
     """
     What became of one cache.
 
@@ -132,8 +132,8 @@ class RotationResult:
     relied on, and *latest* is the latest time that it may have been at the end by any clock.
     """
 
-    access: Access
-    plan: Plan
+    access: CacheContext
+    plan: RunOptions
     sweep: SweepResult | None = None
     verification: SweepResult | None = None
     copies: list[Copies] = field(default_factory=list)
@@ -154,7 +154,7 @@ class RotationResult:
     @property
     def found_under_old_keys(self) -> int:
         """How many values the verifying sweep met that it should not have met."""
-        return 0 if self.verification is None else self.verification.tally.left
+        return 0 if self.verification is None else self.verification.tally.remaining
 
     def exit_code(self) -> Exit:
         """The exit code of this cache alone."""
@@ -175,7 +175,7 @@ class RotationResult:
 
 
 @dataclass(slots=True)
-class Position:
+class Checkpoint:
     """
     How far the sweep of one node is; worthless for any other process, keyring, format or scope.
 

@@ -74,7 +74,7 @@ class Scope:
         bound = [self.mode, self.match, self.databases, self.only_key, codec_digest]
         return hashlib.sha256(json.dumps(bound).encode()).hexdigest()
 
-    def rounds(self, databases: list[int]) -> list[tuple[int, str | None]]:
+    def scans(self, databases: list[int]) -> list[tuple[int, str | None]]:
         """The scans to make, as (database, pattern); pattern None visits every name."""
         chosen = [db for db in databases if self.databases is None or db in self.databases]
         patterns = [None] if "*" in self.match else list(self.match)
@@ -153,7 +153,7 @@ RESTARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunOptions:
     """
     What the operator asked for, as in the options of `run`.
 

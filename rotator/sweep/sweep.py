@@ -17,7 +17,7 @@ import structlog
 from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.server.cluster_nodes import ranges
-from rotator.server.node import LOCAL
+from rotator.server.node import NODE_LOCAL_COMMANDS
 from rotator.server.topology import Topology
 from rotator.sweep.control import Control
 from rotator.sweep.engine import Engine
@@ -93,7 +93,7 @@ class Sweep:
             if node is None:
                 again[address] = 0
                 continue
-            changes = node.identity.changes(identity, LOCAL) if node.identity else []
+            changes = node.identity.changes(identity, NODE_LOCAL_COMMANDS) if node.identity else []
             result.topology_changed |= bool(changes)
             if node.complete and changes:
                 node.complete = False
@@ -112,7 +112,7 @@ def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
         result.nodes.remove(old)
         # One that went on where the earlier one ended has its sums already.
         if new.started_at != old.started_at:
-            new.tally.merge(old.tally.settled())
+            new.tally.merge(old.tally.only_rotated())
     result.nodes.append(new)
     log.info(
         "node swept",
@@ -120,7 +120,7 @@ def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
         complete=new.complete,
         visits=new.tally.visits,
         rotated=new.tally.outcomes[Outcome.ROTATED],
-        left=new.tally.left,
+        left=new.tally.remaining,
         seconds=round(new.seconds, 1),
     )
 

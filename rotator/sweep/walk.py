@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.server.cluster_nodes import foreign_slots, myself
-from rotator.server.context import Access
+from rotator.server.context import CacheContext
 from rotator.server.store import Store
 from rotator.sweep.control import Control, Stop
 from rotator.sweep.node.throttle import Reason
-from rotator.sweep.node.visitor import Picker, Task
+from rotator.sweep.node.visitor import Picker, Selector
 from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import Count, Outcome, Tally
@@ -39,7 +39,7 @@ class WalkEngine:
     With *acts* False nothing is written. *counts* holds what was met at each node, by address.
     """
 
-    def __init__(self, access: Access, task: Task, *, acts: bool) -> None:
+    def __init__(self, access: CacheContext, task: Selector, *, acts: bool) -> None:
         self.counts: dict[Address, Count] = {}
         self._access = access
         self._task = task
@@ -51,7 +51,7 @@ class WalkEngine:
         """See `engine.Engine`."""
         for address, restarts in nodes.items():
             before = self.counts.get(address)
-            count = self.counts[address] = Count() if before is None else before.settled()
+            count = self.counts[address] = Count() if before is None else before.only_rotated()
             walk = _NodeWalk(address, self._access, self._task, scope, control, count)
             yield address, walk.run(acts=self._acts, restarts=restarts)
 
@@ -59,7 +59,7 @@ class WalkEngine:
         """The sums; of nodes that are not among *owners*, only what was done there."""
         total = Count()
         for address, count in self.counts.items():
-            total.merge(count if address in owners else count.settled())
+            total.merge(count if address in owners else count.only_rotated())
         return total
 
 
@@ -69,8 +69,8 @@ class _NodeWalk:
     def __init__(  # noqa: PLR0917 - one caller, which has all of them at hand
         self,
         address: Address,
-        access: Access,
-        task: Task,
+        access: CacheContext,
+        task: Selector,
         scope: Scope,
         control: Control,
         count: Count,
@@ -99,9 +99,9 @@ class _NodeWalk:
         return result
 
     def _walk(self, store: Store, acts: bool, result: NodeResult) -> None:
-        result.no_touch = store.no_touch()
+        result.no_touch = store.enable_no_touch()
         identity = result.identity = store.identity()
-        rounds = self._scope.rounds(sorted(store.databases()))
+        rounds = self._scope.scans(sorted(store.databases()))
         result.databases = tuple(sorted({db for db, _ in rounds}))
         picker = Picker(store, self._access, self._task, self._count, acts=acts)
         with closing(picker):
@@ -111,7 +111,7 @@ class _NodeWalk:
         result.orphans = _orphans(store, result.databases)
         now = result.identity = store.identity()
         changes = identity.changes(now)
-        appeared = {db for db, _ in self._scope.rounds(list(store.databases()))}
+        appeared = {db for db, _ in self._scope.scans(list(store.databases()))}
         changes += [f"database {db} appeared" for db in sorted(appeared - set(result.databases))]
         if identity.role != "master":
             changes.append("it is a replica")

@@ -54,7 +54,7 @@ _FAR_MS = _FAR_HOUR * _HOUR_MS
 
 
 @dataclass(slots=True)
-class Drain:
+class ExpiryHistogram:
     """
     A bounded histogram of expiries.
 
@@ -113,7 +113,7 @@ class Drain:
                 return points
         return [*points, (_next_hour(self.latest or FAR), self.never)]
 
-    def merge(self, other: Drain) -> None:
+    def merge(self, other: ExpiryHistogram) -> None:
         """Take in what *other* counted."""
         self.never += other.never
         for hour, count in other.hours.items():
@@ -213,7 +213,7 @@ class KeyTally:
     last_too_large_at: datetime | None = None
     prefixes: dict[str, int] = field(default_factory=dict)
     samples: list[bytes] = field(default_factory=list)
-    drain: Drain = field(default_factory=Drain)
+    drain: ExpiryHistogram = field(default_factory=ExpiryHistogram)
 
     def meet(self, size: int, at: datetime, count: int = 1) -> None:
         """Count values, of *size* bytes together, that were met and do not stay."""
@@ -311,7 +311,7 @@ class KeyTally:
             **times,
             prefixes=dict(saved["prefixes"]),
             samples=[bytes.fromhex(name) for name in saved["samples"]],
-            drain=Drain.from_dict(saved["drain"]),
+            drain=ExpiryHistogram.from_dict(saved["drain"]),
         )
 
 

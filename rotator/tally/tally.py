@@ -103,7 +103,7 @@ class Tally:
         return sum(self.outcomes.values())
 
     @property
-    def left(self) -> int:
+    def remaining(self) -> int:
         """How many visits left a value that is not under the current key."""
         return sum(self.outcomes[outcome] for outcome in LEAVES)
 
@@ -113,7 +113,7 @@ class Tally:
         if reason:
             self.reasons[str(reason)] = self.reasons.get(str(reason), 0) + count
 
-    def met(
+    def count_moved(
         self,
         key_id: str,
         size: int,
@@ -129,9 +129,9 @@ class Tally:
         Without, it was met and that is all: the key is the current one, or the value was gone a
         moment later.
         """
-        self.met_many(key_id, 1, size, at, rotated=rotated, names=[name] if name else ())
+        self.count_many_moved(key_id, 1, size, at, rotated=rotated, names=[name] if name else ())
 
-    def met_many(
+    def count_many_moved(
         self,
         key_id: str,
         count: int,
@@ -148,7 +148,7 @@ class Tally:
             key.rotated += count
             key.count_prefixes(names)
 
-    def stays(
+    def count_remaining(
         self,
         key_id: str,
         size: int,
@@ -195,7 +195,7 @@ class Tally:
         for problem in other.samples():
             self.problem(problem)
 
-    def settled(self) -> Tally:
+    def only_rotated(self) -> Tally:
         """
         What stays true when the same names are visited once more: what was encrypted and rotated.
 
@@ -280,7 +280,7 @@ STUCK: Final = (DENIED, FAILED, CONTENDED)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Decision:
     """
     What a task makes of one value.
 
@@ -335,7 +335,7 @@ class Count:
         if len(self.samples) < NAME_SAMPLES and name not in self.samples:
             self.samples.append(name)
 
-    def end(self, judged: Judged, trouble: Trouble | None = None) -> None:
+    def end(self, judged: Decision, trouble: Trouble | None = None) -> None:
         """Count the end of a visit."""
         self.ends[judged.end] += 1
         if judged.detail:
@@ -354,6 +354,6 @@ class Count:
         self.samples = list(dict.fromkeys(self.samples + other.samples))[:NAME_SAMPLES]
         self.troubles = [*self.troubles, *other.troubles][:PROBLEMS]
 
-    def settled(self) -> Count:
+    def only_rotated(self) -> Count:
         """Only what was done: it cannot be met a second time, everything else is."""
         return Count(Counter({DONE: self.ends[DONE]}) if self.ends[DONE] else Counter())

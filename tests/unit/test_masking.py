@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.text import mask
+from rotator.text import redact
 
 MASKED = {
     "A key in hex is taken out.": (f"key {'ab' * 32}.", "key ***."),
@@ -44,13 +44,13 @@ KEPT = {
 @pytest.mark.parametrize(("text", "expected"), MASKED.values(), ids=MASKED.keys())
 def test_masked(text, expected):
     """What looks like a secret is replaced, and nothing around it."""
-    assert expected == mask(text)
+    assert expected == redact(text)
 
 
 @pytest.mark.parametrize("text", KEPT.values(), ids=KEPT.keys())
 def test_kept(text):
     """What is needed to find a fault stays readable."""
-    assert text == mask(text)
+    assert text == redact(text)
 
 
 def test_bytes_of_any_key_are_taken_out():
@@ -58,10 +58,10 @@ def test_bytes_of_any_key_are_taken_out():
     for _ in range(500):
         material = secrets.token_bytes(32)
 
-        assert mask(f"{material.hex()} {material!r}") == "*** b'***'"
+        assert redact(f"{material.hex()} {material!r}") == "*** b'***'"
 
 
 @given(st.text("ab0://@?&=token'\\ \n"))
 def test_masking_twice_changes_nothing(text):
     """A masked text is left alone."""
-    assert mask(mask(text)) == mask(text)
+    assert redact(redact(text)) == redact(text)

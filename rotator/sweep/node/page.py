@@ -21,7 +21,7 @@ from typing import Any
 
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key
-from rotator.server.scripts import Swap
+from rotator.server.scripts import Replacement
 from rotator.server.store import GONE, Store
 from rotator.tally.tally import Outcome, Problem, Tally
 
@@ -76,21 +76,21 @@ class Settlement:
         """So many values, of *size* bytes together, are as they should be."""
         if count:
             self._tally.add(Outcome.CURRENT, count=count)
-            self._tally.met_many(key.id, count, size, self._now)
+            self._tally.count_many_moved(key.id, count, size, self._now)
 
     def rotated(self, key: Key, names: Sequence[bytes], size: int) -> None:
         """Values that were under *key* are under the current one."""
         if names:
             count = len(names)
             self._tally.add(Outcome.ROTATED, count=count)
-            self._tally.met_many(key.id, count, size, self._now, rotated=True, names=names)
+            self._tally.count_many_moved(key.id, count, size, self._now, rotated=True, names=names)
             self.rewritten.update(names)
 
     def gone(self, size: int = 0, *keys: Key) -> None:
         """A name is not there any more; its value was met under *keys*, if it was."""
         self._tally.add(Outcome.GONE)
         for key in keys:
-            self._tally.met(key.id, size, self._now)
+            self._tally.count_moved(key.id, size, self._now)
 
     def failed(
         self,
@@ -137,7 +137,7 @@ class Settlement:
             return
         self._tally.add(left.outcome)
         for key in left.keys:
-            self._tally.stays(
+            self._tally.count_remaining(
                 key.id,
                 left.size,
                 self._now,
@@ -170,7 +170,7 @@ class Batch:
 
     current: int = 0
     current_size: int = 0
-    swaps: list[Swap] = field(default_factory=list)
+    swaps: list[Replacement] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)
     kept: list[tuple[int, Key, int]] = field(default_factory=list)
     rest: list[int] = field(default_factory=list)
@@ -193,7 +193,7 @@ def renew(
     """
     batch = Batch()
     current, write = codec.keyring.current, codec.write
-    likely, plain, inside = codec.likely, codec.plain, codec.inside
+    likely, plain, inside = codec.fast_path, codec.is_plain_text, codec.nested_keys
     # Asked for at once: a call to the operating system costs as much as half an encryption.
     nonces = os.urandom(len(names) * codec.nonce_size) if movable else b""
     used = 0
@@ -220,7 +220,7 @@ def renew(
             end = used + reader.nonce_size
             new = reader.seal(name, plaintext, nonces[used:end])
             used = end
-            batch.swaps.append(Swap(name, value, new, reader.telling_size))
+            batch.swaps.append(Replacement(name, value, new, reader.telling_size))
             batch.keys.append(key)
         else:
             batch.kept.append((index, key, len(value)))

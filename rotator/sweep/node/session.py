@@ -50,7 +50,7 @@ _ROUND_SECONDS = 0.05
 _READ = 200  # names read again at a time
 
 
-class Watch:
+class WriteTracker:
     """
     Watches one node from now on.
 
@@ -62,29 +62,29 @@ class Watch:
         self._matches = matcher(scope.match).fullmatch
         self._suspects: set[tuple[int, bytes]] = set()
         self._own: list[set[bytes]] = [set(), set()]
-        self.whole = store.connection.track(prefixes(scope.match))
+        self.complete = store.connection.track(prefixes(scope.match))
 
-    def lose(self) -> None:
+    def interrupted(self) -> None:
         """The connection was lost, and with it what was reported on it."""
-        self.whole = False
+        self.complete = False
 
     def look(self, visitor: Visitor, databases: Sequence[int]) -> None:
         """Read again what was written meanwhile, in every one of *databases*: no report has one."""
         # Our own writes are reported too, with this page's replies or the next page's.
         self._own = [self._own[1], set(visitor.rewritten)]
         written = set(self._store.connection.written()) - self._own[0] - self._own[1]
-        names = [name for name in written if self.whole and self._matches(name)]
+        names = [name for name in written if self.complete and self._matches(name)]
         for db in databases if names else ():
             self._store.select(db)
             for start in range(0, len(names), _READ):
                 found = visitor.suspects(names[start : start + _READ])
                 self._suspects.update((db, name) for name in found)
         if len(self._suspects) > NOTED:
-            self.whole = False
+            self.complete = False
 
     def finish(self, visitor: Visitor, databases: Sequence[int], tally: Tally) -> None:
         """Look at everything that was written until now, and visit what is suspect."""
-        for _ in range(_ROUNDS if self.whole else 0):
+        for _ in range(_ROUNDS if self.complete else 0):
             before = self._store.identity().calls
             self._store.connection.barrier()
             self.look(visitor, databases)
@@ -97,7 +97,7 @@ class Watch:
             if self._store.identity().calls == before:
                 return
             time.sleep(_ROUND_SECONDS)
-        self.whole = False
+        self.complete = False
 
 
 _FIRST_NAMES = 10
@@ -106,7 +106,7 @@ _FIRST_NAMES = 10
 log = structlog.get_logger(__name__)
 
 
-class Attachment:
+class NodeSession:
     """
     What a sweep of the node at *address* works with; *connect* opens a connection to a node.
 
@@ -117,7 +117,7 @@ class Attachment:
     store: Store
     throttle: Throttle
     visitor: Visitor
-    watch: Watch
+    watch: WriteTracker
     no_touch: bool
 
     def __init__(
@@ -147,7 +147,7 @@ class Attachment:
             ServerError: The node cannot be reached, or does not let us in.
         """
         self.store = self._connect(self._address)
-        self.no_touch = self.store.no_touch()
+        self.no_touch = self.store.enable_no_touch()
         limits = self._scope.limits
         self._ping = self._connect(self._address).connection if limits.latency else None
         self.throttle = Throttle(
@@ -166,7 +166,7 @@ class Attachment:
             writes=self._scope.mode is Mode.RUN,
             only_key=self._scope.only_key,
             largest=self.store.largest_value(),
-            feel=self.throttle.feel,
+            feel=self.throttle.measure_latency,
         )
         self.begin_watch()
         if self._ifeq is not None:
@@ -174,7 +174,7 @@ class Attachment:
 
     def begin_watch(self) -> None:
         """Watch what is written from now on."""
-        self.watch = Watch(self.store, self._scope)
+        self.watch = WriteTracker(self.store, self._scope)
 
     def close(self) -> None:
         """Close the connections."""
@@ -217,7 +217,7 @@ class Page(NamedTuple):
     values: Callable[[], list[Value]]
 
 
-class Pages:
+class PageReader:
     """
     One scan of the database *db*, from *cursor* on, for names that match *pattern*.
 

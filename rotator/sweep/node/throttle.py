@@ -99,7 +99,7 @@ class Throttle:
             fitting = 1 if max(sizes) > _SINGLE_BYTES else max(_PAGE_BYTES // mean, 1)
         self._fitting = min(fitting, 2 * self._fitting)
 
-    def feel(self) -> None:
+    def measure_latency(self) -> None:
         """Measure what another client feels right now, and fit the page to it."""
         goal, last = self._limits.latency, self._pinged_at
         if not goal or self._ping is None or time.monotonic() - last < _PING_SECONDS:

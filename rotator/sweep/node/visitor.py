@@ -31,11 +31,11 @@ from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened, Reason, Refused
 from rotator.crypto.keyring import Key
 from rotator.errors import ServerError
-from rotator.server.context import Access
-from rotator.server.replies import RETRY_SECONDS, Meaning, Refusal
-from rotator.server.routing import Movers
-from rotator.server.scripts import NAMES_A_CALL, Swap
-from rotator.server.store import Answer, Store, Unread, Value
+from rotator.server.context import CacheContext
+from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply
+from rotator.server.routing import RedirectTargets
+from rotator.server.scripts import NAMES_A_CALL, Replacement
+from rotator.server.store import NoValue, SetResult, Store, Value
 from rotator.sweep.node.page import Left, Mark, Notes, Settlement, renew
 from rotator.tally.tally import (
     CHANGED,
@@ -47,7 +47,7 @@ from rotator.tally.tally import (
     NOT_STRING,
     PICKED,
     Count,
-    Judged,
+    Decision,
     Outcome,
     Tally,
     Trouble,
@@ -57,25 +57,25 @@ from rotator.tally.tally import (
 class Sent(NamedTuple):
     """Swaps under way, the keys of the values before them, and what waits for the answers."""
 
-    swaps: list[Swap]
+    swaps: list[Replacement]
     keys: list[Key]
-    answers: Callable[[], list[Answer | Refusal]]
+    answers: Callable[[], list[SetResult | ErrorReply]]
 
 
 @dataclass(slots=True)
-class Round:
+class Attempt:
     """What one try over some names, at one node, leads to."""
 
     store: Store
-    swaps: list[Swap] = field(default_factory=list)
+    swaps: list[Replacement] = field(default_factory=list)
     keys: list[Key] = field(default_factory=list)  # of the swaps, before them
     begun: int = 0  # of the swaps, how many are sent
     _sent: deque[Sent] = field(default_factory=deque)
     again: list[bytes] = field(default_factory=list)
-    moved: dict[bytes, Refusal] = field(default_factory=dict)
-    refused: dict[bytes, Refusal] = field(default_factory=dict)
+    moved: dict[bytes, ErrorReply] = field(default_factory=dict)
+    refused: dict[bytes, ErrorReply] = field(default_factory=dict)
 
-    def take(self, other: Round) -> None:
+    def take(self, other: Attempt) -> None:
         """Add what another place led to."""
         self.swaps += other.swaps
         self.keys += other.keys
@@ -100,10 +100,10 @@ class Round:
             yield self._sent.popleft()
 
     @property
-    def busy(self) -> Refusal | None:
+    def busy(self) -> ErrorReply | None:
         """What a server said that is busy with something else, if one did."""
         every = self.refused.values()
-        return next((one for one in every if one.meaning is Meaning.RETRY), None)
+        return next((one for one in every if one.meaning is ErrorKind.RETRY), None)
 
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each try
@@ -122,7 +122,7 @@ class Visit:
     names: Sequence[bytes]
     settlement: Settlement
     moved: set[bytes] = field(default_factory=set)
-    misled: bool = False
+    topology_error: bool = False
 
 
 class Visitor:
@@ -130,7 +130,7 @@ class Visitor:
     Visits pages of one node and tallies what it meets.
 
     *connect* reaches another node of the cluster, for a slot that is being moved there.
-    *misled* is whether a node said in the last visit that the data is not, or no longer, its own.
+    *topology_error* is whether a node answered MOVED or READONLY in the last visit.
     *rewritten* are the names that the last visit rotated.
 
     *feel* is called while the server is at work for us, to measure what others feel of it.
@@ -152,13 +152,13 @@ class Visitor:
     ) -> None:
         self._store = store
         self._feel = feel
-        self._movers = Movers(store, connect)
+        self._movers = RedirectTargets(store, connect)
         self._codec = codec
         self._movable = frozenset(
             key for key in codec.keyring.all if writes and only_key in {None, key.id}
         )
         self._largest = largest
-        self.misled = False
+        self.topology_error = False
         self._notes: Notes = {}
         self.rewritten: set[bytes] = set()
 
@@ -180,7 +180,7 @@ class Visitor:
         settlement = Settlement(tally, self._store, self._notes)
         self._visit = visit = Visit(names, settlement)
         tries, waits = iter(_PAUSES), iter(RETRY_SECONDS)
-        this = Round(self._store, again=list(names))
+        this = Attempt(self._store, again=list(names))
         while this.again or this.moved:
             pause = next(waits if this.busy else tries, None)
             if pause is None:
@@ -192,7 +192,7 @@ class Visitor:
             raise ServerError(f"{self._store.node} refuses to work: {this.busy.message}")
         self._give_up(this)
         settlement.close()
-        self.misled, self.rewritten = visit.misled, settlement.rewritten
+        self.topology_error, self.rewritten = visit.topology_error, settlement.rewritten
 
     def suspects(self, names: Sequence[bytes]) -> list[bytes]:
         """
@@ -211,29 +211,29 @@ class Visitor:
 
     def _mark(self, name: bytes, value: Value) -> Mark | None:
         """As what a value would be tallied; None: as current or gone."""
-        if isinstance(value, Refusal):
+        if isinstance(value, ErrorReply):
             return Outcome.FAILED
-        if isinstance(value, Unread):
-            return None if value is Unread.GONE else Outcome(value.value)
+        if isinstance(value, NoValue):
+            return None if value is NoValue.GONE else Outcome(value.value)
         opened = self._codec.open(name, value)
         if isinstance(opened, Refused):
             return Outcome.UNDECRYPTABLE
         current = not opened.inner and not self._codec.needs_rewrite(opened)
         return None if current else tuple(key.id for key in (opened.key, *opened.inner))
 
-    def _try(self, last: Round, values: Callable[[], list[Value]] | None) -> Round:
+    def _try(self, last: Attempt, values: Callable[[], list[Value]] | None) -> Attempt:
         """Visit what the last round left: here, or where the server said."""
-        this = Round(self._store)
+        this = Attempt(self._store)
         places: dict[Store, list[bytes]] = {self._store: last.again} if last.again else {}
         for name, refusal in last.moved.items():
             places.setdefault(self._movers.reach(refusal), []).append(name)
         for store, names in places.items():
-            here = Round(store)
+            here = Attempt(store)
             self._take_all(names, values() if values else store.read(names), here)
             this.take(here)
         return this
 
-    def _take_all(self, names: Sequence[bytes], values: Sequence[Value], this: Round) -> None:
+    def _take_all(self, names: Sequence[bytes], values: Sequence[Value], this: Attempt) -> None:
         """In pieces: the server writes some while others are made ready or settled."""
         for start in range(0, len(names), NAMES_A_CALL):
             piece = slice(start, start + NAMES_A_CALL)
@@ -245,7 +245,7 @@ class Visitor:
             pass
         self._write(this)
 
-    def _take(self, names: Sequence[bytes], values: Sequence[Value], this: Round) -> None:
+    def _take(self, names: Sequence[bytes], values: Sequence[Value], this: Attempt) -> None:
         """Settle what most values are in one go, and the others one by one."""
         batch = renew(self._codec, names, values, self._movable, self._largest)
         settlement = self._visit.settlement
@@ -258,22 +258,22 @@ class Visitor:
         for index in batch.rest:
             self._classify(names[index], values[index], this)
 
-    def _classify(self, name: bytes, value: Value, this: Round) -> None:
+    def _classify(self, name: bytes, value: Value, this: Attempt) -> None:
         if isinstance(value, bytes):
             opened = self._codec.open(name, value)
             if isinstance(opened, Refused):
                 self._undecryptable(name, value, opened.reason)
             else:
                 self._opened(name, value, opened, this)
-        elif isinstance(value, Refusal):
+        elif isinstance(value, ErrorReply):
             if not self._put_off(name, value, this):
                 self._visit.settlement.failed(name, Outcome.FAILED, detail=value.message)
-        elif value is Unread.GONE:
+        elif value is NoValue.GONE:
             self._visit.settlement.gone()
         else:
             self._visit.settlement.failed(name, Outcome(value.value))
 
-    def _opened(self, name: bytes, value: bytes, opened: Opened, this: Round) -> None:
+    def _opened(self, name: bytes, value: bytes, opened: Opened, this: Attempt) -> None:
         keys, size = (opened.key, *opened.inner), len(value)
         if opened.inner:
             self._visit.settlement.leave(Left(name, Outcome.NESTED, keys, size, this.store))
@@ -287,14 +287,14 @@ class Visitor:
             if max(size, len(new)) > self._largest:  # both are sent, to compare and to set
                 self._visit.settlement.leave(Left(name, Outcome.TOO_LARGE, keys, size, this.store))
             else:
-                this.swaps.append(Swap(name, value, new, opened.format.telling_size))
+                this.swaps.append(Replacement(name, value, new, opened.format.telling_size))
                 this.keys.append(opened.key)
 
-    def _write(self, this: Round, leave: int = 0) -> None:
+    def _write(self, this: Attempt, leave: int = 0) -> None:
         """Settle what was answered; the last *leave* calls may go on."""
         for sent in this.answered(leave):
             answers = sent.answers()
-            done = [answer is Answer.DONE for answer in answers]
+            done = [answer is SetResult.DONE for answer in answers]
             for key in set(sent.keys):
                 moved = [k is key and one for k, one in zip(sent.keys, done, strict=True)]
                 swaps = list(compress(sent.swaps, moved))
@@ -304,23 +304,25 @@ class Visitor:
                 for swap, key, answer in zip(sent.swaps, sent.keys, answers, strict=True):
                     self._answered(swap, key, answer, this)
 
-    def _answered(self, swap: Swap, key: Key, answer: Answer | Refusal, this: Round) -> None:
+    def _answered(
+        self, swap: Replacement, key: Key, answer: SetResult | ErrorReply, this: Attempt
+    ) -> None:
         """Take note of an answer that is not `Answer.DONE`."""
         name, size = swap.name, len(swap.old)
-        if answer is Answer.GONE:
+        if answer is SetResult.GONE:
             self._visit.settlement.gone(size, key)
-        elif answer is Answer.CHANGED:
+        elif answer is SetResult.CHANGED:
             this.again.append(name)
-        elif answer is Answer.DENIED:
+        elif answer is SetResult.DENIED:
             self._visit.settlement.leave(Left(name, Outcome.DENIED, (key,), size, this.store))
-        elif isinstance(answer, Refusal) and not self._put_off(name, answer, this):
+        elif isinstance(answer, ErrorReply) and not self._put_off(name, answer, this):
             left = Left(name, Outcome.FAILED, (key,), size, this.store, answer.message)
             self._visit.settlement.leave(left)
 
-    def _put_off(self, name: bytes, refusal: Refusal, this: Round) -> bool:
+    def _put_off(self, name: bytes, refusal: ErrorReply, this: Attempt) -> bool:
         """Whether another round may help: a little later, or at another node."""
-        self._visit.misled |= refusal.meaning is Meaning.TOPOLOGY
-        if refusal.meaning is Meaning.RETRY:
+        self._visit.topology_error |= refusal.meaning is ErrorKind.TOPOLOGY
+        if refusal.meaning is ErrorKind.RETRY:
             this.again.append(name)
         elif refusal.message.startswith("ASK ") or (
             # With ASKING before it there is no second chance: the slot is not on its way here.
@@ -341,7 +343,7 @@ class Visitor:
         detail = f"{len(value)} bytes"
         self._visit.settlement.failed(name, Outcome.UNDECRYPTABLE, reason, detail, shown=shown)
 
-    def _give_up(self, last: Round) -> None:
+    def _give_up(self, last: Attempt) -> None:
         """Settle what was not settled after the last try."""
         if not (last.again or last.moved):
             return
@@ -367,14 +369,14 @@ Entry = tuple[bytes, bytes]
 """A name, and the value that was read there."""
 
 
-Act = Callable[[Sequence[Entry]], list[Answer | Refusal]]
+Act = Callable[[Sequence[Entry]], list[SetResult | ErrorReply]]
 """Acts on entries whose values still are what was read; the answers are in their order."""
 
 
-class Task(Protocol):
+class Selector(Protocol):
     """What a walk is for."""
 
-    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Judged:
+    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Decision:
         """What to make of *value*, stored as *name*, among the other names of its page."""
 
     def actor(self, store: Store) -> Act:
@@ -389,7 +391,7 @@ class Picker:
     """
 
     def __init__(
-        self, store: Store, access: Access, task: Task, count: Count, *, acts: bool
+        self, store: Store, access: CacheContext, task: Selector, count: Count, *, acts: bool
     ) -> None:
         self._store = store
         self._access = access
@@ -413,7 +415,7 @@ class Picker:
         self._moved: set[bytes] = set()
         todo: dict[bytes, Store] = dict.fromkeys(names, self._store)
         tries, waits = iter(_PAUSES), iter(RETRY_SECONDS)
-        self._busy: Refusal | None = None
+        self._busy: ErrorReply | None = None
         while todo:
             pause = next(waits if self._busy else tries, None)
             if pause is None:
@@ -440,7 +442,7 @@ class Picker:
             places.setdefault(store, []).append(name)
         again: dict[bytes, Store] = {}
         for store, names in places.items():
-            picked: list[tuple[Entry, Judged]] = []
+            picked: list[tuple[Entry, Decision]] = []
             for name, value in zip(names, store.read(names), strict=True):
                 judged = self._judge(name, value, store, again)
                 if judged is not None and isinstance(value, bytes):
@@ -451,16 +453,16 @@ class Picker:
 
     def _judge(
         self, name: bytes, value: Value, store: Store, again: dict[bytes, Store]
-    ) -> Judged | None:
+    ) -> Decision | None:
         """What the task says of a value that is to be acted on now; else its visit ends here."""
-        if isinstance(value, Refusal):
+        if isinstance(value, ErrorReply):
             self._refused(name, value, store, again)
             return None
-        if isinstance(value, Unread):
-            if value is Unread.DENIED:
+        if isinstance(value, NoValue):
+            if value is NoValue.DENIED:
                 self._trouble(name, DENIED, "the user may not read it")
             else:
-                self._count.end(Judged(GONE if value is Unread.GONE else NOT_STRING))
+                self._count.end(Decision(GONE if value is NoValue.GONE else NOT_STRING))
             return None
         self.heaviest = max(self.heaviest, len(value))
         judged = self._task.judge(name, value, self._page)
@@ -470,36 +472,36 @@ class Picker:
             if self._acts:
                 return judged
         if name in self._touched and judged.end != PICKED:
-            judged = Judged(CHANGED)
+            judged = Decision(CHANGED)
         trouble = Trouble(name, self._store.node, judged.end, judged.detail)
         self._count.end(judged, trouble if judged.problem else None)
         return None
 
     def _act(
-        self, store: Store, picked: Sequence[tuple[Entry, Judged]], again: dict[bytes, Store]
+        self, store: Store, picked: Sequence[tuple[Entry, Decision]], again: dict[bytes, Store]
     ) -> None:
         """Act on what was picked, and count what became of it."""
         answers = self._actors[store]([entry for entry, _ in picked])
         for ((name, _), judged), answer in zip(picked, answers, strict=True):
             self._touched.add(name)
-            if answer is Answer.DONE:
+            if answer is SetResult.DONE:
                 self._done += 1
-                self._count.end(Judged(DONE, judged.detail))
-            elif answer is Answer.GONE:
-                self._count.end(Judged(GONE))
-            elif answer is Answer.CHANGED:
+                self._count.end(Decision(DONE, judged.detail))
+            elif answer is SetResult.GONE:
+                self._count.end(Decision(GONE))
+            elif answer is SetResult.CHANGED:
                 again[name] = store
-            elif answer is Answer.DENIED:
+            elif answer is SetResult.DENIED:
                 self._trouble(name, DENIED, "the user may not write it")
             else:
                 self._refused(name, answer, store, again)
 
     def _refused(
-        self, name: bytes, refusal: Refusal, store: Store, again: dict[bytes, Store]
+        self, name: bytes, refusal: ErrorReply, store: Store, again: dict[bytes, Store]
     ) -> None:
         """Try a name again a little later, or where the server says; else it failed."""
         moved = refusal.message.startswith("MOVED ")
-        if refusal.meaning is Meaning.RETRY:
+        if refusal.meaning is ErrorKind.RETRY:
             self._busy = refusal
             again[name] = store
         elif refusal.message.startswith("ASK ") or (moved and name not in self._moved):
@@ -509,7 +511,7 @@ class Picker:
         else:
             self._trouble(name, FAILED, refusal.message)
 
-    def _elsewhere(self, refusal: Refusal) -> Store:
+    def _elsewhere(self, refusal: ErrorReply) -> Store:
         """Who has a name of a slot on the move: the node that ASK names, or this one, asking."""
         address = refusal.elsewhere(self._store.connection.address)
         if address not in self._movers:
@@ -522,4 +524,4 @@ class Picker:
 
     def _trouble(self, name: bytes, end: str, detail: str) -> None:
         # Not counted by detail: that is the server's own words, of which there is no end.
-        self._count.end(Judged(end), Trouble(name, self._store.node, end, detail))
+        self._count.end(Decision(end), Trouble(name, self._store.node, end, detail))

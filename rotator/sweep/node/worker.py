@@ -25,11 +25,11 @@ from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
 from rotator.server.cluster_nodes import foreign_slots, myself
-from rotator.server.node import NOTHING, REPORTED, Identity
+from rotator.server.node import NOTHING, TRACKED_COMMANDS, Identity
 from rotator.server.store import Store
 from rotator.sweep.control import Control, Stop
-from rotator.sweep.node.session import Attachment, Page, Pages
-from rotator.sweep.results import NodeResult, Position
+from rotator.sweep.node.session import NodeSession, Page, PageReader
+from rotator.sweep.results import Checkpoint, NodeResult
 from rotator.sweep.scope import RESTARTS, Mode, Scope
 from rotator.tally.tally import Outcome, Tally
 
@@ -78,7 +78,7 @@ class Worker:
         self._losses = 0
         self._lost_at: tuple[int, int] | None = None
         self._last_seen: Identity | None = None
-        self._with = Attachment(address, connect, codec, scope, control)
+        self._with = NodeSession(address, connect, codec, scope, control)
 
     def run(self) -> NodeResult:
         """
@@ -131,7 +131,9 @@ class Worker:
                 continue
             if position.scanning != (db, pattern):
                 position.scanning, position.cursor = (db, pattern), 0
-            pages = Pages(self._with.store, db, pattern, position.cursor, self._with.names_a_page)
+            pages = PageReader(
+                self._with.store, db, pattern, position.cursor, self._with.names_a_page
+            )
             while page := pages.take():
                 self._with.throttle.rest(visited)
                 visited = len(page.names)
@@ -145,13 +147,15 @@ class Worker:
         """Bring a page to its end; what made the scan worthless, if anything did."""
         position = self._position
         tally = position.tally
-        rotated, left = tally.outcomes[Outcome.ROTATED], tally.left
+        rotated, left = tally.outcomes[Outcome.ROTATED], tally.remaining
         self._with.visitor.visit(page.names, tally, page.values)
         self._with.weigh()
         self._with.confirm()
         rotated = tally.outcomes[Outcome.ROTATED] - rotated
-        self._control.page_done(str(self._address), len(page.names), rotated, tally.left - left)
-        if self._with.visitor.misled and (changes := self._moved_on()):
+        self._control.page_done(
+            str(self._address), len(page.names), rotated, tally.remaining - left
+        )
+        if self._with.visitor.topology_error and (changes := self._moved_on()):
             return changes
         position.cursor = page.cursor
         if page.cursor == 0 and position.scanning is not None:
@@ -169,17 +173,17 @@ class Worker:
         self._orphans = self._count_orphans()
         now = self._with.store.identity()
         changes = self._position.identity.changes(
-            now, REPORTED if self._with.watch.whole else NOTHING
+            now, TRACKED_COMMANDS if self._with.watch.complete else NOTHING
         )
         databases = list(self._with.store.databases())
-        appeared = {db for db, _ in self._scope.rounds(databases)} - set(self._databases)
+        appeared = {db for db, _ in self._scope.scans(databases)} - set(self._databases)
         changes += [f"database {db} appeared" for db in sorted(appeared)]
         self._last_seen = now
         return changes
 
     def _moved_on(self) -> list[str]:
         """What became of the node, after it said that data is not its own."""
-        return self._position.identity.changes(self._with.store.identity(), REPORTED)
+        return self._position.identity.changes(self._with.store.identity(), TRACKED_COMMANDS)
 
     def _count_orphans(self) -> int:
         """Names in slots that the node does not own; SCAN lists them, but nobody can read them."""
@@ -200,7 +204,7 @@ class Worker:
             self._with.close()
             try:
                 self._with.open()
-                self._with.watch.lose()
+                self._with.watch.interrupted()
                 now = self._with.store.identity()
             except ServerError as error:
                 log.info("cannot connect again yet", node=self._with.store.node, error=str(error))
@@ -221,7 +225,7 @@ class Worker:
                 "the server (proto-max-bulk-len; with the right +config|get it is asked for that)"
             )
 
-    def _begin(self, tally: Tally, restarts: int = 0) -> Position:
+    def _begin(self, tally: Tally, restarts: int = 0) -> Checkpoint:
         identity = self._with.store.identity()
         if identity.role != "master":
             raise ServerError(
@@ -230,24 +234,24 @@ class Worker:
             )
         digest = self._scope.digest(self._codec.digest)
         self._plan_rounds()
-        return Position(digest, identity, datetime.now(UTC), tally, restarts=restarts)
+        return Checkpoint(digest, identity, datetime.now(UTC), tally, restarts=restarts)
 
-    def _resume(self) -> Position | None:
+    def _resume(self) -> Checkpoint | None:
         """The saved position, if it is one of this process, keyring, formats and scope."""
         if self._saved is None:
             return None
-        position = Position.from_dict(self._saved)
+        position = Checkpoint.from_dict(self._saved)
         same = position.digest == self._scope.digest(self._codec.digest)
         same = same and position.started_at <= datetime.now(UTC)  # else a clock was wrong
         if not same or position.identity.changes(self._with.store.identity()):
             log.info("saved position not used", node=self._with.store.node)
             return None
         self._plan_rounds()
-        self._with.watch.lose()  # nobody watched between the runs
+        self._with.watch.interrupted()  # nobody watched between the runs
         return position
 
     def _plan_rounds(self) -> None:
-        self._rounds = self._scope.rounds(sorted(self._with.store.databases()))
+        self._rounds = self._scope.scans(sorted(self._with.store.databases()))
         self._databases = sorted({db for db, _ in self._rounds})
 
     def _restart(self) -> None:
@@ -255,7 +259,7 @@ class Worker:
         before = self._position
         self._with.begin_watch()
         log.warning("scan begins again", node=self._with.store.node, reasons=before.reasons)
-        self._position = self._begin(before.tally.settled(), before.restarts + 1)
+        self._position = self._begin(before.tally.only_rotated(), before.restarts + 1)
         self._position.reasons = before.reasons
         self._position.started_at = before.started_at
 
@@ -283,6 +287,6 @@ class Worker:
             reasons=tuple(position.reasons),
             stopped=stopped,
             no_touch=self._with.no_touch,
-            tracked=self._with.watch.whole,
+            tracked=self._with.watch.complete,
             waited=dict(self._with.waited),
         )

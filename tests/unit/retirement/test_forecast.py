@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from rotator.retirement.forecast import (
     DAY,
-    Rhythm,
-    Window,
-    begun_in,
-    foresee,
-    pace_of,
+    RunRecord,
+    WindowPattern,
+    forecast,
+    rate_of,
     rhythm_of,
     rotated_by,
     span,
+    unfinished_runs,
 )
 
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
@@ -41,7 +41,7 @@ def night(ago=0, *, visits=1_000_000, hours=3.0, **fields):
         "timed": True,
         "ends_at": end,
     }
-    return Window(**usual | fields)
+    return RunRecord(**usual | fields)
 
 
 class TestForesee:
@@ -49,7 +49,7 @@ class TestForesee:
 
     def test_after_the_first_night(self):
         """One window says how long one is; that one follows every night is an assumption."""
-        found = foresee([night()], NOW)
+        found = forecast([night()], NOW)
         # A million a night: the last half million takes half of the third night from now.
         assert found.done_by == NOW - 3 * HOUR + 3 * DAY + 1.5 * HOUR
         assert found.basis == "if a window as long as this one (3 h) follows every 24 h"
@@ -57,31 +57,31 @@ class TestForesee:
     def test_after_several_nights(self):
         """Several say how often they come: every second night here."""
         windows = [night(4), night(2, visited=2_000_000), night(0, visited=3_000_000)]
-        found = foresee(windows, NOW)
+        found = forecast(windows, NOW)
         assert found.done_by == NOW - 3 * HOUR + 2 * DAY + 1.5 * HOUR
         assert found.basis == "if windows go on like the last 3: 3 h every 2 d"
 
     def test_a_night_was_left_out(self):
         """Asked a few days later, the windows that did not come are not counted on."""
-        found = foresee([night(1), night(0)], NOW + 2.5 * DAY)
+        found = forecast([night(1), night(0)], NOW + 2.5 * DAY)
         assert found.done_by == NOW - 3 * HOUR + 3 * DAY + 2 * DAY + 1.5 * HOUR
 
     def test_within_this_window(self):
         """Interrupted early, it can still be done before its time is up."""
         cut = night(timed=False, stopped="interrupted", names=1_100_000, ends_at=NOW + HOUR)
-        found = foresee([cut], NOW)
+        found = forecast([cut], NOW)
         assert found.done_by == NOW + 0.3 * HOUR
         assert found.basis == "within this window, if it is run again at once"
 
     def test_without_windows(self):
         """A run without a limit that was interrupted needs the rest of the time, in one piece."""
-        found = foresee([night(timed=False, stopped="interrupted", ends_at=None)], NOW)
+        found = forecast([night(timed=False, stopped="interrupted", ends_at=None)], NOW)
         assert found.done_by == NOW + 7.5 * HOUR
         assert found.basis == "if it is run again at once, and not stopped"
 
     def test_no_pace(self):
         """Where nothing was visited there is no pace, and no date."""
-        found = foresee([night(visits=0, visited=0, seconds=0.0)], NOW)
+        found = forecast([night(visits=0, visited=0, seconds=0.0)], NOW)
         assert (found.done_by, found.basis) == (
             None,
             "not known yet: nothing was visited so far",
@@ -90,25 +90,25 @@ class TestForesee:
     def test_an_earlier_pace(self):
         """A night in which nothing could be visited has the pace of the one before it."""
         windows = [night(1), night(0, visits=0, visited=1_000_000, seconds=0.0)]
-        assert foresee(windows, NOW).done_by == NOW - 3 * HOUR + 3 * DAY + 1.5 * HOUR
+        assert forecast(windows, NOW).done_by == NOW - 3 * HOUR + 3 * DAY + 1.5 * HOUR
 
     def test_no_number_of_names(self):
         """Of a pattern nobody knows how many names there are, so there is no date."""
-        found = foresee([night(names=None)], NOW)
+        found = forecast([night(names=None)], NOW)
         assert found.done_by is None
         assert "how many names" in found.basis
 
     @pytest.mark.parametrize("names", [10**13, 10**30])
     def test_not_in_sight(self, names):
         """What would take longer than ten years has no date."""
-        found = foresee([night(names=names)], NOW)
+        found = forecast([night(names=names)], NOW)
         assert (found.done_by, found.basis[:12]) == (None, "not in sight")
 
     def test_more_visits_than_names(self):
         """Names expire while a sweep takes nights: then it is nearly done, but never whole."""
         last = night(names=900_000)
         assert last.fraction == 0.99
-        assert NOW < foresee([last], NOW).done_by < NOW + DAY
+        assert NOW < forecast([last], NOW).done_by < NOW + DAY
 
     def test_verifying(self):
         """A verifying sweep that was stopped is not taken up: all names are to be visited again."""
@@ -119,12 +119,12 @@ class TestForesee:
         """What is complete was done when it ended."""
         last = night(complete=True, stopped=None, timed=False)
         assert (last.fraction, last.names_left) == (1.0, 0)
-        assert foresee([last], NOW + DAY).done_by == NOW
+        assert forecast([last], NOW + DAY).done_by == NOW
 
     def test_dry_runs_are_another_matter(self):
         """How fast a dry run was does not tell how fast a run will be."""
         quick = night(1, mode="dry-run", visits=3_500_000, seconds=60.0)
-        assert foresee([quick, night()], NOW) == foresee([night()], NOW)
+        assert forecast([quick, night()], NOW) == forecast([night()], NOW)
 
     @given(
         st.lists(
@@ -148,14 +148,14 @@ class TestForesee:
         """A date is to come, and with more names it is not an earlier one."""
         windows.sort(key=lambda window: window.started_at)
         now = NOW + later
-        found = foresee(windows, now)
+        found = forecast(windows, now)
         assert found.basis
         if found.done_by is None:
             return
         assert found.done_by >= now
         last = windows[-1]
         fuller = [*windows[:-1], replace(last, names=last.names + more)]
-        after = foresee(fuller, now).done_by
+        after = forecast(fuller, now).done_by
         assert after is None or after >= found.done_by
 
 
@@ -169,7 +169,7 @@ class TestRhythm:
     def test_there_is_enough_time_until_then(self, length, pause, work):
         """What is done by then had as much time in windows as it takes, and not less before."""
         assume(work / length < 3650 * DAY / (length + pause))  # nobody looks further ahead
-        rhythm = Rhythm(NOW, length, length + pause)
+        rhythm = WindowPattern(NOW, length, length + pause)
         done = rhythm.reach(work)
         short = timedelta(milliseconds=1)
         assert abs(rhythm.time_until(done) - work) < short
@@ -196,10 +196,10 @@ class TestRuns:
         """Those after the last complete one, of the same mode."""
         old, done, look = night(5), night(4, complete=True), night(3, mode="dry-run")
         first, second = night(1), night(0)
-        assert begun_in([old, done, first, second]) == [first, second]
-        assert begun_in([old, done, look, first]) == [first]
-        assert begun_in([old, done]) == [old, done]
-        assert begun_in([]) == []
+        assert unfinished_runs([old, done, first, second]) == [first, second]
+        assert unfinished_runs([old, done, look, first]) == [first]
+        assert unfinished_runs([old, done]) == [old, done]
+        assert unfinished_runs([]) == []
 
     def test_rotated(self):
         """They are added up; where a position was lost no run tells of those before it."""
@@ -212,8 +212,8 @@ class TestRuns:
 
     def test_pace(self):
         """The pace is that of the last run that visited anything."""
-        assert pace_of([night(visits=3600, hours=1.0), night(visits=0)]) == 1.0
-        assert pace_of([]) is None
+        assert rate_of([night(visits=3600, hours=1.0), night(visits=0)]) == 1.0
+        assert rate_of([]) is None
 
 
 @pytest.mark.parametrize(

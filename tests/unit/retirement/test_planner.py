@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.retirement.forecast import DAY, Window, names_to_visit, plan_until
+from rotator.retirement.forecast import DAY, RunRecord, names_to_visit, plan_until
 
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -30,7 +30,7 @@ def night(ago=0, **fields):
         "timed": True,
         "ends_at": end,
     }
-    return Window(**usual | fields)
+    return RunRecord(**usual | fields)
 
 
 def whole(ago=0, **fields):

@@ -615,7 +615,7 @@ class TestHistory:
         for outcome in (Outcome.WOULD_ROTATE, Outcome.DENIED):
             tally.add(outcome)
         for name in (b"/b:1", b"/a:1", b"/b:2", b"none"):
-            tally.stays(KEY, 10, NOW, name, int(NOW.timestamp() * 1000))
+            tally.count_remaining(KEY, 10, NOW, name, int(NOW.timestamp() * 1000))
         record = SweepRecord.of(
             tally,
             cache="shared-redis",

@@ -15,7 +15,7 @@ import structlog
 from caches import wait_for
 
 from rotator.errors import ConfigError
-from rotator.run.notify import INHERITED, Hook
+from rotator.run.notify import INHERITED, NotificationCommand
 
 SCRIPTS = Path(__file__).parents[3] / "scripts" / "hooks"
 FACTS = {
@@ -49,7 +49,7 @@ class TestParse:
     def test_words(self, tmp_path):
         """Words are parted as a shell does, and nothing in them is replaced."""
         path = script(tmp_path, "true")
-        hook = Hook.parse(f"{path} 'two words' $HOME `id` ;*")
+        hook = NotificationCommand.parse(f"{path} 'two words' $HOME `id` ;*")
         assert hook.words == (str(path), "two words", "$HOME", "`id`", ";*")
 
     @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ class TestParse:
     def test_refused(self, command, message):
         """What cannot be run is refused, without its arguments, which may be secret."""
         with pytest.raises(ConfigError, match=message) as refused:
-            Hook.parse(command)
+            NotificationCommand.parse(command)
         assert "hunter2" not in f"{refused.value}{refused.value.hint}"
         assert refused.value.hint
 
@@ -74,11 +74,11 @@ class TestParse:
         path = tmp_path / "hook.sh"
         path.write_text("#!/bin/sh\n")
         with pytest.raises(ConfigError, match="no program"):
-            Hook.parse(str(path))
+            NotificationCommand.parse(str(path))
 
     def test_repr(self):
         """Its arguments are not shown."""
-        assert "hunter2" not in repr(Hook.parse("sh --token hunter2"))
+        assert "hunter2" not in repr(NotificationCommand.parse("sh --token hunter2"))
 
 
 class TestCall:
@@ -91,7 +91,7 @@ class TestCall:
         monkeypatch.setenv("TZ", "Europe/Berlin")
         out = tmp_path / "env.json"
         code = f"import json, os; json.dump(dict(os.environ), open({str(out)!r}, 'w'))"
-        assert Hook((sys.executable, "-c", code)).call(FACTS)
+        assert NotificationCommand((sys.executable, "-c", code)).call(FACTS)
         got = json.loads(out.read_text())
         assert {name: got[name] for name in FACTS} == FACTS
         # Python itself may add LC_CTYPE.
@@ -103,7 +103,7 @@ class TestCall:
     def test_failed(self, tmp_path, said):
         """One that fails is a warning with what it said, without what looks like a secret."""
         path = script(tmp_path, f"echo out; echo https://u:hunter2@host {'0a' * 32} >&2; exit 7")
-        assert not Hook((str(path),)).call(FACTS)
+        assert not NotificationCommand((str(path),)).call(FACTS)
         (line,) = said
         assert (line["log_level"], line["exit_code"]) == ("warning", 7)
         assert line["output"].startswith("out\nhttps://")
@@ -113,7 +113,7 @@ class TestCall:
         pid = tmp_path / "pid"
         path = script(tmp_path, f"sleep 600 & echo $! > {pid}; wait")
         begun = time.monotonic()
-        assert not Hook((str(path),), seconds=1.0).call(FACTS)
+        assert not NotificationCommand((str(path),), seconds=1.0).call(FACTS)
         assert time.monotonic() - begun < 10
         (line,) = said
         assert (line["log_level"], line["seconds"]) == ("warning", 1.0)
@@ -124,28 +124,28 @@ class TestCall:
         """What it leaves to itself, with its output, is not waited for."""
         path = script(tmp_path, f"sleep 600 & echo $! > {tmp_path / 'pid'}")
         begun = time.monotonic()
-        assert Hook((str(path),)).call(FACTS)
+        assert NotificationCommand((str(path),)).call(FACTS)
         assert time.monotonic() - begun < 10
         os.kill(int((tmp_path / "pid").read_text()), 9)
 
     def test_says_too_much(self, tmp_path, said):
         """Of a flood of output only the end is kept."""
         path = script(tmp_path, "yes | head -c 1000000; echo the end; exit 1")
-        assert not Hook((str(path),)).call(FACTS)
+        assert not NotificationCommand((str(path),)).call(FACTS)
         assert said[0]["output"].endswith("the end")
         assert len(said[0]["output"]) <= 4000
 
     def test_reads_nothing(self, tmp_path):
         """There is nothing on its stdin."""
         path = script(tmp_path, f"cat > {tmp_path / 'in'}")
-        assert Hook((str(path),)).call(FACTS)
+        assert NotificationCommand((str(path),)).call(FACTS)
         assert (tmp_path / "in").read_bytes() == b""
 
     @pytest.mark.parametrize("left", ["nothing", "no program"])
     def test_gone_meanwhile(self, tmp_path, said, left):
         """One that was there before and cannot be run now is a warning."""
         path = script(tmp_path, "true")
-        hook = Hook.parse(str(path))
+        hook = NotificationCommand.parse(str(path))
         if left == "nothing":
             path.unlink()
         else:
@@ -161,7 +161,7 @@ class TestCall:
             **FACTS,
             "ROTATOR_CHANGES": "\n".join('{"cache": "ä\\u0000"}' for _ in range(9999)),
         }
-        assert Hook((str(path),)).call(facts)
+        assert NotificationCommand((str(path),)).call(facts)
         lines = out.read_text().splitlines()
         assert 1000 < len(lines) < 9999
         assert {json.loads(line)["cache"] for line in lines} == {"ä\0"}
@@ -210,7 +210,7 @@ class TestScripts:
                 for place in ("hook?token=hunter2", "broken"):
                     file = tmp_path / "url"
                     file.write_text(f"http://127.0.0.1:{server.server_port}/{place}\n")
-                    hook = Hook.parse(f"{SCRIPTS / 'webhook.sh'} {file}")
+                    hook = NotificationCommand.parse(f"{SCRIPTS / 'webhook.sh'} {file}")
                     results.append(hook.call(FACTS))
             finally:
                 server.shutdown()
@@ -228,14 +228,14 @@ class TestScripts:
 
     def test_webhook_without_changes(self, tmp_path):
         """Where nothing changed the list is empty, and a missing file is a failure."""
-        hook = Hook.parse(f"{SCRIPTS / 'webhook.sh'} {tmp_path / 'none'}")
+        hook = NotificationCommand.parse(f"{SCRIPTS / 'webhook.sh'} {tmp_path / 'none'}")
         assert not hook.call({**FACTS, "ROTATOR_CHANGES": ""})
 
     def test_mail(self, tmp_path, monkeypatch):
         """The mail has a subject, the facts and the changes."""
         script(tmp_path, f'[ "$1" = -t ] && cat > {tmp_path / "mail"}', name="sendmail")
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        assert Hook.parse(f"{SCRIPTS / 'mail.sh'} ops@example.com").call(FACTS)
+        assert NotificationCommand.parse(f"{SCRIPTS / 'mail.sh'} ops@example.com").call(FACTS)
         head, _, body = (tmp_path / "mail").read_text().partition("\n\n")
         assert head.splitlines()[:2] == ["To: ops@example.com", 'Subject: rotator: "one" \\ two']
         assert "cache: one\ncache: two\n" in body

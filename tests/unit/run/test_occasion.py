@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.errors import Exit
-from rotator.run.notify import STOPPED, Change, Event, occasion, summary
+from rotator.run.notify import STOPPED, Change, Event, event_for, summary
 
 RETIRABLE = Change("a", "9f2c41d07be3a655", "caches[0].encryption.keys.old[0]", "held", "retirable")
 CODES = [code for code in Exit if code != Exit.REQUIRED]  # 6 is of `report`
@@ -16,13 +16,13 @@ CODES = [code for code in Exit if code != Exit.REQUIRED]  # 6 is of `report`
 @pytest.mark.parametrize("changes", [[], [RETIRABLE]])
 def test_failed(code, before, changes):
     """A run that failed is always told, whatever was before it and whatever changed."""
-    assert occasion(code, before, changes) is Event.FAILED
+    assert event_for(code, before, changes) is Event.FAILED
 
 
 @pytest.mark.parametrize("code", [Exit.OK, Exit.NOT_MOVED, *STOPPED])
 def test_changed(code):
     """A verdict that is another is told, even if the run was stopped."""
-    assert occasion(code, code, [RETIRABLE]) is Event.CHANGED
+    assert event_for(code, code, [RETIRABLE]) is Event.CHANGED
 
 
 @pytest.mark.parametrize(
@@ -30,22 +30,22 @@ def test_changed(code):
 )
 def test_newly(code, event):
     """These are told when the run before did not end like that."""
-    assert {occasion(code, before, []) for before in (None, *CODES) if before != code} == {event}
-    assert occasion(code, code, []) is None
+    assert {event_for(code, before, []) for before in (None, *CODES) if before != code} == {event}
+    assert event_for(code, code, []) is None
 
 
 @pytest.mark.parametrize("before", [None, *CODES])
 def test_recovered(before):
     """That all is well is told once, after something that was told."""
     told = before in {Exit.FAILED, Exit.USAGE, Exit.NOT_MOVED, Exit.EMPTY, Exit.BUSY}
-    assert occasion(Exit.OK, before, []) is (Event.RECOVERED if told else None)
+    assert event_for(Exit.OK, before, []) is (Event.RECOVERED if told else None)
 
 
 @pytest.mark.parametrize("code", STOPPED)
 @pytest.mark.parametrize("before", [None, *CODES])
 def test_stopped(code, before):
     """A run that was stopped is as it should be."""
-    assert occasion(code, before, []) is None
+    assert event_for(code, before, []) is None
 
 
 @given(st.lists(st.sampled_from(CODES), min_size=1))
@@ -53,7 +53,7 @@ def test_the_same_state_is_told_once(codes):
     """However runs end, only failures are told again while nothing is new."""
     before, told = None, None
     for code in codes:
-        event = occasion(code, before, [])
+        event = event_for(code, before, [])
         if code in STOPPED:
             assert event is None
             continue

@@ -295,7 +295,7 @@ class TestPositions:
         """A position comes back as it was saved, with its tally; the last one counts."""
         tally = Tally()
         tally.add(Outcome.ROTATED)
-        tally.stays(KEY, 10, NOW, b"\xff\x00:x", None)
+        tally.count_remaining(KEY, 10, NOW, b"\xff\x00:x", None)
         state.save_position(CACHE, "run", "node:1", {"cursor": "1"})
         state.save_position(CACHE, "run", "node:1", {"cursor": "2", "tally": tally.to_dict()})
         loaded = state.load_position(CACHE, "run", "node:1")

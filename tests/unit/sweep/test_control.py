@@ -7,35 +7,35 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.errors import Exit
-from rotator.sweep.control import Stop, Stopper
+from rotator.sweep.control import Stop, StopSignal
 
 
 def test_no_reason():
     """Nobody wants to stop, so there is no reason."""
-    assert Stopper().reason() is None
-    assert Stopper(timedelta(days=1)).reason() is None
+    assert StopSignal().reason() is None
+    assert StopSignal(timedelta(days=1)).reason() is None
 
 
 def test_time_up():
     """When the time is over, that is the reason."""
-    assert Stopper(timedelta(0)).reason() is Stop.TIME_UP
+    assert StopSignal(timedelta(0)).reason() is Stop.TIME_UP
 
 
 def test_until():
     """A moment that is past is a reason; one to come is none yet."""
     now = datetime.now(UTC)
-    assert Stopper(until=now).reason() is Stop.UNTIL
-    assert Stopper(until=now + timedelta(hours=1)).reason() is None
+    assert StopSignal(until=now).reason() is Stop.UNTIL
+    assert StopSignal(until=now + timedelta(hours=1)).reason() is None
 
 
 def test_the_earlier_wins():
     """Of a duration and a moment the one that ends first is the reason, and when it ends."""
     now, hour = datetime.now(UTC), timedelta(hours=1)
-    assert Stopper(timedelta(0), now + hour).reason() is Stop.TIME_UP
-    assert Stopper(hour, now).reason() is Stop.UNTIL
-    assert abs(Stopper(hour, now + 2 * hour).ends_at - now - hour) < timedelta(minutes=1)
-    assert Stopper(2 * hour, now + hour).ends_at == now + hour
-    assert Stopper().ends_at is None
+    assert StopSignal(timedelta(0), now + hour).reason() is Stop.TIME_UP
+    assert StopSignal(hour, now).reason() is Stop.UNTIL
+    assert abs(StopSignal(hour, now + 2 * hour).ends_at - now - hour) < timedelta(minutes=1)
+    assert StopSignal(2 * hour, now + hour).ends_at == now + hour
+    assert StopSignal().ends_at is None
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_signal(number, reason):
     """A signal is announced once, and is a reason from then on; before and after it is not ours."""
     before = signal.getsignal(number)
     announced = []
-    stopper = Stopper(timedelta(0))
-    with stopper.listening(announced.append):
+    stopper = StopSignal(timedelta(0))
+    with stopper.handling_signals(announced.append):
         os.kill(os.getpid(), number)
         assert stopper.reason() is reason  # it goes before the time
     assert announced == [reason]
@@ -57,7 +57,7 @@ def test_signal(number, reason):
 
 def test_second_interrupt():
     """The second Ctrl-C does not wait for the page."""
-    with Stopper().listening(lambda _: None):
+    with StopSignal().handling_signals(lambda _: None):
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
@@ -65,8 +65,8 @@ def test_second_interrupt():
 
 def test_second_terminate():
     """A second SIGTERM changes nothing: the page is being finished."""
-    stopper = Stopper()
-    with stopper.listening(lambda _: None):
+    stopper = StopSignal()
+    with stopper.handling_signals(lambda _: None):
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
     assert stopper.reason() is Stop.TERMINATED

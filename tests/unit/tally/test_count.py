@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.tally.tally import DONE, FAILED, GONE, PREFIXES, PROBLEMS, Count, Judged, Trouble
+from rotator.tally.tally import DONE, FAILED, GONE, PREFIXES, PROBLEMS, Count, Decision, Trouble
 from rotator.tally.tally import NAME_SAMPLES as SAMPLES
 
 NAMES = st.lists(st.binary(max_size=8), max_size=60)
@@ -16,7 +16,7 @@ def counted(names=(), ends=()):
     for name in names:
         count.picked(name, len(name))
     for end in ends:
-        count.end(Judged(end))
+        count.end(Decision(end))
     return count
 
 
@@ -42,7 +42,7 @@ def test_memory_is_bounded(numbers):
     count.merge(counted([b"q%d:x" % number for number in numbers]))
     assert len(count.prefixes) <= PREFIXES
     for _ in range(PROBLEMS + 5):
-        count.end(Judged(FAILED), Trouble(b"name", "node", FAILED, "why"))
+        count.end(Decision(FAILED), Trouble(b"name", "node", FAILED, "why"))
     assert len(count.troubles) == PROBLEMS
     assert count.ends[FAILED] == PROBLEMS + 5
 
@@ -55,7 +55,7 @@ def test_prefixes():
 
 def test_what_is_settled():
     """Of a node that is walked again only what was done stays: all else is met again."""
-    settled = counted([b"a:b"], [DONE, DONE, GONE, FAILED]).settled()
+    settled = counted([b"a:b"], [DONE, DONE, GONE, FAILED]).only_rotated()
     assert settled.ends == {DONE: 2}
     assert (settled.size, settled.samples) == (0, [])
-    assert counted().settled().ends == {}
+    assert counted().only_rotated().ends == {}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.tally.key_tally import BUCKETS, DAYS, FAR, HOURS, NEVER, Drain
+from rotator.tally.key_tally import BUCKETS, DAYS, FAR, HOURS, NEVER, ExpiryHistogram
 
 NOW = datetime(2026, 11, 23, 10, 3, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -26,7 +26,7 @@ def _ms(at):
 
 def _filled(expiries):
     """A histogram of these expiries."""
-    drain = Drain()
+    drain = ExpiryHistogram()
     for expires_at in expiries:
         drain.add(expires_at)
     return drain
@@ -53,7 +53,7 @@ class TestCounting:
     @given(st.lists(st.lists(ANY_TTL), min_size=1))
     def test_merge(self, parts):
         """Merged histograms say the same as one that counted everything."""
-        merged = Drain()
+        merged = ExpiryHistogram()
         for part in parts:
             merged.merge(_filled(part))
         assert merged == _filled(expiry for part in parts for expiry in part)
@@ -62,7 +62,7 @@ class TestCounting:
     def test_round_trip(self, expiries):
         """A histogram comes back from JSON as it was."""
         drain = _filled(expiries)
-        assert Drain.from_dict(json.loads(json.dumps(drain.to_dict()))) == drain
+        assert ExpiryHistogram.from_dict(json.loads(json.dumps(drain.to_dict()))) == drain
 
 
 class TestBound:
@@ -71,7 +71,7 @@ class TestBound:
     def test_buckets(self):
         """A million expiries all over the calendar take no more than the allowed buckets."""
         spread = range(_ms(NOW), _ms(FAR), (_ms(FAR) - _ms(NOW)) // 100_000)
-        drain = Drain()
+        drain = ExpiryHistogram()
         for expires_at in spread:
             drain.add(expires_at)
             assert len(drain.hours) <= BUCKETS
@@ -109,7 +109,7 @@ class TestCurve:
 
     def test_nothing(self):
         """Where nothing remains, the curve is one point that says so."""
-        assert Drain().curve(NOW) == [(datetime(2026, 11, 23, 11, tzinfo=UTC), 0)]
+        assert ExpiryHistogram().curve(NOW) == [(datetime(2026, 11, 23, 11, tzinfo=UTC), 0)]
 
     def test_hours(self):
         """A value is counted at each full hour before it expires, not at the one when it does."""

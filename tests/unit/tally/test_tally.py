@@ -39,11 +39,11 @@ def _apply(tally, visit):
     if kind == "met":
         key_id, size, at, rotated, name = rest
         tally.add(Outcome.ROTATED if rotated else Outcome.CURRENT)
-        tally.met(key_id, size, at, rotated=rotated, name=name)
+        tally.count_moved(key_id, size, at, rotated=rotated, name=name)
     else:
         *args, too_large = rest
         tally.add(Outcome.TOO_LARGE if too_large else Outcome.WOULD_ROTATE)
-        tally.stays(*args, too_large=too_large)
+        tally.count_remaining(*args, too_large=too_large)
     return 1
 
 
@@ -139,7 +139,7 @@ class TestKeys:
     def test_rotated(self):
         """A rotated value was found and does not remain; its prefix is known."""
         tally = Tally()
-        tally.met("aa", 300, NOW, rotated=True, name=b"/app/oidc:3f")
+        tally.count_moved("aa", 300, NOW, rotated=True, name=b"/app/oidc:3f")
         key = tally.keys["aa"]
         assert (key.found, key.rotated, key.remaining, key.size) == (1, 1, 0, 300)
         assert key.prefixes == {"/app/oidc": 1}
@@ -147,14 +147,14 @@ class TestKeys:
     def test_met(self):
         """A value that was met and gone a moment later was found, and seen."""
         tally = Tally()
-        tally.met("aa", 300, NOW)
+        tally.count_moved("aa", 300, NOW)
         key = tally.keys["aa"]
         assert (key.found, key.rotated, key.remaining, key.last_seen_at) == (1, 0, 0, NOW)
 
     def test_stays(self):
         """A value that stays is counted with its expiry, and its name is a sample."""
         tally = Tally()
-        tally.stays("aa", 300, NOW, b"/app/oidc:3f", int(LATER.timestamp() * 1000))
+        tally.count_remaining("aa", 300, NOW, b"/app/oidc:3f", int(LATER.timestamp() * 1000))
         key = tally.keys["aa"]
         assert (key.found, key.remaining, key.remaining_without_ttl) == (1, 1, 0)
         assert (key.drain.latest, key.samples) == (LATER, [b"/app/oidc:3f"])
@@ -162,8 +162,8 @@ class TestKeys:
     def test_expiry_not_known(self):
         """A value whose expiry is not known counts as one without a TTL."""
         tally = Tally()
-        tally.stays("aa", 300, NOW, b"x", None)
-        tally.stays("aa", 300, NOW, b"y", NEVER)
+        tally.count_remaining("aa", 300, NOW, b"x", None)
+        tally.count_remaining("aa", 300, NOW, b"y", NEVER)
         assert tally.keys["aa"].remaining_without_ttl == 2
 
     def test_nested(self):
@@ -171,14 +171,14 @@ class TestKeys:
         tally = Tally()
         tally.add(Outcome.NESTED)
         for key_id in ("aa", "bb"):
-            tally.stays(key_id, 300, NOW, b"x", NEVER)
+            tally.count_remaining(key_id, 300, NOW, b"x", NEVER)
         assert (tally.visits, [key.remaining for key in tally.keys.values()]) == (1, [1, 1])
 
     def test_too_large(self):
         """A value that is too large to move does not show that something still writes."""
         tally = Tally()
-        tally.met("aa", 300, NOW, rotated=True)
-        tally.stays("aa", 300, LATER, b"x", NEVER, too_large=True)
+        tally.count_moved("aa", 300, NOW, rotated=True)
+        tally.count_remaining("aa", 300, LATER, b"x", NEVER, too_large=True)
         key = tally.keys["aa"]
         assert (key.last_seen_at, key.last_too_large_at) == (NOW, LATER)
         assert (key.remaining, key.too_large, key.too_large_without_ttl) == (1, 1, 1)
@@ -187,7 +187,7 @@ class TestKeys:
         """First and last sight are right in whatever order the visits come."""
         tally = Tally()
         for minutes in (3, 1, 2):
-            tally.met("aa", 1, NOW + timedelta(minutes=minutes))
+            tally.count_moved("aa", 1, NOW + timedelta(minutes=minutes))
         key = tally.keys["aa"]
         assert (key.first_seen_at, key.last_seen_at) == (
             NOW + timedelta(minutes=1),
@@ -198,7 +198,7 @@ class TestKeys:
         """What follows the first colon of a name is not shown: it may be a logical key in clear."""
         tally = Tally()
         for name in (b"/app/oidc:alice:mail", b"bob@example.org", b"\xff:x", b"a" * 99 + b":x"):
-            tally.met("aa", 1, NOW, rotated=True, name=name)
+            tally.count_moved("aa", 1, NOW, rotated=True, name=name)
         assert tally.keys["aa"].prefixes == {"/app/oidc": 1, "": 1, "\ufffd": 1, "a" * 64: 1}
 
     @given(st.lists(st.lists(NAMES_OF, min_size=20), min_size=2, max_size=4))
@@ -208,7 +208,7 @@ class TestKeys:
         for names in parts:
             other = Tally()
             for name in names:
-                other.stays("aa", 1, NOW, name, NEVER)
+                other.count_remaining("aa", 1, NOW, name, NEVER)
             tally.merge(other)
         key = tally.keys["aa"]
         assert len(key.prefixes) <= PREFIXES
@@ -224,10 +224,10 @@ class TestSettled:
         tally = Tally()
         for outcome in (Outcome.ROTATED, Outcome.DENIED, Outcome.CURRENT):
             tally.add(outcome)
-        tally.met("aa", 300, NOW, rotated=True)
-        tally.stays("aa", 300, LATER, b"x", NEVER)
-        tally.stays("bb", 300, LATER, b"x", NEVER)
-        settled = tally.settled()
+        tally.count_moved("aa", 300, NOW, rotated=True)
+        tally.count_remaining("aa", 300, LATER, b"x", NEVER)
+        tally.count_remaining("bb", 300, LATER, b"x", NEVER)
+        settled = tally.only_rotated()
         key = settled.keys["aa"]
         assert (settled.visits, list(settled.keys)) == (1, ["aa"])
         assert (key.found, key.rotated, key.remaining, key.last_seen_at) == (1, 1, 0, LATER)
@@ -237,4 +237,4 @@ class TestSettled:
         tally = Tally()
         for outcome in Outcome:
             tally.add(outcome)
-        assert tally.left == 6
+        assert tally.remaining == 6
