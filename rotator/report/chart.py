@@ -88,6 +88,8 @@ def _library() -> ModuleType:
     """The drawing library, which few users install."""
     try:
         import_module("pygal.style")
+        # lxml, where it is installed, makes elements that the standard library does not take.
+        import_module("pygal.etree").etree.to_etree()
         return import_module("pygal")
     except ModuleNotFoundError:
         raise ConfigError(
