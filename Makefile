@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
+SCRIPT := PYTHONPATH=scripts $(BIN)/python -m
 LOCK := scripts/lock
 
 # The tests start hundreds of processes: none should have to compile what another one has compiled.
@@ -49,8 +50,8 @@ demo: $(STAMP) ## the whole story on a private server, nothing else needed
 # More processes than cores: some of the tests wait most of the time.
 JOBS ?= 4
 SIDE_BY_SIDE := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
-# Some tests need what the server at hand may not have (tests/programs.py); others are fetched once.
-FETCH := $(BIN)/python scripts/servers.py redis-7.0.15 redis-6.2.14 valkey-8.1.8
+# Some tests need what the server at hand may not have (tests/support/programs.py): fetched once.
+FETCH := $(SCRIPT) servers redis-7.0.15 redis-6.2.14 valkey-8.1.8
 test: $(DEV) ## all tests, against a real server: TESTS=..., JOBS=n side by side
 	@$(FETCH) || true # the tests say what they lack
 	@$(SIDE_BY_SIDE) $(PYTEST) $(TESTS)
@@ -68,15 +69,15 @@ test-faults: $(DEV) ## tests of everything that breaks, long version, REPEAT=n t
 	@$(BIN)/python -m pytest -m faults --repeat $(or $(REPEAT),1) $(TESTS)
 
 test-matrix: $(DEV) ## tests on every server version: SERVERS="redis-7.0 valkey", TESTS=...
-	@$(BIN)/python scripts/matrix.py --servers "$(SERVERS)" $(TESTS)
+	@$(SCRIPT) servers.matrix --servers "$(SERVERS)" $(TESTS)
 
 fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, EXAMPLES=n of each property
 	@$(INSTALL) --only-binary :all: --require-hashes --requirements $(LOCK)/fuzz.txt || echo "fuzz: without atheris only the properties of the tests are tried"
-	@$(BIN)/python scripts/fuzz.py --minutes $(or $(MINUTES),1)
+	@$(SCRIPT) fuzz --minutes $(or $(MINUTES),1)
 	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --timeout 0 $(TESTS)
 
 soak: $(DEV) ## a cluster, an application, kills and failovers for MINUTES=n, SEED=n; then what must hold
-	@$(BIN)/python scripts/soak.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+	@$(SCRIPT) soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 lint: $(DEV) ## style, types, direction of imports, docstrings
 	@$(BIN)/ruff format --check .
@@ -93,7 +94,7 @@ vectors: $(DEV) ## write tests/vectors anew; the result must not differ from wha
 	@$(BIN)/python scripts/make_vectors.py
 
 bench: $(DEV) ## measure against plain clients and the server's limit
-	@$(BIN)/python scripts/bench.py $(BENCH)
+	@$(SCRIPT) bench $(BENCH)
 
 # What is shipped has the versions that were tested. lowest: the oldest that pyproject.toml allows.
 COMPILE := compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
@@ -108,7 +109,7 @@ lock: $(UV) ## renew all versions and hashes under scripts/lock
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group servers --no-deps -o $(LOCK)/servers.txt
 
 release-check: $(RELEASE) ## build, install and list what a release holds, into dist/; nothing is uploaded
-	@$(BIN)/python scripts/release_check.py
+	@$(SCRIPT) release
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

@@ -10,15 +10,21 @@ from pathlib import Path
 from tempfile import gettempdir
 
 import pytest
-from caches import Cache, Place, held_port
-from clusters import flush
 from hypothesis import HealthCheck, settings
 from hypothesis.errors import UnsatisfiedAssumption
 from xdist.scheduler import LoadScopeScheduling
 
 from rotator.demo.local_server import LocalServer
 from rotator.localcluster import LocalCluster
+from support.caches import Cache, Place, held_port
+from support.clusters import flush
 
+TESTS = Path(__file__).parent
+MARKED = {
+    "integration": "tests with a server or a cluster that is well",
+    "faults": "tests of servers and runs that break",
+}
+"""Folders whose tests have a marker of that name, and what it stands for."""
 CHANCE_SECONDS = 5.0
 """How long a property is tried with random examples, however slow the machine is."""
 CHANCE_LEAST = 10
@@ -39,9 +45,26 @@ settings.register_profile(
 # The modules that take longest, the longest first: several processes are done at about one time
 # only if the last tests are short ones.
 LONGEST = (
-    *("dask", "failover", "bench", "soak", "tls_profiles", "demo", "engine", "holds", "topology"),
-    *("cluster_faults", "signals", "kills", "cluster_sweep", "exit_codes", "provider_commands"),
-    *("provider_vault", "provider_aws", "provider_azure", "provider_delinea", "provider_conjur"),
+    "integration/sweep/test_dask.py",
+    "faults/test_failover.py",
+    "project/test_bench.py",
+    "project/test_soak.py",
+    "integration/server/test_tls_profiles.py",
+    "integration/demo/test_demo.py",
+    "integration/sweep/test_engine.py",
+    "integration/run/test_holds.py",
+    "integration/server/test_topology.py",
+    "faults/test_cluster_faults.py",
+    "faults/test_signals.py",
+    "faults/test_kills.py",
+    "integration/sweep/test_cluster_sweep.py",
+    "cli/test_exit_codes.py",
+    "integration/secrets/test_provider_commands.py",
+    "unit/secrets/test_vault.py",
+    "unit/secrets/test_aws.py",
+    "unit/secrets/test_azure.py",
+    "unit/secrets/test_delinea.py",
+    "unit/secrets/test_cyberark_conjur.py",
 )
 
 
@@ -57,8 +80,8 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     """Begin with the longest, and give each property its time."""
-    rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    rank = {TESTS / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     if config.getoption("--hypothesis-profile") != "fuzz":
         for function in {item.function for item in items if hasattr(item.function, "hypothesis")}:
             function.hypothesis.inner_test = _limited(function.hypothesis.inner_test)
@@ -122,14 +145,25 @@ def pytest_sessionfinish(session, exitstatus):
 
 
 def pytest_configure(config):
-    """Make the marker of the fault tests known, and signals what they are on a terminal."""
+    """Make the markers of the folders known, and signals what they are on a terminal."""
     # Whoever runs the tests in the background has them, and what they start, deaf to some.
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # The state of whoever runs the tests is none of their business.
     os.environ["XDG_STATE_HOME"] = str(Path(gettempdir()) / f"rotator-tests-{os.getpid()}")
-    config.addinivalue_line("markers", "faults: tests of servers and runs that break")
+    for marker, meaning in MARKED.items():
+        config.addinivalue_line("markers", f"{marker}: {meaning}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makemodule(module_path):
+    """Give the tests of a folder its marker."""
+    module = yield
+    for folder in MARKED:
+        if module_path.is_relative_to(TESTS / folder):
+            module.add_marker(folder)
+    return module
 
 
 def pytest_generate_tests(metafunc):

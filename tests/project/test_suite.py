@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from unittest.mock import Mock
 
-import conftest
-import programs
 import pytest
 from hypothesis.errors import UnsatisfiedAssumption
+
+from support import programs
+from tests import conftest
 
 TESTS = Path(__file__).parents[1]
 SKIPPED = """
@@ -52,7 +53,9 @@ def test_a_server_that_nobody_has(monkeypatch):
     """A test that needs one is not run, and the reason names what was tried."""
     nobody = programs.Ability(lambda _: False, ("valkey-8.1.8",))
     monkeypatch.setitem(programs.ABILITIES, "flight", nobody)
-    with pytest.raises(pytest.skip.Exception, match="'flight': try `python scripts"):
+    with pytest.raises(
+        pytest.skip.Exception, match="'flight': try `PYTHONPATH=scripts python -m servers "
+    ):
         programs.program("flight")
 
 

@@ -9,13 +9,13 @@ import termios
 
 import pytest
 from rich.cells import cell_len
-from samples import HOUR, START, example, old_key, problem, report_on
 
 from rotator.console import print_result
 from rotator.report.model import OUTCOMES, VERDICTS, Cache, Coverage, Key, Node, Past, Verification
 from rotator.report.table import PROBLEMS, render
 from rotator.report.words import MEANINGS, VERDICT_MEANINGS, forecast, many, size, span
 from rotator.tally.tally import Outcome
+from support.sample_reports import HOUR, START, example, old_key, problem, report_on
 
 EXAMPLE = """\
 rotator 1.0.0, run of 2026-11-23 10:00:00 UTC

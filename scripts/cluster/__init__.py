@@ -1,0 +1,1 @@
+"""A private cluster to try things on: `python -m cluster`."""

@@ -1,0 +1,1 @@
+"""The fuzzer and its targets: `make fuzz`."""

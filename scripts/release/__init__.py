@@ -1,0 +1,1 @@
+"""What a release has to be like: `make release-check`."""

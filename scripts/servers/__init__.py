@@ -1,0 +1,1 @@
+"""Servers of other versions, and the tests on each of them: `make test-matrix`."""

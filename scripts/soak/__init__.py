@@ -1,0 +1,1 @@
+"""Minutes of faults, and what must hold after them: `make soak`."""

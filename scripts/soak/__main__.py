@@ -1,0 +1,261 @@
+"""
+Rotate a cluster for minutes while everything breaks: `make soak MINUTES=10`.
+
+A private cluster of three primaries with a replica each; an application that writes, at times under
+old keys too; rotator, again and again, by processes of which many are killed; primaries that die,
+replicas that take over, slots that move. Storms and calms take turns. In a calm an old key that
+rotator calls retirable is removed from the configuration, and a new one made. What must hold:
+
+- every value whose write a replica confirmed is there, opens, and is what was written;
+- it expires when it was told to; what was deleted or has expired is not there;
+- nothing is there that nobody wrote;
+- no key is called retirable while a value under it has been there since before the run;
+- no key, password or plaintext is in what rotator says and leaves behind.
+
+Prints the seed and figures, and ends with 1 if any of it does not hold. Needs a server that knows
+PEXPIRETIME (Redis 7.0, Valkey).
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from rotator.demo.local_server import DeferredSignals
+from rotator.errors import RotatorError
+from rotator.localcluster import LocalCluster
+from soak.faults import Faults
+from soak.model import Model
+from soak.runs import Run, Runs
+from soak.writer import MARK, Ring, Writer, holdings
+
+_NAMES: Final = 1500
+_UNTOUCHED: Final = 1500
+_STORM_SECONDS: Final = 30.0
+_CALM_SECONDS: Final = 20.0
+_LAST_TRIES: Final = 3
+_SHOWN: Final = 20  # broken rules
+
+
+class Soak:
+    """One soak: `with Soak(seed) as soak: soak.run(60); soak.finish()`; then *broken* is empty."""
+
+    def __init__(self, seed: int, names: int = _NAMES, untouched: int = _UNTOUCHED) -> None:
+        self.seed = seed
+        self.broken: list[str] = []
+        self.checks = 0
+        self.checked = 0
+        self._password = secrets.token_hex(16)
+        self._size = (names, untouched)
+        self._cluster = LocalCluster(
+            3,
+            1,
+            [
+                # What is acknowledged is in the file, whenever the process is killed.
+                *("--appendonly", "yes", "--appendfsync", "no"),
+                *("--user", "rotator", "on", f">{self._password}", "~*", "&*", "+@all"),
+            ],
+        )
+        self._folder = tempfile.TemporaryDirectory(prefix="rotator-soak-")
+        self.ring = Ring(3)
+        self.model = Model()
+        self.runs = Runs(Path(self._folder.name), self.broken, f"runs {seed}")
+        self.retired = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._cluster.start()
+            self.faults = Faults(self._cluster, self.model, f"faults {self.seed}")
+            self.writer = Writer(self._cluster, self.ring, self.model, f"writer {self.seed}")
+            self.writer.fill(*self._size)
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end_threads()
+        self._remove()
+
+    def _remove(self) -> None:
+        self._cluster.remove()
+        self._folder.cleanup()
+
+    def _end_threads(self) -> None:
+        for thread in (self.writer, self.faults):
+            thread.over.set()
+            if thread.ident is not None:
+                thread.join()
+
+    def run(
+        self,
+        seconds: float,
+        storm: float = _STORM_SECONDS,
+        calm: float = _CALM_SECONDS,
+        stopping: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Let it storm and be calm in turns for so many seconds."""
+        end = time.monotonic() + seconds
+        self.writer.start()
+        self.faults.start()
+
+        def going(until: float) -> bool:
+            now = time.monotonic()
+            return now < min(until, end) and not stopping() and self.faults.error is None
+
+        while going(end):
+            until = time.monotonic() + storm
+            self.faults.calm.clear()
+            self.writer.laggards = True
+            while going(until):
+                self._configure()
+                self.judge(self.runs.any())
+            self.faults.calm.set()
+            self.writer.laggards = False
+            self.check()
+            until = time.monotonic() + calm
+            while going(until):
+                self._configure()
+                self.judge(self.runs.one())
+                with self.faults.turn:
+                    self.faults.clean_files()
+        if self.faults.error:
+            self.broken.append(self.faults.error)
+
+    def _configure(self) -> None:
+        addresses = [node.address for node in self._cluster.nodes]
+        self.runs.configure(addresses, self.ring.keys, self._password)
+
+    def judge(self, run: Run, *, act: bool = True) -> None:
+        """See that what a run called retirable is, and *act* on it."""
+        self._look_for_leaks()
+        for key_id in run.retirable:
+            with self.faults.turn, self.writer.turn:
+                under = [
+                    name
+                    for name, found in holdings(self._cluster, self.ring).items()
+                    if found.key_id == key_id
+                ]
+                older = [name for name in under if not self._written_since(run, key_id, name)]
+                if older:
+                    self.broken.append(
+                        f"{key_id} was called retirable with {len(older)} values under it"
+                    )
+                elif act and not under and self.faults.calm.is_set():
+                    self.ring.rotate(key_id)
+                    self.retired += 1
+
+    def _written_since(self, run: Run, key_id: str, name: bytes) -> bool:
+        """Whether the application wrote *name* under an old key after a run had begun."""
+        used, at = self.writer.last_under.get(name, ("", 0.0))
+        return used == key_id and at >= run.begun
+
+    def check(self) -> None:
+        """Compare all there is with what must be there, while nothing moves."""
+        with self.faults.turn, self.writer.turn:
+            if self.faults.error:
+                return
+            begun = int(time.time() * 1000)
+            found = holdings(self._cluster, self.ring)
+            self.broken += self.model.broken(found, begun, int(time.time() * 1000))
+            self.checks += 1
+            self.checked += self.model.checked()
+
+    def finish(self) -> None:
+        """Let rotator run to the end in peace, and look at everything."""
+        self._end_threads()
+        if self.faults.error:
+            return
+        self.faults.rest()
+        self._configure()
+        for _ in range(_LAST_TRIES):
+            run = self.runs.one("last", "--fresh")
+            self.judge(run, act=False)
+            if run.code == 0:
+                break
+        else:
+            self.broken.append(f"in peace, a run still ends with {run.code}")
+        self.check()
+        found = holdings(self._cluster, self.ring).values()
+        if old := sum(one.key_id != self.ring.ids[0] for one in found):
+            self.broken.append(f"{old} values are under old keys after the last run")
+
+    def _look_for_leaks(self) -> None:
+        kept = {"the password": self._password.encode(), "a plaintext": MARK}
+        for key in (*self.ring.keys, *self.ring.retired):
+            kept |= {"a key": key.encode(), "a key's bytes": bytes.fromhex(key)}
+            self.broken += self.runs.leaks(kept)
+
+    def spoil(self, how: str) -> None:
+        """Break a rule on purpose, so that it can be seen that this is noticed."""
+        name = b"soak:%06d" % self._size[0]  # one that is never written again
+        with self._cluster.client_for(name) as client:
+            if how == "value":
+                client.setrange(name, 20, b"????")
+            elif how == "loss":
+                client.delete(name)
+            elif how == "expiry":
+                client.pexpire(name, 10_000_000)
+            elif how == "creation":
+                client.copy(name, b"{%s}copy" % name)
+            elif how == "leak":
+                (self.runs.folder / "said").write_text(self.ring.keys[0])
+                self._look_for_leaks()
+            elif how == "verdict":
+                value = self.ring.seal(name, MARK, 1, "gcm")
+                client.set(name, value)
+                keys = [{"id": self.ring.ids[1], "verdict": "retirable"}]
+                self.judge(Run("made up", time.monotonic(), 0, {"caches": [{"keys": keys}]}))
+
+    def figures(self) -> dict[str, object]:
+        """What it came to."""
+        return {
+            "writes": f"{self.writer.writes} ({self.writer.unconfirmed} not confirmed)",
+            "runs": sum(self.runs.ended.values()),
+            "runs by end: exit code": dict(sorted(self.runs.ended.items())),
+            **dict(sorted(self.faults.happened.items())),
+            "verdicts": dict(self.runs.verdicts),
+            "keys retired": self.retired,
+            "checks": self.checks,
+            "values checked": self.checked,
+            "names": len(self.model),
+            "broken rules": len(self.broken),
+        }
+
+
+def main() -> int:
+    """Soak; the exit code."""
+    parser = argparse.ArgumentParser(prog="soak", description=str(__doc__).partition(":")[0])
+    parser.add_argument("--minutes", type=float, default=10.0, metavar="N", help="default: 10")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), metavar="N")
+    given = parser.parse_args()
+    print(f"seed: {given.seed}", flush=True)
+    with DeferredSignals() as ending:
+        try:
+            with Soak(given.seed) as soak:
+                soak.run(given.minutes * 60, stopping=lambda: ending.signal)
+                soak.finish()
+                for what, figure in soak.figures().items():
+                    print(f"{what}: {figure}")
+        except RotatorError as error:
+            print(f"soak: error: {error}", file=sys.stderr)
+            return error.exit_code
+    for rule in soak.broken[:_SHOWN]:
+        print(f"broken: {rule}")
+    return 1 if soak.broken else int(ending.exit_code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

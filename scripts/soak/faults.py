@@ -1,0 +1,150 @@
+"""What goes wrong in a soak: nodes are killed, replicas take over, slots move."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from rotator.demo.local_server import LocalServer, wait_until
+from rotator.errors import ServerError
+from rotator.localcluster import LocalCluster
+from soak.model import Model
+
+_SOON_SECONDS: Final = 1.0  # less than the cluster takes to notice
+_MOST_SLOTS: Final = 30  # moved at once
+_REST_SECONDS: Final = 0.5
+
+
+class Faults(threading.Thread):
+    """
+    Breaks one thing after the other, and lets the cluster come to rest in between.
+
+    *turn* is held while something is broken; *calm* is set while nothing is to be. *happened*
+    counts, and *error* says why it came to an end before its time.
+    """
+
+    def __init__(self, cluster: LocalCluster, model: Model, seed: str) -> None:
+        super().__init__(daemon=True)
+        self.turn = threading.Lock()
+        self.over = threading.Event()
+        self.calm = threading.Event()
+        self.happened: Counter[str] = Counter()
+        self.error: str | None = None
+        self._cluster = cluster
+        self._model = model
+        self._random = Random(seed)  # noqa: S311 - a test is to be repeated
+
+    def run(self) -> None:
+        """Break things, each as often as the others."""
+        deeds: list[Callable[[], None]] = [
+            self.crash,
+            self.takeover,
+            self.failover,
+            self.move,
+            self.move,
+            self.lose_replica,
+        ]
+        while not self.over.wait(_REST_SECONDS):
+            if self.calm.is_set():
+                continue
+            with self.turn:
+                try:
+                    self._random.choice(deeds)()
+                    self.rest()
+                except (ServerError, RedisError, OSError) as error:
+                    self.error = f"the cluster did not come to rest: {error}"
+                    return
+
+    def crash(self) -> None:
+        """A primary is killed and comes back before anybody takes its place."""
+        node = self._random.choice(self._cluster.primaries)
+        self._cluster.kill(node)
+        self.over.wait(self._random.random() * _SOON_SECONDS)
+        node.start()
+        self.happened["primaries killed"] += 1
+
+    def takeover(self) -> None:
+        """A primary is killed, its replica takes its place, and it comes back as a replica."""
+        node = self._random.choice(self._cluster.primaries)
+        before = set(self._cluster.primaries)
+        self._cluster.kill(node)
+
+        def obstacle() -> str | None:
+            taken = set(self._cluster.primaries) - before
+            return None if taken else f"nobody takes the place of {node}"
+
+        wait_until(obstacle)
+        node.start()
+        self.happened["primaries killed"] += 1
+        self.happened["failovers"] += 1
+
+    def failover(self) -> None:
+        """A replica and its primary change places, as an operator asks for it."""
+        self._cluster.failover(self._random.choice(self._cluster.replicas))
+        self.happened["failovers"] += 1
+
+    def move(self) -> None:
+        """Slots move from one primary to another."""
+        source, target = self._random.sample(self._cluster.primaries, 2)
+        own = [
+            slot
+            for first, last in self._cluster.member(source).slots
+            for slot in range(first, last + 1)
+        ]
+        slots = self._random.sample(own, min(len(own), self._random.randint(1, _MOST_SLOTS)))
+        self._model.moved.update(slots)
+        self._cluster.move_slots(source, target, slots)
+        self.happened["slots moved"] += len(slots)
+
+    def lose_replica(self) -> None:
+        """A replica is killed and comes back."""
+        node = self._random.choice(self._cluster.replicas)
+        self._cluster.kill(node)
+        self.over.wait(self._random.random() * _SOON_SECONDS)
+        node.start()
+        self.happened["replicas killed"] += 1
+
+    def rest(self) -> None:
+        """
+        Wait until all is well, and until replicas have what their primaries had when it was.
+
+        Only then does a death lose nothing but what nobody has confirmed.
+        """
+        self._cluster.settle()
+        for node in self._cluster.primaries:
+            with node.client() as client:
+                goal = int(client.info("replication")["master_repl_offset"])
+            wait_until(lambda node=node, goal=goal: _behind(node, goal))  # type: ignore[misc]
+
+    def clean_files(self) -> None:
+        """Write the append-only files anew, and snapshots now and then, as an operator would."""
+        snapshots = self._random.randrange(2)
+        for node in self._cluster.primaries:
+            with node.client() as client:
+                client.bgrewriteaof()
+            wait_until(lambda node=node: _saving(node))  # type: ignore[misc]
+            if snapshots:
+                with node.client() as client:
+                    client.bgsave()
+                wait_until(lambda node=node: _saving(node))  # type: ignore[misc]
+        self.happened["files rewritten"] += 1
+
+
+def _behind(node: LocalServer, goal: int) -> str | None:
+    with node.client() as client:
+        info: dict[str, Any] = client.info("replication")
+    offsets = [value["offset"] for value in info.values() if isinstance(value, dict)]
+    return None if offsets and min(offsets) >= goal else f"a replica of {node} is behind"
+
+
+def _saving(node: LocalServer) -> str | None:
+    with node.client() as client:
+        info: dict[str, Any] = client.info("persistence")
+    busy = info["aof_rewrite_in_progress"] or info["rdb_bgsave_in_progress"]
+    scheduled = info["aof_rewrite_scheduled"]
+    return f"{node} is still saving" if busy or scheduled else None

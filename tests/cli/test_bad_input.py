@@ -1,0 +1,303 @@
+"""Bad input, and servers at fault: two lines that say what is wrong and what to do, and no more."""
+
+import re
+import socketserver
+import tarfile
+import threading
+
+import pytest
+import yaml
+
+from support.commandline import KEY_A, KEY_B, cache, config_file, run
+from support.processes import run_here
+
+KEYS = {"current": KEY_B, "old": [KEY_A]}
+OFF = {"keys": {"disabled": True}}
+
+
+def refused(done, code=2):
+    """The error and the hint of a command that wrote nothing else and ended with *code*."""
+    stdout, stderr = (
+        said if isinstance(said, str) else said.decode() for said in (done.stdout, done.stderr)
+    )
+    assert done.returncode == code, stderr
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    for key in (KEY_A, KEY_B):
+        assert key not in stderr
+    error, hint = [line for line in stderr.splitlines() if line.startswith("rotator: ")]
+    assert error.startswith("rotator: error: ")
+    assert hint.startswith("rotator: hint: ")
+    for text in (error.removeprefix("rotator: error: "), hint.removeprefix("rotator: hint: ")):
+        assert text
+        assert not re.match("[A-Z][a-z]", text), "no capital at the beginning"
+        # A server's own words are quoted as they are.
+        assert code == 1 or not text.endswith("."), "no full stop at the end"
+    return error, hint
+
+
+def document(**changes):
+    """A configuration as text, with changes to its only cache."""
+    return yaml.safe_dump({"caches": [{**cache("127.0.0.1:1"), **changes}]})
+
+
+def keys(**changes):
+    """A configuration as text, with changes to its keys."""
+    return document(encryption={"keys": {**KEYS, **changes}})
+
+
+WRONG_FILES = {
+    "broken YAML": ("caches: [", "maverics.yaml", ""),
+    "not a mapping": ("- caches", "maverics.yaml", "mapping"),
+    "a tab": ("caches:\n\t- name: x", "maverics.yaml", ""),
+    "not text": ("\x00\x01", "maverics.yaml", ""),
+    "a key that is too short": (keys(current="0b" * 16), "encryption.keys.current", "keygen"),
+    "a key that is too long": (keys(current="0b" * 40), "encryption.keys.current", "keygen"),
+    "a key that is not hex": (keys(old=["0x" * 32]), "encryption.keys.old[0]", "keygen"),
+    "an old key equal to the current one": (keys(old=[KEY_A, KEY_B]), "keys.old[1]", ""),
+    "a key listed twice": (keys(old=[KEY_A, KEY_A]), "keys.old[1]", ""),
+    "no current key": (keys(current=None), "encryption.keys.current", ""),
+    "local_default": (document(name="local_default"), "local_default", ""),
+    "no caches": ("servers: []", "caches", ""),
+    "an empty list of caches": ("caches: []", "caches", ""),
+    "an empty file": ("", "caches", ""),
+    "an address without a port": (document(redis={"addresses": ["redis"]}), "addresses[0]", "port"),
+    "no address": (document(redis={"addresses": []}), "redis.addresses", ""),
+    "a missing TLS profile": (
+        document(redis={"addresses": ["127.0.0.1:1"], "tls": "redis-client"}),
+        "caches[0].redis.tls",
+        "",
+    ),
+    "an unset variable": (
+        document(redis={"addresses": ["{{ env.NOT_SET_ANYWHERE }}:6379"]}),
+        "NOT_SET_ANYWHERE",
+        "set NOT_SET_ANYWHERE",
+    ),
+    "a reference without a provider": (
+        keys(current="<cache_key>"),
+        "<cache_key>",
+        "--secret-provider",
+    ),
+    "prefix off with encryption on": (document(keys={"disablePrefix": True}), "disablePrefix", ""),
+    "encryption off everywhere": (
+        document(encryption={"disabled": True}),
+        "nothing to rotate",
+        "configuration",
+    ),
+    "a misspelled field": (
+        document(encryption={"keys": {"current": KEY_B, "olds": [KEY_A]}}),
+        "olds",
+        "old",
+    ),
+    "a misspelled field of redis": (
+        document(redis={"adresses": ["127.0.0.1:1"]}),
+        "adresses",
+        "addresses",
+    ),
+    "an unknown field of ours": (
+        document() + "rotator: {caches: {shared-redis: {mach: ['*']}}}",
+        "mach",
+        "match",
+    ),
+    "an unknown format": (
+        document() + "rotator: {caches: {shared-redis: {formats: [sealled]}}}",
+        "formats[0]",
+        "sealed",
+    ),
+}
+
+
+class TestConfiguration:
+    """What may be wrong with the file."""
+
+    @pytest.mark.parametrize("case", WRONG_FILES)
+    def test_a_wrong_file_is_refused(self, tmp_path, case):
+        """The error names the field or the file, and the hint what to do; nothing is written."""
+        text, named, advice = WRONG_FILES[case]
+        path = tmp_path / "maverics.yaml"
+        path.write_text(text)
+        error, hint = refused(run_here(["run", "-c", path, "--state", tmp_path / "state"]))
+        assert named in error
+        assert advice in error + hint
+        assert not (tmp_path / "state").exists()
+
+    def test_a_missing_file(self, tmp_path):
+        """The error names a file that is not there."""
+        error, _ = refused(run(["run", "-c", tmp_path / "none.yaml"]))
+        assert "none.yaml" in error
+
+    def test_a_missing_file_of_the_environment(self, tmp_path):
+        """So it does if MAVERICS_CONFIG names it."""
+        error, _ = refused(run_here(["run"], env={"MAVERICS_CONFIG": str(tmp_path / "none.yaml")}))
+        assert "none.yaml" in error
+
+    def test_a_folder(self, tmp_path):
+        """A folder is no configuration."""
+        refused(run_here(["run", "-c", tmp_path]))
+
+    def test_a_bundle_without_a_configuration(self, tmp_path):
+        """A bundle has to hold a configuration."""
+        path = tmp_path / "bundle.tar.gz"
+        with tarfile.open(path, "w:gz"):
+            pass
+        error, _ = refused(run_here(["run", "-c", path]))
+        assert "bundle.tar.gz" in error
+
+    @pytest.mark.parametrize(
+        ("url", "code"),
+        [
+            ("env://", 2),
+            ("no-url", 2),
+            ("stranger://user:pa55word@host", 2),
+            ("secretfile://relative.yaml", 2),
+            ("secretfile:///nowhere/user:pa55word@/secrets.yaml", 1),
+        ],
+    )
+    def test_a_secret_provider_that_does_not_help(self, tmp_path, url, code):
+        """A provider that is unknown, wrong or without the secret is refused."""
+        path = config_file(tmp_path / "maverics.yaml", cache("127.0.0.1:1", current="<MISSING>"))
+        refused(run_here(["run", "-c", path, "--secret-provider", url]), code)
+
+
+WRONG_OPTIONS = {
+    "an unknown cache": (["--cache", "sharedredis"], "sharedredis", "shared-redis"),
+    "a time of no clock": (["--until", "5pm"], "such as 05:00", "run --help"),
+    "a time that is past": (["--until", "2001-01-01T00:00Z"], "is past", "run --help"),
+    "a duration without a unit": (["--max-duration", "5"], "--max-duration", "run --help"),
+    "a negative duration": (["--quiet", "-1h"], "--quiet", "run --help"),
+    "a duration for ever": (["--quiet", f"{10**9}d"], "--quiet", "run --help"),
+    "an accept without a number": (["--accept", "undecryptable"], "--accept", "too_large"),
+    "an accept of another outcome": (["--accept", "denied=1"], "--accept denied=1", "not_string"),
+    "an accept of too many": (["--accept", f"too_large={'9' * 5000}"], "--accept", "too_large"),
+    "a negative accept": (["--accept", "too_large=-1"], "--accept", "too_large"),
+    "a page of nothing": (["--page", "0"], "--page", "run --help"),
+    "no number": (["--workers", "many"], "--workers", "run --help"),
+    "an unknown word": (["--format", "xml"], "xml", "run --help"),
+    "an unknown option": (["--dry"], "--dry", "run --help"),
+    "an option without its value": (["--state"], "--state", "--help"),
+    "an argument too many": (["everything"], "unexpected extra argument", "run --help"),
+    "a report into a missing folder": (["--report", "/nowhere/report.json"], "/nowhere", "mkdir"),
+    "a report over a folder": (["--report", "/"], "/", ""),
+}
+
+
+class TestOptions:
+    """What may be wrong with the command line of `run`."""
+
+    @pytest.mark.parametrize("case", WRONG_OPTIONS)
+    def test_a_wrong_option_is_refused(self, tmp_path, case):
+        """The error names the option, and the hint says where to look."""
+        more, named, advice = WRONG_OPTIONS[case]
+        path = config_file(tmp_path / "maverics.yaml", cache("127.0.0.1:1"))
+        error, hint = refused(run_here(["run", "-c", path, "--state", tmp_path / "state", *more]))
+        assert named in error
+        assert advice in hint
+        assert len(error) < 500
+
+    def test_an_only_key_that_is_no_old_key(self, place, redis):
+        """The current key is no old key either, and nothing is moved."""
+        place.cache.put(redis, "name")
+        before = redis.get("name")
+        only = place.cache.ids[0]
+        done = run_here(["run", "-c", place.file, "--state", place.state, "--only-key", only])
+        error, hint = refused(done)
+        assert only in error
+        assert "rotator keys" in hint
+        assert redis.get("name") == before
+
+    def test_a_wrong_environment_variable(self):
+        """The hint says that the value came from the environment, and from which variable."""
+        error, hint = refused(run_here(["run"], env={"ROTATOR_PAGE": "many"}))
+        assert "--page" in error
+        assert "ROTATOR_PAGE" in hint
+
+    def test_an_unknown_command(self):
+        """A command that is nearly one is refused, and the right one named."""
+        error, hint = refused(run_here(["reprot"]))
+        assert "'report'" in error
+        assert "rotator --help" in hint
+
+    def test_a_missing_argument(self):
+        """The error names the argument that is missing."""
+        error, _ = refused(run_here(["inspect"]))
+        assert "NAME" in error
+
+    def test_a_report_on_a_cache_that_has_none(self, place, redis):
+        """`report` names the caches that it knows of."""
+        place.cache.put(redis, "name")
+        run_here(["run", "-c", place.file, "--state", place.state, "--dry-run"])
+        error, hint = refused(run_here(["report", "--state", place.state, "--cache", "other"]))
+        assert "other" in error
+        assert "shared-redis" in hint
+
+
+class TestServer:
+    """What may be wrong with the server: code 1."""
+
+    def test_nobody_there(self, tmp_path, closed_port):
+        """The error names the address."""
+        path = config_file(tmp_path / "maverics.yaml", cache(f"127.0.0.1:{closed_port}"))
+        error, hint = refused(run(["run", "-c", path, "--state", tmp_path / "state"]), 1)
+        assert f"127.0.0.1:{closed_port}" in error
+        assert "rotator check" in hint
+
+    def test_a_wrong_password(self, server, redis, tmp_path):
+        """The error names the server and the hint the fields, but not the password."""
+        redis.execute_command("ACL", "SETUSER", "someone", "reset", "on", ">right", "+@all", "~*")
+        try:
+            login = {"username": "someone", "password": "not-the-pa55word"}
+            path = config_file(tmp_path / "maverics.yaml", cache(server.address, **login))
+            done = run(["run", "-c", path, "--state", tmp_path / "state"])
+            error, hint = refused(done, 1)
+        finally:
+            redis.execute_command("ACL", "DELUSER", "someone")
+        assert server.address in error
+        assert "redis.password" in hint
+        assert "pa55word" not in done.stderr.decode()
+
+    def test_missing_rights(self, server, redis, tmp_path):
+        """A user who may only read is told which rights a run needs; a dry run needs less."""
+        rules = ["reset", "on", ">right", "~*", "+@all", "-evalsha", "-script"]
+        redis.execute_command("ACL", "SETUSER", "reader", *rules)
+        try:
+            login = {"username": "reader", "password": "right"}
+            path = config_file(tmp_path / "maverics.yaml", cache(server.address, **login))
+            error, hint = refused(run(["run", "-c", path, "--state", tmp_path / "state"]), 1)
+        finally:
+            redis.execute_command("ACL", "DELUSER", "reader")
+        assert "+evalsha" in error
+        assert "ACL SETUSER" in hint
+
+    def test_a_server_that_is_no_redis(self, tmp_path, listener):
+        """Something else that answers there is refused, not believed."""
+        path = config_file(tmp_path / "maverics.yaml", cache(listener))
+        refused(run(["run", "-c", path, "--state", tmp_path / "state"]), 1)
+
+    def test_a_state_that_cannot_be_used(self, tmp_path):
+        """A state file that is something else is left alone, and said so."""
+        path = config_file(tmp_path / "maverics.yaml", cache("127.0.0.1:1"))
+        state = tmp_path / "state"
+        state.write_text("notes of somebody")
+        error, _ = refused(run(["run", "-c", path, "--state", state]), 1)
+        assert str(state) in error
+        assert state.read_text() == "notes of somebody"
+
+
+@pytest.fixture
+def listener():
+    """The address of a server that greets like a mail server."""
+
+    class Greeting(socketserver.BaseRequestHandler):
+        """Says what a mail server says."""
+
+        def handle(self):
+            """Greet, and hang up."""
+            self.request.sendall(b"220 mail.example ESMTP\r\n")
+            self.request.recv(1000)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Greeting) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+        thread.join()

@@ -1,0 +1,405 @@
+"""`rotator report`: from the state alone, as table, JSON or page, and `--require` for scripts."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import html5lib
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from rotator.report import files as report_json
+from rotator.retirement.history import SweepRecord
+from rotator.state.state import State
+from rotator.sweep.scope import Mode
+from rotator.tally.tally import Tally
+from support.caches import Cache, Place, fill, now_ms
+from support.html_pages import report
+from support.processes import job, run_here
+
+OLD = "9f2c41d07be3a655"
+DRAINING = "1d77e0a94c5b2f38"
+CURRENT = "c4a10e5b22d9f6a3"
+
+
+def asked(state, *more):
+    """`rotator report` on a state."""
+    return run_here(["report", "--state", state, *more])
+
+
+def leave(path, *caches, age=timedelta(hours=1), swept=True):
+    """Leave the state that a run over these caches of the sample report leaves, so long ago."""
+    at = datetime.now(UTC) - age
+    whole = report(caches=caches, finished_at=at)
+    with State(path) as state:
+        for cache in caches:
+            if swept:
+                state.record_sweep(
+                    SweepRecord.of(
+                        Tally(),
+                        cache=cache.name,
+                        mode=Mode.RUN,
+                        started_at=at,
+                        finished_at=at,
+                        complete=True,
+                        current=CURRENT,
+                        old=[OLD],
+                    )
+                )
+            alone = whole.model_copy(update={"caches": (cache,)})
+            state.save_report(cache.name, report_json.json_text(alone), at)
+
+
+def cache_with(*keys, name="shared-redis"):
+    """The first cache of the sample report with only those of its keys whose ids these are."""
+    first = report().caches[0]
+    return first.model_copy(
+        update={"name": name, "keys": tuple(key for key in first.keys if key.id in keys)}
+    )
+
+
+@pytest.fixture
+def state(tmp_path):
+    """Where a state may be."""
+    return tmp_path / "state.sqlite"
+
+
+class TestOutput:
+    """What it shows."""
+
+    def test_table(self, state):
+        """The table tells how old it is, each verdict, and the history of each key."""
+        leave(state, report().caches[0], age=timedelta(hours=3))
+
+        done = asked(state)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "last complete sweep 3 hours ago: " in done.stdout
+        assert "9f2c41d0 retirable: it can be removed" in done.stdout
+        assert "never met by any sweep" in done.stdout
+
+    def test_json(self, state):
+        """The JSON is a report with the history of each old key."""
+        leave(state, cache_with(OLD))
+
+        (cache,) = json.loads(asked(state, "--format", "json").stdout)["caches"]
+
+        assert cache["keys"][0]["past"]["clean_sweeps"] == 1
+        assert cache["swept_at"] == cache["keys"][0]["past"]["clean_since"]
+
+    def test_page(self, state, tmp_path):
+        """The page is written, and the table goes to stdout all the same."""
+        leave(state, report().caches[0])
+        page = tmp_path / "keys.html"
+
+        done = asked(state, "--html", page)
+
+        assert done.returncode == 0
+        assert "9f2c41d0 retirable" in done.stdout
+        assert "Last complete sweep 1 hour ago" in page.read_text()
+        html5lib.HTMLParser(strict=True).parse(page.read_text())
+
+    def test_page_cannot_be_written(self, state, tmp_path):
+        """Where the page cannot be written nothing is shown: it is a mistake of the command."""
+        leave(state, report().caches[0])
+
+        done = asked(state, "--html", tmp_path / "none" / "keys.html")
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "mkdir -p" in done.stderr
+
+    def test_one_cache(self, state):
+        """With --cache it shows that one; one that the state does not know is an error."""
+        leave(state, cache_with(OLD, name="a"), cache_with(OLD, name="b"))
+
+        done = asked(state, "--cache", "b", "--format", "json")
+        other = asked(state, "--cache", "c")
+
+        assert [cache["name"] for cache in json.loads(done.stdout)["caches"]] == ["b"]
+        assert other.returncode == 2
+        assert "it holds reports on a, b" in other.stderr
+
+    def test_no_state(self, state):
+        """Without a state file it says so, and leaves none behind."""
+        done = asked(state)
+
+        assert done.returncode == 1
+        assert f"there is no state file {state}" in done.stderr
+        assert not state.exists()
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [(b"", "is empty"), (b"not SQLite" * 100, "is damaged, or no state file of rotator")],
+    )
+    def test_unusable_state(self, state, content, message):
+        """A file that is no state is an error, and is left as it is."""
+        state.write_bytes(content)
+
+        done = asked(state, "--require", "retirable")
+
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert state.read_bytes() == content
+
+    def test_newer_state(self, state):
+        """A state of a newer version is an error."""
+        leave(state, report().caches[0])
+        with State(state) as opened, opened._database.change() as change:
+            change("PRAGMA user_version = 99", ())
+
+        done = asked(state, "--require", "retirable")
+
+        assert done.returncode == 1
+        assert "has schema 99" in done.stderr
+
+
+class TestRequire:
+    """`--require` for scripts."""
+
+    @pytest.mark.parametrize("suffix", ["", f":{OLD}", f":{OLD[:8]}", f":{OLD.upper()}"])
+    def test_holds(self, state, suffix):
+        """It holds for a retirable key, named by its id, the beginning of it, or not at all."""
+        leave(state, cache_with(CURRENT, OLD))
+
+        done = asked(state, "--require", f"retirable{suffix}")
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "9f2c41d0 retirable" in done.stdout
+
+    def test_does_not_hold(self, state):
+        """If it does not, the exit code is 6, and stderr says which key, why, and what to do."""
+        leave(state, cache_with(CURRENT, OLD, DRAINING))
+
+        done = asked(state, "--require", "retirable")
+
+        assert done.returncode == 6
+        assert "1d77e0a9 draining" in done.stdout
+        error, hint = done.stderr.splitlines()
+        assert error == (
+            f"rotator: error: --require retirable does not hold: key {DRAINING} is draining: 48210"
+            " values with a TTL remain under it; the last expires at 2026-11-24"
+        )
+        assert hint == (
+            "rotator: hint: run without --dry-run to move what remains, or wait and run again"
+        )
+
+    def test_one_of_several(self, state):
+        """A retirable key may go although another one may not."""
+        leave(state, cache_with(OLD, DRAINING))
+
+        assert asked(state, "--require", f"retirable:{OLD}").returncode == 0
+        assert asked(state, "--require", f"retirable:{DRAINING}").returncode == 6
+
+    def test_current_key(self, state):
+        """A current key is known, and never retirable."""
+        leave(state, cache_with(CURRENT, OLD))
+
+        done = asked(state, "--require", f"retirable:{CURRENT}")
+
+        assert done.returncode == 6
+        assert f"key {CURRENT} is the current key of shared-redis" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("asked_for", "message"),
+        [
+            ("retirable:ffffffffffffffff", "no key has this id"),
+            ("retirable:9f2c", "expected retirable or retirable:ID"),
+            ("retirable:", "expected retirable or retirable:ID"),
+            ("held", "expected retirable or retirable:ID"),
+        ],
+    )
+    def test_wrong_usage(self, state, asked_for, message):
+        """An unknown key, or another condition, is a mistake and not a condition that fails."""
+        leave(state, cache_with(OLD))
+
+        done = asked(state, "--require", asked_for)
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+
+    def test_ambiguous(self, state):
+        """The beginning of two ids names neither."""
+        key = cache_with(OLD).keys[0]
+        twin = key.model_copy(update={"id": f"{OLD[:8]}00000000"})
+        leave(state, cache_with().model_copy(update={"keys": (key, twin)}))
+
+        done = asked(state, "--require", f"retirable:{OLD[:8]}")
+
+        assert done.returncode == 2
+        assert "several keys begin with this id" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("age", "max_age", "code"),
+        [(23, None, 0), (25, None, 6), (25, "2d", 0), (3, "2h", 6), (-2, None, 6)],
+    )
+    def test_age(self, state, age, max_age, code):
+        """A sweep older than --max-age, or of a time to come, satisfies nothing."""
+        leave(state, cache_with(OLD), age=timedelta(hours=age))
+
+        done = asked(state, "--require", "retirable", *(["--max-age", max_age] if max_age else []))
+
+        assert done.returncode == code
+        assert ("the last complete sweep of shared-redis ended" in done.stderr) == (code == 6)
+
+    def test_no_complete_sweep(self, state):
+        """A verdict without a complete sweep behind it satisfies nothing."""
+        leave(state, cache_with(OLD), swept=False)
+
+        assert "there is no complete sweep" in asked(state, "--require", "retirable").stderr
+
+    def test_other_cache(self, state):
+        """--cache narrows which keys are asked about, not where they must be retirable."""
+        worse = cache_with(OLD, name="b").keys[0].model_copy(update={"verdict": "held"})
+        leave(
+            state,
+            cache_with(OLD, name="a"),
+            cache_with(name="b").model_copy(update={"keys": (worse,)}),
+            cache_with(DRAINING, name="c"),
+        )
+
+        done = asked(state, "--require", "retirable", "--cache", "a")
+
+        assert done.returncode == 6
+        assert f"key {OLD} is held" in done.stderr
+        assert DRAINING not in done.stderr
+
+    def test_no_old_key(self, state):
+        """Where there is nothing to retire the condition does not hold."""
+        leave(state, cache_with(CURRENT))
+
+        assert asked(state, "--require", "retirable").returncode == 6
+
+    def test_page_is_written_all_the_same(self, state, tmp_path):
+        """A condition that does not hold does not keep the page back."""
+        leave(state, cache_with(DRAINING))
+        page = tmp_path / "keys.html"
+
+        assert asked(state, "--require", "retirable", "--html", page).returncode == 6
+        assert DRAINING in page.read_text()
+
+
+class TestRealRuns:
+    """On a real server: `run`, then `report`."""
+
+    def test_from_rotation_to_retirement(self, place, redis):
+        """A key is retirable for a script only when it is for the run."""
+        fill(redis, place.cache, 30)
+        assert run_here(job(place)).returncode == 0
+        early = asked(place.state, "--require", "retirable")
+
+        assert run_here(job(place, "--quiet", "0s")).returncode == 0
+        late = asked(place.state, "--require", "retirable")
+
+        assert (early.returncode, late.returncode) == (6, 0)
+        assert "is verifying" in early.stderr
+        assert "verdicts: verifying from " in late.stdout
+        assert "retirable from " in late.stdout
+
+    def test_interrupted_by_a_failure(self, place, redis):
+        """After a run that could not look, the verdicts before it are what is known."""
+        place.cache.put(redis, "app:1", key=0)
+        for _ in range(2):
+            run_here(job(place, "--quiet", "0s"))
+        place.cache.redis["addresses"] = ["127.0.0.1:1"]
+        place.configure(place.cache)
+
+        assert run_here(job(place)).returncode == 1
+        assert asked(place.state, "--require", "retirable").returncode == 0
+
+    def test_met_again(self, place, redis):
+        """A key that is used again is not retirable any more, and the history tells of it."""
+        place.cache.put(redis, "app:1", key=0)
+        for _ in range(2):
+            run_here(job(place, "--quiet", "0s"))
+        place.cache.put(redis, "app:2", key=1)
+        run_here(job(place, "--dry-run", "--quiet", "0s"))
+
+        done = asked(place.state, "--require", f"retirable:{place.cache.ids[1]}")
+        other = asked(place.state, "--require", f"retirable:{place.cache.ids[2]}")
+
+        assert (done.returncode, other.returncode) == (6, 0)
+        assert "is in-use" in done.stderr
+        assert "met again" in done.stdout
+
+    def test_what_if_we_only_wait(self, place, redis):
+        """A dry run answers it in one sentence for each key, in the table and on the page."""
+        hour = 3_600_000
+        for number in range(4):
+            place.cache.put(redis, f"app:{number}", key=1, at_ms=now_ms() + number * hour + hour)
+            place.cache.put(redis, f"app:b{number}", key=2, at_ms=now_ms() + hour)
+        place.cache.put(redis, "app:stays", key=2)
+        page = place.folder / "page.html"
+
+        shown = " ".join(run_here(job(place, "--dry-run", "--html", page)).stdout.split())
+
+        assert "if you only wait: all 4 values expire by " in shown
+        assert "if you only wait: 4 of 5 values expire by " in shown
+        assert page.read_text().count("if you only wait: ") == 2
+        assert page.read_text().count("<figure>") == 2
+
+    def test_files_of_a_run(self, place, redis):
+        """A run leaves its report as JSON, as a page and as metrics, all of the same run."""
+        fill(redis, place.cache, 30)
+        names = ("report.json", "page.html", "rotator.prom")
+        paths = [place.folder / name for name in names]
+
+        run_here(job(place, "--report", paths[0], "--html", paths[1], "--metrics-file", paths[2]))
+
+        finished = json.loads(paths[0].read_text())["finished_at"]
+        assert finished.replace("T", " ").replace("Z", " UTC") in paths[1].read_text()
+        stamp = next(
+            sample.value
+            for family in text_string_to_metric_families(paths[2].read_text())
+            for sample in family.samples
+            if sample.name == "rotator_last_run_timestamp_seconds"
+        )
+        assert stamp == datetime.fromisoformat(finished).timestamp()
+
+    def test_files_of_a_failed_run(self, place):
+        """A run that fails writes its failure into all of them."""
+        place.cache.redis["addresses"] = ["127.0.0.1:1"]
+        place.configure(place.cache)
+        names = ("report.json", "page.html", "rotator.prom")
+        paths = [place.folder / name for name in names]
+        for path in paths:
+            path.write_text("of an earlier run")
+
+        done = run_here(
+            job(place, "--report", paths[0], "--html", paths[1], "--metrics-file", paths[2])
+        )
+
+        assert done.returncode == 1
+        assert json.loads(paths[0].read_text())["exit_code"] == 1
+        assert "The run failed: nothing was judged." in paths[1].read_text()
+        assert "rotator_last_run_success 0.0" in paths[2].read_text()
+
+    def test_nothing_is_done_where_a_file_cannot_be_written(self, place, redis):
+        """That a file cannot be written is found out before the first value is touched."""
+        fill(redis, place.cache, 10)
+
+        for option in ("--html", "--metrics-file"):
+            done = run_here(job(place, option, place.folder / "none" / "file"))
+            assert done.returncode == 2
+
+        assert redis.info("commandstats").get("cmdstat_evalsha") is None
+        assert not place.state.exists()
+
+    def test_several_caches(self, server, redis, tmp_path):
+        """A key that two caches share is retirable only when it is in both."""
+        keys = Cache(server.address, keys=2).keys
+        caches = [
+            Cache(server.address, name=name, keys=keys, settings={"match": [f"{name}:*"]})
+            for name in "ab"
+        ]
+        place = Place(tmp_path, *caches)
+        redis.set("a:1", caches[0].seal("a:1", b"x", key=0))
+        redis.set("b:1", caches[1].seal("b:1", b"x", key=1))
+        for _ in range(2):
+            run_here(job(place, "--cache", "a", "--quiet", "0s"))
+
+        alone = asked(place.state, "--require", "retirable")
+        for _ in range(2):
+            run_here(job(place, "--quiet", "0s"))
+        both = asked(place.state, "--require", "retirable")
+
+        assert (alone.returncode, both.returncode) == (6, 0)
+        assert "is unknown" in alone.stderr

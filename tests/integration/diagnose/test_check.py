@@ -1,0 +1,505 @@
+"""`rotator check`: every fault is broken for real, and has its cause and its remedy told."""
+
+import json
+import socket
+import socketserver
+import threading
+
+import pytest
+
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN, Format
+from rotator.demo.local_server import LocalServer
+from rotator.diagnose.check import FIRST, LAST, NODE
+from rotator.localcluster import LocalCluster
+from support.caches import wait_for
+from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
+from support.processes import run_here
+from support.tlsfront import Authority
+
+NAME = b"/app/oidc:abc"
+
+
+def value(material=KEY_A, form=BUILTIN["sealed"]):
+    """A value as an application writes it."""
+    return Codec(Keyring(Key.from_hex(material, "test")), [form]).seal(NAME, b"value")
+
+
+def check(path, *arguments, code, quiet=True):
+    """What `rotator check --format json` finds, by (node, step), the last one of each."""
+    done = run_here(["check", "-c", path, "--format", "json", *arguments])
+    assert done.returncode == code, done.stdout + done.stderr
+    assert not (quiet and done.stderr)
+    return {(one["node"], one["step"]): one for one in json.loads(done.stdout)["steps"]}
+
+
+def failed(found):
+    """The steps that failed."""
+    return [step for (_, step), one in found.items() if one["result"] == "failed"]
+
+
+def step(found, name):
+    """What was found in the step *name*."""
+    [one] = [one for (_, step), one in found.items() if step == name]
+    return one
+
+
+@pytest.fixture
+def config(tmp_path, server, redis):
+    """A configuration of one cache, which holds one value under an old key."""
+    redis.set(NAME, value())
+    return config_file(tmp_path / "maverics.yaml", cache(server.address))
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """A CA that the profiles of the tests name."""
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def front(authority, server):
+    """The session's server, spoken to with TLS."""
+    with authority.front(server, "127.0.0.1") as running:
+        yield running
+
+
+def tls_config(path, address, profile):
+    """A configuration of one cache with a TLS profile."""
+    return config_file(path / "c.yaml", cache(address, tls="client"), tls={"client": profile})
+
+
+class TestSound:
+    """Nothing is wrong."""
+
+    def test_every_step_is_ok(self, config, server):
+        """On a sound server each step says what it saw and the exit code is 0."""
+        found = check(config, code=0)
+        assert {one["result"] for one in found.values()} == {"ok"}
+        expected = [(None, one.name) for one in (*FIRST, *LAST)]
+        expected += [(server.address, one.name) for one in NODE]
+        assert set(found) == {(None, "configuration"), *expected}
+        assert step(found, "formats")["detail"] == "1 sampled value opened: sealed"
+
+    def test_nothing_is_written(self, config, redis):
+        """Checking sends no command that changes anything."""
+        before = redis.info("persistence")["rdb_changes_since_last_save"]
+        check(config, code=0)
+        assert redis.info("persistence")["rdb_changes_since_last_save"] == before
+
+    def test_every_cache_is_checked(self, tmp_path, server, redis):
+        """Without --cache all caches are, with it the one that is named."""
+        redis.set(NAME, value())
+        caches = [cache(server.address, name=name) for name in ("one", "two")]
+        path = config_file(tmp_path / "c.yaml", *caches)
+        for arguments, expected in ([], b"onetwo"), (["--cache", "two"], b"two"):
+            lines = run(["check", "-c", path, *arguments]).stdout.splitlines()
+            assert b"".join(line for line in lines if line in {b"one", b"two"}) == expected
+
+    def test_a_cache_without_encryption_is_checked_but_for_its_values(
+        self, tmp_path, server, redis
+    ):
+        """With encryption off there are neither keys nor formats to check."""
+        redis.set("plain", b"text")
+        off = {"encryption": {"disabled": True}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address) | off)
+        found = check(path, code=0)
+        assert step(found, "key material")["detail"] == "encryption is off"
+        assert step(found, "formats")["detail"] == "encryption is off"
+
+    def test_a_replica_beside_its_primary_is_sound(self, tmp_path, server, redis):
+        """A replica is told from a primary and is nothing to worry about."""
+        redis.set(NAME, value())
+        with LocalServer() as replica:
+            replica.client().replicaof("127.0.0.1", server.port)
+            _wait_for_replica(replica)
+            path = config_file(tmp_path / "c.yaml", cache([server.address, replica.address]))
+            found = check(path, code=0)
+            assert found[replica.address, "role"]["detail"] == f"replica of {server.address}"
+
+    def test_tls_is_told(self, tmp_path, front, authority):
+        """With TLS on both sides its version is told."""
+        path = tls_config(tmp_path, front.address, {"caFile": str(authority.file)})
+        assert step(check(path, code=0), "TLS")["detail"] == "TLSv1.3, profile client"
+
+
+def _wait_for_replica(replica):
+    """Return when the replica is in step."""
+    with replica.client() as client:
+        while client.info("replication")["master_link_status"] != "up":
+            pass
+
+
+class TestConfiguration:
+    """The configuration is at fault: exit code 2."""
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        """Without a configuration nothing else is tried."""
+        found = check(tmp_path / "none.yaml", code=2)
+        assert failed(found) == ["configuration"]
+        rest = {one["result"] for key, one in found.items() if key != (None, "configuration")}
+        assert rest == {"not tried"}
+
+    def test_a_secret_that_is_not_there(self, tmp_path, server):
+        """A key that does not resolve is named, and no server is asked for anything."""
+        path = config_file(tmp_path / "c.yaml", cache(server.address, current="<none>"))
+        found = check(path, "--secret-provider", "env://", code=2)
+        assert failed(found) == ["key material"]
+        assert "caches[0].encryption.keys.current" in step(found, "key material")["detail"]
+        assert step(found, "TCP")["result"] == "not tried"
+
+    def test_an_unknown_field_is_advice(self, tmp_path, server, redis):
+        """A field of the Orchestrator's that is not known does not fail the check."""
+        redis.set(NAME, value())
+        path = config_file(tmp_path / "c.yaml", cache(server.address, novelty=True))
+        done = run(["check", "-c", path])
+        assert done.returncode == 0
+        assert b"caches[0].novelty" in done.stdout
+
+
+class TestConnection:
+    """The server cannot be reached: the first of the five cases."""
+
+    def test_connection_refused(self, tmp_path, closed_port):
+        """A port that nothing listens on fails at TCP; what comes after is not tried."""
+        path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{closed_port}"))
+        found = check(path, code=1)
+        assert failed(found) == ["TCP"]
+        assert "connection refused" in step(found, "TCP")["detail"]
+        assert "start the server" in step(found, "TCP")["remedy"]
+        assert step(found, "TLS")["result"] == step(found, "formats")["result"] == "not tried"
+
+    def test_a_name_that_does_not_resolve(self, tmp_path):
+        """A host without an address fails at name resolution."""
+        path = config_file(tmp_path / "c.yaml", cache("no-such-host.invalid:6379"))
+        found = check(path, code=1)
+        assert failed(found) == ["name resolution"]
+        assert "redis.addresses" in step(found, "name resolution")["remedy"]
+
+    def test_something_that_is_not_redis(self, tmp_path):
+        """A server that says something else is not taken for Redis."""
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{mute.getsockname()[1]}"))
+            found = check(path, code=1)
+        assert "does not answer as Redis does" in step(found, "TLS")["detail"]
+
+    def test_one_server_of_two_is_gone(self, tmp_path, server, redis, closed_port):
+        """Each address is checked for itself."""
+        redis.set(NAME, value())
+        gone = f"127.0.0.1:{closed_port}"
+        path = config_file(tmp_path / "c.yaml", cache([gone, server.address]))
+        found = check(path, code=1)
+        assert found[gone, "TCP"]["result"] == "failed"
+        assert found[server.address, "clock skew"]["result"] == "ok"
+
+
+class Stub(socketserver.ThreadingTCPServer):
+    """
+    A server that has an answer, as it goes over the wire, for each command that it is told of.
+
+    For what no real server can be brought to say in a test; the connection is real.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, **answers):
+        super().__init__(("127.0.0.1", 0), self.Talk)
+        self.answers = answers
+
+    @property
+    def address(self):
+        """Where it listens."""
+        return "{}:{}".format(*self.server_address)
+
+    class Talk(socketserver.StreamRequestHandler):
+        """One connection."""
+
+        def handle(self):
+            """Answer commands, given as arrays or inline, until the client hangs up."""
+            while line := self.rfile.readline():
+                words = [line.strip()]
+                if line.startswith(b"*"):
+                    words = []
+                    for _ in range(int(line[1:])):
+                        size = int(self.rfile.readline()[1:])
+                        words.append(self.rfile.read(size + 2)[:-2])
+                name = words[0].decode().upper()
+                answers = self.server.answers
+                self.wfile.write(answers.get(name, answers.get("REST", b"-ERR unknown\r\n")))
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+
+def info(**fields):
+    """The answer to INFO of a sound server, but for these fields."""
+    fields = {"redis_version": "7.0.15", "role": "master", "run_id": "0" * 40, **fields}
+    text = "".join(f"{name}:{value}\r\n" for name, value in fields.items())
+    return f"${len(text)}\r\n{text}\r\n".encode()
+
+
+PONG = b"+PONG\r\n"
+
+
+class TestServer:
+    """The server is reached, and is not as it should be."""
+
+    def test_an_old_server(self, tmp_path):
+        """A server older than 6.0 fails with what it is."""
+        with Stub(PING=PONG, INFO=info(redis_version="5.0.14")) as stub:
+            found = check(config_file(tmp_path / "c.yaml", cache(stub.address)), code=1)
+        assert "redis 5.0.14 is older than 6.0" in step(found, "version")["detail"]
+        assert "upgrade" in step(found, "version")["remedy"]
+
+    def test_protected_mode(self, tmp_path):
+        """A server that lets only its own machine in is told as such."""
+        denied = b"-DENIED Redis is running in protected mode\r\n"
+        with Stub(REST=denied) as stub:
+            found = check(config_file(tmp_path / "c.yaml", cache(stub.address)), code=1)
+        assert failed(found) == ["authentication"]
+        assert "protected mode" in step(found, "authentication")["detail"]
+        assert "redis.password" in step(found, "authentication")["remedy"]
+
+    @pytest.mark.parametrize("answers", [{}, {"CLIENT": b"+OK\r\n"}], ids=["6.0", "7.2"])
+    def test_a_server_that_is_loading(self, tmp_path, answers):
+        """A server that reads its data from disk is to be waited for."""
+        loading = b"-LOADING Redis is loading the dataset in memory\r\n"
+        with Stub(REST=loading, **answers) as stub:
+            found = check(config_file(tmp_path / "c.yaml", cache(stub.address)), code=1)
+        assert failed(found) == ["authentication"]
+        assert "loading" in step(found, "authentication")["detail"]
+        assert "when it has loaded" in step(found, "authentication")["remedy"]
+
+    @pytest.mark.parametrize(
+        "said", [b"-ERR max number of clients reached\r\n", b"-MASTERDOWN Link is down\r\n"]
+    )
+    def test_a_server_that_will_not_talk(self, tmp_path, said):
+        """Whatever else a server says to a PING is passed on."""
+        with Stub(REST=said, CLIENT=b"+OK\r\n") as stub:
+            found = check(config_file(tmp_path / "c.yaml", cache(stub.address)), code=1)
+        assert failed(found) == ["authentication"]
+        assert said.decode().split(maxsplit=1)[1].strip() in step(found, "authentication")["detail"]
+        assert "log" in step(found, "authentication")["remedy"]
+
+    def test_a_clock_that_is_wrong(self, tmp_path):
+        """Two clocks that are far apart are advised to be set."""
+        past = b"*2\r\n$9\r\n946684800\r\n$1\r\n0\r\n"
+        with Stub(PING=PONG, INFO=info(), TIME=past) as stub:
+            found = check(config_file(tmp_path / "c.yaml", cache(stub.address)), code=0)
+        assert step(found, "clock skew")["result"] == "advice"
+        assert "behind this machine" in step(found, "clock skew")["detail"]
+        assert "NTP" in step(found, "clock skew")["remedy"]
+
+    def test_a_disk_that_is_full(self, tmp_path):
+        """A snapshot that could not be written is pointed out."""
+        with LocalServer() as own, own.client() as client:
+            (own.folder / "dump.rdb" / "in the way").mkdir(parents=True)
+            client.bgsave()
+            wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+            client.config_set("stop-writes-on-bgsave-error", "no")
+            client.set(NAME, value())
+            found = check(config_file(tmp_path / "c.yaml", cache(own.address)), code=0)
+        assert step(found, "persistence")["result"] == "advice"
+        assert "rdb_last_bgsave_status not ok" in step(found, "persistence")["detail"]
+
+    def test_only_a_replica(self, tmp_path, server):
+        """A replica without its primary is told where the primary is."""
+        with LocalServer(replica_of=server) as replica:
+            found = check(config_file(tmp_path / "c.yaml", cache(replica.address)), code=1)
+        assert failed(found) == ["topology"]
+        assert server.address in step(found, "topology")["remedy"]
+
+
+class TestCluster:
+    """MOVED: a cluster with a partial list of addresses."""
+
+    def test_missing_nodes_are_listed(self, tmp_path):
+        """With one of three primaries configured the other two are named."""
+        with LocalCluster(primaries=3, replicas=0) as cluster:
+            one, two, three = cluster.addresses
+            found = check(config_file(tmp_path / "c.yaml", cache(one)), code=2)
+            assert failed(found) == ["topology"]
+            detail, remedy = (step(found, "topology")[part] for part in ("detail", "remedy"))
+            assert two in detail
+            assert three in detail
+            assert "MOVED" in remedy
+            assert "caches[0].redis.addresses" in remedy
+            sound = check(config_file(tmp_path / "c.yaml", cache([one, two, three])), code=0)
+            assert step(sound, "topology")["detail"] == "cluster, 3 primaries"
+            cluster.kill(cluster.nodes[2])
+            broken = check(config_file(tmp_path / "c.yaml", cache([one, two])), code=1, quiet=False)
+            assert failed(broken) == ["topology"]
+            assert three in step(broken, "topology")["detail"]
+            assert "redis-cli --cluster check" in step(broken, "topology")["remedy"]
+
+
+class TestAuthentication:
+    """The server refuses the login, or what the user does."""
+
+    @pytest.mark.parametrize(
+        ("configured", "remedy"),
+        [
+            ({}, "caches[0].redis.password"),
+            ({"password": "wrong"}, "caches[0].redis.password"),
+            ({"username": "nobody", "password": "secret"}, "caches[0].redis.username"),
+        ],
+        ids=["none", "wrong password", "unknown user"],
+    )
+    def test_a_refused_login(self, tmp_path, configured, remedy):
+        """Without a login or with a wrong one, the field to correct is named."""
+        with LocalServer("--requirepass", "secret") as closed:
+            path = config_file(tmp_path / "c.yaml", cache(closed.address, **configured))
+            found = check(path, code=1)
+        assert failed(found) == ["authentication"]
+        assert remedy in step(found, "authentication")["remedy"]
+        assert step(found, "rights")["result"] == "not tried"
+
+    def test_a_password_that_nobody_asked_for(self, tmp_path, server):
+        """A password for a server that has none is told as such."""
+        path = config_file(tmp_path / "c.yaml", cache(server.address, password="superfluous"))
+        found = check(path, code=1)
+        assert "remove caches[0].redis.password" in step(found, "authentication")["remedy"]
+
+    def test_no_password_is_shown(self, tmp_path, server):
+        """Neither output shows the password."""
+        path = config_file(tmp_path / "c.yaml", cache(server.address, password="superfluous"))
+        for form in ("table", "json"):
+            done = run(["check", "-c", path, "--format", form])
+            assert b"superfluous" not in done.stdout + done.stderr
+
+    def test_missing_rights_are_listed(self, tmp_path, server, redis):
+        """What the user may not do is listed as the rules that would allow it."""
+        redis.set(NAME, value())
+        redis.acl_setuser(
+            "reader", enabled=True, reset=True, passwords=["+pw"], keys=["*"],
+            commands=["+ping", "+info", "+select", "+scan", "+mget", "+get", "+pttl"],
+        )  # fmt: skip
+        path = config_file(
+            tmp_path / "c.yaml", cache(server.address, username="reader", password="pw")
+        )
+        try:
+            found = check(path, code=1)
+        finally:
+            redis.acl_deluser("reader")
+        assert failed(found) == ["rights"]
+        assert "+set +evalsha +script|load" in step(found, "rights")["remedy"]
+
+
+class TestTls:
+    """TLS that does not come about."""
+
+    def test_a_plain_server_spoken_to_with_tls(self, tmp_path, server):
+        """The server answers without TLS, so the profile is the mistake."""
+        path = tls_config(tmp_path, server.address, {})
+        found = check(path, code=1)
+        assert failed(found) == ["TLS"]
+        assert "does not speak TLS" in step(found, "TLS")["detail"]
+        assert "remove caches[0].redis.tls" in step(found, "TLS")["remedy"]
+
+    def test_a_tls_server_spoken_to_plainly(self, tmp_path, front):
+        """The server speaks TLS, so a profile is missing."""
+        found = check(config_file(tmp_path / "c.yaml", cache(front.address)), code=1)
+        assert failed(found) == ["TLS"]
+        assert "speaks TLS" in step(found, "TLS")["detail"]
+        assert "caches[0].redis.tls" in step(found, "TLS")["remedy"]
+
+    def test_an_unknown_authority(self, tmp_path, front):
+        """A certificate of a CA that is not trusted asks for caFile."""
+        found = check(tls_config(tmp_path, front.address, {}), code=1)
+        assert "not trusted" in step(found, "TLS")["detail"]
+        assert "caFile" in step(found, "TLS")["remedy"]
+
+    def test_a_certificate_for_another_host(self, tmp_path, authority, server):
+        """A certificate for another address asks for a name that is in it."""
+        with authority.front(server, "127.0.0.2") as other:
+            path = tls_config(tmp_path, other.address, {"caFile": str(authority.file)})
+            found = check(path, code=1)
+        assert "redis.addresses" in step(found, "TLS")["remedy"]
+
+    def test_a_client_certificate_that_is_missing(self, tmp_path, authority, server):
+        """A server that wants a client certificate says so only after the handshake."""
+        leaf = authority.issue("rotator@example.com")
+        with authority.front(server, "127.0.0.1", clients=True) as strict:
+            profile = {"caFile": str(authority.file)}
+            path = tls_config(tmp_path, strict.address, profile)
+            assert "certFile" in step(check(path, code=1), "TLS")["remedy"]
+            profile |= {"certFile": str(leaf.cert), "keyFile": str(leaf.key)}
+            check(tls_config(tmp_path, strict.address, profile), code=0)
+
+
+class TestKeys:
+    """The encryption keys are not those of the stored values."""
+
+    def test_a_key_that_is_not_configured(self, tmp_path, server, redis):
+        """Values that name an unknown key have its id told, and where to add it."""
+        redis.set(NAME, value(KEY_C))
+        found = check(config_file(tmp_path / "c.yaml", cache(server.address)), code=2)
+        assert failed(found) == ["formats"]
+        assert Key.from_hex(KEY_C, "test").id in step(found, "formats")["detail"]
+        assert "caches[0].encryption.keys.old" in step(found, "formats")["remedy"]
+
+    def test_nothing_opens(self, tmp_path, server, redis):
+        """Values that name no key and open under none question the keys."""
+        redis.set(NAME, value(KEY_C, BUILTIN["gcm"]))
+        found = check(config_file(tmp_path / "c.yaml", cache(server.address)), code=2)
+        assert "none of 1 sampled value opens" in step(found, "formats")["detail"]
+        assert "caches[0].encryption.keys" in step(found, "formats")["remedy"]
+
+    def test_another_format(self, tmp_path, server, redis):
+        """Values in a format that is not configured lead to `rotator detect`."""
+        theirs = Format.parse("theirs", "hex", ["tag:16", "nonce:12", "ciphertext"])
+        redis.set(NAME, value(KEY_A, theirs))
+        found = check(config_file(tmp_path / "c.yaml", cache(server.address)), code=2)
+        assert "rotator detect" in step(found, "formats")["remedy"]
+
+    def test_some_do_not_open(self, config, redis):
+        """One value that does not open among others is advice, not a failure."""
+        redis.set("broken", value(KEY_B)[:-1] + b"!")
+        found = check(config, code=0)
+        assert step(found, "formats")["result"] == "advice"
+        assert step(found, "formats")["detail"] == "1 of 2 sampled values do not open"
+
+
+class TestAdvice:
+    """What works, but not for long."""
+
+    def test_a_full_server(self, tmp_path):
+        """A server near its memory limit is advised to get more."""
+        with LocalServer() as full, full.client() as client:
+            client.config_set("maxmemory", int(client.info("memory")["used_memory"] * 1.05))
+            path = config_file(tmp_path / "c.yaml", cache(full.address))
+            found = step(check(path, code=0), "memory policy")
+        assert found["result"] == "advice"
+        assert "refuses writes" in found["remedy"]
+
+    def test_an_empty_database(self, tmp_path, server, redis):
+        """A database that is configured and holds nothing is pointed out."""
+        redis.set(NAME, value())
+        ours = {"caches": {"shared-redis": {"databases": [0, 9]}}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address), rotator=ours)
+        assert step(check(path, code=0), "databases")["detail"] == "nothing is stored in 9"
+
+
+class TestTable:
+    """What people read."""
+
+    def test_a_remedy_follows_its_step(self, tmp_path, closed_port):
+        """Below the line of a failed step stands what to do; the rest is not tried."""
+        path = config_file(tmp_path / "c.yaml", cache(f"127.0.0.1:{closed_port}"))
+        lines = run(["check", "-c", path]).stdout.decode().splitlines()
+        place = next(i for i, line in enumerate(lines) if line.startswith("  failed     TCP"))
+        assert any("-> start the server" in line for line in lines[place + 1 : place + 3])
+        assert any(line.startswith("  not tried  TLS              needs TCP") for line in lines)
+
+    def test_no_line_is_wider_than_100_columns(self, tmp_path, server, redis):
+        """Long details and remedies are wrapped."""
+        redis.set(NAME, value(KEY_C))
+        long = cache([server.address, "no-such-host-with-a-long-name.invalid:6379"], name="n" * 60)
+        done = run(["check", "-c", config_file(tmp_path / "c.yaml", long)])
+        assert max(map(len, done.stdout.decode().splitlines())) <= 100

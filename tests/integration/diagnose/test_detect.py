@@ -1,0 +1,241 @@
+"""`rotator detect`: what opens the stored values, and what would if it were configured."""
+
+import json
+import os
+
+import pytest
+import yaml
+
+from rotator.config.load import load
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN, Format
+from rotator.demo.local_server import LocalServer
+from rotator.server.context import CacheContext
+from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
+
+PARTS = ("nonce:12", "ciphertext", "tag:16")
+A, B = (Key.from_hex(material, "test").id for material in (KEY_A, KEY_B))
+
+# What other libraries make of AES-GCM by habit: encoding, layout, aad.
+HABITS = {
+    "nonce of 16": ("raw", ("nonce:16", "ciphertext", "tag:16"), "none"),
+    "tag before the ciphertext": ("base64", ("nonce:12", "tag:16", "ciphertext"), "none"),
+    "tag first": ("raw", ("tag:16", "nonce:12", "ciphertext"), "none"),
+    "nonce last": ("raw", ("ciphertext", "tag:16", "nonce:12"), "none"),
+    "hex": ("hex", PARTS, "none"),
+    "base64url": ("base64url", PARTS, "none"),
+    "bound to the name": ("raw", PARTS, "name"),
+    "base64, bound to the name": ("base64", PARTS, "name"),
+    "a version byte": ("base64", ("hex:02", *PARTS), "none"),
+    "an authenticated header": ("raw", ("hex:76310a", *PARTS), "header+name"),
+    "a constant authenticated": ("raw", ("hex:7631", *PARTS), "hex:7631"),
+}
+
+
+def fill(redis, form, material=KEY_A, count=20, prefix="/app/oidc"):
+    """Store *count* values in *form* under the key *material*."""
+    codec = Codec(Keyring(Key.from_hex(material, "test")), [form])
+    names = [f"{prefix}:{os.urandom(8).hex()}".encode() for _ in range(count)]
+    redis.mset({name: codec.seal(name, os.urandom(40)) for name in names})
+    return names
+
+
+@pytest.fixture
+def config(tmp_path, server, redis):  # noqa: ARG001 - empties the server
+    """A configuration of one cache with a current and an old key."""
+    return config_file(tmp_path / "maverics.yaml", cache(server.address))
+
+
+def detect(config, *arguments, code):
+    """What `rotator detect --format json` says."""
+    done = run(["detect", "-c", config, "--format", "json", *arguments])
+    assert done.returncode == code, done.stderr
+    assert done.stderr == b""
+    return json.loads(done.stdout)
+
+
+def counted(hits):
+    """The hits as {(format, key): count}."""
+    return {(hit["format"], hit["key"]): hit["count"] for hit in hits}
+
+
+class TestDetect:
+    """Configured formats."""
+
+    def test_it_counts_by_format_and_key(self, config, redis):
+        """Values are counted by the format and key that open them, and all is well."""
+        fill(redis, BUILTIN["sealed"], KEY_A, 10)
+        fill(redis, BUILTIN["sealed"], KEY_B, 5)
+        fill(redis, BUILTIN["gcm-base64"], KEY_A, 3)
+        found = detect(config, code=0)
+        expected = {("sealed", A): 10, ("sealed", B): 5, ("gcm-base64", A): 3}
+        assert counted(found["opened"]) == expected
+        assert (found["detected"], found["refused"], found["configuration"]) == ([], {}, None)
+
+    def test_spellings_are_one_format(self, config, redis):
+        """Base64 with padding and without are counted together."""
+        for name in fill(redis, BUILTIN["gcm-base64"], count=12):
+            redis.set(name, redis.get(name).rstrip(b"="))
+        fill(redis, BUILTIN["gcm-base64"], count=8)
+        assert counted(detect(config, code=0)["opened"]) == {("gcm-base64", A): 20}
+
+    def test_every_database_is_sampled(self, config, redis, server):
+        """A large database leaves room for a small one."""
+        fill(redis, BUILTIN["gcm"], count=500)
+        with server.client(db=7) as seventh:
+            fill(seventh, BUILTIN["gcm"], KEY_B, count=4)
+        found = detect(config, "--samples", "50", code=0)
+        assert (found["databases"], found["sampled"]) == ([0, 7], 50)
+        assert counted(found["opened"]) == {("gcm", A): 46, ("gcm", B): 4}
+
+    def test_a_large_cache_is_only_sampled(self, config, redis):
+        """No more values are looked at than were asked for."""
+        fill(redis, BUILTIN["gcm"], count=3000)
+        assert detect(config, "--samples", "10", code=0)["sampled"] == 10
+
+    def test_only_names_to_visit_are_sampled(self, tmp_path, server, redis):
+        """The patterns and databases of the configuration bound the sample."""
+        fill(redis, BUILTIN["gcm"], KEY_A, 10)
+        fill(redis, BUILTIN["gcm"], KEY_B, 6, prefix="/other")
+        with server.client(db=1) as first:
+            fill(first, BUILTIN["gcm"], KEY_B, 6, prefix="/other")
+        bounds = {"caches": {"shared-redis": {"match": ["/other:*"], "databases": [0]}}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address), rotator=bounds)
+        assert counted(detect(path, code=0)["opened"]) == {("gcm", B): 6}
+
+    def test_other_types_are_counted_not_opened(self, config, redis):
+        """A list is counted beside the values and does not spoil the result."""
+        fill(redis, BUILTIN["gcm"], count=3)
+        redis.lpush("list", b"element")
+        found = detect(config, code=0)
+        assert (found["strings"], found["other"]) == (3, {"not_string": 1})
+
+    def test_nested_values_are_counted(self, config, redis):
+        """A value within a value is counted under its outer key, and as nested."""
+        codec = Codec(Keyring(Key.from_hex(KEY_B, "test")), [BUILTIN["gcm"]])
+        inner = codec.seal(b"name", b"plaintext")
+        redis.set("name", codec.seal(b"name", inner))
+        assert detect(config, code=0)["nested"] == 1
+
+    def test_an_unknown_key_is_named(self, config, redis):
+        """Values that name a key which is not configured are counted by its id."""
+        fill(redis, BUILTIN["sealed"], KEY_C, 5)
+        fill(redis, BUILTIN["sealed"], KEY_B, 5)
+        found = detect(config, code=3)
+        assert found["refused"] == {"unknown_key_id": 5}
+        assert found["unknown_keys"] == {Key.from_hex(KEY_C, "test").id: 5}
+
+    def test_a_moved_value_is_told_from_a_broken_one(self, config, redis):
+        """A value bound to another sampled name is wrong_name, a damaged one bad_tag."""
+        names = fill(redis, BUILTIN["sealed"], count=4)
+        redis.set(names[0], redis.get(names[1]))
+        redis.setrange(names[2], 40, b"damage")
+        assert detect(config, code=3)["refused"] == {"wrong_name": 1, "bad_tag": 1}
+
+    @pytest.mark.parametrize(
+        "plain", [b"{}", b'{"a": "plain text, rather short"}', b"some words " * 50]
+    )
+    def test_nothing_encrypted_exits_with_5(self, config, redis, plain):
+        """Plain text is not taken for a value of an unknown format."""
+        redis.mset({"one": plain, "two": plain})
+        assert detect(config, code=5)["refused"] == {"not_a_format": 2}
+
+    def test_an_empty_cache_exits_with_5(self, config):
+        """Where nothing is stored, nothing encrypted was found."""
+        assert detect(config, code=5)["sampled"] == 0
+
+    def test_encryption_that_is_off_is_a_usage_error(self, tmp_path, server):
+        """A cache without encryption has nothing to detect."""
+        off = {"encryption": {"disabled": True}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address) | off)
+        done = run(["detect", "-c", path])
+        assert done.returncode == 2
+        assert b"encryption is off" in done.stderr
+
+    def test_nothing_is_written(self, config, redis):
+        """Detecting sends no command that writes."""
+        fill(redis, BUILTIN["gcm"])
+        before = redis.info("persistence")["rdb_changes_since_last_save"]
+        detect(config, code=0)
+        assert redis.info("persistence")["rdb_changes_since_last_save"] == before
+
+
+class TestGuess:
+    """Formats that are not configured."""
+
+    @pytest.mark.parametrize("habit", HABITS.values(), ids=HABITS)
+    def test_a_common_layout_is_found_and_works(self, config, redis, tmp_path, habit):
+        """The YAML that is printed, added to the configuration, opens every value."""
+        names = fill(redis, Format.parse("theirs", *habit), KEY_A)
+        done = run(["detect", "-c", config])
+        assert done.returncode == 3
+        pasted = tmp_path / "formats.yaml"
+        pasted.write_bytes(done.stdout[done.stdout.index(b"\nrotator:\n") :])
+        codec = CacheContext(load([config, pasted]), load([config]).caches[0], None).codec
+        assert all(isinstance(codec.open(name, redis.get(name)), Opened) for name in names)
+        again = run(["detect", "-c", config, "-c", pasted])
+        assert again.returncode == 0, again.stdout
+
+    def test_two_layouts_have_two_names(self, config, redis, tmp_path):
+        """Values in two unknown layouts, under two keys, give two formats."""
+        fill(redis, Format.parse("one", *HABITS["hex"]), KEY_A, 12)
+        fill(redis, Format.parse("two", *HABITS["a version byte"]), KEY_B, 6)
+        fill(redis, BUILTIN["gcm"], KEY_B, 3)
+        found = detect(config, code=3)
+        assert counted(found["detected"]) == {("detected", B): 6, ("detected-2", A): 12}
+        pasted = tmp_path / "formats.yaml"
+        pasted.write_text(yaml.safe_dump(found["configuration"]))
+        assert run(["detect", "-c", config, "-c", pasted]).returncode == 0
+
+    def test_a_built_in_format_is_only_listed(self, tmp_path, server, redis):
+        """A built-in format that the cache does not list needs no description."""
+        fill(redis, BUILTIN["gcm-base64"])
+        ours = {"caches": {"shared-redis": {"formats": ["sealed"]}}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address), rotator=ours)
+        found = detect(path, code=3)["configuration"]
+        assert found == {
+            "rotator": {"caches": {"shared-redis": {"formats": ["gcm-base64", "sealed"]}}}
+        }
+
+    def test_a_taken_name_is_left_alone(self, tmp_path, server, redis):
+        """A format that is called `detected` already keeps its name."""
+        fill(redis, Format.parse("one", *HABITS["hex"]))
+        described = {"encoding": "hex", "layout": ["tag:16", "nonce:12", "ciphertext"]}
+        ours = {"formats": {"detected": described}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address), rotator=ours)
+        found = detect(path, code=3)["configuration"]["rotator"]
+        assert list(found["formats"]) == ["detected-2"]
+
+    def test_base64url_is_not_taken_for_base64(self, tmp_path, server, redis):
+        """Text that fits both encodings is counted with those that fit one."""
+        fill(redis, Format.parse("url", *HABITS["base64url"]), count=60)
+        ours = {"caches": {"shared-redis": {"formats": ["sealed"]}}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address), rotator=ours)
+        [hit] = detect(path, code=3)["detected"]
+        assert (hit["encoding"], hit["count"]) == ("base64url", 60)
+
+    def test_another_key_is_not_guessed(self, config, redis):
+        """Values in an unknown layout under an unknown key stay bad_tag."""
+        fill(redis, Format.parse("theirs", *HABITS["nonce of 16"]), KEY_C)
+        found = detect(config, code=3)
+        assert (found["detected"], found["refused"]) == ([], {"bad_tag": 20})
+
+    def test_the_table_fits_100_columns(self, tmp_path, redis, server):
+        """Neither tables nor YAML are wider than 100 columns."""
+        long = "a-cache-with-quite-a-long-name"
+        path = config_file(tmp_path / "c.yaml", cache(server.address, name=long))
+        fill(redis, Format.parse("theirs", *HABITS["an authenticated header"]))
+        fill(redis, BUILTIN["sealed"], KEY_C)
+        fill(redis, BUILTIN["sealed"], KEY_B)
+        redis.set("plain", b"text")
+        done = run(["detect", "-c", path])
+        assert max(map(len, done.stdout.decode().splitlines())) <= 100
+
+
+def test_a_server_that_is_gone_exits_with_1(tmp_path):
+    """Without a server there is an error and no result."""
+    with LocalServer() as gone:
+        path = config_file(tmp_path / "c.yaml", cache(gone.address))
+    done = run(["detect", "-c", path])
+    assert (done.returncode, done.stdout) == (1, b"")

@@ -1,0 +1,295 @@
+"""The rights of a user: what README.md lists is enough, and not one of them too many."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from rotator.config.types import Address
+from rotator.demo.local_server import LocalServer
+from rotator.errors import BusyError, RightsError
+from rotator.localcluster import LocalCluster
+from rotator.localnode import ask
+from rotator.run.preflight import announce_run
+from rotator.server.acl import CLUSTERED, READING, WRITING, missing_rights
+from rotator.server.connection import Connection, Login
+from rotator.state.state import State
+from rotator.sweep.control import StopSignal
+from support.caches import Cache, Place, counted, fill, store_of, wait_for
+from support.clusters import FAST
+from support.processes import run_here
+from support.server_versions import acl, since
+
+README = Path(__file__).parents[3] / "README.md"
+LINES = re.findall(r"^(ACL SETUSER \S+ .*)$", README.read_text(), re.MULTILINE)
+PASSWORD = "password"
+
+
+def documented(words):
+    """The rules that README.md gives in the line with these *words*."""
+    [line] = [line for line in README.read_text().splitlines() if words in line]
+    return tuple(re.search(r"`([+][^`]*)`", line)[1].split())
+
+
+TRACKING = documented("+client|tracking")
+NO_TOUCH = documented("+client|no-touch")
+PRESENCE = documented("+subscribe")
+TIME = documented("+time")
+MORE = {rule.removeprefix("+") for rule in (*TRACKING, *NO_TOUCH, *PRESENCE, *TIME)}
+"""What is tried without being needed."""
+TRIED = MORE | {"config|get", "pexpiretime", "ping", "client|setinfo", "getrange", "strlen"}
+
+
+def rules_of(line):
+    """The commands that a line allows."""
+    return tuple(word for word in line.split() if word.startswith("+"))
+
+
+def granted(*nodes, line, more=(), without=()):
+    """Carry out a line of README.md on every node, with more rules or without some."""
+    words = [word for word in (*line.split(), *more) if word not in without]
+    for node in nodes:
+        node.execute_command(*words)
+    return {"username": words[2], "password": PASSWORD}
+
+
+def raw(client, *command):
+    """The reply to a command as the server gave it; redis-py would make something else of it."""
+    kwargs = client.connection_pool.connection_kwargs
+    address = Address("127.0.0.1", kwargs["port"])
+    with Connection(address, Login()) as connection:
+        return connection.call(*command)
+
+
+def denials(client):
+    """The commands that the server has refused to run."""
+    return {
+        entry[entry.index(b"object") + 1].decode()
+        for entry in raw(client, "ACL", "LOG")
+        if entry[entry.index(b"reason") + 1] == b"command"
+    }
+
+
+def tried(client):
+    """The same for what is tried without being needed; before 7.0 the log names whole commands."""
+    return TRIED if since(client, 7, 0) else {command.partition("|")[0] for command in TRIED}
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server of its own: that there is a snapshot of it would be held against other tests."""
+    with LocalServer() as running:
+        yield running
+
+
+@pytest.fixture
+def entries(redis, server):
+    """Values in two databases, a list, a snapshot on disk, and an empty log of denials."""
+    cache = Cache(server.address)
+    fill(redis, cache, 40)
+    with server.client(db=3) as other:
+        fill(other, cache, 10)
+    redis.lpush("list", 1)
+    redis.bgsave()
+    wait_for(lambda: not redis.info("persistence")["rdb_bgsave_in_progress"])
+    redis.execute_command("ACL", "LOG", "RESET")
+    yield cache
+    for line in LINES:
+        redis.execute_command("ACL", "DELUSER", line.split()[2])
+
+
+def place_for(folder, cache, login):
+    """A configuration of *cache* for a user."""
+    return Place(folder, Cache(name=cache.name, keys=cache.keys, redis={**cache.redis, **login}))
+
+
+def test_what_is_documented():
+    """The two lines and the list for clusters have the rights that are checked, and no other."""
+    run, dry = map(rules_of, LINES)
+    assert run == (*READING, *WRITING)
+    assert dry == READING
+    assert documented("In a cluster") == CLUSTERED
+
+
+class TestEnough:
+    """Nothing more is needed."""
+
+    def test_a_run(self, redis, entries, tmp_path):
+        """A full run with the rights of the first line; what else it tries is known."""
+        place = place_for(tmp_path, entries, granted(redis, line=LINES[0]))
+        report = place.run(accept={})
+        assert report.exit_code == 0
+        assert counted(report) == {"rotated": 50, "not_string": 1}
+        assert report.caches[0].verification.method == "scan"
+        assert denials(redis) <= tried(redis)
+
+    def test_a_dry_run(self, redis, entries, tmp_path):
+        """A full dry run with the rights of the second line."""
+        place = place_for(tmp_path, entries, granted(redis, line=LINES[1]))
+        report = place.run(dry_run=True)
+        assert report.exit_code == 0
+        assert counted(report) == {"would_rotate": 50, "not_string": 1}
+        assert denials(redis) <= tried(redis)
+
+    def test_a_dry_run_reads_only(self, redis, entries, tmp_path):
+        """Where the server can tell, the second user may do without the right to write names."""
+        if redis.info("server").get("redis_version", "") < "7":
+            assert "%R~*" in README.read_text()
+            return
+        line = LINES[1].replace("~*", "%R~*")
+        place = place_for(tmp_path, entries, granted(redis, line=line))
+        assert counted(place.run(dry_run=True)) == {"would_rotate": 50, "not_string": 1}
+
+    def test_check(self, redis, entries, tmp_path):
+        """`rotator check` finds all in order for the first user, and says what the second lacks."""
+        for line, code in zip(LINES, (0, 1), strict=True):
+            place = place_for(tmp_path, entries, granted(redis, line=line))
+            done = run_here(["check", "--config", place.file, "--format", "json"])
+            [found] = [one for one in json.loads(done.stdout)["steps"] if one["step"] == "rights"]
+            assert (done.returncode, found["result"]) == (code, "failed" if code else "ok")
+        assert "may do a dry run" in found["detail"]
+        assert found["remedy"].endswith("<user> +set +evalsha +script|load")
+
+    @pytest.mark.parametrize("writes", [True, False], ids=["run", "dry run"])
+    def test_in_a_cluster(self, writes, cluster, tmp_path):
+        """The same holds in a cluster, with the rights that are listed for one."""
+        nodes, cache = cluster
+        login = granted(*nodes, line=LINES[0 if writes else 1], more=CLUSTERED)
+        report = place_for(tmp_path, cache, login).run(dry_run=not writes, workers=1, **FAST)
+        assert report.exit_code == 0
+        assert counted(report) == {"rotated" if writes else "would_rotate": 40}
+        for node in nodes:
+            assert denials(node) <= tried(node)
+
+
+class TestMissing:
+    """Without one of them nothing begins, and it is named."""
+
+    @pytest.mark.parametrize("rule", [*READING, *WRITING])
+    def test_one(self, rule, redis, entries, tmp_path):
+        """A run without one right names that one and writes nothing."""
+        place = place_for(tmp_path, entries, granted(redis, line=LINES[0], without=[rule]))
+        before = redis.dbsize(), redis.info("persistence")["rdb_changes_since_last_save"]
+        with pytest.raises(RightsError, match=rf"rights: {re.escape(rule)}$") as caught:
+            place.run()
+        assert caught.value.hint.endswith(f"ACL SETUSER <user> {rule}")
+        assert before == (redis.dbsize(), redis.info("persistence")["rdb_changes_since_last_save"])
+
+    @pytest.mark.parametrize("rule", READING)
+    def test_one_of_a_dry_run(self, rule, redis, entries, tmp_path):
+        """A dry run without one right names that one."""
+        place = place_for(tmp_path, entries, granted(redis, line=LINES[1], without=[rule]))
+        with pytest.raises(RightsError, match=rf"rights: {re.escape(rule)}$"):
+            place.run(dry_run=True)
+
+    @pytest.mark.parametrize("rule", CLUSTERED)
+    def test_one_of_a_cluster(self, rule, cluster, tmp_path):
+        """In a cluster the rights for it are asked for, even for finding the nodes."""
+        nodes, cache = cluster
+        login = granted(*nodes, line=LINES[0], more=CLUSTERED, without=[rule])
+        with pytest.raises(RightsError, match=rf"rights: {re.escape(rule)}$"):
+            place_for(tmp_path, cache, login).run(workers=1, **FAST)
+
+    def test_one_node_of_a_cluster(self, cluster, tmp_path):
+        """A right that is missing at one node is named with the node."""
+        nodes, cache = cluster
+        login = granted(*nodes, line=LINES[0], more=CLUSTERED)
+        granted(nodes[1], line=LINES[0], more=CLUSTERED, without=["+set", "+pttl"])
+        port = nodes[1].config_get("port")["port"]
+        with pytest.raises(RightsError, match=rf"^127\.0\.0\.1:{port}: .*: \+pttl \+set$"):
+            place_for(tmp_path, cache, login).run(workers=1, **FAST)
+
+    def test_all(self, redis, entries, tmp_path):
+        """A user without any right is told all of them at once."""
+        login = granted(redis, line=LINES[0], without=[*READING, *WRITING])
+        done = run_here(["run", "--config", place_for(tmp_path, entries, login).file])
+        assert done.returncode == 1
+        assert " ".join((*READING, *WRITING)) in done.stderr
+
+
+class TestMore:
+    """What makes a result better without being needed."""
+
+    def test_tracking(self, redis, entries, tmp_path):
+        """With the rights for it the proof covers what is renamed or copied meanwhile."""
+        place = place_for(tmp_path, entries, granted(redis, line=LINES[0], more=TRACKING))
+        assert place.run().caches[0].verification.method == "tracking"
+
+    def test_half_of_tracking(self, redis, entries, tmp_path):
+        """With RESP3 alone, which newer servers let everyone have, nothing is gained."""
+        more = [rule for rule in TRACKING if rule != "+client|tracking"]
+        place = place_for(tmp_path, entries, granted(redis, line=LINES[0], more=more))
+        report = place.run()
+        assert (report.exit_code, report.caches[0].verification.method) == (0, "scan")
+
+    def test_time(self, redis, entries, tmp_path):
+        """Nothing is refused to a user who may ask for the time."""
+        place = place_for(tmp_path, entries, granted(redis, line=LINES[1], more=TIME))
+        assert place.run(dry_run=True).exit_code == 0
+        assert "time" not in denials(redis)
+
+    def test_presence(self, redis, entries, tmp_path):
+        """With the rights for it a run sees another one; without it does not, and goes on."""
+        place = place_for(
+            tmp_path, entries, granted(redis, line=LINES[0], more=acl(redis, *PRESENCE))
+        )
+        access = place.access()
+        connect = lambda: access.connect(access.cache.addresses[0])  # noqa: E731 - a name for it
+        with announce_run(place.cache.name, connect):
+            with State(place.state) as state, pytest.raises(BusyError):
+                place.job(state, stopper=StopSignal()).run()
+            granted(redis, line=LINES[0])
+            assert place.run().exit_code == 0
+
+    def test_no_touch(self, redis, entries, tmp_path):
+        """Where the server knows the command, the right to it ends a warning."""
+        knows = raw(redis, "COMMAND", "INFO", "client|no-touch")[0] is not None
+        more = NO_TOUCH if knows else ()
+        place = place_for(tmp_path, entries, granted(redis, line=LINES[0], more=more))
+        warned = any("NO-TOUCH" in one for one in place.run().caches[0].warnings)
+        assert warned is not knows
+
+
+@pytest.fixture(scope="module")
+def started():
+    """Two primaries."""
+    with LocalCluster(primaries=2, replicas=0) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(started):
+    """Clients of the two primaries, and a cache with values on both."""
+    cache = Cache(*started.addresses)
+    nodes = [node.client() for node in started.nodes]
+    for node in started.nodes:
+        ask(node, "FLUSHALL")
+        ask(node, "ACL", "LOG", "RESET")
+    for index in range(40):
+        with started.client_for(f"app:{index}") as client:
+            cache.put(client, f"app:{index}")
+    yield nodes, cache
+    for node in nodes:
+        node.execute_command("ACL", "DELUSER", *(line.split()[2] for line in LINES))
+
+
+def test_names_out_of_reach_are_no_missing_commands(redis: Redis, entries, tmp_path):
+    """A user who is kept to some names lacks no command."""
+    login = granted(redis, line=LINES[0].replace("~*", "~other:*"))
+    access = place_for(tmp_path, entries, login).access()
+    store = access.connect(access.cache.addresses[0])
+    with store.connection:
+        assert missing_rights(store, writes=True) == []
+
+
+def test_nothing_is_written(redis, server):
+    """Asking leaves the data as it is, even if the pattern is the name of an entry."""
+    redis.set("app:1", "x")
+    before = redis.execute_command("DEBUG", "DIGEST")
+    store = store_of(server)
+    with store.connection:
+        for pattern in "*", "app:*", "app:1":
+            assert missing_rights(store, writes=True, pattern=pattern) == []
+    assert redis.execute_command("DEBUG", "DIGEST") == before

@@ -1,0 +1,126 @@
+"""What it takes to use a cache: resolved at the last moment, and never shown."""
+
+import copy
+import json
+import pickle
+import traceback
+
+import pytest
+
+from rotator.config.load import load
+from rotator.config.types import Address
+from rotator.crypto.keyring import generate
+from rotator.errors import KeyMaterialError, SecretError
+from rotator.secrets.provider import provider_from_url
+from rotator.server.context import CacheContext
+from support.caches import Cache, Place, user
+
+PASSWORD = "correct horse battery staple"
+
+
+class TestOpening:
+    """From references to things that can be used."""
+
+    def test_inline(self, place):
+        """The keys come in their roles, with the fields that they are configured in."""
+        access = place.access()
+        assert [key.id for key in access.keyring.all] == place.cache.ids
+        assert access.keyring.current.field == "caches[0].encryption.keys.current"
+        assert [key.field for key in access.keyring.old] == [
+            "caches[0].encryption.keys.old[0]",
+            "caches[0].encryption.keys.old[1]",
+        ]
+
+    def test_references(self, server, redis, tmp_path, monkeypatch):
+        """References are resolved: keys, user and password."""
+        with user(redis, "~*", "+@all") as (name, password):
+            cache = Cache(
+                server.address,
+                keys=["<CURRENT>", "<OLD>"],
+                redis={"username": "<WHO>", "password": "<PASS>"},
+            )
+            place = Place(tmp_path, cache)
+            current, old = generate(), generate()
+            for variable, value in {
+                "CURRENT": current,
+                "OLD": old,
+                "WHO": name,
+                "PASS": password,
+            }.items():
+                monkeypatch.setenv(variable, value)
+            config = load([place.file])
+            access = CacheContext(config, config.cache(cache.name), provider_from_url("env://"))
+            assert [key.id for key in access.keyring.all] == Cache(keys=[current, old]).ids
+            store = access.connect(Address("127.0.0.1", server.port))
+            with store.connection:
+                assert store.connection.call("ACL", "WHOAMI").decode() == name
+
+    def test_missing_reference(self, server, tmp_path, monkeypatch):
+        """A reference that the provider does not know is named."""
+        monkeypatch.delenv("CURRENT", raising=False)
+        place = Place(tmp_path, Cache(server.address, keys=["<CURRENT>", generate()]))
+        config = load([place.file])
+        with pytest.raises(SecretError, match="CURRENT"):
+            CacheContext(config, config.cache("shared-redis"), provider_from_url("env://"))
+
+    @pytest.mark.parametrize("bad", ["00", "zz" * 32, "0" * 63, "0" * 128])
+    def test_bad_key(self, tmp_path, monkeypatch, bad):
+        """A resolved key that is none names its field and never its value."""
+        monkeypatch.setenv("CURRENT", bad)
+        place = Place(tmp_path, Cache("127.0.0.1:1", keys=["<CURRENT>", generate()]))
+        config = load([place.file])
+        with pytest.raises(KeyMaterialError, match=r"encryption\.keys\.current") as caught:
+            CacheContext(config, config.cache("shared-redis"), provider_from_url("env://"))
+        assert bad not in "".join(traceback.format_exception(caught.value))
+
+    def test_not_encrypted(self, place):
+        """A cache without encryption has neither keys nor a codec, but can be connected to."""
+        section = {**place.cache.section, "encryption": {"disabled": True}}
+        place.file.write_text(json.dumps({"caches": [section]}))
+        access = place.access()
+        assert access.keyring is None
+        assert access.codec is None
+        store = access.connect(access.cache.addresses[0])
+        with store.connection:
+            assert store.connection.call("PING") == b"PONG"
+
+    def test_address_map(self, server, tmp_path):
+        """An address that the map knows is reached where the map says."""
+        told = "10.255.255.1:6379"
+        settings = {"addressMap": {told: server.address}}
+        access = Place(tmp_path, Cache(told, settings=settings)).access()
+        store = access.connect(Address.parse(told))
+        with store.connection:
+            assert store.node == server.address
+
+    def test_formats(self, tmp_path):
+        """The codec reads the configured formats in their order, and writes the one to write."""
+        settings = {"formats": ["gcm-base64", "sealed"], "write": "sealed"}
+        access = Place(tmp_path, Cache("127.0.0.1:1", settings=settings)).access()
+        assert [form.name for form in access.codec.formats] == ["gcm-base64", "sealed"]
+        value = access.codec.seal(b"app:1", b"hello")
+        assert access.codec.open(b"app:1", value).format.name == "sealed"
+
+
+class TestSecrets:
+    """Nothing of it shows or travels."""
+
+    @pytest.fixture
+    def access(self, tmp_path):
+        """An access with keys and a password."""
+        redis = {"username": "rotator", "password": PASSWORD}
+        return Place(tmp_path, Cache("127.0.0.1:1", redis=redis)).access()
+
+    def test_repr(self, access):
+        """Neither it nor any of its parts shows a key or the password."""
+        shown = f"{access!r} {access} {vars(access)} {vars(access.cache)}"
+        assert repr(access) == "Access('shared-redis')"
+        assert PASSWORD not in shown
+        for reference in (access.cache.current, *access.cache.old):
+            assert reference.resolve(None) not in shown
+
+    @pytest.mark.parametrize("action", [pickle.dumps, copy.copy, copy.deepcopy])
+    def test_copies(self, access, action):
+        """It cannot be pickled or copied."""
+        with pytest.raises(TypeError, match="must not be pickled"):
+            action(access)

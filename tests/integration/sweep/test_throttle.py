@@ -1,0 +1,194 @@
+"""When a sweep waits, and why."""
+
+import threading
+import time
+
+import pytest
+
+from rotator.config.types import Address
+from rotator.demo.local_server import LocalServer
+from rotator.server.connection import Connection, Login
+from rotator.server.store import Store
+from rotator.sweep.node.throttle import SMALLEST_PAGE, Throttle
+from rotator.sweep.scope import Limits
+from support.slowproxy import SlowProxy
+
+
+def connection(server):
+    """A new connection to *server*."""
+    return Connection(Address.parse(server.address), Login()).open()
+
+
+class Watched:
+    """A throttle on a real server that notes what it says."""
+
+    def __init__(self, server, limits, *, page=500):
+        self.said = []
+        self.waited = {}
+        self.stopped = False
+        self.ping = connection(server)
+        self.throttle = Throttle(
+            limits,
+            Store(connection(server)),
+            self.ping,
+            page=page,
+            stopping=lambda: self.stopped,
+            waiting=self.say,
+            waited=self.waited,
+        )
+
+    def say(self, reason):
+        """Note the reason of a wait."""
+        self.said.append(reason)
+
+
+class TestPages:
+    """How many names a page has."""
+
+    def test_grow_by_a_little_while_the_goal_is_kept(self, server):
+        """A server that answers well within the goal is given larger and larger pages."""
+        watched = Watched(server, Limits(latency=10_000))
+        sizes = [watched.throttle.page]
+        for _ in range(50):
+            watched.throttle._pinged_at = 0.0
+            watched.throttle.measure_latency()
+            sizes.append(watched.throttle.page)
+
+        assert sizes == sorted(sizes)
+        assert sizes[1] - sizes[0] == 20
+        assert sizes[-1] == 500
+
+    def test_grow_although_the_way_is_long(self, server):
+        """What every answer takes on the network is not held against the server."""
+        with SlowProxy(server.port, delay=0.1) as proxy:
+            watched = Watched(proxy, Limits(latency=50))
+            for _ in range(3):
+                watched.throttle._pinged_at = 0.0
+                watched.throttle.measure_latency()
+
+            assert watched.throttle.page > 100
+
+    def test_are_halved_when_the_goal_is_missed(self, server):
+        """A server on which others have to wait is given half as much at once."""
+        watched = Watched(server, Limits(latency=0.000001))
+        before = watched.throttle.page
+        watched.throttle.measure_latency()
+
+        assert watched.throttle.page == before // 2
+
+    def test_never_shrink_below_the_smallest(self, server):
+        """However slow the server is, a page holds a few names, and a rest follows it."""
+        watched = Watched(server, Limits(latency=0.000001))
+        for _ in range(20):
+            watched.throttle._pinged_at = 0.0
+            watched.throttle.measure_latency()
+        watched.throttle.rest(1)
+
+        assert watched.throttle.page == SMALLEST_PAGE
+        assert watched.said == ["latency", None]
+
+    def test_stay_as_they_are_without_a_goal(self, server):
+        """With the latency goal off every page is as large as it may be."""
+        watched = Watched(server, Limits(latency=0))
+        watched.throttle.measure_latency()
+
+        assert watched.throttle.page == 500
+
+    def test_a_lost_ping_ends_the_measuring_and_not_the_sweep(self, server):
+        """When the connection for PING breaks, the page stays as it is."""
+        watched = Watched(server, Limits(latency=2))
+        watched.ping.close()
+        watched.throttle.measure_latency()
+
+        assert watched.throttle.page == 100
+
+
+class TestWaits:
+    """Waits, each with its reason."""
+
+    def test_no_limit_no_wait(self, server):
+        """Without limits nothing is waited for."""
+        watched = Watched(server, Limits())
+        watched.throttle.rest(1_000_000)
+
+        assert watched.said == []
+
+    def test_rate(self, server):
+        """So many visits take at least as long as the rate allows."""
+        watched = Watched(server, Limits(rate=1000))
+        begun = time.monotonic()
+        watched.throttle.rest(100)
+        watched.throttle.rest(100)
+
+        assert time.monotonic() - begun >= 0.2
+        assert set(watched.said) == {"rate", None}
+        assert watched.waited["rate"] > 0.1
+
+    def test_a_pause_file_stops_everything_until_it_is_gone(self, server, tmp_path):
+        """While the pause file exists nothing is done."""
+        path = tmp_path / "pause"
+        path.touch()
+        watched = Watched(server, Limits(pause_file=str(path)))
+        resting = threading.Thread(target=watched.throttle.rest, args=(1,))
+        resting.start()
+        while not watched.said:
+            time.sleep(0.001)
+        assert resting.is_alive()
+        path.unlink()
+        resting.join()
+
+        assert watched.said == ["paused", None]
+
+    def test_a_stop_ends_a_wait(self, server, tmp_path):
+        """Whoever stops a run does not have to wait for its pause to end."""
+        path = tmp_path / "pause"
+        path.touch()
+        watched = Watched(server, Limits(pause_file=str(path)))
+        watched.stopped = True
+        watched.throttle.rest(1)
+
+        assert watched.said == ["paused", None]
+
+    def test_memory(self, redis, server):
+        """Above the share of maxmemory a page is put off, but not for ever."""
+        used = int(redis.info("memory")["used_memory"])
+        redis.config_set("maxmemory", used * 2)
+        watched = Watched(server, Limits(memory=10))
+        resting = threading.Thread(target=watched.throttle.rest, args=(1,))
+        try:
+            resting.start()
+            while not watched.said:
+                time.sleep(0.001)
+        finally:
+            redis.config_set("maxmemory", 0)
+        resting.join()
+
+        assert watched.said == ["memory", None]
+
+    def test_a_server_without_maxmemory_is_never_full(self, server):
+        """Where no maxmemory is set, there is no share of it."""
+        watched = Watched(server, Limits(memory=1))
+        watched.throttle.rest(1)
+
+        assert watched.said == []
+
+    @pytest.mark.parametrize("allowed", [0, 1 << 40])
+    def test_lag(self, allowed):
+        """A replica that is further behind than allowed is given time; a nearer one is not."""
+        with LocalServer() as primary, LocalServer(replica_of=primary) as replica:
+            with primary.client() as client:
+                while client.info("replication")["connected_slaves"] == 0:
+                    time.sleep(0.01)
+                client.set("name", bytes(100_000))
+                replica.signal(19)
+                client.set("name", bytes(100_000))
+            watched = Watched(primary, Limits(lag=allowed))
+            resting = threading.Thread(target=watched.throttle.rest, args=(1,))
+            resting.start()
+            if allowed == 0:
+                while not watched.said:
+                    time.sleep(0.001)
+            replica.signal(18)
+            resting.join()
+
+        assert watched.said == ([] if allowed else ["lag", None])

@@ -1,0 +1,141 @@
+"""The soak: a short one passes, and every rule that is broken on purpose is noticed."""
+
+import sys
+
+import pytest
+
+from soak import __main__ as soak_script
+from soak.__main__ import Soak
+from soak.model import DRIFT_MS, NEVER, Found, Held, Model
+
+NOW = 1_800_000_000_000
+FAR = NOW + 10**9
+NAME = b"a"
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def model():
+    """A model in which one name holds something until long after now."""
+    made = Model()
+    made.wrote(NAME, Held(b"x", FAR))
+    return made
+
+
+def broken(model, found):
+    """What is wrong with what was *found* now."""
+    return model.broken({NAME: found} if found else {}, NOW, NOW)
+
+
+class TestModel:
+    """What must be there, and what need not be."""
+
+    @pytest.mark.parametrize(
+        ("found", "fault"),
+        [
+            (Found(b"x", "k", FAR), None),
+            (None, "is lost"),
+            (Found(None, "", FAR), "does not open"),
+            (Found(b"y", "k", FAR), "holds something else"),
+            (Found(b"x", "k", FAR + 1), "expires at"),
+            (Found(b"x", "k", NEVER), "expires at"),
+        ],
+    )
+    def test_one_possible_state(self, model, found, fault):
+        """A confirmed write leaves nothing else to be found."""
+        faults = broken(model, found)
+        assert [fault in one for one in faults] == ([True] if fault else [])
+        assert model.checked() == 1
+
+    def test_an_unconfirmed_write_may_be_there_or_not(self, model):
+        """After it, what was there before is as good."""
+        model.tried(NAME, None)
+        model.tried(NAME, Held(b"y", NEVER))
+        for found in (None, Found(b"x", "k", FAR), Found(b"y", "k", NEVER)):
+            assert broken(model, found) == []
+        assert len(broken(model, Found(b"z", "k", FAR))) == 1
+        assert model.certain(NAME) is None
+        assert model.checked() == 0
+
+    def test_what_was_deleted_must_not_be_there(self, model):
+        """Nor must what expired a while ago, and what nobody ever wrote."""
+        model.wrote(NAME, None)
+        assert broken(model, None) == []
+        assert broken(model, Found(b"x", "k", FAR)) == ["b'a' was resurrected"]
+        model.wrote(NAME, Held(b"x", NOW - 60_000))
+        assert broken(model, None) == []
+        assert len(broken(model, Found(b"x", "k", NOW - 60_000))) == 1
+        found = {b"b": Found(b"x", "k", FAR)}
+        assert model.broken(found, NOW, NOW) == ["b'b' was created from nothing"]
+
+    def test_what_is_about_to_expire_may_be_there_or_not(self, model):
+        """The clock of the reader is not that of the server."""
+        model.wrote(NAME, Held(b"x", NOW + 100))
+        assert broken(model, None) == []
+        assert broken(model, Found(b"x", "k", NOW + 100)) == []
+
+    def test_a_moved_slot_may_be_off_by_a_little(self, model):
+        """MIGRATE sends how long is left, so expiries drift."""
+        model.moved.update(range(16384))
+        assert broken(model, Found(b"x", "k", FAR + DRIFT_MS)) == []
+        assert len(broken(model, Found(b"x", "k", FAR + DRIFT_MS + 1))) == 1
+        assert len(broken(model, Found(b"x", "k", NEVER))) == 1
+
+
+@pytest.mark.faults
+def test_a_short_soak():
+    """Nothing is broken in a few seconds of storm and calm, but what is broken on purpose."""
+    with Soak(1, names=200, untouched=100) as soak:
+        soak.run(4, storm=3, calm=1)
+        soak.finish()
+        assert soak.broken == []
+        assert soak.checks >= 2
+        assert soak.checked >= 400
+        assert soak.writer.writes > 350
+        assert soak.runs.ended["last: 0"] == 1
+        assert sum(soak.faults.happened.values()) > 0
+        figures = soak.figures()
+        assert figures["broken rules"] == 0
+        for how, fault in {
+            "leak": "a key stands in said",
+            "creation": "created from nothing",
+            "expiry": "expires at",
+            "verdict": "was called retirable with 1 values under it",
+            "value": "does not open",
+            "loss": "is lost",
+        }.items():
+            soak.broken.clear()
+            soak.spoil(how)
+            soak.check()
+            assert any(fault in one for one in soak.broken), how
+
+
+def test_a_soak_that_breaks_a_rule_fails(monkeypatch, capsys):
+    """The exit code is 1, and the rule is printed behind the figures and the seed."""
+
+    class Broken(Soak):
+        """A soak that has gone wrong already."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._folder.cleanup()
+
+        def run(self, *_, **__):
+            """Break a rule."""
+            self.broken.append("something is lost")
+
+        def finish(self):
+            """Nothing is left to be done."""
+
+        def figures(self):
+            """How bad it is."""
+            return {"broken rules": len(self.broken)}
+
+    monkeypatch.setattr(soak_script, "Soak", Broken)
+    monkeypatch.setattr(sys, "argv", ["soak", "--seed", "7"])
+    assert soak_script.main() == 1
+    said = capsys.readouterr().out
+    assert said.splitlines() == ["seed: 7", "broken rules: 1", "broken: something is lost"]

@@ -1,0 +1,1 @@
+"""What tests work with: caches, clusters, servers, processes, clocks and pages."""

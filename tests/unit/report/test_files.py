@@ -1,0 +1,172 @@
+"""Tests of the Prometheus textfile."""
+
+import stat
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from rotator.errors import ConfigError, ServerError
+from rotator.report import files
+from rotator.report.build import failed_report
+from rotator.report.model import OUTCOMES, VERDICTS, Cache, Key, Report
+from rotator.sweep.scope import Mode
+from support.textfile import parsed
+
+START = datetime(2026, 11, 23, 10, tzinfo=UTC)
+
+
+OLD = "9f2c41d07be3a655"
+
+
+CURRENT = "c4a10e5b22d9f6a3"
+
+
+def report_on(*caches, **fields):
+    """A report on a run of three minutes."""
+    usual = {
+        "rotator": "1.0.0",
+        "mode": "run",
+        "started_at": START,
+        "finished_at": START + timedelta(minutes=3),
+        "exit_code": 0,
+    }
+    return Report(**usual | fields, caches=caches)
+
+
+def looked_at(name="shared-redis", **fields):
+    """What a report says of one cache."""
+    usual = {
+        "complete": True,
+        "visits": 9,
+        "outcomes": {"current": 2, "rotated": 4, "denied": 3},
+        "swept_at": START,
+        "keys": (
+            Key(id=CURRENT, role="current", field="current", found=2, nonce_budget_used=0.25),
+            Key(id=OLD, role="old", field="old[0]", found=7, remaining=3, verdict="in-use"),
+        ),
+    }
+    return Cache(name=name, **usual | fields)
+
+
+def shown(*caches, **fields):
+    """Every sample of a report."""
+    return parsed(files.metrics_text(report_on(*caches, **fields)))
+
+
+class TestRender:
+    """The numbers of a report."""
+
+    def test_run(self):
+        """When the run ended, how long it took, and how it ended."""
+        samples = shown(looked_at())
+
+        assert samples["rotator_last_run_timestamp_seconds",] == START.timestamp() + 180
+        assert samples["rotator_run_duration_seconds",] == 180
+        assert samples["rotator_last_run_success",] == 1
+        assert samples["rotator_last_run_exit_code",] == 0
+
+    def test_visits(self):
+        """Every outcome of every cache is there, zero or not, and they sum to the visits."""
+        samples = shown(looked_at("a"), looked_at("b", outcomes={"gone": 1}, visits=1))
+
+        numbers = {
+            outcome: samples["rotator_visits_total", ("cache", "a"), ("outcome", outcome)]
+            for outcome in OUTCOMES
+        }
+        assert sum(numbers.values()) == 9
+        assert (numbers["denied"], numbers["failed"]) == (3, 0)
+        assert samples["rotator_visits_total", ("cache", "b"), ("outcome", "gone")] == 1
+
+    def test_values_under_keys(self):
+        """What an old key still has, and what the current one has by now."""
+        samples = shown(looked_at())
+
+        place = ("cache", "shared-redis")
+        name = "rotator_values_under_key"
+        assert samples[name, place, ("key_id", OLD), ("role", "old")] == 3
+        assert samples[name, place, ("key_id", CURRENT), ("role", "current")] == 6
+
+    @pytest.mark.parametrize("verdict", VERDICTS)
+    def test_retirable(self, verdict):
+        """Only the verdict retirable makes a key retirable; a current key never is."""
+        old = Key(id=OLD, role="old", field="old[0]", verdict=verdict)
+
+        samples = shown(looked_at(keys=(old, Key(id=CURRENT, role="current", field="current"))))
+
+        place = (("cache", "shared-redis"), ("key_id", OLD))
+        assert samples["rotator_key_retirable", *place] == (verdict == "retirable")
+        assert [samples["rotator_key_verdict", *place, ("verdict", one)] for one in VERDICTS] == [
+            one == verdict for one in VERDICTS
+        ]
+        assert not any(CURRENT in str(one) for one in samples if "retirable" in one[0])
+
+    def test_coverage(self):
+        """Whether the run saw everything, and when a sweep last did."""
+        samples = shown(looked_at("a"), looked_at("b", complete=False, swept_at=None))
+
+        assert samples["rotator_sweep_complete", ("cache", "a")] == 1
+        assert samples["rotator_sweep_complete", ("cache", "b")] == 0
+        name = "rotator_last_complete_sweep_timestamp_seconds"
+        assert samples[name, ("cache", "a")] == START.timestamp()
+        assert (name, ("cache", "b")) not in samples
+
+    def test_budget(self):
+        """How much of a key's nonces is used up."""
+        samples = shown(looked_at())
+
+        labels = (("cache", "shared-redis"), ("key_id", CURRENT), ("role", "current"))
+        assert samples["rotator_nonce_budget_used_ratio", *labels] == 0.25
+
+    def test_failed_run(self):
+        """A failed run says so, and leaves no number of an earlier one to be believed."""
+        error = ServerError("refused")
+
+        samples = parsed(files.metrics_text(failed_report(error, Mode.RUN, START, START)))
+
+        assert samples["rotator_last_run_success",] == 0
+        assert samples["rotator_last_run_exit_code",] == 1
+        assert not any("cache" in dict(labels) for _, *labels in samples)
+
+    @pytest.mark.parametrize("code", [1, 3, 4, 5, 130])
+    def test_other_exit_codes(self, code):
+        """No exit code but 0 is a success."""
+        samples = shown(looked_at(), exit_code=code)
+
+        assert samples["rotator_last_run_success",] == 0
+        assert samples["rotator_last_run_exit_code",] == code
+
+    def test_hostile_name(self):
+        """A cache may be called anything without breaking a line."""
+        name = 'a"} 1\nrotator_key_retirable{cache="b\\'
+
+        samples = shown(looked_at(name))
+
+        assert samples["rotator_sweep_complete", ("cache", name)] == 1
+        assert ("rotator_key_retirable", ("cache", "b")) not in samples
+
+    def test_described(self):
+        """Everything has a help text and is a gauge, and nothing else is in the file."""
+        families = list(text_string_to_metric_families(files.metrics_text(report_on(looked_at()))))
+
+        assert {family.type for family in families} == {"gauge"}
+        assert all(family.documentation for family in families)
+        assert all(family.name.startswith("rotator_") for family in families)
+
+
+class TestWrite:
+    """The file."""
+
+    def test_readable_by_the_collector(self, tmp_path):
+        """Others may read it: node_exporter runs as somebody else."""
+        path = tmp_path / "rotator.prom"
+
+        files.write_metrics(report_on(looked_at()), path)
+
+        assert stat.S_IMODE(path.stat().st_mode) & 0o044
+        assert [one.name for one in tmp_path.iterdir()] == ["rotator.prom"]
+
+    def test_missing_folder(self, tmp_path):
+        """A missing folder is a mistake of the command line."""
+        with pytest.raises(ConfigError):
+            files.write_metrics(report_on(), tmp_path / "none" / "rotator.prom")

@@ -1,0 +1,328 @@
+"""Tests of the HTML page: whole, escaped, self-contained, and clean in a real browser."""
+
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from xml.etree import ElementTree as ET
+
+import html5lib
+import pytest
+
+from rotator.errors import ConfigError, ServerError
+from rotator.report import chart, html
+from rotator.report.build import failed_report
+from rotator.report.model import VERDICTS, Cache, Key
+from rotator.sweep.scope import Mode
+from support import browser
+from support.html_pages import END, HOSTILE, HOUR, START, report
+
+SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e").replace("\x00", r"\x00")
+OLD = "9f2c41d07be3a655"
+
+
+def parsed(page):
+    """The page as a strict parser sees it: any mistake in it is an error."""
+    return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page)
+
+
+def words(element):
+    """All text of an element, without the style sheet, its white space made single."""
+    parts = [one.text or "" if one.tag != "style" else "" for one in [element]]
+    for child in element:
+        parts += [words(child), child.tail or ""]
+    return " ".join(" ".join(parts).split())
+
+
+def page_of(*caches, **fields):
+    """The page on some caches, parsed."""
+    return parsed(html.render(report(caches=caches, **fields)))
+
+
+def old_key(**fields):
+    """One old key."""
+    usual = {"id": OLD, "role": "old", "field": "caches[0].encryption.keys.old[0]"}
+    return Key(**usual | {"verdict": "retirable"} | fields)
+
+
+@pytest.fixture(scope="module")
+def page():
+    """The page on a report that has something of everything."""
+    return html.render(report())
+
+
+class TestPage:
+    """What is on the page."""
+
+    def test_valid(self, page):
+        """A strict parser finds nothing wrong with it."""
+        assert parsed(page).tag == "html"
+
+    def test_verdicts_on_top(self, page):
+        """The first thing after the heading are the verdicts, each with all that belongs to it."""
+        main = parsed(page).find(".//main")
+        first = words(main[0])
+        assert main[0].get("id") == "verdicts"
+        assert [words(one) for one in main[0].findall(".//h3")] == [
+            "retirable 9f2c41d07be3a655",
+            "draining 1d77e0a94c5b2f38",
+            "in-use 77b3c2d1e0f4a596",
+            "held aa00bb11cc22dd33",
+        ]
+        assert "200 values without a TTL remain under it 7 are encrypted with it again" in first
+        assert "Next step BGSAVE on redis-0, then run again" in first
+        assert "Held until 2026-12-23 10:03:12 UTC" in first
+        assert "shared-redis, at caches[0].encryption.keys.old[0]" in first
+        assert f"{SHOWN}, at caches[1].encryption.keys.old[0]" in first
+
+    def test_summary(self, page):
+        """One sentence says how many keys can be removed, and how the run ended."""
+        header = words(parsed(page).find(".//header"))
+        assert "1 of 4 old keys can be removed." in header
+        assert "complete, but some values could not be moved (exit code 3)" in header
+        assert "Took 3 min 12 s" in header
+
+    @pytest.mark.parametrize(
+        ("verdicts", "sentence"),
+        [
+            ([], "No old key is configured."),
+            (["retirable"], "The old key can be removed."),
+            (["held"], "None of 1 old key can be removed yet."),
+            (["retirable", "retirable"], "All old keys can be removed."),
+            (["retirable", "in-use"], "1 of 2 old keys can be removed."),
+        ],
+    )
+    def test_sentence(self, verdicts, sentence):
+        """It is right for any number of keys."""
+        keys = tuple(
+            old_key(id=f"{number:016x}", verdict=verdict) for number, verdict in enumerate(verdicts)
+        )
+        assert sentence in words(page_of(Cache(name="a", keys=keys)).find(".//header"))
+
+    def test_parts(self, page):
+        """Outcomes, coverage, problems, warnings, accepted items, waits and versions are there."""
+        text = words(parsed(page).find(".//body"))
+        for part in (
+            "undecryptable 30 no configured format and key opens them; up to 40 are accepted",
+            "visits 812,346",
+            "Verified by a second sweep, 812,346 visits, and every name written meanwhile: none",
+            "redis-2.internal:6379 redis 7.0.15 2f0e2f0e2f0e 270,782 complete; begun again 1 time",
+            "Slots 16,384 of 16,384",
+            "Waited for replicas behind 4.2 s",
+            "only names that match /app/* were visited",
+            "up to 40 undecryptable ; 30 met",
+            "31 visits did not end well; 31 samples:",
+            "Not everything was looked at: redis-9:6379 was not swept to the end",
+            "not complete ; the connection was lost",
+            "Failed: redis-7:6379: connection refused",
+            "Made by rotator 1.0.0, report schema 1.",
+            "clean since 2026-11-23 08:00:00 UTC: 3 complete sweeps did not meet it",
+            "if you only wait: all 48,210 values expire by 2026-11-24 17:03:12 UTC",
+        ):
+            assert part in text
+
+    def test_all_problems(self, page):
+        """Every sample is on the page; those beyond the first twenty open with a click."""
+        found = parsed(page)
+        rows = found.findall(".//table[@class='stack problems']/tbody/tr")
+        assert len(rows) == 31
+        assert words(found.findall(".//details/summary")[-1]) == "11 more samples"
+
+    def test_same_numbers_as_the_report(self):
+        """A row of the keys' table is what the report has."""
+        found = page_of(report().caches[0])
+        rows = found.find(".//table[@class='stack']/tbody")
+        assert words(rows[3]) == ("77b3c2d1e0f4a596 old 812,203 0 1,300 200 287 MB under 0.1 %")
+
+    @pytest.mark.parametrize("verdict", VERDICTS)
+    def test_every_verdict(self, verdict):
+        """Every verdict has its mark, its meaning and its colour."""
+        found = page_of(Cache(name="a", keys=(old_key(verdict=verdict),)))
+        article = found.find(".//article")
+        assert article.get("class") == f"verdict {verdict}"
+        assert f".{verdict}" in html.render(report())
+
+    def test_failed_run(self):
+        """A run that failed as a whole has a page that says so, and no verdict."""
+        error = ServerError(f"refused {HOSTILE}")
+        found = parsed(html.render(failed_report(error, Mode.RUN, START, END)))
+        assert f"refused {SHOWN}" in words(found.find(".//header"))
+        assert "nothing was judged" in words(found.find(".//header"))
+        assert "the run failed before any key was looked at" in words(found.find(".//main"))
+
+    def test_how_it_was_verified(self):
+        """A run that was not verified never looks as if it was."""
+        coverage = report().caches[0].coverage
+        rotated = Cache(name="a", coverage=coverage, outcomes={"rotated": 2})
+        idle = Cache(name="a", coverage=coverage, outcomes={"current": 2})
+        assert "Not verified: values were rewritten" in words(page_of(rotated))
+        assert "Nothing was rewritten" in words(page_of(idle))
+        assert "A dry run: nothing was written" in words(page_of(idle, mode="dry-run"))
+
+    def test_past(self):
+        """A page on the past says how old it is."""
+        found = parsed(html.render(report(), now=END + 2 * HOUR))
+        assert "Last complete sweep 2 hours ago: 2026-11-23 10:03:12 UTC." in words(found)
+
+
+class TestSafety:
+    """What the page must not do, whatever names and messages hold."""
+
+    def test_hostile_text(self, page):
+        """Text from elsewhere makes no element, and control characters are shown, not sent."""
+        found = parsed(page)
+        assert found.findall(".//script") == []
+        assert words(found).count(SHOWN) >= 6
+        assert not set(page) & {"\x1b", "\u202e", "\x00"}
+
+    def test_nothing_from_elsewhere(self, page):
+        """No element loads anything, and a policy forbids it."""
+        found = parsed(page)
+        for element in found.iter():
+            for name, value in element.attrib.items():
+                plain = str(name).rpartition("}")[2]
+                assert not plain.startswith("on")
+                assert plain not in {"src", "srcset", "action", "data"}
+                assert plain != "href" or value == "data:,"
+        policy = found.find(".//meta[@http-equiv='Content-Security-Policy']").get("content")
+        assert policy.startswith("default-src 'none'; style-src 'unsafe-inline';")
+        assert not re.search(r"@import|url\(", page)
+
+    def test_ids(self, page):
+        """No id is there twice, and every reference to one leads somewhere."""
+        found = parsed(page)
+        ids = [element.get("id") for element in found.iter() if element.get("id")]
+        referred = {
+            one
+            for element in found.iter()
+            for one in (element.get("aria-labelledby") or "").split()
+        }
+        assert len(ids) == len(set(ids))
+        assert referred <= set(ids)
+
+
+class TestChart:
+    """The drain curve."""
+
+    def draw(self, *points, **fields):
+        """A picture as a tree."""
+        title = {"title": "a <title>", "description": "a & b"}
+        curve = chart.Curve(points, **title | fields)
+        return ET.fromstring(chart.draw(curve, "c", width=720, height=230))  # noqa: S314 - our own
+
+    def labels(self, hours, width=720):
+        """The labels of the time axis for a curve of so many hours from 10:03."""
+        curve = chart.Curve([(END, 9), (END + hours * HOUR, 0)], "", "")
+        tree = ET.fromstring(chart.draw(curve, "c", width=width, height=200))  # noqa: S314 - our own
+        return [one.text for one in tree.findall(".//g[@class='axis x']//text")]
+
+    def test_accessible(self):
+        """Who cannot see it is told what it shows."""
+        tree = self.draw((START, 9), (END, 0))
+        assert (tree.get("role"), tree.get("aria-labelledby")) == ("img", "c-title c-description")
+        assert tree.find("title[@id='c-title']").text == "a <title>"
+        assert tree.find("desc[@id='c-description']").text == "a & b"
+
+    def test_nothing_but_a_picture(self):
+        """Neither script nor style nor colour is in it, so that the page's style sheet decides."""
+        tree = self.draw((START, 9), (END, 0))
+        assert {one.tag for one in tree.iter()} == {"svg", "title", "desc", "g", "path", "text"}
+        assert not any(one.get("style") or one.get("fill") for one in tree.iter())
+
+    def test_stairs(self):
+        """A number holds until the next point: the line never says fewer than there are."""
+        tree = self.draw((START, 10), (START + HOUR, 10), (START + 2 * HOUR, 0))
+        line = tree.find(".//g[@class='series serie-1 color-1']/path").get("d")
+        places = re.findall(r"([\d.]+) ([\d.]+)", line)
+        heights = [y for _, y in places]
+        assert heights == [heights[0]] * (len(heights) - 1) + [heights[-1]]
+
+    @pytest.mark.parametrize(
+        ("hours", "labels"),
+        [
+            (4, ["11:00", "12:00", "13:00", "14:00"]),
+            (31, ["12:00", "18:00", "24 Nov", "06:00", "12:00"]),
+            (24 * 365 * 7, ["2028", "2030", "2032"]),
+            (24 * 7, ["25 Nov", "27 Nov", "29 Nov"]),
+            (24 * 200, ["Jan 2027", "Mar 2027", "May 2027"]),
+        ],
+    )
+    def test_times(self, hours, labels):
+        """The times under it are round, and as exact as the span asks for."""
+        assert self.labels(hours) == labels
+
+    @pytest.mark.parametrize("hours", [0, 1, 5, 48, 720, 9_600, 640_000, 69_800_000])
+    @pytest.mark.parametrize("width", [360, 720])
+    def test_never_crowded(self, hours, width):
+        """From an hour to the end of the calendar there are some times, and never too many."""
+        assert 1 <= len(self.labels(hours, width)) <= width // 110 + 1
+
+    @pytest.mark.parametrize("most", [0, 1, 2, 3, 7, 10, 999, 1_000_001, 5_000_000_000])
+    def test_numbers(self, most):
+        """The numbers beside it are round, few, start with 0 and do not pass the most."""
+        tree = self.draw((START, most), (START + HOUR, 0))
+        texts = [one.text for one in tree.findall(".//g[@class='axis y always_show']//text")]
+        numbers = [int(one.replace(",", "")) for one in texts]
+        assert numbers[0] == 0
+        assert numbers[-1] <= most
+        assert len(numbers) <= 5
+        steps = {str(one - before).rstrip("0") for before, one in pairwise(numbers)}
+        assert steps <= {"1", "2", "5"}
+
+    def test_only_where_something_changes(self):
+        """A key whose values stay, or that has none, has no curve; every other has its points."""
+        found = page_of(report().caches[0])
+        assert len(found.findall(".//figure")) == 2
+        rows = found.find(".//table[@class='points']/tbody")
+        assert words(rows[0]) == "2026-11-23 10:03:12 UTC 48,210"
+        assert words(rows[-1]).endswith(" 0")
+
+
+class TestMissingExtra:
+    """Without the drawing library."""
+
+    def test_hint(self, monkeypatch):
+        """The error says how to install it, before anything is done."""
+        monkeypatch.setitem(sys.modules, "pygal", None)
+        monkeypatch.setitem(sys.modules, "pygal.style", None)
+        with pytest.raises(ConfigError, match="needs pygal") as caught:
+            html.require_library()
+        assert caught.value.hint == "pip install 'redis-rotator[html]'"
+
+    def test_everything_else_works(self):
+        """Only the page needs it: the command line starts without."""
+        script = "import sys; sys.modules['pygal'] = None; import rotator.cli"
+        subprocess.run([sys.executable, "-c", script], check=True)
+
+
+class TestBrowser:
+    """The page in a real browser."""
+
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    @pytest.mark.parametrize("width", [500, 1000])
+    def test_opens_without_a_complaint(self, page, tmp_path, width, dark):
+        """A real browser builds the same page from it, and its console stays empty."""
+        found = browser.find()
+        if found is None:
+            pytest.skip(browser.MISSING)
+        path = tmp_path / "page.html"
+        path.write_text(page)
+        opened = browser.open_page(found, path, tmp_path / "profile", width=width, dark=dark)
+        assert opened.console == []
+        built = html5lib.parse(opened.document, namespaceHTMLElements=False)
+        assert words(built.find(".//main")) == words(parsed(page).find(".//main"))
+        assert (
+            len(built.findall(".//svg")) + len(built.findall(".//{http://www.w3.org/2000/svg}svg"))
+            == 4
+        )
+
+    def test_the_browser_would_complain(self, page, tmp_path):
+        """Scripts and pictures from elsewhere are stopped by the page's policy, and that shows."""
+        found = browser.find()
+        if found is None:
+            pytest.skip(browser.MISSING)
+        path = tmp_path / "page.html"
+        path.write_text(page.replace("<main>", "<main><script>document.title='x'</script>"))
+        opened = browser.open_page(found, path, tmp_path / "profile")
+        assert any("Content Security Policy" in line for line in opened.console)
+        assert "<title>x</title>" not in opened.document

@@ -1,0 +1,299 @@
+"""Tests of the report: its shape as JSON, its file, and how it looks."""
+
+import json as library
+import os
+import stat
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from rotator.errors import ConfigError, StateError
+from rotator.report import files
+from rotator.report.files import check_target, write_whole
+from rotator.report.model import VERDICTS, Cache, Verification
+from rotator.retirement.judge import Verdict
+from rotator.tally.tally import Outcome
+from support.sample_reports import HOUR, START, example, old_key, problem, report_on
+
+# The example of the design, section 9; the fields behind a comment came later.
+DESIGN = {
+    "schema": 1,
+    "rotator": "1.0.0",
+    "mode": "run",
+    "started_at": "2026-11-23T10:00:00Z",
+    "finished_at": "2026-11-23T10:03:12Z",
+    "exit_code": 0,
+    "caches": [
+        {
+            "name": "shared-redis",
+            "complete": True,
+            "stopped": None,
+            "visits": 812204,
+            "outcomes": {
+                "current": 1,
+                "rotated": 812203,
+                "would_rotate": 0,
+                "gone": 0,
+                "contended": 0,
+                "undecryptable": 0,
+                "nested": 0,
+                "not_string": 0,
+                "too_large": 0,
+                "denied": 0,
+                "failed": 0,
+            },
+            "verification": {
+                "visits": 812100,
+                "found_under_old_keys": 0,
+                "complete": True,
+                # later
+                "method": "scan",
+            },
+            "coverage": {
+                "mode": "standalone",
+                "slots_covered": None,
+                "topology_changed": False,
+                "restarts": 0,
+                "orphans": 0,
+                "databases": [0],
+                "nodes": [
+                    {
+                        "node": "redis-0.internal:6379",
+                        "run_id": "5f0e",
+                        "version": "redis 7.0.15",
+                        "visits": 812204,
+                        "complete": True,
+                        # later
+                        "restarts": 0,
+                        "reasons": [],
+                        "evictions": None,
+                    }
+                ],
+                "not_looked_at": [],
+            },
+            "keys": [
+                {
+                    "id": "9f2c41d07be3a655",
+                    "role": "old",
+                    "field": "caches[0].encryption.keys.old[0]",
+                    "found": 812203,
+                    "rotated": 812203,
+                    "remaining": 0,
+                    "remaining_without_ttl": 0,
+                    "bytes": 287000000,
+                    "drains_at": None,
+                    "drain": [["2026-11-23T11:00:00Z", 0]],
+                    "last_seen_at": "2026-11-23T10:02:01Z",
+                    "verdict": "verifying",
+                    "ready_at": "2026-11-23T11:02:01Z",
+                    "held_until": None,
+                    "reasons": ["last met 1 minute ago; 1h of quiet is asked for"],
+                    "next_step": "run again after 11:02 UTC",
+                    # later
+                    "first_seen_at": "2026-11-23T10:00:00Z",
+                    "prefixes": {"/app/oidc": 812203},
+                    "samples": [],
+                    "encryptions": 0,
+                    "nonce_budget_used": 0.0,
+                    "past": None,
+                }
+            ],
+            "problems": [
+                {
+                    "name": "/app/oidc:3f",
+                    "node": "redis-0.internal:6379",
+                    "outcome": "undecryptable",
+                    "reason": "bad_tag",
+                    "detail": "",
+                }
+            ],
+            "problems_total": 0,
+            # later
+            "accepted": {},
+            "waited_seconds": {"memory": 1.5},
+            "sweep_seconds": 192.4,
+            "warnings": [],
+            "error": None,
+            "judged_at": None,
+            "swept_at": None,
+            "visits_now": None,
+            "progress": None,
+            "attempt": None,
+            "outlook": None,
+        }
+    ],
+    # later
+    "error": None,
+}
+
+
+REFUSED = {
+    "an outcome that is none": lambda: Cache(name="a", outcomes={"skipped": 1}),
+    "a problem with an outcome that is none": lambda: problem(outcome="skipped"),
+    "a verdict that is none": lambda: old_key(verdict="safe"),
+    "an old key without a verdict": lambda: old_key(verdict=None),
+    "a current key with a verdict": lambda: old_key(role="current"),
+    "a role that is none": lambda: old_key(role="primary"),
+    "a mode that is none": lambda: report_on(mode="test"),
+    "a time without a zone": lambda: report_on(started_at=START.replace(tzinfo=None)),
+    "a method that is none": lambda: Verification(
+        visits=1, found_under_old_keys=0, complete=True, method="trust"
+    ),
+}
+
+
+class TestModel:
+    """The report as data."""
+
+    def test_as_in_the_design(self):
+        """Field names, their order and their values are those of the design."""
+        assert library.dumps(DESIGN, indent=2) + "\n" == files.json_text(example())
+
+    def test_round_trip(self):
+        """A report that was saved is read back as it was."""
+        assert example() == files.load_json(files.json_text(example()))
+
+    def test_later_version(self):
+        """A field that a later version added does not make a report unreadable."""
+        assert example() == files.load_json(library.dumps(DESIGN | {"novel": 1}))
+
+    def test_every_outcome_is_there(self):
+        """Outcomes that did not occur are zero, and all stand in the design's order."""
+        assert list(Cache(name="a").outcomes.items()) == [(str(one), 0) for one in Outcome]
+        assert list(Cache(name="a", outcomes={Outcome.FAILED: 2}).outcomes)[-1] == "failed"
+
+    @pytest.mark.parametrize("make", REFUSED.values(), ids=REFUSED.keys())
+    def test_words_are_checked(self, make):
+        """What is not in the design is refused when the report is made."""
+        with pytest.raises(ValidationError):
+            make()
+
+    def test_times(self):
+        """The past is cut off to whole seconds, a deadline rounded up, and both are UTC."""
+        at = datetime(2026, 11, 23, 12, 0, 0, 1, tzinfo=timezone(2 * HOUR))
+
+        key = old_key(last_seen_at=at, ready_at=at, drains_at=at, held_until=at, drain=[(at, 1)])
+
+        assert key.last_seen_at == START
+        late = START + timedelta(seconds=1)
+        assert (key.ready_at, key.drains_at, key.held_until, key.drain) == (late,) * 3 + (
+            ((late, 1),),
+        )
+
+    def test_names_that_are_not_utf_8(self):
+        """A name with a byte that is not UTF-8 can be written."""
+        name = b"a\x80".decode("utf-8", "surrogateescape")
+
+        report = report_on(Cache(name="a", problems=(problem(name=name),), problems_total=1))
+
+        assert "a\\\\udc80" in files.json_text(report)
+
+    def test_verdicts(self):
+        """The verdicts are those that the judgement knows, worst first."""
+        assert list(VERDICTS) == [str(verdict) for verdict in Verdict]
+
+    def test_frozen(self):
+        """A report does not change once it is made."""
+        with pytest.raises(ValidationError):
+            example().exit_code = 3
+
+
+class TestFile:
+    """Writing a report."""
+
+    def test_written(self, tmp_path):
+        """The file holds the report, and nothing else is left in the folder."""
+        path = tmp_path / "report.json"
+
+        files.write_json(example(), path)
+
+        assert files.load_json(path.read_text()) == example()
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])
+    def test_mode(self, tmp_path, umask, mode):
+        """The file is for its owner to write and others to read, less what the umask takes away."""
+        before = os.umask(umask)
+        try:
+            write_whole(tmp_path / "report", "x")
+        finally:
+            os.umask(before)
+
+        assert stat.S_IMODE((tmp_path / "report").stat().st_mode) == mode
+
+    def test_replaced(self, tmp_path):
+        """A reader that has the old file open goes on reading the old one."""
+        path = tmp_path / "report"
+        path.write_text("old")
+
+        with path.open() as reader:
+            write_whole(path, "new")
+
+            assert reader.read() == "old"
+        assert path.read_text() == "new"
+
+    def test_link(self, tmp_path):
+        """A symbolic link stays one, and what it points to is replaced."""
+        (tmp_path / "real").write_text("old")
+        (tmp_path / "link").symlink_to("real")
+
+        write_whole(tmp_path / "link", "new")
+
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real").read_text() == "new"
+
+    def test_relative(self, tmp_path, monkeypatch):
+        """A bare file name is written to the current folder."""
+        monkeypatch.chdir(tmp_path)
+
+        write_whole(Path("report"), "x")
+
+        assert (tmp_path / "report").read_text() == "x"
+
+    def test_missing_folder(self, tmp_path):
+        """A missing folder is a mistake of the command line, and the hint creates it."""
+        with pytest.raises(ConfigError, match="does not exist") as caught:
+            check_target(tmp_path / "none" / "report.json")
+
+        assert caught.value.hint == f"create it: mkdir -p {tmp_path / 'none'}"
+
+    @pytest.mark.parametrize("target", ["/dev/null", "/dev/stdout", "/dev/stderr", "/"])
+    def test_no_file(self, target):
+        """A device, a folder, or the file that stdout goes to is left alone."""
+        with pytest.raises(ConfigError, match="is not a file that can be replaced"):
+            write_whole(Path(target), "x")
+
+    @pytest.mark.parametrize("before", ["old", None])
+    def test_no_room(self, tmp_path, before):
+        """When writing fails the file is as it was, and no half of one is left."""
+        path = tmp_path / "report"
+        if before:
+            path.write_text(before)
+        script = (
+            "import resource, signal, sys; from pathlib import Path;"
+            "from rotator.errors import StateError; from rotator.report.files import write_whole;"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+            "try: write_whole(Path(sys.argv[1]), 'x' * 5000)\n"
+            "except StateError as error: print(error)"
+        )
+
+        done = subprocess.run(
+            [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
+        )
+
+        assert done.stdout == f"{path}: cannot be written: file too large\n"
+        assert [one.read_text() for one in tmp_path.iterdir()] == ([before] if before else [])
+
+    def test_lost_race(self, tmp_path, monkeypatch):
+        """A folder that goes away between the check and the writing is reported too."""
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        monkeypatch.setattr("rotator.report.files.check_target", lambda _path: folder.rmdir())
+
+        with pytest.raises(StateError, match="no such file or directory"):
+            write_whole(folder / "report", "x")

@@ -1,0 +1,232 @@
+"""Text: points in time and durations that are read, and secrets that are masked."""
+
+import os
+import secrets
+import subprocess
+import sys
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.text import parse_deadline, parse_duration, redact
+
+BERLIN = ZoneInfo("Europe/Berlin")  # UTC+2 from 2026-03-29 01:00 UTC to 2026-10-25 01:00 UTC
+
+
+ZONES = [
+    BERLIN,
+    ZoneInfo("America/New_York"),
+    ZoneInfo("Asia/Kathmandu"),  # UTC+5:45
+    ZoneInfo("Pacific/Apia"),  # UTC+13
+    ZoneInfo("Pacific/Pago_Pago"),  # UTC-11
+    ZoneInfo("Australia/Lord_Howe"),  # put forward by half an hour
+]
+
+
+def utc(text):
+    """A time in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class TestClock:
+    """A time of the day."""
+
+    @pytest.mark.parametrize(
+        ("now", "text", "at"),
+        [
+            ("2026-11-24 02:00", "05:00", "2026-11-24 04:00"),
+            ("2026-11-24 03:59", "05:00", "2026-11-24 04:00"),
+            ("2026-11-24 04:00", "05:00", "2026-11-25 04:00"),
+            ("2026-11-24 23:30", "00:45", "2026-11-24 23:45"),
+            ("2026-11-24 22:30", " 00:00 ", "2026-11-24 23:00"),
+            ("2026-12-31 22:30", "23:59", "2026-12-31 22:59"),
+            # in the night in which the clock is put forward, and in that in which it is put back
+            ("2026-03-28 22:00", "05:00", "2026-03-29 03:00"),
+            ("2026-10-24 21:00", "05:00", "2026-10-25 04:00"),
+            # a time that the clock skips
+            ("2026-03-28 22:00", "02:30", "2026-03-29 01:30"),
+            # one that it shows twice: the first, then the second, then that of the next day
+            ("2026-10-24 22:00", "02:30", "2026-10-25 00:30"),
+            ("2026-10-25 00:30", "02:30", "2026-10-25 01:30"),
+            ("2026-10-25 01:30", "02:30", "2026-10-26 01:30"),
+        ],
+    )
+    def test_next(self, now, text, at):
+        """It is the next moment at which the wall clock shows that."""
+        assert parse_deadline(text, utc(now), BERLIN) == utc(at)
+
+    @given(
+        st.integers(946_684_800, 2_114_380_800).map(lambda s: datetime.fromtimestamp(s, UTC)),
+        st.times().map(lambda one: one.replace(second=0, microsecond=0)),
+        st.sampled_from(ZONES),
+    )
+    def test_soon_and_right(self, now, clock, zone):
+        """It is after now, within 25 hours, and the clock then shows it, unless it skips it."""
+        at = parse_deadline(f"{clock:%H:%M}", now, zone)
+        assert now < at <= now + timedelta(hours=25)
+        shown = at.astimezone(zone)
+        skipped = shown.utcoffset() != (at - timedelta(hours=2)).astimezone(zone).utcoffset()
+        assert shown.time() == clock or skipped
+
+    def test_the_system_knows_its_zone(self):
+        """Without a zone it is that of the system: of TZ, with its own rules of summer time."""
+        script = (
+            "from datetime import *; from rotator.text import parse_deadline as parse\n"
+            "for now in '2026-07-01', '2026-12-01':\n"
+            "    print(parse('05:00', datetime.fromisoformat(now + 'T00:00Z')).isoformat())\n"
+            "print(parse('2026-07-02T05:00', datetime(2026, 7, 1, tzinfo=UTC)).isoformat())"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "TZ": "CET-1CEST,M3.5.0,M10.5.0/3"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == [
+            "2026-07-01T03:00:00+00:00",
+            "2026-12-01T04:00:00+00:00",
+            "2026-07-02T03:00:00+00:00",
+        ]
+
+
+class TestDate:
+    """A date and a time."""
+
+    @pytest.mark.parametrize(
+        ("text", "at"),
+        [
+            ("2026-11-24T05:00Z", "2026-11-24 05:00"),
+            ("2026-11-24T05:00:30Z", "2026-11-24 05:00:30"),
+            ("2026-11-24T05:00+01:00", "2026-11-24 04:00"),
+            ("2026-11-24T05:00-05:30", "2026-11-24 10:30"),
+            ("2026-11-24T05:00", "2026-11-24 04:00"),
+            ("2026-11-24 05:00", "2026-11-24 04:00"),
+            ("2026-10-25T02:30", "2026-10-25 00:30"),
+        ],
+    )
+    def test_read(self, text, at):
+        """Without a zone it is of the wall clock, and the first where that shows it twice."""
+        assert parse_deadline(text, utc("2026-10-01 00:00"), BERLIN) == utc(at)
+
+    def test_past(self):
+        """What is past, or just now, is no time to stop at."""
+        for text in ("2026-11-24T05:00Z", "2026-11-24T04:59Z"):
+            with pytest.raises(ValueError, match="is past"):
+                parse_deadline(text, utc("2026-11-24 05:00"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "5", "5:00", "24:00", "05:60", "05:00:00", "05:00Z", "5pm", "noon", "2h", "-05:00"),
+        *("2026-11-24", "20261124T0500Z", "2026-11-31T05:00Z", "2026-11-24T25:00Z"),
+        *("0001-01-01T00:00+14:00", "2026-11-24T05:00+25:00", "\u0966\u096b:\u0966\u0966"),
+    ],
+)
+def test_refused(text):
+    """Whatever else is refused, with what is expected."""
+    with pytest.raises(ValueError, match="such as 05:00 or 2026-11-24T05:00Z"):
+        parse_deadline(text, utc("2026-11-01 00:00"), BERLIN)
+
+
+def test_every_minute_of_the_day():
+    """Every time of the day can be named."""
+    now = utc("2026-11-24 12:00")
+    for minute in range(24 * 60):
+        clock = time(*divmod(minute, 60))
+        assert parse_deadline(f"{clock:%H:%M}", now, UTC).time() == clock
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("2h", timedelta(hours=2)),
+        ("30d", timedelta(days=30)),
+        (" 0s ", timedelta(0)),
+        ("36500d", timedelta(days=36_500)),
+    ],
+)
+def test_whole_number_and_unit(text, expected):
+    """A duration is a whole number and s, m, h or d."""
+    assert expected == parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "90", "s", "1.5h", "-1h", "1h30m", "2 h", "1w", "٣h", "2H"])
+def test_anything_else_is_refused(text):
+    """A duration without a unit, with a fraction, a sign or two parts is refused."""
+    with pytest.raises(ValueError, match="such as 90s"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["36501d", "9999999999d", "9999999999s"])
+def test_longer_than_a_century_is_refused(text):
+    """A duration that could not be added to a date is refused."""
+    with pytest.raises(ValueError, match="at most"):
+        parse_duration(text)
+
+
+MASKED = {
+    "A key in hex is taken out.": (f"key {'ab' * 32}.", "key ***."),
+    "A longer run of hex is taken out whole.": ("0F" * 40, "***"),
+    "User and password are taken out of a URL.": (
+        "connecting to rediss://rotator:s3cret@redis-0:6379/0 failed",
+        "connecting to rediss://***@redis-0:6379/0 failed",
+    ),
+    "A password alone is taken out of a URL.": ("redis://:s3cret@h:1", "redis://***@h:1"),
+    "A password that holds an @ is taken out whole.": ("redis://u:p@ss@h:1", "redis://***@h:1"),
+    "A token is taken out of a URL.": (
+        "hashivault://vault:8200/secret/data/maverics?token=hvs.abc",
+        "hashivault://vault:8200/secret/data/maverics?token=***",
+    ),
+    "Only the secret parameters of a URL are taken out.": (
+        "azurekeyvault://v?clientID=a&clientSecret=b&tenantID=c",
+        "azurekeyvault://v?clientID=a&clientSecret=***&tenantID=c",
+    ),
+    "A parameter is recognised in any case.": (
+        "delinea://h?username=a&Password=b c",
+        "delinea://h?username=a&Password=*** c",
+    ),
+    "A key as Python shows bytes is taken out.": (f"bad {b'k' * 32!r}", "bad b'***'"),
+}
+
+
+KEPT = {
+    "A key id stays.": "key 9f2c41d07be3a655 is old",
+    "A run id stays.": "run id " + "a1" * 20,
+    "An address stays.": "redis-0.internal:6379: connection refused",
+    "A URL without credentials stays.": "see https://redis.io/commands/set#options",
+    "A mail address stays.": "ask ops@example.org",
+    "Short bytes stay.": "expected b'OK'",
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), MASKED.values(), ids=MASKED.keys())
+def test_masked(text, expected):
+    """What looks like a secret is replaced, and nothing around it."""
+    assert expected == redact(text)
+
+
+@pytest.mark.parametrize("text", KEPT.values(), ids=KEPT.keys())
+def test_kept(text):
+    """What is needed to find a fault stays readable."""
+    assert text == redact(text)
+
+
+def test_bytes_of_any_key_are_taken_out():
+    """The repr of random key material is masked whatever quotes and escapes it needs."""
+    for _ in range(500):
+        material = secrets.token_bytes(32)
+
+        assert redact(f"{material.hex()} {material!r}") == "*** b'***'"
+
+
+@given(st.text("ab0://@?&=token'\\ \n"))
+def test_masking_twice_changes_nothing(text):
+    """A masked text is left alone."""
+    assert redact(redact(text)) == redact(text)
