@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.errors import UnsatisfiedAssumption
 from xdist.scheduler import LoadScopeScheduling
 
+from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer
-from rotator.localcluster import LocalCluster
 from support.caches import Cache, Place, held_port
 from support.clusters import flush
 

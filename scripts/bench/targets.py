@@ -22,14 +22,13 @@ from typing import Any, Final
 from redis.crc import key_slot
 
 from bench.system import cpu_seconds, pinned
+from cluster.local_cluster import LocalCluster, member
 from rotator.cache import Names
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RotatorError
-from rotator.localcluster import LocalCluster
-from rotator.localnode import member
 from rotator.server.cluster_nodes import SLOTS
 
 PRIMARIES: Final = 3

@@ -13,10 +13,10 @@ import sys
 import time
 from typing import Final
 
+from cluster.local_cluster import LocalCluster
 from rotator.crypto.keyring import generate
 from rotator.demo.local_server import DeferredSignals
 from rotator.errors import RotatorError
-from rotator.localcluster import LocalCluster
 
 POLL_SECONDS: Final = 0.1
 

@@ -28,9 +28,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import DeferredSignals
 from rotator.errors import RotatorError
-from rotator.localcluster import LocalCluster
 from soak.faults import Faults
 from soak.model import Model
 from soak.runs import Run, Runs

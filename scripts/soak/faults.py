@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
+from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer, wait_until
 from rotator.errors import ServerError
-from rotator.localcluster import LocalCluster
 from soak.model import Model
 
 _SOON_SECONDS: Final = 1.0  # less than the cluster takes to notice

@@ -15,11 +15,11 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from cluster.local_cluster import LocalCluster
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
 from rotator.errors import ServerError
-from rotator.localcluster import LocalCluster
 from soak.model import NEVER, Found, Held, Model
 
 MARK: Final = b"plaintext-of-the-soak:"

@@ -7,10 +7,9 @@ when it is at rest brings every value under the current key.
 
 import pytest
 
+from cluster.local_cluster import LocalCluster, Move, ask
 from rotator.demo.local_server import find_binary
 from rotator.errors import Exit
-from rotator.localcluster import LocalCluster
-from rotator.localnode import Move, ask
 from rotator.server.cluster_nodes import SLOTS
 from rotator.server.context import CacheContext
 from rotator.server.store import Store

@@ -7,9 +7,9 @@ from contextlib import suppress
 import pytest
 from redis.crc import key_slot
 
+from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
-from rotator.localcluster import LocalCluster
 from rotator.server import copies
 from rotator.server.cluster_nodes import SLOTS
 from support.caches import Cache, Place, wait_for

@@ -5,8 +5,8 @@ import signal
 import pytest
 import structlog
 
+from cluster.local_cluster import LocalCluster
 from rotator.errors import Exit
-from rotator.localcluster import LocalCluster
 from rotator.sweep.control import Stop, StopSignal
 from support.caches import Cache, Place
 from support.clusters import FAST, fill, grown, once

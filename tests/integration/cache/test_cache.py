@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.crc import key_slot
 
+from cluster.local_cluster import LocalCluster
 from rotator import Cache
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
@@ -21,7 +22,6 @@ from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from rotator.diagnose.inspect import find
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
-from rotator.localcluster import LocalCluster
 from rotator.state.state import State
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 

@@ -3,10 +3,9 @@
 import pytest
 from redis.crc import key_slot
 
+from cluster.local_cluster import LocalCluster, Move
 from rotator.demo.local_server import wait_until
 from rotator.errors import ServerError
-from rotator.localcluster import LocalCluster
-from rotator.localnode import Move
 from rotator.server.cluster_nodes import SLOTS
 
 

@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
+from cluster.local_cluster import LocalCluster
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.demo.local_server import LocalServer
 from rotator.diagnose.check import FIRST, LAST, NODE
-from rotator.localcluster import LocalCluster
 from support.caches import wait_for
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 from support.processes import run_here

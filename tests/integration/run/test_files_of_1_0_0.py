@@ -10,8 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.crc import key_slot
 
+from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer
-from rotator.localcluster import LocalCluster
 from support import legacy
 from support.caches import Place, as_bytes, keys_of, wait_for
 from support.commandline import run

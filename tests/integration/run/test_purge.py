@@ -11,9 +11,9 @@ from random import Random
 
 import pytest
 
+from cluster.local_cluster import Move
 from rotator.crypto.keyring import Key, generate
 from rotator.errors import BusyError, ServerError
-from rotator.localnode import Move
 from rotator.run.bulk import BulkOptions, BulkRun, PurgeKey
 from rotator.run.preflight import announce_run
 from rotator.server.acl import DELETING, READING

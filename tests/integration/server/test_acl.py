@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from cluster.local_cluster import LocalCluster, ask
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, RightsError
-from rotator.localcluster import LocalCluster
-from rotator.localnode import ask
 from rotator.run.preflight import announce_run
 from rotator.server.acl import CLUSTERED, READING, WRITING, missing_rights
 from rotator.server.connection import Connection, Login

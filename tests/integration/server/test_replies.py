@@ -10,10 +10,9 @@ from contextlib import contextmanager
 import pytest
 from redis.exceptions import ResponseError
 
+from cluster.local_cluster import LocalCluster, Move, ask
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LostError
-from rotator.localcluster import LocalCluster
-from rotator.localnode import Move, ask
 from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, error_reply
 from rotator.server.store import NoValue, SetResult
 from rotator.sweep.node import visitor

@@ -5,13 +5,12 @@ import ssl
 
 import pytest
 
+from cluster.local_cluster import LocalCluster, ask, members
 from rotator.config.load import load
 from rotator.config.schema import TlsProfile
 from rotator.config.types import SecretRef
 from rotator.demo.local_server import LocalServer, free_port
 from rotator.errors import ConfigError, RotatorError, ServerError
-from rotator.localcluster import LocalCluster
-from rotator.localnode import ask, members
 from rotator.secrets.provider import provider_from_url
 from rotator.server.context import CacheContext
 from rotator.tls import tls_context

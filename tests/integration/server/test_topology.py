@@ -7,11 +7,10 @@ from contextlib import contextmanager
 import pytest
 from redis.exceptions import ResponseError
 
+from cluster.local_cluster import LocalCluster, Move, ask, member, members
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LoginError, ServerError
-from rotator.localcluster import LocalCluster
-from rotator.localnode import Move, ask, member, members
 from rotator.server.cluster_nodes import SLOTS
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store

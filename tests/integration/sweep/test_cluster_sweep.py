@@ -3,11 +3,10 @@
 import pytest
 from redis.crc import key_slot
 
+from cluster.local_cluster import LocalCluster, Move
 from rotator.cache import Cache as CacheClient
 from rotator.demo.local_server import find_binary
 from rotator.errors import Exit
-from rotator.localcluster import LocalCluster
-from rotator.localnode import Move
 from rotator.server.cluster_nodes import SLOTS
 from rotator.server.exchange import Ifeq
 from support.caches import Cache, Place, counted

@@ -13,10 +13,9 @@ import pytest
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
+from cluster.local_cluster import LocalCluster, Move
 from rotator.demo.local_server import LocalServer, find_binary
 from rotator.errors import Exit
-from rotator.localcluster import LocalCluster
-from rotator.localnode import Move
 from support.caches import Cache, Place, StopAfter, counted, store_of, wait_for
 from support.clusters import (
     FAST,
