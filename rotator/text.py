@@ -29,6 +29,50 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+_END = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def rfc3339(at: datetime) -> str:
+    """*at* as ``2026-11-23T10:00:00Z``."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def many(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: `1 visit`, `1,204 visits`, `2 entries`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def span(seconds: float) -> str:
+    """How long something took: `0.4 s`, `42 s`, `3 min 12 s`, `2 h 05 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minute:02d} min"
+    return f"{minutes} min {second:02d} s" if minutes else f"{second} s"
+
+
+def size(number: int) -> str:
+    """An amount of data: `0 B`, `336 B`, `287 MB`, in powers of ten."""
+    amount = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"
+
+
+def when(at: datetime) -> str:
+    """A point in time, to the second: `2026-11-23 10:00:00 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def add_clamped(at: datetime, length: timedelta) -> datetime:
+    """A time *length* after *at*, or the end of the calendar."""
+    return at + length if length < _END - at else _END
+
+
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 

@@ -16,9 +16,10 @@ from rotator.console import print_json, print_result
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
 from rotator.progress import Progress, start_progress
 from rotator.report.bulk import BulkWording, as_data, render
-from rotator.report.words import many
-from rotator.run.bulk import BulkResult, BulkRun
+from rotator.run.bulk import BulkRun
 from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.results import BulkResult
+from rotator.text import many
 
 Yes = Annotated[bool, options.option("--yes", "Do not ask; without a terminal it must be given.")]
 Page = Annotated[

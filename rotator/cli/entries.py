@@ -20,9 +20,9 @@ from rotator.cli.options import Namespace
 from rotator.console import print_json, print_result, table
 from rotator.diagnose.inspect import Entry, find
 from rotator.errors import ConfigError, Exit, MissingError, StateError
-from rotator.report.model import rfc3339
 from rotator.server.context import CacheContext, open_access, open_config
 from rotator.state.state import State, default_path
+from rotator.text import rfc3339
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ import typer
 from rotator.console import print_result
 from rotator.crypto.keyring import generate
 
-_EXAMPLES = """\b
+_KEYGEN_EXAMPLES = """\b
 Examples:
   rotator keygen
   vault kv patch secret/maverics cache_key_2026_11="$(rotator keygen)"
@@ -18,7 +18,7 @@ Exit codes: 0 done; 1 the key could not be written out.
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("keygen", epilog=_EXAMPLES)(_keygen)
+    app.command("keygen", epilog=_KEYGEN_EXAMPLES)(_keygen)
 
 
 def _keygen() -> None:

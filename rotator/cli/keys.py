@@ -1,4 +1,8 @@
-"""`rotator keys`: which keys the configuration has, by their ids."""
+"""
+`rotator keys`: which keys the configuration has, by their ids.
+
+`rotator keygen`: a fresh key.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,8 @@ Examples:
 
 Exit codes: 0 done; 1 a secret provider is at fault; 2 usage or configuration.
 """
+
+
 _OFF = "encryption is off"
 
 

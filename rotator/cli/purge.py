@@ -26,7 +26,6 @@ from rotator.run.bulk import (
     REASONS,
     UNDECRYPTABLE,
     BulkOptions,
-    BulkResult,
     BulkRun,
     PurgeKey,
     PurgeUndecryptable,
@@ -37,6 +36,7 @@ from rotator.server.context import CacheContext, open_config, select
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 from rotator.sweep.node.visitor import Selector
+from rotator.sweep.results import BulkResult
 from rotator.tally.tally import PICKED
 
 _EXAMPLES = """\b

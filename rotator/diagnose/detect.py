@@ -24,7 +24,8 @@ from rotator.errors import ConfigError, Exit
 from rotator.server.context import CacheContext
 from rotator.server.store import NoValue, Store, Value
 from rotator.server.topology import discover
-from rotator.sweep.scope import Mode, Scope
+from rotator.sweep.scope import Scope
+from rotator.tally.tally import Mode
 
 SAMPLES = 200
 

@@ -16,9 +16,8 @@ from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.retirement.judge import Judgement
 from rotator.sweep.results import NOT_MOVED, CacheResult, NodeResult, SweepResult
-from rotator.sweep.scope import Mode
 from rotator.tally.key_tally import ExpiryHistogram, KeyTally
-from rotator.tally.tally import Outcome, Tally
+from rotator.tally.tally import Mode, Outcome, Tally
 from rotator.text import count
 
 

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from rotator.report.build import Shown
 from rotator.report.table import bullets, grid, heading, indented, listed, text
-from rotator.report.words import many, size
-from rotator.run.bulk import BulkResult
+from rotator.sweep.results import BulkResult
 from rotator.tally.tally import DONE, PICKED, Count
+from rotator.text import many, size
 
 PROBLEMS = 10
 """How many troubles are shown; the JSON has more."""

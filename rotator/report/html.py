@@ -32,16 +32,12 @@ from rotator.report.words import (
     findings,
     forecast,
     history,
-    many,
     missed,
     outlook,
     schedule,
-    size,
-    span,
     verified,
-    when,
 )
-from rotator.text import escape, listing
+from rotator.text import escape, listing, many, size, span, when
 
 _WIDE = {"width": 720, "height": 230}
 _NARROW = {"width": 360, "height": 220}

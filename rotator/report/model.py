@@ -27,14 +27,27 @@ from pydantic import (
 )
 
 from rotator.tally.tally import Outcome
+from rotator.text import rfc3339
 
 SCHEMA = 1
+
+
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
+
+
 VERDICTS = ("unknown", "in-use", "draining", "verifying", "held", "retirable")
 """The verdicts, worst first (design, section 7)."""
+
+
 MODES = ("run", "dry-run")
+
+
 ROLES = ("current", "old")
+
+
 PHASES = ("sweep", "verification")
+
+
 METHODS = ("tracking", "scan")
 """How a run was verified: the server told which names were written, or a second sweep looked."""
 
@@ -73,17 +86,18 @@ def _every_outcome(counts: dict[str, int]) -> dict[str, int]:
     return {name: counts.get(name, 0) for name in OUTCOMES}
 
 
-def rfc3339(at: datetime) -> str:
-    """*at* as ``2026-11-23T10:00:00Z``."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
-
-
 Moment = Annotated[AwareDatetime, AfterValidator(_cut_off), PlainSerializer(rfc3339)]
 """A time that has passed."""
+
+
 Deadline = Annotated[AwareDatetime, AfterValidator(_round_up), PlainSerializer(rfc3339)]
 """A time before which something must not be relied on."""
+
+
 Text = Annotated[str, BeforeValidator(_writable)]
 """What comes from a server: any text, made such that every encoder can write it."""
+
+
 Outcomes = Annotated[dict[str, int], AfterValidator(_every_outcome)]
 
 

@@ -33,16 +33,12 @@ from rotator.report.words import (
     facts,
     findings,
     history,
-    many,
     missed,
     outlook,
     schedule,
-    size,
-    span,
     verified,
-    when,
 )
-from rotator.text import escape
+from rotator.text import escape, many, size, span, when
 
 VERDICT_STYLES = {
     "unknown": "bold red",

@@ -21,9 +21,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-from rotator.sweep.scope import Mode
 from rotator.tally.key_tally import KeyTally
-from rotator.tally.tally import Outcome, Tally
+from rotator.tally.tally import Mode, Outcome, Tally
 
 OPEN = (
     Outcome.UNDECRYPTABLE,

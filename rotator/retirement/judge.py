@@ -21,9 +21,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from rotator.retirement.history import ACCEPTABLE, OPEN
-from rotator.retirement.places import Evidence, add_clamped
+from rotator.retirement.places import Evidence
 from rotator.tally.tally import Outcome
-from rotator.text import ago, begin_with, clock, count, duration, listing, moment
+from rotator.text import add_clamped, ago, begin_with, clock, count, duration, listing, moment
 
 
 class Verdict(StrEnum):

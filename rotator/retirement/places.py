@@ -11,24 +11,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
-from rotator.server.copies import Copies
-from rotator.sweep.scope import Mode
-from rotator.tally.tally import Outcome
-from rotator.text import duration, moment
+from rotator.tally.tally import Mode, Outcome
+from rotator.text import add_clamped, duration, moment
 
-_END = datetime(9999, 12, 31, tzinfo=UTC)
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """
+    The other copies of one node's data, at one moment.
+
+    *lagging* maps a replica to what is wrong with it, in words. *snapshot* is whether there is an
+    RDB file, *snapshot_begun_at* when it was begun, by this machine's clock, None if that is not
+    known. *append_only* is whether an append-only file is kept, *rewrites* how often it was
+    rewritten in the life of the process *run_id*. Before Redis 7.0, which does not count them, that
+    is only whether the last attempt was one, and *sizes*, of the file after the last rewrite and
+    now, tell one that came later; they are None where rewrites are counted.
+    """
+
+    node: str
+    run_id: str
+    lagging: Mapping[str, str]
+    snapshot: bool
+    snapshot_begun_at: datetime | None
+    append_only: bool
+    rewrites: int
+    rewriting: bool
+    sizes: tuple[int, int] | None = None
+
+    @property
+    def aof_baseline(self) -> dict[str, Any] | None:
+        """What later runs compare with: the process, its file; None if that tells nothing now."""
+        if self.sizes is None:
+            # A rewrite that is going on began too early to count as one that came after.
+            return {"run_id": self.run_id, "rewrites": self.rewrites + self.rewriting}
+        if self.rewriting:
+            return None
+        return {"run_id": self.run_id, "rewrites": None, "sizes": list(self.sizes)}
+
+    def rewritten_since(self, mark: Mapping[str, Any] | None) -> bool:
+        """
+        Whether the append-only file was rewritten since *mark* was set.
+
+        INFO does not say when it was rewritten, only how often. In a process that is younger than
+        the mark every rewrite came after it. Without a mark nothing is known.
+        """
+        if mark is None:
+            return False
+        if mark["run_id"] != self.run_id:
+            return self.rewrites > 0
+        if self.sizes is None or mark["rewrites"] is not None:
+            return mark["rewrites"] is not None and self.rewrites > mark["rewrites"]
+        # Between rewrites the first size stays, and the second grows.
+        (base, size), now = mark["sizes"], self.sizes
+        return bool(now[0] != base or now[1] < size)
 
 
 _NO_HISTORY = KeyHistory()
-
-
-def add_clamped(at: datetime, length: timedelta) -> datetime:
-    """A time *length* after *at*, or the end of the calendar."""
-    return at + length if length < _END - at else _END
 
 
 @dataclass(frozen=True, slots=True)

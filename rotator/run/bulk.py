@@ -30,9 +30,9 @@ from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import search_formats
 from rotator.crypto.keyring import Key
-from rotator.errors import ConfigError, Exit, RightsError, ServerError
+from rotator.errors import ConfigError, RightsError, ServerError
 from rotator.progress import Progress
-from rotator.run.preflight import announce_run
+from rotator.run.preflight import announce_run, run_lock
 from rotator.server.acl import require_rights
 from rotator.server.context import CacheContext
 from rotator.server.replies import ErrorKind, ErrorReply
@@ -41,11 +41,11 @@ from rotator.server.topology import SETTLE_SECONDS, Topology, discover
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.node.visitor import Act, Entry, Selector
-from rotator.sweep.results import SweepResult
-from rotator.sweep.scope import Limits, Mode, Scope, matcher
+from rotator.sweep.results import BulkResult
+from rotator.sweep.scope import Limits, Scope, matcher
 from rotator.sweep.sweep import Sweep
 from rotator.sweep.walk import WalkEngine
-from rotator.tally.tally import DONE, PICKED, STUCK, Count, Decision
+from rotator.tally.tally import PICKED, Decision, Mode
 from rotator.text import count
 
 Bar = Callable[[str, str, int], Progress]
@@ -67,35 +67,6 @@ class BulkOptions:
     page: int = 100
     rate: float | None = None
     patience: float = SETTLE_SECONDS
-
-
-@dataclass(slots=True)
-class BulkResult:
-    """What one walk over a cache came to: what it covered, and what it met, also by node."""
-
-    access: CacheContext
-    sweep: SweepResult
-    count: Count
-    nodes: dict[str, Count]
-
-    @property
-    def picked(self) -> int:
-        """How many values were picked, and not acted on."""
-        return self.count.ends[PICKED]
-
-    @property
-    def done(self) -> int:
-        """How many values were acted on."""
-        return self.count.ends[DONE]
-
-    def exit_code(self) -> Exit:
-        """The exit code of this cache alone."""
-        if self.sweep.stopped:
-            return self.sweep.stopped.exit_code
-        if not self.sweep.complete:
-            return Exit.FAILED
-        left = any(self.count.ends[end] for end in STUCK) or self.count.troubles
-        return Exit.NOT_MOVED if left else Exit.OK
 
 
 class BulkRun:
@@ -137,7 +108,7 @@ class BulkRun:
         self._require_rights(topology.primaries)
         if self._state is not None:
             name, first = self.access.cache.name, min(topology.primaries)
-            self._held.enter_context(self._state.lock(name))
+            self._held.enter_context(run_lock(self._state.path, name))
             self._held.enter_context(announce_run(name, lambda: self.access.connect(first)))
 
     def close(self) -> None:

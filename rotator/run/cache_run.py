@@ -19,19 +19,21 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, RightsError, ServerError
 from rotator.progress import Progress
-from rotator.run.preflight import announce_run
+from rotator.retirement.places import Copies
+from rotator.run.preflight import announce_run, run_lock
 from rotator.run.surroundings import ServerObserver
 from rotator.server.acl import require_rights
 from rotator.server.context import CacheContext
-from rotator.server.copies import Copies, find_copies, find_replicas
+from rotator.server.copies import find_copies
+from rotator.server.node import find_replicas
 from rotator.server.topology import Topology, discover
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
 from rotator.sweep.results import CacheResult, SweepResult
-from rotator.sweep.scope import Mode, RunOptions, Scope
+from rotator.sweep.scope import RunOptions, Scope
 from rotator.sweep.sweep import Sweep
-from rotator.tally.tally import Outcome
+from rotator.tally.tally import Mode, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +101,7 @@ class CacheRun:
                 self._meanwhile.compare(store)
         if not self._plan.dry_run:
             name, first = self.access.cache.name, min(topology.primaries)
-            self._held.enter_context(self._state.lock(name))
+            self._held.enter_context(run_lock(self._state.path, name))
             self._held.enter_context(announce_run(name, lambda: self.access.connect(first)))
         self._announce(topology)
 

@@ -23,8 +23,7 @@ from rotator.retirement.judge import Judgement, judge
 from rotator.retirement.places import Evidence, Hold, find_holds
 from rotator.state.state import State
 from rotator.sweep.results import CacheResult, SweepResult
-from rotator.sweep.scope import Mode
-from rotator.tally.tally import Outcome
+from rotator.tally.tally import Mode, Outcome
 
 
 def run_record_of(

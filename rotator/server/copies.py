@@ -9,71 +9,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from redis.exceptions import ResponseError
 
+from rotator.retirement.places import Copies
 from rotator.server.cluster_nodes import myself
-from rotator.server.node import parse_fields
+from rotator.server.node import find_replicas
 from rotator.server.store import Store
 
 # Replicas acknowledge once a second, so one that keeps up has done so within this time.
 _CATCH_UP_SECONDS = 3.0
+
+
 _POLL_SECONDS = 0.1
+
+
 _START_SECONDS = 1  # both times are whole seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Copies:
-    """
-    The other copies of one node's data, at one moment.
-
-    *lagging* maps a replica to what is wrong with it, in words. *snapshot* is whether there is an
-    RDB file, *snapshot_begun_at* when it was begun, by this machine's clock, None if that is not
-    known. *append_only* is whether an append-only file is kept, *rewrites* how often it was
-    rewritten in the life of the process *run_id*. Before Redis 7.0, which does not count them, that
-    is only whether the last attempt was one, and *sizes*, of the file after the last rewrite and
-    now, tell one that came later; they are None where rewrites are counted.
-    """
-
-    node: str
-    run_id: str
-    lagging: Mapping[str, str]
-    snapshot: bool
-    snapshot_begun_at: datetime | None
-    append_only: bool
-    rewrites: int
-    rewriting: bool
-    sizes: tuple[int, int] | None = None
-
-    @property
-    def aof_baseline(self) -> dict[str, Any] | None:
-        """What later runs compare with: the process, its file; None if that tells nothing now."""
-        if self.sizes is None:
-            # A rewrite that is going on began too early to count as one that came after.
-            return {"run_id": self.run_id, "rewrites": self.rewrites + self.rewriting}
-        if self.rewriting:
-            return None
-        return {"run_id": self.run_id, "rewrites": None, "sizes": list(self.sizes)}
-
-    def rewritten_since(self, mark: Mapping[str, Any] | None) -> bool:
-        """
-        Whether the append-only file was rewritten since *mark* was set.
-
-        INFO does not say when it was rewritten, only how often. In a process that is younger than
-        the mark every rewrite came after it. Without a mark nothing is known.
-        """
-        if mark is None:
-            return False
-        if mark["run_id"] != self.run_id:
-            return self.rewrites > 0
-        if self.sizes is None or mark["rewrites"] is not None:
-            return mark["rewrites"] is not None and self.rewrites > mark["rewrites"]
-        # Between rewrites the first size stays, and the second grows.
-        (base, size), now = mark["sizes"], self.sizes
-        return bool(now[0] != base or now[1] < size)
 
 
 def find_copies(store: Store, expected: Iterable[str] = ()) -> Copies:
@@ -101,15 +53,6 @@ def _last_rewrite_worked(info: Mapping[str, str]) -> bool:
 
 def _sizes(info: Mapping[str, str]) -> tuple[int, int]:
     return int(info.get("aof_base_size", 0)), int(info.get("aof_current_size", 0))
-
-
-def find_replicas(store: Store) -> dict[str, dict[str, str]]:
-    """The replicas that are connected to a node, by `ip:port`, with what INFO says of each."""
-    return {
-        f"{fields['ip']}:{fields['port']}": fields
-        for name, value in store.info("replication").items()
-        if name.removeprefix("slave").isdigit() and "ip" in (fields := parse_fields(value))
-    }
 
 
 def _lagging(store: Store, expected: set[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from redis.crc import key_slot
 from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.server.cluster_nodes import SLOTS, myself
-from rotator.server.copies import find_replicas
+from rotator.server.node import find_replicas
 from rotator.server.scripts import Replacement
 from rotator.server.store import Store
 

@@ -268,3 +268,12 @@ def _spares_its_cluster(info: Mapping[str, str]) -> bool:
     if "valkey_version" in info:
         return (8, 1, 8) <= version < (8, 2) or version >= (9, 1, 2)
     return (7, 4, 1) <= version < (8,)
+
+
+def find_replicas(node: Node) -> dict[str, dict[str, str]]:
+    """The replicas that are connected to a node, by `ip:port`, with what INFO says of each."""
+    return {
+        f"{fields['ip']}:{fields['port']}": fields
+        for name, value in node.info("replication").items()
+        if name.removeprefix("slave").isdigit() and "ip" in (fields := parse_fields(value))
+    }

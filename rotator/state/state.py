@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -27,7 +26,6 @@ from pydantic import TypeAdapter
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, SweepRecord, fold
 from rotator.retirement.places import Evidence, Hold
-from rotator.run.preflight import run_lock
 from rotator.state.database import Database
 
 VERDICTS = 100
@@ -249,15 +247,6 @@ class State(Annals):
     def close(self) -> None:
         """Close the file; what was saved is on disk already."""
         self._database.close()
-
-    def lock(self, cache: str) -> AbstractContextManager[None]:
-        """
-        Keep every other process from running on this cache.
-
-        Raises:
-            BusyError: Another one does.
-        """
-        return run_lock(self.path, cache)
 
     # Positions
 

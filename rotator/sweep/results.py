@@ -15,13 +15,13 @@ from typing import Any, Self
 
 from rotator.config.types import Address
 from rotator.errors import Exit
+from rotator.retirement.places import Copies
 from rotator.server.context import CacheContext
-from rotator.server.copies import Copies
 from rotator.server.node import Identity
 from rotator.server.topology import Topology
 from rotator.sweep.control import Stop
 from rotator.sweep.scope import RunOptions, Scope
-from rotator.tally.tally import Outcome, Tally
+from rotator.tally.tally import DONE, PICKED, STUCK, Count, Outcome, Tally
 
 
 @dataclass(slots=True)
@@ -221,3 +221,32 @@ class Checkpoint:
             restarts=saved["restarts"],
             reasons=saved["reasons"],
         )
+
+
+@dataclass(slots=True)
+class BulkResult:
+    """What one walk over a cache came to: what it covered, and what it met, also by node."""
+
+    access: CacheContext
+    sweep: SweepResult
+    count: Count
+    nodes: dict[str, Count]
+
+    @property
+    def picked(self) -> int:
+        """How many values were picked, and not acted on."""
+        return self.count.ends[PICKED]
+
+    @property
+    def done(self) -> int:
+        """How many values were acted on."""
+        return self.count.ends[DONE]
+
+    def exit_code(self) -> Exit:
+        """The exit code of this cache alone."""
+        if self.sweep.stopped:
+            return self.sweep.stopped.exit_code
+        if not self.sweep.complete:
+            return Exit.FAILED
+        left = any(self.count.ends[end] for end in STUCK) or self.count.troubles
+        return Exit.NOT_MOVED if left else Exit.OK

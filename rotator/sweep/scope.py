@@ -14,18 +14,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from rotator.server.topology import SETTLE_SECONDS
-from rotator.tally.tally import Outcome
-
-
-class Mode(StrEnum):
-    """The three kinds of sweep; only `RUN` writes."""
-
-    RUN = "run"
-    DRY_RUN = "dry-run"
-    VERIFY = "verify"
+from rotator.tally.tally import Mode, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,15 @@ from typing import Any, Final, Self
 
 from rotator.tally.key_tally import KeyTally
 
+
+class Mode(StrEnum):
+    """The three kinds of sweep; only `RUN` writes."""
+
+    RUN = "run"
+    DRY_RUN = "dry-run"
+    VERIFY = "verify"
+
+
 SAMPLES = 100
 """How many problems are kept for each outcome."""
 

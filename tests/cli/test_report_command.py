@@ -10,8 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rotator.report import files as report_json
 from rotator.retirement.history import SweepRecord
 from rotator.state.state import State
-from rotator.sweep.scope import Mode
-from rotator.tally.tally import Tally
+from rotator.tally.tally import Mode, Tally
 from support.caches import Cache, Place, fill, now_ms
 from support.html_pages import report
 from support.processes import job, run_here

@@ -122,7 +122,7 @@ class TestState:
     def test_what_the_lock_tells_can_wait(self, scene, disk):
         """A lock holds although there is no room for whose it is."""
         place, _ = scene
-        with State(place.state) as state, disk.full(), state.lock("a"):
+        with State(place.state) as state, disk.full(), run_lock(state.path, "a"):
             with pytest.raises(Exception, match="in progress") as busy, run_lock(place.state, "a"):
                 pass
             assert "process unknown" in busy.value.hint

@@ -38,8 +38,8 @@ from rotator.sweep.control import Control
 from rotator.sweep.node.page import NOTED
 from rotator.sweep.node.throttle import Throttle
 from rotator.sweep.node.visitor import Visitor
-from rotator.sweep.scope import Mode, Scope, matcher, prefixes
-from rotator.tally.tally import Tally
+from rotator.sweep.scope import Scope, matcher, prefixes
+from rotator.tally.tally import Mode, Tally
 
 _ROUNDS = 20
 

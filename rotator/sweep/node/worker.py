@@ -30,8 +30,8 @@ from rotator.server.store import Store
 from rotator.sweep.control import Control, Stop
 from rotator.sweep.node.session import NodeSession, Page, PageReader
 from rotator.sweep.results import Checkpoint, NodeResult
-from rotator.sweep.scope import RESTARTS, Mode, Scope
-from rotator.tally.tally import Outcome, Tally
+from rotator.sweep.scope import RESTARTS, Scope
+from rotator.tally.tally import Mode, Outcome, Tally
 
 LOSSES = 5
 

@@ -10,6 +10,7 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from rotator.run.bulk import Adoption
+from rotator.run.preflight import run_lock
 from rotator.server.acl import READING, WRITING
 from rotator.server.replies import ErrorKind
 from rotator.server.store import SetResult, Store
@@ -204,7 +205,7 @@ class TestRefusals:
     def test_a_run_is_in_progress(self, filled, redis):
         """While a run holds the cache, nothing is begun: 7."""
         before = contents(redis)
-        with State(filled.state) as state, state.lock("shared-redis"):
+        with State(filled.state) as state, run_lock(state.path, "shared-redis"):
             assert run_here(adopt(filled, "--match", "*")).returncode == 7
         assert contents(redis) == before
 

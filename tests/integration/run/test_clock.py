@@ -12,8 +12,7 @@ from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Evidence
 from rotator.run.surroundings import TOLERANCE, ClockCheck
 from rotator.sweep.control import StopSignal
-from rotator.sweep.scope import Mode
-from rotator.tally.tally import Tally
+from rotator.tally.tally import Mode, Tally
 from support.caches import READING, WRITING, Cache, Place, old_key, store_of, user
 from support.commandline import run
 from support.processes import job

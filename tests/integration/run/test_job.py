@@ -13,8 +13,7 @@ from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerErro
 from rotator.state.state import State
 from rotator.sweep.control import Stop
 from rotator.sweep.node import worker
-from rotator.sweep.scope import Mode
-from rotator.tally.tally import Outcome
+from rotator.tally.tally import Mode, Outcome
 from support.caches import (
     FORMATS,
     READING,

@@ -15,13 +15,14 @@ from cluster.local_cluster import Move
 from rotator.crypto.keyring import Key, generate
 from rotator.errors import BusyError, ServerError
 from rotator.run.bulk import BulkOptions, BulkRun, PurgeKey
-from rotator.run.preflight import announce_run
+from rotator.run.preflight import announce_run, run_lock
 from rotator.server.acl import DELETING, READING
 from rotator.server.store import Deletion
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
-from rotator.sweep.scope import Mode, Scope
+from rotator.sweep.scope import Scope
 from rotator.sweep.walk import WalkEngine
+from rotator.tally.tally import Mode
 from support.caches import Cache, PageControl, Pages, Place, contents, fill, user
 from support.clusters import FAST, at_page, made, names_in, read, store, tagged
 from support.clusters import fill as fill_cluster
@@ -494,7 +495,7 @@ class TestOthers:
     def test_a_run_is_in_progress(self, filled, redis):
         """While a run holds the cache, nothing is begun: 7."""
         before = contents(redis)
-        with State(filled.state) as state, state.lock("shared-redis"):
+        with State(filled.state) as state, run_lock(state.path, "shared-redis"):
             done = run_here(purge(filled, "--key", filled.cache.ids[1]))
         assert (done.returncode, done.stdout) == (7, "")
         access = filled.access()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rotator.server.copies import Copies
+from rotator.retirement.places import Copies
 from rotator.state.state import State
 
 

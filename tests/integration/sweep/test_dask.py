@@ -23,7 +23,8 @@ from rotator.sweep import dask_cluster, dask_engine
 from rotator.sweep.control import Stop
 from rotator.sweep.dask_worker import perform
 from rotator.sweep.engine import open_remote_workers
-from rotator.sweep.scope import Limits, Mode, Scope
+from rotator.sweep.scope import Limits, Scope
+from rotator.tally.tally import Mode
 from support.caches import Cache, Place, StopAfter, counted, wait_for
 from support.clusters import FAST, check, fill, remaining, verdicts
 from support.daskcluster import DaskCluster, Relay

@@ -22,8 +22,8 @@ from rotator.state.state import State
 from rotator.sweep import engine
 from rotator.sweep.control import Stop, WorkerChannel
 from rotator.sweep.engine import NodeTask, ProcessEngine
-from rotator.sweep.scope import Limits, Mode, Scope
-from rotator.tally.tally import Outcome
+from rotator.sweep.scope import Limits, Scope
+from rotator.tally.tally import Mode, Outcome
 from support.caches import Cache, Place, StopAfter, counted, wait_for
 from support.clusters import FAST, at_page, calls, check, fill
 

@@ -15,8 +15,8 @@ from rotator.server.store import Store
 from rotator.sweep.control import Stop
 from rotator.sweep.node import worker
 from rotator.sweep.node.worker import LOSSES, Worker
-from rotator.sweep.scope import RESTARTS, Limits, Mode, Scope
-from rotator.tally.tally import Outcome
+from rotator.sweep.scope import RESTARTS, Limits, Scope
+from rotator.tally.tally import Mode, Outcome
 from support.caches import Cache, PageControl, contents, fill, keys_of, user, wait_for
 from support.server_versions import knows, since
 

@@ -12,8 +12,7 @@ from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
 from rotator.retirement.history import SweepRecord
 from rotator.state.state import VERDICTS, State
-from rotator.sweep.scope import Mode
-from rotator.tally.tally import Tally
+from rotator.tally.tally import Mode, Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ from rotator.errors import ConfigError, ServerError
 from rotator.report import files
 from rotator.report.build import failed_report
 from rotator.report.model import OUTCOMES, VERDICTS, Cache, Key, Report
-from rotator.sweep.scope import Mode
+from rotator.tally.tally import Mode
 from support.textfile import parsed
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)

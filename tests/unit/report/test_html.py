@@ -13,7 +13,7 @@ from rotator.errors import ConfigError, ServerError
 from rotator.report import chart, html
 from rotator.report.build import failed_report
 from rotator.report.model import VERDICTS, Cache, Key
-from rotator.sweep.scope import Mode
+from rotator.tally.tally import Mode
 from support import browser
 from support.html_pages import END, HOSTILE, HOUR, START, report
 

@@ -13,8 +13,9 @@ from rich.cells import cell_len
 from rotator.console import print_result
 from rotator.report.model import OUTCOMES, VERDICTS, Cache, Coverage, Key, Node, Past, Verification
 from rotator.report.table import PROBLEMS, render
-from rotator.report.words import MEANINGS, VERDICT_MEANINGS, forecast, many, size, span
+from rotator.report.words import MEANINGS, VERDICT_MEANINGS, forecast
 from rotator.tally.tally import Outcome
+from rotator.text import many, size, span
 from support.sample_reports import HOUR, START, example, old_key, problem, report_on
 
 EXAMPLE = """\

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from rotator.retirement.history import OPEN, KeyHistory, KeySeen, SweepRecord, fold
 from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Evidence, Hold
-from rotator.sweep.scope import Mode
-from rotator.tally.tally import Outcome, Tally
+from rotator.tally.tally import Mode, Outcome, Tally
 
 KEY = "9f2c41d07be3a655"
 FIELD = "caches[0].encryption.keys.old[0]"

@@ -18,9 +18,9 @@ from rotator.errors import BusyError, StateError
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
 from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Hold
+from rotator.run.preflight import run_lock
 from rotator.state.state import VERSION, State, default_path
-from rotator.sweep.scope import Mode
-from rotator.tally.tally import Outcome, Tally
+from rotator.tally.tally import Mode, Outcome, Tally
 
 CACHE = "shared-redis"
 KEY = "9f2c41d07be3a655"
@@ -31,8 +31,9 @@ HOUR = timedelta(hours=1)
 HOLDER = """
 import sys
 from pathlib import Path
+from rotator.run.preflight import run_lock
 from rotator.state.state import State
-with State(Path(sys.argv[1])) as state, state.lock(sys.argv[2]):
+with State(Path(sys.argv[1])) as state, run_lock(state.path, sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -424,12 +425,12 @@ class TestLock:
         ):
             assert holder.stdout.readline() == b"held\n"
             with pytest.raises(BusyError, match=f"another run on {CACHE}") as refused:
-                state.lock(CACHE).__enter__()
+                run_lock(state.path, CACHE).__enter__()
             assert f"process {holder.pid}" in refused.value.hint
-            with state.lock("other"):
+            with run_lock(state.path, "other"):
                 holder.stdin.close()
                 assert holder.wait() == 0
-        with state.lock(CACHE):
+        with run_lock(state.path, CACHE):
             pass
 
     def test_killed(self, state, path):
@@ -438,28 +439,31 @@ class TestLock:
             assert holder.stdout.readline() == b"held\n"
             holder.kill()
             assert holder.wait() == -signal.SIGKILL
-        with state.lock(CACHE):
+        with run_lock(state.path, CACHE):
             pass
 
     def test_same_process(self, state, path):
         """It is held against the same process, too."""
         with (
-            state.lock(CACHE),
+            run_lock(state.path, CACHE),
             State(path) as other,
             pytest.raises(BusyError),
-            other.lock(CACHE),
+            run_lock(other.path, CACHE),
         ):
             pass
 
     def test_private(self, state):
         """The lock file is for its owner only, and its name can be made of any cache's."""
-        with state.lock("../\N{SNOWMAN}"):
+        with run_lock(state.path, "../\N{SNOWMAN}"):
             (found,) = [one for one in state.path.parent.iterdir() if one != state.path]
         assert stat.S_IMODE(found.stat().st_mode) == 0o600
 
     def test_no_file(self, state):
         """A lock file that cannot be made is an error with a hint."""
         state.path = Path("/dev/null/state.db")
-        with pytest.raises(StateError, match="cannot be opened") as refused, state.lock(CACHE):
+        with (
+            pytest.raises(StateError, match="cannot be opened") as refused,
+            run_lock(state.path, CACHE),
+        ):
             pass
         assert "--state" in refused.value.hint
