@@ -183,7 +183,7 @@ def rights(probe: Probe) -> str:
 def topology(probe: Probe) -> str:
     """Who owns the data, and whether every owner is known."""
     addresses = probe.cache.addresses
-    found = discover(addresses, probe.access.connect, patience=_SETTLE_SECONDS)
+    found = discover(addresses, probe.access.connect, settle_timeout=_SETTLE_SECONDS)
     if found.problems:
         more = len(found.problems) - 1
         raise ServerError(

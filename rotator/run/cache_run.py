@@ -200,9 +200,9 @@ class CacheRun:
         self._known = discover(
             self.access.cache.addresses,
             self.access.connect,
-            patience=self._plan.patience,
+            settle_timeout=self._plan.patience,
             known=known or self._known,
-            hurry=self._stopper.reason,
+            should_stop=self._stopper.reason,
         )
         self._meanwhile.note(self._known)
         return self._known
