@@ -1,5 +1,5 @@
 """
-Which nodes own the data: found from the configured addresses, asked of the nodes themselves.
+Topology: finds the nodes that own the data, from the configured addresses and the nodes themselves.
 
 One address may be a cluster's, several may be one server and its replicas; INFO tells. In a cluster
 every node is asked for its view, nodes without slots included: they may be about to get some, and
@@ -88,24 +88,24 @@ def discover(
     addresses: Sequence[Address],
     connect: Connect,
     *,
-    patience: float = SETTLE_SECONDS,
+    settle_timeout: float = SETTLE_SECONDS,
     known: Topology | None = None,
-    hurry: Callable[[], object] = lambda: None,
+    should_stop: Callable[[], object] = lambda: None,
 ) -> Topology:
     """
-    Ask every node who it is; a cluster that is just changing is given *patience* seconds to settle.
+    Ask every node who it is, for *settle_timeout* seconds while the cluster is just changing.
 
     *known* is what it was a moment ago: a cluster is then found although the configured nodes are
-    gone, and a server that does not answer is given the same time. *hurry* cuts the wait short when
-    it gives something true.
+    gone, and a server that does not answer is given the same time. Waiting ends as soon as
+    *should_stop* gives something true.
 
     Raises:
         ServerError: No configured address can be reached, or none of the servers is a primary.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + settle_timeout
     seeds = known.nodes if known and known.mode == "cluster" else []
     while True:
-        over = bool(hurry()) or time.monotonic() > deadline
+        over = bool(should_stop()) or time.monotonic() > deadline
         try:
             topology = _look(addresses, connect, seeds)
         except (LoginError, RightsError):
@@ -149,8 +149,8 @@ def _ask_all(
 def _ask(address: Address, connect: Connect) -> _View:
     store = connect(address)
     with store.connection:
-        info = store.info("replication", "cluster")
-        members = store.members() if info.get("cluster_enabled") == "1" else []
+        info = store.info("replication")
+        members = store.members() if store.cluster_enabled() else []
         return _View(
             address=address,
             identity=store.identity(),
