@@ -12,10 +12,11 @@ from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes
 from rotator.console import configure_logging
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
-from rotator.run.bulk import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption, BulkOptions, BulkRun
+from rotator.run.bulk import Adoption, BulkOptions, BulkRun
 from rotator.server.context import open_access, open_config
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
+from rotator.tally.tally import BulkOutcome, Outcome
 
 _EXAMPLES = """\b
 Examples:
@@ -27,10 +28,10 @@ Examples:
 Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
 not be encrypted; 7 a run is in progress.
 """
-_MEANINGS = {
-    ENCRYPTED: "open under a configured key",
-    UNDECRYPTABLE: "look like an encrypted value, and do not open; left",
-    OUTSIDE: "match here, but not in the configuration, so no run visits them; left",
+_MEANINGS: dict[str, str] = {
+    BulkOutcome.ENCRYPTED: "open under a configured key",
+    Outcome.UNDECRYPTABLE: "look like an encrypted value, and do not open; left",
+    BulkOutcome.OUTSIDE: "match here, but not in the configuration, so no run visits them; left",
 }
 _NOTES = (
     "Applications read encrypted values from then on: they must be configured for it already",
@@ -77,13 +78,13 @@ def _adopt(
     Applications must already be able to read encrypted values.
     """
     configure_logging(log_format, log_level)
-    manner = OutputOptions(dry_run, yes, output, show_names)
+    told = OutputOptions(dry_run, yes, output, show_names)
     if not match:
         raise ConfigError(
             "--match: which names are to be encrypted has to be said",
             hint="for example --match '/app/oidc:*'; '*' is every name",
         )
-    require_yes(manner)
+    require_yes(told)
     access = open_access(open_config(config), cache, secret_provider)
     codec = access.codec
     if codec is None:
@@ -91,20 +92,25 @@ def _adopt(
             f"{access.cache.field('encryption.disabled')}: encryption is off",
             hint="switch it on, with a current key, at every application first",
         )
-    task = Adoption(codec, access.settings.match)
+    adoption = Adoption(codec, access.settings.match)
     current = codec.keyring.current.id
-    what = f"plaintext; encrypted under the current key {current}"
-    next_step = "rotator run --dry-run: it looks at everything again"
-    told = BulkWording("adopt", "encrypt", "encrypted", what, _MEANINGS, next_step, _NOTES)
+    wording = BulkWording(
+        command="adopt",
+        verb="encrypt",
+        done="encrypted",
+        what=f"plaintext; encrypted under the current key {current}",
+        meanings=_MEANINGS,
+        next_step="rotator run --dry-run: it looks at everything again",
+        notes=_NOTES,
+    )
     stopper = StopSignal()
+    bulk = BulkOptions("write", "encrypting", match=tuple(match), page=page, rate=max_rate)
     with ExitStack() as stack:
         opened = None if dry_run else stack.enter_context(State(state))
-        terms = BulkOptions("write", "encrypting", match=tuple(match), page=page, rate=max_rate)
-        errand = BulkRun(
-            access, task, terms, state=opened, stopper=stopper, progress=bar(progress, "encrypted")
-        )
+        shown = bar(progress, "encrypted")
+        run = BulkRun(access, adoption, bulk, state=opened, stopper=stopper, progress=shown)
         try:
-            BulkCommand([errand], told, manner, stopper).run()
+            BulkCommand([run], wording, told, stopper).run()
         finally:
-            if opened is not None and task.encryptions:
-                opened.add_encryptions(current, task.encryptions)
+            if opened is not None and adoption.encryptions:
+                opened.add_encryptions(current, adoption.encryptions)

@@ -1,11 +1,10 @@
-"""What `purge` and `adopt` share: look, show, ask, act, tell."""
+"""Bulk command: looks, shows, asks, acts and prints, for `purge` and `adopt`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated
 
 import structlog
@@ -35,27 +34,22 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """How the command was asked to go about it."""
+    """Output options: say what is asked, and how the result is printed."""
 
     dry_run: bool
     yes: bool
-    output: options.ReportFormat
+    format: options.ReportFormat
     show_names: bool
 
 
 @dataclass
 class BulkCommand:
-    """
-    The errands of one command, carried out one after the other.
+    """Bulk command: carries out its *runs* one after the other, and prints the result."""
 
-    *told* has the words of the command. *check* may object to what looking at a cache found.
-    """
-
-    errands: Sequence[BulkRun]
-    told: BulkWording
-    manner: OutputOptions
+    runs: Sequence[BulkRun]
+    wording: BulkWording
+    output: OutputOptions
     stopper: StopSignal
-    check: Callable[[BulkResult], None] = lambda _: None
     looked: list[BulkResult] = field(default_factory=list)
     acted: list[BulkResult] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
@@ -72,69 +66,65 @@ class BulkCommand:
         """
         try:
             with self.stopper.handling_signals(_say_stopping):
-                for errand in self.errands:
-                    errand.prepare()
-                self._walk(BulkRun.look, self.looked)
+                for run in self.runs:
+                    run.prepare()
+                self._visit(BulkRun.look, self.looked)
             if self._worth_acting():
                 self._confirm()
                 with self.stopper.handling_signals(_say_stopping):
-                    self._walk(BulkRun.act, self.acted)
+                    self._visit(BulkRun.act, self.acted)
         finally:
-            for errand in self.errands:
-                errand.close()
-        self._tell()
+            for run in self.runs:
+                run.close()
+        self._print()
 
-    def _walk(self, step: Callable[[BulkRun], BulkResult], found: list[BulkResult]) -> None:
-        """Take one step with every errand; what goes wrong with one does not keep the others."""
-        for errand in self.errands:
-            name = errand.access.cache.name
+    def _visit(self, step: Callable[[BulkRun], BulkResult], found: list[BulkResult]) -> None:
+        """Take one step with every run; what goes wrong with one does not keep the others."""
+        for run in self.runs:
+            name = run.access.cache.name
             if self.stopper.reason() or name in self.errors:
                 continue
             try:
-                found.append(step(errand))
+                found.append(step(run))
             except ServerError as error:
                 log.error("cache failed", cache=name, error=str(error))  # noqa: TRY400 - the message says it all
                 self.errors[name] = str(error)
 
     def _worth_acting(self) -> bool:
-        """Whether everything was looked at, and something was found that is to be acted on."""
+        """Return whether everything was looked at, and something was found to act on."""
         whole = not self.errors and all(found.sweep.complete for found in self.looked)
         if self.stopper.reason():
             return False
         if not whole:
             log.error("nothing is changed: not everything could be looked at")
             return False
-        for found in self.looked:
-            self._require(found)
-        return any(found.picked for found in self.looked) and not self.manner.dry_run
-
-    def _require(self, found: BulkResult) -> None:
-        """Have the command object to what was found; in a dry run it is only said."""
-        try:
-            self.check(found)
-        except RotatorError as error:
-            if not self.manner.dry_run:
-                raise
-            log.warning("without --dry-run this is refused", reason=str(error), hint=error.hint)
+        for run, found in zip(self.runs, self.looked, strict=True):
+            try:
+                run.selector.require_sound(run.access, found.tally)
+            except RotatorError as error:
+                if not self.output.dry_run:
+                    raise
+                log.warning("without --dry-run this is refused", reason=str(error), hint=error.hint)
+        return any(found.picked for found in self.looked) and not self.output.dry_run
 
     def _confirm(self) -> None:
         """Show what would become of what, and go on only if somebody wants it."""
-        print_result(render(self.looked, [], self.told, self._shown), sys.stderr)
-        if self.manner.yes:
+        print_result(render(self.looked, [], self.wording, self._shown), sys.stderr)
+        if self.output.yes:
             return
         number = sum(found.picked for found in self.looked)
         names = [found.access.cache.name for found in self.looked if found.picked]
         wanted = {str(number), f"{number:,}"} | ({names[0]} if len(names) == 1 else set())
-        what = f"{self.told.act} {many(number, 'value')} of {', '.join(names)}"
+        what = f"{self.wording.verb} {many(number, 'value')} of {', '.join(names)}"
         either = f"{names[0]} or {number}" if len(names) == 1 else str(number)
         print_result(f"\nTo {what}, type {either}:", sys.stderr)
         if sys.stdin.readline().strip() not in wanted:
             raise ConfigError(
-                f"not confirmed: nothing was {self.told.done}",
+                f"not confirmed: nothing was {self.wording.done}",
                 hint="--dry-run only looks, --yes does not ask",
             )
 
-    def _tell(self) -> None:
+    def _print(self) -> None:
         """Print the result, and leave with its exit code."""
         codes = [found.exit_code() for found in self.acted or self.looked]
         codes += [Exit.FAILED] * len(self.errors)
@@ -142,27 +132,27 @@ class BulkCommand:
         if stop:
             codes.append(stop.exit_code)
         code = min(codes, key=_SEVERITY.index)
-        if self.manner.output is options.ReportFormat.JSON:
-            data = as_data(self.looked, self.acted, self.told, self._shown, self.errors)
-            print_json({**data, "dry_run": self.manner.dry_run, "exit_code": int(code)})
+        if self.output.format is options.ReportFormat.JSON:
+            data = as_data(self.looked, self.acted, self.wording, self._shown, self.errors)
+            print_json({**data, "dry_run": self.output.dry_run, "exit_code": int(code)})
         else:
-            print_result(render(self.looked, self.acted, self.told, self._shown, self.errors))
+            print_result(render(self.looked, self.acted, self.wording, self._shown, self.errors))
         if code:
             raise typer.Exit(code)
 
     def _shown(self, found: BulkResult) -> bool:
-        """Whether names of this cache may be shown as they are stored."""
-        return self.manner.show_names or not found.access.cache.hashing_disabled
+        """Return whether names of this cache may be shown as they are stored."""
+        return self.output.show_names or not found.access.cache.hashing_disabled
 
 
-def require_yes(manner: OutputOptions) -> None:
+def require_yes(output: OutputOptions) -> None:
     """
     Refuse at once where nobody could be asked.
 
     Raises:
         ConfigError: There is no terminal, and no `--yes`.
     """
-    if not (manner.dry_run or manner.yes or sys.stdin.isatty()):
+    if not (output.dry_run or output.yes or sys.stdin.isatty()):
         raise ConfigError(
             "this needs a yes, and there is no terminal to ask on",
             hint="see with --dry-run what would be done, then give --yes",
@@ -170,12 +160,12 @@ def require_yes(manner: OutputOptions) -> None:
 
 
 def bar(wanted: bool | None, done: str) -> Callable[[str, str, int], Progress]:
-    """What makes the bar of each phase; *done* is the word for what was acted on."""
-    return partial(_bar, wanted, done)
+    """Return what makes the bar of each phase; *done* is the word for what was acted on."""
 
+    def start(cache: str, phase: str, total: int) -> Progress:
+        return start_progress(cache, phase, total=total, progress=wanted, done=done)
 
-def _bar(wanted: bool | None, done: str, cache: str, phase: str, total: int) -> Progress:
-    return start_progress(cache, phase, total=total, progress=wanted, done=done)
+    return start
 
 
 def _say_stopping(stop: Stop) -> None:

@@ -1,4 +1,4 @@
-"""What `purge` and `adopt` would do and have done: for people, and as JSON values."""
+"""Bulk report: says what purge and adopt found and did, for people and as JSON values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.text import Text
 from rotator.report.build import Shown
 from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.sweep.results import BulkResult
-from rotator.tally.tally import DONE, PICKED, Count
+from rotator.tally.tally import SAMPLES, BulkOutcome, Tally
 from rotator.text import many, size
 
 PROBLEMS = 10
-"""How many troubles are shown; the JSON has more."""
+"""How many problems are shown; the JSON has more."""
 _MEANINGS = {
     "changed": "changed meanwhile, and kept as what they are now",
     "gone": "expired or deleted before they could be looked at",
@@ -25,19 +25,20 @@ _MEANINGS = {
     "contended": "changed at every try; run it again",
     "not_string": "another Redis type, never touched",
 }
+_ALWAYS = ("changed", "gone", "denied", "failed", "contended")  # in the JSON, also when 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BulkWording:
     """
-    The words of one command.
+    Bulk wording: holds the words of one command.
 
-    *command* is its name, *act* and *done* what it does (`delete`, `deleted`), *what* describes the
-    values it picks, *meanings* the ends of others; *notes* are said before, *next_step* after.
+    *command* is its name, *verb* and *done* what it does (`delete`, `deleted`), *what* describes
+    the values it picks, *meanings* other outcomes; *notes* are said before, *next_step* after.
     """
 
     command: str
-    act: str
+    verb: str
     done: str
     what: str
     meanings: Mapping[str, str]
@@ -52,155 +53,166 @@ ShowsNames = Callable[[BulkResult], bool]
 def as_data(
     looked: Sequence[BulkResult],
     acted: Sequence[BulkResult],
-    told: BulkWording,
+    wording: BulkWording,
     shows: ShowsNames,
     errors: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The result as JSON values; `to_delete` and the like are from the look that came first."""
+    """Return the result as JSON values; `to_delete` and the like are from the look before."""
     after = {found.access.cache.name: found for found in acted}
     caches: dict[str, dict[str, Any]] = {name: {"name": name} for name in errors}
     for found in looked:
         name = found.access.cache.name
-        caches[name] = _cache_data(found, after.get(name), told, shows)
+        caches[name] = _cache_data(found, after.get(name), wording, Shown(plain=shows(found)))
     for name, error in errors.items():
         caches[name] |= {"complete": False, "error": error}
-    return {"command": told.command, "caches": list(caches.values()), "next_step": told.next_step}
+    return {
+        "command": wording.command,
+        "caches": list(caches.values()),
+        "next_step": wording.next_step,
+    }
 
 
 def _cache_data(
-    before: BulkResult, after: BulkResult | None, told: BulkWording, shows: ShowsNames
+    before: BulkResult, after: BulkResult | None, wording: BulkWording, shown: Shown
 ) -> dict[str, Any]:
     last = after or before
-    shown = Shown(plain=shows(before))
-    ends = {end: number for end, number in last.count.ends.items() if end not in {PICKED, DONE}}
+    outcomes = {str(outcome): number for outcome, number in _others(last.tally).items()}
     return {
         "name": before.access.cache.name,
         "complete": last.sweep.complete,
         "stopped": None if last.sweep.stopped is None else str(last.sweep.stopped),
-        "visits": last.count.visits,
-        f"to_{told.act}": before.picked,
-        told.done: last.done,
-        **{end: ends.pop(end, 0) for end in ("changed", "gone", "denied", "failed", "contended")},
-        "others": dict(sorted(ends.items())),
-        "reasons": {
-            f"{end}.{why}": number for (end, why), number in last.count.details.most_common()
-        },
-        "bytes": before.count.size,
-        "prefixes": dict(before.count.prefixes.most_common()),
-        "samples": [shown(name) for name in before.count.samples],
+        "visits": last.tally.visits,
+        f"to_{wording.verb}": before.picked,
+        wording.done: last.done,
+        **{outcome: outcomes.pop(outcome, 0) for outcome in _ALWAYS},
+        "others": dict(sorted(outcomes.items())),
+        "reasons": dict(last.tally.reasons.most_common()),
+        "bytes": before.tally.selected.size,
+        "prefixes": _prefixes(before.tally),
+        "samples": [shown(name) for name in before.tally.selected.samples],
         "nodes": [
             {
                 "node": node,
-                "visits": (after.nodes.get(node, Count()) if after else count).visits,
-                f"to_{told.act}": count.ends[PICKED],
-                told.done: after.nodes.get(node, Count()).ends[DONE] if after else 0,
+                "visits": (after.nodes.get(node, Tally()) if after else tally).visits,
+                f"to_{wording.verb}": tally.outcomes[BulkOutcome.PICKED],
+                wording.done: after.nodes.get(node, Tally()).done if after else 0,
             }
-            for node, count in before.nodes.items()
+            for node, tally in before.nodes.items()
         ],
         "problems": [
             {
-                "name": shown(trouble.name),
-                "node": trouble.node,
-                "outcome": trouble.end,
-                "detail": trouble.detail,
+                "name": shown(problem.name),
+                "node": problem.node,
+                "outcome": str(problem.outcome),
+                "detail": problem.detail,
             }
-            for trouble in last.count.troubles
+            for problem in list(last.tally.samples())[:SAMPLES]
         ],
         "not_looked_at": list(last.sweep.not_looked_at),
     }
 
 
+def _others(tally: Tally) -> dict[str, int]:
+    """Return the outcomes that occurred, but for the values that the command is for."""
+    own = (BulkOutcome.PICKED, BulkOutcome.DONE)
+    return {outcome: n for outcome, n in tally.outcomes.items() if n and outcome not in own}
+
+
+def _prefixes(tally: Tally) -> dict[str, int]:
+    """Return how many names begin with what, the most frequent first."""
+    return dict(sorted(tally.selected.prefixes.items(), key=lambda one: one[1], reverse=True))
+
+
 def render(
     looked: Sequence[BulkResult],
     acted: Sequence[BulkResult],
-    told: BulkWording,
+    wording: BulkWording,
     shows: ShowsNames,
     errors: Mapping[str, str] | None = None,
 ) -> RenderableType:
-    """What was found, or, once something was done, what became of it."""
+    """Return what was found, or, once something was done, what became of it."""
     parts: list[RenderableType] = []
     for found in acted or looked:
         shown = Shown(plain=shows(found))
-        parts += [Text(), *_cache(found, told, shown, done=bool(acted))]
+        parts += [Text(), *_cache(found, wording, shown, done=bool(acted))]
     for name, error in (errors or {}).items():
         parts += [Text(), text(f"{name}: failed: {error}", "bold red")]
     if acted:
-        parts += [Text(), heading("next", told.next_step)]
+        parts += [Text(), heading("next", wording.next_step)]
     elif any(found.picked for found in looked):
-        parts += [Text(), *(text(note, "yellow") for note in told.notes)]
+        parts += [Text(), *(text(note, "yellow") for note in wording.notes)]
     return Group(*parts[1:])
 
 
 def _cache(
-    found: BulkResult, told: BulkWording, shown: Shown, *, done: bool
+    found: BulkResult, wording: BulkWording, shown: Shown, *, done: bool
 ) -> Iterator[RenderableType]:
-    """All there is to say about one cache."""
-    number = found.done if done else found.picked
-    word = told.done if done else f"to {told.act}"
+    """Yield all there is to say about one cache."""
+    tally, sweep = found.tally, found.sweep
+    number, word = (found.done, wording.done) if done else (found.picked, f"to {wording.verb}")
     state, style = "", "bold"
-    if found.sweep.stopped:
-        state, style = f"; {found.sweep.stopped} before the end", "bold yellow"
-    elif not found.sweep.complete:
+    if sweep.stopped:
+        state, style = f"; {sweep.stopped} before the end", "bold yellow"
+    elif not sweep.complete:
         state, style = "; not complete", "bold red"
-    name = found.access.cache.name
-    yield text(f"{name}: ", "bold").append_text(
-        text(f"{many(number, 'value')} {word}{state}", style)
-    )
-    yield indented(text(many(found.count.visits, "visit")))
-    if found.count.visits:
-        yield from _section(_ends(found.count, told))
+    headline = text(f"{many(number, 'value')} {word}{state}", style)
+    yield text(f"{found.access.cache.name}: ", "bold").append_text(headline)
+    yield indented(text(many(tally.visits, "visit")))
+    sections: list[RenderableType] = []
+    if tally.visits:
+        sections.append(_outcomes(tally, wording))
     if not done and found.picked:
-        yield from _section(_picked(found, shown))
-    if found.count.troubles:
-        yield from _section(_troubles(found.count, shown))
-    if found.sweep.not_looked_at:
-        yield from _section(listed("not looked at", found.sweep.not_looked_at, "yellow"))
+        sections.append(_picked(found, shown))
+    if tally.problems:
+        lines = [
+            f"{shown(one.name)}: {one.outcome}, {one.detail}, on {one.node}"
+            for one in tally.samples()
+        ]
+        sections.append(listed("problems", lines[:PROBLEMS], "yellow"))
+    if sweep.not_looked_at:
+        sections.append(listed("not looked at", sweep.not_looked_at, "yellow"))
+    for section in sections:
+        yield from (Text(), indented(section))
 
 
-def _section(body: RenderableType) -> Iterator[RenderableType]:
-    """*body* under its cache, after an empty line."""
-    yield Text()
-    yield indented(body)
-
-
-def _ends(count: Count, told: BulkWording) -> RenderableType:
-    """What became of the visits; what did not occur is left out."""
+def _outcomes(tally: Tally, wording: BulkWording) -> RenderableType:
+    """Return a table of what became of the visits, without what did not occur."""
     table = grid("right", "left", "left")
-    words = {PICKED: (f"to {told.act}", told.what), DONE: (told.done, told.what)}
-    order = [DONE, PICKED, *told.meanings, *_MEANINGS]
-    for end in sorted(count.ends, key=lambda one: order.index(one) if one in order else 99):
-        word, meaning = words.get(end, (end, told.meanings.get(end) or _MEANINGS.get(end, "")))
-        whys = [f"{n:,} {why}" for (at, why), n in count.details.most_common() if at == end]
-        if whys:
-            meaning = f"{meaning}: {', '.join(whys)}"
-        if count.ends[end]:
-            table.add_row(text(f"{count.ends[end]:,}"), text(word), text(meaning))
+    rows = {
+        str(BulkOutcome.DONE): (wording.done, wording.what),
+        str(BulkOutcome.PICKED): (f"to {wording.verb}", wording.what),
+        **{
+            outcome: (outcome, words)
+            for outcome, words in {**wording.meanings, **_MEANINGS}.items()
+        },
+    }
+    for outcome in rows | dict.fromkeys(map(str, tally.outcomes)):
+        if number := tally.outcomes[outcome]:  # type: ignore[index]  # a string is as good
+            word, meaning = rows.get(outcome) or (outcome, "")
+            whys = [
+                f"{count:,} {reason.partition('.')[2]}"
+                for reason, count in tally.reasons.most_common()
+                if reason.startswith(f"{outcome}.")
+            ]
+            if whys:
+                meaning = f"{meaning}: {', '.join(whys)}"
+            table.add_row(text(f"{number:,}"), text(word), text(meaning))
     return table
 
 
 def _picked(found: BulkResult, shown: Shown) -> RenderableType:
-    """Where the values are that were picked, and what they are called."""
-    count = found.count
-    begin = [f"{prefix or '(other)'} {n:,}" for prefix, n in count.prefixes.most_common()]
-    parts: list[RenderableType] = [
-        heading("size", size(count.size)),
+    """Return where the values are that were picked, and what they are called."""
+    selected = found.tally.selected
+    begin = [f"{prefix or '(other)'} {n:,}" for prefix, n in _prefixes(found.tally).items()]
+    nodes = grid("left", "right", "left")
+    for node, tally in found.nodes.items():
+        number, visits = tally.outcomes[BulkOutcome.PICKED], many(tally.visits, "visit")
+        nodes.add_row(text(node), text(f"{number:,}"), text(f"of {visits}"))
+    return Group(
+        heading("size", size(selected.size)),
         heading("names begin with", ", ".join(begin)),
         heading("for example"),
-        bullets(shown(name) for name in count.samples),
+        bullets(shown(name) for name in selected.samples),
         heading("where"),
-    ]
-    nodes = grid("left", "right", "left")
-    for node, here in found.nodes.items():
-        nodes.add_row(
-            text(node), text(f"{here.ends[PICKED]:,}"), text(f"of {many(here.visits, 'visit')}")
-        )
-    return Group(*parts, indented(nodes))
-
-
-def _troubles(count: Count, shown: Shown) -> RenderableType:
-    """Some of the values that could not be dealt with."""
-    lines = [
-        f"{shown(trouble.name)}: {trouble.end}, {trouble.detail}, on {trouble.node}"
-        for trouble in count.troubles[:PROBLEMS]
-    ]
-    return listed("problems", lines, "yellow")
+        indented(nodes),
+    )

@@ -1,61 +1,284 @@
 """
-One walk's work on one cache: preflight, looking, acting.
+Bulk run: selects values for purge or adopt, looks, then acts.
 
 Looking comes first, so that people see what will become of which names before it does. What is then
-acted on is judged anew, each value at its moment.
+acted on is judged anew, each value at its moment. What a bulk run finds is no evidence for a
+verdict: it does not read again what was renamed meanwhile. `rotator run` does.
 
-Which values a purge deletes: those under one old key, or those that nothing opens.
+A purge deletes the values under one old key, or those that nothing opens:
 
 - A value is under a key if authenticated decryption says so; no header is believed.
 - A value that holds another one is deleted if its outer layer is under the key, unless the current
   key is inside. One that has the key inside only is left, and counted as nested.
 - What opens under the current key is never picked.
 
-Which values an adoption encrypts: those that are stored as they are, and no others.
-
-Nothing is guessed. A value is plaintext only if no configured format could have it, by structure
-alone. One that could be a format's and does not open is left and listed: its key may be lost, or it
-may be plaintext that looks like a value. Encrypted once more, it would be a riddle for good.
+An adoption encrypts the values that are stored as they are, and no others. Nothing is guessed: a
+value is plaintext only if no configured format could have it, by structure alone. One that could be
+a format's and does not open is left and listed: its key may be lost, or it may be plaintext that
+looks like a value. Encrypted once more, nobody could tell what it is.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import search_formats
 from rotator.crypto.keyring import Key
-from rotator.errors import ConfigError
+from rotator.errors import ConfigError, EmptyError
 from rotator.progress import Progress
 from rotator.run.preflight import Preflight
 from rotator.server.context import CacheContext
-from rotator.server.replies import ErrorKind, ErrorReply
-from rotator.server.store import Deletion, SetResult, Store
 from rotator.server.topology import SETTLE_SECONDS
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
-from rotator.sweep.node.visitor import Act, Entry, Selector
+from rotator.sweep.engine import InlineEngine
+from rotator.sweep.node.selector import Action, Candidate, Decision, Selector
 from rotator.sweep.results import BulkResult
 from rotator.sweep.scope import Limits, Scope, matcher
 from rotator.sweep.sweep import Sweep
-from rotator.sweep.walk import WalkEngine
-from rotator.tally.tally import PICKED, Decision, Mode
+from rotator.tally.tally import BulkOutcome, Mode, Outcome, Tally
 from rotator.text import count
+
+REASONS: Final = (Reason.UNKNOWN_KEY_ID, Reason.WRONG_NAME, Reason.BAD_TAG)
+"""
+The reasons for which a value that does not open is deleted unless others are named: `not_a_format`
+is not among them, for what does not even look encrypted is likely to be somebody's.
+"""
+KEPT: Final = 100
+"""How many of the picked values are looked at more closely."""
+_LARGEST_KEPT = 1 << 14  # bytes
 
 Bar = Callable[[str, str, int], Progress]
 """Makes the bar of a phase of a cache, told how many names are expected."""
 
 
+class BulkSelector(Selector):
+    """Bulk selector: picks values; with *writes* it also says what is done with them."""
+
+    def require_sound(self, context: CacheContext, found: Tally) -> None:
+        """Raise if what was *found* in a cache should not be acted on."""
+
+    def _left(self, outcome: Outcome | BulkOutcome, why: str, *, listed: bool = False) -> Decision:
+        """Leave a value, and count why."""
+        action = Action.REPORT if listed else Action.KEEP
+        return Decision(outcome, action, f"{outcome}.{why}", why)
+
+    def _deleted(self, why: str = "") -> Decision:
+        """Pick a value that is to be deleted."""
+        action = Action.DELETE if self.writes else Action.KEEP
+        return Decision(BulkOutcome.PICKED, action, why and f"{BulkOutcome.PICKED}.{why}", why)
+
+
+class PurgeKey(BulkSelector):
+    """Purge by key: picks the values under *key*, which must not be the current one."""
+
+    deletes = True
+
+    def __init__(self, codec: Codec, key: Key) -> None:
+        if key is codec.keyring.current:
+            raise ValueError("the current key is not purged")
+        self._codec = codec
+        self._key = key
+
+    def judge(self, candidate: Candidate) -> Decision:
+        """Decide about one value."""
+        opened = self._codec.open(candidate.name, candidate.value)
+        if not isinstance(opened, Opened):
+            return self._left(Outcome.UNDECRYPTABLE, opened.reason)
+        current = self._codec.keyring.current
+        if opened.key is self._key:
+            if current in opened.inner:
+                return self._left(Outcome.NESTED, "the current key is inside", listed=True)
+            return self._deleted()
+        if self._key in opened.inner:
+            why = f"the key is inside, under {opened.key.id}"
+            return self._left(Outcome.NESTED, why, listed=True)
+        return Decision(Outcome.CURRENT if opened.key is current else BulkOutcome.OTHER_KEY)
+
+
+class PurgeUndecryptable(BulkSelector):
+    """
+    Purge of what nothing opens: picks the values that do not open for some *reasons*.
+
+    *others* are the codecs of other caches, which may share the server: what is theirs is left.
+    *kept* are some of those that were picked, by name. Unless *allow_empty* at least one value must
+    open.
+    """
+
+    deletes = True
+
+    def __init__(
+        self,
+        codec: Codec,
+        reasons: Collection[Reason] = REASONS,
+        others: Sequence[Codec] = (),
+        *,
+        allow_empty: bool = False,
+    ) -> None:
+        self.kept: dict[bytes, bytes] = {}
+        self._codec = codec
+        self._reasons = frozenset(reasons)
+        self._others = tuple(others)
+        self._allow_empty = allow_empty
+
+    def judge(self, candidate: Candidate) -> Decision:
+        """Decide about one value; one that was moved here is known by the names of its page."""
+        name, value = candidate.name, candidate.value
+        opened = self._codec.open(name, value)
+        if isinstance(opened, Opened):
+            current = opened.key is self._codec.keyring.current
+            return Decision(Outcome.CURRENT if current else BulkOutcome.OTHER_KEY)
+        reason = self._codec.explain(name, value, opened.reason, candidate.others)
+        if reason not in self._reasons:
+            return self._left(Outcome.UNDECRYPTABLE, reason)
+        if any(isinstance(other.open(name, value), Opened) for other in self._others):
+            return Decision(BulkOutcome.OTHER_CACHE)
+        if len(self.kept) < KEPT and len(value) <= _LARGEST_KEPT:
+            self.kept[name] = value
+        return self._deleted(reason)
+
+    def require_sound(self, context: CacheContext, found: Tally) -> None:
+        """
+        Raise if it is rather the configuration's fault that values do not open.
+
+        Raises:
+            ConfigError: Some that were picked open under a configured key in another format.
+            EmptyError: Not one value opens.
+        """
+        if found.outcomes[BulkOutcome.PICKED]:
+            self._refuse_other_formats(context)
+            opened = found.outcomes[Outcome.CURRENT] + found.outcomes[BulkOutcome.OTHER_KEY]
+            if not opened and not self._allow_empty:
+                raise EmptyError(
+                    f"not one value of {context.cache.name} opens, so nothing was deleted",
+                    hint="are keys and formats right? `rotator detect` tells;"
+                    " --allow-empty goes on",
+                )
+
+    def _refuse_other_formats(self, context: CacheContext) -> None:
+        """Refuse to delete what somebody can read: values in a format that nobody configured."""
+        kept = {(0, name): value for name, value in self.kept.items()}
+        keyring, settings = self._codec.keyring, context.settings
+        if found := search_formats(keyring, context.formats, settings.formats, kept):
+            raise ConfigError(
+                f"{len(found)} of {count(len(kept), 'value')} of {context.cache.name} that were"
+                " tried open under a configured key, in a format that is not configured",
+                hint="put what `rotator detect` prints into the configuration; it deletes none of"
+                " them",
+            )
+
+
+class Adoption(BulkSelector):
+    """
+    Adoption: picks plaintext with names that `rotator run` visits too, those that match *within*.
+
+    *encryptions* counts the values that were encrypted under the current key, stored or not.
+    """
+
+    def __init__(self, codec: Codec, within: Sequence[str] = ("*",)) -> None:
+        self.encryptions = 0
+        self._codec = codec
+        self._within: re.Pattern[bytes] = matcher(within)
+
+    def judge(self, candidate: Candidate) -> Decision:
+        """Decide about one value."""
+        name, value = candidate.name, candidate.value
+        if not self._within.fullmatch(name):
+            return Decision(BulkOutcome.OUTSIDE)
+        opened = self._codec.open(name, value)
+        if isinstance(opened, Opened):
+            return Decision(BulkOutcome.ENCRYPTED)
+        if opened.reason is not Reason.NOT_A_FORMAT:
+            return self._left(Outcome.UNDECRYPTABLE, opened.reason, listed=True)
+        if not self.writes:
+            return Decision(BulkOutcome.PICKED)
+        new = self._codec.seal(name, value)
+        self.encryptions += 1
+        if len(new) > self.largest:
+            detail = f"{len(new)} bytes when encrypted, the server takes {self.largest}"
+            return Decision(Outcome.FAILED, Action.REPORT, detail=detail)
+        return Decision(BulkOutcome.PICKED, Action.REWRITE, new=new)
+
+
+def purge_key(
+    contexts: Sequence[CacheContext], start: str, *, named: bool
+) -> tuple[dict[CacheContext, BulkSelector], str]:
+    """
+    Return what purges the key whose id has this *start*, for each cache that has it, and the id.
+
+    Raises:
+        ConfigError: No key or several begin so, it is current somewhere, or, if the caches were
+            *named*, one does not have it.
+    """
+    found = [
+        (context, context.codec, key)
+        for context in contexts
+        if context.codec is not None
+        for key in context.codec.keyring.all
+        if key.id.startswith(start.lower())
+    ]
+    ids = sorted({key.id for _, _, key in found})
+    hint = "`rotator keys` lists the key ids"
+    if not ids:
+        raise ConfigError(f"--key {start}: no key begins so", hint=hint)
+    if len(ids) > 1:
+        more = f"give more of it: {', '.join(ids)}"
+        raise ConfigError(f"--key {start}: several keys begin so", hint=more)
+    for context, codec, key in found:
+        if key is codec.keyring.current:
+            raise ConfigError(
+                f"--key {start}: it is the current key of the cache {context.cache.name},"
+                " and that is never purged",
+                hint="make another key current and rotate first; or name other caches with --cache",
+            )
+    selectors: dict[CacheContext, BulkSelector] = {
+        context: PurgeKey(codec, key) for context, codec, key in found
+    }
+    for context in contexts:
+        if named and context not in selectors:
+            name = context.cache.name
+            raise ConfigError(f"--key {start}: the cache {name} does not have it", hint=hint)
+    return selectors, ids[0]
+
+
+def purge_undecryptable(
+    contexts: Sequence[CacheContext],
+    every: Sequence[CacheContext],
+    reasons: Sequence[Reason],
+    *,
+    allow_empty: bool,
+) -> dict[CacheContext, BulkSelector]:
+    """
+    Return what purges values that no key opens: none of the cache, and none of *every* other.
+
+    Raises:
+        ConfigError: No cache is encrypted.
+    """
+    codecs = {one.cache.name: one.codec for one in every if one.codec is not None}
+    selectors: dict[CacheContext, BulkSelector] = {}
+    for context in contexts:
+        if context.codec is not None:
+            others = [codec for name, codec in codecs.items() if name != context.cache.name]
+            selectors[context] = PurgeUndecryptable(
+                context.codec, reasons, others, allow_empty=allow_empty
+            )
+    if not selectors:
+        raise ConfigError("the cache is not encrypted", hint="nothing of it is undecryptable")
+    return selectors
+
+
 @dataclass(frozen=True, slots=True)
 class BulkOptions:
     """
-    How a walk goes about it.
+    Bulk options: say how names are visited.
 
-    *kind* says which rights it needs; *match* are glob patterns, None those of the configuration;
-    *page* is how many names are asked for at a time, at most; *rate* is in visits a second.
+    *kind* says which rights are needed, *phase* what the bar shows; *match* are glob patterns, None
+    those of the configuration; *page* is how many names are asked for at a time, at most; *rate* is
+    in visits a second, *patience* the seconds that a cluster may take to settle.
     """
 
     kind: Literal["delete", "write"]
@@ -66,32 +289,27 @@ class BulkOptions:
     patience: float = SETTLE_SECONDS
 
 
+@dataclass(slots=True)
 class BulkRun:
-    """Works on one cache with encryption on; *state* None is for looking only."""
+    """Bulk run: works on one cache with encryption on; *state* None is for looking only."""
 
-    def __init__(
-        self,
-        access: CacheContext,
-        task: Selector,
-        terms: BulkOptions,
-        *,
-        state: State | None,
-        stopper: StopSignal,
-        progress: Bar,
-    ) -> None:
-        self.access = access
-        self.task = task
-        self._terms = terms
-        self._state = state
-        self._stopper = stopper
-        self._progress = progress
+    access: CacheContext
+    selector: BulkSelector
+    options: BulkOptions
+    state: State | None = field(kw_only=True)
+    stopper: StopSignal = field(kw_only=True)
+    progress: Bar = field(kw_only=True)
+    _preflight: Preflight = field(init=False)
+
+    def __post_init__(self) -> None:
+        acts, options = self.state is not None, self.options
         self._preflight = Preflight(
-            context=access,
-            pattern=(terms.match or access.settings.match)[0],
-            patience=terms.patience,
-            should_stop=stopper.reason,
-            writes=state is not None and terms.kind == "write",
-            deletes=state is not None and terms.kind == "delete",
+            context=self.access,
+            pattern=(options.match or self.access.settings.match)[0],
+            patience=options.patience,
+            should_stop=self.stopper.reason,
+            writes=acts and options.kind == "write",
+            deletes=acts and options.kind == "delete",
         )
 
     def prepare(self) -> None:
@@ -100,9 +318,9 @@ class BulkRun:
 
         Raises:
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
-            BusyError: A run, or another errand, works on this cache.
+            BusyError: A run, purge or adoption works on this cache.
         """
-        self._preflight.run(None if self._state is None else self._state.path)
+        self._preflight.run(None if self.state is None else self.state.path)
 
     def close(self) -> None:
         """Let others have the cache again."""
@@ -110,227 +328,56 @@ class BulkRun:
 
     def look(self) -> BulkResult:
         """
-        Walk and only look.
+        Visit every name, and only look.
 
         Raises:
             ServerError: Who owns the data cannot be found out.
         """
-        return self._walk("looking", acts=False)
+        return self._visit("looking", Mode.DRY_RUN)
 
     def act(self) -> BulkResult:
         """
-        Walk, and act on what the task picks.
+        Visit every name, and act on what is picked.
 
         Raises:
             ServerError: Who owns the data cannot be found out.
         """
-        return self._walk(self._terms.phase, acts=True)
+        return self._visit(self.options.phase, Mode.RUN)
 
-    def _walk(self, phase: str, *, acts: bool) -> BulkResult:
-        settings, terms = self.access.settings, self._terms
+    def _visit(self, phase: str, mode: Mode) -> BulkResult:
+        settings, options, discover = self.access.settings, self.options, self._preflight.discover
         scope = Scope(
-            mode=Mode.RUN if acts else Mode.DRY_RUN,
-            match=terms.match or settings.match,
+            mode=mode,
+            match=options.match or settings.match,
             databases=None if settings.databases == "all" else settings.databases,
-            page=terms.page,
-            limits=Limits(rate=terms.rate),
+            page=options.page,
+            limits=Limits(rate=options.rate, latency=None),
         )
-        engine = WalkEngine(self.access, self.task, acts=acts)
-        topology = self._preflight.discover()
-        with self._progress(self.access.cache.name, phase, topology.names) as bar:
-            sweep = Sweep(
-                self._preflight.discover, engine, scope, _Control(self._stopper, bar)
-            ).run()
-        owners = sweep.topology.primaries
-        nodes = {str(address): count for address, count in engine.counts.items()}
-        return BulkResult(self.access, sweep, engine.total(owners), nodes)
+        self.selector.writes = mode is Mode.RUN
+        engine = InlineEngine(self.access, self.selector)
+        with self.progress(self.access.cache.name, phase, discover().names) as bar:
+            sweep = Sweep(discover, engine, scope, _Control(self.stopper, bar)).run()
+        return BulkResult(self.access, sweep)
 
 
+@dataclass(slots=True)
 class _Control:
-    """Carries the progress of a walk to the bar; nothing is saved, for a walk is not resumed."""
+    """Control: carries progress to the bar; nothing is saved, for a bulk run is not resumed."""
 
-    def __init__(self, stopper: StopSignal, bar: Progress) -> None:
-        self._stopper = stopper
-        self._bar = bar
+    stopper: StopSignal
+    bar: Progress
 
     def stop(self) -> Stop | None:
-        return self._stopper.reason()
+        return self.stopper.reason()
 
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:  # noqa: ARG002 - one bar for all nodes
-        self._bar.advance(visits=visits, rotated=rotated, left=left)
+        self.bar.advance(visits=visits, rotated=rotated)
 
     def wait(self, node: str, reason: str | None) -> None:  # noqa: ARG002 - one bar for all nodes
-        self._bar.wait(reason)
+        self.bar.wait(reason)
 
     def save(self, node: str, position: dict[str, Any]) -> None:
         pass
 
     def load(self, node: str) -> dict[str, Any] | None:  # noqa: ARG002 - nothing is saved
         return None
-
-
-CURRENT: Final = "current"
-
-
-OTHER_KEY: Final = "other_key"  # an old key that is not to be purged
-
-
-OTHER_CACHE: Final = "other_cache"  # another cache of the configuration reads it
-
-
-NESTED: Final = "nested"
-
-
-UNDECRYPTABLE: Final = "undecryptable"
-
-
-KEPT: Final = 100
-"""How many of the picked values are looked at more closely."""
-
-
-_LARGEST_KEPT = 1 << 14  # bytes
-
-
-REASONS: Final = (Reason.UNKNOWN_KEY_ID, Reason.WRONG_NAME, Reason.BAD_TAG)
-"""
-The reasons for which a value that does not open is deleted unless others are named: `not_a_format`
-is not among them, for what does not even look encrypted is likely to be somebody's.
-"""
-
-
-class _Deleting:
-    """The part that both kinds of purge share."""
-
-    @staticmethod
-    def actor(store: Store) -> Act:
-        """See `picker.Task`."""
-        return Deletion(store).compare_and_delete
-
-
-class PurgeKey(_Deleting):
-    """Picks the values under *key*, which must not be the current one."""
-
-    def __init__(self, codec: Codec, key: Key) -> None:
-        if key is codec.keyring.current:
-            raise ValueError("the current key is not purged")
-        self._codec = codec
-        self._key = key
-
-    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Decision:  # noqa: ARG002 - see `picker.Task`
-        """See `picker.Task`."""
-        opened = self._codec.open(name, value)
-        if not isinstance(opened, Opened):
-            return Decision(UNDECRYPTABLE, str(opened.reason))
-        current = self._codec.keyring.current
-        if opened.key is self._key:
-            if current in opened.inner:
-                return Decision(NESTED, "the current key is inside", problem=True)
-            return Decision(PICKED)
-        if self._key in opened.inner:
-            return Decision(NESTED, f"the key is inside, under {opened.key.id}", problem=True)
-        return Decision(CURRENT if opened.key is current else OTHER_KEY)
-
-
-class PurgeUndecryptable(_Deleting):
-    """
-    Picks the values that no configured format and key opens, for some *reasons*.
-
-    *others* are the codecs of other caches, which may share the server: what is theirs is left.
-    *kept* are some of those that were picked, by name.
-    """
-
-    def __init__(
-        self,
-        codec: Codec,
-        reasons: Collection[Reason] = REASONS,
-        others: Sequence[Codec] = (),
-    ) -> None:
-        self.kept: dict[bytes, bytes] = {}
-        self._codec = codec
-        self._reasons = frozenset(reasons)
-        self._others = tuple(others)
-
-    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Decision:
-        """See `picker.Task`; a value that was moved here is known as such by the page's names."""
-        opened = self._codec.open(name, value)
-        if isinstance(opened, Opened):
-            return Decision(CURRENT if opened.key is self._codec.keyring.current else OTHER_KEY)
-        names = (other for other in page if other != name)
-        reason = self._codec.explain(name, value, opened.reason, names)
-        if reason not in self._reasons:
-            return Decision(UNDECRYPTABLE, str(reason))
-        if any(isinstance(other.open(name, value), Opened) for other in self._others):
-            return Decision(OTHER_CACHE)
-        if len(self.kept) < KEPT and len(value) <= _LARGEST_KEPT:
-            self.kept[name] = value
-        return Decision(PICKED, str(reason))
-
-
-def refuse_other_formats(access: CacheContext, task: PurgeUndecryptable) -> None:
-    """
-    Refuse to delete what somebody can read: values in a format that nobody configured.
-
-    Raises:
-        ConfigError: Some of those that were picked open under a configured key in another format.
-    """
-    if access.keyring is None:
-        return
-    kept = {(0, name): value for name, value in task.kept.items()}
-    found = search_formats(access.keyring, access.formats, access.settings.formats, kept)
-    if found:
-        raise ConfigError(
-            f"{len(found)} of {count(len(kept), 'value')} of {access.cache.name} that were tried"
-            " open under a configured key, in a format that is not configured",
-            hint="put what `rotator detect` prints into the configuration; it deletes none of them",
-        )
-
-
-ENCRYPTED: Final = "encrypted_already"
-
-
-OUTSIDE: Final = "outside"  # the patterns of the configuration leave it out
-
-
-class Adoption:
-    """
-    Picks the plaintext values whose names `rotator run` visits too: those that match *within*.
-
-    *encryptions* counts the values that were encrypted under the current key, stored or not.
-    """
-
-    def __init__(self, codec: Codec, within: Sequence[str] = ("*",)) -> None:
-        self.encryptions = 0
-        self._codec = codec
-        self._within: re.Pattern[bytes] = matcher(within)
-
-    def judge(self, name: bytes, value: bytes, page: Sequence[bytes]) -> Decision:  # noqa: ARG002 - see `picker.Task`
-        """See `picker.Task`."""
-        if not self._within.fullmatch(name):
-            return Decision(OUTSIDE)
-        opened = self._codec.open(name, value)
-        if isinstance(opened, Opened):
-            return Decision(ENCRYPTED)
-        if opened.reason is not Reason.NOT_A_FORMAT:
-            return Decision(UNDECRYPTABLE, str(opened.reason), problem=True)
-        return Decision(PICKED)
-
-    def actor(self, store: Store) -> Act:
-        """See `picker.Task`."""
-        largest = store.largest_value()
-
-        def encrypt(entries: Sequence[Entry]) -> list[SetResult | ErrorReply]:
-            answers: dict[bytes, SetResult | ErrorReply] = {}
-            swaps = []
-            for name, value in entries:
-                new = self._codec.seal(name, value)
-                self.encryptions += 1
-                if len(new) > largest:
-                    words = f"{len(new)} bytes when encrypted, the server takes {largest}"
-                    answers[name] = ErrorReply(words, ErrorKind.FAILURE)
-                else:
-                    swaps.append((name, value, new))
-            done = store.compare_and_set(swaps) if swaps else []
-            answers |= dict(zip((name for name, _, _ in swaps), done, strict=True))
-            return [answers[name] for name, _ in entries]
-
-        return encrypt

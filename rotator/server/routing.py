@@ -1,5 +1,5 @@
 """
-The way to the node that holds a name, followed when it moves.
+Routing: follows MOVED and ASK.
 
 - A single server and its replicas: the primary holds everything. When it refuses to write because
   it no longer is one, or is gone, the primary is looked for again.
@@ -7,9 +7,8 @@ The way to the node that holds a name, followed when it moves.
   what, by the names that they are configured or announced with: MOVED gives an IP address, which no
   certificate need have. Only if they do not know yet, the address it gives is taken
   (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
-- A slot that is just being moved: the node that ASK names is asked for this name alone.
-
-Where the names are that a slot takes along while it moves to another node.
+- A slot that is just being moved: the node that ASK names is asked for this name alone. A scan
+  lists what was moved to its node already, but GET says MOVED there until ASKING comes before it.
 """
 
 from __future__ import annotations
@@ -29,24 +28,64 @@ from rotator.server.topology import discover
 
 REDIRECTS = 5
 
-
 Answer = TypeVar("Answer")
 
 
+class RedirectTargets:
+    """Redirect targets: hold the connections to the nodes that a name may be at."""
+
+    def __init__(self, connect: Callable[[Address], Store]) -> None:
+        self.stores: dict[Address, Store] = {}
+        self._connect = connect
+        self._asking: dict[Store, Store] = {}
+
+    def at(self, address: Address, database: int) -> Store:
+        """
+        Return the node at *address*, connected to, in *database*.
+
+        Raises:
+            ServerError: It cannot be reached, or has no such database.
+        """
+        if address not in self.stores:
+            self.stores[address] = self._connect(address)
+        self.stores[address].select(database)
+        return self.stores[address]
+
+    def asking(self, reply: ErrorReply, asked: Store) -> Store:
+        """
+        Return the node that ASK names, else the one that was *asked*, to be asked with ASKING.
+
+        Raises:
+            ServerError: The other node cannot be reached.
+        """
+        address = reply.elsewhere(asked.connection.address)
+        store = asked if address is None else self.at(address, asked.connection.db)
+        if store not in self._asking:
+            self._asking[store] = store.asking()
+        return self._asking[store]
+
+    def close(self) -> None:
+        """Close the connections that were opened here."""
+        for store in self.stores.values():
+            store.connection.close()
+        self.stores.clear()
+        self._asking.clear()
+
+
 class ClusterRouter:
-    """The nodes of one cache, connected to as names need them, in one *database*."""
+    """Cluster router: finds the node of each name of a cache, in one *database*."""
 
     def __init__(self, access: CacheContext, database: int) -> None:
         self._access = access
         self._database = database
-        self._stores: dict[Address, Store] = {}
+        self._targets = RedirectTargets(access.connect)
         self._first: Address | None = None  # a primary
         self._slots: dict[Address, tuple[Range, ...]] = {}
         self._homes: dict[int, Address] = {}  # by slot, where a node said so in an answer
 
     def ask(self, name: bytes, call: Callable[[Store], Answer]) -> Answer:
         """
-        What *call* gives on the node that holds *name*; called again where that was not the one.
+        Return what *call* gives on the node that holds *name*; it may be called on several.
 
         Raises:
             ServerError: The node cannot be reached, or there is none.
@@ -56,7 +95,7 @@ class ClusterRouter:
             if not isinstance(answer, ErrorReply) or answer.meaning is not ErrorKind.TOPOLOGY:
                 break
             if answer.message.startswith("ASK "):
-                answer = call(self._asking(name, answer))
+                answer = call(self._targets.asking(answer, self._store_for(name)))
             else:
                 self._follow(name, answer.message)
                 answer = self._try(name, call)
@@ -64,16 +103,14 @@ class ClusterRouter:
 
     def close(self) -> None:
         """Close all connections and forget who holds what."""
-        for store in self._stores.values():
-            store.connection.close()
-        self._stores.clear()
+        self._targets.close()
         self._slots = {}
         self._homes.clear()
         self._first = None
 
     def _try(self, name: bytes, call: Callable[[Store], Answer]) -> Answer:
-        """What *call* gives, on a new connection if the one we had is gone."""
-        known = bool(self._stores)
+        """Return what *call* gives, on a new connection if the one we had is gone."""
+        known = bool(self._targets.stores)
         try:
             return call(self._store_for(name))
         except (LoginError, RightsError):
@@ -91,30 +128,18 @@ class ClusterRouter:
             self.close()
             return
         asked, slot = self._address_for(name), key_slot(name)
-        told = redirection(message, asked)
+        target = redirection(message, asked)
         self._homes.pop(slot, None)
         self._first = self._discovered()
-        if told is not None and self._address_for(name) == asked:
-            self._homes[slot] = told
-
-    def _asking(self, name: bytes, refused: ErrorReply) -> Store:
-        """The node that *refused* tells to ask, told that we were sent."""
-        address = refused.elsewhere(self._address_for(name)) or self._address_for(name)
-        return self._store_at(address).asking()
+        if target is not None and self._address_for(name) == asked:
+            self._homes[slot] = target
 
     def _store_for(self, name: bytes) -> Store:
-        """The node to ask about *name*, connected to."""
-        return self._store_at(self._address_for(name))
-
-    def _store_at(self, address: Address) -> Store:
-        if address not in self._stores:
-            self._stores[address] = self._access.connect(address)
-        store = self._stores[address]
-        store.select(self._database)
-        return store
+        """Return the node to ask about *name*, connected to."""
+        return self._targets.at(self._address_for(name), self._database)
 
     def _address_for(self, name: bytes) -> Address:
-        """Where to ask about *name*: at its slot's owner, else at the only primary."""
+        """Return where to ask about *name*: at its slot's owner, else at the only primary."""
         if self._first is None:
             self._first = self._discovered()
         slot = key_slot(name)
@@ -124,7 +149,7 @@ class ClusterRouter:
         return self._homes.get(slot, self._first)
 
     def _discovered(self) -> Address:
-        """A primary: the one of a single server, or any one of a cluster; who owns which slots."""
+        """Find out who owns which slots; return a primary: the only one, or any of a cluster."""
         topology = discover(self._access.cache.addresses, self._access.connect, settle_timeout=0.0)
         first, *others = topology.primaries
         if others and topology.mode == "standalone":
@@ -134,28 +159,3 @@ class ClusterRouter:
             )
         self._slots = topology.slots
         return first
-
-
-class RedirectTargets:
-    """Finds who serves a name that *store* would not; *connect* reaches another node."""
-
-    def __init__(self, store: Store, connect: Callable[[Address], Store]) -> None:
-        self._store = store
-        self._connect = connect
-        self._stores: dict[Address | None, Store] = {}
-
-    def reach(self, refusal: ErrorReply) -> Store:
-        """
-        The node that ASK names, or this one.
-
-        SCAN lists what was moved here already, but GET says MOVED until ASKING comes before it.
-
-        Raises:
-            ServerError: The other node cannot be reached.
-        """
-        address = refusal.elsewhere(self._store.connection.address)
-        if address not in self._stores:
-            store = self._store if address is None else self._connect(address)
-            self._stores[address] = store.asking()
-        self._stores[address].select(self._store.connection.db)
-        return self._stores[address]

@@ -1,19 +1,14 @@
 """
-Compare-and-set of many names in one call: a script, and how calls of it are cut and written.
+Lua scripts: compare-and-set and compare-and-delete, many names a call.
 
-The script answers one element a name: 1 done, 0 differs, -1 gone, or the text of an error. It calls
-with pcall, so that one name's error leaves the others their answer (redis-rules 2.2). There is no
-shebang line: Redis 6 takes it for a syntax error.
-
-A value that Lua looks at is copied for it. With large values that costs more than two commands that
-fetch only the beginning and the size; where those are not allowed, GET decides.
-
-Compare-and-delete: a value goes only if it still is the one that was read.
-
-The script answers as that of compare-and-set does: 1 deleted, 0 differs, -1 gone, or the text of an
-error. UNLINK leaves the freeing of memory to a thread of the server
-(https://redis.io/docs/latest/commands/unlink/); where the user may not use it, or the server has
-another name for it, DEL is tried.
+- Both answer one element a name: 1 done, 0 differs, -1 gone, or the text of an error. They call
+  with pcall, so that one name's error leaves the others their answer (redis-rules 2.2).
+- Neither has a shebang line: Redis 6 takes it for a syntax error.
+- A value that Lua looks at is copied for it. With large values that costs more than two commands
+  that fetch only the beginning and the size; where those are not allowed, GET decides.
+- UNLINK leaves the freeing of memory to a thread of the server
+  (https://redis.io/docs/latest/commands/unlink/); where the user may not use it, or the server has
+  another name for it, DEL is tried.
 """
 
 from __future__ import annotations
@@ -21,6 +16,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
+
+from rotator.crypto.keyring import Key
+
+# One call holds up every other client of the server: 50 values of 1 kB take 150 to 335 us
+# (redis-rules 2.2), which nobody notices.
+NAMES_A_CALL: Final = 50
+_BYTES_A_CALL = 1 << 19
+
+LARGE: Final = 512
+"""Bytes; the beginning and the size of longer values are fetched in less time than all of them."""
+NO_SIZE: Final = 1 << 62
+"""*large* where no value is: Lua's numbers still tell it from every size."""
 
 SCRIPT: Final = b"""
 local answers, pcall, sub, type, tonumber = {}, redis.pcall, string.sub, type, tonumber
@@ -59,67 +66,7 @@ end
 return answers
 """
 
-
 SCRIPT_SHA: Final = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest()
-
-
-# One call holds up every other client of the server: 50 values of 1 kB take 150 to 335 us
-# (redis-rules 2.2), which nobody notices.
-NAMES_A_CALL: Final = 50
-
-
-_BYTES_A_CALL = 1 << 19
-
-
-LARGE: Final = 512
-"""Bytes; the beginning and the size of longer values are fetched in less time than all of them."""
-
-
-NO_SIZE: Final = 1 << 62
-"""*large* where no value is: Lua's numbers still tell it from every size."""
-
-
-class Replacement(NamedTuple):
-    """
-    What is to be put in the place of a value that was read.
-
-    The value is still *old* if it has the same size and the same first *telling* bytes: as many as
-    hold its random nonce, or None for all of them.
-    """
-
-    name: bytes
-    old: bytes
-    new: bytes
-    prefix: int | None = None
-
-
-def cut(indices: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """Cut *indices* of what takes *sizes* in bytes so that no call holds the server for long."""
-    batches: list[list[int]] = []
-    size = 0
-    for index in indices:
-        size += sizes[index]
-        if not batches or len(batches[-1]) >= NAMES_A_CALL or size > _BYTES_A_CALL:
-            batches.append([])
-            size = sizes[index]
-        batches[-1].append(index)
-    return batches
-
-
-def call(batch: Sequence[Replacement], large: int) -> tuple[Any, ...]:
-    """The command that carries out *batch*; of what is over *large* only a beginning is fetched."""
-    news = [swap.new for swap in batch]
-    sizes = [len(swap.old) for swap in batch]
-    return (
-        *("EVALSHA", SCRIPT_SHA, len(batch)),
-        *[swap.name for swap in batch],
-        *[old[:telling] for _, old, _, telling in batch],
-        *news,
-        large,
-        # A value that keeps its format keeps its size.
-        *(() if sizes == [*map(len, news)] else sizes),
-    )
-
 
 DELETE_SCRIPT: Final = b"""
 local answers = {}
@@ -145,10 +92,47 @@ for i = 1, #KEYS do
 end
 return answers
 """
-
-
 DELETE_SCRIPT_SHA: Final = hashlib.sha1(DELETE_SCRIPT, usedforsecurity=False).hexdigest()
 
 
-Entry = tuple[bytes, bytes]
-"""A name, and the value that was read there."""
+class Replacement(NamedTuple):
+    """
+    Replacement: puts *new* in the place of *old* if that is still there.
+
+    It is if the value has the same size and the same first *prefix* bytes: as many as hold its
+    random nonce, or None for all of them. *key* is the one that *old* is under, for the tally.
+    """
+
+    name: bytes
+    old: bytes
+    new: bytes
+    prefix: int | None = None
+    key: Key | None = None
+
+
+def cut(indices: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """Cut *indices* of names that take *sizes* bytes so that no call holds the server for long."""
+    batches: list[list[int]] = []
+    size = 0
+    for index in indices:
+        size += sizes[index]
+        if not batches or len(batches[-1]) >= NAMES_A_CALL or size > _BYTES_A_CALL:
+            batches.append([])
+            size = sizes[index]
+        batches[-1].append(index)
+    return batches
+
+
+def call(batch: Sequence[Replacement], large: int) -> tuple[Any, ...]:
+    """Return the command for *batch*; of values over *large* bytes only a prefix is fetched."""
+    news = [swap.new for swap in batch]
+    sizes = [len(swap.old) for swap in batch]
+    return (
+        *("EVALSHA", SCRIPT_SHA, len(batch)),
+        *[swap.name for swap in batch],
+        *[old[:prefix] for _, old, _, prefix, _ in batch],
+        *news,
+        large,
+        # A value that keeps its format keeps its size.
+        *(() if sizes == [*map(len, news)] else sizes),
+    )

@@ -1,8 +1,7 @@
 """
-The values of one node: scan, read, compare-and-set.
+Store: scans, reads, compares-and-sets, compares-and-deletes.
 
-- Every method works in the database that the connection has selected, except `page`, `read`,
-  `expiries` and `compare_and_set`, which are told nothing about databases either: `select` first.
+- All methods act on the selected database; call `select` first.
 - Nothing here decides what a value is; it moves bytes.
 - No answer of a server is ever taken as "skip this name": what could not be read or written comes
   back as a value that says so.
@@ -19,7 +18,6 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from rotator.errors import ServerError
 from rotator.server.connection import Command, Connection
 from rotator.server.node import Node
 from rotator.server.replies import WRONG_TYPE, ErrorKind, ErrorReply, error_reply
@@ -29,20 +27,18 @@ from rotator.server.scripts import (
     LARGE,
     NO_SIZE,
     SCRIPT,
-    Entry,
     Replacement,
     call,
     cut,
 )
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
-
-
 GONE = -2  # and that of a name that is not there
+_BYTES_A_REPLY = 1 << 17
 
 
 class NoValue(Enum):
-    """Why a name has no value to look at."""
+    """No value: says why a name has none to look at."""
 
     GONE = "gone"
     NOT_STRING = "not_string"
@@ -50,7 +46,7 @@ class NoValue(Enum):
 
 
 class SetResult(Enum):
-    """What compare-and-set says of one name."""
+    """Set result: says what became of one name."""
 
     DONE = 1
     CHANGED = 0
@@ -59,20 +55,18 @@ class SetResult(Enum):
 
 
 Value = bytes | NoValue | ErrorReply
-
-
-_BYTES_A_REPLY = 1 << 17
+Answers = list[SetResult | ErrorReply]
 
 
 class Store(Node):
-    """What rotator does with the names and values of one node, over one pinned connection."""
+    """Store: does what rotator does with the names and values of one node, over one connection."""
 
     def __init__(
         self, connection: Connection, *, clustered: bool | None = None, asking: bool = False
     ) -> None:
         super().__init__(connection, clustered=clustered)
         self._asking = asking
-        self._loaded: set[Callable[[], None]] = set()
+        self._loaded: set[bytes] = set()  # scripts
         self._large: int | None = None
         self.ifeq = False  # whether `SET ... IFEQ` may be used
         self.sizes: list[int] = []  # of the values that were read last, in bytes
@@ -100,11 +94,11 @@ class Store(Node):
         return int(reply[0]), reply[1]
 
     def page(self, cursor: int, pattern: str | None, count: int) -> tuple[int, list[bytes]]:
-        """One page of SCAN: the next cursor and names."""
+        """Return the next cursor and names: one page of SCAN."""
         return self.start_page(cursor, pattern, count)()
 
     def read(self, names: Sequence[bytes]) -> list[Value]:
-        """The values of *names*, in their order."""
+        """Return the values of *names*, in their order."""
         return self.start_read(names)()
 
     def start_read(self, names: Sequence[bytes]) -> Callable[[], list[Value]]:
@@ -124,7 +118,7 @@ class Store(Node):
         return partial(self._finish_read, names, groups, replies)
 
     def _names_a_reply(self) -> int:
-        """So many that a reply stays small, if values are as large as those that were read last."""
+        """Return how many names a reply may have to stay small, going by the last values."""
         mean = sum(self.sizes) // len(self.sizes) if self.sizes else 0
         return max(_BYTES_A_REPLY // max(mean, 1), 1)
 
@@ -149,14 +143,14 @@ class Store(Node):
 
     def asking(self) -> Store:
         """
-        The same node, asked to serve slots that are just being moved to it.
+        Return the same node, asked to serve slots that are just being moved to it.
 
         https://redis.io/docs/latest/commands/asking/
         """
         return Store(self.connection, asking=True, clustered=True)
 
     def _groups(self, names: Sequence[bytes]) -> list[list[int]]:
-        """Indices of *names* that one command may hold: in a cluster, those of one slot."""
+        """Return indices of *names*, a list a command: in a cluster those of one slot."""
         if not self.clustered:
             return [list(range(len(names)))] if names else []
         slots: dict[int, list[int]] = {}
@@ -179,13 +173,13 @@ class Store(Node):
         return self._start(commands)()
 
     def answer(self, *command: Any) -> Any:
-        """The reply to one command about one name, or an `ErrorReply`."""
+        """Return the reply to one command about one name, or an `ErrorReply`."""
         reply = self._each([command])[0]
         return error_reply(reply) if isinstance(reply, ResponseError) else reply
 
     def expiries(self, names: Sequence[bytes]) -> list[int | None]:
         """
-        When each of *names* expires: Unix milliseconds, `NEVER`, `GONE`, or None if it is denied.
+        Return when each of *names* expires: Unix ms, `NEVER`, `GONE`, or None if it is denied.
 
         PEXPIRETIME is exact; before Redis 7.0 it is this machine's clock plus PTTL.
         """
@@ -200,9 +194,7 @@ class Store(Node):
         replies = self._each([("PTTL", name) for name in names])
         return [_expiry(reply, now) for reply in replies]
 
-    def compare_and_set(
-        self, swaps: Sequence[tuple[bytes, bytes, bytes]]
-    ) -> list[SetResult | ErrorReply]:
+    def compare_and_set(self, swaps: Sequence[tuple[bytes, bytes, bytes]]) -> Answers:
         """
         Replace each value that is still the one that was read, keeping its TTL to the millisecond.
 
@@ -211,81 +203,88 @@ class Store(Node):
         """
         return self.start_compare_and_set([Replacement(*swap) for swap in swaps])()
 
-    def start_compare_and_set(
-        self, swaps: Sequence[Replacement]
-    ) -> Callable[[], list[SetResult | ErrorReply]]:
-        """The same, but what is returned waits for the answers and gives them."""
+    def start_compare_and_set(self, swaps: Sequence[Replacement]) -> Callable[[], Answers]:
+        """Do the same, but return at once; what is returned waits for the answers."""
         if self.ifeq:
-            commands = [("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, _ in swaps]
+            commands = [("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, *_ in swaps]
             replies = self._start(commands)
             return lambda: [_exchanged(reply) for reply in replies()]
         if self._large is None and swaps:
             self._large = self._find_large(swaps[0].name)
-        return self.start_calls(
+        large = self._large or NO_SIZE
+        return self._start_calls(
+            SCRIPT,
             [swap.name for swap in swaps],
             [len(swap.old) + len(swap.new) for swap in swaps],
-            partial(self._call, swaps),
-            self._load_script,
+            lambda batch: call([swaps[index] for index in batch], large),
         )
 
-    def start_calls(
+    def compare_and_delete(self, entries: Sequence[tuple[bytes, bytes]]) -> Answers:
+        """
+        Delete each name whose value is still the one given with it; the answers are in their order.
+
+        Raises:
+            ServerError: The script cannot be loaded.
+            LostError: The connection broke.
+        """
+        names, values = [name for name, _ in entries], [value for _, value in entries]
+
+        def command(batch: Sequence[int]) -> Command:
+            some = [names[index] for index in batch], [values[index] for index in batch]
+            return ("EVALSHA", DELETE_SCRIPT_SHA, len(batch), *some[0], *some[1])
+
+        return self._start_calls(DELETE_SCRIPT, names, [*map(len, values)], command)()
+
+    def _start_calls(
         self,
+        script: bytes,
         names: Sequence[bytes],
         sizes: Sequence[int],
-        call: Callable[[Sequence[int]], Command],
-        load: Callable[[], None],
-    ) -> Callable[[], list[SetResult | ErrorReply]]:
+        command: Callable[[Sequence[int]], Command],
+    ) -> Callable[[], Answers]:
         """
-        Have a script answer for each of *names*; what is returned waits for the answers.
+        Have *script* answer for each of *names*; what is returned waits for the answers.
 
-        *sizes* are what each takes of a call, in bytes; *call* gives the command for some of them,
-        by their indices. *load* makes the script known to the server, and is called before the
-        first call on this connection and whenever the server has forgotten it.
+        *sizes* are what each takes of a call, in bytes; *command* calls it for some of the names,
+        by their indices. The script is loaded before its first call on this connection, and
+        whenever the server has forgotten it.
         """
         if not names:
             return list
-        if load not in self._loaded:
-            load()
-            self._loaded.add(load)
+        if script not in self._loaded:
+            self._ask("SCRIPT", "LOAD", script)
+            self._loaded.add(script)
         batches = [batch for group in self._groups(names) for batch in cut(group, sizes)]
-        replies = self._start([call(batch) for batch in batches])
-        return partial(self._finish_calls, batches, replies, call, load)
+        replies = self._start([command(batch) for batch in batches])
+        return partial(self._finish_calls, script, batches, replies, command)
 
     def _finish_calls(
         self,
+        script: bytes,
         batches: list[list[int]],
         replies: Callable[[], list[Any]],
-        call: Callable[[Sequence[int]], Command],
-        load: Callable[[], None],
-    ) -> list[SetResult | ErrorReply]:
+        command: Callable[[Sequence[int]], Command],
+    ) -> Answers:
         said = replies()
         if len(said) == 1 and not isinstance(said[0], ResponseError):
             return [_answer(one) for one in said[0]]
         answers: dict[int, SetResult | ErrorReply] = {}
         alone: list[int] = []
-        forgotten = False
         for batch, reply in zip(batches, said, strict=True):
             if isinstance(reply, ResponseError):
                 # One name spoilt it, or the script was forgotten: each gets a call of its own.
-                forgotten |= isinstance(reply, NoScriptError)
                 alone += batch
             else:
                 answers.update(zip(batch, map(_answer, reply), strict=True))
-        if forgotten:
-            load()
-        for index, reply in zip(alone, self._each([call([one]) for one in alone]), strict=True):
+        if any(isinstance(reply, NoScriptError) for reply in said):
+            self._ask("SCRIPT", "LOAD", script)
+        for index, reply in zip(alone, self._each([command([one]) for one in alone]), strict=True):
             answers[index] = _answer(reply if isinstance(reply, ResponseError) else reply[0])
         return [answers[index] for index in range(len(answers))]
 
-    def _call(self, swaps: Sequence[Replacement], batch: Sequence[int]) -> Command:
-        return call([swaps[index] for index in batch], self._large or NO_SIZE)
-
-    def _load_script(self) -> None:
-        self._ask("SCRIPT", "LOAD", SCRIPT)
-
     def _find_large(self, name: bytes) -> int:
-        """From which size on the script may look at beginnings: that takes two more rights."""
-        replies = self._each([("GETRANGE", name, 0, 0), ("STRLEN", name)])
+        """Return the size, in bytes, from which on the script may look at a prefix of values."""
+        replies = self._each([("GETRANGE", name, 0, 0), ("STRLEN", name)])  # two more rights
         denied = any(isinstance(reply, NoPermissionError) for reply in replies)
         return NO_SIZE if denied else LARGE
 
@@ -308,7 +307,7 @@ def _expiry(reply: Any, now: int) -> int | None:
 
 
 def _exchanged(reply: bytes | ResponseError | None) -> SetResult | ErrorReply:
-    """What `SET ... IFEQ` says; nil may be gone as well, which the next look at the name shows."""
+    """Read what `SET ... IFEQ` says; nil may be gone as well, which the next look shows."""
     if reply is None:
         return SetResult.CHANGED
     return _answer(reply) if isinstance(reply, ResponseError) else SetResult.DONE
@@ -324,32 +323,3 @@ def _answer(reply: int | bytes | ResponseError) -> SetResult | ErrorReply:
     if refused.message.startswith(WRONG_TYPE):  # a list took the value's place since it was read
         return SetResult.CHANGED
     return SetResult.DENIED if refused.meaning is ErrorKind.DENIED else refused
-
-
-class Deletion:
-    """Deletes values of one node."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def compare_and_delete(self, entries: Sequence[Entry]) -> list[SetResult | ErrorReply]:
-        """
-        Delete each entry whose value is still the one given; the answers are in their order.
-
-        Raises:
-            ServerError: The script cannot be loaded.
-            LostError: The connection broke.
-        """
-
-        def call(batch: Sequence[int]) -> Command:
-            names, values = zip(*(entries[index] for index in batch), strict=True)
-            return ("EVALSHA", DELETE_SCRIPT_SHA, len(names), *names, *values)
-
-        names, sizes = [name for name, _ in entries], [len(value) for _, value in entries]
-        return self._store.start_calls(names, sizes, call, self._load)()
-
-    def _load(self) -> None:
-        reply = self._store.connection.pipeline([("SCRIPT", "LOAD", DELETE_SCRIPT)])[0]
-        if isinstance(reply, ResponseError):
-            said = error_reply(reply).message
-            raise ServerError(f"{self._store.node}: SCRIPT LOAD failed: {said}")

@@ -43,6 +43,7 @@ from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import CacheContext
 from rotator.state.state import State
 from rotator.sweep.control import ChannelControl, Control, WorkerChannel
+from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.worker import Worker
 from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Scope
@@ -98,10 +99,11 @@ class NodeTask:
 
 
 class InlineEngine:
-    """Sweeps one node after the other in this process."""
+    """Sweeps one node after the other in this process; with *selector* it is no rotation."""
 
-    def __init__(self, access: CacheContext) -> None:
+    def __init__(self, access: CacheContext, selector: Selector | None = None) -> None:
         self._access = access
+        self._selector = selector
 
     def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
         """See `Engine`."""
@@ -109,7 +111,15 @@ class InlineEngine:
             saved = control.load(str(address))
             yield (
                 address,
-                sweep_node(self._access, address, scope, control, saved=saved, restarts=restarts),
+                sweep_node(
+                    self._access,
+                    address,
+                    scope,
+                    control,
+                    saved=saved,
+                    restarts=restarts,
+                    selector=self._selector,
+                ),
             )
 
 
@@ -195,21 +205,22 @@ def sweep_node(
     *,
     saved: dict[str, Any] | None,
     restarts: int,
+    selector: Selector | None = None,
 ) -> NodeResult:
     """Sweep one node; a node that cannot be swept at all gives a result that says so."""
     if access.codec is None:
         raise ValueError("a cache without encryption is not swept")
-    worker = Worker(
-        address,
-        access.connect,
-        codec=access.codec,
-        scope=scope,
-        control=control,
-        saved=saved,
-        restarts=restarts,
-    )
     try:
-        return worker.run()
+        return Worker(
+            address,
+            access.connect,
+            codec=access.codec,
+            scope=scope,
+            control=control,
+            saved=saved,
+            restarts=restarts,
+            selector=selector,
+        ).run()
     except ServerError as error:
         return failed(address, str(error), restarts)
 

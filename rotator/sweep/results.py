@@ -21,7 +21,7 @@ from rotator.server.node import Identity
 from rotator.server.topology import Topology
 from rotator.sweep.control import Stop
 from rotator.sweep.scope import RunOptions, Scope
-from rotator.tally.tally import DONE, PICKED, STUCK, Count, Outcome, Tally
+from rotator.tally.tally import BulkOutcome, Outcome, Tally
 
 
 @dataclass(slots=True)
@@ -225,28 +225,35 @@ class Checkpoint:
 
 @dataclass(slots=True)
 class BulkResult:
-    """What one walk over a cache came to: what it covered, and what it met, also by node."""
+    """
+    Bulk result: holds what purge or adopt came to in one cache.
+
+    *tally* has the sums of *sweep*, *nodes* those of each node by its address.
+    """
 
     access: CacheContext
     sweep: SweepResult
-    count: Count
-    nodes: dict[str, Count]
+    tally: Tally = field(init=False)
+    nodes: dict[str, Tally] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tally = self.sweep.tally
+        self.nodes = {node.node: node.tally for node in self.sweep.nodes}
 
     @property
     def picked(self) -> int:
-        """How many values were picked, and not acted on."""
-        return self.count.ends[PICKED]
+        """The number of values that were picked, and not acted on."""
+        return self.tally.outcomes[BulkOutcome.PICKED]
 
     @property
     def done(self) -> int:
-        """How many values were acted on."""
-        return self.count.ends[DONE]
+        """The number of values that were acted on."""
+        return self.tally.done
 
     def exit_code(self) -> Exit:
-        """The exit code of this cache alone."""
+        """Return the exit code of this cache alone."""
         if self.sweep.stopped:
             return self.sweep.stopped.exit_code
         if not self.sweep.complete:
             return Exit.FAILED
-        left = any(self.count.ends[end] for end in STUCK) or self.count.troubles
-        return Exit.NOT_MOVED if left else Exit.OK
+        return Exit.NOT_MOVED if self.tally.problems else Exit.OK

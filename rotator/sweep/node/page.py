@@ -1,227 +1,355 @@
 """
-What became of the names of one page, until all of them are settled.
+Page: decides what is rewritten, settles what became of it; pure.
 
-A page that breaks off is visited anew and must not count twice, so nothing goes into the sweep's
-tally before the end. What stays under an old key is tallied last, with its expiry: that decides
-when its keys drain.
-
-Some values opened, and those to be moved re-encrypted, in one go.
-
-What a sweep meets is nearly always a value that opens and is not nested. Those are settled here,
-with little work for each. Whatever is different is left to be looked at one by one.
+- What is met is nearly always a value that opens and is not nested. `decide` deals with those in
+  one go, with little work for each, and leaves the others undecided; `look` takes them one by one.
+- A page that breaks off is visited anew and must not count twice, so `settle` counts into a
+  `PageTally` that is merged into the node's tally when all names are done.
+- A value that stays under an old key is tallied last, with its expiry: that decides when its keys
+  drain.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, MutableMapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from enum import StrEnum
+from itertools import compress
+from typing import Any, NamedTuple
 
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key
+from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.scripts import Replacement
-from rotator.server.store import GONE, Store
-from rotator.tally.tally import Outcome, Problem, Tally
+from rotator.server.store import GONE, NoValue, SetResult, Value
+from rotator.sweep.node.selector import Action, Candidate, Decision, Selector
+from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome, Problem, Tally
 
-NOTED = 10_000
-"""How many names are remembered of those that were not under the current key in the end."""
+TRIES = 5
+"""How often a value that changes meanwhile is read, at most."""
 
-
-Mark = Outcome | tuple[str, ...]
-"""What became of a value, or the ids of the keys it stays under."""
-
-
-Notes = MutableMapping[tuple[int, bytes], Mark]
-"""
-As what a name was tallied, by database, if not as current, rotated or gone: something else may have
-come to the name since.
-"""
+Recorded = StrEnum | tuple[str, ...]
+"""The outcome that a name was tallied with, or the ids of the keys that its value stays under."""
 
 
-@dataclass(slots=True)
-class Left:
-    """A value that stays under *keys*, outermost first, until its expiry is known for the tally."""
+class Page(NamedTuple):
+    """
+    Page: holds names with their values, or a part of them.
+
+    *others* are names under which a value may have been written before it was moved;
+    *closer_looks* bounds how many undecryptable values are tried under those. *tried* are names
+    that were acted on in this visit already.
+    """
+
+    names: Sequence[bytes]
+    values: Sequence[Value]
+    others: Sequence[bytes] = ()
+    closer_looks: int = SAMPLES
+    tried: Collection[bytes] = ()
+
+
+class Deletion(NamedTuple):
+    """Deletion: takes a value away if it is still *old*; *reason* is counted when it is done."""
 
     name: bytes
-    outcome: Outcome
-    keys: tuple[Key, ...]
-    size: int
-    store: Store
+    old: bytes
+    reason: str = ""
+
+
+class Kept(NamedTuple):
+    """
+    Kept: a visit that writes nothing.
+
+    *keys* are those that the value stays under, outermost first, if they are to be tallied; *size*
+    is its own, in bytes. *listed* is whether it goes among the problems.
+    """
+
+    name: bytes
+    outcome: StrEnum
+    keys: tuple[Key, ...] = ()
+    size: int = 0
+    reason: str = ""
     detail: str = ""
-
-
-class Settlement:
-    """
-    The outcomes of one page, to go into *whole*; problems and *notes* are of the node of *store*.
-
-    *rewritten* are the names that were rotated.
-    """
-
-    def __init__(self, whole: Tally, store: Store, notes: Notes) -> None:
-        self.rewritten: set[bytes] = set()
-        self._whole = whole
-        self._store = store
-        self._notes = notes
-        self._tally = Tally()
-        self._now = datetime.now(UTC)
-        self._left: list[Left] = []
-
-    def encrypted(self, count: int) -> None:
-        """Nonces are used up, whatever becomes of the values and of the page."""
-        self._whole.encryptions += count
-
-    def current(self, key: Key, count: int, size: int) -> None:
-        """So many values, of *size* bytes together, are as they should be."""
-        if count:
-            self._tally.add(Outcome.CURRENT, count=count)
-            self._tally.count_many_moved(key.id, count, size, self._now)
-
-    def rotated(self, key: Key, names: Sequence[bytes], size: int) -> None:
-        """Values that were under *key* are under the current one."""
-        if names:
-            count = len(names)
-            self._tally.add(Outcome.ROTATED, count=count)
-            self._tally.count_many_moved(key.id, count, size, self._now, rotated=True, names=names)
-            self.rewritten.update(names)
-
-    def gone(self, size: int = 0, *keys: Key) -> None:
-        """A name is not there any more; its value was met under *keys*, if it was."""
-        self._tally.add(Outcome.GONE)
-        for key in keys:
-            self._tally.count_moved(key.id, size, self._now)
-
-    def failed(
-        self,
-        name: bytes,
-        outcome: Outcome,
-        reason: str = "",
-        detail: str = "",
-        *,
-        shown: bool = True,
-    ) -> None:
-        """A value whose key is not known did not come to a good end; *shown* as a sample."""
-        self._tally.add(outcome, reason=reason)
-        self._note(name, outcome)
-        if shown:
-            self._problem(name, outcome, reason, detail)
-
-    def leave(self, left: Left) -> None:
-        """A value stays as it is."""
-        self._left.append(left)
-
-    def wants_sample(self, outcome: Outcome) -> bool:
-        """Whether one more problem of this outcome would be shown."""
-        return self._whole.wants_sample(outcome) and self._tally.wants_sample(outcome)
-
-    def close(self) -> None:
-        """
-        Tally what stays, and hand everything over.
-
-        Raises:
-            LostError: The connection broke.
-        """
-        places: dict[Store, list[Left]] = {}
-        for left in self._left:
-            places.setdefault(left.store, []).append(left)
-        for store, here in places.items():
-            expiries = store.expiries([left.name for left in here])
-            for left, expires_at in zip(here, expiries, strict=True):
-                self._stays(left, expires_at)
-        self._whole.merge(self._tally)
-
-    def _stays(self, left: Left, expires_at: int | None) -> None:
-        if expires_at == GONE:
-            self.gone(left.size, *left.keys)
-            return
-        self._tally.add(left.outcome)
-        for key in left.keys:
-            self._tally.count_remaining(
-                key.id,
-                left.size,
-                self._now,
-                left.name,
-                expires_at,
-                too_large=left.outcome is Outcome.TOO_LARGE,
-            )
-        self._note(left.name, tuple(key.id for key in left.keys))
-        if left.outcome is not Outcome.WOULD_ROTATE:
-            self._problem(left.name, left.outcome, detail=left.detail)
-
-    def _note(self, name: bytes, mark: Mark) -> None:
-        if len(self._notes) < NOTED:
-            self._notes[self._store.connection.db, name] = mark
-
-    def _problem(self, name: bytes, outcome: Outcome, reason: str = "", detail: str = "") -> None:
-        self._tally.problem(Problem(name, self._store.node, outcome, reason, detail))
+    listed: bool = True
 
 
 @dataclass(slots=True)
-class Batch:
+class PageDecision:
     """
-    What was found.
+    Page decision: says what is to be done with each name of a page.
 
-    *current* values, of *current_size* bytes together, are as they should be. *swaps* are what is
-    to be written, each value having been under the key at the same place of *keys*. The indices in
-    *kept* are of values that stay under the key beside them, with their sizes, those in *rest* of
-    all others.
+    *current* values, of *current_size* bytes together, are under *current_key*, as they should be.
+    *undecided* are the indices of those to look at one by one. *selected* are names and sizes of
+    the values that purge or adopt are for. *encryptions* counts the nonces that were used.
     """
 
+    current_key: Key
+    closer_looks: int = SAMPLES
     current: int = 0
     current_size: int = 0
-    swaps: list[Replacement] = field(default_factory=list)
-    keys: list[Key] = field(default_factory=list)
-    kept: list[tuple[int, Key, int]] = field(default_factory=list)
-    rest: list[int] = field(default_factory=list)
+    rewrites: list[Replacement] = field(default_factory=list)
+    deletions: list[Deletion] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    refused: list[tuple[bytes, ErrorReply]] = field(default_factory=list)
+    selected: list[tuple[bytes, int]] = field(default_factory=list)
+    undecided: list[int] = field(default_factory=list)
+    encryptions: int = 0
+
+    @property
+    def changes(self) -> list[Replacement | Deletion]:
+        """What is to be written, in the order in which it is."""
+        return [*self.rewrites, *self.deletions]
+
+    def extend(self, other: PageDecision) -> None:
+        """Add what was decided about the next part of the page."""
+        self.closer_looks = other.closer_looks
+        self.current += other.current
+        self.current_size += other.current_size
+        self.rewrites += other.rewrites
+        self.deletions += other.deletions
+        self.kept += other.kept
+        self.refused += other.refused
+        self.selected += other.selected
 
 
-def renew(
-    codec: Codec,
-    names: Sequence[bytes],
-    values: Sequence[Any],
-    movable: Collection[Key],
-    largest: int,
-) -> Batch:
+def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
     """
-    Open *values*, stored as *names*, and re-encrypt those under one of the keys *movable*.
-
-    What is no bytes, or more than *largest* of them, is left to be looked at.
+    Open the values of a page, and re-encrypt those under a key that the selector moves.
 
     Raises:
-        SelfCheckError: What was made does not open to the same plaintext.
+        SelfCheckError: A new value does not open to the same plaintext.
     """
-    batch = Batch()
-    current, write = codec.keyring.current, codec.write
-    likely, plain, inside = codec.fast_path, codec.is_plain_text, codec.nested_keys
+    current, write, movable = codec.keyring.current, codec.write, selector.movable
+    decision = PageDecision(current, page.closer_looks)
+    if movable is None:
+        decision.undecided = list(range(len(page.names)))
+        return decision
+    fast_path, plain, nested = codec.fast_path, codec.is_plain_text, codec.nested_keys
+    largest, rewrites, undecided = selector.largest, decision.rewrites, decision.undecided
     # Asked for at once: a call to the operating system costs as much as half an encryption.
-    nonces = os.urandom(len(names) * codec.nonce_size) if movable else b""
+    nonces = os.urandom(len(page.names) * codec.nonce_size) if movable else b""
+    values: Sequence[Any] = page.values
     used = 0
-    for index, (name, value) in enumerate(zip(names, values, strict=True)):
-        read = likely.get(value[:1]) if isinstance(value, bytes) else None
+    for index, (name, value) in enumerate(zip(page.names, values, strict=True)):
+        read = fast_path.get(value[:1]) if isinstance(value, bytes) else None
         found = read(name, value) if read is not None else None
         if read is not None and not isinstance(found, tuple):
             found = codec.read(name, value)
         if not isinstance(found, tuple):
-            batch.rest.append(index)
+            undecided.append(index)
             continue
         plaintext, key, reader = found
         if (
-            (not plain(plaintext) and inside(name, plaintext))
+            (not plain(plaintext) and nested(name, plaintext))
             or (write is not None and write is not reader.format)
             or not reader.spells(value)
             or len(value) > largest
         ):
-            batch.rest.append(index)
+            undecided.append(index)
         elif key is current:
-            batch.current += 1
-            batch.current_size += len(value)
+            decision.current += 1
+            decision.current_size += len(value)
         elif key in movable:
             end = used + reader.nonce_size
             new = reader.seal(name, plaintext, nonces[used:end])
             used = end
-            batch.swaps.append(Replacement(name, value, new, reader.telling_size))
-            batch.keys.append(key)
+            rewrites.append(Replacement(name, value, new, reader.telling_size, key))
         else:
-            batch.kept.append((index, key, len(value)))
-    return batch
+            decision.kept.append(Kept(name, Outcome.WOULD_ROTATE, (key,), len(value), listed=False))
+    decision.encryptions = len(rewrites)
+    return decision
+
+
+def look(page: Page, decision: PageDecision, selector: Selector) -> None:
+    """
+    Decide about what `decide` has left undecided.
+
+    Raises:
+        SelfCheckError: A new value does not open to the same plaintext.
+    """
+    for index in decision.undecided:
+        name, value = page.names[index], page.values[index]
+        if isinstance(value, ErrorReply):
+            decision.refused.append((name, value))
+        elif isinstance(value, NoValue):
+            outcome = Outcome(value.value)
+            detail = selector.not_readable if value is NoValue.DENIED else ""
+            listed = outcome in selector.lists
+            decision.kept.append(Kept(name, outcome, detail=detail, listed=listed))
+        else:
+            closely = decision.closer_looks > 0
+            judged = selector.judge(Candidate(name, value, page.others, closely))
+            decision.closer_looks -= judged.outcome is Outcome.UNDECRYPTABLE
+            decision.encryptions += judged.new is not None
+            if judged.outcome is BulkOutcome.PICKED:
+                if name not in page.tried:
+                    decision.selected.append((name, len(value)))
+            elif name in page.tried:
+                judged = Decision(BulkOutcome.CHANGED)
+            _put(decision, name, value, judged)
+
+
+def _put(decision: PageDecision, name: bytes, value: bytes, judged: Decision) -> None:
+    """Put one value where the decision about it says."""
+    outcome, keys, size = judged.outcome, judged.keys, len(value)
+    if judged.action is Action.REWRITE and judged.new is not None:
+        key = keys[0] if keys else None
+        decision.rewrites.append(Replacement(name, value, judged.new, judged.prefix, key))
+    elif judged.action is Action.DELETE:
+        decision.deletions.append(Deletion(name, value, judged.detail))
+    elif outcome is Outcome.CURRENT and keys:
+        decision.current += 1
+        decision.current_size += size
+    else:
+        listed = judged.action is Action.REPORT
+        kept = Kept(name, outcome, keys, size, judged.reason, judged.detail, listed)
+        decision.kept.append(kept)
+
+
+class Again(NamedTuple):
+    """Again: a visit that goes on, for *reply* or a changed value; else it ends as *otherwise*."""
+
+    reply: ErrorReply | None
+    otherwise: Kept
+
+
+@dataclass(slots=True)
+class PageTally:
+    """
+    Page tally: counts what became of the names of a page of *node*, met *at* a moment.
+
+    *rewritten* are the names whose values were replaced, *remaining* the values whose expiry is
+    still to be asked for. *tried* names were acted on, *moved* ones sent on by MOVED. *records* say
+    how names were tallied, if not as current, rotated or gone. *topology_error* is whether the node
+    answered MOVED or READONLY.
+    """
+
+    node: str
+    at: datetime
+    tally: Tally = field(default_factory=Tally)
+    rewritten: set[bytes] = field(default_factory=set)
+    remaining: list[Kept] = field(default_factory=list)
+    tried: set[bytes] = field(default_factory=set)
+    moved: set[bytes] = field(default_factory=set)
+    records: dict[bytes, Recorded] = field(default_factory=dict)
+    topology_error: bool = False
+
+    def keep(self, kept: Kept) -> None:
+        """Count a visit that writes nothing; if keys are to be tallied `commit` does."""
+        if kept.keys:
+            self.remaining.append(kept)
+            return
+        self.tally.add(kept.outcome, kept.reason)
+        if kept.listed:
+            self.records[kept.name] = kept.outcome
+            self._list(kept)
+
+    def commit(self, expiries: Sequence[int | None]) -> None:
+        """Count what remains; *expiries* are in Unix ms, as `Store.expiries` gives them."""
+        for kept, expires_at in zip(self.remaining, expiries, strict=True):
+            if expires_at == GONE:
+                self.gone(kept.keys, kept.size)
+                continue
+            self.tally.add(kept.outcome)
+            too_large = kept.outcome is Outcome.TOO_LARGE
+            for key in kept.keys:
+                self.tally.count_remaining(
+                    key.id, kept.size, self.at, kept.name, expires_at, too_large=too_large
+                )
+            self.records[kept.name] = tuple([key.id for key in kept.keys])
+            if kept.listed:
+                self._list(kept)
+        self.remaining.clear()
+
+    def gone(self, keys: Sequence[Key], size: int) -> None:
+        """Count a name that is not there any more; its value was met under *keys*."""
+        self.tally.add(Outcome.GONE)
+        for key in keys:
+            self.tally.count_moved(key.id, size, self.at)
+
+    def rewrite(self, key: Key | None, swaps: Sequence[Replacement]) -> None:
+        """Count values that were under *key*, or plaintext, and now are under the current one."""
+        names = [swap.name for swap in swaps]
+        self.rewritten.update(names)
+        if key is None:
+            self.tally.add(BulkOutcome.DONE, count=len(names))
+        elif names:
+            self.tally.add(Outcome.ROTATED, count=len(names))
+            size = sum([len(swap.old) for swap in swaps])
+            self.tally.count_many_moved(
+                key.id, len(names), size, self.at, rotated=True, names=names
+            )
+
+    def may_go_on(self, name: bytes, reply: ErrorReply) -> bool:
+        """Return whether another try may help: a little later, or at another node."""
+        self.topology_error |= reply.meaning is ErrorKind.TOPOLOGY
+        if reply.message.startswith("MOVED "):
+            # With ASKING before it there is no second chance: the slot is not on its way here.
+            return name not in self.moved
+        return reply.meaning is ErrorKind.RETRY or reply.message.startswith("ASK ")
+
+    def _list(self, kept: Kept) -> None:
+        problem = Problem(kept.name, self.node, kept.outcome, kept.reason, kept.detail)
+        self.tally.problem(problem)
+
+
+def settle(
+    decision: PageDecision, answers: Sequence[SetResult | ErrorReply], page: PageTally
+) -> list[Again]:
+    """
+    Count into *page* what is known of the visits; return those that go on.
+
+    *answers* are to the rewrites, then to the deletions.
+    """
+    tally, again = page.tally, list[Again]()
+    if decision.current:
+        key, count, size = decision.current_key, decision.current, decision.current_size
+        tally.add(Outcome.CURRENT, count=count)
+        tally.count_many_moved(key.id, count, size, page.at)
+    for name, size in decision.selected:
+        tally.selected.stay(size, page.at, name, None, too_large=False)
+    for kept in decision.kept:
+        page.keep(kept)
+    for name, reply in decision.refused:
+        again += _refused(page, reply, Kept(name, Outcome.FAILED, detail=reply.message))
+    rewrites, deletions = decision.rewrites, decision.deletions
+    done = [answer is SetResult.DONE for answer in answers]
+    for old_key in {swap.key for swap in rewrites}:
+        of_key = [one and swap.key is old_key for swap, one in zip(rewrites, done, strict=False)]
+        page.rewrite(old_key, list(compress(rewrites, of_key)))
+    for deletion in compress(deletions, done[len(rewrites) :]):
+        tally.add(BulkOutcome.DONE, deletion.reason and f"{BulkOutcome.DONE}.{deletion.reason}")
+    if not all(done):
+        for change, answer in zip(decision.changes, answers, strict=True):
+            if answer is not SetResult.DONE:
+                again += _undone(page, change, answer)
+    return again
+
+
+def _undone(
+    page: PageTally, change: Replacement | Deletion, answer: SetResult | ErrorReply
+) -> list[Again]:
+    """Count a visit that did not write, or return it if it goes on."""
+    key = change.key if isinstance(change, Replacement) else None
+    keys = () if key is None else (key,)
+    kept = Kept(change.name, Outcome.DENIED, keys, len(change.old))
+    if isinstance(answer, ErrorReply):
+        return _refused(page, answer, kept._replace(outcome=Outcome.FAILED, detail=answer.message))
+    if answer is SetResult.CHANGED:
+        detail = f"changed at each of {TRIES} tries"
+        return [Again(None, kept._replace(outcome=Outcome.CONTENDED, detail=detail))]
+    if answer is SetResult.GONE:
+        page.gone(keys, kept.size)
+    else:
+        page.keep(kept._replace(detail="" if keys else "the user may not write it"))
+    return []
+
+
+def _refused(page: PageTally, reply: ErrorReply, failed: Kept) -> list[Again]:
+    """Count a visit as *failed*, or return it if it goes on in spite of *reply*."""
+    if page.may_go_on(failed.name, reply):
+        return [Again(reply, failed)]
+    page.keep(failed)
+    return []

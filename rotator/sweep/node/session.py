@@ -1,7 +1,5 @@
 """
-All that works on one node by one connection, and is made anew with the next one.
-
-What was written during a scan, looked at again.
+Node session: holds what lives with one connection: pages ahead, write tracking.
 
 SCAN promises names, not values: what RENAME, COPY, RESTORE or MOVE puts under a name that the scan
 has passed is never returned (redis-rules 0.5). But the server reports every name that is written.
@@ -15,10 +13,8 @@ returned it, or its name was reported, and it is read again here (redis-rules 1.
 - A value that is renamed while its name is read again would slip through, so the end is repeated
   until no command that moves values came in between.
 
-Limits: a lost connection, too many suspects or a missing right end the watch. Then only the command
-counters tell whether something was moved, and the report names the method `scan`.
-
-The pages of one scan, each asked for before it is needed.
+Limits: a lost connection, too many suspects or a missing right end the tracking. Then only the
+command counters tell whether something was moved, and the report names the method `scan`.
 """
 
 from __future__ import annotations
@@ -31,41 +27,39 @@ import structlog
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
-from rotator.server.connection import Connection
-from rotator.server.exchange import Ifeq
+from rotator.server.exchange import Exchange
 from rotator.server.store import Store, Value
 from rotator.sweep.control import Control
-from rotator.sweep.node.page import NOTED
+from rotator.sweep.node.selector import Rotation, Selector
 from rotator.sweep.node.throttle import Throttle
-from rotator.sweep.node.visitor import Visitor
+from rotator.sweep.node.visitor import RECORDS, Visitor
 from rotator.sweep.scope import Scope, matcher, prefixes
 from rotator.tally.tally import Mode, Tally
 
 _ROUNDS = 20
-
-
 _ROUND_SECONDS = 0.05
-
-
 _READ = 200  # names read again at a time
+_FIRST_NAMES = 10  # of a page
+
+log = structlog.get_logger(__name__)
 
 
 class WriteTracker:
     """
-    Watches one node from now on.
+    Write tracker: has the server report what is written from now on, if *wanted*.
 
-    *whole* is whether every name that was written since then has been, or can still be, looked at.
+    *complete* is whether every name that was written since then has been, or can still be, read.
     """
 
-    def __init__(self, store: Store, scope: Scope) -> None:
+    def __init__(self, store: Store, scope: Scope, *, wanted: bool = True) -> None:
         self._store = store
         self._matches = matcher(scope.match).fullmatch
         self._suspects: set[tuple[int, bytes]] = set()
         self._own: list[set[bytes]] = [set(), set()]
-        self.complete = store.connection.track(prefixes(scope.match))
+        self.complete = wanted and store.connection.track(prefixes(scope.match))
 
     def interrupted(self) -> None:
-        """The connection was lost, and with it what was reported on it."""
+        """Note that the connection was lost, and with it what was reported on it."""
         self.complete = False
 
     def look(self, visitor: Visitor, databases: Sequence[int]) -> None:
@@ -77,9 +71,9 @@ class WriteTracker:
         for db in databases if names else ():
             self._store.select(db)
             for start in range(0, len(names), _READ):
-                found = visitor.suspects(names[start : start + _READ])
+                found = visitor.not_current(names[start : start + _READ])
                 self._suspects.update((db, name) for name in found)
-        if len(self._suspects) > NOTED:
+        if len(self._suspects) > RECORDS:
             self.complete = False
 
     def finish(self, visitor: Visitor, databases: Sequence[int], tally: Tally) -> None:
@@ -92,7 +86,7 @@ class WriteTracker:
                 self._store.select(db)
                 names = sorted(name for at, name in self._suspects if at == db)
                 # The scan may have come to some of them since.
-                visitor.visit(visitor.suspects(names), tally)
+                visitor.visit(visitor.not_current(names), tally)
             self._suspects.clear()
             if self._store.identity().calls == before:
                 return
@@ -100,25 +94,16 @@ class WriteTracker:
         self.complete = False
 
 
-_FIRST_NAMES = 10
-
-
-log = structlog.get_logger(__name__)
-
-
 class NodeSession:
     """
-    What a sweep of the node at *address* works with; *connect* opens a connection to a node.
+    Node session: connects to the node at *address*; *connect* opens a connection to any node.
 
     *no_touch* is whether reading leaves no trace in the order of evictions; *waited* are seconds by
-    reason, over all connections.
-    """
+    reason, those of the session *before* included. Without *selector* it is a rotation.
 
-    store: Store
-    throttle: Throttle
-    visitor: Visitor
-    watch: WriteTracker
-    no_touch: bool
+    Raises:
+        ServerError: The node cannot be reached, or does not let us in.
+    """
 
     def __init__(
         self,
@@ -127,63 +112,60 @@ class NodeSession:
         codec: Codec,
         scope: Scope,
         control: Control,
+        *,
+        selector: Selector | None = None,
+        before: NodeSession | None = None,
     ) -> None:
-        self.waited: dict[str, float] = {}
-        self._address = address
-        self._connect = connect
-        self._codec = codec
+        writes, limits = scope.mode is Mode.RUN, scope.limits
+        self.store = connect(address)
+        self.no_touch = self.store.enable_no_touch()
+        self.waited: dict[str, float] = before.waited if before else {}
         self._scope = scope
         self._control = control
-        self._ifeq = Ifeq(connect, scope.match[0]) if scope.mode is Mode.RUN else None
-        self._ping: Connection | None = None
-        self._waited_for: str | None = None
+        self.waited_for: str | None = before.waited_for if before else None
         self._weighed = False
-
-    def open(self) -> None:
-        """
-        Connect; nothing of the last connection is used any more.
-
-        Raises:
-            ServerError: The node cannot be reached, or does not let us in.
-        """
-        self.store = self._connect(self._address)
-        self.no_touch = self.store.enable_no_touch()
-        limits = self._scope.limits
-        self._ping = self._connect(self._address).connection if limits.latency else None
+        self._ping = connect(address).connection if limits.latency else None
         self.throttle = Throttle(
             limits,
             self.store,
             self._ping,
-            page=self._scope.page,
-            stopping=self._control.stop,
+            page=scope.page,
+            stopping=control.stop,
             waiting=self._wait,
             waited=self.waited,
         )
+        self._tracks = selector is None
+        selector = selector or Rotation(codec, writes=writes, only_key=scope.only_key)
+        if not selector.deletes:
+            selector.largest = self.store.largest_value()
         self.visitor = Visitor(
             self.store,
-            self._codec,
-            connect=self._connect,
-            writes=self._scope.mode is Mode.RUN,
-            only_key=self._scope.only_key,
-            largest=self.store.largest_value(),
-            feel=self.throttle.measure_latency,
+            codec,
+            selector,
+            connect=connect,
+            measure_latency=self.throttle.measure_latency,
         )
-        self.begin_watch()
-        if self._ifeq is not None:
-            self._ifeq.attach(self.store)
+        self.tracker = self.track_writes()
+        self.exchange: Exchange | None = before.exchange if before else None
+        if self.exchange is not None:
+            self.exchange.attach(self.store)
+        elif writes and not selector.deletes:
+            self.exchange = Exchange(self.store, connect, scope.match[0])
 
-    def begin_watch(self) -> None:
-        """Watch what is written from now on."""
-        self.watch = WriteTracker(self.store, self._scope)
+    def track_writes(self) -> WriteTracker:
+        """Track what is written from now on; purge and adopt do not read again what was moved."""
+        self.tracker = WriteTracker(self.store, self._scope, wanted=self._tracks)
+        return self.tracker
 
     def close(self) -> None:
         """Close the connections."""
+        self.visitor.close()
         for connection in (self.store.connection, self._ping):
             if connection is not None:
                 connection.close()
 
     def names_a_page(self) -> int:
-        """Few until it is known how large the values are: two pages of them are held at a time."""
+        """Return few until values have been weighed: two pages of them are held at a time."""
         page = self.throttle.page
         return page if self._weighed else min(page, _FIRST_NAMES)
 
@@ -194,23 +176,23 @@ class NodeSession:
 
     def confirm(self, *, last: bool = False) -> None:
         """See that what was rewritten reaches all replicas, for the *last* time or not."""
-        if self._ifeq is None:
+        if self.exchange is None:
             return
         if last:
-            self._ifeq.finish()
+            self.exchange.finish()
         else:
-            self._ifeq.look(self.visitor.rewritten)
+            self.exchange.look(self.visitor.rewritten)
 
     def _wait(self, reason: str | None) -> None:
         """Say why nothing happens; in the log only when the reason is another one."""
-        self._control.wait(str(self._address), reason)
-        if reason and reason != self._waited_for:
-            log.info("waiting", node=str(self._address), reason=reason)
-            self._waited_for = reason
+        self._control.wait(self.store.node, reason)
+        if reason and reason != self.waited_for:
+            log.info("waiting", node=self.store.node, reason=reason)
+            self.waited_for = reason
 
 
-class Page(NamedTuple):
-    """Names, the cursor behind them, and their values, which were asked for already."""
+class NextPage(NamedTuple):
+    """Next page: holds names, the cursor behind them, and their values, asked for already."""
 
     cursor: int
     names: list[bytes]
@@ -219,7 +201,7 @@ class Page(NamedTuple):
 
 class PageReader:
     """
-    One scan of the database *db*, from *cursor* on, for names that match *pattern*.
+    Page reader: scans the database *db* from *cursor* on, for names that match *pattern*.
 
     *count* tells how many names the next page is to have.
     """
@@ -231,13 +213,13 @@ class PageReader:
         self._db = db
         self._pattern = pattern
         self._count = count
-        self._ready: Page | None = None
+        self._ready: NextPage | None = None
         store.select(db)
         self._scan: Callable[[], tuple[int, list[bytes]]] | None = self._ask(cursor)
 
-    def take(self) -> Page | None:
+    def take(self) -> NextPage | None:
         """
-        The next page, in its database; None when the scan is over.
+        Return the next page, in its database; None when the scan is over.
 
         While it is worked on, the server gets ready the values of the one after it.
         """
@@ -253,8 +235,9 @@ class PageReader:
         """Ask for the values of the next page, and for the names of the one after it."""
         if self._scan is None:
             return
-        cursor, names = self._scan()
-        self._ready = Page(cursor, names, self._store.start_read(names))
+        cursor, found = self._scan()
+        names = list(dict.fromkeys(found))
+        self._ready = NextPage(cursor, names, self._store.start_read(names))
         self._scan = self._ask(cursor) if cursor else None
 
     def _ask(self, cursor: int) -> Callable[[], tuple[int, list[bytes]]]:

@@ -1,15 +1,15 @@
 """
-The sweep of one node: pages in, a tally out, and proof that no name was missed.
+Worker: brings one node to its end: restarts, reconnects, resumes.
 
 - SCAN returns every name that exists from the first page to the last, if the process stays the same
   and nothing moves (redis-rules 1.1). So the node's identity is taken before and after; a
   difference throws the scan away and starts it anew, at most `RESTARTS` times.
 - What was written during the scan is looked at again, so that values that were moved about are
-  not missed either (`watch`).
+  not missed either (`session.WriteTracker`).
 - A lost connection is opened again. The same process goes on at the same cursor; another one starts
   from the beginning.
-- The position moves only when a page is finished, so a stop or a crash at any moment loses no work:
-  the values themselves say what is done.
+- The checkpoint moves only when a page is finished, so a stop or a crash at any moment loses no
+  work: the values themselves say what is done.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -28,32 +29,33 @@ from rotator.server.cluster_nodes import foreign_slots, myself
 from rotator.server.node import NOTHING, TRACKED_COMMANDS, Identity
 from rotator.server.store import Store
 from rotator.sweep.control import Control, Stop
-from rotator.sweep.node.session import NodeSession, Page, PageReader
+from rotator.sweep.node.selector import Selector
+from rotator.sweep.node.session import NextPage, NodeSession, PageReader
 from rotator.sweep.results import Checkpoint, NodeResult
 from rotator.sweep.scope import RESTARTS, Scope
-from rotator.tally.tally import Mode, Outcome, Tally
+from rotator.tally.tally import Mode, Tally
 
 LOSSES = 5
-
 
 # Pauses before each new connection. When they are over the sweep looks at the topology, with more
 # patience than this, and lets the node go on where it was if it is still the one to ask.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
-
-
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
-
 
 log = structlog.get_logger(__name__)
 
 
 class Worker:
     """
-    Sweeps one node.
+    Worker: sweeps one node.
 
     *connect* opens a new pinned connection to a node and wraps it; it is called again when a
-    connection is lost. *saved* is a position of an earlier run, used only if it still means
-    something. *restarts* is how often the node's scan was begun again already.
+    connection is lost. *saved* is a checkpoint of an earlier run, used only if it still means
+    something. *restarts* is how often the node's scan was begun again already. With *selector* it
+    is no rotation, and nothing is saved.
+
+    Raises:
+        ServerError: The node cannot be reached, does not let us in, or is no primary.
     """
 
     def __init__(
@@ -66,39 +68,39 @@ class Worker:
         control: Control,
         saved: dict[str, Any] | None = None,
         restarts: int = 0,
+        selector: Selector | None = None,
     ) -> None:
+        self._begun_at = time.monotonic()
         self._address = address
-        self._codec = codec
         self._scope = scope
         self._control = control
-        self._saved = saved
-        self._restarts = restarts
+        self._digest = scope.digest(codec.digest)
+        self._connect = partial(
+            NodeSession, address, connect, codec, scope, control, selector=selector
+        )
+        # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
+        self._saves = selector is None and scope.mode is not Mode.VERIFY
         self._saved_at = 0.0
         self._orphans = 0
         self._losses = 0
         self._lost_at: tuple[int, int] | None = None
         self._last_seen: Identity | None = None
-        self._with = NodeSession(address, connect, codec, scope, control)
+        self._session = self._connect()
+        self._scans: list[tuple[int, str | None]] = []
+        self._databases: list[int] = []
+        self._checkpoint = self._resume(saved) or self._begin(Tally())
+        self._checkpoint.restarts = max(self._checkpoint.restarts, restarts)
 
     def run(self) -> NodeResult:
-        """
-        Sweep the node to the end, to a stop, or until it cannot be done; what was done is kept.
-
-        Raises:
-            ServerError: The node could not be used at all.
-        """
-        begun = time.monotonic()
-        self._with.open()
-        self._position = self._resume() or self._begin(Tally())
-        self._position.restarts = max(self._position.restarts, self._restarts)
+        """Sweep the node to the end, to a stop, or until it cannot be done; keep what was done."""
         try:
             result = self._sweep()
         except ServerError as error:
             self._save(counted=True)
-            self._position.reasons.append(str(error))
+            self._checkpoint.reasons.append(str(error))
             result = self._result(complete=False)
-        self._with.close()
-        result.seconds = time.monotonic() - begun
+        self._session.close()
+        result.seconds = time.monotonic() - self._begun_at
         return result
 
     def _sweep(self) -> NodeResult:
@@ -118,24 +120,24 @@ class Worker:
                 return self._result(complete=False, stopped=stopped)
             if not changes:
                 return self._result(complete=True)
-            self._position.reasons += changes
-            if self._position.restarts >= RESTARTS:
+            self._checkpoint.reasons += changes
+            if self._checkpoint.restarts >= RESTARTS:
                 return self._result(complete=False)
             self._restart()
 
     def _scan(self) -> tuple[Stop | None, list[str]]:
-        """Make every scan that is not done yet; the reason to stop, or what made it worthless."""
-        position, visited = self._position, 0
-        for db, pattern in self._rounds:
-            if (db, pattern) in position.done:
+        """Make the scans not done yet; return why to stop, or what made them worthless."""
+        checkpoint, visited = self._checkpoint, 0
+        for db, pattern in self._scans:
+            if (db, pattern) in checkpoint.done:
                 continue
-            if position.scanning != (db, pattern):
-                position.scanning, position.cursor = (db, pattern), 0
+            if checkpoint.scanning != (db, pattern):
+                checkpoint.scanning, checkpoint.cursor = (db, pattern), 0
             pages = PageReader(
-                self._with.store, db, pattern, position.cursor, self._with.names_a_page
+                self._session.store, db, pattern, checkpoint.cursor, self._session.names_a_page
             )
             while page := pages.take():
-                self._with.throttle.rest(visited)
+                self._session.throttle.rest(visited)
                 visited = len(page.names)
                 if stop := self._control.stop():
                     return stop, []
@@ -143,80 +145,81 @@ class Worker:
                     return None, changes
         return None, []
 
-    def _visit(self, page: Page) -> list[str]:
-        """Bring a page to its end; what made the scan worthless, if anything did."""
-        position = self._position
-        tally = position.tally
-        rotated, left = tally.outcomes[Outcome.ROTATED], tally.remaining
-        self._with.visitor.visit(page.names, tally, page.values)
-        self._with.weigh()
-        self._with.confirm()
-        rotated = tally.outcomes[Outcome.ROTATED] - rotated
+    def _visit(self, page: NextPage) -> list[str]:
+        """Bring a page to its end; return what made the scan worthless, if anything did."""
+        checkpoint = self._checkpoint
+        tally = checkpoint.tally
+        done, left = tally.done, tally.remaining
+        self._session.visitor.visit(page.names, tally, page.values)
+        self._session.weigh()
+        self._session.confirm()
         self._control.page_done(
-            str(self._address), len(page.names), rotated, tally.remaining - left
+            str(self._address), len(page.names), tally.done - done, tally.remaining - left
         )
-        if self._with.visitor.topology_error and (changes := self._moved_on()):
+        if self._session.visitor.topology_error and (changes := self._moved_on()):
             return changes
-        position.cursor = page.cursor
-        if page.cursor == 0 and position.scanning is not None:
-            position.done.append(position.scanning)
+        checkpoint.cursor = page.cursor
+        if page.cursor == 0 and checkpoint.scanning is not None:
+            checkpoint.done.append(checkpoint.scanning)
         # Only now: were the connection lost here, the page must not count twice.
-        self._with.watch.look(self._with.visitor, self._databases)
+        self._session.tracker.look(self._session.visitor, self._databases)
         if time.monotonic() - self._saved_at > _SAVE_SECONDS:
             self._save()
         return []
 
     def _finish(self) -> list[str]:
-        """Look at what was written meanwhile; what happened that the scan may have missed."""
-        self._with.confirm(last=True)
-        self._with.watch.finish(self._with.visitor, self._databases, self._position.tally)
+        """Read what was written meanwhile; return what happened that the scan may have missed."""
+        self._session.confirm(last=True)
+        self._session.tracker.finish(self._session.visitor, self._databases, self._checkpoint.tally)
         self._orphans = self._count_orphans()
-        now = self._with.store.identity()
-        changes = self._position.identity.changes(
-            now, TRACKED_COMMANDS if self._with.watch.complete else NOTHING
+        now = self._session.store.identity()
+        changes = self._checkpoint.identity.changes(
+            now, TRACKED_COMMANDS if self._session.tracker.complete else NOTHING
         )
-        databases = list(self._with.store.databases())
+        databases = list(self._session.store.databases())
         appeared = {db for db, _ in self._scope.scans(databases)} - set(self._databases)
         changes += [f"database {db} appeared" for db in sorted(appeared)]
         self._last_seen = now
         return changes
 
     def _moved_on(self) -> list[str]:
-        """What became of the node, after it said that data is not its own."""
-        return self._position.identity.changes(self._with.store.identity(), TRACKED_COMMANDS)
+        """Return what became of the node, after it said that data is not its own."""
+        return self._checkpoint.identity.changes(self._session.store.identity(), TRACKED_COMMANDS)
 
     def _count_orphans(self) -> int:
-        """Names in slots that the node does not own; SCAN lists them, but nobody can read them."""
-        if not self._with.store.clustered:
+        """Count names in slots that the node does not own: listed by SCAN, but out of reach."""
+        if not self._session.store.clustered:
             return 0
-        own = myself(self._with.store.members())
+        own = myself(self._session.store.members())
         count = 0
         for db in sorted({0, *self._databases}):
-            self._with.store.select(db)
-            count += self._with.store.names_in_slots(foreign_slots(own))
+            self._session.store.select(db)
+            count += self._session.store.names_in_slots(foreign_slots(own))
         return count
 
     def _reattach(self, lost: LostError) -> list[str]:
-        """Connect again; what changed if it is not the process that it was."""
-        log.warning("connection lost", node=self._with.store.node, error=str(lost))
+        """Connect again; return what changed if it is not the process that it was."""
+        log.warning("connection lost", node=self._session.store.node, error=str(lost))
         for pause in _RECONNECT_SECONDS:
             time.sleep(pause)
-            self._with.close()
+            self._session.close()
             try:
-                self._with.open()
-                self._with.watch.interrupted()
-                now = self._with.store.identity()
+                self._session = self._connect(before=self._session)
+                self._session.tracker.interrupted()
+                now = self._session.store.identity()
             except ServerError as error:
-                log.info("cannot connect again yet", node=self._with.store.node, error=str(error))
+                log.info(
+                    "cannot connect again yet", node=self._session.store.node, error=str(error)
+                )
                 continue
             if now.role == "master":
-                return self._position.identity.changes(now)
-            log.info("a replica answers now, not yet promoted", node=self._with.store.node)
+                return self._checkpoint.identity.changes(now)
+            log.info("a replica answers now, not yet promoted", node=self._session.store.node)
         raise ServerError(f"{lost}, and it cannot be opened again") from None
 
     def _count_loss(self, lost: LostError) -> None:
         """Raise when the connection breaks again and again at the same page."""
-        here = (len(self._position.done), self._position.cursor)
+        here = (len(self._checkpoint.done), self._checkpoint.cursor)
         self._losses = self._losses + 1 if here == self._lost_at else 1
         self._lost_at = here
         if self._losses >= LOSSES:
@@ -226,67 +229,65 @@ class Worker:
             )
 
     def _begin(self, tally: Tally, restarts: int = 0) -> Checkpoint:
-        identity = self._with.store.identity()
+        identity = self._session.store.identity()
         if identity.role != "master":
             raise ServerError(
-                f"{self._with.store.node} is a replica, and only a primary can be rotated",
+                f"{self._session.store.node} is a replica, and only a primary can be rotated",
                 hint="put the primary's address into redis.addresses",
             )
-        digest = self._scope.digest(self._codec.digest)
-        self._plan_rounds()
-        return Checkpoint(digest, identity, datetime.now(UTC), tally, restarts=restarts)
+        self._plan_scans()
+        return Checkpoint(self._digest, identity, datetime.now(UTC), tally, restarts=restarts)
 
-    def _resume(self) -> Checkpoint | None:
-        """The saved position, if it is one of this process, keyring, formats and scope."""
-        if self._saved is None:
+    def _resume(self, saved: dict[str, Any] | None) -> Checkpoint | None:
+        """Return the *saved* checkpoint, if it is of this process, keyring, formats and scope."""
+        if saved is None:
             return None
-        position = Checkpoint.from_dict(self._saved)
-        same = position.digest == self._scope.digest(self._codec.digest)
-        same = same and position.started_at <= datetime.now(UTC)  # else a clock was wrong
-        if not same or position.identity.changes(self._with.store.identity()):
-            log.info("saved position not used", node=self._with.store.node)
+        checkpoint = Checkpoint.from_dict(saved)
+        same = checkpoint.digest == self._digest
+        same = same and checkpoint.started_at <= datetime.now(UTC)  # else a clock was wrong
+        if not same or checkpoint.identity.changes(self._session.store.identity()):
+            log.info("saved position not used", node=self._session.store.node)
             return None
-        self._plan_rounds()
-        self._with.watch.interrupted()  # nobody watched between the runs
-        return position
+        self._plan_scans()
+        self._session.tracker.interrupted()  # nobody watched between the runs
+        return checkpoint
 
-    def _plan_rounds(self) -> None:
-        self._rounds = self._scope.scans(sorted(self._with.store.databases()))
-        self._databases = sorted({db for db, _ in self._rounds})
+    def _plan_scans(self) -> None:
+        self._scans = self._scope.scans(sorted(self._session.store.databases()))
+        self._databases = sorted({db for db, _ in self._scans})
 
     def _restart(self) -> None:
         """Begin anew; only what was rotated is kept, because it cannot be met a second time."""
-        before = self._position
-        self._with.begin_watch()
-        log.warning("scan begins again", node=self._with.store.node, reasons=before.reasons)
-        self._position = self._begin(before.tally.only_rotated(), before.restarts + 1)
-        self._position.reasons = before.reasons
-        self._position.started_at = before.started_at
+        before = self._checkpoint
+        self._session.track_writes()
+        log.warning("scan begins again", node=self._session.store.node, reasons=before.reasons)
+        self._checkpoint = self._begin(before.tally.only_rotated(), before.restarts + 1)
+        self._checkpoint.reasons = before.reasons
+        self._checkpoint.started_at = before.started_at
 
     def _save(self, *, counted: bool = False) -> None:
         """Save the position; *counted* says that this run's result tells of the encryptions."""
         self._saved_at = time.monotonic()
-        # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
-        if self._scope.mode is not Mode.VERIFY:
-            saved = self._position.to_dict()
+        if self._saves:
+            saved = self._checkpoint.to_dict()
             if counted:
                 saved["tally"]["encryptions"] = 0
             self._control.save(str(self._address), saved)
 
     def _result(self, *, complete: bool, stopped: Stop | None = None) -> NodeResult:
-        position = self._position
+        checkpoint = self._checkpoint
         return NodeResult(
             node=str(self._address),
-            started_at=position.started_at,
-            tally=position.tally,
+            started_at=checkpoint.started_at,
+            tally=checkpoint.tally,
             complete=complete,
-            identity=(complete and self._last_seen) or position.identity,
+            identity=(complete and self._last_seen) or checkpoint.identity,
             databases=tuple(self._databases),
-            restarts=position.restarts,
+            restarts=checkpoint.restarts,
             orphans=self._orphans,
-            reasons=tuple(position.reasons),
+            reasons=tuple(checkpoint.reasons),
             stopped=stopped,
-            no_touch=self._with.no_touch,
-            tracked=self._with.watch.complete,
-            waited=dict(self._with.waited),
+            no_touch=self._session.no_touch,
+            tracked=self._session.tracker.complete,
+            waited=dict(self._session.waited),
         )

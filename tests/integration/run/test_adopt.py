@@ -6,21 +6,17 @@ from random import Random
 
 import pytest
 
-from rotator.crypto.codec import Codec
-from rotator.crypto.keyring import Key, Keyring
-from rotator.crypto.layout import BUILTIN
-from rotator.run.bulk import Adoption
 from rotator.run.preflight import run_lock
 from rotator.server.acl import READING, WRITING
-from rotator.server.replies import ErrorKind
-from rotator.server.store import SetResult, Store
+from rotator.server.store import Store
 from rotator.state.state import State
-from support.caches import FAR_MS, Cache, Place, contents, store_of, user
+from support.caches import FAR_MS, Cache, Place, contents, user
 from support.clusters import check, names_in
 from support.clusters import store as store_in
 from support.expiries import put
 from support.processes import run_here
 
+MIB = 1 << 20
 PLAIN = {
     b"app:short": b"hello",
     b"app:empty": b"",
@@ -242,7 +238,7 @@ class TestOthers:
 
     def test_a_value_replaced_after_it_was_read(self, filled, redis, monkeypatch):
         """What an application writes meanwhile is judged anew: encrypted by it, it is left."""
-        original, theirs = Store.compare_and_set, {}
+        original, theirs = Store.start_compare_and_set, {}
 
         def late(self, swaps):
             if not theirs:
@@ -251,7 +247,7 @@ class TestOthers:
                 redis.delete("app:empty")
             return original(self, swaps)
 
-        monkeypatch.setattr(Store, "compare_and_set", late)
+        monkeypatch.setattr(Store, "start_compare_and_set", late)
         cache = adopted(filled, "--match", "app:*")
         assert redis.get("app:json") == theirs[b"app:json"]
         assert filled.cache.open("app:short", redis.get("app:short")).plaintext == b"other"
@@ -286,26 +282,17 @@ class TestOthers:
             assert place.cache.open(name, redis.get(name)).plaintext == text
 
 
-def test_a_value_that_would_be_too_large(server, redis):
+def test_a_value_that_would_be_too_large(place, redis, configured):
     """What the server could not take encrypted is left, and it is said why."""
-    key = Key.from_hex("0a" * 32, "test")
-
-    class SmallStore(Store):
-        """A node that takes 40 bytes."""
-
-        def largest_value(self):
-            """Its limit."""
-            return 40
-
-    redis.mset({"small": "hello", "large": "x" * 20})
-    store = SmallStore(store_of(server).connection)
-    task = Adoption(Codec(Keyring(key, []), [BUILTIN["gcm"]]))
-    act = task.actor(store)
-    done, refused = act([(b"small", b"hello"), (b"large", b"x" * 20)])
-    assert done is SetResult.DONE
-    assert refused.meaning is ErrorKind.FAILURE
-    assert refused.message == "48 bytes when encrypted, the server takes 40"
-    assert redis.get("large") == b"x" * 20
+    configured("proto-max-bulk-len", MIB)
+    redis.mset({"small": "hello", "large": bytes(MIB - 9)})
+    place.configure(Cache(*place.cache.redis["addresses"], settings={"formats": ["sealed"]}))
+    cache = adopted(place, "--match", "*", code=3)
+    assert (cache["encrypted"], cache["failed"]) == (1, 1)
+    [problem] = cache["problems"]
+    assert problem["name"] == "large"
+    assert problem["detail"].endswith(f" bytes when encrypted, the server takes {MIB}")
+    assert redis.get("large") == bytes(MIB - 9)
 
 
 def test_a_cluster(cluster, tmp_path):

@@ -11,7 +11,8 @@ from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import SelfCheckError
-from rotator.sweep.node.page import renew
+from rotator.sweep.node.page import Page, decide
+from rotator.sweep.node.selector import Rotation
 from support.caches import meddled
 
 KEYS = [Key.from_hex(generate(), f"key {number}") for number in range(4)]
@@ -29,6 +30,13 @@ def codec(*numbers, formats=None, write=None):
     """A codec of some of the keys, the first of them current."""
     current, *old = (KEYS[number] for number in numbers)
     return Codec(Keyring(current, old), formats or FORMATS, write)
+
+
+def renew(codec, names, values, movable, largest):
+    """What is decided about *values* when those under one of the keys *movable* are to move."""
+    rotation = Rotation(codec, writes=True, largest=largest)
+    rotation.movable = movable
+    return decide(Page(names, values), codec, rotation)
 
 
 @st.composite
@@ -53,12 +61,12 @@ def test_as_one_by_one(data, write, moves):
     held = [data.draw(values(name)) for name in names]
     movable = frozenset(KEYS[1:3]) if moves else frozenset()
     batch = renew(one, names, held, movable, LARGEST)
-    kept = {index: key for index, key, _ in batch.kept}
-    swaps = {swap.name: (swap, key) for swap, key in zip(batch.swaps, batch.keys, strict=True)}
+    kept = {one.name: one.keys for one in batch.kept}
+    swaps = {swap.name: (swap, swap.key) for swap in batch.rewrites}
     current = 0
     for index, (name, value) in enumerate(zip(names, held, strict=True)):
         opened = None if value is None else one.open(name, value)
-        if index in batch.rest:
+        if index in batch.undecided:
             assert not isinstance(opened, Opened) or opened.inner or write or name not in swaps
             continue
         assert isinstance(opened, Opened)
@@ -69,14 +77,14 @@ def test_as_one_by_one(data, write, moves):
             assert (again.plaintext, again.format) == (opened.plaintext, opened.format)
             assert (swap.old, key) == (value, opened.key)
             assert key in movable
-        elif index in kept:
-            assert kept[index] is opened.key
+        elif name in kept:
+            assert kept[name] == (opened.key,)
             assert opened.key not in movable
         else:
             assert not one.needs_rewrite(opened)
             current += 1
     assert batch.current == current
-    assert len(names) == current + len(swaps) + len(kept) + len(batch.rest)
+    assert len(names) == current + len(swaps) + len(kept) + len(batch.undecided)
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=str)
@@ -85,10 +93,11 @@ def test_what_most_values_are_needs_no_second_look(form):
     names = [b"app:%d" % number for number in range(20)]
     held = [codec(1).seal(name, b'{"session": "%b"}' % (b"s" * 80), form) for name in names]
     batch = renew(codec(0, 1), names, held, frozenset(KEYS), LARGEST)
-    assert (batch.rest, len(batch.swaps)) == ([], 20)
-    again = renew(codec(0, 1), names, [swap.new for swap in batch.swaps], frozenset(KEYS), LARGEST)
-    assert (again.current, again.rest) == (20, [])
-    assert again.current_size == sum(len(swap.new) for swap in batch.swaps)
+    assert (batch.undecided, len(batch.rewrites)) == ([], 20)
+    new = [swap.new for swap in batch.rewrites]
+    again = renew(codec(0, 1), names, new, frozenset(KEYS), LARGEST)
+    assert (again.current, again.undecided) == (20, [])
+    assert again.current_size == sum(map(len, new))
 
 
 def test_nonces_are_never_used_twice():
@@ -96,7 +105,7 @@ def test_nonces_are_never_used_twice():
     names = [b"app"] * 1000
     held = [codec(1).seal(b"app", b"the same", BUILTIN["sealed"])] * 1000
     batch = renew(codec(0, 1), names, held, frozenset(KEYS), LARGEST)
-    assert len({swap.new[12:24] for swap in batch.swaps}) == 1000
+    assert len({swap.new[12:24] for swap in batch.rewrites}) == 1000
 
 
 def test_a_nonce_longer_than_usual_is_filled():
@@ -104,13 +113,13 @@ def test_a_nonce_longer_than_usual_is_filled():
     form = FORMATS[4]
     held = codec(1).seal(b"app", b"text", form)
     batch = renew(codec(0, 1), [b"app"] * 50, [held] * 50, frozenset(KEYS), LARGEST)
-    assert len({swap.new[16:32] for swap in batch.swaps}) == 50
+    assert len({swap.new[16:32] for swap in batch.rewrites}) == 50
 
 
 def test_what_is_too_large_is_left():
     """Whether the server takes it is for somebody else to see."""
     held = codec(1).seal(b"app", b"x" * 100, BUILTIN["gcm"])
-    assert renew(codec(0, 1), [b"app"], [held], frozenset(KEYS), 100).rest == [0]
+    assert renew(codec(0, 1), [b"app"], [held], frozenset(KEYS), 100).undecided == [0]
 
 
 def test_self_check(monkeypatch):

@@ -8,7 +8,7 @@ from rotator.cache import Cache as CacheClient
 from rotator.demo.local_server import find_binary
 from rotator.errors import Exit
 from rotator.server.cluster_nodes import SLOTS
-from rotator.server.exchange import Ifeq
+from rotator.server.exchange import Exchange
 from support.caches import Cache, Place, counted
 from support.clusters import (
     FAST,
@@ -68,7 +68,7 @@ class TestGrouping:
     @pytest.mark.parametrize("version", VERSIONS)
     def test_by_slot(self, version, tmp_path, monkeypatch):
         """Names of one slot share script calls; a page over many slots never meets CROSSSLOT."""
-        monkeypatch.setattr(Ifeq, "_known", lambda _: False)  # or no script would be needed
+        monkeypatch.setattr(Exchange, "_known", lambda _: False)  # or no script would be needed
         with LocalCluster(1, 0, binary=program_of(version)) as cluster:
             place = Place(tmp_path, Cache(*cluster.addresses))
             names = tagged(7, 200) + tagged(8000, 200) + names_in(range(SLOTS), 200)

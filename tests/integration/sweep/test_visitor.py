@@ -6,6 +6,7 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from rotator.errors import LostError
+from rotator.sweep.node.selector import Rotation
 from rotator.sweep.node.visitor import Visitor
 from rotator.tally.tally import Outcome, Tally
 from support.caches import FAR_MS, Cache, store_of, user
@@ -27,7 +28,8 @@ def make(cache, server):
         current, *old = (Key.from_hex(key, "test") for key in cache.keys)
         codec = Codec(Keyring(current, old), list(BUILTIN.values()))
         settings = {"writes": True, "only_key": None, "largest": 1 << 29, **settings}
-        return Visitor(stores[-1], codec, connect=None, **settings), stores[-1]
+        rotation = Rotation(codec, **settings)
+        return Visitor(stores[-1], codec, rotation, connect=None), stores[-1]
 
     yield made
     for store in stores:
@@ -52,9 +54,9 @@ def test_page(make, cache, redis):
     assert (key.found, key.rotated, key.remaining, key.size) == (1, 1, 0, len(rotated))
     assert tally.encryptions == 1
     assert visitor.rewritten == {b"b"}
-    assert visitor.suspects([b"a", b"b", b"list", b"gone"]) == []  # all of it is tallied
+    assert visitor.not_current([b"a", b"b", b"list", b"gone"]) == []  # all of it is tallied
     cache.put(redis, "list", key=1)
-    assert visitor.suspects([b"a", b"b", b"list", b"gone"]) == [b"list"]
+    assert visitor.not_current([b"a", b"b", b"list", b"gone"]) == [b"list"]
 
 
 def test_same_name_twice(make, cache, redis):
@@ -122,7 +124,7 @@ def test_suspects(make, cache, redis, server):
     rules = [f"~{name}" for name in ("current", "old", "foreign", "list", "gone")]
     with user(redis, "+@all", *rules) as login:
         visitor, _ = make(login)
-        assert visitor.suspects(names) == [b"old", b"foreign", b"list", b"denied"]
+        assert visitor.not_current(names) == [b"old", b"foreign", b"list", b"denied"]
     assert server.running
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.tally.key_tally import NAMES, NEVER, PREFIXES
-from rotator.tally.tally import SAMPLES, Outcome, Problem, Tally
+from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome, Problem, Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -238,3 +238,60 @@ class TestSettled:
         for outcome in Outcome:
             tally.add(outcome)
         assert tally.remaining == 6
+
+
+BULK = [BulkOutcome.DONE, Outcome.FAILED, Outcome.GONE, BulkOutcome.OTHER_KEY]
+LISTS = st.lists(st.binary(max_size=8), max_size=60)
+ENDS = st.lists(st.sampled_from(BULK), max_size=60)
+
+
+def _bulk(names=(), ends=()):
+    """What purge or adopt counts that selected these names, and met these ends."""
+    tally = Tally()
+    for name in names:
+        tally.selected.stay(len(name), NOW, name, None, too_large=False)
+    for end in ends:
+        tally.add(end, f"{end}.why")
+    return tally
+
+
+class TestBulk:
+    """What purge and adopt count besides."""
+
+    @given(LISTS, LISTS, ENDS, ENDS)
+    def test_merging_is_counting_on(self, names, more, ends, others):
+        """Two tallies that are merged come to what one would have; visits and sizes are exact."""
+        both = _bulk(names, ends)
+        both.merge(_bulk(more, others))
+        whole = _bulk([*names, *more], [*ends, *others])
+        assert (both.outcomes, both.reasons) == (whole.outcomes, whole.reasons)
+        assert both.visits == len(ends) + len(others)
+        assert both.selected.size == whole.selected.size
+        assert sum(both.selected.prefixes.values()) == len(names) + len(more)
+
+    @given(st.lists(st.integers(0, 500), max_size=200))
+    def test_memory_is_bounded(self, numbers):
+        """However many names and prefixes there are, some are kept and the others counted."""
+        tally = _bulk([b"p%d:x" % number for number in numbers])
+        tally.merge(_bulk([b"q%d:x" % number for number in numbers]))
+        assert len(tally.selected.prefixes) <= PREFIXES
+        assert sum(tally.selected.prefixes.values()) == 2 * len(numbers)
+        assert len(tally.selected.samples) == min(NAMES, 2 * len(set(numbers)))
+
+    def test_prefixes(self):
+        """Only what stands before the first colon is kept: the rest may be a logical key."""
+        tally = _bulk([b"/app/oidc:secret", b"secret", b"/app/oidc:a:b"])
+        assert tally.selected.prefixes == {"/app/oidc": 2, "": 1}
+
+    def test_only_rotated(self):
+        """Of a node that is visited again only what was done stays: all else is met again."""
+        settled = _bulk([b"a:b"], [BulkOutcome.DONE, BulkOutcome.DONE, Outcome.GONE]).only_rotated()
+        assert (settled.done, settled.visits, settled.reasons) == (2, 2, {})
+        assert (settled.selected.size, settled.selected.samples) == (0, [])
+        assert BulkOutcome.DONE not in Tally().only_rotated().outcomes
+
+    def test_a_sweep_has_none_of_them(self):
+        """What is stored of a sweep, and reported, names the outcomes of sweeps alone."""
+        tally = Tally()
+        tally.merge(Tally().only_rotated())
+        assert list(tally.outcomes) == list(tally.to_dict()["outcomes"]) == list(Outcome)
