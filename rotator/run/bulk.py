@@ -20,9 +20,9 @@ looks like a value. Encrypted once more, nobody could tell what it is.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, Literal
 
 from rotator.crypto.codec import Codec, Opened, Reason
@@ -32,11 +32,12 @@ from rotator.errors import ConfigError, EmptyError
 from rotator.progress import Progress
 from rotator.run.preflight import Preflight
 from rotator.server.context import CacheContext
+from rotator.server.scripts import Replacement
 from rotator.server.topology import SETTLE_SECONDS
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import InlineEngine
-from rotator.sweep.node.selector import Action, Candidate, Decision, Selector
+from rotator.sweep.node.selector import Candidate, Deletion, Kept, Selector
 from rotator.sweep.results import BulkResult
 from rotator.sweep.scope import Limits, Scope, matcher
 from rotator.sweep.sweep import Sweep
@@ -62,84 +63,76 @@ class BulkSelector(Selector):
     def require_sound(self, context: CacheContext, found: Tally) -> None:
         """Raise if what was *found* in a cache should not be acted on."""
 
-    def _left(self, outcome: Outcome | BulkOutcome, why: str, *, listed: bool = False) -> Decision:
-        """Leave a value, and count why."""
-        action = Action.REPORT if listed else Action.KEEP
-        return Decision(outcome, action, f"{outcome}.{why}", why)
 
-    def _deleted(self, why: str = "") -> Decision:
-        """Pick a value that is to be deleted."""
-        action = Action.DELETE if self.writes else Action.KEEP
-        return Decision(BulkOutcome.PICKED, action, why and f"{BulkOutcome.PICKED}.{why}", why)
+def _left(candidate: Candidate, outcome: StrEnum, why: str = "", *, listed: bool = False) -> Kept:
+    """Leave a value, and count why."""
+    reason = why and f"{outcome}.{why}"
+    return Kept(candidate.name, outcome, (), len(candidate.value), reason, why, listed)
 
 
+@dataclass(eq=False)
 class PurgeKey(BulkSelector):
     """Purge by key: picks the values under *key*, which must not be the current one."""
 
     deletes = True
+    codec: Codec
+    key: Key
 
-    def __init__(self, codec: Codec, key: Key) -> None:
-        if key is codec.keyring.current:
+    def __post_init__(self) -> None:
+        if self.key is self.codec.keyring.current:
             raise ValueError("the current key is not purged")
-        self._codec = codec
-        self._key = key
 
-    def judge(self, candidate: Candidate) -> Decision:
+    def judge(self, candidate: Candidate) -> Kept | Deletion:
         """Decide about one value."""
-        opened = self._codec.open(candidate.name, candidate.value)
+        opened = self.codec.open(candidate.name, candidate.value)
         if not isinstance(opened, Opened):
-            return self._left(Outcome.UNDECRYPTABLE, opened.reason)
-        current = self._codec.keyring.current
-        if opened.key is self._key:
-            if current in opened.inner:
-                return self._left(Outcome.NESTED, "the current key is inside", listed=True)
-            return self._deleted()
-        if self._key in opened.inner:
+            return _left(candidate, Outcome.UNDECRYPTABLE, opened.reason)
+        current = self.codec.keyring.current
+        if opened.key is self.key and current in opened.inner:
+            return _left(candidate, Outcome.NESTED, "the current key is inside", listed=True)
+        if opened.key is self.key:
+            if self.writes:
+                return Deletion(candidate.name, candidate.value)
+            return _left(candidate, BulkOutcome.PICKED)
+        if self.key in opened.inner:
             why = f"the key is inside, under {opened.key.id}"
-            return self._left(Outcome.NESTED, why, listed=True)
-        return Decision(Outcome.CURRENT if opened.key is current else BulkOutcome.OTHER_KEY)
+            return _left(candidate, Outcome.NESTED, why, listed=True)
+        return _left(candidate, Outcome.CURRENT if opened.key is current else BulkOutcome.OTHER_KEY)
 
 
+@dataclass(eq=False)
 class PurgeUndecryptable(BulkSelector):
     """
     Purge of what nothing opens: picks the values that do not open for some *reasons*.
 
     *others* are the codecs of other caches, which may share the server: what is theirs is left.
-    *kept* are some of those that were picked, by name. Unless *allow_empty* at least one value must
-    open.
+    Unless *allow_empty* at least one value must open. *kept* are some of the picked, by name.
     """
 
     deletes = True
+    codec: Codec
+    reasons: Collection[Reason] = REASONS
+    others: Sequence[Codec] = ()
+    allow_empty: bool = False
+    kept: dict[bytes, bytes] = field(default_factory=dict, repr=False)
 
-    def __init__(
-        self,
-        codec: Codec,
-        reasons: Collection[Reason] = REASONS,
-        others: Sequence[Codec] = (),
-        *,
-        allow_empty: bool = False,
-    ) -> None:
-        self.kept: dict[bytes, bytes] = {}
-        self._codec = codec
-        self._reasons = frozenset(reasons)
-        self._others = tuple(others)
-        self._allow_empty = allow_empty
-
-    def judge(self, candidate: Candidate) -> Decision:
+    def judge(self, candidate: Candidate) -> Kept | Deletion:
         """Decide about one value; one that was moved here is known by the names of its page."""
         name, value = candidate.name, candidate.value
-        opened = self._codec.open(name, value)
+        opened = self.codec.open(name, value)
         if isinstance(opened, Opened):
-            current = opened.key is self._codec.keyring.current
-            return Decision(Outcome.CURRENT if current else BulkOutcome.OTHER_KEY)
-        reason = self._codec.explain(name, value, opened.reason, candidate.others)
-        if reason not in self._reasons:
-            return self._left(Outcome.UNDECRYPTABLE, reason)
-        if any(isinstance(other.open(name, value), Opened) for other in self._others):
-            return Decision(BulkOutcome.OTHER_CACHE)
+            current = opened.key is self.codec.keyring.current
+            return _left(candidate, Outcome.CURRENT if current else BulkOutcome.OTHER_KEY)
+        reason = self.codec.explain(name, value, opened.reason, candidate.others)
+        if reason not in self.reasons:
+            return _left(candidate, Outcome.UNDECRYPTABLE, reason)
+        if any(isinstance(other.open(name, value), Opened) for other in self.others):
+            return _left(candidate, BulkOutcome.OTHER_CACHE)
         if len(self.kept) < KEPT and len(value) <= _LARGEST_KEPT:
             self.kept[name] = value
-        return self._deleted(reason)
+        if self.writes:
+            return Deletion(name, value, reason)
+        return _left(candidate, BulkOutcome.PICKED, reason)
 
     def require_sound(self, context: CacheContext, found: Tally) -> None:
         """
@@ -149,29 +142,27 @@ class PurgeUndecryptable(BulkSelector):
             ConfigError: Some that were picked open under a configured key in another format.
             EmptyError: Not one value opens.
         """
-        if found.outcomes[BulkOutcome.PICKED]:
-            self._refuse_other_formats(context)
-            opened = found.outcomes[Outcome.CURRENT] + found.outcomes[BulkOutcome.OTHER_KEY]
-            if not opened and not self._allow_empty:
-                raise EmptyError(
-                    f"not one value of {context.cache.name} opens, so nothing was deleted",
-                    hint="are keys and formats right? `rotator detect` tells;"
-                    " --allow-empty goes on",
-                )
-
-    def _refuse_other_formats(self, context: CacheContext) -> None:
-        """Refuse to delete what somebody can read: values in a format that nobody configured."""
+        if not found.outcomes[BulkOutcome.PICKED]:
+            return
+        cache = context.cache.name
         kept = {(0, name): value for name, value in self.kept.items()}
-        keyring, settings = self._codec.keyring, context.settings
-        if found := search_formats(keyring, context.formats, settings.formats, kept):
+        formats = context.settings.formats
+        if others := search_formats(self.codec.keyring, context.formats, formats, kept):
             raise ConfigError(
-                f"{len(found)} of {count(len(kept), 'value')} of {context.cache.name} that were"
-                " tried open under a configured key, in a format that is not configured",
+                f"{len(others)} of {count(len(kept), 'value')} of {cache} that were tried"
+                " open under a configured key, in a format that is not configured",
                 hint="put what `rotator detect` prints into the configuration; it deletes none of"
                 " them",
             )
+        opened = found.outcomes[Outcome.CURRENT] + found.outcomes[BulkOutcome.OTHER_KEY]
+        if not opened and not self.allow_empty:
+            raise EmptyError(
+                f"not one value of {cache} opens, so nothing was deleted",
+                hint="are keys and formats right? `rotator detect` tells; --allow-empty goes on",
+            )
 
 
+@dataclass(eq=False)
 class Adoption(BulkSelector):
     """
     Adoption: picks plaintext with names that `rotator run` visits too, those that match *within*.
@@ -179,29 +170,31 @@ class Adoption(BulkSelector):
     *encryptions* counts the values that were encrypted under the current key, stored or not.
     """
 
-    def __init__(self, codec: Codec, within: Sequence[str] = ("*",)) -> None:
-        self.encryptions = 0
-        self._codec = codec
-        self._within: re.Pattern[bytes] = matcher(within)
+    codec: Codec
+    within: Sequence[str] = ("*",)
+    encryptions: int = 0
 
-    def judge(self, candidate: Candidate) -> Decision:
+    def __post_init__(self) -> None:
+        self._matches = matcher(self.within).fullmatch
+
+    def judge(self, candidate: Candidate) -> Kept | Replacement:
         """Decide about one value."""
         name, value = candidate.name, candidate.value
-        if not self._within.fullmatch(name):
-            return Decision(BulkOutcome.OUTSIDE)
-        opened = self._codec.open(name, value)
+        if not self._matches(name):
+            return _left(candidate, BulkOutcome.OUTSIDE)
+        opened = self.codec.open(name, value)
         if isinstance(opened, Opened):
-            return Decision(BulkOutcome.ENCRYPTED)
+            return _left(candidate, BulkOutcome.ENCRYPTED)
         if opened.reason is not Reason.NOT_A_FORMAT:
-            return self._left(Outcome.UNDECRYPTABLE, opened.reason, listed=True)
+            return _left(candidate, Outcome.UNDECRYPTABLE, opened.reason, listed=True)
         if not self.writes:
-            return Decision(BulkOutcome.PICKED)
-        new = self._codec.seal(name, value)
+            return _left(candidate, BulkOutcome.PICKED)
+        new = self.codec.seal(name, value)
         self.encryptions += 1
         if len(new) > self.largest:
             detail = f"{len(new)} bytes when encrypted, the server takes {self.largest}"
-            return Decision(Outcome.FAILED, Action.REPORT, detail=detail)
-        return Decision(BulkOutcome.PICKED, Action.REWRITE, new=new)
+            return Kept(name, Outcome.FAILED, detail=detail)
+        return Replacement(name, value, new)
 
 
 def purge_key(

@@ -24,7 +24,7 @@ from rotator.crypto.keyring import Key
 from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.scripts import Replacement
 from rotator.server.store import GONE, NoValue, SetResult, Value
-from rotator.sweep.node.selector import Action, Candidate, Decision, Selector
+from rotator.sweep.node.selector import Candidate, Deletion, Kept, Selector
 from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome, Problem, Tally
 
 TRIES = 5
@@ -50,39 +50,14 @@ class Page(NamedTuple):
     tried: Collection[bytes] = ()
 
 
-class Deletion(NamedTuple):
-    """Deletion: takes a value away if it is still *old*; *reason* is counted when it is done."""
-
-    name: bytes
-    old: bytes
-    reason: str = ""
-
-
-class Kept(NamedTuple):
-    """
-    Kept: a visit that writes nothing.
-
-    *keys* are those that the value stays under, outermost first, if they are to be tallied; *size*
-    is its own, in bytes. *listed* is whether it goes among the problems.
-    """
-
-    name: bytes
-    outcome: StrEnum
-    keys: tuple[Key, ...] = ()
-    size: int = 0
-    reason: str = ""
-    detail: str = ""
-    listed: bool = True
-
-
 @dataclass(slots=True)
 class PageDecision:
     """
     Page decision: says what is to be done with each name of a page.
 
     *current* values, of *current_size* bytes together, are under *current_key*, as they should be.
-    *undecided* are the indices of those to look at one by one. *selected* are names and sizes of
-    the values that purge or adopt are for. *encryptions* counts the nonces that were used.
+    *undecided* are the indices of those to look at one by one. *encryptions* counts the nonces that
+    were used. *closer_looks* is what is left of those of the page.
     """
 
     current_key: Key
@@ -93,7 +68,6 @@ class PageDecision:
     deletions: list[Deletion] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     refused: list[tuple[bytes, ErrorReply]] = field(default_factory=list)
-    selected: list[tuple[bytes, int]] = field(default_factory=list)
     undecided: list[int] = field(default_factory=list)
     encryptions: int = 0
 
@@ -111,7 +85,6 @@ class PageDecision:
         self.deletions += other.deletions
         self.kept += other.kept
         self.refused += other.refused
-        self.selected += other.selected
 
 
 def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
@@ -181,31 +154,25 @@ def look(page: Page, decision: PageDecision, selector: Selector) -> None:
         else:
             closely = decision.closer_looks > 0
             judged = selector.judge(Candidate(name, value, page.others, closely))
-            decision.closer_looks -= judged.outcome is Outcome.UNDECRYPTABLE
-            decision.encryptions += judged.new is not None
-            if judged.outcome is BulkOutcome.PICKED:
-                if name not in page.tried:
-                    decision.selected.append((name, len(value)))
-            elif name in page.tried:
-                judged = Decision(BulkOutcome.CHANGED)
-            _put(decision, name, value, judged)
+            if isinstance(judged, Kept) and name in page.tried:
+                judged = Kept(name, BulkOutcome.CHANGED, listed=False)
+            _put(decision, judged)
 
 
-def _put(decision: PageDecision, name: bytes, value: bytes, judged: Decision) -> None:
-    """Put one value where the decision about it says."""
-    outcome, keys, size = judged.outcome, judged.keys, len(value)
-    if judged.action is Action.REWRITE and judged.new is not None:
-        key = keys[0] if keys else None
-        decision.rewrites.append(Replacement(name, value, judged.new, judged.prefix, key))
-    elif judged.action is Action.DELETE:
-        decision.deletions.append(Deletion(name, value, judged.detail))
-    elif outcome is Outcome.CURRENT and keys:
+def _put(decision: PageDecision, judged: Kept | Replacement | Deletion) -> None:
+    """Put a decision where it belongs."""
+    if isinstance(judged, Replacement):
+        decision.rewrites.append(judged)
+        decision.encryptions += 1
+    elif isinstance(judged, Deletion):
+        decision.deletions.append(judged)
+    elif judged.outcome is Outcome.CURRENT and judged.keys:
         decision.current += 1
-        decision.current_size += size
+        decision.current_size += judged.size
     else:
-        listed = judged.action is Action.REPORT
-        kept = Kept(name, outcome, keys, size, judged.reason, judged.detail, listed)
-        decision.kept.append(kept)
+        decision.kept.append(judged)
+        decision.encryptions += judged.outcome is Outcome.TOO_LARGE
+        decision.closer_looks -= judged.outcome is Outcome.UNDECRYPTABLE
 
 
 class Again(NamedTuple):
@@ -242,6 +209,8 @@ class PageTally:
             self.remaining.append(kept)
             return
         self.tally.add(kept.outcome, kept.reason)
+        if kept.outcome is BulkOutcome.PICKED:
+            self.tally.selected.stay(kept.size, self.at, kept.name, None, too_large=False)
         if kept.listed:
             self.records[kept.name] = kept.outcome
             self._list(kept)
@@ -308,8 +277,6 @@ def settle(
         key, count, size = decision.current_key, decision.current, decision.current_size
         tally.add(Outcome.CURRENT, count=count)
         tally.count_many_moved(key.id, count, size, page.at)
-    for name, size in decision.selected:
-        tally.selected.stay(size, page.at, name, None, too_large=False)
     for kept in decision.kept:
         page.keep(kept)
     for name, reply in decision.refused:

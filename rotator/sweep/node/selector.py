@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
 from rotator.crypto.codec import Codec, Refused
 from rotator.crypto.keyring import Key
+from rotator.server.scripts import Replacement
 from rotator.tally.tally import Outcome
 
 
 class Candidate(NamedTuple):
-    """Candidate: one value to be judged, *closely* if it is worth the decryptions."""
+    """
+    Candidate: one value to be judged.
+
+    It may have been written under one of the *others*, names of its page, and moved; *closely* is
+    whether that is worth the decryptions.
+    """
 
     name: bytes
     value: bytes
@@ -26,37 +31,35 @@ class Candidate(NamedTuple):
     closely: bool
 
 
-class Action(StrEnum):
-    """Action: says what is done with a value."""
-
-    KEEP = "keep"
-    REPORT = "report"  # kept, and listed among the problems
-    REWRITE = "rewrite"
-    DELETE = "delete"
-
-
-@dataclass(slots=True)
-class Decision:
+class Kept(NamedTuple):
     """
-    Decision: says what becomes of one value, and why.
+    Kept: a value that stays as it is, or a name without one.
 
-    *outcome* is what the visit counts as if nothing is written. *reason* is counted, *detail* only
-    shown. *keys* are those that the value is under, outermost first, if they are to be tallied.
-    *new* was encrypted for it, with a *prefix* that no other value has.
+    *keys* are those that the value stays under, outermost first, if they are to be tallied; *size*
+    is its own, in bytes. *reason* is counted, *detail* only shown. *listed* is whether the name is
+    reported among the problems.
     """
 
+    name: bytes
     outcome: StrEnum
-    action: Action = Action.KEEP
+    keys: tuple[Key, ...] = ()
+    size: int = 0
     reason: str = ""
     detail: str = ""
-    keys: tuple[Key, ...] = ()
-    new: bytes | None = field(default=None, repr=False)
-    prefix: int | None = None
+    listed: bool = True
+
+
+class Deletion(NamedTuple):
+    """Deletion: takes a value away if it is still *old*; *reason* is counted when it is done."""
+
+    name: bytes
+    old: bytes
+    reason: str = ""
 
 
 class Selector(ABC):
     """
-    Selector: says of each value whether it is kept, rewritten, deleted or reported.
+    Selector: says what becomes of each value.
 
     Values under a key of *movable* are rewritten at sight, the others only looked at; with None
     every value is judged. *largest* is the size, in bytes, of the longest value that the node
@@ -71,7 +74,7 @@ class Selector(ABC):
     writes: bool = False
 
     @abstractmethod
-    def judge(self, candidate: Candidate) -> Decision:
+    def judge(self, candidate: Candidate) -> Kept | Replacement | Deletion:
         """Decide about one value."""
 
 
@@ -91,24 +94,23 @@ class Rotation(Selector):
         )
         self._codec = codec
 
-    def judge(self, candidate: Candidate) -> Decision:
+    def judge(self, candidate: Candidate) -> Kept | Replacement | Deletion:
         """Decide about one value."""
         name, value, others, closely = candidate
-        opened = self._codec.open(name, value)
+        opened, size = self._codec.open(name, value), len(value)
         if isinstance(opened, Refused):
             reason = opened.reason
             if closely:
                 reason = self._codec.explain(name, value, reason, others)
-            detail = f"{len(value)} bytes"
-            return Decision(Outcome.UNDECRYPTABLE, Action.REPORT, reason, detail)
+            return Kept(name, Outcome.UNDECRYPTABLE, (), size, reason, f"{size} bytes")
         keys = (opened.key, *opened.inner)
         if opened.inner:
-            return Decision(Outcome.NESTED, Action.REPORT, keys=keys)
+            return Kept(name, Outcome.NESTED, keys, size)
         if not self._codec.needs_rewrite(opened):
-            return Decision(Outcome.CURRENT, keys=keys)
+            return Kept(name, Outcome.CURRENT, keys, size, listed=False)
         if opened.key not in self.movable:
-            return Decision(Outcome.WOULD_ROTATE, keys=keys)
-        new, prefix = self._codec.rewrite(name, opened), opened.format.telling_size
-        if max(len(value), len(new)) > self.largest:  # both are sent, to compare and to set
-            return Decision(Outcome.TOO_LARGE, Action.REPORT, keys=keys, new=new)
-        return Decision(Outcome.ROTATED, Action.REWRITE, keys=keys, new=new, prefix=prefix)
+            return Kept(name, Outcome.WOULD_ROTATE, keys, size, listed=False)
+        new = self._codec.rewrite(name, opened)
+        if max(size, len(new)) > self.largest:  # both are sent, to compare and to set
+            return Kept(name, Outcome.TOO_LARGE, keys, size)
+        return Replacement(name, value, new, opened.format.telling_size, opened.key)
