@@ -145,7 +145,9 @@ class TestStandalone:
                     server.start()
                 return len(asked) > 3
 
-            assert look(server, patience=60, known=before, should_stop=hurry).primaries == [at(server)]
+            assert look(server, patience=60, known=before, should_stop=hurry).primaries == [
+                at(server)
+            ]
             server.stop()
             with pytest.raises(ServerError):
                 look(server, patience=60, known=before, should_stop=hurry)
