@@ -37,8 +37,8 @@ class StepResult:
     cache: str | None
     node: str | None
     step: str
-    result: Result
-    detail: str
+    result: Result = Result.OK
+    detail: str = ""
     remedy: str | None = None
     exit_code: Exit = Exit.OK
 
@@ -88,20 +88,19 @@ def check(
     Nothing is raised for what is wrong: it is a result.
     """
     last = (*LAST, STAGE) if with_stage else LAST
+    whole = StepResult(None, None, "configuration")
     try:
         config = load(files)
         caches = [config.cache(name) for name in names] or list(config.caches)
     except RotatorError as error:
-        yield _failed(StepResult(None, None, "configuration", Result.FAILED, ""), error)
-        yield from (
-            _not_tried(None, None, step, "configuration") for step in (*FIRST, *NODE, *last)
-        )
+        yield _failed(whole, error)
+        for step in (*FIRST, *NODE, *last):
+            yield _not_tried(replace(whole, step=step.name), whole.step)
         return
-    read = ", ".join(map(str, config.files))
     for warning in config.warnings:
         remedy = "correct it, or leave it if it is the Orchestrator's"
-        yield StepResult(None, None, "configuration", Result.ADVICE, warning, remedy)
-    yield StepResult(None, None, "configuration", Result.OK, read)
+        yield replace(whole, result=Result.ADVICE, detail=warning, remedy=remedy)
+    yield replace(whole, detail=", ".join(map(str, config.files)))
     for cache in caches:
         yield from _check_cache(Probe(config, cache, provider_url, state), last)
 
@@ -130,27 +129,24 @@ def _try_all(group: Sequence[Step], probe: Probe, failed: set[str]) -> Iterator[
     """Try the steps of a *group* in order; *failed* are those so far, those not tried included."""
     node = None if probe.address is None else str(probe.address)
     for step in group:
+        blank = StepResult(probe.cache.name, node, step.name)
         lacking = next((need for need in step.needs if need in failed), None)
-        if lacking is None:
-            result = _try(step, probe, node)
-        else:
-            result = _not_tried(probe.cache.name, node, step, lacking)
+        result = _try(step, probe, blank) if lacking is None else _not_tried(blank, lacking)
         if result.result in {Result.FAILED, Result.NOT_TRIED}:
             failed.add(step.name)
         yield result
 
 
-def _try(step: Step, probe: Probe, node: str | None) -> StepResult:
-    """Try one step."""
-    blank = StepResult(probe.cache.name, node, step.name, Result.OK, "")
+def _try(step: Step, probe: Probe, blank: StepResult) -> StepResult:
+    """Try one step, and fill in the *blank* result."""
     try:
         seen = step.look(probe)
     except RotatorError as error:
         return _failed(blank, error)
-    if isinstance(seen, Advice):
-        result = Result.OK if isinstance(seen, Next) else Result.ADVICE
-        return replace(blank, result=result, detail=seen.detail, remedy=seen.remedy)
-    return replace(blank, detail=seen)
+    if isinstance(seen, str):
+        return replace(blank, detail=seen)
+    result = Result.OK if isinstance(seen, Next) else Result.ADVICE
+    return replace(blank, result=result, detail=seen.detail, remedy=seen.remedy)
 
 
 def _failed(blank: StepResult, error: RotatorError) -> StepResult:
@@ -166,6 +162,6 @@ def _failed(blank: StepResult, error: RotatorError) -> StepResult:
     )
 
 
-def _not_tried(cache: str | None, node: str | None, step: Step, lacking: str) -> StepResult:
+def _not_tried(blank: StepResult, lacking: str) -> StepResult:
     """Return the result of a step that needs the step *lacking*."""
-    return StepResult(cache, node, step.name, Result.NOT_TRIED, f"needs {lacking}")
+    return replace(blank, result=Result.NOT_TRIED, detail=f"needs {lacking}")

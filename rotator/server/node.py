@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -90,15 +90,6 @@ class Identity:
             commands=int(info.get("total_commands_processed", 0)),
             evicted=int(info.get("evicted_keys", 0)),
         )
-
-    @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
-        """Return the identity that `to_dict` wrote down."""
-        return cls(**saved)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
 
     def evicted_since(self, before: Identity) -> int:
         """
