@@ -293,7 +293,8 @@ class Codec:
         Return the same plaintext under the current key, in its own format or the one to write.
 
         Raises:
-            SelfCheckError, ValueError: It does not open again; *opened* is nested.
+            SelfCheckError: What was made does not open to the same plaintext.
+            ValueError: *opened* is nested.
         """
         if opened.inner:
             raise ValueError("a nested value is not to be rewritten")

@@ -93,11 +93,11 @@ def discover(
     should_stop: Callable[[], object] = lambda: None,
 ) -> Topology:
     """
-    Ask every node who it is, for *settle_timeout* seconds while the cluster is just changing.
+    Ask every node who it is, again and again while the cluster is just changing.
 
-    *known* is what it was a moment ago: a cluster is then found although the configured nodes are
-    gone, and a server that does not answer is given the same time. Waiting ends as soon as
-    *should_stop* gives something true.
+    After *settle_timeout* seconds it is taken as it is. *known* is what it was a moment ago: a
+    cluster is then found although the configured nodes are gone, and a server that does not answer
+    is given the same time. Waiting ends as soon as *should_stop* gives something true.
 
     Raises:
         ServerError: No configured address can be reached, or none of the servers is a primary.
