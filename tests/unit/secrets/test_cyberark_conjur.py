@@ -6,7 +6,7 @@ import pytest
 
 from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import conjur, http
+from rotator.secrets import cyberark, http
 from rotator.secrets.provider import provider_from_url
 from support.vendor_servers import PLANTED, SECRET, Answer, Conjur, authority, quiet, refused
 
@@ -136,8 +136,8 @@ class TestTokens:
 
     def test_old(self, server, monkeypatch):
         """A token is replaced before its 8 minutes are over."""
-        assert conjur.TOKEN_SECONDS < 8 * 60
-        monkeypatch.setattr(conjur, "TOKEN_SECONDS", 0.0)
+        assert cyberark.TOKEN_SECONDS < 8 * 60
+        monkeypatch.setattr(cyberark, "TOKEN_SECONDS", 0.0)
         one = provider(server)
         assert [one.get(NAME), one.get("flat")] == [SECRET, "b"]
         assert len(server.paths("authenticate")) == 2
