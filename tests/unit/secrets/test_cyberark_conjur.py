@@ -96,9 +96,10 @@ class TestEnvironment:
         assert provider_from_url("conjur://").get(NAME) == SECRET
 
     def test_certificate_as_text(self, server, monkeypatch, ca):
-        """The CA may be given as text."""
+        """The CA may be given as text, with comments in any language."""
         monkeypatch.delenv("CONJUR_CERT_FILE")
-        monkeypatch.setenv("CONJUR_SSL_CERTIFICATE", ca.file.read_text(encoding="utf-8"))
+        text = f"# Autorit\u00e9\n{ca.file.read_text(encoding='utf-8')}"
+        monkeypatch.setenv("CONJUR_SSL_CERTIFICATE", text)
         assert provider(server).get(NAME) == SECRET
 
     def test_token_file(self, server, monkeypatch, tmp_path, caplog):
