@@ -1,5 +1,7 @@
 r"""
-Delinea Secret Server: `delinea://host?username=...&password=...&folder=...`.
+Delinea Secret Server: reads a secret.
+
+The URL is `delinea://host?username=...&password=...&folder=...`.
 
 All secrets are in one folder, named by its path (`Maverics`, `\some\folder` or `/some/folder`). An
 installation below a path is `delinea://host/SecretServer?...`.
@@ -20,27 +22,26 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-import httpx
+import requests
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets.http import trusting
-from rotator.secrets.locator import Locator
-from rotator.secrets.web import Web, code_of
+from rotator.secrets.http import HttpProvider, code_of, strict_session, trusting
+from rotator.secrets.provider import ProviderUrl, text_of
 
 _PARAMETERS = ("username", "password", "folder")
 _ERROR_CODE = re.compile(r"(?:API|SS)_[A-Za-z]{3,40}")
 _EARLY = 60.0  # seconds before its end that a token is replaced
 
 
-class SecretServer(Web):
-    """The secrets in one *folder*, a path with backslashes."""
+class SecretServer(HttpProvider):
+    """Secret Server: reads the secrets in one *folder*, a path with backslashes."""
 
     title: ClassVar[str] = "secret server"
     trust: ClassVar[str] = "add its CA to the system's trust, or set SSL_CERT_FILE"
 
-    def __init__(self, locator: Locator, folder: str, user: tuple[str, str]) -> None:
+    def __init__(self, locator: ProviderUrl, folder: str, user: tuple[str, str]) -> None:
         root = "".join(f"/{quote(part, safe='')}" for part in locator.segments)
-        super().__init__(locator.place, trusting(), root=root)
+        super().__init__(locator.place, strict_session(trusting()), root=root)
         self._folder = folder
         self._user = user
         self._token = ""
@@ -49,7 +50,7 @@ class SecretServer(Web):
 
     def get(self, name: str) -> str:
         """
-        The field called *name*: `secretName.fieldSlug`.
+        Return the field called *name*: `secretName.fieldSlug`.
 
         Raises:
             SecretError: There is no such secret or field, or the user does not see it.
@@ -71,7 +72,7 @@ class SecretServer(Web):
         raise self.unknown(name, f"the secret {secret} has no field with the slug {slug}")
 
     def _secret(self, name: str, secret: str) -> Mapping[str, Any]:
-        """All of one secret, looked up by its path."""
+        """Return all of one secret, looked up by its path."""
         path = f"{self._folder}\\{secret}"
         response = self._read("/api/v1/secrets/0", {"secretPath": path})
         if response.status_code == 200:
@@ -82,31 +83,27 @@ class SecretServer(Web):
         raise self._refusal(name, response.status_code, code)
 
     def _value(self, name: str, secret: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-        """What a field holds."""
+        """Return the text in a field."""
         if item.get("isFile"):
             return self._file(name, secret.get("id"), str(item["slug"]))
-        value = item.get("itemValue")
-        if not isinstance(value, str):
-            raise SecretError(
-                f"<{name}>: is not text in {self.source}", hint="give the field a value there"
-            )
-        return value
+        return text_of(name, item.get("itemValue"), self.source, "give the field a value there")
 
     def _file(self, name: str, number: object, slug: str) -> str:
-        """What is in the file that a field is."""
+        """Return the text in the file that a field is."""
         response = self._read(f"/api/v1/secrets/{number}/fields/{quote(slug, safe='')}", {})
         if response.status_code != 200:
             code = code_of(response, _ERROR_CODE, "errorCode")
             raise self._refusal(name, response.status_code, code)
-        try:
-            return response.content.decode()
-        except UnicodeDecodeError:
-            raise SecretError(
-                f"<{name}>: the file is not text in {self.source}", hint="attach a PEM file"
-            ) from None
+        return text_of(
+            name,
+            response.content,
+            self.source,
+            "attach a PEM file",
+            problem="the file is not text",
+        )
 
     def _refusal(self, name: str, status: int, code: str) -> SourceError:
-        """The error for a refusal; of its text only the code is shown."""
+        """Return the error for a refusal; of its text only the code is shown."""
         if status in {401, 403} or code == "API_AccessDenied":
             return SourceError(
                 f"{self.source} refused to give <{name}>: status {status}"
@@ -116,16 +113,16 @@ class SecretServer(Web):
             )
         return self.unexpected(status, code)
 
-    def _read(self, path: str, query: Mapping[str, str]) -> httpx.Response:
-        """The answer to a request, after another login if the token is no longer good."""
+    def _read(self, path: str, query: Mapping[str, str]) -> requests.Response:
+        """Return the answer, after another login if the token is no longer good."""
         response = self._authorized(path, query)
         if response.status_code == 401:
             self._token_until = 0.0  # the token may have expired: log in again, once
             response = self._authorized(path, query)
         return response
 
-    def _authorized(self, path: str, query: Mapping[str, str]) -> httpx.Response:
-        """The answer to a request with a token."""
+    def _authorized(self, path: str, query: Mapping[str, str]) -> requests.Response:
+        """Return the answer to a request with a token."""
         if time.monotonic() >= self._token_until:
             self._log_in()
         headers = {"Authorization": f"Bearer {self._token}"}
@@ -156,12 +153,12 @@ class SecretServer(Web):
 
 def from_url(url: str) -> SecretServer:
     """
-    The provider for `delinea://`; nothing is asked yet.
+    Return the provider for `delinea://`; nothing is asked yet.
 
     Raises:
         SecretError: The URL lacks something.
     """
-    locator = Locator(url, _PARAMETERS)
+    locator = ProviderUrl(url, _PARAMETERS)
     user = locator.require("username"), locator.require("password")
     parts = [part for part in re.split(r"[\\/]+", locator.require("folder")) if part]
     if not parts:
