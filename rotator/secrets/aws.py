@@ -78,20 +78,30 @@ class SecretsManager(NetworkProvider):
     """
     Secrets Manager: reads the secrets of an account.
 
-    *keys* are access key id and secret access key; without them boto3 looks for some. *only* is the
-    one secret that the older form of the URL names.
+    Raises:
+        SecretError: The URL is neither of the two forms, or gives half of the credentials.
     """
 
     title: ClassVar[str] = "secrets manager"
     trust: ClassVar[str] = "set AWS_CA_BUNDLE to a file with its CA"
 
-    def __init__(
-        self, region: str | None, keys: tuple[str, str] | None, *, only: str | None = None
-    ) -> None:
-        super().__init__(region or "amazonaws.com")
-        self._region = region
-        self._keys = keys
-        self._only = only
+    def __init__(self, text: str) -> None:
+        url = ProviderUrl(text, _PARAMETERS)
+        self._keys = url.pair("accessKeyID", "secretAccessKey")
+        self._region = url.get("region")
+        self._only = "/".join(url.segments)
+        if _REGION.fullmatch(url.host):
+            self._region = url.host
+            if not self._only:
+                raise url.refusal(
+                    "names a region and no secret",
+                    f"write awssecretsmanager://amazonaws.com?region={url.host}",
+                )
+        elif self._only:
+            raise url.refusal(
+                "takes no path after amazonaws.com", "the name of the secret goes between < and >"
+            )
+        super().__init__(self._region or "amazonaws.com")
         self._clients: dict[str | None, SecretsManagerClient] = {}
         self._secrets: dict[str, str] = {}
 
@@ -103,7 +113,7 @@ class SecretsManager(NetworkProvider):
             SecretError: There is no such secret or key in it, or it is not text.
             SourceError: AWS could not be reached, or refused to answer.
         """
-        if self._only is not None:
+        if self._only:
             return self._key_of_only(name, self._only)
         secret, key = _parts(name)
         text = self._secret(name, secret)
@@ -172,15 +182,13 @@ class SecretsManager(NetworkProvider):
                 hint="is it marked for deletion, or is this not the name of a secret?",
             )
         if code in _CREDENTIALS:
-            return SourceError(
-                f"{self.source} refused the credentials ({code})",
-                hint="are they of this account, not expired, and is this machine's clock right?",
+            return self.failure(
+                f"refused the credentials ({code})",
+                "are they of this account, not expired, and is this machine's clock right?",
             )
-        return SourceError(
-            f"{self.source} refused to give <{name}> ({code})",
-            hint=_HINTS.get(
-                code, "the meaning of the code is in the API reference, GetSecretValue"
-            ),
+        return self.failure(
+            f"refused to give <{name}> ({code})",
+            _HINTS.get(code, "the meaning of the code is in the API reference, GetSecretValue"),
         )
 
     def _trouble(self, error: BotoCoreError) -> RotatorError:
@@ -216,30 +224,6 @@ class SecretsManager(NetworkProvider):
                 hint="refer to the whole secret as <name>, or store key and value pairs",
             ) from None
         return found
-
-
-def from_url(url: str) -> SecretsManager:
-    """
-    Return the provider for `awssecretsmanager://`; nothing is asked yet.
-
-    Raises:
-        SecretError: The URL is neither of the two forms, or gives half of the credentials.
-    """
-    locator = ProviderUrl(url, _PARAMETERS)
-    keys = locator.pair("accessKeyID", "secretAccessKey")
-    only = "/".join(locator.segments)
-    if _REGION.fullmatch(locator.host):
-        if not only:
-            raise locator.refusal(
-                "names a region and no secret",
-                f"write awssecretsmanager://amazonaws.com?region={locator.host}",
-            )
-        return SecretsManager(locator.host, keys, only=only)
-    if only:
-        raise locator.refusal(
-            "takes no path after amazonaws.com", "the name of the secret goes between < and >"
-        )
-    return SecretsManager(locator.get("region"), keys)
 
 
 def _parts(name: str) -> tuple[str, str | None]:

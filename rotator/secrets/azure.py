@@ -42,17 +42,25 @@ _ENTRA_CODE = re.compile(r"AADSTS\d{3,8}")
 
 
 class KeyVault(HttpProvider):
-    """Key vault: reads the secrets of the one at *place* with *credential*."""
+    """
+    Key vault: reads the secrets of one.
+
+    Raises:
+        SecretError: The URL gives some of clientID, clientSecret and tenantID, and not all.
+    """
 
     title: ClassVar[str] = "key vault"
     trust: ClassVar[str] = "add its CA to the system's trust, or set SSL_CERT_FILE"
 
-    def __init__(self, place: str, credential: TokenCredential) -> None:
+    def __init__(self, text: str) -> None:
+        url = ProviderUrl(text, _PARAMETERS)
+        if url.segments:
+            raise url.refusal("takes no path", "the name of the secret goes between < and >")
         session = library_session(trusting(), BusyRetry.limited())
-        super().__init__(place, session)
+        super().__init__(url.place, session)
+        credential = _credential(url)
         self._chain = isinstance(credential, DefaultAzureCredential)
-        self._base = f"https://{place}/secrets/"
-        self._client = SecretClient(f"https://{place}", credential, **_options(session))
+        self._client = SecretClient(f"https://{self.place}", credential, **_options(session))
 
     def get(self, name: str) -> str:
         """
@@ -77,18 +85,18 @@ class KeyVault(HttpProvider):
         try:
             return self._client.get_secret(name)
         except HttpResponseError as error:
-            if isinstance(error, ClientAuthenticationError) and not _asked(error).startswith(
-                self._base
-            ):
+            asked = str(getattr(getattr(error.response, "request", None), "url", ""))
+            ours = asked.startswith(f"https://{self.place}/secrets/")
+            if isinstance(error, ClientAuthenticationError) and not ours:
                 raise self._login_refusal(error) from None
             raise self._refusal(name, error) from None
         except AzureError as error:
             raise self.unreachable(error) from None
         except ValueError as error:
             if "challenge" in str(error):  # it names another resource, or nothing that is known
-                raise SourceError(
-                    f"{self.source} asks for a login that does not fit its address",
-                    hint="is the host that of the vault itself (name.vault.azure.net)?",
+                raise self.failure(
+                    "asks for a login that does not fit its address",
+                    "is the host that of the vault itself (name.vault.azure.net)?",
                 ) from None
             raise self.garbled() from None
         except (AttributeError, KeyError, TypeError):
@@ -120,9 +128,9 @@ class KeyVault(HttpProvider):
             return self.unknown(name, "is it there, not deleted, and is this the right vault?")
         inner = getattr(getattr(error, "error", None), "innererror", None) or {}
         if status == 401:
-            return SourceError(
-                f"{self.source} refused the token of Entra ID",
-                hint="does tenantID name the tenant of this vault?",
+            return self.failure(
+                "refused the token of Entra ID",
+                "does tenantID name the tenant of this vault?",
             )
         if status == 200:
             return self.garbled()
@@ -131,57 +139,38 @@ class KeyVault(HttpProvider):
                 f"<{name}>: is disabled in {self.source}", hint="enable its newest version"
             )
         if status == 403:
-            return SourceError(
-                f"{self.source} refused to give <{name}>",
-                hint="give the identity the role Key Vault Secrets User (or the access policy Get),"
+            return self.failure(
+                f"refused to give <{name}>",
+                "give the identity the role Key Vault Secrets User (or the access policy Get),"
                 " and let the vault's firewall admit this machine",
             )
         return self.unexpected(status)
 
 
-def from_url(url: str) -> KeyVault:
-    """
-    Return the provider for `azurekeyvault://`; nothing is asked yet.
-
-    Raises:
-        SecretError: The URL gives some of clientID, clientSecret and tenantID, and not all.
-    """
-    locator = ProviderUrl(url, _PARAMETERS)
-    if locator.segments:
-        raise locator.refusal("takes no path", "the name of the secret goes between < and >")
-    return KeyVault(locator.place, _credential(locator))
-
-
-def _credential(locator: ProviderUrl) -> TokenCredential:
+def _credential(url: ProviderUrl) -> TokenCredential:
     """Return a service principal if the URL names one, else Azure's usual chain."""
-    host = locator.get("entraIDHost")
+    host = url.get("entraIDHost")
     # a host that is named is believed: a private cloud cannot ask the public one about it
     known = host is None and "AZURE_AUTHORITY_HOST" not in os.environ
     options = _options(library_session(trusting()))  # a login is not tried again
     make: Callable[..., TokenCredential] = DefaultAzureCredential
     identity: dict[str, str] = {}
-    if any(locator.get(name) for name in ("clientID", "clientSecret", "tenantID")):
+    if url.get("clientID", "clientSecret", "tenantID"):
         make = ClientSecretCredential
         identity = {
-            "tenant_id": locator.require("tenantID"),
-            "client_id": locator.require("clientID"),
-            "client_secret": locator.require("clientSecret"),
+            "tenant_id": url.require("tenantID"),
+            "client_id": url.require("clientID"),
+            "client_secret": url.require("clientSecret"),
         }
     if host is not None:
         identity["authority"] = host.removeprefix("https://").rstrip("/")
     try:
         return make(**identity, disable_instance_discovery=not known, **options)
     except ValueError:
-        raise locator.refusal(
+        raise url.refusal(
             "has a tenantID or an entraIDHost that cannot be one",
             "a tenant is a UUID or a domain, and Entra ID is a host without http://",
         ) from None
-
-
-def _asked(error: HttpResponseError) -> str:
-    """Return the URL that was answered with this error; empty if none was."""
-    request = getattr(error.response, "request", None)
-    return str(getattr(request, "url", ""))
 
 
 def _options(session: requests.Session) -> dict[str, object]:

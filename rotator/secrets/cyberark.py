@@ -21,7 +21,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import time
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, unquote, urlsplit
@@ -29,7 +28,7 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 
 from rotator.errors import RotatorError, SourceError
-from rotator.secrets.http import HttpProvider, code_of, strict_session, trusting
+from rotator.secrets.http import HttpProvider, TokenProvider, code_of, strict_session, trusting
 from rotator.secrets.provider import ProviderUrl, text_of
 from rotator.tls import reason_of
 
@@ -44,35 +43,42 @@ _DENIED = frozenset({"APPAP008E", "APPAP087E", "APPAP132E", "APPAP133E", "APPAP3
 _CHANGING = "APPAP282E"
 
 
-class Conjur(HttpProvider):
+class Conjur(TokenProvider):
     """
-    Conjur: reads the variables of *account*.
+    Conjur: reads the variables of an account.
 
-    *login* and *api_key* get a token; without them the file *token_file* holds one.
+    Raises:
+        SecretError: URL and environment lack something, or the CA cannot be used.
     """
 
     title: ClassVar[str] = "conjur"
     trust: ClassVar[str] = "set CONJUR_CERT_FILE to a file with its CA"
+    authorization: ClassVar[str] = 'Token token="{}"'
 
-    def __init__(
-        self,
-        place: str,
-        root: str,
-        account: str,
-        *,
-        login: tuple[str, str] | None,
-        token_file: Path | None = None,
-    ) -> None:
-        trusted = trusting(
+    def __init__(self, text: str) -> None:
+        url = ProviderUrl(text, ("apikey",), host_required=False)
+        place, root = _appliance(url)
+        account, _, login = url.path.strip("/").partition("/")
+        account = unquote(account) or os.environ.get("CONJUR_ACCOUNT", "")
+        self._account = quote(account, safe="")
+        self._login = unquote(login) or os.environ.get("CONJUR_AUTHN_LOGIN", "")
+        self._api_key = url.get("apikey") or os.environ.get("CONJUR_AUTHN_API_KEY", "")
+        self._token_file = os.environ.get(_TOKEN_FILE)
+        if not account:
+            raise url.refusal(
+                "has no account", "write conjur://host/account/login, or set CONJUR_ACCOUNT"
+            )
+        if not (self._login and self._api_key) and not self._token_file:
+            raise url.refusal(
+                "has no way to log in",
+                "write conjur://host/account/login?apikey=..., or set CONJUR_AUTHN_LOGIN and"
+                f" CONJUR_AUTHN_API_KEY, or {_TOKEN_FILE}",
+            )
+        context = trusting(
             ca_file=os.environ.get("CONJUR_CERT_FILE"),
             ca_text=os.environ.get("CONJUR_SSL_CERTIFICATE"),
         )
-        super().__init__(place, strict_session(trusted), root=root)
-        self._account = quote(account, safe="")
-        self._login = login
-        self._token_file = token_file
-        self._token = ""
-        self._token_until = 0.0
+        super().__init__(place, strict_session(context), root=root)
 
     def get(self, name: str) -> str:
         """
@@ -82,11 +88,7 @@ class Conjur(HttpProvider):
             SecretError: There is no such variable, it has no value, or the login does not see it.
             SourceError: Conjur could not be reached, or refused to answer.
         """
-        path = f"/secrets/{self._account}/variable/{quote(name, safe='')}"
-        response = self._read(path)
-        if response.status_code == 401:
-            self._token_until = 0.0  # revoked or expired early: log in again, once
-            response = self._read(path)
+        response = self.read(f"/secrets/{self._account}/variable/{quote(name, safe='')}")
         if response.status_code == 404:
             raise self.unknown(
                 name,
@@ -94,49 +96,36 @@ class Conjur(HttpProvider):
                 " login see it?",
             )
         if response.status_code in {401, 403}:
-            raise SourceError(
-                f"{self.source} refused to give <{name}>: status {response.status_code}",
-                hint="permit the login to read and execute the variable",
+            raise self.failure(
+                f"refused to give <{name}>: status {response.status_code}",
+                "permit the login to read and execute the variable",
             )
         if response.status_code != 200:
             raise self.unexpected(response.status_code)
         return text_of(name, response.content, self.source, "store it as UTF-8 text there")
 
-    def _read(self, path: str) -> requests.Response:
-        """Ask once, with a token."""
-        return self.ask("GET", path, headers={"Authorization": f'Token token="{self._fresh()}"'})
-
-    def _fresh(self) -> str:
-        """Return a token that is good for the next request, in base64."""
-        if self._token_file is not None:
-            return self._from_file(self._token_file)
-        if time.monotonic() >= self._token_until:
-            started = time.monotonic()
-            self._token = self._authenticate()
-            self._token_until = started + TOKEN_SECONDS
-        return self._token
-
-    def _authenticate(self) -> str:
-        """Log in, and return the new token."""
-        assert self._login is not None  # noqa: S101 - there is no token file
-        login, api_key = self._login
+    def log_in(self) -> tuple[str, float]:
+        """Return a new token in base64, or the one that someone else keeps fresh in a file."""
+        if not (self._login and self._api_key):
+            return self._from_file(), 0.0
         response = self.ask(
             "POST",
-            f"/authn/{self._account}/{quote(login, safe='')}/authenticate",
-            data=api_key.encode(),
+            f"/authn/{self._account}/{quote(self._login, safe='')}/authenticate",
+            data=self._api_key.encode(),
             headers={"Accept-Encoding": "base64", "Content-Type": "text/plain"},
         )
         if response.status_code in {401, 403, 404}:
-            raise SourceError(
-                f"{self.source} refused the login of {login}: status {response.status_code}",
-                hint="check account, login (host/... for a host) and API key",
+            raise self.failure(
+                f"refused the login of {self._login}: status {response.status_code}",
+                "check account, login (host/... for a host) and API key",
             )
         if response.status_code != 200:
             raise self.unexpected(response.status_code)
-        return self._encoded(response.content)
+        return self._encoded(response.content), TOKEN_SECONDS
 
-    def _from_file(self, path: Path) -> str:
-        """Return the token that someone else keeps fresh."""
+    def _from_file(self) -> str:
+        """Return the token that is in the file now."""
+        path = Path(str(self._token_file))
         try:
             return self._encoded(path.read_bytes())
         except OSError as error:
@@ -157,42 +146,13 @@ class Conjur(HttpProvider):
             raise self.garbled() from None
 
 
-def conjur_from_url(url: str) -> Conjur:
-    """
-    Return the provider for `conjur://`; nothing is asked yet.
-
-    Raises:
-        SecretError: URL and environment lack something, or the CA cannot be used.
-    """
-    locator = ProviderUrl(url, ("apikey",), host_required=False)
-    place, root = _appliance(locator)
-    account, _, login = locator.path.strip("/").partition("/")
-    account = unquote(account) or os.environ.get("CONJUR_ACCOUNT", "")
-    login = unquote(login) or os.environ.get("CONJUR_AUTHN_LOGIN", "")
-    api_key = locator.get("apikey") or os.environ.get("CONJUR_AUTHN_API_KEY", "")
-    token_file = os.environ.get(_TOKEN_FILE)
-    if not account:
-        raise locator.refusal(
-            "has no account", "write conjur://host/account/login, or set CONJUR_ACCOUNT"
-        )
-    if login and api_key:
-        return Conjur(place, root, account, login=(login, api_key))
-    if token_file:
-        return Conjur(place, root, account, login=None, token_file=Path(token_file))
-    raise locator.refusal(
-        "has no way to log in",
-        "write conjur://host/account/login?apikey=..., or set CONJUR_AUTHN_LOGIN and"
-        f" CONJUR_AUTHN_API_KEY, or {_TOKEN_FILE}",
-    )
-
-
-def _appliance(locator: ProviderUrl) -> tuple[str, str]:
+def _appliance(url: ProviderUrl) -> tuple[str, str]:
     """Return host with port, and the path before the API's own; the URL's or the environment's."""
-    if locator.host:
-        return locator.place, ""
+    if url.host:
+        return url.place, ""
     parts = urlsplit(os.environ.get("CONJUR_APPLIANCE_URL", ""))
     if parts.scheme != "https" or not parts.netloc or "@" in parts.netloc:
-        raise locator.refusal(
+        raise url.refusal(
             "names no host", "write conjur://host, or set CONJUR_APPLIANCE_URL to an https:// URL"
         )
     return parts.netloc, parts.path.rstrip("/")
@@ -202,23 +162,26 @@ class CentralCredentialProvider(HttpProvider):
     """
     Central Credential Provider: reads the account objects of one safe.
 
-    *criteria* are the parts of the query that are the same for each of them.
+    Raises:
+        SecretError: The URL lacks something, or a certificate cannot be used.
     """
 
     title: ClassVar[str] = "the credential provider"
     trust: ClassVar[str] = "give its CA with caFile=/path/ca.pem in the provider's URL"
 
-    def __init__(
-        self, locator: ProviderUrl, criteria: dict[str, str], *, new_line: str | None = None
-    ) -> None:
-        trusted = trusting(
-            ca_file=locator.get("caFile"),
-            cert_file=locator.get("certFile"),
-            key_file=locator.get("keyFile"),
-        )
-        super().__init__(locator.place, strict_session(trusted))
-        self._criteria = criteria
-        self._new_line = new_line
+    def __init__(self, text: str) -> None:
+        url = ProviderUrl(text, _CCP_PARAMETERS)
+        if url.segments:
+            raise url.refusal("takes no path", "safe and folder are parameters, after the ?")
+        cert, key = url.get("certFile"), url.get("keyFile")
+        if key and not cert:
+            raise url.refusal("has keyFile without certFile", "add certFile=/path/cert.pem")
+        self._criteria = {"AppID": url.require("appID"), "Safe": url.require("safe")}
+        if folder := url.get("folder"):
+            self._criteria["Folder"] = folder
+        self._new_line = url.get("newLineDelim")
+        context = trusting(ca_file=url.get("caFile"), cert_file=cert, key_file=key)
+        super().__init__(url.place, strict_session(context))
 
     def get(self, name: str) -> str:
         """
@@ -251,33 +214,14 @@ class CentralCredentialProvider(HttpProvider):
         if code in _AMBIGUOUS:
             return self.unknown(name, f"more than one object fits: give the folder ({code})")
         if code in _DENIED or response.status_code in {401, 403}:
-            return SourceError(
-                f"{self.source} refused the application {self._criteria['AppID']}"
-                f"{f' ({code})' if code else ''}",
-                hint="is the appID registered, and does its authentication (client certificate,"
+            return self.failure(
+                f"refused the application {self._criteria['AppID']}{f' ({code})' if code else ''}",
+                "is the appID registered, and does its authentication (client certificate,"
                 " allowed machines) fit certFile and this machine?",
             )
         if code == _CHANGING:
-            return SourceError(
-                f"{self.source} is changing the password of <{name}> ({code})",
-                hint="run again in a few minutes",
+            return self.failure(
+                f"is changing the password of <{name}> ({code})",
+                "run again in a few minutes",
             )
         return self.unexpected(response.status_code, code)
-
-
-def ccp_from_url(url: str) -> CentralCredentialProvider:
-    """
-    Return the provider for `cyberarkccp://`; nothing is asked yet.
-
-    Raises:
-        SecretError: The URL lacks something, or a certificate cannot be used.
-    """
-    locator = ProviderUrl(url, _CCP_PARAMETERS)
-    if locator.segments:
-        raise locator.refusal("takes no path", "safe and folder are parameters, after the ?")
-    if locator.get("keyFile") and not locator.get("certFile"):
-        raise locator.refusal("has keyFile without certFile", "add certFile=/path/cert.pem")
-    criteria = {"AppID": locator.require("appID"), "Safe": locator.require("safe")}
-    if folder := locator.get("folder"):
-        criteria["Folder"] = folder
-    return CentralCredentialProvider(locator, criteria, new_line=locator.get("newLineDelim"))

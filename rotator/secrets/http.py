@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -59,18 +60,12 @@ class BusyRetry(Retry):
         """Return whether it is of no use to ask again."""
         return (self.get_retry_after(response) or 0) > LONGEST_PAUSE
 
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: BaseHTTPResponse | None = None,
-        *args: Any,
-        **options: Any,
-    ) -> Self:
+    def increment(self, *args: Any, **options: Any) -> Self:
         """Return what is left to try; raise MaxRetryError if that is nothing."""
+        response = options.get("response")
         if response is not None and self.is_final(response):
             raise MaxRetryError(options["_pool"], "")
-        return super().increment(method, url, response, *args, **options)
+        return super().increment(*args, **options)
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         """Return the seconds that the server asks for; None if it says nothing, or nonsense."""
@@ -187,23 +182,52 @@ class HttpProvider(NetworkProvider):
 
     def unexpected(self, status: int, code: str | None = None) -> SourceError:
         """Return the error for an answer that no rule speaks of; *code* is the provider's own."""
-        known = f" ({code})" if code else ""
+        said = f"status {status} ({code})" if code else f"status {status}"
         if status in _BUSY:
-            return SourceError(
-                f"{self.source} is too busy: status {status}{known} at every try",
-                hint="try again later; its own log says what it is waiting for",
+            return self.failure(
+                f"is too busy: {said} at every try",
+                "try again later; its own log says what it is waiting for",
             )
-        return SourceError(
-            f"{self.source} answered with status {status}{known}",
-            hint="is the address that of the secret provider? its own log says more",
+        return self.failure(
+            f"answered with {said}",
+            "is the address that of the secret provider? its own log says more",
         )
 
     def garbled(self) -> SourceError:
         """Return the error for an answer that is not what the provider's documentation promises."""
-        return SourceError(
-            f"{self.source} gave an answer that is not understood",
-            hint="is the address that of the secret provider, and not of a proxy or a login page?",
+        return self.failure(
+            "gave an answer that is not understood",
+            "is the address that of the secret provider, and not of a proxy or a login page?",
         )
+
+
+class TokenProvider(HttpProvider, ABC):
+    """Token provider: logs in for a token, before it expires and, once, when it is refused."""
+
+    authorization: ClassVar[str]  # the header, with {} for the token
+    _token = ""
+    _token_until = 0.0
+
+    def read(self, path: str, **query: str) -> requests.Response:
+        """Return the answer to a request with a token."""
+        response = self._read_once(path, query)
+        if response.status_code == 401:
+            self._token_until = 0.0  # revoked, or expired early
+            response = self._read_once(path, query)
+        return response
+
+    def _read_once(self, path: str, query: Mapping[str, str]) -> requests.Response:
+        """Return the answer to a request, after a login if there is no good token."""
+        started = time.monotonic()
+        if started >= self._token_until:
+            self._token, seconds = self.log_in()
+            self._token_until = started + seconds
+        headers = {"Authorization": self.authorization.format(self._token)}
+        return self.ask("GET", path, params=query, headers=headers)
+
+    @abstractmethod
+    def log_in(self) -> tuple[str, float]:
+        """Return a new token, and for how many seconds it is to be used."""
 
 
 def code_of(response: requests.Response, pattern: re.Pattern[str], field: str) -> str:
@@ -242,31 +266,24 @@ def trusting(
         SecretError: A file cannot be read, or is not what it should be.
     """
     context = client_context()
+    files = f"CA certificates {ca_file or ''}".rstrip()
     try:
         if ca_file:
             context.load_verify_locations(ca_file)
         if ca_text:
             add_trusted(context, ca_text)
-    except OSError as error:  # ssl.SSLError is one
-        raise _unusable(f"CA certificates {ca_file or ''}".rstrip(), error) from None
-    try:
         if cert_file:
+            files = f"client certificate {' and '.join(filter(None, (cert_file, key_file)))}"
             show_certificate(context, cert_file, key_file)
     except OSError as error:
-        files = " and ".join(filter(None, (cert_file, key_file)))
-        raise _unusable(f"client certificate {files}", error) from None
+        unknown = "not PEM" if isinstance(error, ssl.SSLError) else "unknown reason"
+        raise SecretError(
+            f"the secret provider's {files} cannot be used: {reason_of(error, unknown)}",
+            hint="check the path, the rights of the file, and that it is PEM",
+        ) from None
     except ValueError:
         raise SecretError(
             f"the secret provider's key {key_file or cert_file} is encrypted",
             hint="rotator cannot ask for its passphrase: give a key without one",
         ) from None
     return context
-
-
-def _unusable(what: str, error: OSError) -> SecretError:
-    """Return the error for a file that cannot be used."""
-    reason = reason_of(error, "not PEM" if isinstance(error, ssl.SSLError) else "unknown reason")
-    return SecretError(
-        f"the secret provider's {what} cannot be used: {reason}",
-        hint="check the path, the rights of the file, and that it is PEM",
-    )

@@ -35,22 +35,19 @@ TRIES = 4
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://.*", re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9._:-]*")
 _ENCODE = "write special characters of a value as %XX: # as %23, & as %26, + as %2B, / as %2F"
-_VAULT = ("rotator.secrets.vault", "from_url", "vault")
+_VAULT = ("rotator.secrets.vault", "Vault", "vault")
 
-# scheme -> module, the function in it that takes the URL and gives the provider, and the extra that
+# scheme -> module, the provider in it (made of the URL, nothing is asked yet), and the extra that
 # brings the library it needs
 PROVIDERS: dict[str, tuple[str, str, str]] = {
     "env": ("rotator.secrets.provider", "Environment", ""),
     "secretfile": ("rotator.secrets.provider", "secret_file", ""),
-    "hashivault": _VAULT,
-    "hashivaults": _VAULT,
-    "hashivault+https": _VAULT,
-    "hashivault+http": _VAULT,
-    "awssecretsmanager": ("rotator.secrets.aws", "from_url", "aws"),
-    "azurekeyvault": ("rotator.secrets.azure", "from_url", "azure"),
-    "conjur": ("rotator.secrets.cyberark", "conjur_from_url", "conjur"),
-    "delinea": ("rotator.secrets.delinea", "from_url", "delinea"),
-    "cyberarkccp": ("rotator.secrets.cyberark", "ccp_from_url", "ccp"),
+    **dict.fromkeys(("hashivault", "hashivaults", "hashivault+https", "hashivault+http"), _VAULT),
+    "awssecretsmanager": ("rotator.secrets.aws", "SecretsManager", "aws"),
+    "azurekeyvault": ("rotator.secrets.azure", "KeyVault", "azure"),
+    "conjur": ("rotator.secrets.cyberark", "Conjur", "conjur"),
+    "delinea": ("rotator.secrets.delinea", "SecretServer", "delinea"),
+    "cyberarkccp": ("rotator.secrets.cyberark", "CentralCredentialProvider", "ccp"),
 }
 
 
@@ -136,6 +133,10 @@ class NetworkProvider(Unpicklable):
     def unreachable(self, error: BaseException) -> SourceError:
         """Return the error for a request that failed on the way."""
         return unreachable(self.source, error, trust=self.trust, plain=self.plain)
+
+    def failure(self, problem: str, hint: str) -> SourceError:
+        """Return the error that says what the server did."""
+        return SourceError(f"{self.source} {problem}", hint=hint)
 
     def unknown(self, name: str, hint: str) -> SecretError:
         """Return the error for a name that the provider does not know."""

@@ -60,9 +60,10 @@ class VaultRetry(BusyRetry):
 
 class Vault(HttpProvider):
     """
-    Vault: reads the entry at *path*, and those below it, each once.
+    Vault: reads the entry at the path of its URL, and those below it, each once.
 
-    *login* is the API path of a login and what to send there; without it the client has its token.
+    Raises:
+        SecretError: The URL lacks the path or a way to log in, or a certificate cannot be used.
     """
 
     title: ClassVar[str] = "the vault"
@@ -73,13 +74,28 @@ class Vault(HttpProvider):
         "if it is meant to speak plain HTTP, write hashivault+http:// in the provider's URL"
     )
 
-    def __init__(
-        self, client: hvac.Client, place: str, path: str, login: tuple[str, dict[str, str]] | None
-    ) -> None:
-        super().__init__(place, client.session)
-        self._client = client
-        self._path = path
-        self._login_to = login
+    def __init__(self, text: str) -> None:
+        url = ProviderUrl(text, _PARAMETERS)
+        self._path = "/".join(url.segments).removeprefix("v1/")
+        if not self._path:
+            raise url.refusal("needs a path", "for example /secret/data/maverics after the host")
+        cert = url.get(*_CERT)
+        context = trusting(
+            ca_file=url.get(*_CA) or os.environ.get("VAULT_CACERT"),
+            cert_file=cert,
+            key_file=url.get(*_KEY),
+        )
+        token, self._login = _credentials(url, cert)
+        self._client = hvac.Client(
+            url=f"{'http' if url.scheme.endswith('+http') else 'https'}://{url.place}",
+            token=token,
+            verify=True,  # else hvac takes VAULT_CACERT for all there is to trust
+            timeout=TIMEOUT,
+            session=library_session(context, VaultRetry.limited()),
+            namespace=url.get("namespace") or os.environ.get("VAULT_NAMESPACE"),
+            adapter=RawAdapter,
+        )
+        super().__init__(url.place, self._client.session)
         self._entries: dict[str, Mapping[str, Any] | None] = {}
 
     def get(self, name: str) -> str:
@@ -129,7 +145,7 @@ class Vault(HttpProvider):
         """
         if path not in self._entries:
             response = self._read(path)
-            if response.status_code == 403 and self._login_to is not None:
+            if response.status_code == 403 and self._login is not None:
                 self._client.token = ""  # the token may have expired: log in again, once
                 response = self._read(path)
             if response.status_code == 403:
@@ -149,13 +165,13 @@ class Vault(HttpProvider):
 
     def _log_in(self) -> None:
         """Get a token."""
-        assert self._login_to is not None  # noqa: S101 - a client without it has a token
-        path, credentials = self._login_to
+        assert self._login is not None  # noqa: S101 - a client without it has a token
+        path, credentials = self._login
         response = self.ask("post", path, json=credentials)
         if response.status_code in {400, 401, 403}:
-            raise SourceError(
-                f"{self.source} refused the login: status {response.status_code}",
-                hint="is the login method enabled there, and are role and secret or certificate"
+            raise self.failure(
+                f"refused the login: status {response.status_code}",
+                "is the login method enabled there, and are role and secret or certificate"
                 " those of a role that exists, and not expired?",
             )
         try:
@@ -189,70 +205,35 @@ class Vault(HttpProvider):
         if response.status_code == 200:
             return self.document(response)
         if _is_sealed(response.raw):
-            raise SourceError(f"{self.source} is sealed", hint="unseal it: vault operator unseal")
+            raise self.failure("is sealed", "unseal it: vault operator unseal")
         if response.status_code == _NOT_INITIALIZED:
-            raise SourceError(
-                f"{self.source} is not initialized", hint="is it the right one? vault status"
-            )
+            raise self.failure("is not initialized", "is it the right one? vault status")
         if response.status_code == 400 and b"HTTPS server" in response.content:
-            raise SourceError(
-                f"{self.source} speaks TLS only", hint="write hashivault:// in the provider's URL"
-            )
+            raise self.failure("speaks TLS only", "write hashivault:// in the provider's URL")
         raise self.unexpected(response.status_code)
 
 
-def from_url(url: str) -> Vault:
-    """
-    Return the provider for `hashivault://` and its sisters; nothing is asked yet.
-
-    Raises:
-        SecretError: The URL lacks the path or a way to log in, or a certificate cannot be used.
-    """
-    locator = ProviderUrl(url, _PARAMETERS)
-    path = "/".join(locator.segments).removeprefix("v1/")
-    if not path:
-        raise locator.refusal("needs a path", "for example /secret/data/maverics after the host")
-    plain = locator.scheme.endswith("+http")
-    cert = locator.get(*_CERT)
-    trusted = trusting(
-        ca_file=locator.get(*_CA) or os.environ.get("VAULT_CACERT"),
-        cert_file=cert,
-        key_file=locator.get(*_KEY),
-    )
-    token, login = _credentials(locator, cert)
-    client = hvac.Client(
-        url=f"{'http' if plain else 'https'}://{locator.place}",
-        token=token,
-        verify=True,  # else hvac takes VAULT_CACERT for all there is to trust
-        timeout=TIMEOUT,
-        session=library_session(trusted, VaultRetry.limited()),
-        namespace=locator.get("namespace") or os.environ.get("VAULT_NAMESPACE"),
-        adapter=RawAdapter,
-    )
-    return Vault(client, locator.place, path, login)
-
-
 def _credentials(
-    locator: ProviderUrl, cert: str | None
+    url: ProviderUrl, cert: str | None
 ) -> tuple[str, tuple[str, dict[str, str]] | None]:
-    """Return a token, or an empty one and how to get it."""
-    token = locator.get("token")
-    role = locator.pair("role_id", "secret_id")
+    """Return a token, or an empty one with the API path of a login and what to send there."""
+    token = url.get("token")
+    role = url.pair("role_id", "secret_id")
     if token and role:
-        raise locator.refusal("has two ways to log in", "give token, or role_id and secret_id")
+        raise url.refusal("has two ways to log in", "give token, or role_id and secret_id")
     if role:
         return "", ("auth/approle/login", {"role_id": role[0], "secret_id": role[1]})
     if cert and not token:
         return "", ("auth/cert/login", {})
     token = token or os.environ.get("VAULT_TOKEN", "")
     if not token:
-        raise locator.refusal(
+        raise url.refusal(
             "has no way to log in",
             "add token=, or role_id= and secret_id=, or client_cert= and client_key=,"
             " or set VAULT_TOKEN",
         )
     if not (token.isascii() and token.isprintable()):
-        raise locator.refusal("has a token that cannot be one", "it is printable ASCII")
+        raise url.refusal("has a token that cannot be one", "it is printable ASCII")
     return token, None
 
 
