@@ -15,9 +15,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import requests
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import (
     AzureError,
@@ -33,6 +32,9 @@ from rotator.errors import RotatorError, SecretError, SourceError
 from rotator.secrets.http import BusyRetry, HttpProvider, library_session, trusting
 from rotator.secrets.provider import TIMEOUT, ProviderUrl, silence_loggers
 from rotator.tls import unreachable
+
+if TYPE_CHECKING:
+    import requests
 
 silence_loggers("azure", "msal")
 

@@ -118,7 +118,7 @@ class SecretServer(TokenProvider):
         return self.unexpected(status, code)
 
     def log_in(self) -> tuple[str, float]:
-        """Return a new token, and until when it is used."""
+        """Return a new token, and for how many seconds it is used."""
         username, password = self._user
         form = {"username": username, "password": password, "grant_type": "password"}
         response = self.ask("POST", "/oauth2/token", data=form)
