@@ -27,13 +27,12 @@ from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_ho
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
 from rotator.server.acl import WRITING, grant_hint, missing_rights
-from rotator.server.context import CacheContext
+from rotator.server.context import CacheContext, tls_context
 from rotator.server.node import Identity
 from rotator.server.replies import error_reply
 from rotator.server.store import Store
 from rotator.server.topology import discover
 from rotator.text import ago, count, listing
-from rotator.tls import tls_context
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,10 @@ from azure.keyvault.secrets import KeyVaultSecret, SecretClient
 
 from rotator.errors import RotatorError, SecretError, SourceError
 from rotator.secrets import http
-from rotator.secrets.http import Remote, hush, patiently
+from rotator.secrets.http import Remote, hush, patiently, trusting
 from rotator.secrets.locator import Locator
-from rotator.secrets.reach import unreachable
 from rotator.secrets.session import session
-from rotator.tls import context
+from rotator.tls import unreachable
 
 hush("azure", "msal", "urllib3", "requests")
 
@@ -201,7 +200,7 @@ def _asked(error: HttpResponseError) -> str:
 def _options() -> dict[str, object]:
     """How requests are made: finite, trusting the system, tried again by rotator alone."""
     transport = RequestsTransport(
-        session=session(context()),
+        session=session(trusting()),
         connection_timeout=http.TIMEOUT,
         read_timeout=http.TIMEOUT,
     )

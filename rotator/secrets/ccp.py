@@ -17,9 +17,9 @@ from typing import ClassVar
 import httpx
 
 from rotator.errors import SourceError
+from rotator.secrets.http import trusting
 from rotator.secrets.locator import Locator
 from rotator.secrets.web import Web, code_of
-from rotator.tls import context
 
 _PARAMETERS = ("appID", "safe", "folder", "certFile", "keyFile", "caFile", "newLineDelim")
 _ERROR_CODE = re.compile(r"[A-Z]{4,6}\d{3}[A-Z]")
@@ -42,7 +42,7 @@ class CentralCredentialProvider(Web):
     def __init__(
         self, locator: Locator, criteria: dict[str, str], *, new_line: str | None = None
     ) -> None:
-        trusted = context(
+        trusted = trusting(
             ca_file=locator.get("caFile"),
             cert_file=locator.get("certFile"),
             key_file=locator.get("keyFile"),

@@ -23,9 +23,9 @@ from urllib.parse import quote
 import httpx
 
 from rotator.errors import SecretError, SourceError
+from rotator.secrets.http import trusting
 from rotator.secrets.locator import Locator
 from rotator.secrets.web import Web, code_of
-from rotator.tls import context
 
 _PARAMETERS = ("username", "password", "folder")
 _ERROR_CODE = re.compile(r"(?:API|SS)_[A-Za-z]{3,40}")
@@ -40,7 +40,7 @@ class SecretServer(Web):
 
     def __init__(self, locator: Locator, folder: str, user: tuple[str, str]) -> None:
         root = "".join(f"/{quote(part, safe='')}" for part in locator.segments)
-        super().__init__(locator.place, context(), root=root)
+        super().__init__(locator.place, trusting(), root=root)
         self._folder = folder
         self._user = user
         self._token = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import ClassVar, NoReturn, Protocol, TypeVar
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets.reach import unreachable
+from rotator.tls import add_trusted, client_context, reason_of, show_certificate, unreachable
 
 TIMEOUT = 10  # seconds for each connection and each answer
 TRIES = 4
@@ -132,3 +133,49 @@ def _pause(attempt: int, retry_after: str | None) -> float:
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     return max(0.0, (at - datetime.now(UTC)).total_seconds())
+
+
+def trusting(
+    *,
+    ca_file: str | None = None,
+    ca_text: str | None = None,
+    cert_file: str | None = None,
+    key_file: str | None = None,
+) -> ssl.SSLContext:
+    """
+    Return a TLS context with more CAs and a client certificate, as a provider's URL names them.
+
+    Without *key_file* the private key is expected beside the certificate.
+
+    Raises:
+        SecretError: A file cannot be read, or is not what it should be.
+    """
+    context = client_context()
+    try:
+        if ca_file:
+            context.load_verify_locations(ca_file)
+        if ca_text:
+            add_trusted(context, ca_text)
+    except OSError as error:  # ssl.SSLError is one
+        raise _unusable(f"CA certificates {ca_file or ''}".rstrip(), error) from None
+    try:
+        if cert_file:
+            show_certificate(context, cert_file, key_file)
+    except OSError as error:
+        files = " and ".join(filter(None, (cert_file, key_file)))
+        raise _unusable(f"client certificate {files}", error) from None
+    except ValueError:
+        raise SecretError(
+            f"the secret provider's key {key_file or cert_file} is encrypted",
+            hint="rotator cannot ask for its passphrase: give a key without one",
+        ) from None
+    return context
+
+
+def _unusable(what: str, error: OSError) -> SecretError:
+    """Return the error for a file that cannot be used."""
+    reason = reason_of(error, "not PEM" if isinstance(error, ssl.SSLError) else "unknown reason")
+    return SecretError(
+        f"the secret provider's {what} cannot be used: {reason}",
+        hint="check the path, the rights of the file, and that it is PEM",
+    )

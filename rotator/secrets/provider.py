@@ -17,22 +17,22 @@ from rotator.errors import SecretError
 PROVIDER_VARIABLE = "MAVERICS_SECRET_PROVIDER"
 """The environment variable with the provider's URL, the Orchestrator's own."""
 
-_VAULT = ("rotator.secrets.vault", "from_url")
+_VAULT = ("rotator.secrets.vault", "from_url", "vault")
 
-# scheme -> module, and the function in it that takes the URL and gives the provider; a module that
-# needs a library has the name of the extra that brings it
-PROVIDERS: dict[str, tuple[str, str]] = {
-    "env": ("rotator.secrets.env", "from_url"),
-    "secretfile": ("rotator.secrets.secretfile", "from_url"),
+# scheme -> module, the function in it that takes the URL and gives the provider, and the extra that
+# brings the library it needs
+PROVIDERS: dict[str, tuple[str, str, str]] = {
+    "env": ("rotator.secrets.env", "from_url", ""),
+    "secretfile": ("rotator.secrets.secretfile", "from_url", ""),
     "hashivault": _VAULT,
     "hashivaults": _VAULT,
     "hashivault+https": _VAULT,
     "hashivault+http": _VAULT,
-    "awssecretsmanager": ("rotator.secrets.aws", "from_url"),
-    "azurekeyvault": ("rotator.secrets.azure", "from_url"),
-    "conjur": ("rotator.secrets.conjur", "from_url"),
-    "delinea": ("rotator.secrets.delinea", "from_url"),
-    "cyberarkccp": ("rotator.secrets.ccp", "from_url"),
+    "awssecretsmanager": ("rotator.secrets.aws", "from_url", "aws"),
+    "azurekeyvault": ("rotator.secrets.azure", "from_url", "azure"),
+    "conjur": ("rotator.secrets.cyberark", "from_url", "conjur"),
+    "delinea": ("rotator.secrets.delinea", "from_url", "delinea"),
+    "cyberarkccp": ("rotator.secrets.ccp", "from_url", "ccp"),
 }
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://.*", re.DOTALL)
@@ -64,7 +64,7 @@ def provider_from_url(url: str | None) -> Provider | None:
 
 def _factory(scheme: str) -> Callable[[str], Provider]:
     """The function that makes the provider for *scheme*; its library may be missing."""
-    module, factory = PROVIDERS[scheme]
+    module, factory, extra = PROVIDERS[scheme]
     try:
         found: Callable[[str], Provider] = getattr(import_module(module), factory)
     except ModuleNotFoundError as error:
@@ -73,6 +73,6 @@ def _factory(scheme: str) -> Callable[[str], Provider]:
             raise
         raise SecretError(
             f"the secret provider {scheme}:// needs {missing}, which is not installed",
-            hint=f"pip install 'redis-rotator[{module.rpartition('.')[2]}]'",
+            hint=f"pip install 'redis-rotator[{extra}]'",
         ) from None
     return found

@@ -26,10 +26,10 @@ from hvac.adapters import RawAdapter
 
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import http
+from rotator.secrets.http import trusting
 from rotator.secrets.locator import Locator
 from rotator.secrets.session import session
 from rotator.secrets.vaultapi import DeniedError, VaultApi, versioned_hint
-from rotator.tls import context
 
 _CERT = ("client_cert", "client_cert_file")
 _KEY = ("client_key", "client_key_file")
@@ -103,7 +103,7 @@ def from_url(url: str) -> Vault:
         raise locator.refusal("needs a path", "for example /secret/data/maverics after the host")
     plain = locator.scheme.endswith("+http")
     cert = locator.get(*_CERT)
-    trusted = context(
+    trusted = trusting(
         ca_file=locator.get(*_CA) or os.environ.get("VAULT_CACERT"),
         cert_file=cert,
         key_file=locator.get(*_KEY),

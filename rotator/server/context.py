@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Self
@@ -26,7 +28,7 @@ from typing import NoReturn, Self
 import structlog
 
 from rotator.config.load import Config, load
-from rotator.config.schema import SAME, CacheConfig, CacheSettings
+from rotator.config.schema import SAME, CacheConfig, CacheSettings, TlsProfile
 from rotator.config.types import Address, Provider, SecretRef
 from rotator.console import start_logging
 from rotator.crypto.codec import Codec
@@ -36,7 +38,14 @@ from rotator.errors import ConfigError, SourceError
 from rotator.secrets.provider import provider_from_url
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
-from rotator.tls import tls_context
+from rotator.tls import (
+    add_trusted,
+    client_context,
+    openssl_cipher,
+    pem_file,
+    reason_of,
+    show_certificate,
+)
 
 
 def choose(config: Config, name: str | None) -> CacheConfig:
@@ -119,6 +128,68 @@ def _formats(config: Config) -> dict[str, Format]:
         for given in config.custom_formats
     }
     return {**BUILTIN, **custom}
+
+
+def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SSLContext | None:
+    """
+    Return the context that *profile* describes; None without a profile.
+
+    Raises:
+        ConfigError: A file is missing or is no PEM, key and certificate do not belong together, or
+            a cipher suite is not known.
+        SecretError: A reference cannot be resolved.
+    """
+    if profile is None:
+        return None
+    context = client_context(profile.min_version)
+    _set_ciphers(context, profile)
+    if profile.ca is not None:
+        with _usable(profile.ca.field, "a file or secret with certificates in PEM"):
+            add_trusted(context, _pem(profile.ca, provider))
+    if profile.cert is not None:
+        key = profile.key or profile.cert
+        with (
+            _usable(
+                f"{profile.cert.field}, {key.field}", "PEM, and key and certificate of one pair"
+            ),
+            pem_file(_pem(profile.cert, provider)) as cert_file,
+            pem_file(_pem(key, provider)) as key_file,
+        ):
+            show_certificate(context, cert_file, key_file)
+    return context
+
+
+def _set_ciphers(context: ssl.SSLContext, profile: TlsProfile) -> None:
+    """Allow only the suites of *profile* in TLS 1.2, if it names any."""
+    names = []
+    for index, cipher in enumerate(profile.ciphers):
+        if (name := openssl_cipher(cipher)) is not None:
+            field = f"tls.{profile.name}.enabledCiphers[{index}]"
+            # Of a list, OpenSSL passes over in silence what it does not know.
+            with _usable(field, "a TLS 1.2 suite by its IANA or OpenSSL name"):
+                context.set_ciphers(name)
+            names.append(name)
+    if names:
+        context.set_ciphers(":".join(names))
+
+
+@contextmanager
+def _usable(field: str, hint: str) -> Iterator[None]:
+    """Name the field in whatever goes wrong with it; OpenSSL's own words quote nothing secret."""
+    try:
+        yield
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(f"{field}: cannot be used: {error}", hint=f"it is {hint}") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{field}: cannot be read: {reason_of(error)}", hint=f"it is {hint}"
+        ) from None
+
+
+def _pem(reference: SecretRef, provider: Provider | None) -> str:
+    """Return PEM: the secret's own, or that of the file at the path that is given."""
+    text = reference.resolve(provider)
+    return text if "-----BEGIN" in text else Path(text.strip()).read_text(errors="ignore")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from rotator.config.types import SecretRef
 from rotator.demo.local_server import LocalServer, free_port
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.secrets.provider import provider_from_url
-from rotator.server.context import CacheContext
-from rotator.tls import tls_context
+from rotator.server.context import CacheContext, tls_context
 from support.caches import Cache, Place, counted, fill, keys_of, wait_for
 from support.commandline import run
 from support.processes import run_here

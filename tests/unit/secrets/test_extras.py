@@ -31,7 +31,7 @@ def test_every_provider_is_here():
 def test_missing(caplog, monkeypatch, scheme, needs):
     """Without its library a provider says which extra brings it."""
     library, extra = needs
-    for module in (f"rotator.secrets.{extra}", "rotator.secrets.web", "rotator.secrets.session"):
+    for module in (PROVIDERS[scheme][0], "rotator.secrets.web", "rotator.secrets.session"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     error = refused(

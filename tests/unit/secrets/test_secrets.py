@@ -128,7 +128,7 @@ class TestProviderFromUrl:
     def test_every_registered_scheme_has_its_module(self):
         """Behind every scheme there is a module, which imports without any extra installed."""
         assert {"env", "secretfile"} <= PROVIDERS.keys()
-        for module, factory in PROVIDERS.values():
+        for module, factory, _ in PROVIDERS.values():
             assert callable(getattr(import_module(module), factory))
 
     def test_unknown_scheme(self):

@@ -4,12 +4,14 @@ import copy
 import pickle
 import re
 import socketserver
+import ssl
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+import trustme
 
 from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
@@ -336,6 +338,19 @@ class TestReach:
         with Vault(ca.server) as server:
             server.entries[PATH] = {"a": SECRET}
             assert provider(server, scheme="hashivaults").get("a") == SECRET
+
+    @pytest.mark.parametrize("of", ["intermediate", "root"])
+    def test_trust_in_an_intermediate_ca(self, tmp_path, of):
+        """A CA by itself is trusted, whoever vouches for it, as it is for Redis."""
+        root = trustme.CA()
+        cas = {"root": root, "intermediate": root.create_child_ca()}
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        cas["intermediate"].issue_cert("127.0.0.1").configure_cert(context)
+        cas[of].cert_pem.write_to_path(tmp_path / "ca.pem")
+        with Vault(context) as server:
+            server.entries[PATH] = {"a": SECRET}
+            query = f"token={Vault.token}&ca_cert={tmp_path / 'ca.pem'}"
+            assert provider(server, query, scheme="hashivault").get("a") == SECRET
 
     def test_untrusted(self, ca, caplog):
         """A certificate that nobody vouches for is refused, and nothing sent."""

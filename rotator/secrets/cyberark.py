@@ -22,9 +22,9 @@ from urllib.parse import quote, unquote, urlsplit
 import httpx
 
 from rotator.errors import SecretError, SourceError
+from rotator.secrets.http import trusting
 from rotator.secrets.locator import Locator
 from rotator.secrets.web import Web
-from rotator.tls import context
 
 TOKEN_SECONDS = 360.0  # a token is good for 480
 _TOKEN_FILE = "CONJUR_AUTHN_TOKEN_FILE"  # noqa: S105 - the name of a variable
@@ -49,7 +49,7 @@ class Conjur(Web):
         login: tuple[str, str] | None,
         token_file: Path | None = None,
     ) -> None:
-        trusted = context(
+        trusted = trusting(
             ca_file=os.environ.get("CONJUR_CERT_FILE"),
             ca_text=os.environ.get("CONJUR_SSL_CERTIFICATE"),
         )

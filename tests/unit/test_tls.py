@@ -1,4 +1,4 @@
-"""Why a server could not be reached."""
+"""TLS contexts, and why a server could not be reached."""
 
 import errno
 import http.client
@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from rotator.errors import SourceError
-from rotator.secrets.reach import unreachable
+from rotator.tls import client_context, unreachable
 
 SECRET = "pLantEd"
 
@@ -82,3 +82,13 @@ def test_circle():
 def test_no_hint_for_plain():
     """A server that should speak TLS, and does not, may be asked at the wrong port."""
     assert "port" in unreachable("the box", tls("HTTP_REQUEST"), trust="x").hint
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_verification(version):
+    """The same chains are trusted on every Python, and the host name is checked."""
+    context = client_context(version)
+    assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
