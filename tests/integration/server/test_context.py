@@ -11,7 +11,6 @@ from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.crypto.keyring import generate
 from rotator.errors import KeyMaterialError, SecretError
-from rotator.secrets.provider import provider_from_url
 from rotator.server.context import CacheContext
 from support.caches import Cache, Place, user
 
@@ -49,7 +48,7 @@ class TestOpening:
             }.items():
                 monkeypatch.setenv(variable, value)
             config = load([place.file])
-            access = CacheContext(config, config.cache(cache.name), provider_from_url("env://"))
+            access = CacheContext.open(config, cache.name, "env://")
             assert [key.id for key in access.keyring.all] == Cache(keys=[current, old]).ids
             store = access.connect(Address("127.0.0.1", server.port))
             with store.connection:
@@ -61,7 +60,7 @@ class TestOpening:
         place = Place(tmp_path, Cache(server.address, keys=["<CURRENT>", generate()]))
         config = load([place.file])
         with pytest.raises(SecretError, match="CURRENT"):
-            CacheContext(config, config.cache("shared-redis"), provider_from_url("env://"))
+            CacheContext.open(config, "shared-redis", "env://")
 
     @pytest.mark.parametrize("bad", ["00", "zz" * 32, "0" * 63, "0" * 128])
     def test_bad_key(self, tmp_path, monkeypatch, bad):
@@ -70,7 +69,7 @@ class TestOpening:
         place = Place(tmp_path, Cache("127.0.0.1:1", keys=["<CURRENT>", generate()]))
         config = load([place.file])
         with pytest.raises(KeyMaterialError, match=r"encryption\.keys\.current") as caught:
-            CacheContext(config, config.cache("shared-redis"), provider_from_url("env://"))
+            CacheContext.open(config, "shared-redis", "env://")
         assert bad not in "".join(traceback.format_exception(caught.value))
 
     def test_not_encrypted(self, place):
@@ -114,9 +113,9 @@ class TestSecrets:
     def test_repr(self, access):
         """Neither it nor any of its parts shows a key or the password."""
         shown = f"{access!r} {access} {vars(access)} {vars(access.cache)}"
-        assert repr(access) == "Access('shared-redis')"
+        assert repr(access) == "CacheContext('shared-redis')"
         assert PASSWORD not in shown
-        for reference in (access.cache.current, *access.cache.old):
+        for reference in access.cache.key_refs:
             assert reference.resolve(None) not in shown
 
     @pytest.mark.parametrize("action", [pickle.dumps, copy.copy, copy.deepcopy])
