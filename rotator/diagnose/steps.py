@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rotator.config.load import Config
+from rotator.config.load import RotatorConfig
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
 from rotator.diagnose.detect import detect
@@ -54,7 +54,7 @@ class Next(Advice):
 class Probe:
     """Probe: holds the cache or node being looked at, and what earlier steps found out about it."""
 
-    config: Config
+    config: RotatorConfig
     cache: CacheConfig
     provider_url: str | None = field(repr=False)  # it may hold a token
     state: Path | None = None
@@ -67,8 +67,7 @@ class Probe:
     def access(self) -> CacheContext:
         """The cache with its secrets resolved."""
         if self.opened is None:
-            provider = provider_from_url(self.provider_url)
-            self.opened = CacheContext(self.config, self.cache, provider)
+            self.opened = CacheContext.open(self.config, self.cache.name, self.provider_url)
         return self.opened
 
     @property
@@ -121,7 +120,7 @@ def tls(probe: Probe) -> str:
     probe.greeting = check_tls(probe.reached, context, probe.cache.field("redis.tls"))
     if profile is None or probe.greeting.tls is None:
         return "none, on either side"
-    return f"{probe.greeting.tls}, profile {profile.name}"
+    return f"{probe.greeting.tls}, profile {probe.cache.redis.tls}"
 
 
 def authentication(probe: Probe) -> str:
@@ -132,7 +131,7 @@ def authentication(probe: Probe) -> str:
             f"{probe.reached} runs in protected mode: it lets only its own machine in",
             hint="give the server a password or an ACL user, and that to redis.password",
         )
-    if reply.startswith(b"-NOAUTH") and probe.cache.password is None:
+    if reply.startswith(b"-NOAUTH") and probe.cache.redis.password is None:
         raise LoginError(
             f"{probe.reached} asks for a login, and none is configured",
             hint=f"set {probe.cache.field('redis.password')}, and username for an ACL user",
