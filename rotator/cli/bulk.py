@@ -142,7 +142,7 @@ class BulkCommand:
 
     def _shown(self, found: BulkResult) -> bool:
         """Return whether names of this cache may be shown as they are stored."""
-        return self.output.show_names or not found.access.cache.hashing_disabled
+        return self.output.show_names or not found.access.cache.hashing.keys.disabled
 
 
 def require_yes(output: OutputOptions) -> None:

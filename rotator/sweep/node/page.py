@@ -117,7 +117,7 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
         if (
             (not plain(plaintext) and nested(name, plaintext))
             or (write is not None and write is not reader.format)
-            or not reader.spells(value)
+            or not reader.is_canonical(value)
             or len(value) > largest
         ):
             undecided.append(index)
@@ -128,7 +128,7 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
             end = used + reader.nonce_size
             new = reader.seal(name, plaintext, nonces[used:end])
             used = end
-            rewrites.append(Replacement(name, value, new, reader.telling_size, key))
+            rewrites.append(Replacement(name, value, new, reader.unique_prefix, key))
         else:
             decision.kept.append(Kept(name, Outcome.WOULD_ROTATE, (key,), len(value), listed=False))
     decision.encryptions = len(rewrites)

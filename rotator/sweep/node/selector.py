@@ -113,4 +113,4 @@ class Rotation(Selector):
         new = self._codec.rewrite(name, opened)
         if max(size, len(new)) > self.largest:  # both are sent, to compare and to set
             return Kept(name, Outcome.TOO_LARGE, keys, size)
-        return Replacement(name, value, new, opened.format.telling_size, opened.key)
+        return Replacement(name, value, new, opened.format.unique_prefix, opened.key)
