@@ -3,13 +3,18 @@
 import pytest
 from redis.crc import key_slot
 
-from cluster.local_cluster import LocalCluster, Move
+from cluster.local_cluster import LocalCluster, Move, ask
 from rotator.cache import Cache as CacheClient
+from rotator.config.types import Address
 from rotator.demo.local_server import find_binary
 from rotator.errors import Exit
 from rotator.server.cluster_nodes import SLOTS
 from rotator.server.exchange import Exchange
-from support.caches import Cache, Place, counted
+from rotator.server.store import Store
+from rotator.sweep.node.worker import Worker
+from rotator.sweep.scope import Limits, Scope
+from rotator.tally.tally import Mode
+from support.caches import Cache, PageControl, Place, counted
 from support.clusters import (
     FAST,
     Rival,
@@ -127,6 +132,41 @@ class TestClient:
                 assert not client.delete("new")
         finally:
             cluster.move_slots(source, target, [slot])
+
+
+def test_connections_to_other_nodes_are_closed(cluster, tmp_path):
+    """A sweep that ASK has sent to another node closes the connection to that one, too."""
+    place = Place(tmp_path, Cache(*cluster.addresses))
+    source, target = cluster.primaries[:2]
+    slot = cluster.member(source).slots[0][0]
+    names = tagged(slot, 20)
+    store(cluster, made(place.cache, names))
+    cluster.move_slots(source, target, [slot], Move.HALF)  # and the other half later
+    opened, access = [], place.access()
+
+    class Late(Store):
+        def start_read(self, here):
+            ask(source, "MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *names)
+            return super().start_read(here)
+
+    def connect(address):
+        opened.append(Late(access.connect(address).connection))
+        return opened[-1]
+
+    try:
+        result = Worker(
+            Address.parse(source.address),
+            connect,
+            codec=access.codec,
+            scope=Scope(Mode.RUN, limits=Limits(latency=None)),
+            control=PageControl(),
+        ).run()
+    finally:
+        cluster.move_slots(source, target, [slot])
+        cluster.move_slots(target, source, [slot])
+    assert result.tally.outcomes["rotated"] == 10
+    assert target.address in {one.node for one in opened}
+    assert [one.node for one in opened if one.connection._wire.is_connected] == []
 
 
 def test_only_a_replica_is_configured(cluster, tmp_path):

@@ -1,0 +1,296 @@
+"""Decisions about the values of a page, and what becomes of its names, as tables: no server."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from rotator.crypto.codec import Codec
+from rotator.crypto.keyring import Key, Keyring, generate
+from rotator.crypto.layout import BUILTIN
+from rotator.run.bulk import Adoption, PurgeKey, PurgeUndecryptable
+from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.scripts import Replacement
+from rotator.server.store import GONE, NEVER, NoValue, SetResult
+from rotator.sweep.node.page import Page, PageDecision, PageTally, decide, look, settle
+from rotator.sweep.node.selector import Deletion, Kept, Rotation
+from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome
+
+CURRENT, OLD, OTHER, FOREIGN = (Key.from_hex(generate(), f"key {n}") for n in range(4))
+NOW = datetime(2026, 11, 26, 8, tzinfo=UTC)
+NAME = b"app:1"
+TEXT = b'{"session": "%b"}' % (b"s" * 60)
+PLAIN = b"hello"  # too short for any format
+
+BUSY = ErrorReply("LOADING Redis is loading the dataset in memory", ErrorKind.RETRY)
+ASK = ErrorReply("ASK 7 10.0.0.1:6379", ErrorKind.TOPOLOGY)
+MOVED = ErrorReply("MOVED 7 10.0.0.1:6379", ErrorKind.TOPOLOGY)
+FULL = ErrorReply("OOM command not allowed", ErrorKind.FAILURE)
+
+
+def codec(current=CURRENT, *old):
+    """A codec that reads all formats, and writes each value in its own."""
+    return Codec(Keyring(current, old), list(BUILTIN.values()))
+
+
+READS = codec(CURRENT, OLD, OTHER)
+
+
+def sealed(*keys, name=NAME, text=TEXT, form="gcm"):
+    """A value under *keys*, the outermost first."""
+    for key in reversed(keys):
+        text = codec(key).seal(name, text, BUILTIN[form])
+    return text
+
+
+def decided(selector, *values, names=None, **page):
+    """What a page with these values comes to before anything is written."""
+    page = Page(names or [NAME] * len(values), values, **page)
+    decision = decide(page, READS, selector)
+    look(page, decision, selector)
+    return decision
+
+
+def acts(selector):
+    """The same selector, told to act."""
+    selector.writes = True
+    return selector
+
+
+ROTATES = Rotation(READS, writes=True)
+READS_ONLY = Rotation(READS, writes=False)
+SMALL = Rotation(READS, writes=True, largest=50)
+ONE_KEY = Rotation(READS, writes=True, only_key=OTHER.id)
+PURGES = acts(PurgeKey(READS, OLD))
+LOOKS = PurgeKey(READS, OLD)
+CLEANS = acts(PurgeUndecryptable(READS))
+ADOPTS = acts(Adoption(READS, ["app:*"]))
+
+
+@pytest.mark.parametrize(
+    ("selector", "value", "outcome", "keys", "listed"),
+    [
+        (READS_ONLY, sealed(OLD), Outcome.WOULD_ROTATE, (OLD,), False),
+        (ONE_KEY, sealed(OLD), Outcome.WOULD_ROTATE, (OLD,), False),
+        (ROTATES, sealed(OLD, OTHER), Outcome.NESTED, (OLD, OTHER), True),
+        (ROTATES, sealed(CURRENT, OLD), Outcome.NESTED, (CURRENT, OLD), True),
+        (SMALL, sealed(OLD), Outcome.TOO_LARGE, (OLD,), True),
+        (ROTATES, sealed(FOREIGN), Outcome.UNDECRYPTABLE, (), True),
+        (ROTATES, PLAIN, Outcome.UNDECRYPTABLE, (), True),
+        (ROTATES, NoValue.GONE, Outcome.GONE, (), False),
+        (ROTATES, NoValue.NOT_STRING, Outcome.NOT_STRING, (), True),
+        (ROTATES, NoValue.DENIED, Outcome.DENIED, (), True),
+        (PURGES, NoValue.GONE, Outcome.GONE, (), False),
+        (PURGES, NoValue.NOT_STRING, Outcome.NOT_STRING, (), False),
+        (PURGES, NoValue.DENIED, Outcome.DENIED, (), True),
+        (PURGES, sealed(CURRENT), Outcome.CURRENT, (), False),
+        (PURGES, sealed(OTHER), BulkOutcome.OTHER_KEY, (), False),
+        (PURGES, sealed(OLD, CURRENT), Outcome.NESTED, (), True),
+        (PURGES, sealed(OTHER, OLD), Outcome.NESTED, (), True),
+        (PURGES, sealed(FOREIGN), Outcome.UNDECRYPTABLE, (), False),
+        (LOOKS, sealed(OLD), BulkOutcome.PICKED, (), False),
+        (CLEANS, sealed(OLD), BulkOutcome.OTHER_KEY, (), False),
+        (CLEANS, PLAIN, Outcome.UNDECRYPTABLE, (), False),
+        (ADOPTS, sealed(OLD), BulkOutcome.ENCRYPTED, (), False),
+        (ADOPTS, sealed(FOREIGN), Outcome.UNDECRYPTABLE, (), True),
+    ],
+)
+def test_what_is_kept(selector, value, outcome, keys, listed):
+    """A value that is not to be written is kept, with its outcome, its keys and its place."""
+    decision = decided(selector, value)
+    [kept] = decision.kept
+    assert (kept.outcome, kept.keys, kept.listed) == (outcome, keys, listed)
+    assert decision.rewrites == decision.deletions == decision.refused == []
+    assert decision.current == 0
+
+
+@pytest.mark.parametrize("form", ["gcm", "gcm-base64", "sealed"])
+def test_what_is_rewritten(form):
+    """A value under an old key gets a new one under the current key, in the same format."""
+    old = sealed(OLD, form=form)
+    decision = decided(ROTATES, old)
+    [swap] = decision.rewrites
+    assert (swap.name, swap.old, swap.key) == (NAME, old, OLD)
+    opened = codec().open(NAME, swap.new)
+    assert (opened.plaintext, opened.format.name) == (TEXT, form)
+    assert (decision.encryptions, decision.undecided, decision.kept) == (1, [], [])
+
+
+def test_what_is_current():
+    """Values under the current key are only counted, with their sizes."""
+    values = [sealed(CURRENT), sealed(CURRENT, form="sealed")]
+    decision = decided(ROTATES, *values)
+    assert (decision.current, decision.current_size) == (2, sum(map(len, values)))
+    assert decision.kept == decision.rewrites == []
+
+
+def test_what_is_deleted():
+    """A purge deletes what is under its key, whatever is inside but the current key."""
+    values = [sealed(OLD), sealed(OLD, OTHER)]
+    decision = decided(PURGES, *values)
+    assert decision.deletions == [Deletion(NAME, value) for value in values]
+    noise = b"\xff" * 60
+    assert decided(CLEANS, noise).deletions == [Deletion(NAME, noise, "bad_tag")]
+
+
+def test_what_is_adopted():
+    """Plaintext is encrypted, and no key of it is tallied."""
+    decision = decided(ADOPTS, PLAIN)
+    [swap] = decision.rewrites
+    assert (swap.old, swap.key, swap.prefix) == (PLAIN, None, None)
+    assert codec().open(NAME, swap.new).plaintext == PLAIN
+    assert decided(ADOPTS, PLAIN, names=[b"other"]).kept[0].outcome is BulkOutcome.OUTSIDE
+
+
+def test_what_was_tried():
+    """What purge would have deleted a moment ago, and is something else now, has changed."""
+    decision = decided(PURGES, sealed(CURRENT), tried={NAME})
+    assert [kept.outcome for kept in decision.kept] == [BulkOutcome.CHANGED]
+    assert decided(PURGES, sealed(OLD), tried={NAME}).deletions
+
+
+def test_closer_looks():
+    """Only so many undecryptable values are tried under other names."""
+    there = b"app:2"
+    value = sealed(OLD, name=there, form="sealed")
+    decision = decided(ROTATES, value, value, value, others=[there], closer_looks=2)
+    assert [kept.reason for kept in decision.kept] == ["wrong_name", "wrong_name", "bad_tag"]
+    assert decision.closer_looks == -1
+
+
+def test_what_cannot_be_read():
+    """An error of the server is kept for `settle`, which knows whether to try again."""
+    assert decided(ROTATES, BUSY).refused == [(NAME, BUSY)]
+
+
+SWAP = Replacement(NAME, b"old", b"new", None, OLD)
+PLAIN_SWAP = Replacement(NAME, b"old", b"new")
+DELETION = Deletion(NAME, b"old", "bad_tag")
+
+
+def settled(answer, change=SWAP, moved=()):
+    """What becomes of one answer: the tally of the page, and the visits that go on."""
+    decision = PageDecision(CURRENT)
+    (decision.deletions if isinstance(change, Deletion) else decision.rewrites).append(change)
+    page = PageTally("node:1", NOW, moved=set(moved))
+    return page, settle(decision, [answer], page)
+
+
+@pytest.mark.parametrize(
+    ("change", "answer", "outcomes"),
+    [
+        (SWAP, SetResult.DONE, {Outcome.ROTATED: 1}),
+        (SWAP, SetResult.GONE, {Outcome.GONE: 1}),
+        (PLAIN_SWAP, SetResult.DONE, {BulkOutcome.DONE: 1}),
+        (PLAIN_SWAP, SetResult.DENIED, {Outcome.DENIED: 1}),
+        (PLAIN_SWAP, FULL, {Outcome.FAILED: 1}),
+        (DELETION, SetResult.DONE, {BulkOutcome.DONE: 1}),
+        (DELETION, SetResult.GONE, {Outcome.GONE: 1}),
+        (DELETION, SetResult.DENIED, {Outcome.DENIED: 1}),
+        (DELETION, FULL, {Outcome.FAILED: 1}),
+    ],
+)
+def test_what_ends_at_once(change, answer, outcomes):
+    """An answer after which nothing remains under a key that is tallied ends the visit."""
+    page, again = settled(answer, change)
+    assert {outcome: n for outcome, n in page.tally.outcomes.items() if n} == outcomes
+    assert (again, page.remaining) == ([], [])
+    assert page.rewritten == ({NAME} if change in {SWAP, PLAIN_SWAP} and page.tally.done else set())
+    failed = outcomes.keys() & {Outcome.DENIED, Outcome.FAILED}
+    assert [problem.outcome for problem in page.tally.samples()] == list(failed)
+
+
+def test_keys_of_what_was_met():
+    """A key was found where its value was rotated, or met and gone; without one none is."""
+    rotated, _ = settled(SetResult.DONE)
+    assert (rotated.tally.keys[OLD.id].found, rotated.tally.keys[OLD.id].rotated) == (1, 1)
+    gone, _ = settled(SetResult.GONE)
+    assert (gone.tally.keys[OLD.id].found, gone.tally.keys[OLD.id].rotated) == (1, 0)
+    assert settled(SetResult.DONE, DELETION)[0].tally.keys == {}
+    assert settled(SetResult.DONE, DELETION)[0].tally.reasons == {"done.bad_tag": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "moved", "otherwise"),
+    [
+        (SetResult.CHANGED, (), Outcome.CONTENDED),
+        (BUSY, (), Outcome.FAILED),
+        (ASK, (), Outcome.FAILED),
+        (ASK, (NAME,), Outcome.FAILED),
+        (MOVED, (), Outcome.FAILED),
+    ],
+)
+def test_what_goes_on(answer, moved, otherwise):
+    """A changed value, a busy server and a redirection have the name visited again."""
+    page, [again] = settled(answer, moved=moved)
+    assert again.otherwise.outcome is otherwise
+    assert (again.otherwise.keys, again.otherwise.size) == ((OLD,), 3)
+    assert page.tally.visits == 0
+    assert page.topology_error is (answer in {ASK, MOVED})
+
+
+@pytest.mark.parametrize(
+    ("answer", "moved", "outcome", "detail"),
+    [
+        (SetResult.DENIED, (), Outcome.DENIED, ""),
+        (FULL, (), Outcome.FAILED, FULL.message),
+        (MOVED, (NAME,), Outcome.FAILED, MOVED.message),
+    ],
+)
+def test_what_remains(answer, moved, outcome, detail):
+    """What stays under an old key is counted once its expiry is known, and is a problem."""
+    page, again = settled(answer, moved=moved)
+    assert (again, page.tally.visits) == ([], 0)
+    page.commit([NEVER])
+    key = page.tally.keys[OLD.id]
+    assert (key.remaining, key.remaining_without_ttl, page.remaining) == (1, 1, [])
+    [problem] = page.tally.samples()
+    assert (problem.outcome, problem.detail) == (outcome, detail)
+    assert page.records == {NAME: (OLD.id,)}
+
+
+def test_what_is_gone_when_its_expiry_is_asked_for():
+    """A value that was met and is gone a moment later remains nowhere."""
+    page, _ = settled(SetResult.DENIED)
+    page.commit([GONE])
+    assert page.tally.outcomes[Outcome.GONE] == page.tally.visits == 1
+    assert (page.tally.keys[OLD.id].found, page.tally.keys[OLD.id].remaining) == (1, 0)
+    assert page.records == {}
+
+
+def test_a_whole_page():
+    """Each visit of a page is counted once, whatever its outcome, and keys are told apart."""
+    decision = PageDecision(CURRENT, current=3, current_size=300)
+    keys = [OLD, OTHER, OLD, OTHER]
+    decision.rewrites = [
+        Replacement(b"a:%d" % n, b"x" * n, b"new", None, key) for n, key in enumerate(keys)
+    ]
+    decision.kept = [
+        Kept(b"list", Outcome.NOT_STRING),
+        Kept(b"nested", Outcome.NESTED, (OLD, OTHER), 9),
+    ]
+    decision.refused = [(b"full", FULL), (b"busy", BUSY)]
+    page = PageTally("node:1", NOW)
+    answers = [SetResult.DONE, SetResult.DONE, SetResult.CHANGED, SetResult.DONE]
+    again = settle(decision, answers, page)
+    page.commit([None])
+    assert [one.otherwise.name for one in again] == [b"busy", b"a:2"]
+    assert {str(outcome): n for outcome, n in page.tally.outcomes.items() if n} == {
+        "current": 3,
+        "rotated": 3,
+        "nested": 1,
+        "not_string": 1,
+        "failed": 1,
+    }
+    found = {key: page.tally.keys[key.id] for key in (CURRENT, OLD, OTHER)}
+    assert [(key.found, key.rotated, key.remaining) for key in found.values()] == [
+        (3, 0, 0),
+        (2, 1, 1),
+        (3, 2, 1),
+    ]
+    assert page.rewritten == {b"a:0", b"a:1", b"a:3"}
+    assert page.records[b"list"] is Outcome.NOT_STRING
+
+
+def test_samples_are_enough():
+    """A page decides with as many closer looks as problems are shown, unless told otherwise."""
+    assert Page([], []).closer_looks == PageDecision(CURRENT).closer_looks == SAMPLES
