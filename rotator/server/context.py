@@ -152,12 +152,14 @@ class Fingerprint:
         digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()
         return cls(cache.name, access.codec.digest, digest)
 
-    def difference(self, other: Fingerprint) -> str | None:
-        """How this machine's differs from that of the *other*, in a few words; None: not at all."""
+    def difference(
+        self, other: Fingerprint, whose: str = "its", others: str = "this machine"
+    ) -> str | None:
+        """Return how *whose* fingerprint differs from that of the *others*, in a few words."""
         if self.codec != other.codec:
-            return f"its keys or formats of the cache {self.cache} are not those of this machine"
+            return f"{whose} keys or formats of the cache {self.cache} are not those of {others}"
         if self.settings != other.settings:
-            return f"its configuration of the cache {self.cache} is not that of this machine"
+            return f"{whose} configuration of the cache {self.cache} is not that of {others}"
         return None
 
 
