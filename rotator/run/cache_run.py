@@ -148,14 +148,7 @@ class CacheRun:
         )
         engine = self._engine(workers)
         with self.progress(name, _PHASES[mode], topology.names) as bar:
-            control = _Control(
-                self.stopper,
-                bar,
-                state=self.state,
-                cache=name,
-                mode=self.options.mode,
-                fresh=self.options.fresh,
-            )
+            control = _Control(self.stopper, bar, self.state, name, self.options)
             result = Sweep(self._discover, engine, scope, control).run()
         result.visits_now, result.rotated_now = control.visits, control.rotated
         if result.complete:
@@ -212,14 +205,14 @@ class CacheRun:
 class _Control(ProgressControl):
     """Control: carries the progress of one sweep to the bar, and its positions to the state."""
 
-    _: KW_ONLY
     state: State
     cache: str
-    mode: Mode
-    fresh: bool
+    options: RunOptions
 
     def save(self, node: str, position: dict[str, Any]) -> None:
-        self.state.save_position(self.cache, self.mode, node, position)
+        self.state.save_position(self.cache, self.options.mode, node, position)
 
     def load(self, node: str) -> dict[str, Any] | None:
-        return None if self.fresh else self.state.load_position(self.cache, self.mode, node)
+        if self.options.fresh:
+            return None
+        return self.state.load_position(self.cache, self.options.mode, node)

@@ -137,8 +137,8 @@ class ProgressControl:
 
     stop_signal: StopSignal
     bar: Progress
-    visits: int = 0
-    rotated: int = 0
+    visits: int = field(default=0, init=False)
+    rotated: int = field(default=0, init=False)
 
     def stop(self) -> Stop | None:
         """See `Control`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,6 +124,20 @@ class DaskCluster:
             yield
         except _GONE:
             raise self.gone() from None
+
+    def submit(self, worker: str, *call: Any) -> Future[Any]:
+        """
+        Have one worker make a *call*, a function and its arguments, at most once.
+
+        Raises:
+            GoneError: The scheduler is gone.
+        """
+        executor = self.client.get_executor(
+            pure=False, retries=0, workers=[worker], allow_other_workers=False
+        )
+        with self.asking():
+            future: Future[Any] = executor.submit(*call)
+        return future
 
     def gone(self) -> GoneError:
         """Return the error that says that the scheduler is gone."""

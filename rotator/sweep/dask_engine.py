@@ -43,7 +43,7 @@ from rotator.sweep.dask_cluster import (
     other_version,
 )
 from rotator.sweep.dask_worker import TOPIC, run_dask_task
-from rotator.sweep.engine import NodeTask, Results, failed
+from rotator.sweep.engine import DIED, NodeTask, Results
 from rotator.sweep.results import Checkpoint, NodeResult
 from rotator.sweep.scope import Scope
 
@@ -57,7 +57,7 @@ log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def open_dask_workers(scheduler: str, should_stop: Callable[[], object]) -> Iterator[DaskWorkers]:
+def open_workers(scheduler: str, should_stop: Callable[[], object]) -> Iterator[DaskWorkers]:
     """Open the workers of the dask cluster of *scheduler*; see `open_cluster`."""
     with open_cluster(scheduler, should_stop) as cluster:
         yield DaskWorkers(cluster)
@@ -216,7 +216,7 @@ class _DaskSweep:
         idle = [worker for worker in self._usable() if worker not in busy]
         for worker in set(idle) - self._cluster.checked:
             idle.remove(worker)
-            self._submit(_Assignment(worker, None), get_versions, [DISTRIBUTION])
+            self._submit(worker, None, get_versions, [DISTRIBUTION])
         tried = self._engine.tried
         while self._waiting and idle and len(self._running) < self._engine.workers:
             address = self._waiting.pop(0)
@@ -231,53 +231,46 @@ class _DaskSweep:
                 self._channel.positions.get(str(address)) or self._control.load(str(address)),
                 restarts=self._restarts[address],
             )
-            self._submit(
-                _Assignment(worker, address), run_dask_task, task, self._run, SILENCE_SECONDS
-            )
+            self._submit(worker, address, run_dask_task, task, self._run, SILENCE_SECONDS)
 
-    def _submit(
-        self, assignment: _Assignment, function: Callable[..., Any], *arguments: Any
-    ) -> None:
-        executor = self._cluster.client.get_executor(
-            pure=False, retries=0, workers=[assignment.worker], allow_other_workers=False
-        )
-        with self._cluster.asking():
-            self._running[executor.submit(function, *arguments)] = assignment
+    def _submit(self, worker: str, address: Address | None, *call: Any) -> None:
+        self._running[self._cluster.submit(worker, *call)] = _Assignment(worker, address)
 
     def _collect(self, done: set[Future[Any]]) -> Results:
-        """Take what workers answered: the result of a node, versions, or a refusal in words."""
+        """Take what workers answered, and give up the nodes that cost too many of them."""
         for future in done:
             assignment = self._running.pop(future)
             try:
                 answer = future.result()
             except KilledWorker:
                 self._reassign(assignment)
-                continue
             except CancelledError:
                 self._running[future] = assignment
                 raise self._cluster.gone() from None
-            if assignment.address is None:
-                self._cluster.checked.add(assignment.worker)
-                answer = other_version(answer)
-            if isinstance(answer, str):
-                self._refuse(assignment, answer)
-            elif assignment.address is not None:
-                yield from self._count(assignment, assignment.address, answer)
+            else:
+                yield from self._take(assignment, answer)
         for address, deaths in self._deaths.items():
             if deaths >= _DEATHS and address in self._waiting:
                 self._waiting.remove(address)
-                reason = "its worker process died again and again"
-                yield address, self._unfinished(address, reason)
+                yield address, self._unfinished(address, DIED)
 
-    def _count(self, assignment: _Assignment, address: Address, result: NodeResult) -> Results:
-        """Yield the result of a node, unless its worker stopped by itself."""
-        if result.stopped and not self._stop.value:
-            # It heard nothing of this machine for too long: count its encryptions here.
-            self._encrypted[address] += result.tally.encryptions
+    def _take(self, assignment: _Assignment, answer: Any) -> Results:
+        """Take an answer: the result of a node, a refusal in words, or the versions of a worker."""
+        worker, address = assignment
+        if address is None:
+            self._cluster.checked.add(worker)
+            answer = other_version(answer)
+        if isinstance(answer, str):
+            log.warning("a worker cannot be used", worker=worker, reason=answer)
+            self._engine.refused[worker] = answer
+            self._waiting += [address] if address else []
+        elif address and answer.stopped and not self._stop.value:
+            # The worker stopped by itself; count its encryptions here.
+            self._encrypted[address] += answer.tally.encryptions
             self._reassign(assignment)
-        else:
-            result.tally.encryptions += self._encrypted[address]
-            yield address, result
+        elif address:
+            answer.tally.encryptions += self._encrypted[address]
+            yield address, answer
 
     def _reassign(self, assignment: _Assignment) -> None:
         """Have the node of a worker that is lost swept by another one."""
@@ -290,13 +283,6 @@ class _DaskSweep:
             self._reached[address], self._deaths[address] = reached, 0
         self._deaths[address] += 1
         self._waiting.append(address)
-
-    def _refuse(self, assignment: _Assignment, reason: str) -> None:
-        """Give nothing more to a worker."""
-        log.warning("a worker cannot be used", worker=assignment.worker, reason=reason)
-        self._engine.refused[assignment.worker] = reason
-        if assignment.address is not None:
-            self._waiting.append(assignment.address)
 
     def _no_worker(self) -> str | None:
         """Return why no worker is expected any more for nodes that wait, or None if one is."""
@@ -313,7 +299,7 @@ class _DaskSweep:
 
     def _unfinished(self, address: Address, reason: str, stop: Stop | None = None) -> NodeResult:
         """Return what the last position says of a node that nobody sweeps any more."""
-        result = failed(address, reason, self._restarts[address])
+        result = NodeResult.failed(address, reason, self._restarts[address])
         saved = self._channel.positions.get(str(address))
         if saved is not None:
             position = Checkpoint.from_dict(saved)

@@ -1,15 +1,13 @@
 """
 Engine: sweeps nodes inline, in processes, or on other machines.
 
-- One node is swept in this process. Several are given to a pool of processes: a
-  `concurrent.futures` executor, so that another one can stand in its place.
 - A `NodeTask` travels to a worker: names of files and of the cache. Each worker reads the
   configuration and resolves the secrets by itself, and refuses the task if they are not those that
   the run began with; a key never leaves the process that uses it.
-- Pages done and log lines come back through one queue while it works. Only the parent writes to the
-  terminal.
-- A worker process that dies takes the pool with it, but no work: the nodes that were not done are
-  given to a new pool and go on at their last saved positions.
+- Pages done and log lines come back through one queue. Only the parent writes to the terminal.
+- Processes come from a `concurrent.futures` executor, so that another one can stand in its place.
+  One that dies takes the pool with it, but no work: the nodes that were not done are given to a new
+  pool and go on at their last checkpoints.
 - A parent that dies, or is told to stop at once, takes its worker processes with it.
 - Other machines are those of a dask cluster. The library is imported only when it is asked for:
   most users do not have it.
@@ -28,7 +26,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +43,8 @@ from rotator.sweep.control import ChannelControl, Control, SweepControl, WorkerC
 from rotator.sweep.node.worker import Worker
 from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Scope
-from rotator.tally.tally import Tally
+
+DIED = "its worker process died again and again"
 
 _POLL_SECONDS = 0.02
 _POOLS = 4  # how often a pool that broke is replaced
@@ -149,7 +147,7 @@ class ProcessEngine:
             except BrokenProcessPool:
                 log.warning("a worker process died", left=[str(address) for address in pending])
         for address, restarts in pending.items():
-            yield address, failed(address, "its worker process died again and again", restarts)
+            yield address, NodeResult.failed(address, DIED, restarts)
 
     def _run(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
         tasks = list(_tasks(self.access, nodes, scope, control, self.files, self.state))
@@ -198,7 +196,7 @@ def _attend(
         for future in done:
             task, result = futures.pop(future), future.result()
             if isinstance(result, str):
-                result = failed(task.address, result, task.restarts)
+                result = NodeResult.failed(task.address, result, task.restarts)
             yield task.address, result
 
 
@@ -227,26 +225,18 @@ def _sweep_node(access: CacheContext, task: NodeTask, control: Control) -> NodeR
     """Sweep one node; a node that cannot be swept at all gives a result that says so."""
     if access.codec is None:
         raise ValueError("a cache without encryption is not swept")
-    worker = Worker(
-        task.address,
-        access.connect,
-        codec=access.codec,
-        scope=task.scope,
-        control=control,
-        saved=task.saved,
-        restarts=task.restarts,
-    )
     try:
-        return worker.run()
+        return Worker(
+            task.address,
+            access.connect,
+            codec=access.codec,
+            scope=task.scope,
+            control=control,
+            saved=task.saved,
+            restarts=task.restarts,
+        ).run()
     except ServerError as error:
-        return failed(task.address, str(error), task.restarts)
-
-
-def failed(address: Address, reason: str, restarts: int) -> NodeResult:
-    """Return the result of a node that was not swept at all."""
-    result = NodeResult(str(address), datetime.now(UTC), Tally(), complete=False)
-    result.reasons, result.restarts = (reason,), restarts
-    return result
+        return NodeResult.failed(task.address, str(error), task.restarts)
 
 
 def init_worker(channel: WorkerChannel) -> None:
@@ -324,7 +314,5 @@ def open_remote_workers(
             f"--engine dask needs {error.name}, which is not installed",
             hint="pip install 'redis-rotator[dask]'",
         ) from None
-    workers: AbstractContextManager[RemoteWorkers] = library.open_dask_workers(
-        scheduler, should_stop
-    )
-    return workers
+    opened: AbstractContextManager[RemoteWorkers] = library.open_workers(scheduler, should_stop)
+    return opened

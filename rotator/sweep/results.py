@@ -1,16 +1,10 @@
-"""
-What the operator asked for, and what became of it for one cache.
-
-How far the sweep of one node is.
-
-What the sweep of one node came to.
-"""
+"""Results: hold counts, coverage and checkpoint of a node, a sweep, a cache."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from rotator.config.types import Address
@@ -27,7 +21,7 @@ from rotator.tally.tally import DONE, PICKED, STUCK, Count, Outcome, Tally
 @dataclass(slots=True)
 class NodeResult:
     """
-    What the sweep of one node came to.
+    Node result: holds what was met and done at one node.
 
     *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
     name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
@@ -48,11 +42,18 @@ class NodeResult:
     tracked: bool = False
     waited: dict[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def failed(cls, address: Address, reason: str, restarts: int) -> Self:
+        """Return the result of a node that was not swept at all."""
+        result = cls(str(address), datetime.now(UTC), Tally(), complete=False)
+        result.reasons, result.restarts = (reason,), restarts
+        return result
+
 
 @dataclass(slots=True)
 class SweepResult:
     """
-    What a sweep came to.
+    Sweep result: holds what came of one sweep over all nodes of a cache.
 
     *complete* says that every name of the cache was visited; else *stopped* says why it ended, or
     *not_looked_at* what it cannot vouch for, in sentences. *begun_at* is when this run began it,
@@ -75,12 +76,12 @@ class SweepResult:
     cut_short: Stop | None = None
 
     def node(self, address: Address) -> NodeResult | None:
-        """The last scan of the node at *address*."""
+        """Return the last scan of the node at *address*."""
         return next((node for node in self.nodes if node.node == str(address)), None)
 
     @property
     def lasted(self) -> float:
-        """How many seconds this run worked at it, by a clock that nobody sets if it was asked."""
+        """The seconds that this run worked at it, by a clock that nobody sets if it was asked."""
         by_the_clock = (self.finished_at - self.begun_at).total_seconds()
         return by_the_clock if self.seconds is None else self.seconds
 
@@ -101,12 +102,12 @@ class SweepResult:
 
     @property
     def stopped(self) -> Stop | None:
-        """Why the sweep was stopped, or None if it was not."""
+        """The reason why the sweep was stopped, or None if it was not."""
         return next((node.stopped for node in self.nodes if node.stopped), self.cut_short)
 
     @property
     def complete(self) -> bool:
-        """Whether every name was visited."""
+        """True if every name was visited."""
         return not self.not_looked_at and self.stopped is None
 
 
@@ -124,7 +125,7 @@ NOT_MOVED = (
 @dataclass(slots=True)
 class CacheResult:
     """
-    What became of one cache.
+    Cache result: holds what became of one cache.
 
     *sweep* None: it was not begun, because of *stopped* or *error*. *verification* None: nothing
     was rewritten, or `--no-verify`. *copies* are the other copies of the data when all was done,
@@ -145,7 +146,7 @@ class CacheResult:
 
     @property
     def verified(self) -> bool:
-        """Whether a verifying sweep was not needed, or came to its end."""
+        """True if a verifying sweep was not needed, or came to its end."""
         if self.sweep is None or self.verification is None:
             rotated = self.sweep is not None and self.sweep.tally.outcomes[Outcome.ROTATED]
             return not rotated
@@ -153,11 +154,11 @@ class CacheResult:
 
     @property
     def found_under_old_keys(self) -> int:
-        """How many values the verifying sweep met that it should not have met."""
+        """The number of values that the verifying sweep met and should not have met."""
         return 0 if self.verification is None else self.verification.tally.remaining
 
     def exit_code(self) -> Exit:
-        """The exit code of this cache alone."""
+        """Return the exit code of this cache alone."""
         if self.sweep is None:
             return self.stopped.exit_code if self.stopped else Exit.FAILED
         for sweep in (self.sweep, self.verification):
@@ -177,10 +178,10 @@ class CacheResult:
 @dataclass(slots=True)
 class Checkpoint:
     """
-    How far the sweep of one node is; worthless for any other process, keyring, format or scope.
+    Checkpoint: tells where to go on at one node; of no use with another process, keyring or scope.
 
-    *done* are the finished scans as (database, pattern); *cursor* belongs to *scanning*, and means
-    nothing in any other database.
+    *digest* is that of the scope, the keyring and the formats. *done* are the finished scans as
+    (database, pattern); *cursor* belongs to *scanning*, and means nothing in any other database.
     """
 
     digest: str
@@ -194,7 +195,7 @@ class Checkpoint:
     reasons: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; the cursor is text because it may have 64 bits."""
+        """Return plain JSON values; the cursor is text because it may have 64 bits."""
         return {
             "digest": self.digest,
             "identity": self.identity.to_dict(),
@@ -209,7 +210,7 @@ class Checkpoint:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Self:
-        """The position that `to_dict` wrote down."""
+        """Read what `to_dict` wrote down."""
         return cls(
             digest=saved["digest"],
             identity=Identity.from_dict(saved["identity"]),
