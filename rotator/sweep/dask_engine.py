@@ -139,7 +139,7 @@ class _DaskSweep:
         self._channel = WorkerChannel(self._inbox, self._stop)
         self._present: list[str] = []
         self._looked_at = 0.0
-        self._met_at = time.monotonic()
+        self._seen_at = time.monotonic()
 
     def results(self) -> Results:
         """
@@ -200,7 +200,7 @@ class _DaskSweep:
         self._present = self._cluster.present()
         self._looked_at = time.monotonic()
         if self._usable():
-            self._met_at = self._looked_at
+            self._seen_at = self._looked_at
         for future, assignment in list(self._running.items()):
             if assignment.worker not in self._present and not future.done():
                 del self._running[future]
@@ -289,7 +289,7 @@ class _DaskSweep:
         if not self._waiting or self._usable():
             return None
         # Those that refuse will not change their minds; where there are none, some may come.
-        if not self._present and time.monotonic() - self._met_at < self._engine.patience:
+        if not self._present and time.monotonic() - self._seen_at < self._engine.patience:
             return None
         self._engine.patience = 0
         refusals = [f"{worker}: {reason}" for worker, reason in self._engine.refused.items()]

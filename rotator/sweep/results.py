@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Self
+from functools import cache
+from typing import Annotated, Any, Self
+
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from rotator.config.types import Address
 from rotator.errors import Exit
@@ -186,42 +189,28 @@ class Checkpoint:
 
     digest: str
     identity: Identity
-    started_at: datetime
-    tally: Tally
+    started_at: Annotated[datetime, PlainSerializer(datetime.isoformat)]
+    tally: Annotated[Tally, PlainValidator(Tally.from_dict), PlainSerializer(Tally.to_dict)]
     scanning: tuple[int, str | None] | None = None
-    cursor: int = 0
+    cursor: Annotated[int, PlainSerializer(str)] = 0  # it may have 64 bits, too many for JSON
     done: list[tuple[int, str | None]] = field(default_factory=list)
     restarts: int = 0
     reasons: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values; the cursor is text because it may have 64 bits."""
-        return {
-            "digest": self.digest,
-            "identity": self.identity.to_dict(),
-            "started_at": self.started_at.isoformat(),
-            "tally": self.tally.to_dict(),
-            "scanning": self.scanning and list(self.scanning),
-            "cursor": str(self.cursor),
-            "done": [list(one) for one in self.done],
-            "restarts": self.restarts,
-            "reasons": self.reasons,
-        }
+        """Return plain JSON values."""
+        return dict(_adapter().dump_python(self, mode="json"))
 
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> Self:
+    @staticmethod
+    def from_dict(saved: dict[str, Any]) -> Checkpoint:
         """Read what `to_dict` wrote down."""
-        return cls(
-            digest=saved["digest"],
-            identity=Identity.from_dict(saved["identity"]),
-            started_at=datetime.fromisoformat(saved["started_at"]),
-            tally=Tally.from_dict(saved["tally"]),
-            scanning=saved["scanning"] and (saved["scanning"][0], saved["scanning"][1]),
-            cursor=int(saved["cursor"]),
-            done=[(db, pattern) for db, pattern in saved["done"]],
-            restarts=saved["restarts"],
-            reasons=saved["reasons"],
-        )
+        return _adapter().validate_python(saved)
+
+
+@cache
+def _adapter() -> TypeAdapter[Checkpoint]:
+    """Return what reads and writes checkpoints; making it takes some milliseconds."""
+    return TypeAdapter(Checkpoint)
 
 
 @dataclass(slots=True)
