@@ -23,7 +23,6 @@ from rotator.run.preflight import Preflight
 from rotator.run.surroundings import ServerObserver
 from rotator.server.context import CacheContext
 from rotator.server.copies import find_copies
-from rotator.server.node import find_replicas
 from rotator.server.topology import Topology
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
@@ -95,7 +94,7 @@ class CacheRun:
         for address in topology.primaries:
             store = self.access.connect(address)
             with store.connection:
-                self._replicas[address] = list(find_replicas(store))
+                self._replicas[address] = list(store.replicas())
                 self._observer.compare(store)
         self._announce(topology, keyring)
 

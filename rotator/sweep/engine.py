@@ -36,8 +36,7 @@ import structlog
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import ConfigError, RotatorError, ServerError
-from rotator.secrets.provider import PROVIDER_VARIABLE
-from rotator.server.context import CacheContext, Fingerprint, open_access
+from rotator.server.context import CacheContext, Fingerprint
 from rotator.state.state import State
 from rotator.sweep.control import ChannelControl, Control, SweepControl, WorkerChannel
 from rotator.sweep.node.worker import Worker
@@ -207,7 +206,7 @@ def run_node_task(task: NodeTask) -> NodeResult | str:
         raise ValueError("a worker needs a channel to its parent")
     name = task.fingerprint.cache
     try:
-        access = open_access(load(task.files), name, os.environ.get(PROVIDER_VARIABLE))
+        access = CacheContext.open(load(task.files), name)
     except RotatorError as error:
         return str(error)
     if access.codec is None:
