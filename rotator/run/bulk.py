@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import search_formats
@@ -35,7 +35,7 @@ from rotator.server.context import CacheContext
 from rotator.server.scripts import Replacement
 from rotator.server.topology import SETTLE_SECONDS
 from rotator.state.state import State
-from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import InlineEngine
 from rotator.sweep.node.selector import Candidate, Deletion, Kept, Selector
 from rotator.sweep.results import BulkResult
@@ -57,13 +57,6 @@ Bar = Callable[[str, str, int], Progress]
 """Makes the bar of a phase of a cache, told how many names are expected."""
 
 
-class BulkSelector(Selector):
-    """Bulk selector: picks values; with *writes* it also says what is done with them."""
-
-    def require_sound(self, context: CacheContext, found: Tally) -> None:
-        """Raise if what was *found* in a cache should not be acted on."""
-
-
 def _left(candidate: Candidate, outcome: StrEnum, why: str = "", *, listed: bool = False) -> Kept:
     """Leave a value, and count why."""
     reason = why and f"{outcome}.{why}"
@@ -71,7 +64,7 @@ def _left(candidate: Candidate, outcome: StrEnum, why: str = "", *, listed: bool
 
 
 @dataclass(eq=False)
-class PurgeKey(BulkSelector):
+class PurgeKey(Selector):
     """Purge by key: picks the values under *key*, which must not be the current one."""
 
     deletes = True
@@ -101,7 +94,7 @@ class PurgeKey(BulkSelector):
 
 
 @dataclass(eq=False)
-class PurgeUndecryptable(BulkSelector):
+class PurgeUndecryptable(Selector):
     """
     Purge of what nothing opens: picks the values that do not open for some *reasons*.
 
@@ -163,7 +156,7 @@ class PurgeUndecryptable(BulkSelector):
 
 
 @dataclass(eq=False)
-class Adoption(BulkSelector):
+class Adoption(Selector):
     """
     Adoption: picks plaintext with names that `rotator run` visits too, those that match *within*.
 
@@ -199,7 +192,7 @@ class Adoption(BulkSelector):
 
 def purge_key(
     contexts: Sequence[CacheContext], start: str, *, named: bool
-) -> tuple[dict[CacheContext, BulkSelector], str]:
+) -> tuple[dict[CacheContext, Selector], str]:
     """
     Return what purges the key whose id has this *start*, for each cache that has it, and the id.
 
@@ -228,7 +221,7 @@ def purge_key(
                 " and that is never purged",
                 hint="make another key current and rotate first; or name other caches with --cache",
             )
-    selectors: dict[CacheContext, BulkSelector] = {
+    selectors: dict[CacheContext, Selector] = {
         context: PurgeKey(codec, key) for context, codec, key in found
     }
     for context in contexts:
@@ -244,7 +237,7 @@ def purge_undecryptable(
     reasons: Sequence[Reason],
     *,
     allow_empty: bool,
-) -> dict[CacheContext, BulkSelector]:
+) -> dict[CacheContext, Selector]:
     """
     Return what purges values that no key opens: none of the cache, and none of *every* other.
 
@@ -252,7 +245,7 @@ def purge_undecryptable(
         ConfigError: No cache is encrypted.
     """
     codecs = {one.cache.name: one.codec for one in every if one.codec is not None}
-    selectors: dict[CacheContext, BulkSelector] = {}
+    selectors: dict[CacheContext, Selector] = {}
     for context in contexts:
         if context.codec is not None:
             others = [codec for name, codec in codecs.items() if name != context.cache.name]
@@ -287,7 +280,7 @@ class BulkRun:
     """Bulk run: works on one cache with encryption on; *state* None is for looking only."""
 
     access: CacheContext
-    selector: BulkSelector
+    selector: Selector
     options: BulkOptions
     state: State | None = field(kw_only=True)
     stopper: StopSignal = field(kw_only=True)
@@ -320,21 +313,11 @@ class BulkRun:
         self._preflight.close()
 
     def look(self) -> BulkResult:
-        """
-        Visit every name, and only look.
-
-        Raises:
-            ServerError: Who owns the data cannot be found out.
-        """
+        """Visit every name and only look; ServerError: who owns the data cannot be found out."""
         return self._visit("looking", Mode.DRY_RUN)
 
     def act(self) -> BulkResult:
-        """
-        Visit every name, and act on what is picked.
-
-        Raises:
-            ServerError: Who owns the data cannot be found out.
-        """
+        """Visit every name and act on what is picked; ServerError as for `look`."""
         return self._visit(self.options.phase, Mode.RUN)
 
     def _visit(self, phase: str, mode: Mode) -> BulkResult:
@@ -349,28 +332,5 @@ class BulkRun:
         self.selector.writes = mode is Mode.RUN
         engine = InlineEngine(self.access, self.selector)
         with self.progress(self.access.cache.name, phase, discover().names) as bar:
-            sweep = Sweep(discover, engine, scope, _Control(self.stopper, bar)).run()
+            sweep = Sweep(discover, engine, scope, ProgressControl(self.stopper, bar)).run()
         return BulkResult(self.access, sweep)
-
-
-@dataclass(slots=True)
-class _Control:
-    """Control: carries progress to the bar; nothing is saved, for a bulk run is not resumed."""
-
-    stopper: StopSignal
-    bar: Progress
-
-    def stop(self) -> Stop | None:
-        return self.stopper.reason()
-
-    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:  # noqa: ARG002 - one bar for all nodes
-        self.bar.advance(visits=visits, rotated=rotated)
-
-    def wait(self, node: str, reason: str | None) -> None:  # noqa: ARG002 - one bar for all nodes
-        self.bar.wait(reason)
-
-    def save(self, node: str, position: dict[str, Any]) -> None:
-        pass
-
-    def load(self, node: str) -> dict[str, Any] | None:  # noqa: ARG002 - nothing is saved
-        return None

@@ -78,8 +78,9 @@ class Worker:
         self._connect = partial(
             NodeSession, address, connect, codec, scope, control, selector=selector
         )
+        self._rotates = selector is None
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
-        self._saves = selector is None and scope.mode is not Mode.VERIFY
+        self._saves = self._rotates and scope.mode is not Mode.VERIFY
         self._saved_at = 0.0
         self._orphans = 0
         self._losses = 0
@@ -153,9 +154,8 @@ class Worker:
         self._session.visitor.visit(page.names, tally, page.values)
         self._session.weigh()
         self._session.confirm()
-        self._control.page_done(
-            str(self._address), len(page.names), tally.done - done, tally.remaining - left
-        )
+        done, left = tally.done - done, tally.remaining - left if self._rotates else 0
+        self._control.page_done(str(self._address), len(page.names), done, left)
         if self._session.visitor.topology_error and (changes := self._moved_on()):
             return changes
         checkpoint.cursor = page.cursor
