@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
 from rotator.cli import options
-from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes, bar, require_yes
+from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes
 from rotator.console import configure_logging
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
-from rotator.run.bulk import Adoption, BulkOptions, BulkRun
+from rotator.run.bulk import Adoption, BulkOptions
 from rotator.server.context import CacheContext, open_config
-from rotator.state.state import State
-from rotator.sweep.control import StopSignal
 from rotator.tally.tally import BulkOutcome, Outcome
 
 _EXAMPLES = """\b
@@ -78,13 +75,12 @@ def _adopt(
     Applications must already be able to read encrypted values.
     """
     configure_logging(log_format, log_level)
-    told = OutputOptions(dry_run, yes, output, show_names)
     if not match:
         raise ConfigError(
             "--match: which names are to be encrypted has to be said",
             hint="for example --match '/app/oidc:*'; '*' is every name",
         )
-    require_yes(told)
+    told = OutputOptions(dry_run, yes, output, show_names, progress, state)
     access = CacheContext.open(open_config(config), cache, secret_provider)
     codec = access.codec
     if codec is None:
@@ -92,25 +88,15 @@ def _adopt(
             f"{access.cache.field('encryption.disabled')}: encryption is off",
             hint="switch it on, with a current key, at every application first",
         )
-    adoption = Adoption(codec, access.settings.match)
-    current = codec.keyring.current.id
     wording = BulkWording(
         command="adopt",
         verb="encrypt",
         done="encrypted",
-        what=f"plaintext; encrypted under the current key {current}",
+        what=f"plaintext; encrypted under the current key {codec.keyring.current.id}",
         meanings=_MEANINGS,
         next_step="rotator run --dry-run: it looks at everything again",
         notes=_NOTES,
     )
-    stopper = StopSignal()
     bulk = BulkOptions("write", "encrypting", match=tuple(match), page=page, rate=max_rate)
-    with ExitStack() as stack:
-        opened = None if dry_run else stack.enter_context(State(state))
-        shown = bar(progress, "encrypted")
-        run = BulkRun(access, adoption, bulk, state=opened, stopper=stopper, progress=shown)
-        try:
-            BulkCommand([run], wording, told, stopper).run()
-        finally:
-            if opened is not None and adoption.encryptions:
-                opened.add_encryptions(current, adoption.encryptions)
+    selectors = {access: Adoption(codec, access.settings.match)}
+    BulkCommand(selectors, bulk, wording, told).run()

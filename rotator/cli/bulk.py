@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -15,8 +18,11 @@ from rotator.console import print_json, print_result
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
 from rotator.progress import Progress, start_progress
 from rotator.report.bulk import BulkWording, as_data, render
-from rotator.run.bulk import BulkRun
+from rotator.run.bulk import BulkOptions, BulkRun
+from rotator.server.context import CacheContext
+from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.node.selector import Selector
 from rotator.sweep.results import BulkResult
 from rotator.text import many
 
@@ -34,22 +40,33 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Output options: say what is asked, and how the result is printed."""
+    """Output options: say what is asked, shown and printed, and where the *state* is."""
 
     dry_run: bool
     yes: bool
     format: options.ReportFormat
     show_names: bool
+    progress: bool | None
+    state: Path | None
+
+    def __post_init__(self) -> None:
+        if not (self.dry_run or self.yes or sys.stdin.isatty()):
+            raise ConfigError(
+                "this needs a yes, and there is no terminal to ask on",
+                hint="see with --dry-run what would be done, then give --yes",
+            )
 
 
 @dataclass
 class BulkCommand:
-    """Bulk command: carries out its *runs* one after the other, and prints the result."""
+    """Bulk command: has the values that *selectors* pick acted on, and prints the result."""
 
-    runs: Sequence[BulkRun]
+    selectors: Mapping[CacheContext, Selector]
+    options: BulkOptions
     wording: BulkWording
     output: OutputOptions
-    stopper: StopSignal
+    stopper: StopSignal = field(default_factory=StopSignal)
+    runs: list[BulkRun] = field(default_factory=list)
     looked: list[BulkResult] = field(default_factory=list)
     acted: list[BulkResult] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
@@ -64,19 +81,26 @@ class BulkCommand:
             BusyError: Something else works on a cache; nothing was written.
             typer.Exit: The exit code is not 0.
         """
-        try:
-            with self.stopper.handling_signals(_say_stopping):
-                for run in self.runs:
-                    run.prepare()
-                self._visit(BulkRun.look, self.looked)
-            if self._worth_acting():
-                self._confirm()
+        with nullcontext() if self.output.dry_run else State(self.output.state) as state:
+            shared = partial(BulkRun, state=state, stopper=self.stopper, progress=self._bar)
+            self.runs = [shared(*one, self.options) for one in self.selectors.items()]
+            try:
                 with self.stopper.handling_signals(_say_stopping):
-                    self._visit(BulkRun.act, self.acted)
-        finally:
-            for run in self.runs:
-                run.close()
+                    for run in self.runs:
+                        run.prepare()
+                    self._visit(BulkRun.look, self.looked)
+                if self._worth_acting():
+                    self._confirm()
+                    with self.stopper.handling_signals(_say_stopping):
+                        self._visit(BulkRun.act, self.acted)
+            finally:
+                for run in self.runs:
+                    run.close()
         self._print()
+
+    def _bar(self, cache: str, phase: str, total: int) -> Progress:
+        wanted, done = self.output.progress, self.wording.done
+        return start_progress(cache, phase, total=total, progress=wanted, done=done)
 
     def _visit(self, step: Callable[[BulkRun], BulkResult], found: list[BulkResult]) -> None:
         """Take one step with every run; what goes wrong with one does not keep the others."""
@@ -100,7 +124,7 @@ class BulkCommand:
             return False
         for run, found in zip(self.runs, self.looked, strict=True):
             try:
-                run.selector.require_sound(run.access, found.tally)
+                run.require_sound(found)
             except RotatorError as error:
                 if not self.output.dry_run:
                     raise
@@ -143,29 +167,6 @@ class BulkCommand:
     def _shown(self, found: BulkResult) -> bool:
         """Return whether names of this cache may be shown as they are stored."""
         return self.output.show_names or not found.access.cache.hashing.keys.disabled
-
-
-def require_yes(output: OutputOptions) -> None:
-    """
-    Refuse at once where nobody could be asked.
-
-    Raises:
-        ConfigError: There is no terminal, and no `--yes`.
-    """
-    if not (output.dry_run or output.yes or sys.stdin.isatty()):
-        raise ConfigError(
-            "this needs a yes, and there is no terminal to ask on",
-            hint="see with --dry-run what would be done, then give --yes",
-        )
-
-
-def bar(wanted: bool | None, done: str) -> Callable[[str, str, int], Progress]:
-    """Return what makes the bar of each phase; *done* is the word for what was acted on."""
-
-    def start(cache: str, phase: str, total: int) -> Progress:
-        return start_progress(cache, phase, total=total, progress=wanted, done=done)
-
-    return start
 
 
 def _say_stopping(stop: Stop) -> None:

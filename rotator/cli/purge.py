@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
 from rotator.cli import options
-from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes, bar, require_yes
+from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes
 from rotator.console import configure_logging
 from rotator.crypto.codec import Reason
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
-from rotator.run.bulk import REASONS, BulkOptions, BulkRun, purge_key, purge_undecryptable
+from rotator.run.bulk import REASONS, BulkOptions, purge_key, purge_undecryptable
 from rotator.secrets.provider import provider_from_url
 from rotator.server.context import open_config, select
-from rotator.state.state import State
-from rotator.sweep.control import StopSignal
 from rotator.tally.tally import BulkOutcome, Outcome
 
 _EXAMPLES = """\b
@@ -101,8 +98,7 @@ def _purge(
     """
     configure_logging(log_format, log_level)
     _require_one(key, undecryptable=undecryptable, reasons=reason)
-    told = OutputOptions(dry_run, yes, output, show_names)
-    require_yes(told)
+    told = OutputOptions(dry_run, yes, output, show_names, progress, state)
     loaded, provider = open_config(config), provider_from_url(secret_provider)
     contexts = select(loaded, cache or (), provider)
     if key is not None:
@@ -110,7 +106,7 @@ def _purge(
         what, meanings = f"under the key {key_id}", _MEANINGS
     else:
         every = select(loaded, (), provider)
-        selectors = purge_undecryptable(contexts, every, reason or REASONS, allow_empty=allow_empty)
+        selectors = purge_undecryptable(contexts, every, reason or REASONS, allow_empty)
         what = "no configured format and key opens them"
         meanings = _MEANINGS | {
             Outcome.UNDECRYPTABLE: "do not open for another reason; left",
@@ -123,15 +119,8 @@ def _purge(
         meanings=meanings,
         next_step="rotator run: it looks again, and judges the key",
     )
-    stopper, bulk = StopSignal(), BulkOptions("delete", "deleting", page=page, rate=max_rate)
-    with ExitStack() as stack:
-        opened = None if dry_run else stack.enter_context(State(state))
-        shown = bar(progress, "deleted")
-        runs = [
-            BulkRun(context, selector, bulk, state=opened, stopper=stopper, progress=shown)
-            for context, selector in selectors.items()
-        ]
-        BulkCommand(runs, wording, told, stopper).run()
+    bulk = BulkOptions("delete", "deleting", page=page, rate=max_rate)
+    BulkCommand(selectors, bulk, wording, told).run()
 
 
 def _require_one(key: str | None, *, undecryptable: bool, reasons: Sequence[Reason] | None) -> None:

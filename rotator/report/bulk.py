@@ -75,8 +75,9 @@ def as_data(
 def _cache_data(
     before: BulkResult, after: BulkResult | None, wording: BulkWording, shown: Shown
 ) -> dict[str, Any]:
-    last = after or before
-    outcomes = {str(outcome): number for outcome, number in _others(last.tally).items()}
+    last, selected = after or before, before.tally.selected
+    own = (BulkOutcome.PICKED, BulkOutcome.DONE)
+    outcomes = {str(one): n for one, n in last.tally.outcomes.items() if n and one not in own}
     return {
         "name": before.access.cache.name,
         "complete": last.sweep.complete,
@@ -87,15 +88,15 @@ def _cache_data(
         **{outcome: outcomes.pop(outcome, 0) for outcome in _ALWAYS},
         "others": dict(sorted(outcomes.items())),
         "reasons": dict(last.tally.reasons.most_common()),
-        "bytes": before.tally.selected.size,
+        "bytes": selected.size,
         "prefixes": _prefixes(before.tally),
-        "samples": [shown(name) for name in before.tally.selected.samples],
+        "samples": [shown(name) for name in selected.samples],
         "nodes": [
             {
                 "node": node,
-                "visits": (after.nodes.get(node, Tally()) if after else tally).visits,
+                "visits": last.nodes.get(node, Tally()).visits,
                 f"to_{wording.verb}": tally.outcomes[BulkOutcome.PICKED],
-                wording.done: after.nodes.get(node, Tally()).done if after else 0,
+                wording.done: last.nodes.get(node, Tally()).done,
             }
             for node, tally in before.nodes.items()
         ],
@@ -110,12 +111,6 @@ def _cache_data(
         ],
         "not_looked_at": list(last.sweep.not_looked_at),
     }
-
-
-def _others(tally: Tally) -> dict[str, int]:
-    """Return the outcomes that occurred, but for the values that the command is for."""
-    own = (BulkOutcome.PICKED, BulkOutcome.DONE)
-    return {outcome: n for outcome, n in tally.outcomes.items() if n and outcome not in own}
 
 
 def _prefixes(tally: Tally) -> dict[str, int]:

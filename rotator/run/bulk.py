@@ -1,21 +1,17 @@
 """
 Bulk run: selects values for purge or adopt, looks, then acts.
 
-Looking comes first, so that people see what will become of which names before it does. What is then
-acted on is judged anew, each value at its moment. What a bulk run finds is no evidence for a
-verdict: it does not read again what was renamed meanwhile. `rotator run` does.
-
-A purge deletes the values under one old key, or those that nothing opens:
-
-- A value is under a key if authenticated decryption says so; no header is believed.
-- A value that holds another one is deleted if its outer layer is under the key, unless the current
-  key is inside. One that has the key inside only is left, and counted as nested.
-- What opens under the current key is never picked.
-
-An adoption encrypts the values that are stored as they are, and no others. Nothing is guessed: a
-value is plaintext only if no configured format could have it, by structure alone. One that could be
-a format's and does not open is left and listed: its key may be lost, or it may be plaintext that
-looks like a value. Encrypted once more, nobody could tell what it is.
+- Looking comes first, so that people see what will become of which names before it does. What is
+  then acted on is judged anew, each value at its moment.
+- It is no evidence for a verdict: what was renamed meanwhile is not read again.
+- A purge deletes the values under one old key, or those that nothing opens. A value is under a key
+  if authenticated decryption says so; no header is believed. One that holds another is deleted if
+  its outer layer is under the key, unless the current key is inside; one that has the key inside
+  only is left, and counted as nested. What opens under the current key is never picked.
+- An adoption encrypts the values that are stored as they are. Nothing is guessed: a value is
+  plaintext only if no configured format could have it, by structure alone. One that could be a
+  format's and does not open is left and listed: its key may be lost, or it may be plaintext that
+  looks like a value. Encrypted once more, nobody could tell what it is.
 """
 
 from __future__ import annotations
@@ -83,9 +79,9 @@ class PurgeKey(Selector):
         current = self.codec.keyring.current
         if opened.key is self.key and current in opened.inner:
             return _left(candidate, Outcome.NESTED, "the current key is inside", listed=True)
+        if opened.key is self.key and self.writes:
+            return Deletion(candidate.name, candidate.value)
         if opened.key is self.key:
-            if self.writes:
-                return Deletion(candidate.name, candidate.value)
             return _left(candidate, BulkOutcome.PICKED)
         if self.key in opened.inner:
             why = f"the key is inside, under {opened.key.id}"
@@ -128,13 +124,7 @@ class PurgeUndecryptable(Selector):
         return _left(candidate, BulkOutcome.PICKED, reason)
 
     def require_sound(self, context: CacheContext, found: Tally) -> None:
-        """
-        Raise if it is rather the configuration's fault that values do not open.
-
-        Raises:
-            ConfigError: Some that were picked open under a configured key in another format.
-            EmptyError: Not one value opens.
-        """
+        """Raise ConfigError if picked values open in another format, EmptyError if none opens."""
         if not found.outcomes[BulkOutcome.PICKED]:
             return
         cache = context.cache.name
@@ -196,16 +186,13 @@ def purge_key(
     """
     Return what purges the key whose id has this *start*, for each cache that has it, and the id.
 
-    Raises:
-        ConfigError: No key or several begin so, it is current somewhere, or, if the caches were
-            *named*, one does not have it.
+    ConfigError: no key or several begin so, it is current, or a *named* cache does not have it.
     """
     found = [
-        (context, context.codec, key)
-        for context in contexts
-        if context.codec is not None
-        for key in context.codec.keyring.all
-        if key.id.startswith(start.lower())
+        (one, one.codec, key)
+        for one in contexts
+        for key in (one.codec.keyring.all if one.codec else ())
+        if one.codec is not None and key.id.startswith(start.lower())
     ]
     ids = sorted({key.id for _, _, key in found})
     hint = "`rotator keys` lists the key ids"
@@ -214,19 +201,19 @@ def purge_key(
     if len(ids) > 1:
         more = f"give more of it: {', '.join(ids)}"
         raise ConfigError(f"--key {start}: several keys begin so", hint=more)
-    for context, codec, key in found:
+    for one, codec, key in found:
         if key is codec.keyring.current:
             raise ConfigError(
-                f"--key {start}: it is the current key of the cache {context.cache.name},"
+                f"--key {start}: it is the current key of the cache {one.cache.name},"
                 " and that is never purged",
                 hint="make another key current and rotate first; or name other caches with --cache",
             )
     selectors: dict[CacheContext, Selector] = {
-        context: PurgeKey(codec, key) for context, codec, key in found
+        one: PurgeKey(codec, key) for one, codec, key in found
     }
-    for context in contexts:
-        if named and context not in selectors:
-            name = context.cache.name
+    for one in contexts:
+        if named and one not in selectors:
+            name = one.cache.name
             raise ConfigError(f"--key {start}: the cache {name} does not have it", hint=hint)
     return selectors, ids[0]
 
@@ -235,23 +222,15 @@ def purge_undecryptable(
     contexts: Sequence[CacheContext],
     every: Sequence[CacheContext],
     reasons: Sequence[Reason],
-    *,
     allow_empty: bool,
 ) -> dict[CacheContext, Selector]:
-    """
-    Return what purges values that no key opens: none of the cache, and none of *every* other.
-
-    Raises:
-        ConfigError: No cache is encrypted.
-    """
+    """Return what purges values that no key of *every* cache opens, else raise ConfigError."""
     codecs = {one.cache.name: one.codec for one in every if one.codec is not None}
     selectors: dict[CacheContext, Selector] = {}
     for context in contexts:
-        if context.codec is not None:
-            others = [codec for name, codec in codecs.items() if name != context.cache.name]
-            selectors[context] = PurgeUndecryptable(
-                context.codec, reasons, others, allow_empty=allow_empty
-            )
+        others = [other for name, other in codecs.items() if name != context.cache.name]
+        if codec := context.codec:
+            selectors[context] = PurgeUndecryptable(codec, reasons, others, allow_empty)
     if not selectors:
         raise ConfigError("the cache is not encrypted", hint="nothing of it is undecryptable")
     return selectors
@@ -262,9 +241,9 @@ class BulkOptions:
     """
     Bulk options: say how names are visited.
 
-    *kind* says which rights are needed, *phase* what the bar shows; *match* are glob patterns, None
-    those of the configuration; *page* is how many names are asked for at a time, at most; *rate* is
-    in visits a second, *patience* the seconds that a cluster may take to settle.
+    *kind* says which rights are needed, *phase* what the bar shows. *match* are glob patterns, None
+    those of the configuration; *page* bounds the names asked for at a time; *rate* is in visits a
+    second, *patience* the seconds that a cluster may take to settle.
     """
 
     kind: Literal["delete", "write"]
@@ -299,18 +278,20 @@ class BulkRun:
         )
 
     def prepare(self) -> None:
-        """
-        Check that all of it can be done, and keep runs away until `close`.
-
-        Raises:
-            ServerError: A node cannot be reached, refuses the login, or lacks rights.
-            BusyError: A run, purge or adoption works on this cache.
-        """
+        """Check that all of it can be done, and keep runs away until `close`: see `Preflight`."""
         self._preflight.run(None if self.state is None else self.state.path)
 
     def close(self) -> None:
-        """Let others have the cache again."""
+        """Count what was encrypted, and let others have the cache again."""
+        if self.state and isinstance(self.selector, Adoption) and self.selector.encryptions:
+            current = self.selector.codec.keyring.current.id
+            self.state.add_encryptions(current, self.selector.encryptions)
         self._preflight.close()
+
+    def require_sound(self, found: BulkResult) -> None:
+        """Raise if what was *found* should not be acted on: see `PurgeUndecryptable`."""
+        if isinstance(self.selector, PurgeUndecryptable):
+            self.selector.require_sound(self.access, found.tally)
 
     def look(self) -> BulkResult:
         """Visit every name and only look; ServerError: who owns the data cannot be found out."""

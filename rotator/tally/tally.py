@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -82,19 +82,13 @@ class Problem:
 
     def to_dict(self) -> dict[str, str]:
         """Return plain JSON values; the name as hex."""
-        return {
-            "name": self.name.hex(),
-            "node": self.node,
-            "outcome": str(self.outcome),
-            "reason": self.reason,
-            "detail": self.detail,
-        }
+        return {**asdict(self), "name": self.name.hex(), "outcome": str(self.outcome)}
 
     @classmethod
     def from_dict(cls, saved: dict[str, str]) -> Self:
         """Return the problem that `to_dict` wrote down."""
-        rest = {key: saved[key] for key in ("node", "reason", "detail")}
-        return cls(name=bytes.fromhex(saved["name"]), outcome=Outcome(saved["outcome"]), **rest)
+        name, outcome = bytes.fromhex(saved["name"]), Outcome(saved["outcome"])
+        return cls(name, saved["node"], outcome, saved["reason"], saved["detail"])
 
 
 class Tally:

@@ -71,11 +71,6 @@ class PageDecision:
     undecided: list[int] = field(default_factory=list)
     encryptions: int = 0
 
-    @property
-    def changes(self) -> list[Replacement | Deletion]:
-        """What is to be written, in the order in which it is."""
-        return [*self.rewrites, *self.deletions]
-
     def extend(self, other: PageDecision) -> None:
         """Add what was decided about the next part of the page."""
         self.closer_looks = other.closer_looks
@@ -289,7 +284,8 @@ def settle(
     for deletion in compress(deletions, done[len(rewrites) :]):
         tally.add(BulkOutcome.DONE, deletion.reason and f"{BulkOutcome.DONE}.{deletion.reason}")
     if not all(done):
-        for change, answer in zip(decision.changes, answers, strict=True):
+        changes: list[Replacement | Deletion] = [*rewrites, *deletions]
+        for change, answer in zip(changes, answers, strict=True):
             if answer is not SetResult.DONE:
                 again += _undone(page, change, answer)
     return again

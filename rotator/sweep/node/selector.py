@@ -13,9 +13,8 @@ from typing import ClassVar, NamedTuple
 
 from rotator.crypto.codec import Codec, Refused
 from rotator.crypto.keyring import Key
-from rotator.server.context import CacheContext
 from rotator.server.scripts import Replacement
-from rotator.tally.tally import Outcome, Tally
+from rotator.tally.tally import Outcome
 
 
 class Candidate(NamedTuple):
@@ -77,9 +76,6 @@ class Selector(ABC):
     @abstractmethod
     def judge(self, candidate: Candidate) -> Kept | Replacement | Deletion:
         """Decide about one value."""
-
-    def require_sound(self, context: CacheContext, found: Tally) -> None:  # noqa: B027 - most have no objection
-        """Raise if what was *found* in a cache should not be acted on."""
 
 
 class Rotation(Selector):

@@ -169,19 +169,17 @@ class NodeSession:
         page = self.throttle.page
         return page if self._weighed else min(page, _FIRST_NAMES)
 
-    def weigh(self) -> None:
-        """Take note of how large the values of a page are."""
+    def page_done(self) -> None:
+        """Note how large the values of a page are, and see that its writes reach all replicas."""
         self.throttle.weigh(self.store.sizes)
         self._weighed = True
-
-    def confirm(self, *, last: bool = False) -> None:
-        """See that what was rewritten reaches all replicas, for the *last* time or not."""
-        if self.exchange is None:
-            return
-        if last:
-            self.exchange.finish()
-        else:
+        if self.exchange:
             self.exchange.look(self.visitor.rewritten)
+
+    def finish(self) -> None:
+        """See that the last writes reach all replicas, too."""
+        if self.exchange:
+            self.exchange.finish()
 
     def _wait(self, reason: str | None) -> None:
         """Say why nothing happens; in the log only when the reason is another one."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 
 from rotator.config.types import Address
@@ -42,6 +43,7 @@ _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each of `page.TRIES` tri
 _UNDER_WAY = 3  # calls that the server has before it while others are made ready
 
 
+@dataclass(slots=True, eq=False)
 class Visitor:
     """
     Visitor: brings the names of one node to their outcomes, page by page.
@@ -51,24 +53,19 @@ class Visitor:
     node answered MOVED or READONLY in the last visit, *rewritten* are the names that it rewrote.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        codec: Codec,
-        selector: Selector,
-        *,
-        connect: Callable[[Address], Store],
-        measure_latency: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.topology_error = False
-        self.rewritten: set[bytes] = set()
-        self._store = store
-        self._codec = codec
-        self._selector = selector
-        self._measure_latency = measure_latency
+    store: Store
+    codec: Codec
+    selector: Selector
+    connect: InitVar[Callable[[Address], Store]] = field(kw_only=True)
+    measure_latency: Callable[[], None] = field(default=lambda: None, kw_only=True)
+    topology_error: bool = field(default=False, init=False)
+    rewritten: set[bytes] = field(default_factory=set, init=False)
+    _targets: RedirectTargets = field(init=False)
+    # By database and name: something else may have come to a name since.
+    _records: dict[tuple[int, bytes], Recorded] = field(default_factory=dict, init=False)
+
+    def __post_init__(self, connect: Callable[[Address], Store]) -> None:
         self._targets = RedirectTargets(connect)
-        # By database and name: something else may have come to a name since.
-        self._records: dict[tuple[int, bytes], Recorded] = {}
 
     def close(self) -> None:
         """Close the connections to other nodes."""
@@ -90,17 +87,17 @@ class Visitor:
             ServerError: The node, or one that a slot is being moved to, cannot be worked with.
             LostError: The connection broke.
         """
-        page = PageTally(self._store.node, datetime.now(UTC))
+        page = PageTally(self.store.node, datetime.now(UTC))
         try:
             self._visit(page, names, tally, values)
         except ServerError:
-            if self._selector.movable is None:
+            if self.selector.movable is None:
                 tally.merge(page.tally.only_rotated())
             raise
         tally.merge(page.tally)
         for name, record in page.records.items():
             if len(self._records) < RECORDS:
-                self._records[self._store.connection.db, name] = record
+                self._records[self.store.connection.db, name] = record
         self.topology_error, self.rewritten = page.topology_error, page.rewritten
 
     def not_current(self, names: Sequence[bytes]) -> list[bytes]:
@@ -109,11 +106,11 @@ class Visitor:
 
         Without those that the last visit has tallied as what they are.
         """
-        db = self._store.connection.db
-        values = self._store.read(names) if names else []
+        db = self.store.connection.db
+        values = self.store.read(names) if names else []
         found = []
         for name, value in zip(names, values, strict=True):
-            record = recorded_as(name, value, self._codec)
+            record = recorded_as(name, value, self.codec)
             if record is not None and record != self._records.get((db, name)):
                 found.append(name)
         return found
@@ -127,7 +124,7 @@ class Visitor:
     ) -> None:
         """Try until every visit has ended."""
         tries, waits = iter(_PAUSES), iter(RETRY_SECONDS)
-        todo = {self._store: list(names)} if names else {}
+        todo = {self.store: list(names)} if names else {}
         left: list[tuple[Store, Again]] = []
         busy: ErrorReply | None = None
         while todo and (pause := next(waits if busy else tries, None)) is not None:
@@ -143,10 +140,10 @@ class Visitor:
                 if again.reply and again.reply.meaning is ErrorKind.RETRY:
                     busy = again.reply
         if busy:
-            raise ServerError(f"{self._store.node} refuses to work: {busy.message}")
+            raise ServerError(f"{self.store.node} refuses to work: {busy.message}")
         for _, again in left:
             page.keep(again.otherwise)
-        self._commit(page, self._store)
+        self._commit(page, self.store)
 
     def _try(
         self, page: PageTally, store: Store, held: Page, tally: Tally
@@ -154,12 +151,13 @@ class Visitor:
         """Decide, write and settle once, at one node; return what goes on, and at which node."""
         wanted = tally.wants_sample(Outcome.UNDECRYPTABLE)
         looks = SAMPLES - page.tally.outcomes[Outcome.UNDECRYPTABLE] if wanted else 0
-        decision = PageDecision(self._codec.keyring.current, looks)
+        decision = PageDecision(self.codec.keyring.current, looks)
         answers = self._decide_and_write(store, held._replace(tried=page.tried), tally, decision)
         again = settle(decision, answers, page)
         self._commit(page, store)
-        if self._selector.movable is None:
-            page.tried.update(change.name for change in decision.changes)
+        if self.selector.movable is None:
+            page.tried.update(swap.name for swap in decision.rewrites)
+            page.tried.update(deletion.name for deletion in decision.deletions)
         return [(self._next_store(page, store, one), one) for one in again]
 
     def _decide_and_write(
@@ -176,15 +174,15 @@ class Visitor:
                 values=page.values[piece],
                 closer_looks=decision.closer_looks,
             )
-            decided = decide(part, self._codec, self._selector)
-            look(part, decided, self._selector)
+            decided = decide(part, self.codec, self.selector)
+            look(part, decided, self.selector)
             tally.encryptions += decided.encryptions  # nonces are used up whatever becomes of it
             decision.extend(decided)
             if len(decision.rewrites) - sent >= NAMES_A_CALL:
                 some = decision.rewrites[sent : sent + NAMES_A_CALL]
                 calls.append(store.start_compare_and_set(some))
                 sent += NAMES_A_CALL
-                self._measure_latency()
+                self.measure_latency()
                 while len(calls) > _UNDER_WAY:
                     answers += calls.popleft()()
         if some := decision.rewrites[sent:]:
@@ -207,7 +205,7 @@ class Visitor:
             return store
         if reply.message.startswith("MOVED "):
             page.moved.add(again.otherwise.name)
-        return self._targets.asking(reply, self._store)
+        return self._targets.asking(reply, self.store)
 
 
 def recorded_as(name: bytes, value: Value, codec: Codec) -> Recorded | None:

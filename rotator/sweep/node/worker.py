@@ -152,12 +152,13 @@ class Worker:
         tally = checkpoint.tally
         done, left = tally.done, tally.remaining
         self._session.visitor.visit(page.names, tally, page.values)
-        self._session.weigh()
-        self._session.confirm()
+        self._session.page_done()
         done, left = tally.done - done, tally.remaining - left if self._rotates else 0
         self._control.page_done(str(self._address), len(page.names), done, left)
-        if self._session.visitor.topology_error and (changes := self._moved_on()):
-            return changes
+        if self._session.visitor.topology_error:  # what became of the node?
+            now = self._session.store.identity()
+            if changes := checkpoint.identity.changes(now, TRACKED_COMMANDS):
+                return changes
         checkpoint.cursor = page.cursor
         if page.cursor == 0 and checkpoint.scanning is not None:
             checkpoint.done.append(checkpoint.scanning)
@@ -169,7 +170,7 @@ class Worker:
 
     def _finish(self) -> list[str]:
         """Read what was written meanwhile; return what happened that the scan may have missed."""
-        self._session.confirm(last=True)
+        self._session.finish()
         self._session.tracker.finish(self._session.visitor, self._databases, self._checkpoint.tally)
         self._orphans = self._count_orphans()
         now = self._session.store.identity()
@@ -181,10 +182,6 @@ class Worker:
         changes += [f"database {db} appeared" for db in sorted(appeared)]
         self._last_seen = now
         return changes
-
-    def _moved_on(self) -> list[str]:
-        """Return what became of the node, after it said that data is not its own."""
-        return self._checkpoint.identity.changes(self._session.store.identity(), TRACKED_COMMANDS)
 
     def _count_orphans(self) -> int:
         """Count names in slots that the node does not own: listed by SCAN, but out of reach."""
