@@ -1,9 +1,11 @@
 """Tests of the HTML page: whole, escaped, self-contained, and clean in a real browser."""
 
+import importlib
 import re
 import subprocess
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import html5lib
@@ -71,7 +73,7 @@ class TestPage:
         ]
         assert "200 values without a TTL remain under it 7 are encrypted with it again" in first
         assert "Next step BGSAVE on redis-0, then run again" in first
-        assert "Held until 2026-12-23 10:03:12 UTC" in first
+        assert "Held until 2026-12-23 10:03 UTC" in first
         assert "shared-redis, at caches[0].encryption.keys.old[0]" in first
         assert f"{SHOWN}, at caches[1].encryption.keys.old[0]" in first
 
@@ -116,8 +118,8 @@ class TestPage:
             "not complete ; the connection was lost",
             "Failed: redis-7:6379: connection refused",
             "Made by rotator 1.0.0, report schema 1.",
-            "clean since 2026-11-23 08:00:00 UTC: 3 complete sweeps did not meet it",
-            "if you only wait: all 48,210 values expire by 2026-11-24 17:03:12 UTC",
+            "clean since 2026-11-23 08:00 UTC: 3 complete sweeps did not meet it",
+            "if you only wait: all 48,210 values expire by 2026-11-24 17:03 UTC",
         ):
             assert part in text
 
@@ -162,7 +164,7 @@ class TestPage:
     def test_past(self):
         """A page on the past says how old it is."""
         found = parsed(html.render(report(), now=END + 2 * HOUR))
-        assert "Last complete sweep 2 hours ago: 2026-11-23 10:03:12 UTC." in words(found)
+        assert "Last complete sweep 2 hours ago: 2026-11-23 10:03 UTC." in words(found)
 
 
 class TestSafety:
@@ -274,8 +276,37 @@ class TestChart:
         found = page_of(report().caches[0])
         assert len(found.findall(".//figure")) == 2
         rows = found.find(".//table[@class='points']/tbody")
-        assert words(rows[0]) == "2026-11-23 10:03:12 UTC 48,210"
+        assert words(rows[0]) == "2026-11-23 10:03 UTC 48,210"
         assert words(rows[-1]).endswith(" 0")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "accepted", "state", "look"),
+    [
+        ({"contended": 1}, {}, "Complete, but 1 value not moved", "state bad"),
+        ({"undecryptable": 3}, {"undecryptable": 3}, "Complete", "state good"),
+        ({"denied": 4}, {}, "Complete, but 4 values not moved", "state bad"),
+    ],
+)
+def test_headline(outcomes, accepted, state, look):
+    """The state of a cache is good if a run over it ends with 0, and not if it ends with 3."""
+    found = page_of(Cache(name="a", complete=True, outcomes=outcomes, accepted=accepted))
+    line = found.find(".//section[@class='cache']/p")
+    assert (words(line), line.get("class")) == (state, look)
+
+
+class TestOtherLibraries:
+    """The drawing library beside other ones."""
+
+    def test_lxml(self, monkeypatch):
+        """A curve is drawn also where pygal would make its elements with lxml."""
+        made = importlib.import_module("pygal.etree").etree
+        monkeypatch.setattr(made, "_etree", SimpleNamespace())  # what makes no element of ours
+        monkeypatch.setattr(made, "lxml", True)
+        points = ((START, 5), (START + HOUR, 0))
+        drawn = chart.draw(chart.Curve(points, "title", "description"), "c", width=720, height=230)
+        assert drawn.startswith("<svg ")
+        assert "<path" in drawn
 
 
 class TestMissingExtra:
@@ -286,7 +317,7 @@ class TestMissingExtra:
         monkeypatch.setitem(sys.modules, "pygal", None)
         monkeypatch.setitem(sys.modules, "pygal.style", None)
         with pytest.raises(ConfigError, match="needs pygal") as caught:
-            html.require_library()
+            chart.require_library()
         assert caught.value.hint == "pip install 'redis-rotator[html]'"
 
     def test_everything_else_works(self):
