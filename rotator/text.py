@@ -3,9 +3,9 @@ Text: writes durations, times, counts, lists and sizes; reads durations and dead
 redacts.
 
 One function for each, so that a report never says one thing in two ways. For people a number is
-grouped (`16,631`, the format `:,`), and a time is in UTC and to the minute; only the begin and end
-of a run have seconds. `now` is passed in, and the zone too, as far as it is not the system's (`TZ`,
-else /etc/localtime).
+grouped (`16,631`, the format `:,`) and a time is in UTC; to the minute in a sentence, to the second
+where a report lists facts. `now` is passed in, and the zone too, as far as it is not the system's
+(`TZ`, else /etc/localtime).
 """
 
 from __future__ import annotations
@@ -140,18 +140,18 @@ def rfc3339(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
 
 
-def minute(at: datetime) -> str:
-    """Return a time to the minute, for a list that ends in its zone: `2026-11-20 10:00`."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+def minute(at: datetime, *, year: bool = True) -> str:
+    """Return a time to the minute, for a list, in UTC: `2026-11-20 10:00`, `11-20 10:00`."""
+    return f"{at.astimezone(UTC):{'%Y-' if year else ''}%m-%d %H:%M}"
 
 
 def moment(at: datetime) -> str:
-    """Return a time as people read it: `2026-11-20 10:00 UTC`."""
+    """Return a time to the minute, for a sentence: `2026-11-20 10:00 UTC`."""
     return f"{minute(at)} UTC"
 
 
 def stamp(at: datetime) -> str:
-    """Return a time to the second, which tells a run from the one before: `... 10:00:00 UTC`."""
+    """Return a time to the second, for a fact of a report: `2026-11-20 10:00:00 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from rotator.errors import ENDINGS
 from rotator.report import chart, words
 from rotator.report.model import Cache, Key, Report
-from rotator.text import count, elapsed, escape, listing, moment, short_id, size, stamp
+from rotator.text import count, elapsed, escape, listing, short_id, size, stamp
 
 _WIDE = {"width": 720, "height": 230}
 _NARROW = {"width": 360, "height": 220}
@@ -75,7 +75,6 @@ def _environment() -> Environment:
         "elapsed": elapsed,
         "grouped": "{:,}".format,
         "listing": listing,
-        "moment": moment,
         "proof": _proof,
         "scope": _scope,
         "sentence": lambda said: said[:1].upper() + said[1:],

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from rotator.report.model import Attempt, Cache, Key, Outlook, Past, Progress, Verification
 from rotator.tally.tally import GOOD, Outcome, not_moved
-from rotator.text import ago, count, minute, moment
+from rotator.text import ago, count, minute, moment, stamp
 
 MEANINGS = {
     Outcome.CURRENT: "already under the current key",
@@ -92,7 +92,7 @@ def forecast(key: Key) -> str | None:
         stay = "it has no TTL" if never == 1 else "none of them has a TTL"
         return f"{count(never, 'value')} would stay for good: {stay}"
     until = key.drains_at or (key.drain[-1][0] if key.drain else None)
-    by = f" by {moment(until)}" if until else ""
+    by = f" by {stamp(until)}" if until else ""
     if not never:
         what = "the only value expires" if expire == 1 else f"all {expire:,} values expire"
         return f"{what}{by}, and none would be left"
@@ -117,7 +117,7 @@ def how_far(progress: Progress) -> str:
 
 def schedule(outlook: Outlook) -> str:
     """Return whether a cache will be done by a time, and what would make it so."""
-    parts = [f"by {moment(outlook.by)}: {outlook.advice}"]
+    parts = [f"by {stamp(outlook.by)}: {outlook.advice}"]
     if outlook.names_left:
         parts.append(count(outlook.names_left, "name to visit", "names to visit"))
     if outlook.values_left:
@@ -161,11 +161,12 @@ def deadlines(key: Key) -> Iterator[str]:
         if len(points) > _DRAIN:
             step = (len(points) - 1) / (_DRAIN - 1)
             points = [points[round(number * step)] for number in range(_DRAIN)]
-        yield f"remaining: {'; '.join(f'{number:,} at {minute(at)}' for at, number in points)} UTC"
+        steps = (f"{number:,} at {minute(at, year=False)}" for at, number in points)
+        yield f"remaining: {'; '.join(steps)}"
     if key.ready_at:
-        yield f"ready {moment(key.ready_at)}"
+        yield f"ready {stamp(key.ready_at)}"
     if key.held_until:
-        yield f"held until {moment(key.held_until)}"
+        yield f"held until {stamp(key.held_until)}"
 
 
 def changes(points: Sequence[tuple[datetime, int]]) -> list[tuple[datetime, int]]:
@@ -181,13 +182,13 @@ def age(cache: Cache, now: datetime) -> str:
     """Return how old is what is known of a cache."""
     if cache.swept_at is None:
         return "no complete sweep yet"
-    return f"last complete sweep {ago(cache.swept_at, now)}: {moment(cache.swept_at)}"
+    return f"last complete sweep {ago(cache.swept_at, now)}: {stamp(cache.swept_at)}"
 
 
 def missed(attempt: Attempt) -> str:
     """Return that a later run did not look at a cache, and why."""
     why = attempt.error or STOPPED.get(attempt.stopped or "", attempt.stopped or "not begun")
-    return f"a later run, {moment(attempt.at)}, did not look at it: {why}"
+    return f"a later run, {stamp(attempt.at)}, did not look at it: {why}"
 
 
 def history(past: Past) -> Iterator[str]:
@@ -197,9 +198,9 @@ def history(past: Past) -> Iterator[str]:
         yield "never met by any sweep"
     if past.clean_since:
         clean = count(past.clean_sweeps, "complete sweep")
-        yield f"clean since {moment(past.clean_since)}: {clean} did not meet it"
+        yield f"clean since {stamp(past.clean_since)}: {clean} did not meet it"
     if past.returned_at:
-        yield f"met again {moment(past.returned_at)}, after it had been clean"
+        yield f"met again {stamp(past.returned_at)}, after it had been clean"
     if past.verdicts:
         steps = (f"{verdict} from {minute(at)}" for at, verdict in past.verdicts[-_VERDICTS:])
         yield f"verdicts: {', '.join(steps)} UTC"
@@ -208,4 +209,4 @@ def history(past: Past) -> Iterator[str]:
 def _met(known: Key | Past) -> Iterator[str]:
     """Yield when values under a key were met, if any were."""
     if known.first_seen_at and known.last_seen_at:
-        yield f"first met {moment(known.first_seen_at)}, last {moment(known.last_seen_at)}"
+        yield f"first met {stamp(known.first_seen_at)}, last {stamp(known.last_seen_at)}"

@@ -351,7 +351,7 @@ class TestTimes:
     AT = datetime(2026, 11, 23, 10, 3, 12, 999_999, tzinfo=UTC)
 
     def test_forms(self):
-        """JSON and what names a run have the seconds, people the minute, and all are in UTC."""
+        """JSON and facts have the seconds, sentences the minute, and all are in UTC."""
         at = self.AT.astimezone(BERLIN)
         assert rfc3339(at) == "2026-11-23T10:03:12Z"
         assert moment(at) == "2026-11-23 10:03 UTC"

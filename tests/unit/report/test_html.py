@@ -73,7 +73,7 @@ class TestPage:
         ]
         assert "200 values without a TTL remain under it 7 are encrypted with it again" in first
         assert "Next step BGSAVE on redis-0, then run again" in first
-        assert "Held until 2026-12-23 10:03 UTC" in first
+        assert "Held until 2026-12-23 10:03:12 UTC" in first
         assert "shared-redis, at caches[0].encryption.keys.old[0]" in first
         assert f"{SHOWN}, at caches[1].encryption.keys.old[0]" in first
 
@@ -118,8 +118,8 @@ class TestPage:
             "not complete ; the connection was lost",
             "Failed: redis-7:6379: connection refused",
             "Made by rotator 1.0.0, report schema 1.",
-            "clean since 2026-11-23 08:00 UTC: 3 complete sweeps did not meet it",
-            "if you only wait: all 48,210 values expire by 2026-11-24 17:03 UTC",
+            "clean since 2026-11-23 08:00:00 UTC: 3 complete sweeps did not meet it",
+            "if you only wait: all 48,210 values expire by 2026-11-24 17:03:12 UTC",
         ):
             assert part in text
 
@@ -164,7 +164,7 @@ class TestPage:
     def test_past(self):
         """A page on the past says how old it is."""
         found = parsed(html.render(report(), now=END + 2 * HOUR))
-        assert "Last complete sweep 2 hours ago: 2026-11-23 10:03 UTC." in words(found)
+        assert "Last complete sweep 2 hours ago: 2026-11-23 10:03:12 UTC." in words(found)
 
 
 class TestSafety:
@@ -276,7 +276,7 @@ class TestChart:
         found = page_of(report().caches[0])
         assert len(found.findall(".//figure")) == 2
         rows = found.find(".//table[@class='points']/tbody")
-        assert words(rows[0]) == "2026-11-23 10:03 UTC 48,210"
+        assert words(rows[0]) == "2026-11-23 10:03:12 UTC 48,210"
         assert words(rows[-1]).endswith(" 0")
 
 

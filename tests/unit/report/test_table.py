@@ -31,7 +31,7 @@ shared-redis: complete
 
   9f2c41d0 verifying: keep it for now; none left, but that is not yet confirmed
     - last met 1 minute ago; 1h of quiet is asked for
-    - ready 2026-11-23 11:02 UTC
+    - ready 2026-11-23 11:02:01 UTC
     next:  run again after 11:02 UTC
     field: caches[0].encryption.keys.old[0]
 
@@ -175,17 +175,17 @@ class TestTable:
         shown = drawn(report_on(Cache(name="a", keys=(key,))))
 
         words = " ".join(shown.split())
-        assert "if you only wait: all 1,300 values expire by 2026-11-23 23:00 UTC, and" in words
-        assert "remaining: 1,300 at 2026-11-23 10:00; " in shown
-        assert "; 0 at 2026-11-23 23:00 UTC" in words
+        assert "if you only wait: all 1,300 values expire by 2026-11-23 23:00:00 UTC, and" in words
+        assert "remaining: 1,300 at 11-23 10:00; " in shown
+        assert "; 0 at 11-23 23:00" in words
 
     @pytest.mark.parametrize(
         ("remaining", "never", "sentence"),
         [
-            (1, 0, "the only value expires by 2026-11-23 23:00 UTC, and none would be left"),
-            (9, 0, "all 9 values expire by 2026-11-23 23:00 UTC, and none would be left"),
-            (9, 1, "8 of 9 values expire by 2026-11-23 22:00 UTC; 1 has no TTL"),
-            (9, 8, "1 of 9 values expires by 2026-11-23 22:00 UTC; 8 have no TTL"),
+            (1, 0, "the only value expires by 2026-11-23 23:00:00 UTC, and none would be left"),
+            (9, 0, "all 9 values expire by 2026-11-23 23:00:00 UTC, and none would be left"),
+            (9, 1, "8 of 9 values expire by 2026-11-23 22:00:00 UTC; 1 has no TTL"),
+            (9, 8, "1 of 9 values expires by 2026-11-23 22:00:00 UTC; 8 have no TTL"),
             (1, 1, "1 value would stay for good: it has no TTL"),
             (9, 9, "9 values would stay for good: none of them has a TTL"),
         ],
@@ -223,10 +223,10 @@ class TestTable:
 
         shown = drawn(report_on(cache), now=START + 2 * HOUR)
 
-        assert "last complete sweep 2 hours ago: 2026-11-23 10:00 UTC" in shown
-        assert "first met 2026-11-21 10:00 UTC, last 2026-11-22 10:00 UTC" in shown
-        assert "clean since 2026-11-22 11:00 UTC: 3 complete sweeps did not meet it" in shown
-        assert "met again 2026-11-22 04:00 UTC, after it had been clean" in shown
+        assert "last complete sweep 2 hours ago: 2026-11-23 10:00:00 UTC" in shown
+        assert "first met 2026-11-21 10:00:00 UTC, last 2026-11-22 10:00:00 UTC" in shown
+        assert "clean since 2026-11-22 11:00:00 UTC: 3 complete sweeps did not meet it" in shown
+        assert "met again 2026-11-22 04:00:00 UTC, after it had been clean" in shown
         assert "verdicts: in-use from 2026-11-21 10:00, held from 2026-11-22 11:00 UTC" in shown
         assert "clean since" not in drawn(report_on(cache))
 
