@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rotator.config.load import Config
+from rotator.config.load import RotatorConfig
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
 from rotator.diagnose.detect import detect
@@ -22,13 +22,12 @@ from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_ho
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
 from rotator.server.acl import WRITING, grant_hint, missing_rights
-from rotator.server.context import CacheContext
+from rotator.server.context import CacheContext, tls_context
 from rotator.server.node import Identity
 from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
 from rotator.text import ago, count, listing
-from rotator.tls import tls_context
 
 OLDEST = (6, 0)  # version of Redis
 SKEW_SECONDS = 5.0
@@ -55,7 +54,7 @@ class Next(Advice):
 class Probe:
     """Probe: holds the cache or node being looked at, and what earlier steps found out about it."""
 
-    config: Config
+    config: RotatorConfig
     cache: CacheConfig
     provider_url: str | None = field(repr=False)  # it may hold a token
     state: Path | None = None
@@ -68,8 +67,7 @@ class Probe:
     def access(self) -> CacheContext:
         """The cache with its secrets resolved."""
         if self.opened is None:
-            provider = provider_from_url(self.provider_url)
-            self.opened = CacheContext(self.config, self.cache, provider)
+            self.opened = CacheContext.open(self.config, self.cache.name, self.provider_url)
         return self.opened
 
     @property
@@ -122,7 +120,7 @@ def tls(probe: Probe) -> str:
     probe.greeting = check_tls(probe.reached, context, probe.cache.field("redis.tls"))
     if profile is None or probe.greeting.tls is None:
         return "none, on either side"
-    return f"{probe.greeting.tls}, profile {profile.name}"
+    return f"{probe.greeting.tls}, profile {probe.cache.redis.tls}"
 
 
 def authentication(probe: Probe) -> str:
@@ -133,7 +131,7 @@ def authentication(probe: Probe) -> str:
             f"{probe.reached} runs in protected mode: it lets only its own machine in",
             hint="give the server a password or an ACL user, and that to redis.password",
         )
-    if reply.startswith(b"-NOAUTH") and probe.cache.password is None:
+    if reply.startswith(b"-NOAUTH") and probe.cache.redis.password is None:
         raise LoginError(
             f"{probe.reached} asks for a login, and none is configured",
             hint=f"set {probe.cache.field('redis.password')}, and username for an ACL user",
