@@ -16,7 +16,6 @@ from typing import Any
 
 from rotator.crypto import keyring
 from rotator.errors import StateError
-from rotator.report import files as report_json
 from rotator.report.model import VERDICTS, Attempt, Cache, Key, Outlook, Past, Progress, Report
 from rotator.retirement.forecast import (
     RunRecord,
@@ -113,7 +112,7 @@ def merged_with_stored(report: Report, state: State) -> Report:
     if cache.coverage is not None or kept is None:
         return report
     try:
-        earlier = report_json.load_json(kept[1])
+        earlier = Report.model_validate_json(kept[1])
     except ValueError:  # damaged: nothing is lost with it
         return report
     attempt = Attempt(at=report.finished_at, stopped=cache.stopped, error=cache.error)
@@ -195,7 +194,7 @@ def _too_old(cache: Cache, now: datetime, max_age: timedelta) -> str | None:
 def _read(cache: str, text: str) -> Report:
     """The report that was kept on a cache."""
     try:
-        return report_json.load_json(text)
+        return Report.model_validate_json(text)
     except ValueError:
         raise StateError(
             f"the last report on {cache} in the state is damaged",

@@ -15,9 +15,9 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.retirement.judge import Judgement
-from rotator.sweep.results import NOT_MOVED, CacheResult, NodeResult, SweepResult
+from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import ExpiryHistogram, KeyTally
-from rotator.tally.tally import Mode, Outcome, Tally
+from rotator.tally.tally import PROBLEMATIC, Mode, Tally
 from rotator.text import count
 
 
@@ -32,9 +32,6 @@ class Shown:
         if self._plain:
             return name.decode("utf-8", "backslashreplace")
         return f"sha256:{hashlib.sha256(name).hexdigest()}"
-
-
-_REPORTED = (*NOT_MOVED, Outcome.NOT_STRING)
 
 
 _NOTHING = KeyTally()
@@ -92,7 +89,7 @@ def _cache(
             )
             for problem in tally.samples()
         ),
-        problems_total=sum(tally.outcomes[outcome] for outcome in _REPORTED),
+        problems_total=sum(tally.outcomes[outcome] for outcome in PROBLEMATIC),
         accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
         sweep_seconds=sweep.lasted,
         visits_now=sweep.visits_now,

@@ -13,7 +13,7 @@ from rotator.report.build import Shown
 from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import SAMPLES, BulkOutcome, Tally
-from rotator.text import many, size
+from rotator.text import count, size
 
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
@@ -150,9 +150,9 @@ def _cache(
         state, style = f"; {sweep.stopped} before the end", "bold yellow"
     elif not sweep.complete:
         state, style = "; not complete", "bold red"
-    headline = text(f"{many(number, 'value')} {word}{state}", style)
+    headline = text(f"{count(number, 'value')} {word}{state}", style)
     yield text(f"{found.access.cache.name}: ", "bold").append_text(headline)
-    yield indented(text(many(tally.visits, "visit")))
+    yield indented(text(count(tally.visits, "visit")))
     sections: list[RenderableType] = []
     if tally.visits:
         sections.append(_outcomes(tally, wording))
@@ -185,8 +185,8 @@ def _outcomes(tally: Tally, wording: BulkWording) -> RenderableType:
         if number := tally.outcomes[outcome]:  # type: ignore[index]  # a string is as good
             word, meaning = rows.get(outcome) or (outcome, "")
             whys = [
-                f"{count:,} {reason.partition('.')[2]}"
-                for reason, count in tally.reasons.most_common()
+                f"{times:,} {reason.partition('.')[2]}"
+                for reason, times in tally.reasons.most_common()
                 if reason.startswith(f"{outcome}.")
             ]
             if whys:
@@ -201,7 +201,7 @@ def _picked(found: BulkResult, shown: Shown) -> RenderableType:
     begin = [f"{prefix or '(other)'} {n:,}" for prefix, n in _prefixes(found.tally).items()]
     nodes = grid("left", "right", "left")
     for node, tally in found.nodes.items():
-        number, visits = tally.outcomes[BulkOutcome.PICKED], many(tally.visits, "visit")
+        number, visits = tally.outcomes[BulkOutcome.PICKED], count(tally.visits, "visit")
         nodes.add_row(text(node), text(f"{number:,}"), text(f"of {visits}"))
     return Group(
         heading("size", size(selected.size)),

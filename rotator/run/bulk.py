@@ -132,7 +132,7 @@ class PurgeUndecryptable(Selector):
         formats = context.settings.formats
         if others := search_formats(self.codec.keyring, context.formats, formats, kept):
             raise ConfigError(
-                f"{len(others)} of {count(len(kept), 'value')} of {cache} that were tried"
+                f"{len(others):,} of {count(len(kept), 'value')} of {cache} that were tried"
                 " open under a configured key, in a format that is not configured",
                 hint="put what `rotator detect` prints into the configuration; it deletes none of"
                 " them",

@@ -16,9 +16,9 @@ import structlog
 from rotator.crypto.keyring import Keyring
 from rotator.errors import Exit, LoginError, RightsError, ServerError
 from rotator.progress import Progress
-from rotator.report import files as report_json
 from rotator.report.archive import add_history, merged_with_stored
 from rotator.report.build import build_report
+from rotator.report.files import json_text
 from rotator.report.model import Report
 from rotator.run.cache_run import CacheRun
 from rotator.run.evidence import EvidenceRecorder
@@ -120,7 +120,7 @@ class Job:
         report = add_history(built, self._state)
         for cache in report.caches:
             alone = report.model_copy(update={"caches": (cache,)})
-            kept = report_json.json_text(merged_with_stored(alone, self._state))
+            kept = json_text(merged_with_stored(alone, self._state))
             self._state.save_report(cache.name, kept, finished_at)
             if cache.progress:
                 said = cache.progress.model_dump(mode="json", exclude_none=True)
