@@ -45,7 +45,8 @@ from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import Report
 from rotator.report.words import ENDINGS
-from rotator.state.state import State, default_path
+from rotator.state.database import default_path
+from rotator.state.state import State
 from rotator.text import escape, redact
 
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "USER")
