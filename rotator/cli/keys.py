@@ -64,17 +64,13 @@ def keys_command(
     lines: list[tuple[str | None, ...]] = [
         (row.cache, row.role, row.id, row.field, row.source) for row in rows
     ]
-    lines += [
-        (one.name, None, None, "encryption is off", None)
-        for one in chosen
-        if one.encryption_disabled
-    ]
+    off = [one.name for one in chosen if one.encryption.disabled]
+    lines += [(name, None, None, "encryption is off", None) for name in off]
     print_result(table("cache", "role", "key id", "field", "where from", rows=lines))
 
 
 def _key_rows(cache: CacheConfig, keyring: Keyring) -> list[KeyRow]:
     """Return the keys of *cache*, the current one first."""
-    references = [ref for ref in (cache.current, *cache.old) if ref is not None]
     return [
         KeyRow(
             cache.name,
@@ -83,5 +79,5 @@ def _key_rows(cache: CacheConfig, keyring: Keyring) -> list[KeyRow]:
             key.field,
             reference.display if reference.is_reference else "in the file",
         )
-        for key, reference in zip(keyring.all, references, strict=True)
+        for key, reference in zip(keyring.all, cache.key_refs, strict=True)
     ]

@@ -231,12 +231,9 @@ class CacheOptions(_Configured):
             ConfigError: There is no such cache, several to choose from, or it is wrong.
             SourceError: The secret provider cannot be reached.
         """
-        from rotator.server.context import (  # noqa: PLC0415 - see above
-            open_access,
-            open_config,
-        )
+        from rotator.server.context import CacheContext, open_config  # noqa: PLC0415 - see above
 
-        return open_access(open_config(self.config), self.cache, self.secret_provider)
+        return CacheContext.open(open_config(self.config), self.cache, self.secret_provider)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def _cache(
     if sweep is None:
         return model.Cache(name=name, stopped=_text(result.stopped), error=result.error)
     tally = sweep.tally
-    shown = Shown(plain=show_names or not result.access.cache.hashing_disabled)
+    shown = Shown(plain=show_names or not result.access.cache.hashing.keys.disabled)
     stopped = sweep.stopped or (verification.stopped if verification else None)
     return model.Cache(
         name=name,
