@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Annotated
 
 from rotator.cli import options
 from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Yes, require_yes
@@ -36,14 +35,11 @@ _NOTES = (
 
 def adopt_command(
     *,
-    match: Annotated[
-        list[str] | None,
-        options.option(
-            "--match",
-            "Glob pattern of names whose values are to be encrypted; repeatable. Required.",
-            metavar="PATTERN",
-        ),
-    ] = None,
+    match: list[str] | None = options.option(
+        "--match",
+        "Glob pattern of names whose values are to be encrypted; repeatable. Required.",
+        metavar="PATTERN",
+    ),
     which: options.CacheOptions,
     dry_run: options.DryRun = False,
     yes: Yes = False,

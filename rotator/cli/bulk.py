@@ -19,7 +19,7 @@ from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.results import BulkResult
 from rotator.text import many
 
-Yes = Annotated[bool, options.option("--yes", "Do not ask; without a terminal it must be given.")]
+Yes = Annotated[bool, options.shared("--yes", "Do not ask; without a terminal it must be given.")]
 DEFAULT_PAGE = 100
 
 # Which exit code speaks for several caches: the one that most wants a human.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 import yaml
@@ -49,10 +49,9 @@ _ADVICE = {
 def check_command(
     *,
     which: options.CachesOptions,
-    stage: Annotated[
-        bool,
-        options.option("--stage", "Say what stage of a rotation a cache is in, and what is next."),
-    ] = False,
+    stage: bool = options.option(
+        "--stage", "Say what stage of a rotation a cache is in, and what is next.", default=False
+    ),
     state: options.StatePath = None,
     output: options.Format = options.ReportFormat.TABLE,
 ) -> None:
@@ -100,9 +99,9 @@ def _wrapped(start: str, text: str) -> str:
 def detect_command(
     *,
     which: options.CacheOptions,
-    samples: Annotated[
-        int, options.option("--samples", "How many values to look at.", min=1, max=100_000)
-    ] = SAMPLES,
+    samples: int = options.option(
+        "--samples", "How many values to look at.", min=1, max=100_000, default=SAMPLES
+    ),
     output: options.Format = options.ReportFormat.TABLE,
 ) -> None:
     """Say which format and key open the stored values. Reads only; prints what to configure."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from rotator.cli import options
@@ -23,9 +21,9 @@ interrupted.
 
 def demo_command(
     *,
-    values: Annotated[
-        int, options.option("--values", "How many values to fill the cache with.", min=100)
-    ] = VALUES,
+    values: int = options.option(
+        "--values", "How many values to fill the cache with.", min=100, default=VALUES
+    ),
 ) -> None:
     """Rotate a cache on a private server, step by step; nothing is left behind."""
     code = run_demo(values)

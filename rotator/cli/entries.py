@@ -64,7 +64,7 @@ LogicalKey = Annotated[
 ]
 Namespace = Annotated[
     str | None,
-    options.option(
+    options.shared(
         "--namespace",
         "What stands before the key, for example /app/oidc.",
         metavar="NAMESPACE",
@@ -78,7 +78,7 @@ class ClientOptions(options.CacheOptions):
     """Client options: name a cache, and where in it the keys are."""
 
     namespace: Namespace = None
-    db: Annotated[int, options.option("--db", "Number of the database.", metavar="N", min=0)] = 0
+    db: int = options.option("--db", "Number of the database.", metavar="N", min=0, default=0)
 
     def client(self) -> Cache:
         """Return the client that the options describe."""
@@ -97,19 +97,15 @@ def set_command(
     key: LogicalKey,
     *,
     where: ClientOptions,
-    value_file: Annotated[
-        Path | None,
-        options.option(
-            "--value-file",
-            "File that holds the value. Default: stdin, to its end.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = None,
-    ttl: Annotated[
-        timedelta | None,
-        options.duration("--ttl", "How long the entry is kept. Default: for good."),
-    ] = None,
+    value_file: Path | None = options.option(
+        "--value-file",
+        "File that holds the value. Default: stdin, to its end.",
+        metavar="FILE",
+        show_default=False,
+    ),
+    ttl: timedelta | None = options.duration(
+        "--ttl", "How long the entry is kept. Default: for good."
+    ),
     state: options.StatePath = None,
 ) -> None:
     """Store a value, encrypted under the current key. It is read from stdin or from a file."""
@@ -168,13 +164,12 @@ def inspect_command(
     *,
     which: options.CacheOptions,
     namespace: Namespace = None,
-    db: Annotated[
-        int | None,
-        options.option("--db", "Number of the database. Default: all.", metavar="N", min=0),
-    ] = None,
-    reveal: Annotated[
-        bool, options.option("--reveal", "Show what the entry holds, decrypted.")
-    ] = False,
+    db: int | None = options.option(
+        "--db", "Number of the database. Default: all.", metavar="N", min=0
+    ),
+    reveal: bool = options.option(
+        "--reveal", "Show what the entry holds, decrypted.", default=False
+    ),
     output: options.Format = options.ReportFormat.TABLE,
 ) -> None:
     """Describe one entry: format, key id, TTL, size. Nothing of what it holds without --reveal."""

@@ -62,9 +62,9 @@ def variable(flag: str) -> str:
     return f"ROTATOR_{flag.lstrip('-').replace('-', '_').upper()}"
 
 
-def option(flag: str, help_text: str, *more: str, **settings: Any) -> Any:
+def option(flag: str, help_text: str, *more: str, default: Any = None, **settings: Any) -> Any:
     """
-    Return a typer option with its environment variable.
+    Return a typer option with its environment variable and its *default*.
 
     Help does not show the variable at each option: `rotator --help` tells the rule, and options are
     easier to read without.
@@ -73,17 +73,25 @@ def option(flag: str, help_text: str, *more: str, **settings: Any) -> Any:
     settings = {"envvar": name, "show_envvar": False, **settings}
     if "min" in settings:
         settings.setdefault("metavar", "N")
-    return typer.Option(flag, *more, help=help_text, **settings)
+    given = (flag, *more) if default is ... else (default, flag, *more)
+    return typer.Option(*given, help=help_text, **settings)
 
 
-def duration(flag: str, help_text: str) -> Any:
+def shared(flag: str, help_text: str, **settings: Any) -> Any:
+    """Return an option for `Annotated`: each command gives its own default."""
+    return option(flag, help_text, default=..., **settings)
+
+
+def duration(flag: str, help_text: str, **settings: Any) -> Any:
     """Return an option that takes a duration such as `90s` or `2h`."""
-    return option(flag, help_text, parser=_duration, metavar="DURATION", show_default=False)
+    settings |= {"parser": _duration, "metavar": "DURATION", "show_default": False}
+    return option(flag, help_text, **settings)
 
 
-def deadline(flag: str, help_text: str) -> Any:
+def deadline(flag: str, help_text: str, **settings: Any) -> Any:
     """Return an option that takes a point in time such as `05:00` or `2026-11-24T05:00Z`."""
-    return option(flag, help_text, parser=_deadline, metavar="TIME", show_default=False)
+    settings |= {"parser": _deadline, "metavar": "TIME", "show_default": False}
+    return option(flag, help_text, **settings)
 
 
 def _duration(text: str) -> timedelta:
@@ -148,7 +156,7 @@ def complete_cache(ctx: Any, incomplete: str) -> list[str]:
 
 Caches = Annotated[
     list[str] | None,
-    option(
+    shared(
         "--cache",
         "Name of a cache; repeatable. Default: every one with encryption on.",
         metavar="NAME",
@@ -157,7 +165,7 @@ Caches = Annotated[
 ]
 StatePath = Annotated[
     Path | None,
-    option(
+    shared(
         "--state",
         "State file: positions, history, last reports. Default: in the user's state directory.",
         metavar="PATH",
@@ -166,19 +174,19 @@ StatePath = Annotated[
 ]
 HtmlFile = Annotated[
     Path | None,
-    option(
+    shared(
         "--html",
         "Write the report as one HTML page, whole or not at all; needs redis-rotator[html].",
         metavar="FILE",
     ),
 ]
-Format = Annotated[ReportFormat, option("--format", "What to print on stdout.")]
-DryRun = Annotated[bool, option("--dry-run", "Look only: no command that writes is sent.")]
+Format = Annotated[ReportFormat, shared("--format", "What to print on stdout.")]
+DryRun = Annotated[bool, shared("--dry-run", "Look only: no command that writes is sent.")]
 MaxRate = Annotated[
-    float | None, option("--max-rate", "Visits a second, at most.", metavar="N", min=1)
+    float | None, shared("--max-rate", "Visits a second, at most.", metavar="N", min=1)
 ]
 PageSize = Annotated[
-    int, option("--page", "Names to ask for at a time, at most.", min=1, max=10_000)
+    int, shared("--page", "Names to ask for at a time, at most.", min=1, max=10_000)
 ]
 
 
@@ -186,42 +194,33 @@ PageSize = Annotated[
 class _Configured:
     """Configuration: the files, and where secrets are looked up."""
 
-    config: Annotated[
-        list[Path] | None,
-        option(
-            "--config",
-            "Configuration file (YAML, JSON or .tar.gz bundle); repeatable, merged in order."
-            " Default: MAVERICS_CONFIG, else /etc/maverics/maverics.yaml.",
-            "-c",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = None
-    secret_provider: Annotated[
-        str | None,
-        option(
-            "--secret-provider",
-            "Where references such as <name> are looked up, for example env:// or"
-            " secretfile:///etc/maverics/secrets.yaml. Default: MAVERICS_SECRET_PROVIDER.",
-            envvar=["ROTATOR_SECRET_PROVIDER", "MAVERICS_SECRET_PROVIDER"],
-            metavar="URL",
-        ),
-    ] = None
+    config: list[Path] | None = option(
+        "--config",
+        "Configuration file (YAML, JSON or .tar.gz bundle); repeatable, merged in order."
+        " Default: MAVERICS_CONFIG, else /etc/maverics/maverics.yaml.",
+        "-c",
+        metavar="FILE",
+        show_default=False,
+    )
+    secret_provider: str | None = option(
+        "--secret-provider",
+        "Where references such as <name> are looked up, for example env:// or"
+        " secretfile:///etc/maverics/secrets.yaml. Default: MAVERICS_SECRET_PROVIDER.",
+        envvar=["ROTATOR_SECRET_PROVIDER", "MAVERICS_SECRET_PROVIDER"],
+        metavar="URL",
+    )
 
 
 @dataclass(frozen=True)
 class CacheOptions(_Configured):
     """Cache options: name one cache of a configuration."""
 
-    cache: Annotated[
-        str | None,
-        option(
-            "--cache",
-            "Name of the cache; may be left out if there is only one.",
-            metavar="NAME",
-            autocompletion=complete_cache,
-        ),
-    ] = None
+    cache: str | None = option(
+        "--cache",
+        "Name of the cache; may be left out if there is only one.",
+        metavar="NAME",
+        autocompletion=complete_cache,
+    )
 
     def open(self) -> CacheContext:
         """
@@ -248,22 +247,20 @@ class DisplayOptions:
     """Display options: say what is printed while caches are worked on, and in the end."""
 
     output: Format = ReportFormat.TABLE
-    show_names: Annotated[
-        bool,
-        option(
-            "--show-names", "Show names as stored even where hashing is off; else their SHA-256."
-        ),
-    ] = False
-    log_format: Annotated[LogFormat, option("--log-format", "Form of the log on stderr.")] = (
-        LogFormat.CONSOLE
+    show_names: bool = option(
+        "--show-names",
+        "Show names as stored even where hashing is off; else their SHA-256.",
+        default=False,
     )
-    log_level: Annotated[LogLevel, option("--log-level", "Least important log line to print.")] = (
-        LogLevel.INFO
+    log_format: LogFormat = option(
+        "--log-format", "Form of the log on stderr.", default=LogFormat.CONSOLE
     )
-    progress: Annotated[
-        bool | None,
-        option("--progress/--no-progress", "Draw a progress bar. Default: only on a terminal."),
-    ] = None
+    log_level: LogLevel = option(
+        "--log-level", "Least important log line to print.", default=LogLevel.INFO
+    )
+    progress: bool | None = option(
+        "--progress/--no-progress", "Draw a progress bar. Default: only on a terminal."
+    )
 
     @property
     def as_json(self) -> bool:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Annotated
 
 import structlog
 
@@ -49,6 +48,7 @@ Examples:
 Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
 not be deleted; 5 not one value opens (--allow-empty); 7 a run is in progress.
 """
+_REASONS = ", ".join(Reason)
 _KEY_ID = re.compile(r"[0-9A-Fa-f]{4,16}")
 _MEANINGS = {
     CURRENT: "under the current key",
@@ -63,35 +63,27 @@ log = structlog.get_logger(__name__)
 
 def purge_command(
     *,
-    key: Annotated[
-        str | None,
-        options.option(
-            "--key",
-            "Delete what is under the old key with this id, or with the only id that begins so.",
-            metavar="ID",
-        ),
-    ] = None,
-    undecryptable: Annotated[
-        bool,
-        options.option("--undecryptable", "Delete what no configured format and key opens."),
-    ] = False,
-    reason: Annotated[
-        list[Reason] | None,
-        options.option(
-            "--reason",
-            "With --undecryptable: only what does not open for this reason; repeatable."
-            f" One of {', '.join(Reason)}; default: all but the last.",
-            metavar="REASON",
-            show_default=False,
-        ),
-    ] = None,
+    key: str | None = options.option(
+        "--key",
+        "Delete what is under the old key with this id, or with the only id that begins so.",
+        metavar="ID",
+    ),
+    undecryptable: bool = options.option(
+        "--undecryptable", "Delete what no configured format and key opens.", default=False
+    ),
+    reason: list[Reason] | None = options.option(
+        "--reason",
+        "With --undecryptable: only what does not open for this reason; repeatable."
+        f" One of {_REASONS}; default: all but the last.",
+        metavar="REASON",
+        show_default=False,
+    ),
     which: options.CachesOptions,
     dry_run: options.DryRun = False,
     yes: Yes = False,
-    allow_empty: Annotated[
-        bool,
-        options.option("--allow-empty", "With --undecryptable: go on although nothing opens."),
-    ] = False,
+    allow_empty: bool = options.option(
+        "--allow-empty", "With --undecryptable: go on although nothing opens.", default=False
+    ),
     max_rate: options.MaxRate = None,
     page: options.PageSize = DEFAULT_PAGE,
     state: options.StatePath = None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
 
 from rotator.cli import options
 from rotator.console import print_result
@@ -51,30 +50,20 @@ _SHORTEST = 8  # of an id's 16 characters: as many as tables show
 def report_command(
     *,
     cache: options.Caches = None,
-    require: Annotated[
-        str | None,
-        options.option(
-            "--require",
-            "For scripts: exit with 6 unless every old key, or the one with this id, is retirable;"
-            " or unless every cache will be done by the time of --by.",
-            metavar="retirable[:ID]|in-time",
-        ),
-    ] = None,
-    max_age: Annotated[
-        timedelta | None,
-        options.duration(
-            "--max-age",
-            "How old the last complete sweep may be for --require to hold. Default: 24h.",
-        ),
-    ] = None,
-    by: Annotated[
-        datetime | None,
-        options.deadline(
-            "--by",
-            "Say whether each cache will be done by this time, such as 05:00 or 2026-11-24T05:00Z,"
-            " and how fast it would have to be.",
-        ),
-    ] = None,
+    require: str | None = options.option(
+        "--require",
+        "For scripts: exit with 6 unless every old key, or the one with this id, is retirable;"
+        " or unless every cache will be done by the time of --by.",
+        metavar="retirable[:ID]|in-time",
+    ),
+    max_age: timedelta | None = options.duration(
+        "--max-age", "How old the last complete sweep may be for --require to hold. Default: 24h."
+    ),
+    by: datetime | None = options.deadline(
+        "--by",
+        "Say whether each cache will be done by this time, such as 05:00 or 2026-11-24T05:00Z,"
+        " and how fast it would have to be.",
+    ),
     state: options.StatePath = None,
     html: options.HtmlFile = None,
     output: options.Format = options.ReportFormat.TABLE,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import structlog
 import typer
@@ -78,106 +77,70 @@ class RunSettings:
     """Run settings: say what is done, how gently, and by whom."""
 
     dry_run: options.DryRun = False
-    no_verify: Annotated[
-        bool,
-        option(
-            "--no-verify",
-            "Do not sweep again after rewriting; then no key gets better than verifying.",
-        ),
-    ] = False
-    quiet: Annotated[
-        timedelta | None,
-        duration(
-            "--quiet",
-            "How long a key must not have been met before it is retirable. Default: 1h.",
-        ),
-    ] = None
-    accept: Annotated[
-        list[str] | None,
-        option(
-            "--accept",
-            "Up to COUNT values of this outcome are known and shall not block a verdict;"
-            f" repeatable. Outcomes: {', '.join(ACCEPTABLE)}.",
-            metavar="OUTCOME=COUNT",
-        ),
-    ] = None
-    allow_empty: Annotated[
-        bool, option("--allow-empty", "To find no encrypted value is no failure.")
-    ] = False
-    only_key: Annotated[
-        str | None,
-        option("--only-key", "Move only what is under the old key with this id.", metavar="ID"),
-    ] = None
-    max_duration: Annotated[
-        timedelta | None,
-        duration(
-            "--max-duration",
-            "Stop after this long, when the page in hand is done; the next run goes on from there.",
-        ),
-    ] = None
-    until: Annotated[
-        datetime | None,
-        deadline(
-            "--until",
-            "Stop like that at this time: 05:00, the next one by the clock of this machine, or a"
-            " date and time such as 2026-11-24T05:00Z. With --max-duration the earlier counts.",
-        ),
-    ] = None
+    no_verify: bool = option(
+        "--no-verify",
+        "Do not sweep again after rewriting; then no key gets better than verifying.",
+        default=False,
+    )
+    quiet: timedelta | None = duration(
+        "--quiet", "How long a key must not have been met before it is retirable. Default: 1h."
+    )
+    accept: list[str] | None = option(
+        "--accept",
+        "Up to COUNT values of this outcome are known and shall not block a verdict;"
+        f" repeatable. Outcomes: {', '.join(ACCEPTABLE)}.",
+        metavar="OUTCOME=COUNT",
+    )
+    allow_empty: bool = option(
+        "--allow-empty", "To find no encrypted value is no failure.", default=False
+    )
+    only_key: str | None = option(
+        "--only-key", "Move only what is under the old key with this id.", metavar="ID"
+    )
+    max_duration: timedelta | None = duration(
+        "--max-duration",
+        "Stop after this long, when the page in hand is done; the next run goes on from there.",
+    )
+    until: datetime | None = deadline(
+        "--until",
+        "Stop like that at this time: 05:00, the next one by the clock of this machine, or a"
+        " date and time such as 2026-11-24T05:00Z. With --max-duration the earlier counts.",
+    )
     max_rate: options.MaxRate = None
-    max_latency: Annotated[
-        float,
-        option(
-            "--max-latency",
-            "What other clients may feel, in milliseconds: pages shrink above it. 0: no goal.",
-            metavar="MS",
-            min=0,
-        ),
-    ] = 2.0
-    max_lag: Annotated[
-        int | None,
-        option("--max-lag", "Wait while a replica is more bytes behind.", metavar="BYTES", min=0),
-    ] = None
-    max_memory: Annotated[
-        float | None,
-        option(
-            "--max-memory",
-            "Wait while more of maxmemory is used.",
-            metavar="PERCENT",
-            min=1,
-            max=100,
-        ),
-    ] = None
-    pause_file: Annotated[
-        Path | None, option("--pause-file", "Wait while this file exists.", metavar="PATH")
-    ] = None
+    max_latency: float = option(
+        "--max-latency",
+        "What other clients may feel, in milliseconds: pages shrink above it. 0: no goal.",
+        metavar="MS",
+        min=0,
+        default=2.0,
+    )
+    max_lag: int | None = option(
+        "--max-lag", "Wait while a replica is more bytes behind.", metavar="BYTES", min=0
+    )
+    max_memory: float | None = option(
+        "--max-memory", "Wait while more of maxmemory is used.", metavar="PERCENT", min=1, max=100
+    )
+    pause_file: Path | None = option("--pause-file", "Wait while this file exists.", metavar="PATH")
     page: options.PageSize = 500
-    workers: Annotated[
-        int | None,
-        option(
-            "--workers",
-            "Processes, where there are several nodes. Default: one a core, or one a dask worker.",
-            min=1,
-        ),
-    ] = None
-    engine: Annotated[
-        Engine,
-        option(
-            "--engine",
-            "Who sweeps: processes of this machine, or the workers of a dask cluster"
-            " (needs redis-rotator[dask]).",
-        ),
-    ] = Engine.LOCAL
-    scheduler: Annotated[
-        str | None,
-        option(
-            "--scheduler",
-            "The dask cluster's scheduler, tcp://host:8786 or tls://host:8786.",
-            metavar="ADDRESS",
-        ),
-    ] = None
-    fresh: Annotated[
-        bool, option("--fresh", "Begin anew, whatever position an earlier run has saved.")
-    ] = False
+    workers: int | None = option(
+        "--workers",
+        "Processes, where there are several nodes. Default: one a core, or one a dask worker.",
+        min=1,
+    )
+    engine: Engine = option(
+        "--engine",
+        "Who sweeps: processes of this machine, or the workers of a dask cluster"
+        " (needs redis-rotator[dask]).",
+        default=Engine.LOCAL,
+    )
+    scheduler: str | None = option(
+        "--scheduler",
+        "The dask cluster's scheduler, tcp://host:8786 or tls://host:8786.",
+        metavar="ADDRESS",
+    )
+    fresh: bool = option(
+        "--fresh", "Begin anew, whatever position an earlier run has saved.", default=False
+    )
 
     def run_options(self) -> RunOptions:
         """
@@ -209,19 +172,15 @@ class RunSettings:
 class TargetOptions:
     """Target options: name the files that the report is left in."""
 
-    report: Annotated[
-        Path | None,
-        option("--report", "Write the report as JSON, whole or not at all.", metavar="FILE"),
-    ] = None
+    report: Path | None = option(
+        "--report", "Write the report as JSON, whole or not at all.", metavar="FILE"
+    )
     html: options.HtmlFile = None
-    metrics_file: Annotated[
-        Path | None,
-        option(
-            "--metrics-file",
-            "Write the numbers of the run for the textfile collector of Prometheus' node_exporter.",
-            metavar="FILE",
-        ),
-    ] = None
+    metrics_file: Path | None = option(
+        "--metrics-file",
+        "Write the numbers of the run for the textfile collector of Prometheus' node_exporter.",
+        metavar="FILE",
+    )
 
 
 def run_command(
@@ -229,15 +188,12 @@ def run_command(
     *,
     which: options.CachesOptions,
     settings: RunSettings,
-    on_change: Annotated[
-        str | None,
-        option(
-            "--on-change",
-            "Run this command, without a shell, when a verdict is another than before, or a run"
-            " fails; it gets the facts as ROTATOR_EVENT, ROTATOR_SUMMARY and others (see README).",
-            metavar="COMMAND",
-        ),
-    ] = None,
+    on_change: str | None = option(
+        "--on-change",
+        "Run this command, without a shell, when a verdict is another than before, or a run"
+        " fails; it gets the facts as ROTATOR_EVENT, ROTATOR_SUMMARY and others (see README).",
+        metavar="COMMAND",
+    ),
     state: options.StatePath = None,
     files: TargetOptions,
     display: options.DisplayOptions,
