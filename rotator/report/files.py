@@ -21,11 +21,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from typing import TYPE_CHECKING
 
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import VERDICTS, Cache, Key, Report
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry, Gauge
 
 _MODE = 0o644  # less what the umask takes away
 
@@ -114,6 +116,9 @@ _KEY = ("cache", "key_id", "role")
 
 def metrics_text(report: Report) -> str:
     """The numbers of a report in the text format of Prometheus."""
+    # a run without --metrics-file need not wait for it
+    from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
+
     registry = CollectorRegistry()
     make = _Maker(registry)
     _run(make, report)
@@ -141,6 +146,8 @@ class _Maker:
         self._registry = registry
 
     def __call__(self, name: str, documentation: str, labels: Iterable[str] = ()) -> Gauge:
+        from prometheus_client import Gauge  # noqa: PLC0415 - see above
+
         return Gauge(f"rotator_{name}", documentation, labels, registry=self._registry)
 
 
