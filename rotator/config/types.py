@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import zip_longest
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
 from pydantic import (
@@ -63,13 +64,14 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """
     Return the *known* word that *word* is most likely a misspelling of.
 
-    Case, `_` and `-` do not count, nor does the order of the letters. A word that is more than two
-    letters longer or shorter is another one: `passwordFile` and `password`.
+    Case, `_` and `-` do not count. Swapped letters, or one that is wrong, are a slip even in `tls`,
+    where difflib's ratio is low. `passwordFile` is too long to be `password`.
     """
     word = _plain(word)
     likely = {_plain(one): one for one in known if abs(len(_plain(one)) - len(word)) <= 2}
     swapped = [one for one in likely if sorted(one) == sorted(word)]
-    near = swapped or get_close_matches(word, likely, n=1, cutoff=0.75)
+    wrong = [one for one in likely if sum(a != b for a, b in zip_longest(one, word)) == 1]
+    near = swapped or wrong or get_close_matches(word, likely, n=1, cutoff=0.8)
     return likely[near[0]] if near else None
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import traceback
 
@@ -10,7 +11,7 @@ import pytest
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.crypto.keyring import generate
-from rotator.errors import KeyMaterialError, SecretError
+from rotator.errors import ConfigError, KeyMaterialError, SecretError
 from rotator.server.context import CacheContext
 from support.caches import Cache, Place, user
 
@@ -53,6 +54,26 @@ class TestOpening:
             store = access.connect(Address("127.0.0.1", server.port))
             with store.connection:
                 assert store.connection.call("ACL", "WHOAMI").decode() == name
+
+    @pytest.mark.parametrize("url", [None, "env://"])
+    def test_the_only_cache(self, tmp_path, monkeypatch, url):
+        """A name is not needed for the only cache, nor a URL where the environment has it."""
+        monkeypatch.setenv("CURRENT", generate())
+        monkeypatch.setenv("MAVERICS_SECRET_PROVIDER", "stranger://x" if url else "env://")
+        place = Place(tmp_path, Cache("127.0.0.1:1", keys=["<CURRENT>"]))
+        access = CacheContext.open(load([place.file]), provider_url=url)
+        assert access.cache.name == "shared-redis"
+        assert access.keyring.current.id == Cache(keys=[os.environ["CURRENT"]]).ids[0]
+
+    def test_one_of_several(self, tmp_path):
+        """Of several caches one has to be named, and it has to exist."""
+        several = [Cache("127.0.0.1:1", name=name) for name in ("a", "b")]
+        config = load([Place(tmp_path, *several).file])
+        assert CacheContext.open(config, "b").cache.name == "b"
+        for name, message in ((None, "there are several caches"), ("c", "the cache c is not in")):
+            with pytest.raises(ConfigError, match=message) as caught:
+                CacheContext.open(config, name)
+            assert "a, b" in caught.value.hint
 
     def test_missing_reference(self, server, tmp_path, monkeypatch):
         """A reference that the provider does not know is named."""

@@ -128,6 +128,15 @@ class TestCache:
         with pytest.raises(TypeError, match="must not be pickled"):
             pickle.dumps(loaded)
 
+    @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+    def test_secrets_are_not_dumped(self, config):
+        """What pydantic can make of a model does not hold a secret either, nor do its warnings."""
+        loaded = config({"caches": [cache()]})
+        assert SECRET not in str(loaded.model_dump())
+        with pytest.raises(ValueError, match="serialize") as caught:
+            loaded.model_dump_json()
+        assert SECRET not in repr(caught.value)
+
     def test_references_travel(self, config):
         """A configuration of references alone can be sent to another process."""
         given = cache(redis__password="<pw>", encryption__keys__old=[], redis__tls="t")

@@ -43,5 +43,5 @@ def test_another_word(word):
 
 def test_the_nearest_wins():
     """Of two candidates the one with fewer slips is meant."""
-    assert nearest("usernames", ["usernamed", "username"]) == "username"
+    assert nearest("usernames", ["usernamed", "username"]) == "usernamed"
     assert nearest("adresses", ["addressees", "addresses"]) == "addresses"
