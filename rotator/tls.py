@@ -8,40 +8,76 @@ says it in a few words of anything. Nothing of what was sent to a server is ever
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from rotator.errors import SourceError
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-# what OpenSSL calls an answer that is no TLS at all, in its versions so far
-_NO_TLS = frozenset(
-    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
-)
-# the first that an error is, or wraps, counts: what a provider did, and what to look at
-_CAUSES: tuple[tuple[type[BaseException], str, str], ...] = (
-    (
+_DEPTH = 20  # errors looked at, of those that wrap each other
+
+
+class Cause(NamedTuple):
+    """Cause: tells an error by its type and OpenSSL's code, and says what a provider did."""
+
+    kind: type[BaseException]
+    sentence: str
+    hint: str
+    code: str = ""
+
+
+# The first row counts that an error is, or wraps.
+_CAUSES = (
+    Cause(
+        ssl.SSLCertVerificationError,
+        "the certificate of {source} is not trusted: {reason}",
+        "{trust}",
+    ),
+    Cause(
+        ssl.SSLError,
+        "{source} does not speak TLS",
+        "{plain}",
+        # OpenSSL's words for an answer that is no TLS at all, in its versions so far
+        "WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG",
+    ),
+    Cause(
+        ssl.SSLError,
+        "{source} refused the client certificate, or that there is none: {reason}",
+        "give the client certificate that it expects, and its key, in the provider's URL",
+        "ALERT.*CERTIFICATE|ALERT.*UNKNOWN_CA",
+    ),
+    Cause(
+        ssl.SSLError,
+        "{source} and rotator found no common TLS: {reason}",
+        "does the server want a client certificate, or offer only old versions of TLS?",
+    ),
+    Cause(
         ConnectionRefusedError,
-        "refused the connection",
+        "{source} refused the connection",
         "does the server run, and is the port right?",
     ),
-    (socket.gaierror, "has a name that does not resolve", "check the host in the provider's URL"),
-    (
+    Cause(
+        socket.gaierror,
+        "{source} has a name that does not resolve",
+        "check the host in the provider's URL",
+    ),
+    Cause(
         TimeoutError,
-        "did not answer in time",
+        "{source} did not answer in time",
         "is there a firewall or a proxy on the way? HTTPS_PROXY and NO_PROXY are followed",
     ),
-    (
+    Cause(
         ConnectionError,
-        "broke the connection",
+        "{source} broke the connection",
         "is the port right, and is there a proxy on the way?",
     ),
 )
-_DEPTH = 20  # errors looked at, of those that wrap each other
 
 
 def client_context(min_version: str = "1.2", *, verified: bool = True) -> ssl.SSLContext:
@@ -118,9 +154,13 @@ def openssl_cipher(cipher: str) -> str | None:
 
 def reason_of(error: BaseException, unknown: str = "unknown reason") -> str:
     """Return the reason that OpenSSL or the system gives for *error*, in a few words."""
-    if isinstance(error, ssl.SSLError):
-        return _tidy((error.reason or unknown).replace("_", " "))
-    return _tidy(getattr(error, "strerror", None) or unknown)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = error.verify_message or "it could not be verified"
+    elif isinstance(error, ssl.SSLError):
+        reason = (error.reason or unknown).replace("_", " ")
+    else:
+        reason = getattr(error, "strerror", None) or unknown
+    return " ".join(reason.lower().split()).rstrip(".")
 
 
 def unreachable(source: str, error: BaseException, *, trust: str, plain: str = "") -> SourceError:
@@ -131,37 +171,17 @@ def unreachable(source: str, error: BaseException, *, trust: str, plain: str = "
     that speaks no TLS.
     """
     causes = list(_causes_of(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            reason = _tidy(cause.verify_message or "it could not be verified")
-            return SourceError(f"the certificate of {source} is not trusted: {reason}", hint=trust)
-    for cause in causes:
-        if isinstance(cause, ssl.SSLError):
-            return _no_handshake(source, cause, plain)
-    for kind, problem, hint in _CAUSES:
-        if any(isinstance(cause, kind) for cause in causes):
-            return SourceError(f"{source} {problem}", hint=hint)
+    plain = plain or "is the port that of its HTTPS?"
+    for row in _CAUSES:
+        for one in causes:
+            if isinstance(one, row.kind) and re.search(row.code, str(getattr(one, "reason", ""))):
+                return SourceError(
+                    row.sentence.format(source=source, reason=reason_of(one)),
+                    hint=row.hint.format(trust=trust, plain=plain),
+                )
     return SourceError(
         f"{source} could not be asked: {type(error).__name__}",
         hint="is the address that of the secret provider, and not of something else?",
-    )
-
-
-def _no_handshake(source: str, error: ssl.SSLError, plain: str) -> SourceError:
-    """Return the error for a handshake that failed."""
-    code = error.reason or ""
-    if code in _NO_TLS:
-        return SourceError(
-            f"{source} does not speak TLS", hint=plain or "is the port that of its HTTPS?"
-        )
-    if "ALERT" in code and ("CERTIFICATE" in code or "UNKNOWN_CA" in code):
-        return SourceError(
-            f"{source} refused the client certificate, or that there is none: {reason_of(error)}",
-            hint="give the client certificate that it expects, and its key, in the provider's URL",
-        )
-    return SourceError(
-        f"{source} and rotator found no common TLS: {reason_of(error)}",
-        hint="does the server want a client certificate, or offer only old versions of TLS?",
     )
 
 
@@ -177,11 +197,6 @@ def _causes_of(error: BaseException) -> Iterator[BaseException]:
         yield one
         wrapped = [getattr(one, name, None) for name in ("reason", "inner_exception")]
         waiting += [one.__cause__, one.__context__, *wrapped, *one.args]
-
-
-def _tidy(reason: str) -> str:
-    """Return it as messages are written: on one line, lower case, no full stop."""
-    return " ".join(reason.lower().split()).rstrip(".")
 
 
 def _refuse_password() -> str:

@@ -173,9 +173,9 @@ class BulkRun:
         self._known = discover(
             self.access.cache.addresses,
             self.access.connect,
-            patience=self._terms.patience,
+            settle_timeout=self._terms.patience,
             known=known or self._known,
-            hurry=self._stopper.reason,
+            should_stop=self._stopper.reason,
         )
         return self._known
 

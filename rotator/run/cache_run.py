@@ -25,7 +25,6 @@ from rotator.run.surroundings import ServerObserver
 from rotator.server.acl import require_rights
 from rotator.server.context import CacheContext
 from rotator.server.copies import find_copies
-from rotator.server.node import find_replicas
 from rotator.server.topology import Topology, discover
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
@@ -97,7 +96,7 @@ class CacheRun:
         for address in topology.primaries:
             store = self.access.connect(address)
             with store.connection:
-                self._replicas[address] = list(find_replicas(store))
+                self._replicas[address] = list(store.replicas())
                 self._meanwhile.compare(store)
         if not self._plan.dry_run:
             name, first = self.access.cache.name, min(topology.primaries)
@@ -201,9 +200,9 @@ class CacheRun:
         self._known = discover(
             self.access.cache.addresses,
             self.access.connect,
-            patience=self._plan.patience,
+            settle_timeout=self._plan.patience,
             known=known or self._known,
-            hurry=self._stopper.reason,
+            should_stop=self._stopper.reason,
         )
         self._meanwhile.note(self._known)
         return self._known

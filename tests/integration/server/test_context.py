@@ -57,7 +57,7 @@ class TestOpening:
 
     @pytest.mark.parametrize("url", [None, "env://"])
     def test_the_only_cache(self, tmp_path, monkeypatch, url):
-        """A name is not needed for the only cache, nor a URL where the environment has it."""
+        """Without a name the only cache is opened, without a URL with the variable's provider."""
         monkeypatch.setenv("CURRENT", generate())
         monkeypatch.setenv("MAVERICS_SECRET_PROVIDER", "stranger://x" if url else "env://")
         place = Place(tmp_path, Cache("127.0.0.1:1", keys=["<CURRENT>"]))

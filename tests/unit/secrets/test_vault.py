@@ -230,6 +230,13 @@ class TestRefusals:
         assert "unseal" in error.hint
         assert len(vault.asked) == 1
 
+    def test_sealed_after_a_while(self, vault, caplog):
+        """A vault that gets sealed while it is busy is not asked once more."""
+        busy = Answer(503, SECRET, {"Retry-After": "0"})
+        vault.script.extend([busy, Answer(503, {"errors": ["Vault is sealed"]}), busy])
+        refused(caplog, lambda: provider(vault).get("a"), "is sealed", kind=SourceError)
+        assert len(vault.asked) == 2
+
     @pytest.mark.parametrize(
         ("answer", "words"),
         [
@@ -260,7 +267,9 @@ class TestPatience:
         assert time.monotonic() - started >= 1 + 2 * http.FIRST_PAUSE
         assert len(vault.asked) == 4
 
-    @pytest.mark.parametrize("when", ["nonsense", "Mon, 23 Nov 2020 10:00:00 GMT", "0"])
+    @pytest.mark.parametrize(
+        "when", ["nonsense", "Mon, 23 Nov 99999 10:00:00 GMT", "Mon, 23 Nov 2020 10:00:00 GMT", "0"]
+    )
     def test_retry_after(self, vault, when):
         """A moment in the past means now, and nonsense the usual pause."""
         vault.script.append(Answer(429, headers={"Retry-After": when}))
@@ -310,7 +319,7 @@ class TestReach:
 
     def test_silence(self, vault, caplog, monkeypatch):
         """A server that says nothing is not waited for."""
-        monkeypatch.setattr(http, "TIMEOUT", 0.3)
+        monkeypatch.setattr("rotator.secrets.vault.TIMEOUT", 0.3)
         vault.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(vault).get("a"), "in time", kind=SourceError)
 

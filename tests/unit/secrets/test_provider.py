@@ -9,9 +9,7 @@ import pytest
 
 from rotator.config.types import SecretRef
 from rotator.errors import ConfigError, SecretError, SourceError
-from rotator.secrets.env import Environment
-from rotator.secrets.provider import PROVIDERS, provider_from_url
-from rotator.secrets.secretfile import SecretFile
+from rotator.secrets.provider import PROVIDERS, Environment, SecretFile, provider_from_url
 
 SECRET = "hunter2PLANTED"
 FIELD = "caches[0].redis.password"
