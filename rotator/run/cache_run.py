@@ -1,5 +1,5 @@
 """
-The work on one cache: preflight, the sweep, the verifying sweep.
+Cache run: sweeps one cache, verifies, looks around.
 
 Nothing is written before `prepare` has come back, and nothing at all in a dry run.
 """
@@ -7,27 +7,25 @@ Nothing is written before `prepare` has come back, and nothing at all in a dry r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from rotator.config.types import Address
-from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
-from rotator.errors import ConfigError, RightsError, ServerError
+from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
 from rotator.retirement.places import Copies
-from rotator.run.preflight import announce_run, run_lock
+from rotator.run.preflight import Preflight
 from rotator.run.surroundings import ServerObserver
-from rotator.server.acl import require_rights
 from rotator.server.context import CacheContext
 from rotator.server.copies import find_copies
-from rotator.server.topology import Topology, discover
+from rotator.server.topology import Topology
 from rotator.state.state import State
-from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.sweep.scope import RunOptions, Scope
@@ -39,94 +37,77 @@ log = structlog.get_logger(__name__)
 _PHASES = {Mode.RUN: "rotating", Mode.DRY_RUN: "looking", Mode.VERIFY: "verifying"}
 
 
+@dataclass(slots=True)
 class CacheRun:
     """
-    Works on one cache that has encryption on.
+    Cache run: works on one cache that has encryption on.
 
     *files* are those of the configuration. *progress* makes the bar of a phase of a cache, told how
     many names are expected. *machines* sweep the nodes, if there are any; else this one does.
     """
 
-    def __init__(
-        self,
-        access: CacheContext,
-        plan: RunOptions,
-        *,
-        files: tuple[Path, ...],
-        state: State,
-        stopper: StopSignal,
-        progress: Callable[[str, str, int], Progress],
-        machines: RemoteWorkers | None = None,
-    ) -> None:
-        self.access = access
-        self._machines = machines
-        self._files = files
-        self._plan = plan
-        self._state = state
-        self._stopper = stopper
-        self._progress = progress
-        self._held = ExitStack()
-        self._known: Topology | None = None
-        self._meanwhile = ServerObserver()
-        self._replicas: dict[Address, list[str]] = {}
+    access: CacheContext
+    options: RunOptions
+    _: KW_ONLY
+    files: tuple[Path, ...]
+    state: State
+    stopper: StopSignal
+    progress: Callable[[str, str, int], Progress]
+    machines: RemoteWorkers | None = None
+    _preflight: Preflight = field(init=False)
+    _observer: ServerObserver = field(init=False, default_factory=ServerObserver)
+    _replicas: dict[Address, list[str]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._preflight = Preflight(
+            context=self.access,
+            pattern=self.access.settings.match[0],
+            patience=self.options.patience,
+            should_stop=self.stopper.reason,
+            writes=not self.options.dry_run,
+        )
 
     def prepare(self) -> None:
         """
         Check that all of the job can be done, and keep other runs away until `close`.
 
         Raises:
-            ConfigError: `--only-key` is none of this cache's old keys.
+            ConfigError: It has no encryption, or `--only-key` is none of its old keys.
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
             BusyError: Another run works on this cache.
         """
-        self.keyring, self.codec = _require_encryption(self.access)
-        only = self._plan.only_key
-        if only is not None and only not in {key.id for key in self.keyring.old}:
+        cache, keyring = self.access.cache, self.access.keyring
+        if keyring is None:
             raise ConfigError(
-                f"--only-key {only} is no old key of the cache {self.access.cache.name}",
+                f"{cache.field('encryption.disabled')}: the cache {cache.name} is not encrypted, "
+                "so there is nothing to rotate",
+                hint="leave it out with --cache",
+            )
+        only = self.options.only_key
+        if only is not None and only not in {key.id for key in keyring.old}:
+            raise ConfigError(
+                f"--only-key {only} is no old key of the cache {cache.name}",
                 hint="`rotator keys` lists the key ids",
             )
-        topology = self._reach()
-        if topology.problems:
-            raise ServerError(
-                f"the cluster is not whole: {topology.problems[0]}",
-                hint="bring it into order first: redis-cli --cluster check",
-            )
-        self._require_rights(topology.primaries)
+        topology = self._preflight.run(None if self.options.dry_run else self.state.path)
+        self._observer.note(topology)
         for address in topology.primaries:
             store = self.access.connect(address)
             with store.connection:
                 self._replicas[address] = list(store.replicas())
-                self._meanwhile.compare(store)
-        if not self._plan.dry_run:
-            name, first = self.access.cache.name, min(topology.primaries)
-            self._held.enter_context(run_lock(self._state.path, name))
-            self._held.enter_context(announce_run(name, lambda: self.access.connect(first)))
-        self._announce(topology)
-
-    def _reach(self) -> Topology:
-        """Who owns the data; where a right is missing for that, all that are missing are named."""
-        try:
-            return self._discover()
-        except RightsError:
-            self._require_rights(self.access.cache.addresses)
-            raise
-
-    def _require_rights(self, addresses: Iterable[Address]) -> None:
-        match = self.access.settings.match
-        writes = not self._plan.dry_run
-        require_rights(self.access.connect, addresses, writes=writes, pattern=match[0])
+                self._observer.compare(store)
+        self._announce(topology, keyring)
 
     def close(self) -> None:
         """Let other runs have the cache again."""
-        self._held.close()
+        self._preflight.close()
 
     def run(self) -> CacheResult:
         """Sweep, and sweep again to verify if anything was rewritten."""
-        result = CacheResult(self.access, self._plan)
-        result.sweep = self._sweep(self._plan.mode)
+        result = CacheResult(self.access, self.options)
+        result.sweep = self._sweep(self.options.mode)
         rotated = result.sweep.tally.outcomes[Outcome.ROTATED]
-        if result.sweep.complete and rotated and self._plan.verify:
+        if result.sweep.complete and rotated and self.options.verify:
             result.verification = self._sweep(Mode.VERIFY)
         last = result.verification or result.sweep
         if last.complete:
@@ -134,14 +115,14 @@ class CacheRun:
                 result.copies = self._find_copies()
             except ServerError as error:
                 last.not_looked_at.append(f"replicas and files could not be looked at: {error}")
-                last.cut_short = self._stopper.reason()
-        self._meanwhile.look_back(self.access.connect)
-        result.evictions = self._meanwhile.evictions
-        result.doubt, result.latest = self._meanwhile.clock_warning, self._meanwhile.latest
+                last.cut_short = self.stopper.reason()
+        self._observer.look_back(self.access.connect)
+        result.evictions = self._observer.evictions
+        result.doubt, result.latest = self._observer.clock_warning, self._observer.latest
         return result
 
     def _find_copies(self) -> list[Copies]:
-        """The other copies of what the primaries hold, as they are when all is done."""
+        """Return the other copies of what the primaries hold, as they are when all is done."""
         topology = self._discover()
         found = []
         for address in topology.primaries:
@@ -160,17 +141,17 @@ class CacheRun:
             mode=mode,
             match=self.access.settings.match,
             databases=None if databases == "all" else databases,
-            only_key=self._plan.only_key if mode is Mode.RUN else None,
-            page=self._plan.page,
-            limits=self._plan.limits.share(workers),
+            only_key=self.options.only_key if mode is Mode.RUN else None,
+            page=self.options.page,
+            limits=self.options.limits.share(workers),
         )
         engine = self._engine(workers)
-        with self._progress(name, _PHASES[mode], topology.names) as bar:
-            control = _Control(self._state, self._stopper, bar, name, self._plan)
+        with self.progress(name, _PHASES[mode], topology.names) as bar:
+            control = _Control(self.stopper, bar, self.state, name, self.options)
             result = Sweep(self._discover, engine, scope, control).run()
         result.visits_now, result.rotated_now = control.visits, control.rotated
         if result.complete:
-            self._state.drop_positions(name, mode)
+            self.state.drop_positions(name, mode)
         log.info(
             "sweep ended",
             cache=name,
@@ -182,88 +163,55 @@ class CacheRun:
         return result
 
     def _workers(self, nodes: int) -> int:
-        """How many nodes are swept at once, at most; each gets its share of the limits."""
-        if self._machines is None:
-            return min(nodes, self._plan.workers or os.cpu_count() or 1)
+        """Return how many nodes are swept at once; each gets its share of the limits."""
+        if self.machines is None:
+            return min(nodes, self.options.workers or os.cpu_count() or 1)
         # Workers may come at any time; but a rate is shared among those that are there.
-        come = self._machines.count() if self._plan.limits.rate else nodes
-        return min(nodes, self._plan.workers or come)
+        come = self.machines.count() if self.options.limits.rate else nodes
+        return min(nodes, self.options.workers or come)
 
     def _engine(self, workers: int) -> Engine:
-        if self._machines is not None:
-            return self._machines.engine(self._files, self.access, workers)
+        if self.machines is not None:
+            return self.machines.engine(self.files, self.access, workers)
         if workers < 2:
             return InlineEngine(self.access)
-        return ProcessEngine(self._files, self.access.cache.name, self._state.path, workers)
+        return ProcessEngine(self.files, self.access, self.state.path, workers)
 
     def _discover(self, known: Topology | None = None) -> Topology:
-        self._known = discover(
-            self.access.cache.addresses,
-            self.access.connect,
-            settle_timeout=self._plan.patience,
-            known=known or self._known,
-            should_stop=self._stopper.reason,
-        )
-        self._meanwhile.note(self._known)
-        return self._known
+        topology = self._preflight.discover(known)
+        self._observer.note(topology)
+        return topology
 
-    def _announce(self, topology: Topology) -> None:
+    def _announce(self, topology: Topology, keyring: Keyring) -> None:
         """Say what will be done, before it is."""
         for move in topology.moves:
             log.warning("the sweep cannot be complete while this lasts", move=move)
         log.info(
             "plan",
             cache=self.access.cache.name,
-            mode=str(self._plan.mode),
+            mode=str(self.options.mode),
             nodes=[str(address) for address in topology.primaries],
             names=topology.names,
-            current=self.keyring.current.id,
-            old=[key.id for key in self.keyring.old],
+            current=keyring.current.id,
+            old=[key.id for key in keyring.old],
             formats=list(self.access.settings.formats),
             write=self.access.settings.write,
             match=list(self.access.settings.match),
         )
 
 
-class _Control:
-    """Carries the progress of one sweep to the bar, and its positions to the state."""
+@dataclass(slots=True)
+class _Control(ProgressControl):
+    """Control: carries the progress of one sweep to the bar, and its positions to the state."""
 
-    def __init__(
-        self, state: State, stopper: StopSignal, bar: Progress, cache: str, plan: RunOptions
-    ) -> None:
-        self._state = state
-        self._stopper = stopper
-        self._bar = bar
-        self._cache = cache
-        self._plan = plan
-        self.visits = 0
-        self.rotated = 0
-
-    def stop(self) -> Stop | None:
-        return self._stopper.reason()
-
-    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:  # noqa: ARG002 - one bar for all nodes
-        self.visits += visits
-        self.rotated += rotated
-        self._bar.advance(visits=visits, rotated=rotated, left=left)
-
-    def wait(self, node: str, reason: str | None) -> None:  # noqa: ARG002 - one bar for all nodes
-        self._bar.wait(reason)
+    state: State
+    cache: str
+    options: RunOptions
 
     def save(self, node: str, position: dict[str, Any]) -> None:
-        self._state.save_position(self._cache, self._plan.mode, node, position)
+        self.state.save_position(self.cache, self.options.mode, node, position)
 
     def load(self, node: str) -> dict[str, Any] | None:
-        if self._plan.fresh:
+        if self.options.fresh:
             return None
-        return self._state.load_position(self._cache, self._plan.mode, node)
-
-
-def _require_encryption(access: CacheContext) -> tuple[Keyring, Codec]:
-    if access.keyring is None or access.codec is None:
-        raise ConfigError(
-            f"{access.cache.field('encryption.disabled')}: the cache {access.cache.name} is not "
-            "encrypted, so there is nothing to rotate",
-            hint="leave it out with --cache",
-        )
-    return access.keyring, access.codec
+        return self.state.load_position(self.cache, self.options.mode, node)
