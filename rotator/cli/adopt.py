@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from rotator.cli import options
-from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes
-from rotator.console import configure_logging
+from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Yes
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
 from rotator.run.bulk import Adoption, BulkOptions
-from rotator.server.context import CacheContext, open_config
 from rotator.tally.tally import BulkOutcome, Outcome
 
-_EXAMPLES = """\b
+ADOPT_EXAMPLES = """\b
 Examples:
   rotator adopt --cache shared-redis --match '/app/oidc:*' --dry-run
       which values are plaintext; sends no command that writes
@@ -36,34 +30,20 @@ _NOTES = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("adopt", epilog=_EXAMPLES)(_adopt)
-
-
-def _adopt(
+def adopt_command(
     *,
-    match: Annotated[
-        list[str] | None,
-        options.option(
-            "--match",
-            "Glob pattern of names whose values are to be encrypted; repeatable. Required.",
-            metavar="PATTERN",
-        ),
-    ] = None,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Cache = None,
+    match: list[str] | None = options.option(
+        "--match",
+        "Glob pattern of names whose values are to be encrypted; repeatable. Required.",
+        metavar="PATTERN",
+    ),
+    which: options.CacheOptions,
     dry_run: options.DryRun = False,
     yes: Yes = False,
     max_rate: options.MaxRate = None,
-    page: Page = DEFAULT_PAGE,
+    page: options.PageSize = DEFAULT_PAGE,
     state: options.StatePath = None,
-    output: options.Format = options.ReportFormat.TABLE,
-    show_names: options.ShowNames = False,
-    log_format: options.LogFormatOption = options.LogFormat.CONSOLE,
-    log_level: options.LogLevelOption = options.LogLevel.INFO,
-    progress: options.Progress = None,
+    display: options.DisplayOptions,
 ) -> None:
     """
     Encrypt plaintext values under the current key: only names that match, never by a guess.
@@ -74,14 +54,14 @@ def _adopt(
 
     Applications must already be able to read encrypted values.
     """
-    configure_logging(log_format, log_level)
+    display.start_logging()
     if not match:
         raise ConfigError(
             "--match: which names are to be encrypted has to be said",
             hint="for example --match '/app/oidc:*'; '*' is every name",
         )
-    told = OutputOptions(dry_run, yes, output, show_names, progress, state)
-    access = CacheContext.open(open_config(config), cache, secret_provider)
+    told = OutputOptions(dry_run, yes, state, display)
+    access = which.open()
     codec = access.codec
     if codec is None:
         raise ConfigError(

@@ -16,7 +16,6 @@ import typer
 from rotator.cli import options
 from rotator.console import print_json, print_result
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
-from rotator.progress import Progress, start_progress
 from rotator.report.bulk import BulkWording, as_data, render
 from rotator.run.bulk import BulkOptions, BulkRun
 from rotator.server.context import CacheContext
@@ -26,10 +25,7 @@ from rotator.sweep.node.selector import Selector
 from rotator.sweep.results import BulkResult
 from rotator.text import count
 
-Yes = Annotated[bool, options.option("--yes", "Do not ask; without a terminal it must be given.")]
-Page = Annotated[
-    int, options.option("--page", "Names to ask for at a time, at most.", min=1, max=10_000)
-]
+Yes = Annotated[bool, options.shared("--yes", "Do not ask; without a terminal it must be given.")]
 DEFAULT_PAGE = 100
 
 # Which exit code speaks for several caches: the one that most wants a human.
@@ -44,10 +40,8 @@ class OutputOptions:
 
     dry_run: bool
     yes: bool
-    format: options.ReportFormat
-    show_names: bool
-    progress: bool | None
     state: Path | None
+    display: options.DisplayOptions
 
     def __post_init__(self) -> None:
         if not (self.dry_run or self.yes or sys.stdin.isatty()):
@@ -82,7 +76,8 @@ class BulkCommand:
             typer.Exit: The exit code is not 0.
         """
         with nullcontext() if self.output.dry_run else State(self.output.state) as state:
-            shared = partial(BulkRun, state=state, stopper=self.stopper, progress=self._bar)
+            bar = self.output.display.bar(self.wording.done)
+            shared = partial(BulkRun, state=state, stopper=self.stopper, progress=bar)
             self.runs = [shared(*one, self.options) for one in self.selectors.items()]
             try:
                 with self.stopper.handling_signals(_say_stopping):
@@ -97,10 +92,6 @@ class BulkCommand:
                 for run in self.runs:
                     run.close()
         self._print()
-
-    def _bar(self, cache: str, phase: str, total: int) -> Progress:
-        wanted, done = self.output.progress, self.wording.done
-        return start_progress(cache, phase, total=total, progress=wanted, done=done)
 
     def _visit(self, step: Callable[[BulkRun], BulkResult], found: list[BulkResult]) -> None:
         """Take one step with every run; what goes wrong with one does not keep the others."""
@@ -156,7 +147,7 @@ class BulkCommand:
         if stop:
             codes.append(stop.exit_code)
         code = min(codes, key=_SEVERITY.index)
-        if self.output.format is options.ReportFormat.JSON:
+        if self.output.display.as_json:
             data = as_data(self.looked, self.acted, self.wording, self._shown, self.errors)
             print_json({**data, "dry_run": self.output.dry_run, "exit_code": int(code)})
         else:
@@ -166,7 +157,7 @@ class BulkCommand:
 
     def _shown(self, found: BulkResult) -> bool:
         """Return whether names of this cache may be shown as they are stored."""
-        return self.output.show_names or not found.access.cache.hashing.keys.disabled
+        return self.output.display.show_names or not found.access.cache.hashing.keys.disabled
 
 
 def _say_stopping(stop: Stop) -> None:

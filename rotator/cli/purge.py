@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
-
-import typer
 
 from rotator.cli import options
-from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes
-from rotator.console import configure_logging
+from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Yes
 from rotator.crypto.codec import Reason
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
@@ -19,7 +15,7 @@ from rotator.secrets.provider import provider_from_url
 from rotator.server.context import open_config, select
 from rotator.tally.tally import BulkOutcome, Outcome
 
-_EXAMPLES = """\b
+PURGE_EXAMPLES = """\b
 Examples:
   rotator purge --key 9f2c41d0 --dry-run
       which values are still under this old key; sends no command that writes
@@ -31,6 +27,7 @@ Examples:
 Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
 not be deleted; 5 not one value opens (--allow-empty); 7 a run is in progress.
 """
+_REASONS = ", ".join(Reason)
 _KEY_ID = re.compile(r"[0-9A-Fa-f]{4,16}")
 _MEANINGS: dict[str, str] = {
     Outcome.CURRENT: "under the current key",
@@ -42,52 +39,33 @@ _MEANINGS: dict[str, str] = {
 }
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("purge", epilog=_EXAMPLES)(_purge)
-
-
-def _purge(
+def purge_command(
     *,
-    key: Annotated[
-        str | None,
-        options.option(
-            "--key",
-            "Delete what is under the old key with this id, or with the only id that begins so.",
-            metavar="ID",
-        ),
-    ] = None,
-    undecryptable: Annotated[
-        bool,
-        options.option("--undecryptable", "Delete what no configured format and key opens."),
-    ] = False,
-    reason: Annotated[
-        list[Reason] | None,
-        options.option(
-            "--reason",
-            "With --undecryptable: only what does not open for this reason; repeatable."
-            f" One of {', '.join(Reason)}; default: all but the last.",
-            metavar="REASON",
-            show_default=False,
-        ),
-    ] = None,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Caches = None,
+    key: str | None = options.option(
+        "--key",
+        "Delete what is under the old key with this id, or with the only id that begins so.",
+        metavar="ID",
+    ),
+    undecryptable: bool = options.option(
+        "--undecryptable", "Delete what no configured format and key opens.", default=False
+    ),
+    reason: list[Reason] | None = options.option(
+        "--reason",
+        "With --undecryptable: only what does not open for this reason; repeatable."
+        f" One of {_REASONS}; default: all but the last.",
+        metavar="REASON",
+        show_default=False,
+    ),
+    which: options.CachesOptions,
     dry_run: options.DryRun = False,
     yes: Yes = False,
-    allow_empty: Annotated[
-        bool,
-        options.option("--allow-empty", "With --undecryptable: go on although nothing opens."),
-    ] = False,
+    allow_empty: bool = options.option(
+        "--allow-empty", "With --undecryptable: go on although nothing opens.", default=False
+    ),
     max_rate: options.MaxRate = None,
-    page: Page = DEFAULT_PAGE,
+    page: options.PageSize = DEFAULT_PAGE,
     state: options.StatePath = None,
-    output: options.Format = options.ReportFormat.TABLE,
-    show_names: options.ShowNames = False,
-    log_format: options.LogFormatOption = options.LogFormat.CONSOLE,
-    log_level: options.LogLevelOption = options.LogLevel.INFO,
-    progress: options.Progress = None,
+    display: options.DisplayOptions,
 ) -> None:
     """
     Delete the values under an old key, or those that nothing opens. For good.
@@ -96,13 +74,13 @@ def _purge(
     it still is what was read a moment before. What is under the current key is never deleted.
     Whether a key can be removed afterwards, only `rotator run` can say.
     """
-    configure_logging(log_format, log_level)
+    display.start_logging()
     _require_one(key, undecryptable=undecryptable, reasons=reason)
-    told = OutputOptions(dry_run, yes, output, show_names, progress, state)
-    loaded, provider = open_config(config), provider_from_url(secret_provider)
-    contexts = select(loaded, cache or (), provider)
+    told = OutputOptions(dry_run, yes, state, display)
+    loaded, provider = open_config(which.config), provider_from_url(which.secret_provider)
+    contexts = select(loaded, which.cache or (), provider)
     if key is not None:
-        selectors, key_id = purge_key(contexts, key, named=bool(cache))
+        selectors, key_id = purge_key(contexts, key, named=bool(which.cache))
         what, meanings = f"under the key {key_id}", _MEANINGS
     else:
         every = select(loaded, (), provider)

@@ -41,7 +41,8 @@ import structlog
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import Report
-from rotator.state.state import State, default_path
+from rotator.state.database import default_path
+from rotator.state.state import State
 from rotator.text import escape, redact, short_id
 
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "USER")

@@ -20,13 +20,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import platformdirs
 from pydantic import TypeAdapter
 
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, SweepRecord, fold
 from rotator.retirement.places import Evidence, Hold
-from rotator.state.database import Database
+from rotator.state.database import Database, default_path
 
 VERDICTS = 100
 """How many changes of verdict are remembered for each key."""
@@ -209,11 +208,6 @@ _POSITION = TypeAdapter(dict[str, Any])
 
 
 T = TypeVar("T")
-
-
-def default_path() -> Path:
-    """Where the state is if `--state` does not say: in the user's state directory."""
-    return platformdirs.user_state_path("rotator") / "state.db"
 
 
 class State(Annals):
