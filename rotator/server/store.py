@@ -206,7 +206,9 @@ class Store(Node):
     def start_compare_and_set(self, swaps: Sequence[Replacement]) -> Callable[[], Answers]:
         """Do the same, but return at once; what is returned waits for the answers."""
         if self.ifeq:
-            commands = [("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, *_ in swaps]
+            commands = [
+                ("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, _, _ in swaps
+            ]
             replies = self._start(commands)
             return lambda: [_exchanged(reply) for reply in replies()]
         if self._large is None and swaps:
@@ -220,13 +222,7 @@ class Store(Node):
         )
 
     def compare_and_delete(self, entries: Sequence[tuple[bytes, bytes]]) -> Answers:
-        """
-        Delete each name whose value is still the one given with it; the answers are in their order.
-
-        Raises:
-            ServerError: The script cannot be loaded.
-            LostError: The connection broke.
-        """
+        """Delete each name whose value is still the one given with it; answer in their order."""
         names, values = [name for name, _ in entries], [value for _, value in entries]
 
         def command(batch: Sequence[int]) -> Command:
@@ -246,8 +242,7 @@ class Store(Node):
         Have *script* answer for each of *names*; what is returned waits for the answers.
 
         *sizes* are what each takes of a call, in bytes; *command* calls it for some of the names,
-        by their indices. The script is loaded before its first call on this connection, and
-        whenever the server has forgotten it.
+        by their indices. It is loaded before the first call, and when the server has forgotten it.
         """
         if not names:
             return list

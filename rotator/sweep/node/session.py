@@ -233,8 +233,7 @@ class PageReader:
         """Ask for the values of the next page, and for the names of the one after it."""
         if self._scan is None:
             return
-        cursor, found = self._scan()
-        names = list(dict.fromkeys(found))
+        cursor, names = self._scan()
         self._ready = NextPage(cursor, names, self._store.start_read(names))
         self._scan = self._ask(cursor) if cursor else None
 

@@ -1,5 +1,5 @@
 """
-When to wait, and why: the manners of a sweep.
+Throttle: waits, always for a named reason: rate, latency, lag, memory, pause file.
 
 - *latency*: a PING on a connection of its own tells what other clients feel while our commands run;
   what the quickest one took is the way there and back, and is not held against the server. The page
@@ -10,8 +10,8 @@ When to wait, and why: the manners of a sweep.
 - *memory*: above a share of maxmemory every value that grows may evict another one.
 - *paused*: while a file exists, nothing is done.
 
-Whoever only ever waited would not be done before entries expire, so but for a pause a page is let
-through every `LONGEST_SECONDS` whatever the server says.
+No limit but the pause file and the rate holds a page up for more than `LONGEST_SECONDS`: a sweep
+that only waited would not be done before entries expire.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _FIRST_PAGE = 100
 _PAGE_BYTES = 1 << 22  # at most, as far as the last pages tell; two pages are under way at a time
 _SINGLE_BYTES = 1 << 20  # values above that come one at a time
 _STEP = 20  # names by which a page grows
-_LOOK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
+_CHECK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
 _PING_SECONDS = 0.02  # between two PINGs
-_WAY = 0.995  # as much of the quickest PING as is taken for the network
+_NETWORK_SHARE = 0.995  # as much of the quickest PING as is taken for the network
 _SHORTEST_SECONDS = 0.001
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
 
 
 class Reason(StrEnum):
-    """Why a sweep waits."""
+    """Reason: says why a sweep waits."""
 
     LATENCY = "latency"
     RATE = "rate"
@@ -51,7 +51,7 @@ class Reason(StrEnum):
 
 class Throttle:
     """
-    Keeps the limits on one node.
+    Throttle: keeps the limits on one node.
 
     *page* is the most names that a page may have. *ping* is a connection that does nothing else.
     *stopping* tells that waiting is over because the run is; *waiting* is told the reason of a
@@ -78,8 +78,8 @@ class Throttle:
         self._page = float(min(page, _FIRST_PAGE) if limits.latency else page)
         self._fitting = page  # names, going by the size of their values
         self._slow = False
-        self._looked_at = 0.0
-        self._quickest = self._time_ping()
+        self._checked_at = 0.0
+        self._fastest = self._time_ping()
         self._pinged_at = 0.0
         self._begun_at = time.monotonic()
         self._visits = 0
@@ -87,7 +87,7 @@ class Throttle:
 
     @property
     def page(self) -> int:
-        """How many names the next page is to have."""
+        """The number of names that the next page is to have."""
         return min(int(self._page), self._fitting)
 
     def weigh(self, sizes: Sequence[int]) -> None:
@@ -99,18 +99,18 @@ class Throttle:
         self._fitting = min(fitting, 2 * self._fitting)
 
     def measure_latency(self) -> None:
-        """Measure what another client feels right now, and fit the page to it."""
+        """Measure how long another client waits for the server now, and fit the page to that."""
         goal, last = self._limits.latency, self._pinged_at
         if not goal or self._ping is None or time.monotonic() - last < _PING_SECONDS:
             return
         took = self._time_ping()
         if self._ping is None:
             return
-        self._quickest = min(self._quickest, took)
-        self._fit((took - _WAY * self._quickest) * 1000, goal)
+        self._fastest = min(self._fastest, took)
+        self._fit((took - _NETWORK_SHARE * self._fastest) * 1000, goal)
 
     def _time_ping(self) -> float:
-        """How long a PING takes, in seconds."""
+        """Return how long a PING takes, in seconds."""
         begun = time.monotonic()
         try:
             if self._ping is not None:
@@ -140,8 +140,8 @@ class Throttle:
         if self._limits.rate:
             due = self._begun_at + self._visits / self._limits.rate
             self._wait(Reason.RATE, lambda: time.monotonic() < due, longest=None)
-        if time.monotonic() - self._looked_at > _LOOK_SECONDS:
-            self._looked_at = time.monotonic()
+        if time.monotonic() - self._checked_at > _CHECK_SECONDS:
+            self._checked_at = time.monotonic()
             self._wait(Reason.LAG, self._lagging)
             self._wait(Reason.MEMORY, self._full)
 

@@ -133,7 +133,7 @@ class Visitor:
             left = []
             for store, here in todo.items():
                 found = values() if values else store.read(here)
-                left += self._try(page, store, Page(here, found, names), tally)
+                left += self._try(page, store, Page(here, found, names, tried=page.tried), tally)
             todo, values, busy = {}, None, None
             for store, again in left:
                 todo.setdefault(store, []).append(again.otherwise.name)
@@ -149,10 +149,13 @@ class Visitor:
         self, page: PageTally, store: Store, held: Page, tally: Tally
     ) -> list[tuple[Store, Again]]:
         """Decide, write and settle once, at one node; return what goes on, and at which node."""
+        if self.selector.movable is None:  # purge and adopt act once on what SCAN gave twice
+            once = dict(zip(held.names, held.values, strict=True))
+            held = held._replace(names=list(once), values=list(once.values()))
         wanted = tally.wants_sample(Outcome.UNDECRYPTABLE)
         looks = SAMPLES - page.tally.outcomes[Outcome.UNDECRYPTABLE] if wanted else 0
         decision = PageDecision(self.codec.keyring.current, looks)
-        answers = self._decide_and_write(store, held._replace(tried=page.tried), tally, decision)
+        answers = self._decide_and_write(store, held, tally, decision)
         again = settle(decision, answers, page)
         self._commit(page, store)
         if self.selector.movable is None:
@@ -168,14 +171,12 @@ class Visitor:
         calls: deque[Callable[[], Answers]] = deque()
         sent = 0
         for start in range(0, len(page.names), NAMES_A_CALL):
-            piece = slice(start, start + NAMES_A_CALL)
-            part = page._replace(
-                names=page.names[piece],
-                values=page.values[piece],
-                closer_looks=decision.closer_looks,
-            )
+            stop = start + NAMES_A_CALL
+            names, values = page.names[start:stop], page.values[start:stop]
+            part = Page(names, values, page.others, decision.closer_looks, page.tried)
             decided = decide(part, self.codec, self.selector)
-            look(part, decided, self.selector)
+            if decided.undecided:
+                look(part, decided, self.selector)
             tally.encryptions += decided.encryptions  # nonces are used up whatever becomes of it
             decision.extend(decided)
             if len(decision.rewrites) - sent >= NAMES_A_CALL:
