@@ -60,7 +60,7 @@ def adopt_command(
             "--match: which names are to be encrypted has to be said",
             hint="for example --match '/app/oidc:*'; '*' is every name",
         )
-    told = OutputOptions(dry_run, yes, state, display)
+    output = OutputOptions(dry_run, yes, state, display)
     access = which.open()
     codec = access.codec
     if codec is None:
@@ -79,4 +79,4 @@ def adopt_command(
     )
     bulk = BulkOptions("write", "encrypting", match=tuple(match), page=page, rate=max_rate)
     selectors = {access: Adoption(codec, access.settings.match)}
-    BulkCommand(selectors, bulk, wording, told).run()
+    BulkCommand(selectors, bulk, wording, output).run()

@@ -76,7 +76,7 @@ def purge_command(
     """
     display.start_logging()
     _require_one(key, undecryptable=undecryptable, reasons=reason)
-    told = OutputOptions(dry_run, yes, state, display)
+    output = OutputOptions(dry_run, yes, state, display)
     loaded, provider = open_config(which.config), provider_from_url(which.secret_provider)
     contexts = select(loaded, which.cache or (), provider)
     if key is not None:
@@ -98,7 +98,7 @@ def purge_command(
         next_step="rotator run: it looks again, and judges the key",
     )
     bulk = BulkOptions("delete", "deleting", page=page, rate=max_rate)
-    BulkCommand(selectors, bulk, wording, told).run()
+    BulkCommand(selectors, bulk, wording, output).run()
 
 
 def _require_one(key: str | None, *, undecryptable: bool, reasons: Sequence[Reason] | None) -> None:

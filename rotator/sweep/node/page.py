@@ -208,13 +208,13 @@ class PageTally:
             self.tally.selected.stay(kept.size, self.at, kept.name, None, too_large=False)
         if kept.listed:
             self.records[kept.name] = kept.outcome
-            self._list(kept)
+            self._add_problem(kept)
 
     def commit(self, expiries: Sequence[int | None]) -> None:
         """Count what remains; *expiries* are in Unix ms, as `Store.expiries` gives them."""
         for kept, expires_at in zip(self.remaining, expiries, strict=True):
             if expires_at == GONE:
-                self.gone(kept.keys, kept.size)
+                self.count_gone(kept.keys, kept.size)
                 continue
             self.tally.add(kept.outcome)
             too_large = kept.outcome is Outcome.TOO_LARGE
@@ -224,16 +224,16 @@ class PageTally:
                 )
             self.records[kept.name] = tuple([key.id for key in kept.keys])
             if kept.listed:
-                self._list(kept)
+                self._add_problem(kept)
         self.remaining.clear()
 
-    def gone(self, keys: Sequence[Key], size: int) -> None:
+    def count_gone(self, keys: Sequence[Key], size: int) -> None:
         """Count a name that is not there any more; its value was met under *keys*."""
         self.tally.add(Outcome.GONE)
         for key in keys:
             self.tally.count_moved(key.id, size, self.at)
 
-    def rewrite(self, key: Key | None, swaps: Sequence[Replacement]) -> None:
+    def count_rewritten(self, key: Key | None, swaps: Sequence[Replacement]) -> None:
         """Count values that were under *key*, or plaintext, and now are under the current one."""
         names = [swap.name for swap in swaps]
         self.rewritten.update(names)
@@ -254,7 +254,7 @@ class PageTally:
             return name not in self.moved
         return reply.meaning is ErrorKind.RETRY or reply.message.startswith("ASK ")
 
-    def _list(self, kept: Kept) -> None:
+    def _add_problem(self, kept: Kept) -> None:
         problem = Problem(kept.name, self.node, kept.outcome, kept.reason, kept.detail)
         self.tally.problem(problem)
 
@@ -280,7 +280,7 @@ def settle(
     done = [answer is SetResult.DONE for answer in answers]
     for old_key in {swap.key for swap in rewrites}:
         of_key = [one and swap.key is old_key for swap, one in zip(rewrites, done, strict=False)]
-        page.rewrite(old_key, list(compress(rewrites, of_key)))
+        page.count_rewritten(old_key, list(compress(rewrites, of_key)))
     for deletion in compress(deletions, done[len(rewrites) :]):
         tally.add(BulkOutcome.DONE, deletion.reason and f"{BulkOutcome.DONE}.{deletion.reason}")
     if not all(done):
@@ -304,7 +304,7 @@ def _undone(
         detail = f"changed at each of {TRIES} tries"
         return [Again(None, kept._replace(outcome=Outcome.CONTENDED, detail=detail))]
     if answer is SetResult.GONE:
-        page.gone(keys, kept.size)
+        page.count_gone(keys, kept.size)
     else:
         page.keep(kept._replace(detail="" if keys else "the user may not write it"))
     return []
