@@ -228,6 +228,7 @@ class Worker:
     def _begin(self, tally: Tally, restarts: int = 0) -> Checkpoint:
         identity = self._session.store.identity()
         if identity.role != "master":
+            self._session.close()
             raise ServerError(
                 f"{self._session.store.node} is a replica, and only a primary can be rotated",
                 hint="put the primary's address into redis.addresses",
