@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rotator.report.build import Shown
+from rotator.report.build import display_name
 from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import DONE, PICKED, Count
@@ -71,7 +72,7 @@ def _cache_data(
     before: BulkResult, after: BulkResult | None, told: BulkWording, shows: ShowsNames
 ) -> dict[str, Any]:
     last = after or before
-    shown = Shown(plain=shows(before))
+    shown = partial(display_name, plain=shows(before))
     ends = {end: number for end, number in last.count.ends.items() if end not in {PICKED, DONE}}
     return {
         "name": before.access.cache.name,
@@ -120,7 +121,7 @@ def render(
     """What was found, or, once something was done, what became of it."""
     parts: list[RenderableType] = []
     for found in acted or looked:
-        shown = Shown(plain=shows(found))
+        shown = partial(display_name, plain=shows(found))
         parts += [Text(), *_cache(found, told, shown, done=bool(acted))]
     for name, error in (errors or {}).items():
         parts += [Text(), text(f"{name}: failed: {error}", "bold red")]
@@ -132,7 +133,7 @@ def render(
 
 
 def _cache(
-    found: BulkResult, told: BulkWording, shown: Shown, *, done: bool
+    found: BulkResult, told: BulkWording, shown: Callable[[bytes], str], *, done: bool
 ) -> Iterator[RenderableType]:
     """All there is to say about one cache."""
     number = found.done if done else found.picked
@@ -178,7 +179,7 @@ def _ends(count: Count, told: BulkWording) -> RenderableType:
     return table
 
 
-def _picked(found: BulkResult, shown: Shown) -> RenderableType:
+def _picked(found: BulkResult, shown: Callable[[bytes], str]) -> RenderableType:
     """Where the values are that were picked, and what they are called."""
     count = found.count
     begin = [f"{prefix or '(other)'} {n:,}" for prefix, n in count.prefixes.most_common()]
@@ -197,7 +198,7 @@ def _picked(found: BulkResult, shown: Shown) -> RenderableType:
     return Group(*parts, indented(nodes))
 
 
-def _troubles(count: Count, shown: Shown) -> RenderableType:
+def _troubles(count: Count, shown: Callable[[bytes], str]) -> RenderableType:
     """Some of the values that could not be dealt with."""
     lines = [
         f"{shown(trouble.name)}: {trouble.end}, {trouble.detail}, on {trouble.node}"

@@ -26,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from rotator.retirement.forecast import Schedule
 from rotator.tally.tally import Outcome
 from rotator.text import rfc3339
 
@@ -190,23 +191,6 @@ class Attempt(Part):
     error: Text | None = None
 
 
-class Outlook(Part):
-    """
-    Whether a cache will be done *by* a time, as `planner` explains it; None: nobody knows.
-
-    *advice* is what this assumes, or what would make it so.
-    """
-
-    by: Moment
-    in_time: bool | None = None
-    names_left: int | None = None
-    values_left: int | None = None
-    visits_per_second: float | None = None
-    done_by: Deadline | None = None
-    needed_per_second: float | None = None
-    advice: Text = ""
-
-
 class Past(Part):
     """
     What all sweeps of a cache saw of an old key, by the state.
@@ -302,7 +286,7 @@ class Cache(Part):
     visits_now: int | None = None
     progress: Progress | None = None
     attempt: Attempt | None = None
-    outlook: Outlook | None = None
+    outlook: Schedule | None = None
 
 
 class Report(Part):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from rotator.report.model import Attempt, Cache, Key, Outlook, Past, Progress, Verification
+from rotator.report.model import Attempt, Cache, Key, Past, Progress, Verification
+from rotator.retirement.forecast import Schedule
 from rotator.tally.tally import Outcome
 from rotator.text import ago, many, when
 
@@ -107,7 +108,7 @@ def outlook(progress: Progress) -> str:
     return f"{done}; {runs}; {by}{progress.basis}"
 
 
-def schedule(outlook: Outlook) -> str:
+def schedule(outlook: Schedule) -> str:
     """Whether a cache will be done by a time, and what would make it so."""
     left = []
     if outlook.names_left:

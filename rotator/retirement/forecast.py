@@ -1,14 +1,13 @@
 """
-How far a sweep is that takes several runs, and when it will be done if they go on like this.
-
-A `Window` is what one run did of a sweep of one cache. What is not known is not made up: without a
-pace, or a number of names, there is no date. A date always comes with what it assumes.
-
-Whether a rotation will be done by a given time, and how fast it would have to be for that.
+Forecast: tells from run records when a rotation will be done.
 
 It goes by what runs have left in the state, and by nothing else: how many names there were to
-visit, how fast the last run was, when runs come and how long they last. Done means that every name
-was visited, and so every value moved that can be; the verifying sweep comes after that.
+visit, how fast the last run was, when runs come and how long they last (a run in a window of time,
+every night for example, is stopped when its time is up). Done means that every name was visited,
+and so every value moved that can be; the verifying sweep comes after that.
+
+What is not known is not made up: without a rate, or a number of names, there is no date. A date
+always comes with what it assumes.
 """
 
 from __future__ import annotations
@@ -16,37 +15,35 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
 from rotator.text import moment
 
 DAY = timedelta(days=1)
-
-
 RECENT = 7
 """How many of the last windows tell how the next ones will be."""
 
-
 _FARTHEST = timedelta(days=3650)
-
-
 _ALMOST = 0.99  # what is not done is never shown as whole, however the number of names has changed
+_RUN = "run"
+_SHORTEST = 0.001  # seconds; what is left when nearly all the time was waited
+_LIMITS = ("rate", "latency")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """
-    What one run did of a sweep of one cache; times are UTC.
+    Run record: holds what one run did of a sweep of one cache; times are UTC.
 
     *visits* and *rotated* are of this run, which took *seconds* for them; *visited* and
     *rotated_in_all* are of all runs that worked at the sweep, which was begun at *begun_at*.
     *names* is how many there were to visit, if that is known. *stopped* says why it was stopped, if
     it was, and *timed* that its time was up; *ends_at* is when it would have been. *verifying*: it
     was stopped when only the verifying sweep was left. *left* counts the values that are under old
-    keys still, if that is known. *rate* is the limit that it kept to, and *waited* how many of the
-    seconds it waited, for each reason.
+    keys still, if that is known. *rate* is the limit that it kept to, in visits a second, and
+    *waited* how many of the seconds it waited, for each reason. It is stored under these names.
     """
 
     mode: str
@@ -84,7 +81,7 @@ class RunRecord:
 
     @property
     def names_left(self) -> int | None:
-        """How many names are still to be visited."""
+        """The number of names that are still to be visited, if it is known."""
         if self.complete:
             return 0
         if self.names is None:
@@ -95,27 +92,47 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """When it will be done, if that can be said; *basis* is what this assumes, or why it cannot."""
+    """Forecast: tells when it will be done, and what this assumes, or why it is not known."""
 
     done_by: datetime | None
     basis: str
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """
+    Schedule: tells whether a cache will be done *by* a time; *in_time* None: nobody knows.
+
+    *names_left* are to be visited, *values_left* are known to be under old keys. The last run made
+    *visits_per_second*, at which it is done at *done_by*; *needed_per_second* would be fast enough.
+    *advice* is what this assumes, or what to do. Reports hold it as it is, under these names.
+    """
+
+    by: datetime
+    in_time: bool | None = None
+    names_left: int | None = None
+    values_left: int | None = None
+    visits_per_second: float | None = None
+    done_by: datetime | None = None
+    needed_per_second: float | None = None
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WindowPattern:
-    """Windows that come again and again: of *length*, one *every* so often, the next at *start*."""
+    """Window pattern: windows of *length* that come *every* so often, the next at *start*."""
 
     start: datetime
     length: timedelta
     every: timedelta
 
     def reach(self, work: timedelta) -> datetime:
-        """When so much work is done, if it is only done in windows."""
+        """Return when so much work is done, if it is only done in windows."""
         whole = max(math.ceil(work / self.length) - 1, 0)
         return self.start + whole * self.every + (work - whole * self.length)
 
     def time_until(self, by: datetime) -> timedelta:
-        """How much of the time until then lies in windows."""
+        """Return how much of the time until then lies in windows."""
         if by <= self.start:
             return timedelta()
         whole, rest = divmod(by - self.start, self.every)
@@ -123,12 +140,12 @@ class WindowPattern:
 
 
 def rate_of(windows: Sequence[RunRecord]) -> float | None:
-    """Visits a second of the last run that visited anything."""
+    """Return the visits a second of the last run that visited anything."""
     return next((window.pace for window in reversed(windows) if window.pace), None)
 
 
 def unfinished_runs(windows: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs that have worked at what is not done yet, the last of *windows* included."""
+    """Return the runs that have worked at what is not done yet, the last one included."""
     runs: list[RunRecord] = []
     for window in reversed(windows):
         if runs and (window.complete or window.mode != runs[-1].mode):
@@ -139,7 +156,7 @@ def unfinished_runs(windows: Sequence[RunRecord]) -> list[RunRecord]:
 
 def rhythm_of(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPattern, str] | None:
     """
-    How the next windows will be, by the last ones, and in words what this goes by.
+    Return how the next windows will be, by the last ones, and in words what this goes by.
 
     None where no run was stopped because its time was up: then there are no windows.
     """
@@ -164,7 +181,7 @@ def rhythm_of(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPatter
 
 
 def forecast(windows: Sequence[RunRecord], now: datetime) -> Forecast:
-    """When the sweep that the last of *windows* worked at will be done, or was."""
+    """Return when the sweep that the last of *windows* worked at will be done, or was."""
     windows = [window for window in windows if window.mode == windows[-1].mode]
     last, pace, left = windows[-1], rate_of(windows), windows[-1].names_left
     if left == 0:
@@ -183,7 +200,7 @@ def forecast(windows: Sequence[RunRecord], now: datetime) -> Forecast:
 def completion_time(
     windows: Sequence[RunRecord], seconds: float, now: datetime
 ) -> tuple[datetime | None, str]:
-    """When so many seconds of work are done, if that is in sight, and what this assumes."""
+    """Return when so many seconds of work are done, if in sight, and what this assumes."""
     if seconds > _FARTHEST.total_seconds():
         return None, ""
     last, work = windows[-1], timedelta(seconds=seconds)
@@ -199,7 +216,7 @@ def completion_time(
 
 
 def span(length: timedelta) -> str:
-    """About how long that is: `40 s`, `12 min`, `3 h`, `2.5 d`."""
+    """Return about how long that is: `40 s`, `12 min`, `3 h`, `2.5 d`."""
     seconds = length.total_seconds()
     for unit, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= unit * (1.0 if unit < 86_400 else 1.5):
@@ -209,64 +226,52 @@ def span(length: timedelta) -> str:
 
 
 def rotated_by(runs: Iterable[RunRecord]) -> int:
-    """How many values these runs have rotated, also where one could not go on where it stopped."""
+    """Return how many values these runs rotated, also where one could not go on from another."""
     runs = list(runs)
     return max(sum(run.rotated for run in runs), runs[-1].rotated_in_all if runs else 0)
 
 
-_RUN = "run"
-
-
-_WAITS = ("rate", "latency")
-
-
-_SHORTEST = 0.001  # seconds; what is left when nearly all the time was waited
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """
-    Whether a cache will be done *by* a time; None is "nobody knows".
-
-    *names_left* are to be visited, *values_left* are known to be under old keys. The last run made
-    *visits_per_second*, at which it is done at *done_by*; *needed_per_second* would be fast enough.
-    *advice* is what this assumes, or what to do.
-    """
-
-    by: datetime
-    in_time: bool | None
-    advice: str
-    names_left: int | None = None
-    values_left: int | None = None
-    visits_per_second: float | None = None
-    done_by: datetime | None = None
-    needed_per_second: float | None = None
-
-
-def plan_until(by: datetime, windows: Sequence[RunRecord], now: datetime) -> Outlook:
-    """Whether all will be done *by* then, as the runs over a cache (*windows*) tell."""
+def plan_until(by: datetime, windows: Sequence[RunRecord], now: datetime) -> Schedule:
+    """Return whether all will be done *by* then, as the runs over a cache (*windows*) tell."""
+    by = _whole(by)
     if not windows:
-        return Outlook(by, None, "not known: no run has looked at it yet; try with --dry-run")
+        advice = "not known: no run has looked at it yet; try with --dry-run"
+        return Schedule(by, advice=advice)
     values = next((one.left for one in reversed(windows) if one.left is not None), None)
     if windows[-1].complete and values == 0:
-        return Outlook(by, True, "done: no value is under an old key", 0, 0)
+        return Schedule(by, True, 0, 0, advice="done: no value is under an old key")
     names = names_to_visit(windows)
     runs = [window for window in windows if window.mode == _RUN] or list(windows)
-    pace = rate_of(runs)
-    if names is None or pace is None:
+    rate = rate_of(runs)
+    if names is None or rate is None:
         what = "how many names there are to visit" if names is None else "how fast a run is"
-        return Outlook(by, None, f"not known: {what}; try with --dry-run", names, values, pace)
-    done_by, basis = completion_time(runs, names / pace, now)
+        advice = f"not known: {what}; try with --dry-run"
+        return Schedule(by, None, names, values, _tenths(rate), advice=advice)
+    done_by, basis = completion_time(runs, names / rate, now)
     needed = _needed(by, runs, names, now)
     in_time = done_by is not None and done_by <= by
     advice = f"in time, {basis}" if in_time else _advice(by, runs, names, needed, now)
     if runs[-1].mode != _RUN:
         advice += "; this goes by a dry run, and a run is slower"
-    return Outlook(by, in_time, advice, names, values, pace, done_by, needed)
+    # A time that is promised is rounded up, so that it is never a moment too early.
+    promised = done_by and _whole(done_by + timedelta(seconds=1, microseconds=-1))
+    return Schedule(
+        by, in_time, names, values, _tenths(rate), promised, _tenths(needed), advice=advice
+    )
+
+
+def _whole(at: datetime) -> datetime:
+    """Return the last whole second, in UTC."""
+    return at.astimezone(UTC).replace(microsecond=0)
+
+
+def _tenths(rate: float | None) -> float | None:
+    """Return a rate as reports give it, to a tenth."""
+    return None if rate is None else round(rate, 1)
 
 
 def names_to_visit(windows: Sequence[RunRecord]) -> int | None:
-    """How many names the next run that is not a dry run has before it."""
+    """Return how many names the next run that is not a dry run has before it."""
     runs = [window for window in windows if window.mode == _RUN]
     if runs and not runs[-1].complete:
         return runs[-1].names_left
@@ -275,7 +280,7 @@ def names_to_visit(windows: Sequence[RunRecord]) -> int | None:
 
 
 def _needed(by: datetime, runs: Sequence[RunRecord], names: int, now: datetime) -> float | None:
-    """The pace at which it is done by then, in the time that there is; None if there is none."""
+    """Return the rate at which it is done by then, in the time that there is, if there is any."""
     rhythm = rhythm_of(runs, now)
     time = rhythm[0].time_until(by) if rhythm else by - now
     return names / time.total_seconds() if time > timedelta() else None
@@ -284,12 +289,12 @@ def _needed(by: datetime, runs: Sequence[RunRecord], names: int, now: datetime) 
 def _advice(
     by: datetime, runs: Sequence[RunRecord], names: int, needed: float | None, now: datetime
 ) -> str:
-    """What would make it be in time."""
+    """Return what would make it be in time."""
     last = next(run for run in reversed(runs) if run.pace)
     late = f"not in time: it needs {needed:,.0f} visits a second" if needed else "not in time"
     if needed and last.rate and _without(last, "rate") >= needed:
         return f"{late}; run with --max-rate {math.ceil(needed)} or more, not {last.rate:g}"
-    free = _without(last, *_WAITS)
+    free = _without(last, *_LIMITS)
     if needed and free >= needed:
         drop = (
             "without --max-rate and with --max-latency 0" if last.rate else "with --max-latency 0"
@@ -306,6 +311,6 @@ def _advice(
 
 
 def _without(window: RunRecord, *reasons: str) -> float:
-    """About how many visits a second it would have made had it not waited for these reasons."""
+    """Return about how many visits a second it would have made without these waits."""
     waited = sum(window.waited.get(reason, 0.0) for reason in reasons)
     return window.visits / max(window.seconds - waited, _SHORTEST)

@@ -295,9 +295,9 @@ class RunNotifier:
             return None, []
         try:
             with State(self._path) as state:
-                before = state.last_ending(self._asked)
+                before = state.run_result(self._asked)
                 if code not in STOPPED:
-                    state.note_ending(self._asked, code)
+                    state.set_run_result(self._asked, code)
                 after = {key_id: _verdict(state, key_id) for key_id in self._before}
         except StateError as error:
             log.warning("what changed is not known", error=str(error))

@@ -1,5 +1,5 @@
 """
-One SQLite file with one schema: created whole, checked when opened, changed in transactions.
+Database: opens, checks and upgrades one SQLite file.
 
 - A file that exists is either good or an error. It is never taken for a new one, not even when it
   is empty: a new one is built beside it and then given its name.
@@ -20,6 +20,9 @@ from typing import Any
 from urllib.parse import quote
 
 from rotator.errors import StateError
+
+Change = Callable[[str, Sequence[Any]], object]
+"""Executes a statement with its values, within a transaction."""
 
 _WAIT_SECONDS = 10.0
 _ANEW = (
@@ -44,7 +47,7 @@ _OTHERWISE = ("cannot be used", "look at the disk, or choose another file with -
 
 class Database:
     """
-    An open SQLite file; threads may share it.
+    Database: an open SQLite file, which threads may share.
 
     *upgrades* maps an older version of the schema to the statements that make it the next one.
 
@@ -83,14 +86,14 @@ class Database:
         self._connection.close()
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows that a statement finds."""
+        """Return the rows that a statement finds."""
         with self._turn, self._explained():
             return self._connection.execute(statement, values).fetchall()
 
     @contextmanager
-    def change(self) -> Iterator[Callable[[str, Sequence[Any]], object]]:
+    def change(self) -> Iterator[Change]:
         """
-        One transaction: what is executed with the given function is committed at the end, or lost.
+        Begin a transaction: what is executed with the function is committed at the end, or lost.
 
         No other process can change the file in between.
         """
@@ -106,7 +109,7 @@ class Database:
                 raise
 
     def damaged(self) -> StateError:
-        """The error for a file that SQLite can read and we cannot."""
+        """Return the error for a file that SQLite can read and we cannot."""
         return StateError(f"the state file {self.path} is damaged", hint=_ANEW)
 
     def _check(self, application: int, version: int) -> None:
@@ -128,7 +131,7 @@ class Database:
             )
 
     def _upgrade(self) -> int:
-        """Bring the schema up to date, whole or not at all; its version now."""
+        """Bring the schema up to date, whole or not at all; return its version."""
         with self.change() as change:
             # Another process may have been faster.
             (version,) = self.rows("PRAGMA user_version")[0]

@@ -133,9 +133,9 @@ class TestFile:
                 "DROP TABLE windows; DROP TABLE endings; PRAGMA user_version = 1"
             )
         with State(path) as first, State(path) as second:
-            first.note_ending("[]", 3)
-            assert (second.encryptions("aa"), second.windows("a")) == (5, [])
-            assert (second.last_ending("[]"), second.last_ending('["a"]')) == (3, None)
+            first.set_run_result("[]", 3)
+            assert (second.encryptions("aa"), second.run_records("a")) == (5, [])
+            assert (second.run_result("[]"), second.run_result('["a"]')) == (3, None)
         with closing(sqlite3.connect(path)) as database:
             assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
@@ -331,7 +331,7 @@ class TestSightings:
         assert state.history(CACHE, KEY) == KeyHistory()
         assert state.last_sweep(CACHE) is None
         assert state.holds(CACHE, KEY) == ()
-        assert state.evidence(CACHE, KEY, "field").sweep is None
+        assert state.cache_record(CACHE, [KEY]).evidence(KEY, "field").sweep is None
 
     def test_record(self, state):
         """A record comes back as it was, also with text from a server that is no text."""
@@ -381,14 +381,15 @@ class TestSightings:
             state.record_sweep(_record(NOW + hours * HOUR))
         state.save_holds(CACHE, KEY, [Hold.failover("node:1")])
         state.save_holds(CACHE, KEY, [hold])
-        evidence = state.evidence(CACHE, KEY, "caches[0].encryption.keys.old[0]")
+        record = state.cache_record(CACHE, [KEY])
+        evidence = record.evidence(KEY, "caches[0].encryption.keys.old[0]")
         judgement = judge(KEY, [evidence], now=NOW + 2 * HOUR, quiet=HOUR)
         assert (judgement.verdict, judgement.held_until) == (Verdict.HELD, hold.until)
 
     def test_a_sweep_that_did_not_know_the_key(self, state):
         """A sweep made before the key was listed is no evidence for it."""
         state.record_sweep(_record(NOW, keys={}))
-        assert state.evidence(CACHE, KEY, "field").sweep is None
+        assert state.cache_record(CACHE, [KEY]).evidence(KEY, "field").sweep is None
 
 
 class TestEncryptions:
