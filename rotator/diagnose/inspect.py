@@ -11,14 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from rotator.crypto.codec import Opened
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError
 from rotator.server.context import CacheContext
 from rotator.server.replies import ErrorReply
-from rotator.server.routing import select
 from rotator.server.store import GONE, NEVER, NoValue, Store, Value
 from rotator.server.topology import discover
 from rotator.text import listing
@@ -66,7 +63,7 @@ def find(access: CacheContext, name: bytes, database: int | None = None) -> Entr
             store.enable_no_touch()
             databases = sorted(store.databases()) if database is None else [database]
             for number in databases:
-                select(store, number)
+                store.select(number)
                 entry = _describe(access, store, name)
                 found += [entry] if entry is not None else []
     if not found:
@@ -101,7 +98,7 @@ def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
         "expires_at": None if expires_at == NEVER else _moment(expires_at),
     }
     if value is NoValue.NOT_STRING:
-        return Entry(**what, type=_type(store, name), size=None)
+        return Entry(**what, type=store.type(name) or "not a string", size=None)
     if not isinstance(value, bytes):
         raise ServerError(f"{store.node} refused to read the entry: {value.message}")
     return Entry(**what, type="string", size=len(value), **_opened(access, name, value))
@@ -126,12 +123,6 @@ def _opened(access: CacheContext, name: bytes, value: bytes) -> dict[str, Any]:
 def _elsewhere(value: Value) -> bool:
     """Whether another node of the cluster has the name."""
     return isinstance(value, ErrorReply) and value.message.startswith("MOVED")
-
-
-def _type(store: Store, name: bytes) -> str:
-    """Redis's word for what *name* holds."""
-    reply = store.connection.pipeline([("TYPE", name)])[0]
-    return "not a string" if isinstance(reply, ResponseError) else reply.decode()
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from redis.exceptions import NoPermissionError, ResponseError
-
 from rotator.config.load import Config
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
@@ -29,7 +27,7 @@ from rotator.secrets.provider import provider_from_url
 from rotator.server.acl import WRITING, grant_hint, missing_rights
 from rotator.server.context import CacheContext
 from rotator.server.node import Identity
-from rotator.server.replies import error_reply
+from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
 from rotator.text import ago, count, listing
@@ -149,17 +147,15 @@ def authentication(probe: Probe) -> str:
             hint=f"set {probe.cache.field('redis.password')}, and username for an ACL user",
         )
     try:
-        probe.node.connection.call("PING")
+        pong = probe.node.answer("PING")
     except LoginError as error:
         raise LoginError(str(error), hint=_login_remedy(str(error), probe.cache)) from None
-    except NoPermissionError:
-        pass  # PING is not for everyone: it was let in all the same
-    except ResponseError as error:
-        said = error_reply(error).message
+    # PING is not for everyone: a user who may not send it was let in all the same.
+    if isinstance(pong, ErrorReply) and pong.meaning is not ErrorKind.DENIED:
         raise ServerError(
-            f"{probe.reached} refuses to talk: {said}",
-            hint="try again when it has loaded" if said.startswith("LOADING") else None,
-        ) from None
+            f"{probe.reached} refuses to talk: {pong.message}",
+            hint="try again when it has loaded" if pong.message.startswith("LOADING") else None,
+        )
     user = probe.access.login.username
     return f"logged in as {user}" if user else "logged in as the default user"
 
@@ -323,11 +319,10 @@ def persistence(probe: Probe) -> str | Advice:
 def clock_skew(probe: Probe) -> str | Advice:
     """Whether this machine and the server agree about the time."""
     before = time.time()
-    reply = probe.node.connection.pipeline([("TIME",)])[0]
-    if isinstance(reply, ResponseError):
+    there = probe.node.time()
+    if there is None:
         return "not known: the user may not ask for the time"
-    here = (before + time.time()) / 2
-    skew = int(reply[0]) + int(reply[1]) / 1e6 - here
+    skew = there.timestamp() - (before + time.time()) / 2
     seen = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine"
     if abs(skew) < SKEW_SECONDS:
         return seen

@@ -25,7 +25,6 @@ from rotator.run.surroundings import ServerObserver
 from rotator.server.acl import require_rights
 from rotator.server.context import CacheContext
 from rotator.server.copies import find_copies
-from rotator.server.node import find_replicas
 from rotator.server.topology import Topology, discover
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
@@ -97,7 +96,7 @@ class CacheRun:
         for address in topology.primaries:
             store = self.access.connect(address)
             with store.connection:
-                self._replicas[address] = list(find_replicas(store))
+                self._replicas[address] = list(store.replicas())
                 self._meanwhile.compare(store)
         if not self._plan.dry_run:
             name, first = self.access.cache.name, min(topology.primaries)

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
@@ -63,11 +62,10 @@ class ClockCheck:
         https://redis.io/docs/latest/commands/time/
         """
         before, asked = self._now(), self._running()
-        reply = store.connection.pipeline([("TIME",)])[0]
-        if isinstance(reply, ResponseError):
+        there = store.time()
+        if there is None:
             return
         here = before + timedelta(seconds=(self._running() - asked) / 2)
-        there = datetime.fromtimestamp(int(reply[0]), UTC)
         if abs(there - here) > abs(self._ahead):
             self._ahead, self._server = there - here, store.node
 

@@ -44,7 +44,7 @@ def missing_rights(
     *pattern* is one that the names to visit match, so that the probe is within the user's reach.
     """
     rules = READING + (WRITING if writes else ()) + (DELETING if deletes else ())
-    rules += CLUSTERED if _in_cluster(store) else ()
+    rules += CLUSTERED if store.cluster_enabled() else ()
     name = pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
     probes = _probes(name, store.connection.db)
     replies = store.connection.pipeline([probes[rule] for rule in rules])
@@ -91,14 +91,6 @@ def grant_hint(rules: Iterable[str]) -> str:
     """How to get *rules*."""
     wanted = " ".join(dict.fromkeys(rules))
     return f"an administrator can grant them: ACL SETUSER <user> {wanted}"
-
-
-def _in_cluster(store: Store) -> bool:
-    """Whether the node is one of a cluster; no, if it does not even tell that."""
-    try:
-        return store.info("cluster").get("cluster_enabled") == "1"
-    except RightsError:
-        return False
 
 
 def _probes(name: bytes, database: int) -> dict[str, Command]:

@@ -11,11 +11,8 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from redis.exceptions import ResponseError
-
 from rotator.retirement.places import Copies
 from rotator.server.cluster_nodes import myself
-from rotator.server.node import find_replicas
 from rotator.server.store import Store
 
 # Replicas acknowledge once a second, so one that keeps up has done so within this time.
@@ -60,7 +57,7 @@ def _lagging(store: Store, expected: set[str]) -> dict[str, str]:
     goal = int(store.info("replication").get("master_repl_offset", 0))
     deadline = time.monotonic() + _CATCH_UP_SECONDS
     while True:
-        replicas = find_replicas(store)
+        replicas = store.replicas()
         lagging = dict.fromkeys(sorted(expected - set(replicas)), "is not connected")
         lagging |= _failing(store)
         for name, fields in replicas.items():
@@ -92,7 +89,7 @@ def _snapshot_begun_at(store: Store, info: Mapping[str, str]) -> datetime | None
     Until it has, rdb_last_save_time is when it started. The counters do not tell: they also count
     what is sent to replicas without a file, and CONFIG RESETSTAT sets them back.
     """
-    theirs = _clock(store)
+    theirs = store.time() or datetime.now(UTC)  # a user who may not ask has no better one
     started = int(theirs.timestamp()) - int(info.get("uptime_in_seconds", 0))
     saved = int(info.get("rdb_last_save_time", 0))
     if saved <= started + _START_SECONDS:
@@ -102,19 +99,8 @@ def _snapshot_begun_at(store: Store, info: Mapping[str, str]) -> datetime | None
     return begun + (datetime.now(UTC) - theirs)
 
 
-def _clock(store: Store) -> datetime:
-    """The server's clock; ours for a user who may not ask for it."""
-    reply = store.connection.pipeline([("TIME",)])[0]
-    if isinstance(reply, ResponseError):
-        return datetime.now(UTC)
-    return datetime.fromtimestamp(int(reply[0]) + int(reply[1]) / 1e6, UTC)
-
-
 def _loaded_at_start(store: Store, info: Mapping[str, str]) -> bool:
     """Whether there may be an RDB file that is older than this process."""
     if "rdb_last_load_keys_loaded" in info:  # Redis 7.0
         return int(info["rdb_last_load_keys_loaded"]) > 0 and info.get("aof_enabled") != "1"
-    reply = store.connection.pipeline([("CONFIG", "GET", "save")])[0]
-    if isinstance(reply, ResponseError):
-        return True
-    return len(reply) == 2 and reply[1] != b""
+    return store.config("save") != ""  # a server that does not say may have snapshots

@@ -12,14 +12,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from redis.crc import key_slot
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.server.cluster_nodes import SLOTS, myself
-from rotator.server.node import find_replicas
 from rotator.server.scripts import Replacement
 from rotator.server.store import Store
 
@@ -109,7 +107,7 @@ class Ifeq:
         """A random name that the pattern matches, in a slot of the node's own."""
         if "*" not in self._pattern:
             return None
-        clustered = self._store.info("cluster").get("cluster_enabled") == "1"
+        clustered = self._store.cluster_enabled()
         slots = myself(self._store.members()).slots if clustered else ((0, SLOTS - 1),)
         for _ in range(_TRIES):
             name = self._pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
@@ -120,23 +118,13 @@ class Ifeq:
 
 def _replicas_know(store: Store, connect: Callable[[Address], Store], depth: int) -> bool:
     """Whether each replica, and each of theirs, says that its SET has IFEQ."""
-    for fields in find_replicas(store).values():
+    for fields in store.replicas().values():
         try:
             replica = connect(Address(fields["ip"], int(fields["port"])))
             with replica.connection:
-                reply = replica.connection.pipeline([("COMMAND", "DOCS", "SET")])[0]
-                knows = _mentions(reply, b"IFEQ")
+                knows = replica.knows("SET", "IFEQ")
                 if not knows or depth == 0 or not _replicas_know(replica, connect, depth - 1):
                     return False
         except ServerError:
             return False
     return True
-
-
-def _mentions(reply: Any, token: bytes) -> bool:
-    """Whether *token* is somewhere in a nested reply."""
-    if isinstance(reply, dict):
-        return any(_mentions(one, token) for one in reply.values())
-    if isinstance(reply, list):
-        return any(_mentions(one, token) for one in reply)
-    return isinstance(reply, bytes) and reply.upper() == token

@@ -1,7 +1,5 @@
 """
-One node: who it is, what it holds, what it allows.
-
-Who a server process is, and what has moved data in it.
+Node: says who a server process is, what it holds and allows, and what has moved data in it.
 
 A cursor means something only in the process that gave it, and SCAN's promise is about names that
 stay where they are. Both are checked by comparing an `Identity` taken before a scan with one taken
@@ -14,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from redis.exceptions import ResponseError
@@ -44,44 +43,40 @@ DATA_MOVING_COMMANDS = (
     "cluster|migrateslots",
     "config|resetstat",
 )
-
-
-# Of those, the ones that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again
-# what was reported has missed nothing because of them.
+# Those of them that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again what was
+# reported has missed nothing because of them.
 TRACKED_COMMANDS = frozenset(
     ("rename", "renamenx", "copy", "move", "restore", "restore-asking", "migrate")
 )
-
-
-# And those that take values from one name or database of the node to another, or away: once every
+# Those that take values from one name or database of the node to another, or away: once every
 # value of the node was seen they hide none, while RESTORE may bring one from another node.
 NODE_LOCAL_COMMANDS = frozenset(
     ("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall")
 )
-
-
 NOTHING: frozenset[str] = frozenset()
+_LARGEST_VALUE = 512 * 1024 * 1024  # bytes; the default of proto-max-bulk-len
 
 
 def parse_info(text: bytes) -> dict[str, str]:
-    """The fields of an INFO reply (https://redis.io/docs/latest/commands/info/)."""
+    """Return the fields of an INFO reply (https://redis.io/docs/latest/commands/info/)."""
     lines = (line.partition(":") for line in text.decode(errors="replace").splitlines())
     return {name: value for name, colon, value in lines if colon and not name.startswith("#")}
 
 
 def parse_fields(text: str) -> dict[str, str]:
-    """The parts of a value such as `calls=3,usec=12`."""
+    """Return the parts of a value such as `calls=3,usec=12`."""
     return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """
-    One process at one moment.
+    Identity: tells one process at one moment from all others.
 
-    *calls* counts the commands that move data, by name, and *commands* all there were; *place* is
-    the node's standing in its cluster (own id, epoch, slots, moves), empty without one; *version*
-    and *evicted*, how many entries had to go for want of memory, are for the report only.
+    *calls* counts the commands that move data, by name, and *commands* all commands; *place* is the
+    node's state in its cluster (own id, epoch, slots, moves), empty without one. *version* and
+    *evicted*, the number of entries evicted for want of memory, are for the report only. All fields
+    are stored under their names, in checkpoints.
     """
 
     run_id: str
@@ -95,7 +90,7 @@ class Identity:
 
     @classmethod
     def from_info(cls, info: Mapping[str, str], place: str = "") -> Self:
-        """Read it from the sections server, replication, stats and commandstats together."""
+        """Return what INFO shows in the sections server, replication, stats and commandstats."""
         software = "valkey" if "valkey_version" in info else "redis"
         version = info.get("valkey_version") or info.get("redis_version", "?")
         calls = {
@@ -116,16 +111,16 @@ class Identity:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Self:
-        """The identity that `to_dict` wrote down."""
+        """Return the identity that `to_dict` wrote down."""
         return cls(**saved)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         return {**asdict(self), "calls": dict(self.calls)}
 
     def evicted_since(self, before: Identity) -> int:
         """
-        How many entries were evicted since *before*; what a lost counter held is not known.
+        Return the number of entries evicted since *before*; what a lost counter held is not known.
 
         https://redis.io/docs/latest/commands/info/ (evicted_keys)
         """
@@ -134,9 +129,10 @@ class Identity:
 
     def changes(self, after: Identity, excused: Collection[str] = NOTHING) -> list[str]:
         """
-        What happened between this moment and *after* that a scan may have missed, in words.
+        Return in words what a scan between this moment and *after* may have missed.
 
-        Calls of the *excused* commands do not count: see `REPORTED` and `LOCAL`.
+        Calls of the *excused* commands do not count: see `TRACKED_COMMANDS` and
+        `NODE_LOCAL_COMMANDS`.
         """
         found = []
         if after.run_id != self.run_id:
@@ -162,9 +158,18 @@ class Identity:
 
 
 class Node:
-    """What may be asked of one node as a whole, over one pinned connection."""
+    """
+    Node: answers what may be asked of a server process as a whole, over one pinned connection.
 
-    def __init__(self, connection: Connection, *, clustered: bool = False) -> None:
+    *clustered* is whether the server is a node of a cluster, None until it has said so.
+
+    Raises (every method that asks, where nothing else is said):
+        LostError: The connection broke.
+        RightsError: The user may not ask.
+        ServerError: The server refused, or is still busy after seconds of waiting.
+    """
+
+    def __init__(self, connection: Connection, *, clustered: bool | None = None) -> None:
         self.connection = connection
         self.clustered = clustered
 
@@ -174,7 +179,7 @@ class Node:
         return str(self.connection.address)
 
     def info(self, *sections: str) -> dict[str, str]:
-        """The fields of the INFO *sections*, merged (servers before 7.0 take one at a time)."""
+        """Return the fields of the INFO *sections*; servers before 7.0 take one at a time."""
         merged: dict[str, str] = {}
         replies = self.connection.pipeline([("INFO", section) for section in sections])
         for section, reply in zip(sections, replies, strict=True):
@@ -183,19 +188,36 @@ class Node:
             merged.update(parse_info(reply))
         return merged
 
+    def cluster_enabled(self) -> bool | None:
+        """Return whether the server is a node of a cluster; None if it does not say."""
+        if self.clustered is None:  # no process changes that while it runs
+            try:
+                said = self.info("cluster").get("cluster_enabled")
+            except RightsError:
+                return None
+            self.clustered = None if said is None else said == "1"
+        return self.clustered
+
     def identity(self) -> Identity:
-        """Who this process is now."""
-        info = self.info("server", "replication", "stats", "commandstats", "cluster")
-        self.clustered = info.get("cluster_enabled") == "1"
-        place = myself(self.members()).place if self.clustered else ""
+        """Return who this process is now."""
+        info = self.info("server", "replication", "stats", "commandstats")
+        place = myself(self.members()).place if self.cluster_enabled() else ""
         return Identity.from_info(info, place)
 
     def members(self) -> list[Member]:
-        """The nodes of the cluster, as this one sees them."""
+        """Return the nodes of the cluster, as this one sees them."""
         return parse_nodes(self._ask("CLUSTER", "NODES"), self.connection.address)
 
+    def replicas(self) -> dict[str, dict[str, str]]:
+        """Return the replicas that are connected, by `ip:port`, with what INFO says of each."""
+        return {
+            f"{fields['ip']}:{fields['port']}": fields
+            for name, value in self.info("replication").items()
+            if name.removeprefix("slave").isdigit() and "ip" in (fields := parse_fields(value))
+        }
+
     def databases(self) -> dict[int, int]:
-        """Database numbers that hold something, with their number of names (INFO keyspace)."""
+        """Return the databases that hold something, with their number of names (INFO keyspace)."""
         return {
             int(field[2:]): int(parse_fields(value).get("keys", 0))
             for field, value in self.info("keyspace").items()
@@ -204,7 +226,7 @@ class Node:
 
     def names_in_slots(self, slots: Sequence[int]) -> int:
         """
-        How many names the node holds in *slots*, owned or not, in the selected database.
+        Return the number of names in *slots*, owned or not, in the selected database.
 
         https://redis.io/docs/latest/commands/cluster-countkeysinslot/
         """
@@ -217,32 +239,68 @@ class Node:
         return count
 
     def select(self, db: int) -> None:
-        """Work in database *db* from here on."""
-        self.connection.select(db)
+        """
+        Work in database *db* from here on.
+
+        Raises:
+            ServerError: The server has no such database, or does not let us go there.
+        """
+        try:
+            self.connection.select(db)
+        except ResponseError as error:
+            raise ServerError(
+                f"{self.node} does not let us into database {db}: {error}",
+                hint="a cluster has database 0 only; others have as many as their `databases` says",
+            ) from None
+
+    def time(self) -> datetime | None:
+        """Return the server's clock, in UTC; None for a user who may not ask."""
+        reply = self._reply_or_none("TIME")
+        if reply is None:
+            return None
+        return datetime.fromtimestamp(int(reply[0]) + int(reply[1]) / 1e6, UTC)
+
+    def type(self, name: bytes) -> str | None:
+        """Return Redis's word for what *name* holds; None for a user who may not ask."""
+        reply = self._reply_or_none("TYPE", name)
+        return None if reply is None else reply.decode()
+
+    def config(self, name: str) -> str | None:
+        """Return one setting: empty if the server has none of that *name*, None if it refuses."""
+        reply = self._reply_or_none("CONFIG", "GET", name)
+        if reply is None:
+            return None
+        return reply[1].decode() if len(reply) == 2 else ""
+
+    def knows(self, command: str, token: str) -> bool:
+        """Return whether the server documents the argument *token* (upper case) of *command*."""
+        return _mentions(self._reply_or_none("COMMAND", "DOCS", command), token.encode())
+
+    def largest_value(self) -> int:
+        """Return the size of the longest value that the server takes, in bytes."""
+        return int(self.config("proto-max-bulk-len") or _LARGEST_VALUE)
 
     def enable_no_touch(self) -> bool:
         """
-        Ask the server not to take our reads for use (LRU, LFU); False where it had better not.
+        Turn on CLIENT NO-TOUCH, so that reads do not count as use (LRU, LFU).
 
-        Before 7.2 it does not know how. In a cluster most versions since 8.0 crash of it: they look
-        for the connection's command at the first name in a slot that is being moved, and have none.
-        https://redis.io/docs/latest/commands/client-no-touch/ (Redis 7.2, Valkey 7.2)
+        False if the server lacks it (before 7.2) or may crash from it: in a cluster most versions
+        since 8.0 look for the connection's command at the first name in a slot that is being moved,
+        and have none. https://redis.io/docs/latest/commands/client-no-touch/
         """
-        try:
-            info = self.info("server", "cluster")
-        except RightsError:
-            return False
-        if info.get("cluster_enabled") != "0" and not _spares_its_cluster(info):
-            return False
-        reply = self.connection.pipeline([("CLIENT", "NO-TOUCH", "ON")])[0]
-        return not isinstance(reply, ResponseError)
+        if self.cluster_enabled() is not False:
+            try:
+                info = self.info("server")
+            except RightsError:
+                return False
+            if not _survives_no_touch(info):
+                return False
+        return self._reply_or_none("CLIENT", "NO-TOUCH", "ON") is not None
 
-    def largest_value(self) -> int:
-        """The longest value the server takes, in bytes: `proto-max-bulk-len`, else its default."""
-        reply = self.connection.pipeline([("CONFIG", "GET", "proto-max-bulk-len")])[0]
-        if isinstance(reply, ResponseError) or len(reply) != 2:
-            return 512 * 1024 * 1024
-        return int(reply[1])
+    def _reply_or_none(self, *command: Any) -> Any:
+        """Send a command that may be denied or unknown; None stands for any error reply."""
+        reply = self.connection.pipeline([command])[0]
+        return None if isinstance(reply, ResponseError) else reply
 
     def _ask(self, *command: Any) -> Any:
         """Send a command that concerns the node, not a name; wait while the server is busy."""
@@ -261,19 +319,19 @@ class Node:
         return kind(f"{self.node}: {command} failed: {refused.message}")
 
 
-def _spares_its_cluster(info: Mapping[str, str]) -> bool:
-    """Whether this version is one that was seen to survive CLIENT NO-TOUCH while slots move."""
-    told = info.get("valkey_version") or info.get("redis_version", "")
-    version = tuple(int(part) for part in told.split(".") if part.isdigit())
+def _survives_no_touch(info: Mapping[str, str]) -> bool:
+    """Return whether this version was seen to survive CLIENT NO-TOUCH while slots move."""
+    text = info.get("valkey_version") or info.get("redis_version", "")
+    version = tuple(int(part) for part in text.split(".") if part.isdigit())
     if "valkey_version" in info:
         return (8, 1, 8) <= version < (8, 2) or version >= (9, 1, 2)
     return (7, 4, 1) <= version < (8,)
 
 
-def find_replicas(node: Node) -> dict[str, dict[str, str]]:
-    """The replicas that are connected to a node, by `ip:port`, with what INFO says of each."""
-    return {
-        f"{fields['ip']}:{fields['port']}": fields
-        for name, value in node.info("replication").items()
-        if name.removeprefix("slave").isdigit() and "ip" in (fields := parse_fields(value))
-    }
+def _mentions(reply: Any, token: bytes) -> bool:
+    """Return whether *token* is somewhere in a nested reply."""
+    if isinstance(reply, dict):
+        return any(_mentions(one, token) for one in reply.values())
+    if isinstance(reply, list):
+        return any(_mentions(one, token) for one in reply)
+    return isinstance(reply, bytes) and reply.upper() == token

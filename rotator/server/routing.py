@@ -18,7 +18,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from redis.crc import key_slot
-from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import LoginError, RightsError, ServerError
@@ -111,7 +110,7 @@ class ClusterRouter:
         if address not in self._stores:
             self._stores[address] = self._access.connect(address)
         store = self._stores[address]
-        select(store, self._database)
+        store.select(self._database)
         return store
 
     def _address_for(self, name: bytes) -> Address:
@@ -135,22 +134,6 @@ class ClusterRouter:
             )
         self._slots = topology.slots
         return first
-
-
-def select(store: Store, database: int) -> None:
-    """
-    Work in *database* from here on.
-
-    Raises:
-        ServerError: The server has no such database, or does not let us go there.
-    """
-    try:
-        store.select(database)
-    except ResponseError as error:
-        raise ServerError(
-            f"{store.node} does not let us into database {database}: {error}",
-            hint="a cluster has database 0 only; others have as many as their `databases` says",
-        ) from None
 
 
 class RedirectTargets:

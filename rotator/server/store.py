@@ -68,7 +68,7 @@ class Store(Node):
     """What rotator does with the names and values of one node, over one pinned connection."""
 
     def __init__(
-        self, connection: Connection, *, clustered: bool = False, asking: bool = False
+        self, connection: Connection, *, clustered: bool | None = None, asking: bool = False
     ) -> None:
         super().__init__(connection, clustered=clustered)
         self._asking = asking

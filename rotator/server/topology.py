@@ -149,8 +149,8 @@ def _ask_all(
 def _ask(address: Address, connect: Connect) -> _View:
     store = connect(address)
     with store.connection:
-        info = store.info("replication", "cluster")
-        members = store.members() if info.get("cluster_enabled") == "1" else []
+        info = store.info("replication")
+        members = store.members() if store.cluster_enabled() else []
         return _View(
             address=address,
             identity=store.identity(),

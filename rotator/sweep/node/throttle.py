@@ -23,7 +23,6 @@ from pathlib import Path
 
 from rotator.errors import ServerError
 from rotator.server.connection import Connection
-from rotator.server.node import parse_fields
 from rotator.server.store import Store
 from rotator.sweep.scope import Limits
 
@@ -167,13 +166,9 @@ class Throttle:
     def _lagging(self) -> bool:
         if self._limits.lag is None:
             return False
-        info = self._store.info("replication")
-        offsets = [
-            int(parse_fields(value).get("offset", 0))
-            for name, value in info.items()
-            if name.removeprefix("slave").isdigit()
-        ]
-        behind = int(info.get("master_repl_offset", 0)) - min(offsets, default=0)
+        written = int(self._store.info("replication").get("master_repl_offset", 0))
+        offsets = [int(fields.get("offset", 0)) for fields in self._store.replicas().values()]
+        behind = written - min(offsets, default=0)
         return bool(offsets) and behind > self._limits.lag
 
     def _full(self) -> bool:

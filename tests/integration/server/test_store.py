@@ -326,7 +326,7 @@ class TestNode:
     def test_no_touch(self, store):
         """A server before 7.2 does not know CLIENT NO-TOUCH, and that is no error."""
         version = tuple(map(int, store.info("server")["redis_version"].split(".")[:2]))
-        assert store.no_touch() is (version >= (7, 2))
+        assert store.enable_no_touch() is (version >= (7, 2))
 
     def test_identity(self, store, redis):
         """The identity says which process answers, in which role, and what it is."""
