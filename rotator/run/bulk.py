@@ -21,23 +21,20 @@ may be plaintext that looks like a value. Encrypted once more, it would be a rid
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import search_formats
 from rotator.crypto.keyring import Key
-from rotator.errors import ConfigError, RightsError, ServerError
+from rotator.errors import ConfigError
 from rotator.progress import Progress
-from rotator.run.preflight import announce_run, run_lock
-from rotator.server.acl import require_rights
+from rotator.run.preflight import Preflight
 from rotator.server.context import CacheContext
 from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Deletion, SetResult, Store
-from rotator.server.topology import SETTLE_SECONDS, Topology, discover
+from rotator.server.topology import SETTLE_SECONDS
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.node.visitor import Act, Entry, Selector
@@ -88,8 +85,14 @@ class BulkRun:
         self._state = state
         self._stopper = stopper
         self._progress = progress
-        self._held = ExitStack()
-        self._known: Topology | None = None
+        self._preflight = Preflight(
+            context=access,
+            pattern=(terms.match or access.settings.match)[0],
+            patience=terms.patience,
+            should_stop=stopper.reason,
+            writes=state is not None and terms.kind == "write",
+            deletes=state is not None and terms.kind == "delete",
+        )
 
     def prepare(self) -> None:
         """
@@ -99,21 +102,11 @@ class BulkRun:
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
             BusyError: A run, or another errand, works on this cache.
         """
-        topology = self._reach()
-        if topology.problems:
-            raise ServerError(
-                f"the cluster is not whole: {topology.problems[0]}",
-                hint="bring it into order first: redis-cli --cluster check",
-            )
-        self._require_rights(topology.primaries)
-        if self._state is not None:
-            name, first = self.access.cache.name, min(topology.primaries)
-            self._held.enter_context(run_lock(self._state.path, name))
-            self._held.enter_context(announce_run(name, lambda: self.access.connect(first)))
+        self._preflight.run(None if self._state is None else self._state.path)
 
     def close(self) -> None:
         """Let others have the cache again."""
-        self._held.close()
+        self._preflight.close()
 
     def look(self) -> BulkResult:
         """
@@ -143,41 +136,14 @@ class BulkRun:
             limits=Limits(rate=terms.rate),
         )
         engine = WalkEngine(self.access, self.task, acts=acts)
-        topology = self._discover()
+        topology = self._preflight.discover()
         with self._progress(self.access.cache.name, phase, topology.names) as bar:
-            sweep = Sweep(self._discover, engine, scope, _Control(self._stopper, bar)).run()
+            sweep = Sweep(
+                self._preflight.discover, engine, scope, _Control(self._stopper, bar)
+            ).run()
         owners = sweep.topology.primaries
         nodes = {str(address): count for address, count in engine.counts.items()}
         return BulkResult(self.access, sweep, engine.total(owners), nodes)
-
-    def _reach(self) -> Topology:
-        """Who owns the data; where a right is missing for that, all that are missing are named."""
-        try:
-            return self._discover()
-        except RightsError:
-            self._require_rights(self.access.cache.addresses)
-            raise
-
-    def _require_rights(self, addresses: Iterable[Address]) -> None:
-        match = self._terms.match or self.access.settings.match
-        acts = self._state is not None
-        require_rights(
-            self.access.connect,
-            addresses,
-            writes=acts and self._terms.kind == "write",
-            deletes=acts and self._terms.kind == "delete",
-            pattern=match[0],
-        )
-
-    def _discover(self, known: Topology | None = None) -> Topology:
-        self._known = discover(
-            self.access.cache.addresses,
-            self.access.connect,
-            patience=self._terms.patience,
-            known=known or self._known,
-            hurry=self._stopper.reason,
-        )
-        return self._known
 
 
 class _Control:

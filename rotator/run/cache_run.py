@@ -7,8 +7,7 @@ Nothing is written before `prepare` has come back, and nothing at all in a dry r
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,14 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
-from rotator.errors import ConfigError, RightsError, ServerError
+from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
 from rotator.retirement.places import Copies
-from rotator.run.preflight import announce_run, run_lock
+from rotator.run.preflight import Preflight
 from rotator.run.surroundings import ServerObserver
-from rotator.server.acl import require_rights
 from rotator.server.context import CacheContext
 from rotator.server.copies import find_copies
-from rotator.server.topology import Topology, discover
+from rotator.server.topology import Topology
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
@@ -65,8 +63,13 @@ class CacheRun:
         self._state = state
         self._stopper = stopper
         self._progress = progress
-        self._held = ExitStack()
-        self._known: Topology | None = None
+        self._preflight = Preflight(
+            context=access,
+            pattern=access.settings.match[0],
+            patience=plan.patience,
+            should_stop=stopper.reason,
+            writes=not plan.dry_run,
+        )
         self._meanwhile = ServerObserver()
         self._replicas: dict[Address, list[str]] = {}
 
@@ -86,40 +89,18 @@ class CacheRun:
                 f"--only-key {only} is no old key of the cache {self.access.cache.name}",
                 hint="`rotator keys` lists the key ids",
             )
-        topology = self._reach()
-        if topology.problems:
-            raise ServerError(
-                f"the cluster is not whole: {topology.problems[0]}",
-                hint="bring it into order first: redis-cli --cluster check",
-            )
-        self._require_rights(topology.primaries)
+        topology = self._preflight.run(None if self._plan.dry_run else self._state.path)
+        self._meanwhile.note(topology)
         for address in topology.primaries:
             store = self.access.connect(address)
             with store.connection:
                 self._replicas[address] = list(store.replicas())
                 self._meanwhile.compare(store)
-        if not self._plan.dry_run:
-            name, first = self.access.cache.name, min(topology.primaries)
-            self._held.enter_context(run_lock(self._state.path, name))
-            self._held.enter_context(announce_run(name, lambda: self.access.connect(first)))
         self._announce(topology)
-
-    def _reach(self) -> Topology:
-        """Who owns the data; where a right is missing for that, all that are missing are named."""
-        try:
-            return self._discover()
-        except RightsError:
-            self._require_rights(self.access.cache.addresses)
-            raise
-
-    def _require_rights(self, addresses: Iterable[Address]) -> None:
-        match = self.access.settings.match
-        writes = not self._plan.dry_run
-        require_rights(self.access.connect, addresses, writes=writes, pattern=match[0])
 
     def close(self) -> None:
         """Let other runs have the cache again."""
-        self._held.close()
+        self._preflight.close()
 
     def run(self) -> CacheResult:
         """Sweep, and sweep again to verify if anything was rewritten."""
@@ -197,15 +178,9 @@ class CacheRun:
         return ProcessEngine(self._files, self.access.cache.name, self._state.path, workers)
 
     def _discover(self, known: Topology | None = None) -> Topology:
-        self._known = discover(
-            self.access.cache.addresses,
-            self.access.connect,
-            patience=self._plan.patience,
-            known=known or self._known,
-            hurry=self._stopper.reason,
-        )
-        self._meanwhile.note(self._known)
-        return self._known
+        topology = self._preflight.discover(known)
+        self._meanwhile.note(topology)
+        return topology
 
     def _announce(self, topology: Topology) -> None:
         """Say what will be done, before it is."""

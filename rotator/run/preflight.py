@@ -1,11 +1,10 @@
 """
-Telling runs on other machines that one is in progress, without leaving a trace in the data.
+Preflight: proves topology, rights and that no other run goes on, before anything is written.
 
-A run subscribes to a channel of the server and counts who else has. The subscription ends with the
-connection, however the process ends, so nothing is ever left locked. The lock of the state keeps
-runs with one state apart; this keeps all others apart.
-
-One run at a time: a file lock, which the kernel releases however the process ends.
+Two locks keep other runs away. A file beside the state holds off those that use the same state; the
+kernel releases it however the process ends. A channel of the server holds off all others: a run
+subscribes to it and counts who else has. The subscription ends with the connection, so neither
+leaves a trace in the data.
 """
 
 from __future__ import annotations
@@ -15,24 +14,100 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
-from redis.exceptions import ResponseError
 
-from rotator.errors import BusyError, StateError
+from rotator.config.types import Address
+from rotator.errors import BusyError, RightsError, ServerError, StateError
+from rotator.server.acl import require_rights
 from rotator.server.connection import Reply
+from rotator.server.context import CacheContext
 from rotator.server.store import Store
+from rotator.server.topology import Topology, discover
 
 _TRIES = 5
-
-
 _JITTER_MS = 500
 
-
 log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Preflight:
+    """
+    Preflight of one cache: proves that a run can be done, and keeps other runs away until `close`.
+
+    *pattern* is a glob that names to be visited match; *writes* and *deletes* say which rights are
+    needed besides reading. A cluster is given *patience* seconds to settle, or less if
+    *should_stop* gives something true. *topology* is the last one that was found.
+    """
+
+    context: CacheContext
+    pattern: str
+    patience: float
+    should_stop: Callable[[], object]
+    writes: bool = False
+    deletes: bool = False
+    topology: Topology | None = None
+    _locks: ExitStack = field(default_factory=ExitStack, repr=False)
+
+    def run(self, state: Path | None) -> Topology:
+        """
+        Prove all of it; with *state*, the path of the state, other runs are kept away from now on.
+
+        Raises:
+            ServerError: A node cannot be reached, refuses the login, or lacks rights; or the
+                cluster is not whole.
+            BusyError: Another run works on this cache.
+        """
+        try:
+            topology = self.discover()
+        except RightsError:  # one right is missing for that: name all that are
+            self._require_rights(self.context.cache.addresses)
+            raise
+        if topology.problems:
+            raise ServerError(
+                f"the cluster is not whole: {topology.problems[0]}",
+                hint="bring it into order first: redis-cli --cluster check",
+            )
+        self._require_rights(topology.primaries)
+        if state is not None:
+            name, first = self.context.cache.name, min(topology.primaries)
+            self._locks.enter_context(run_lock(state, name))
+            self._locks.enter_context(announce_run(name, lambda: self.context.connect(first)))
+        return topology
+
+    def discover(self, known: Topology | None = None) -> Topology:
+        """
+        Find the nodes that own the data now; *known* is what they were, else `topology`.
+
+        Raises:
+            ServerError: Who owns the data cannot be found out.
+        """
+        self.topology = discover(
+            self.context.cache.addresses,
+            self.context.connect,
+            patience=self.patience,
+            known=known or self.topology,
+            hurry=self.should_stop,
+        )
+        return self.topology
+
+    def close(self) -> None:
+        """Let other runs have the cache again."""
+        self._locks.close()
+
+    def _require_rights(self, addresses: Iterable[Address]) -> None:
+        require_rights(
+            self.context.connect,
+            addresses,
+            writes=self.writes,
+            deletes=self.deletes,
+            pattern=self.pattern,
+        )
 
 
 @contextmanager
@@ -67,9 +142,9 @@ def announce_run(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
 
 
 def _alone(cache: str, *replies: Reply) -> bool:
-    """Whether nobody else holds the channel, as far as the user may know."""
+    """Tell by *replies* that nobody else holds the channel, as far as the user may know."""
     for reply in replies:
-        if isinstance(reply, ResponseError):
+        if isinstance(reply, Exception):  # an error answer: a right is missing
             log.info("runs on other machines are not seen", cache=cache, reason=str(reply))
             return True
     return bool(replies[-1][1] == 1)
