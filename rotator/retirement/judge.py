@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from rotator.retirement.history import ACCEPTABLE, OPEN
 from rotator.retirement.places import Evidence
-from rotator.tally.tally import Outcome
+from rotator.tally.tally import Mode, Outcome
 from rotator.text import add_clamped, ago, begin_with, clock, count, duration, listing, moment
 
 CLOCKS = "set the clocks right (NTP), then run again"
@@ -70,15 +70,11 @@ class Verdict(StrEnum):
     RETIRABLE = "retirable"
 
 
-_ORDER = list(Verdict)
-
-
 class Finding(NamedTuple):
     """
     Finding: one reason, as a sentence, the verdict that it leads to, and what to do about it.
 
-    Of several steps towards `retirable` the one of the highest *rank* says most. The key is listed
-    at *field* if it can be removed.
+    Of several steps the one of the highest *rank* says most. *field* lists a key that can go.
     """
 
     verdict: Verdict
@@ -136,9 +132,10 @@ def judge(
         found.append(Finding(Verdict.VERIFYING, doubt, CLOCKS, rank=2))
     if not evidence:
         found.append(Finding(Verdict.UNKNOWN, "no cache that lists it was swept", "run again"))
-    verdict = min((one.verdict for one in found), key=_ORDER.index)
+    order = list(Verdict).index
+    verdict = min((one.verdict for one in found), key=order)
     against = [one for one in found if one.verdict is not Verdict.RETIRABLE] or found
-    against.sort(key=lambda one: _ORDER.index(one.verdict))
+    against.sort(key=lambda one: order(one.verdict))
     notes = [sentence for case in evidence for sentence in (*accepted(case), *cut_short(case))]
     ready_at = _ready_at(evidence, now, quiet) if verdict is Verdict.VERIFYING else None
     return Judgement(
@@ -149,8 +146,8 @@ def judge(
         drains_at=_drains_at(evidence),
         ready_at=ready_at,
         held_until=_held_until(evidence, verdict, now),
-        first_seen_at=min(_known(case.first_seen_at for case in evidence), default=None),
-        last_seen_at=max(_known(case.last_seen_at for case in evidence), default=None),
+        first_seen_at=min(filter(None, (case.first_seen_at for case in evidence)), default=None),
+        last_seen_at=max(filter(None, (case.last_seen_at for case in evidence)), default=None),
     )
 
 
@@ -161,8 +158,9 @@ def findings(case: Evidence, now: datetime, quiet: timedelta) -> list[Finding]:
         *_in_use(case, now, quiet),
         *_draining(case),
         *_verifying(case, now, quiet),
-        *_held(case, now),
     ]
+    holds = [hold for hold in case.holds if hold.open(now)]
+    against += [Finding(Verdict.HELD, hold.reason, hold.ends_by) for hold in holds]
     return against or [_retirable(case)]
 
 
@@ -206,9 +204,10 @@ def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Finding
     names = begin_with(case.prefixes)
     if number := case.remaining_without_ttl:
         since = f", first seen {moment(case.first_seen_at)}" if case.first_seen_at else ""
+        remain = "remains" if number == 1 else "remain"
         yield Finding(
             Verdict.IN_USE,
-            f"{count(number, 'value')} without a TTL {_remain(number)} under it{since}{names}",
+            f"{count(number, 'value')} without a TTL {remain} under it{since}{names}",
             f"run {_anew(case)} to move what remains",
         )
     if number := case.met_again:
@@ -237,10 +236,10 @@ def _draining(case: Evidence) -> Iterator[Finding]:
     if not case.remaining or case.drains_at is None:
         return
     number, until = case.remaining, moment(case.drains_at)
-    expiry = f"it expires at {until}" if number == 1 else f"the last expires at {until}"
+    remain, last = ("remains", "it") if number == 1 else ("remain", "the last")
     yield Finding(
         Verdict.DRAINING,
-        f"{count(number, 'value')} with a TTL {_remain(number)} under it; {expiry}",
+        f"{count(number, 'value')} with a TTL {remain} under it; {last} expires at {until}",
         f"run {_anew(case)} to move what remains, or wait until {until} and run again",
     )
 
@@ -271,13 +270,6 @@ def _verifying(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Find
         yield Finding(Verdict.VERIFYING, f"{reason} was not over", again, rank)
 
 
-def _held(case: Evidence, now: datetime) -> Iterator[Finding]:
-    """Yield what could bring old values back."""
-    for hold in case.holds:
-        if hold.open(now):
-            yield Finding(Verdict.HELD, hold.reason, hold.ends_by)
-
-
 def _retirable(case: Evidence) -> Finding:
     """On what evidence the key can go."""
     past = case.history
@@ -291,12 +283,8 @@ def _retirable(case: Evidence) -> Finding:
 
 def _anew(case: Evidence) -> str:
     """Return how the next run is to differ from this one."""
-    return "without --dry-run" if case.dry_run else "again"
-
-
-def _remain(number: int) -> str:
-    """Return the verb for so many values."""
-    return "remains" if number == 1 else "remain"
+    dry_run = case.sweep is not None and case.sweep.mode is Mode.DRY_RUN
+    return "without --dry-run" if dry_run else "again"
 
 
 def _next_step(worst: Sequence[Finding], ready_at: datetime | None, now: datetime) -> str:
@@ -328,7 +316,3 @@ def _held_until(evidence: Sequence[Evidence], verdict: Verdict, now: datetime) -
         return None
     holds = (hold for case in evidence for hold in case.holds if hold.open(now))
     return max((hold.until for hold in holds if hold.until), default=None)
-
-
-def _known(times: Iterable[datetime | None]) -> list[datetime]:
-    return [at for at in times if at is not None]

@@ -24,7 +24,7 @@ _NO_HISTORY = KeyHistory()
 @dataclass(frozen=True, slots=True)
 class Copies:
     """
-    Copies: hold the other copies of one node's data, at one moment.
+    Copies: hold what is known of the other copies of one node's data, at one moment.
 
     *lagging* maps a replica to what is wrong with it, in words. *snapshot*: there is an RDB file,
     begun at *snapshot_begun_at* by this machine's clock, None if that is not known. *append_only*:
@@ -105,8 +105,8 @@ class Hold:
         """
         Make the hold of an RDB file from before the key was gone; None if it is from after.
 
-        The last good BGSAVE began at *begun_at* (rdb_last_save_time less rdb_last_bgsave_time_sec,
-        redis-rules 3), by the clock that *clean_since* goes by; None if that is not known.
+        The last good BGSAVE began at *begun_at*, by the clock of *clean_since*, if that is known
+        (rdb_last_save_time less rdb_last_bgsave_time_sec, redis-rules 3).
         """
         if begun_at is not None and begun_at > clean_since:
             return None
@@ -171,11 +171,6 @@ class Evidence:
         """The last sweep that is complete, else the last one."""
         complete = [sweep for sweep in self.sweeps if sweep.complete] or self.sweeps
         return complete[-1] if complete else None
-
-    @property
-    def dry_run(self) -> bool:
-        """True if nothing was to be moved."""
-        return self.sweep is not None and self.sweep.mode is Mode.DRY_RUN
 
     def blocking(self, outcome: Outcome) -> int:
         """

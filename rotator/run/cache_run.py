@@ -13,16 +13,13 @@ from typing import Any
 
 import structlog
 
-from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
-from rotator.retirement.places import Copies
 from rotator.run.preflight import Preflight
 from rotator.run.surroundings import ServerObserver
 from rotator.server.context import CacheContext
-from rotator.server.copies import find_copies
 from rotator.server.topology import Topology
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
@@ -71,7 +68,6 @@ class CacheRun:
             writes=not plan.dry_run,
         )
         self._meanwhile = ServerObserver()
-        self._replicas: dict[Address, list[str]] = {}
 
     def prepare(self) -> None:
         """
@@ -91,11 +87,7 @@ class CacheRun:
             )
         topology = self._preflight.run(None if self._plan.dry_run else self._state.path)
         self._meanwhile.note(topology)
-        for address in topology.primaries:
-            store = self.access.connect(address)
-            with store.connection:
-                self._replicas[address] = list(store.replicas())
-                self._meanwhile.compare(store)
+        self._meanwhile.look_ahead(topology, self.access.connect)
         self._announce(topology)
 
     def close(self) -> None:
@@ -112,25 +104,15 @@ class CacheRun:
         last = result.verification or result.sweep
         if last.complete:
             try:
-                result.copies = self._find_copies()
+                result.copies = self._meanwhile.find_copies(self._discover(), self.access.connect)
             except ServerError as error:
                 last.not_looked_at.append(f"replicas and files could not be looked at: {error}")
                 last.cut_short = self._stopper.reason()
         self._meanwhile.look_back(self.access.connect)
         result.evictions = self._meanwhile.evictions
-        result.doubt, result.latest = self._meanwhile.clock_warning, self._meanwhile.latest
+        clock = self._meanwhile.clock
+        result.doubt, result.latest = clock.clock_warning, clock.latest()
         return result
-
-    def _find_copies(self) -> list[Copies]:
-        """The other copies of what the primaries hold, as they are when all is done."""
-        topology = self._discover()
-        found = []
-        for address in topology.primaries:
-            store = self.access.connect(address)
-            with store.connection:
-                store.identity()
-                found.append(find_copies(store, self._replicas.get(address, ())))
-        return found
 
     def _sweep(self, mode: Mode) -> SweepResult:
         name = self.access.cache.name

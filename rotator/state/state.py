@@ -26,50 +26,10 @@ from rotator.retirement.history import KeyHistory, KeyRecord, SweepRecord, fold
 from rotator.retirement.places import CacheRecord, Hold
 from rotator.state.database import Change, Database
 
-VERSION = 2
-"""The version of the schema, kept as `PRAGMA user_version`."""
 VERDICTS = 100
 """How many changes of verdict are kept for each key."""
 RUNS = 60
 """How many runs are kept of each cache."""
-
-_APPLICATION = 0x524F5401  # "ROT", 1
-_RUNS = (
-    "CREATE TABLE windows (number INTEGER PRIMARY KEY, cache TEXT NOT NULL, record TEXT NOT NULL)",
-    "CREATE INDEX windows_by_cache ON windows (cache, number)",
-    "CREATE TABLE endings (caches TEXT PRIMARY KEY, exit_code INTEGER NOT NULL) WITHOUT ROWID",
-)
-_UPGRADES = {1: _RUNS}
-_SCHEMA = f"""
-CREATE TABLE positions (
-    cache TEXT, phase TEXT, node TEXT, position TEXT NOT NULL,
-    PRIMARY KEY (cache, phase, node)
-) WITHOUT ROWID;
-CREATE TABLE sweeps (cache TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE histories (
-    cache TEXT, key_id TEXT, history TEXT NOT NULL,
-    PRIMARY KEY (cache, key_id)
-) WITHOUT ROWID;
-CREATE TABLE holds (
-    cache TEXT, key_id TEXT, holds TEXT NOT NULL,
-    PRIMARY KEY (cache, key_id)
-) WITHOUT ROWID;
-CREATE TABLE marks (
-    cache TEXT, key_id TEXT, clean_since TEXT NOT NULL, marks TEXT NOT NULL,
-    PRIMARY KEY (cache, key_id)
-) WITHOUT ROWID;
-CREATE TABLE encryptions (key_id TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE seen (
-    cache TEXT, key_id TEXT, number INTEGER NOT NULL,
-    PRIMARY KEY (cache, key_id)
-) WITHOUT ROWID;
-CREATE TABLE verdicts (
-    number INTEGER PRIMARY KEY, key_id TEXT NOT NULL, at TEXT NOT NULL, verdict TEXT NOT NULL
-);
-CREATE INDEX verdicts_by_key ON verdicts (key_id, number);
-CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
-{";".join(_RUNS)};
-"""
 
 # Made when one is needed: that takes some milliseconds for each kind of record.
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
@@ -94,13 +54,7 @@ class State:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or default_path()
-        self._database = Database(
-            self.path,
-            schema=_SCHEMA,
-            application=_APPLICATION,
-            version=VERSION,
-            upgrades=_UPGRADES,
-        )
+        self._database = Database(self.path)
 
     def __enter__(self) -> Self:
         return self

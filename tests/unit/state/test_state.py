@@ -19,7 +19,8 @@ from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
 from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Hold
 from rotator.run.preflight import run_lock
-from rotator.state.state import VERSION, State, default_path
+from rotator.state.database import VERSION
+from rotator.state.state import State, default_path
 from rotator.tally.tally import Mode, Outcome, Tally
 
 CACHE = "shared-redis"
