@@ -1,5 +1,5 @@
 """
-Everything that can go wrong, and the exit code it leads to.
+Errors: form one tree with exit codes and hints; one table says what each code means.
 
     RotatorError
     ├── ConfigError           2  the configuration or the command line is wrong
@@ -25,12 +25,13 @@ do about it. The base class is never raised.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Final, NamedTuple
 
 
 class Exit(IntEnum):
-    """The exit codes of every command (design, section 8)."""
+    """Exit code: says how a command ended (design, section 8)."""
 
     OK = 0
     FAILED = 1
@@ -44,8 +45,54 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
+class Ending(NamedTuple):
+    """Ending: says what an exit code means, *short* in a report, and *long* in the help."""
+
+    short: str
+    long: str
+
+
+ENDINGS: Final[Mapping[int, Ending]] = {
+    Exit.OK: Ending(
+        "complete",
+        "the sweep is complete; every value it met is under the current key (or, in a dry run,"
+        " could be)",
+    ),
+    Exit.FAILED: Ending(
+        "could not be done, or is not complete",
+        "could not be done: connection, authentication, server error, incomplete coverage",
+    ),
+    Exit.USAGE: Ending("wrong usage or configuration", "usage or configuration"),
+    Exit.NOT_MOVED: Ending(
+        "complete, but some values could not be moved",
+        "complete, but some values could not be moved (undecryptable, denied, too large, failed,"
+        " nested, contended)",
+    ),
+    Exit.TIME_UP: Ending(
+        "stopped by --max-duration or --until before the end",
+        "stopped by --max-duration or --until before the end; the next run goes on from there",
+    ),
+    Exit.EMPTY: Ending(
+        "complete, but not one encrypted value was found",
+        "complete, but not one encrypted value was found: wrong database, pattern or format?"
+        " (--allow-empty makes it 0)",
+    ),
+    Exit.REQUIRED: Ending(
+        "what was required does not hold", "report --require: the condition does not hold"
+    ),
+    Exit.BUSY: Ending(
+        "another run on the same cache was in progress",
+        "another run on the same cache is in progress",
+    ),
+    Exit.INTERRUPTED: Ending(
+        "interrupted, position saved", "interrupted (Ctrl-C, SIGINT), position saved"
+    ),
+    Exit.TERMINATED: Ending("terminated, position saved", "terminated (SIGTERM), position saved"),
+}
+
+
 class RotatorError(Exception):
-    """The base of the tree; *hint* is one sentence that says what to do."""
+    """Rotator's error: the base of the tree; *hint* is one sentence that says what to do."""
 
     exit_code: ClassVar[Exit] = Exit.FAILED
 
@@ -55,72 +102,72 @@ class RotatorError(Exception):
 
 
 class ConfigError(RotatorError):
-    """The configuration or the command line is wrong; the message begins with the field's path."""
+    """Configuration error: file or command line is wrong; the message begins with the path."""
 
     exit_code = Exit.USAGE
 
 
 class KeyMaterialError(ConfigError):
-    """A key has the wrong length, is not hex, or is listed twice."""
+    """Key error: a key has the wrong length, is not hex, or is listed twice."""
 
 
 class FormatError(ConfigError):
-    """A value format is described wrongly."""
+    """Format error: a value format is described wrongly."""
 
 
 class SecretError(ConfigError):
-    """A secret reference cannot be resolved: no provider, or a name it does not know."""
+    """Secret error: a reference cannot be resolved: no provider, or a name it does not know."""
 
 
 class SourceError(RotatorError):
-    """A secret provider could not be reached, or refused to answer."""
+    """Source error: a secret provider could not be reached, or refused to answer."""
 
 
 class ServerError(RotatorError):
-    """Redis answered with an error, or could not be reached."""
+    """Server error: Redis answered with an error, or could not be reached."""
 
 
 class LostError(ServerError):
-    """The pinned connection is gone; the process behind a new one may be another."""
+    """Loss: the pinned connection is gone; the process behind a new one may be another."""
 
 
 class LoginError(ServerError):
-    """The server refused the user or the password."""
+    """Login error: the server refused the user or the password."""
 
 
 class RightsError(ServerError):
-    """The user lacks rights that the job needs; the message names all of them."""
+    """Rights error: the user lacks rights that the job needs; the message names all of them."""
 
 
 class StateError(RotatorError):
-    """The state file cannot be read, written or understood."""
+    """State error: the file cannot be read, written or understood."""
 
 
 class SelfCheckError(RotatorError):
-    """A value that was just encrypted does not open to the same plaintext; it was not written."""
+    """Self-check: a value just encrypted does not open to its plaintext, and was not written."""
 
 
 class MissingError(RotatorError):
-    """There is no such entry; the message names it as it may be shown."""
+    """Missing entry: there is none of this name; the message names it as it may be shown."""
 
 
 class UnopenedError(RotatorError):
-    """No configured format and key opens an entry's value; the message says why."""
+    """Unopened value: no configured format and key opens an entry's value; the message says why."""
 
 
 class EmptyError(RotatorError):
-    """Not one value opens, where some ought to."""
+    """Nothing opened: not one value opens, where some ought to."""
 
     exit_code = Exit.EMPTY
 
 
 class ConditionError(RotatorError):
-    """What `report --require` asks for does not hold."""
+    """Condition: `report --require` asks for what does not hold."""
 
     exit_code = Exit.REQUIRED
 
 
 class BusyError(RotatorError):
-    """Another run on the same cache is in progress."""
+    """Busy cache: another run on it is in progress."""
 
     exit_code = Exit.BUSY

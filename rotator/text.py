@@ -1,26 +1,11 @@
 """
-Points in time as options write them: `05:00`, `2026-11-24T05:00Z`.
+Text: writes durations, times, counts, lists and sizes; reads durations and deadlines; escapes and
+redacts.
 
-- `HH:MM` is the next moment at which a clock on the wall shows that. Where the clock is put back
-  and shows it twice, the next of the two counts; a time that it skips counts as if it had not been
-  put forward yet, so that 02:30 is then 03:30.
-- A date and time without a zone is one of the wall clock; its first one, where it is shown twice.
-
-`now` is passed in, and the zone too, as far as it is not the system's (`TZ`, else
-/etc/localtime).
-
-How counts, times and durations are put into words.
-
-The last resort: what looks like a secret is taken out of a text before anyone can read it.
-
-Nothing that is written relies on this. Secrets are kept out of messages where those are made; this
-stands behind, for a library that puts the URL it was given into an exception, or for a mistake.
-
-Taken out are: runs of 64 and more hex characters (keys; and so the SHA-256 in a hashed name too),
-user and password in a URL, the values of URL parameters that are named like a secret, and long
-literals of bytes, as `repr` writes them (keys, values, plaintexts).
-
-Durations as options and configuration write them: `90s`, `15m`, `2h`, `30d`.
+One function for each, so that a report never says one thing in two ways. For people a number is
+grouped (`16,631`, the format `:,`) and a time is in UTC; to the minute in a sentence, to the second
+where a report lists facts. `now` is passed in, and the zone too, as far as it is not the system's
+(`TZ`, else /etc/localtime).
 """
 
 from __future__ import annotations
@@ -29,21 +14,89 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+_LONGEST = timedelta(days=36_500)
+"""The longest duration that is read: added to any date of today it stays a date."""
+
+_EXPECTED = "expected a time to come, such as 05:00 or 2026-11-24T05:00Z"
+SHORT_ID = 8
+"""How many of a key id's 16 characters tell it apart for people."""
+
+_MASK = "***"
+
 _END = datetime(9999, 12, 31, tzinfo=UTC)
+_UNITS = {
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+}
+_NOUNS = {"d": "day", "h": "hour", "m": "minute"}
+_DURATION = re.compile(r"([0-9]{1,10})([smhd])")
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_DATED = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+_DAYS = (-1, 0, 1, 2)  # around today in UTC; the wall clock's date may be another one
+_PREFIXES = 3  # of names, in one sentence
+
+_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64,}")
+# Up to the last @, because a password in a URL may hold one that nobody escaped.
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
+_PARAMETER = re.compile(
+    r"([?&;][\w.-]*(?:token|secret|pass|pwd|key|credential|auth|sig)[\w.-]*=)[^&;#\s'\"]+",
+    re.IGNORECASE,
+)
+_BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
 
 
-def rfc3339(at: datetime) -> str:
-    """*at* as ``2026-11-23T10:00:00Z``."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
+# Counts, sizes, lists
 
 
-def many(number: int, noun: str, plural: str | None = None) -> str:
-    """A number with its noun: `1 visit`, `1,204 visits`, `2 entries`."""
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: `1 value`, `16,631 values`, `2 entries`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def span(seconds: float) -> str:
-    """How long something took: `0.4 s`, `42 s`, `3 min 12 s`, `2 h 05 min`."""
+def size(number: int) -> str:
+    """Return an amount of data: `0 B`, `336 B`, `287 MB`, in powers of ten."""
+    amount = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"
+
+
+def short_id(key_id: str) -> str:
+    """Return as much of a key id as people need: `9f2c41d0`."""
+    return key_id[:SHORT_ID]
+
+
+def listing(parts: Iterable[str]) -> str:
+    """Join at least one part: `a`, `a and b`, `a, b and c`."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def begin_with(prefixes: Iterable[str]) -> str:
+    """Return how names begin, to end a sentence: ` (names begin with /app/oidc)`, or nothing."""
+    shown = [prefix for prefix in prefixes if prefix][:_PREFIXES]
+    return f" (names begin with {', '.join(shown)})" if shown else ""
+
+
+# Durations
+
+
+def duration(length: timedelta) -> str:
+    """Return a duration as options take it, in the largest unit that fits exactly: `90s`, `30d`."""
+    for letter, unit in _UNITS.items():
+        if length >= unit and not length % unit:
+            return f"{length // unit}{letter}"
+    return f"{length.total_seconds():g}s"
+
+
+def elapsed(seconds: float) -> str:
+    """Return how long something took: `0.4 s`, `42 s`, `3 min 12 s`, `2 h 05 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, second = divmod(round(seconds), 60)
@@ -53,195 +106,19 @@ def span(seconds: float) -> str:
     return f"{minutes} min {second:02d} s" if minutes else f"{second} s"
 
 
-def size(number: int) -> str:
-    """An amount of data: `0 B`, `336 B`, `287 MB`, in powers of ten."""
-    amount = float(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 999.5:
-            return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:,.1f} TB"
-
-
-def when(at: datetime) -> str:
-    """A point in time, to the second: `2026-11-23 10:00:00 UTC`."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def add_clamped(at: datetime, length: timedelta) -> datetime:
-    """A time *length* after *at*, or the end of the calendar."""
-    return at + length if length < _END - at else _END
-
-
-_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
-
-
-_DATED = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
-)
-
-
-_DAYS = (-1, 0, 1, 2)  # around today in UTC; the wall clock's date may be another one
-
-
-EXPECTED = "expected a time to come, such as 05:00 or 2026-11-24T05:00Z"
-
-
-def parse_deadline(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
-    """
-    The point in time, in UTC, that *text* names; *zone* None is the system's.
-
-    Raises:
-        ValueError: It is not written like that, there is no such date, or it is not after *now*.
-    """
-    text = text.strip()
-    if clock := _CLOCK.fullmatch(text):
-        return _next(time(int(clock[1]), int(clock[2])), now, zone)
-    if not _DATED.fullmatch(text):
-        raise ValueError(EXPECTED)
-    try:
-        at = datetime.fromisoformat(text)
-        at = at.astimezone(UTC) if at.tzinfo else _first(at, zone)
-    except (ValueError, OverflowError, OSError):  # the last from a C library, of far years
-        raise ValueError(f"{text} is no date and time; {EXPECTED}") from None
-    if at <= now:
-        raise ValueError(f"{text} is past; {EXPECTED}")
-    return at
-
-
-def _next(clock: time, now: datetime, zone: tzinfo | None) -> datetime:
-    """The next moment after *now* at which the wall clock shows *clock*."""
-    today = now.astimezone(UTC).date()
-    return min(
-        at
-        for days in _DAYS
-        for at in _moments(today + timedelta(days=days), clock, zone)
-        if at > now
-    )
-
-
-def _first(at: datetime, zone: tzinfo | None) -> datetime:
-    """The first moment at which the wall clock shows *at*."""
-    return min(_moments(at.date(), at.time(), zone))
-
-
-def _moments(day: date, clock: time, zone: tzinfo | None) -> set[datetime]:
-    """The moments, in UTC, at which the wall clock shows this: one, or two when it is put back."""
-    shown = datetime.combine(day, clock)
-    both = [_utc(shown.replace(fold=fold), zone) for fold in (0, 1)]
-    return {at for at in both if _wall(at, zone) == shown} or {both[0]}
-
-
-def _utc(shown: datetime, zone: tzinfo | None) -> datetime:
-    """What the wall clock shows, in UTC; without a zone it is taken for the system's."""
-    return shown.replace(tzinfo=zone).astimezone(UTC)
-
-
-def _wall(at: datetime, zone: tzinfo | None) -> datetime:
-    """What the wall clock shows then."""
-    return at.astimezone(zone).replace(tzinfo=None, fold=0)
-
-
-_UNITS = (
-    (timedelta(days=1), "day", "d"),
-    (timedelta(hours=1), "hour", "h"),
-    (timedelta(minutes=1), "minute", "m"),
-)
-
-
-_SHOWN = 3
-
-
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """A number with its noun: `1 value`, `3 values`, `2 entries`."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
-def ago(at: datetime, now: datetime) -> str:
-    """How long before *now* that was, in the largest unit that fits: `1 minute ago`."""
-    for unit, noun, _ in _UNITS:
-        if now - at >= unit:
-            return f"{count((now - at) // unit, noun)} ago"
-    return "less than a minute ago"
-
-
-def duration(length: timedelta) -> str:
-    """A duration as options take it, in the largest unit that fits exactly: `90s`, `1h`, `30d`."""
-    for unit, _, letter in _UNITS:
-        if length >= unit and not length % unit:
-            return f"{length // unit}{letter}"
-    return f"{length.total_seconds():g}s"
-
-
-def moment(at: datetime) -> str:
-    """A point in time, to the minute: `2026-11-20 10:00 UTC`."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def clock(at: datetime, now: datetime) -> str:
-    """A point in time without its date if that is today's: `11:02 UTC`."""
-    if at.astimezone(UTC).date() == now.astimezone(UTC).date():
-        return f"{at.astimezone(UTC):%H:%M} UTC"
-    return moment(at)
-
-
-def begin_with(prefixes: Iterable[str]) -> str:
-    """Where names begin, for the end of a sentence: ` (names begin with /app/oidc)`, or nothing."""
-    shown = [prefix for prefix in prefixes if prefix][:_SHOWN]
-    return f" (names begin with {', '.join(shown)})" if shown else ""
-
-
-def listing(parts: Iterable[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    *most, last = parts
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-MASK = "***"
-
-
-_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64,}")
-
-
-# Up to the last @, because a password in a URL may hold one that nobody escaped.
-_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
-
-
-_PARAMETER = re.compile(
-    r"([?&;][\w.-]*(?:token|secret|pass|pwd|key|credential|auth|sig)[\w.-]*=)[^&;#\s'\"]+",
-    re.IGNORECASE,
-)
-
-
-_BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
-
-
-def redact(text: str) -> str:
-    """*text* with `***` in place of everything that looks like a secret."""
-    text = _BYTES.sub(f"b'{MASK}'", text)
-    text = _USER_INFO.sub(rf"\1{MASK}@", text)
-    text = _PARAMETER.sub(rf"\1{MASK}", text)
-    return _HEX_KEY.sub(MASK, text)
-
-
-_DURATION = re.compile(r"([0-9]{1,10})([smhd])")
-
-
-_SECONDS = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
-
-
-# Added to any date of today it stays a date; what is longer is a mistake.
-LONGEST = timedelta(days=36_500)
+def about(length: timedelta) -> str:
+    """Return an estimated duration in one unit: `40 s`, `12 min`, `3 h`, `2.5 d`."""
+    seconds = length.total_seconds()
+    for unit, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= unit * (1.0 if unit < 86_400 else 1.5):
+            number = f"{seconds / unit:.1f}".removesuffix(".0")
+            return f"{number} {word}"
+    return f"{seconds:.3g} s"
 
 
 def parse_duration(text: str) -> timedelta:
     """
-    Read one whole number and its unit: s, m, h or d.
+    Read one whole number and its unit, s, m, h or d: `90s`, `15m`, `2h`, `30d`.
 
     Raises:
         ValueError: It is not written like that, or is longer than a hundred years.
@@ -249,19 +126,122 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError("expected a duration such as 90s, 15m, 2h or 30d")
-    number, unit = match.groups()
-    if int(number) > LONGEST / _SECONDS[unit]:
+    number, letter = match.groups()
+    if int(number) > _LONGEST / _UNITS[letter]:
         raise ValueError("expected a duration of at most 36500d")
-    return int(number) * _SECONDS[unit]
+    return int(number) * _UNITS[letter]
+
+
+# Points in time
+
+
+def rfc3339(at: datetime) -> str:
+    """Return a time as JSON has it, to the second: `2026-11-23T10:00:00Z`."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def minute(at: datetime, *, year: bool = True) -> str:
+    """Return a time to the minute, for a list, in UTC: `2026-11-20 10:00`, `11-20 10:00`."""
+    return f"{at.astimezone(UTC):{'%Y-' if year else ''}%m-%d %H:%M}"
+
+
+def moment(at: datetime) -> str:
+    """Return a time to the minute, for a sentence: `2026-11-20 10:00 UTC`."""
+    return f"{minute(at)} UTC"
+
+
+def stamp(at: datetime) -> str:
+    """Return a time to the second, for a fact of a report: `2026-11-20 10:00:00 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def clock(at: datetime, now: datetime) -> str:
+    """Return a time, without its date if that is today's: `11:02 UTC`."""
+    today = at.astimezone(UTC).date() == now.astimezone(UTC).date()
+    return f"{at.astimezone(UTC):%H:%M} UTC" if today else moment(at)
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """Return how long before *now* that was, in the largest unit that fits: `1 minute ago`."""
+    for letter, noun in _NOUNS.items():
+        if now - at >= _UNITS[letter]:
+            return f"{count((now - at) // _UNITS[letter], noun)} ago"
+    return "less than a minute ago"
+
+
+def add_clamped(at: datetime, length: timedelta) -> datetime:
+    """Return the time *length* after *at*, or the end of the calendar."""
+    return at + length if length < _END - at else _END
+
+
+def parse_deadline(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
+    """
+    Read a point in time, `05:00` or `2026-11-24T05:00Z`; the result is in UTC.
+
+    - `HH:MM` is the next moment at which a clock on the wall shows that. Where the clock is put
+      back and shows it twice, the next of the two counts; a time that it skips counts as if it had
+      not been put forward yet, so that 02:30 is then 03:30.
+    - A date and time without a zone is one of the wall clock in *zone*, or in the system's; the
+      first one, where it is shown twice.
+
+    Raises:
+        ValueError: It is not written like that, there is no such date, or it is not after *now*.
+    """
+    text = text.strip()
+    if shown := _CLOCK.fullmatch(text):
+        return _next(time(int(shown[1]), int(shown[2])), now, zone)
+    if not _DATED.fullmatch(text):
+        raise ValueError(_EXPECTED)
+    try:
+        at = datetime.fromisoformat(text)
+        at = at.astimezone(UTC) if at.tzinfo else min(_moments(at.date(), at.time(), zone))
+    except (ValueError, OverflowError, OSError):  # the last from a C library, of far years
+        raise ValueError(f"{text} is no date and time; {_EXPECTED}") from None
+    if at <= now:
+        raise ValueError(f"{text} is past; {_EXPECTED}")
+    return at
+
+
+def _next(shown: time, now: datetime, zone: tzinfo | None) -> datetime:
+    """Return the next moment after *now* at which the wall clock shows *shown*."""
+    today = now.astimezone(UTC).date()
+    return min(
+        at
+        for days in _DAYS
+        for at in _moments(today + timedelta(days=days), shown, zone)
+        if at > now
+    )
+
+
+def _moments(day: date, shown: time, zone: tzinfo | None) -> set[datetime]:
+    """Return when, in UTC, the wall clock shows this: once, or twice when it is put back."""
+    wall = datetime.combine(day, shown)
+    both = [wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
+    real = {at for at in both if at.astimezone(zone).replace(tzinfo=None, fold=0) == wall}
+    return real or {both[0]}
+
+
+# What others wrote
 
 
 def escape(text: str) -> str:
-    r"""*text* with every character that cannot be printed as `\x1b` or `\u200b`."""
+    r"""Return *text* with every character that cannot be printed as `\x1b` or `\u200b`."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
-def _escaped(character: str) -> str:
-    """One character as Python would write it."""
-    return ascii(character)[1:-1]
+def redact(text: str) -> str:
+    """
+    Return *text* with `***` in place of everything that looks like a secret: the last resort.
+
+    Nothing that is written relies on this. Secrets are kept out of messages where those are made;
+    this stands behind, for a library that puts the URL it was given into an exception, or for a
+    mistake. Taken out are: runs of 64 and more hex characters (keys; and so the SHA-256 in a hashed
+    name too), user and password in a URL, the values of URL parameters that are named like a
+    secret, and long literals of bytes, as `repr` writes them (keys, values, plaintexts).
+    """
+    text = _BYTES.sub(f"b'{_MASK}'", text)
+    text = _USER_INFO.sub(rf"\1{_MASK}@", text)
+    text = _PARAMETER.sub(rf"\1{_MASK}", text)
+    return _HEX_KEY.sub(_MASK, text)

@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -31,25 +32,15 @@ from rotator.__main__ import ends_at_once
 from rotator.cli.help import LazyGroup
 from rotator.cli.options import variable
 from rotator.console import print_error
-from rotator.errors import ConfigError, Exit, RotatorError, StateError
+from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
 
-EPILOG = """\b
+_CODES = "\n".join(
+    textwrap.fill(ending.long, 75, initial_indent=f"  {code:3}  ", subsequent_indent=" " * 7)
+    for code, ending in ENDINGS.items()
+)
+EPILOG = f"""\b
 Exit codes:
-    0  the sweep is complete; every value it met is under the current key
-       (or, in a dry run, could be)
-    1  could not be done: connection, authentication, server error,
-       incomplete coverage
-    2  usage or configuration
-    3  complete, but some values could not be moved (undecryptable, denied,
-       too large, failed, nested)
-    4  stopped by --max-duration or --until before the end; the next run
-       goes on from there
-    5  complete, but not one encrypted value was found: wrong database,
-       pattern or format? (--allow-empty makes it 0)
-    6  report --require: the condition does not hold
-    7  another run on the same cache is in progress
-  130  interrupted (Ctrl-C, SIGINT), position saved
-  143  terminated (SIGTERM), position saved
+{_CODES}
 
 \b
 Every option is also an environment variable, but the command line wins:

@@ -19,7 +19,7 @@ from rotator.report.bulk import BulkWording, as_data, render
 from rotator.run.bulk import BulkRun
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.results import BulkResult
-from rotator.text import many
+from rotator.text import count
 
 Yes = Annotated[bool, options.option("--yes", "Do not ask; without a terminal it must be given.")]
 Page = Annotated[
@@ -125,7 +125,7 @@ class BulkCommand:
         number = sum(found.picked for found in self.looked)
         names = [found.access.cache.name for found in self.looked if found.picked]
         wanted = {str(number), f"{number:,}"} | ({names[0]} if len(names) == 1 else set())
-        what = f"{self.told.act} {many(number, 'value')} of {', '.join(names)}"
+        what = f"{self.told.act} {count(number, 'value')} of {', '.join(names)}"
         either = f"{names[0]} or {number}" if len(names) == 1 else str(number)
         print_result(f"\nTo {what}, type {either}:", sys.stderr)
         if sys.stdin.readline().strip() not in wanted:

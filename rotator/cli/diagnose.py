@@ -133,8 +133,8 @@ def _sampled(found: Detection) -> str:
     if not found.names:
         return "nothing is stored there"
     parts = [f"{count(found.strings, 'value')} sampled"]
-    parts += [f"{number} {_OTHER.get(kind, kind)}" for kind, number in found.other.most_common()]
-    parts += [f"{found.nested} nested"] if found.nested else []
+    parts += [f"{number:,} {_OTHER.get(kind, kind)}" for kind, number in found.other.most_common()]
+    parts += [f"{found.nested:,} nested"] if found.nested else []
     where = "database" if len(found.databases) == 1 else "databases"
     return f"{', '.join(parts)}, from {where} {listing(map(str, found.databases))}"
 

@@ -19,8 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from rotator.errors import ConfigError, RotatorError
-from rotator.retirement.history import ACCEPTABLE
-from rotator.tally.tally import Outcome
+from rotator.tally.tally import ACCEPTABLE, Outcome
 from rotator.text import parse_deadline, parse_duration
 
 

@@ -11,8 +11,6 @@ import typer
 from rotator.cli import options
 from rotator.console import print_result
 from rotator.errors import ConditionError, ConfigError, StateError
-from rotator.report import files as report_json
-from rotator.report import html as report_html
 from rotator.report import table
 from rotator.report.archive import (
     IN_TIME,
@@ -22,9 +20,10 @@ from rotator.report.archive import (
     load_reports,
     unmet_conditions,
 )
-from rotator.report.files import check_target
+from rotator.report.files import Targets, json_text
 from rotator.report.model import Report
 from rotator.state.state import State, default_path
+from rotator.text import SHORT_ID
 
 EXAMPLES = """\b
 Examples:
@@ -44,7 +43,6 @@ Exit codes: 0 done; 1 there is no state, or it cannot be read; 2 usage;
 is another, or the last complete sweep is older than --max-age.
 """
 _DAY = timedelta(days=1)
-_SHORTEST = 8  # of an id's 16 characters: as many as tables show
 
 
 def register(app: typer.Typer) -> None:
@@ -68,9 +66,8 @@ def report(
     It tells how old its knowledge is. What several caches say of one key is put together: the worst
     verdict counts.
     """
-    if html is not None:
-        report_html.require_library()
-        check_target(html)
+    targets = Targets(html=html)
+    targets.check()
     now = datetime.now(UTC)
     with _existing(state) as opened:
         everything = load_reports(opened, now)
@@ -80,10 +77,9 @@ def report(
     if require == IN_TIME and by is None:
         raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
     wanted = None if require in {None, IN_TIME} else _wanted(str(require), everything, shown)
-    if html is not None:
-        report_html.write(shown, html, now)
+    targets.write(shown, now)
     as_json = output is options.ReportFormat.JSON
-    print_result(report_json.json_text(shown) if as_json else table.render(shown, now))
+    print_result(json_text(shown) if as_json else table.render(shown, now))
     if wanted is not None:
         _require(everything, wanted, now, _DAY if max_age is None else max_age)
     if require == IN_TIME and (reasons := late_caches(shown)):
@@ -126,7 +122,7 @@ def _wanted(require: str, everything: Report, shown: Report) -> list[str]:
         ConfigError: It is not written like that, or no key, or more than one, has this id.
     """
     word, colon, ident = require.partition(":")
-    if word != RETIRABLE or (colon and len(ident) < _SHORTEST):
+    if word != RETIRABLE or (colon and len(ident) < SHORT_ID):
         raise ConfigError(
             f"--require {require[:80]}: expected retirable or retirable:ID",
             hint="ID is a key id, or its first 8 characters; or with --by: --require in-time",

@@ -15,10 +15,9 @@ from rotator.config.types import Provider
 from rotator.console import configure_logging, print_result
 from rotator.errors import RotatorError
 from rotator.progress import Progress, start_progress
-from rotator.report import files as report_json
 from rotator.report import table
 from rotator.report.build import failed_report
-from rotator.report.files import Targets
+from rotator.report.files import Targets, json_text
 from rotator.report.model import Report
 from rotator.run.job import Job
 from rotator.run.notify import NotificationCommand, RunNotifier
@@ -198,4 +197,4 @@ def _present(result: Report, targets: Targets, output: options.ReportFormat) -> 
         targets.write(result)
     finally:  # a full disk must not take away what stdout can still carry
         as_json = output is options.ReportFormat.JSON
-        print_result(report_json.json_text(result) if as_json else table.render(result))
+        print_result(json_text(result) if as_json else table.render(result))

@@ -29,6 +29,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rotator.errors import KeyMaterialError
+from rotator.text import short_id
 
 KEY_SIZE = 32  # bytes
 
@@ -189,6 +190,7 @@ def warning(key_id: str, role: str, encryptions: int, seen: int) -> str | None:
         else "do not make it current again"
     )
     return (
-        f"the {role} key {key_id[:8]} has used {part:.0%} of the 2^32 encryptions that are safe"
-        f" with random nonces ({encryptions:,} by rotator, {seen:,} values met under it): {advice}"
+        f"the {role} key {short_id(key_id)} has used {part:.0%} of the 2^32 encryptions that are"
+        f" safe with random nonces ({encryptions:,} by rotator, {seen:,} values met under it):"
+        f" {advice}"
     )

@@ -96,8 +96,8 @@ def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> Sta
 
 def _without_key(found: Detection, closed: int) -> StageFinding:
     """Values that this reader cannot read: it was left out when a key was given to all."""
-    ids = "".join(f", {number} of them under {key}" for key, number in found.unknown_keys.items())
-    values = f"{closed} of {count(found.strings, 'sampled value')}"
+    ids = "".join(f", {number:,} of them under {key}" for key, number in found.unknown_keys.items())
+    values = f"{closed:,} of {count(found.strings, 'sampled value')}"
     return StageFinding(
         Stage.UNCLEAR,
         f"{values} open under no configured key{ids}",
@@ -115,8 +115,8 @@ def _with_old(
     *new* are those that no sweep has met: what is old here may be current elsewhere already.
     """
     number = sum(under[key.id] for key in old)
-    ids = listing(f"{under[key.id]} under {key.id}" for key in old)
-    seen = f"{number} of {count(under.total(), 'sampled value')} under old keys: {ids}"
+    ids = listing(f"{under[key.id]:,} under {key.id}" for key in old)
+    seen = f"{number:,} of {count(under.total(), 'sampled value')} under old keys: {ids}"
     if under[keyring.current.id]:
         step = "when every writer has switched: `rotator run`"
         if new:

@@ -216,7 +216,7 @@ def formats(probe: Probe) -> str | Advice:
         return f"{count(opened, 'sampled value')} opened: {names}"
     if opened:
         return Advice(
-            f"{found.strings - opened} of {found.strings} sampled values do not open", tells
+            f"{found.strings - opened:,} of {found.strings:,} sampled values do not open", tells
         )
     none = f"none of {count(found.strings, 'sampled value')} opens"
     keys = probe.cache.field("encryption.keys")

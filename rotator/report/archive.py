@@ -15,7 +15,7 @@ from typing import Any
 
 from rotator.crypto import keyring
 from rotator.errors import StateError
-from rotator.report.files import json_text, load_json
+from rotator.report.files import json_text
 from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Progress, Report
 from rotator.retirement.forecast import (
     RunRecord,
@@ -101,7 +101,7 @@ def merged_with_stored(report: Report, state: State) -> Report:
     if cache.coverage is not None or kept is None:
         return report
     try:
-        earlier = load_json(kept[1])
+        earlier = Report.model_validate_json(kept[1])
     except ValueError:  # damaged: nothing is lost with it
         return report
     attempt = Attempt(at=report.finished_at, stopped=cache.stopped, error=cache.error)
@@ -201,7 +201,7 @@ def _too_old(cache: Cache, now: datetime, max_age: timedelta) -> str | None:
 def _read(cache: str, text: str) -> Report:
     """Return the report that was kept on a cache."""
     try:
-        return load_json(text)
+        return Report.model_validate_json(text)
     except ValueError:
         raise StateError(
             f"the last report on {cache} in the state is damaged",

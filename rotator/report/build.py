@@ -19,12 +19,11 @@ from rotator.report import model
 from rotator.report.archive import budget_warnings, known_of_cache, known_of_key
 from rotator.retirement.judge import Judgement
 from rotator.retirement.places import CacheRecord
-from rotator.sweep.results import NOT_MOVED, CacheResult, NodeResult, SweepResult
+from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
-from rotator.tally.tally import Mode, Outcome
+from rotator.tally.tally import PROBLEMATIC, Mode
 from rotator.text import count
 
-_REPORTED = (*NOT_MOVED, Outcome.NOT_STRING)
 _NOTHING = KeyTally()
 
 
@@ -120,7 +119,7 @@ def _cache(
             )
             for problem in tally.samples()
         ),
-        problems_total=sum(tally.outcomes[outcome] for outcome in _REPORTED),
+        problems_total=sum(tally.outcomes[outcome] for outcome in PROBLEMATIC),
         accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
         sweep_seconds=sweep.lasted,
         visits_now=sweep.visits_now,

@@ -14,7 +14,7 @@ from rotator.report.build import display_name
 from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import DONE, PICKED, Count
-from rotator.text import many, size
+from rotator.text import count, size
 
 PROBLEMS = 10
 """How many troubles are shown; the JSON has more."""
@@ -145,9 +145,9 @@ def _cache(
         state, style = "; not complete", "bold red"
     name = found.access.cache.name
     yield text(f"{name}: ", "bold").append_text(
-        text(f"{many(number, 'value')} {word}{state}", style)
+        text(f"{count(number, 'value')} {word}{state}", style)
     )
-    yield indented(text(many(found.count.visits, "visit")))
+    yield indented(text(count(found.count.visits, "visit")))
     if found.count.visits:
         yield from _section(_ends(found.count, told))
     if not done and found.picked:
@@ -181,19 +181,19 @@ def _ends(count: Count, told: BulkWording) -> RenderableType:
 
 def _picked(found: BulkResult, shown: Callable[[bytes], str]) -> RenderableType:
     """Where the values are that were picked, and what they are called."""
-    count = found.count
-    begin = [f"{prefix or '(other)'} {n:,}" for prefix, n in count.prefixes.most_common()]
+    picked = found.count
+    begin = [f"{prefix or '(other)'} {n:,}" for prefix, n in picked.prefixes.most_common()]
     parts: list[RenderableType] = [
-        heading("size", size(count.size)),
+        heading("size", size(picked.size)),
         heading("names begin with", ", ".join(begin)),
         heading("for example"),
-        bullets(shown(name) for name in count.samples),
+        bullets(shown(name) for name in picked.samples),
         heading("where"),
     ]
     nodes = grid("left", "right", "left")
     for node, here in found.nodes.items():
         nodes.add_row(
-            text(node), text(f"{here.ends[PICKED]:,}"), text(f"of {many(here.visits, 'visit')}")
+            text(node), text(f"{here.ends[PICKED]:,}"), text(f"of {count(here.visits, 'visit')}")
         )
     return Group(*parts, indented(nodes))
 

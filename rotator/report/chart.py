@@ -1,5 +1,5 @@
 """
-The drain curve of a key as an SVG picture: static, without script, in the colours of its page.
+Drain curve: draws expiries as SVG, static, without script, in the colours of its page.
 
 pygal draws it, without any style of its own: what it looks like is said by the page's style sheet,
 so that it follows light, dark and print. pygal comes with the extra `html`.
@@ -29,7 +29,7 @@ _FONT = 13  # pixels; the style sheet has the same
 @dataclass(frozen=True, slots=True)
 class Curve:
     """
-    How many values remain at each time; each number holds until the next point.
+    Curve: says how many values remain at each time; each number holds until the next point.
 
     *title* and *description* are for those who cannot see it.
     """
@@ -39,24 +39,35 @@ class Curve:
     description: str
 
 
-def require_library() -> None:
+def require_library() -> ModuleType:
     """
-    See before the work begins that pictures can be drawn.
+    Return the library that draws, which few users install.
 
     Raises:
-        ConfigError: The library for it is not installed.
+        ConfigError: It is not installed.
     """
-    _library()
+    try:
+        import_module("pygal.style")
+        # lxml, where it is installed, makes elements that the standard library does not take.
+        import_module("pygal.etree").etree.to_etree()
+        return import_module("pygal")
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "an HTML page needs pygal, which is not installed",
+            hint="pip install 'redis-rotator[html]'",
+        ) from None
 
 
 def draw(curve: Curve, ident: str, *, width: int, height: int) -> str:
     """
-    The picture as an `svg` element; *ident* begins every id in it, so that a page can hold many.
+    Return the picture as an `svg` element.
+
+    *ident* begins every id in it, so that a page can hold many.
 
     Raises:
         ConfigError: The library for it is not installed.
     """
-    pygal = _library()
+    pygal = require_library()
     first, last = curve.points[0][0], curve.points[-1][0]
     most = max(number for _, number in curve.points)
     line = [((at - first) / _HOUR, number) for at, number in _stairs(curve.points)]
@@ -84,22 +95,8 @@ def draw(curve: Curve, ident: str, *, width: int, height: int) -> str:
     return _only_the_picture(chart.render_tree(), curve, ident)
 
 
-def _library() -> ModuleType:
-    """The drawing library, which few users install."""
-    try:
-        import_module("pygal.style")
-        # lxml, where it is installed, makes elements that the standard library does not take.
-        import_module("pygal.etree").etree.to_etree()
-        return import_module("pygal")
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "an HTML page needs pygal, which is not installed",
-            hint="pip install 'redis-rotator[html]'",
-        ) from None
-
-
 def _only_the_picture(root: ET.Element, curve: Curve, ident: str) -> str:
-    """The drawing without script, style and what only a pointer could reach; with its words."""
+    """Return the drawing with its words, without script, style and what only a pointer reaches."""
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag not in {"g", "path", "text"} or _UNSEEN & {
@@ -121,7 +118,7 @@ def _only_the_picture(root: ET.Element, curve: Curve, ident: str) -> str:
 
 
 def _stairs(points: Sequence[tuple[datetime, int]]) -> Iterator[tuple[datetime, int]]:
-    """The points with the corners between them."""
+    """Yield the points with the corners between them."""
     number = points[0][1]
     for at, after in points:
         yield at, number
@@ -130,7 +127,7 @@ def _stairs(points: Sequence[tuple[datetime, int]]) -> Iterator[tuple[datetime, 
 
 
 def _round_numbers(most: int) -> list[int]:
-    """A few round numbers from 0 to *most*, for the axis."""
+    """Return a few round numbers from 0 to *most*, for the axis."""
     step = 1
     while most / step > 4:
         step = step * 5 // 2 if str(step).startswith("2") else step * 2
@@ -138,7 +135,7 @@ def _round_numbers(most: int) -> list[int]:
 
 
 def _round_times(first: datetime, last: datetime, most: int) -> list[tuple[datetime, str]]:
-    """About *most* round times between the two, with how they are written; at least one."""
+    """Return about *most* round times between the two, at least one, each as it is written."""
     step = next((one for one in _STEPS if (last - first) / one <= most), None)
     if step is None:
         return list(_months(first, last, most))
@@ -149,7 +146,7 @@ def _round_times(first: datetime, last: datetime, most: int) -> list[tuple[datet
 
 
 def _months(first: datetime, last: datetime, most: int) -> Iterator[tuple[datetime, str]]:
-    """The same where days are too short: the beginnings of months or of years."""
+    """Yield the same where days are too short: the beginnings of months or of years."""
     begin, end = (at.year * 12 + at.month - 1 for at in (first, last))
     step = next(one for one in _MONTHS if (end - begin) / one <= most)
     for month in range((begin // step + 1) * step, end + 1, step):

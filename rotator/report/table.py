@@ -1,11 +1,10 @@
 """
-The report for people: what happened, and what can be done about each old key.
+Table: renders a report for a terminal: what happened, and what can be done about each old key.
 
 Every cache is told in the same order: the result in a line, what became of the visits, the keys,
 each old key's verdict with every reason and the next step, what was covered, what went wrong. Lines
-that would say nothing are left out. All text from elsewhere is escaped, and nothing is markup.
-
-The pieces that reports for people are laid out with: calm, without lines and frames.
+that would say nothing are left out. All text from elsewhere is escaped, and nothing is markup. It
+is calm: without lines and frames.
 """
 
 from __future__ import annotations
@@ -21,26 +20,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from rotator.report import words
 from rotator.report.model import Cache, Coverage, Key, Problem, Report, Verification
-from rotator.report.words import (
-    GOOD,
-    MEANINGS,
-    STOPPED,
-    STUCK,
-    VERDICT_MEANINGS,
-    age,
-    deadlines,
-    facts,
-    findings,
-    history,
-    missed,
-    outlook,
-    schedule,
-    verified,
-)
-from rotator.text import escape, many, size, span, when
+from rotator.text import count, elapsed, escape, short_id, size, stamp
 
-VERDICT_STYLES = {
+PROBLEMS = 10
+"""How many problems are shown; the JSON has more."""
+
+_STYLES = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red"}
+_VERDICT_STYLES = {
     "unknown": "bold red",
     "in-use": "bold red",
     "draining": "yellow",
@@ -50,23 +38,23 @@ VERDICT_STYLES = {
 }
 
 
-def text(words: str, style: str = "") -> Text:
-    """Words as they are: no markup, no control characters, folded where they have no spaces."""
-    return Text(escape(words), style=style, overflow="fold")
+def text(said: str, style: str = "") -> Text:
+    """Return words as they are: no markup or control characters, folded where without spaces."""
+    return Text(escape(said), style=style, overflow="fold")
 
 
 def heading(title: str, rest: str = "") -> Text:
-    """A title, and what can be said in the same line."""
+    """Return a title, and what can be said in the same line."""
     return text(title, "bold").append_text(text(f": {rest}" if rest else ":"))
 
 
 def indented(body: RenderableType) -> Padding:
-    """*body*, two columns to the right."""
+    """Return *body*, two columns to the right."""
     return Padding(body, (0, 0, 0, 2))
 
 
 def grid(*justify: Literal["left", "right"], gap: int = 2) -> Table:
-    """Columns without lines; the last one wraps under itself."""
+    """Return columns without lines; the last one wraps under itself."""
     table = Table.grid(padding=(0, gap, 0, 0))
     for side in justify:
         table.add_column(justify=side, overflow="fold")
@@ -74,7 +62,7 @@ def grid(*justify: Literal["left", "right"], gap: int = 2) -> Table:
 
 
 def bullets(items: Iterable[str], style: str = "") -> RenderableType:
-    """A list, each item wrapped under its own beginning."""
+    """Return a list, each item wrapped under its own beginning."""
     table = grid("left", "left", gap=1)
     for item in items:
         table.add_row(text("-", "dim"), text(item, style))
@@ -82,26 +70,19 @@ def bullets(items: Iterable[str], style: str = "") -> RenderableType:
 
 
 def listed(title: str, items: Iterable[str], style: str = "") -> RenderableType:
-    """A list under its title."""
+    """Return a list under its title."""
     return Group(heading(title), bullets(items, style))
-
-
-PROBLEMS = 10
-"""How many problems are shown; the JSON has more."""
-
-
-_SHORT = 8  # of a key id's 16 characters
 
 
 def render(report: Report, now: datetime | None = None) -> RenderableType:
     """
-    The whole report, for `console.print_result`.
+    Return the whole report, for `console.print_result`.
 
     With *now* it is one of the past: it says how old it is, and gives the history of each key.
     """
     mode = "dry run (nothing was written)" if report.mode == "dry-run" else "run"
     parts: list[RenderableType] = [
-        Text(f"rotator {report.rotator}, {mode} of {when(report.started_at)}", style="dim")
+        Text(f"rotator {report.rotator}, {mode} of {stamp(report.started_at)}", style="dim")
     ]
     if report.error:
         parts += [Text(), text(f"failed: {report.error}", "bold red")]
@@ -113,7 +94,7 @@ def render(report: Report, now: datetime | None = None) -> RenderableType:
 
 
 def _cache(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
-    """All there is to say about one cache."""
+    """Yield all there is to say about one cache."""
     yield from _headline(cache, now)
     if cache.visits:
         yield from _section(_outcomes(cache))
@@ -128,72 +109,60 @@ def _cache(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     if cache.problems_total:
         yield from _section(_problems(cache))
     if cache.waited_seconds:
-        waits = [f"{span(seconds)}: {reason}" for reason, seconds in cache.waited_seconds.items()]
+        waits = [
+            f"{elapsed(seconds)}: {reason}" for reason, seconds in cache.waited_seconds.items()
+        ]
         yield from _section(listed("waited", waits))
     if cache.warnings:
         yield from _section(listed("warnings", cache.warnings, "yellow"))
 
 
 def _section(body: RenderableType) -> Iterator[RenderableType]:
-    """*body* under its cache, after an empty line."""
+    """Yield *body* under its cache, after an empty line."""
     yield Text()
     yield indented(body)
 
 
 def _headline(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
-    """The name and whether all is done; below it the sums, and how old all of it is."""
-    stuck = sum(cache.outcomes[outcome] for outcome in STUCK)
-    if cache.error:
-        state, style = f"failed: {cache.error}", "bold red"
-    elif cache.stopped:
-        state, style = STOPPED.get(cache.stopped, cache.stopped), "bold yellow"
-    elif not cache.complete:
-        state, style = "not complete", "bold red"
-    elif stuck:
-        state, style = f"complete, but {many(stuck, 'value')} not moved", "bold yellow"
-    else:
-        state, style = "complete", "bold green"
-    yield text(f"{cache.name}: ", "bold").append_text(text(state, style))
-    for line, look in _known(cache, now):
-        yield indented(text(line, look))
+    """Yield the name and whether all is done; below it the sums, and how old all of it is."""
+    state, look = words.headline(cache)
+    yield text(f"{cache.name}: ", "bold").append_text(text(state, _STYLES[look]))
+    for line, style in _known(cache, now):
+        yield indented(text(line, style))
 
 
 def _known(cache: Cache, now: datetime | None) -> Iterator[tuple[str, str]]:
-    """The sums, how far it is, and how old all of it is: lines and their styles."""
+    """Yield the sums, how far it is, and how old all of it is: lines and their styles."""
     if cache.visits or not cache.error:
-        sums = many(cache.visits, "visit")
+        sums = count(cache.visits, "visit")
         if cache.sweep_seconds is not None:
-            sums += f" in {span(cache.sweep_seconds)}"
+            sums += f" in {elapsed(cache.sweep_seconds)}"
         if cache.sweep_seconds and cache.visits:
             now_visited = cache.visits if cache.visits_now is None else cache.visits_now
             sums += f" ({now_visited / cache.sweep_seconds:,.0f} a second)"
         yield sums, ""
     if cache.progress:
-        yield outlook(cache.progress), "yellow"
+        yield words.how_far(cache.progress), "yellow"
     if now is not None:
-        yield age(cache, now), ""
+        yield words.age(cache, now), ""
     if cache.outlook:
-        yield schedule(cache.outlook), "" if cache.outlook.in_time else "yellow"
+        yield words.schedule(cache.outlook), "" if cache.outlook.in_time else "yellow"
     if cache.attempt:
-        yield missed(cache.attempt), "yellow"
+        yield words.missed(cache.attempt), "yellow"
 
 
 def _outcomes(cache: Cache) -> Table:
-    """What became of the visits; outcomes that did not occur are left out."""
+    """Return what became of the visits; outcomes that did not occur are left out."""
     table = grid("right", "left", "left")
-    for outcome, meaning in MEANINGS.items():
-        number = cache.outcomes[outcome]
-        if not number:
-            continue
-        known = cache.accepted.get(outcome)
-        note = f"; up to {known:,} are accepted" if known is not None else ""
-        style = "" if outcome in GOOD else "yellow"
-        table.add_row(text(f"{number:,}", style), text(outcome, style), text(meaning + note))
+    for outcome, number, meaning, look in words.outcome_rows(cache):
+        style = "" if look == "good" else "yellow"
+        if number:
+            table.add_row(text(f"{number:,}", style), text(outcome, style), text(meaning))
     return table
 
 
 def _keys(keys: Iterable[Key]) -> Table:
-    """Every key in a line."""
+    """Return every key in a line."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for title in ("key", "role"):
         table.add_column(title, no_wrap=True)
@@ -204,54 +173,54 @@ def _keys(keys: Iterable[Key]) -> Table:
         counts = (f"{key.found:,}", f"{key.rotated:,}", f"{key.remaining:,}", size(key.bytes))
         if not key.verdict:
             counts = (counts[0], "", "", counts[3])
-        verdict = text(key.verdict or "", VERDICT_STYLES.get(key.verdict or "", ""))
-        table.add_row(text(key.id[:_SHORT]), text(key.role), *map(text, counts), verdict)
+        verdict = text(key.verdict or "", _VERDICT_STYLES.get(key.verdict or "", ""))
+        table.add_row(text(short_id(key.id)), text(key.role), *map(text, counts), verdict)
     return table
 
 
 def _verdict(key: Key, now: datetime | None) -> RenderableType:
-    """An old key's verdict, every reason for it, what else is known, and what to do."""
+    """Return an old key's verdict, every reason for it, what else is known, and what to do."""
     verdict = key.verdict or ""
-    title = text(f"{key.id[:_SHORT]} ", "bold")
-    title.append_text(text(verdict, VERDICT_STYLES.get(verdict, "")))
-    title.append_text(text(f": {VERDICT_MEANINGS.get(verdict, '')}"))
+    title = text(f"{short_id(key.id)} ", "bold")
+    title.append_text(text(verdict, _VERDICT_STYLES.get(verdict, "")))
+    title.append_text(text(f": {words.VERDICT_MEANINGS.get(verdict, '')}"))
     ends = grid("left", "left", gap=1)
     if key.next_step:
         ends.add_row(text("next:", "dim"), text(key.next_step, "bold"))
     ends.add_row(text("field:", "dim"), text(key.field))
-    known = [*key.reasons, *facts(key), *deadlines(key)]
+    known = [*key.reasons, *words.facts(key), *words.deadlines(key)]
     if key.past and now is not None:
-        known += history(key.past)
+        known += words.history(key.past)
     return Group(title, bullets(dict.fromkeys(known)), indented(ends))
 
 
 def _verified(verification: Verification) -> Text:
-    """What looking again came to, in one line."""
+    """Return what looking again came to, in one line."""
     bad = verification.found_under_old_keys or not verification.complete
-    line = heading("verified", f"{verified(verification)}: ")
-    return line.append_text(text(findings(verification), "yellow" if bad else ""))
+    line = heading("verified", f"{words.verified(verification)}: ")
+    return line.append_text(text(words.findings(verification), "yellow" if bad else ""))
 
 
 def _coverage(coverage: Coverage) -> RenderableType:
-    """What was looked at, a line for each node, and a line for all that was not."""
-    words = [coverage.mode]
+    """Return what was looked at, a line for each node, and a line for all that was not."""
+    said = [coverage.mode]
     if coverage.slots_covered is not None:
-        words.append(f"{coverage.slots_covered:,} of 16,384 slots")
+        said.append(f"{coverage.slots_covered:,} of 16,384 slots")
     if coverage.databases:
         databases = ", ".join(map(str, coverage.databases))
-        words.append(f"database{'s' * (len(coverage.databases) > 1)} {databases}")
+        said.append(f"database{'s' * (len(coverage.databases) > 1)} {databases}")
     if coverage.topology_changed:
-        words.append("the topology changed")
+        said.append("the topology changed")
     if coverage.orphans:
-        words.append(f"{many(coverage.orphans, 'name')} on a node that does not own the slot")
+        said.append(f"{count(coverage.orphans, 'name')} on a node that does not own the slot")
     nodes = grid("left", "left", "right", "left")
     for node in coverage.nodes:
         state = "complete" if node.complete else "; ".join(("not complete", *node.reasons))
         if node.restarts:
-            state += f", begun again {many(node.restarts, 'time')}"
-        cells = (node.node, node.version or "", many(node.visits, "visit"))
+            state += f", begun again {count(node.restarts, 'time')}"
+        cells = (node.node, node.version or "", count(node.visits, "visit"))
         nodes.add_row(*map(text, cells), text(state, "" if node.complete else "yellow"))
-    parts: list[RenderableType] = [heading("covered", ", ".join(words))]
+    parts: list[RenderableType] = [heading("covered", ", ".join(said))]
     if coverage.nodes:
         parts.append(indented(nodes))
     if coverage.not_looked_at:
@@ -260,7 +229,7 @@ def _coverage(coverage: Coverage) -> RenderableType:
 
 
 def _problems(cache: Cache) -> RenderableType:
-    """Some problems of every kind, those of one kind together."""
+    """Return some problems of every kind, those of one kind together."""
     parts: list[RenderableType] = [heading("problems", f"{cache.problems_total:,}")]
     shown = _some(cache.problems)
     for (kind, node), same in groupby(shown, lambda problem: (_kind(problem), problem.node)):
@@ -273,12 +242,12 @@ def _problems(cache: Cache) -> RenderableType:
 
 
 def _kind(problem: Problem) -> str:
-    """What went wrong, without where."""
+    """Return what went wrong, without the place."""
     return ", ".join(filter(None, (problem.outcome, problem.reason, problem.detail)))
 
 
 def _some(problems: Sequence[Problem]) -> list[Problem]:
-    """The first few, but no kind is crowded out by another that came before it."""
+    """Return the first few, but no kind is crowded out by another that came before it."""
     seen: Counter[str] = Counter()
     ranked = []
     for place, problem in enumerate(problems):

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-from rotator.text import moment
+from rotator.text import about, moment
 
 DAY = timedelta(days=1)
 RECENT = 7
@@ -171,9 +171,9 @@ def rhythm_of(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPatter
     ]
     every = max(length, timedelta(seconds=median(gaps)) if gaps else DAY)
     if gaps:
-        said = f"if windows go on like the last {len(timed)}: {span(length)} every {span(every)}"
+        said = f"if windows go on like the last {len(timed)}: {about(length)} every {about(every)}"
     else:
-        said = f"if a window as long as this one ({span(length)}) follows every {span(every)}"
+        said = f"if a window as long as this one ({about(length)}) follows every {about(every)}"
     start = timed[-1].started_at + every
     if start < now:
         start += math.ceil((now - start) / every) * every
@@ -213,16 +213,6 @@ def completion_time(
     if work / coming.length > _FARTHEST / coming.every:  # multiplied it may be beyond the calendar
         return None, ""
     return coming.reach(work), basis
-
-
-def span(length: timedelta) -> str:
-    """Return about how long that is: `40 s`, `12 min`, `3 h`, `2.5 d`."""
-    seconds = length.total_seconds()
-    for unit, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= unit * (1.0 if unit < 86_400 else 1.5):
-            number = f"{seconds / unit:.1f}".removesuffix(".0")
-            return f"{number} {word}"
-    return f"{seconds:.3g} s"
 
 
 def rotated_by(runs: Iterable[RunRecord]) -> int:

@@ -22,18 +22,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from rotator.tally.key_tally import KeyTally
-from rotator.tally.tally import Mode, Outcome, Tally
-
-OPEN = (
-    Outcome.UNDECRYPTABLE,
-    Outcome.NOT_STRING,
-    Outcome.TOO_LARGE,
-    Outcome.DENIED,
-    Outcome.FAILED,
-)
-"""Outcomes after which an entry was not looked at, or not to the end."""
-ACCEPTABLE = OPEN[:3]
-"""Those of which an operator may say "I know of these" with `--accept`."""
+from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +103,7 @@ class SweepRecord:
         return cls(
             keys={key_id: met.get(key_id, _NOTHING) for key_id in old},
             visits=tally.visits,
-            open_items={outcome: tally.outcomes[outcome] for outcome in OPEN},
+            open_items={outcome: tally.outcomes[outcome] for outcome in BLOCKING},
             **known,
         )
 
@@ -130,7 +119,7 @@ class SweepRecord:
 
     def hides_or_holds(self, key_id: str) -> bool:
         """Return whether it met the key, or an entry that may hide it."""
-        return bool(self.seen(key_id).found) or any(self.blocking(outcome) for outcome in OPEN)
+        return bool(self.seen(key_id).found) or any(self.blocking(outcome) for outcome in BLOCKING)
 
     @property
     def looked_everywhere(self) -> bool:
@@ -138,7 +127,7 @@ class SweepRecord:
         return (
             self.complete
             and not self.not_looked_at
-            and not any(self.blocking(outcome) for outcome in OPEN)
+            and not any(self.blocking(outcome) for outcome in BLOCKING)
         )
 
 

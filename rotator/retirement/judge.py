@@ -18,9 +18,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from rotator.retirement.history import ACCEPTABLE, OPEN
 from rotator.retirement.places import Evidence
-from rotator.tally.tally import Mode, Outcome
+from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
 from rotator.text import add_clamped, ago, begin_with, clock, count, duration, listing, moment
 
 CLOCKS = "set the clocks right (NTP), then run again"
@@ -169,7 +168,7 @@ def accepted(case: Evidence) -> Iterator[str]:
     for outcome in ACCEPTABLE:
         number = max((sweep.open_items.get(outcome, 0) for sweep in case.sweeps), default=0)
         if number and not case.blocking(outcome):
-            yield f"{number} {outcome} {'was' if number == 1 else 'were'} accepted"
+            yield f"{number:,} {outcome} {'was' if number == 1 else 'were'} accepted"
 
 
 def cut_short(case: Evidence) -> Iterator[str]:
@@ -191,12 +190,12 @@ def _unknown(case: Evidence) -> Iterator[Finding]:
         yield Finding(Verdict.UNKNOWN, sentence, "see to what was not looked at, then run again")
     if not case.complete and not missing:
         yield Finding(Verdict.UNKNOWN, "no complete sweep", "run again until one is complete")
-    for outcome in OPEN:
+    for outcome in BLOCKING:
         if number := case.blocking(outcome):
             one, many, step = _OPEN_ITEMS[outcome]
             if outcome in ACCEPTABLE:
                 step = f"{step}, or accept them with --accept {outcome}={number}"
-            yield Finding(Verdict.UNKNOWN, f"{number} {one if number == 1 else many}", step)
+            yield Finding(Verdict.UNKNOWN, count(number, one, many), step)
 
 
 def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Finding]:

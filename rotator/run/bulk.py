@@ -279,7 +279,7 @@ def refuse_other_formats(access: CacheContext, task: PurgeUndecryptable) -> None
     found = search_formats(access.keyring, access.formats, access.settings.formats, kept)
     if found:
         raise ConfigError(
-            f"{len(found)} of {count(len(kept), 'value')} of {access.cache.name} that were tried"
+            f"{len(found):,} of {count(len(kept), 'value')} of {access.cache.name} that were tried"
             " open under a configured key, in a format that is not configured",
             hint="put what `rotator detect` prints into the configuration; it deletes none of them",
         )

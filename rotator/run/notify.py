@@ -1,10 +1,17 @@
 """
-Watches over a run, and at its end tells whoever is to be told: the hook of `--on-change`.
+Run notifier: decides whether a run has news, and tells a command (`--on-change`).
 
-What was known before the run is compared with what is known after it, by the state. How runs end is
-written down there with or without a hook, so that one that is added later tells only what is new.
+Told is each thing that is new, once:
 
-The command that is run when there is something to tell: `--on-change`.
+- A run that failed is told every time: nobody can rely on what a failing run would have found out.
+- A verdict that is another than before the run is told, be it better or worse. What the state knew
+  before the run is compared with what it knows after it.
+- That some values could not be moved, or that another run is at work, is told when the run before
+  did not end like that; the first run that ends well after any of these is told too.
+- A run that was stopped is as it should be.
+
+How runs end is written into the state with or without a command, so that one that is added later
+tells only what is new. The command itself:
 
 - It is run without a shell: its words are parted like those of a shell, and nothing in them is
   replaced.
@@ -12,14 +19,6 @@ The command that is run when there is something to tell: `--on-change`.
   passwords and tokens.
 - It has a minute. It, and whatever it has started, is ended then; whatever becomes of it, the run
   stays as good or as bad as it was.
-
-Whether there is anything to tell about a run, and what: once for each thing that is new.
-
-- A run that failed is told every time: nobody can rely on what a failing run would have found out.
-- A verdict that is another than before the run is told, be it better or worse.
-- That some values could not be moved, or that another run is at work, is told when the run before
-  did not end like that; the first run that ends well after any of these is told too.
-- A run that was stopped is as it should be.
 """
 
 from __future__ import annotations
@@ -42,31 +41,30 @@ from typing import IO, Self
 import structlog
 
 from rotator.crypto.keyring import Keyring
-from rotator.errors import ConfigError, Exit, RotatorError, StateError
+from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import Report
-from rotator.report.words import ENDINGS
 from rotator.state.state import State, default_path
-from rotator.text import escape, redact
+from rotator.text import escape, redact, short_id
 
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "USER")
 """The variables that the command finds as rotator found them."""
 
-
 LONGEST_SECONDS = 60.0
+STOPPED = (Exit.TIME_UP, Exit.INTERRUPTED, Exit.TERMINATED)
+"""Codes that say nothing of how it is; the run before them counts."""
 
-
-_OUTPUT = 4000  # characters of what it says that are logged
-
-
+_FAILURES = (Exit.FAILED, Exit.USAGE, Exit.EMPTY)
+_TOLD = (*_FAILURES, Exit.NOT_MOVED, Exit.BUSY)
+_SHOWN = 5  # changes, in a summary
+_OUTPUT = 4000  # characters of what the command says that are logged
 _LARGEST = 100_000  # bytes in a variable; Linux takes 128 KiB, with its name
-
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class NotificationCommand:
-    """A command and its arguments, which may hold what nobody else should see."""
+    """Notification command: holds its arguments too, which nobody else should see."""
 
     words: tuple[str, ...]
     seconds: float = LONGEST_SECONDS
@@ -77,7 +75,7 @@ class NotificationCommand:
     @classmethod
     def parse(cls, command: str) -> NotificationCommand:
         """
-        The command that `--on-change` names.
+        Read the command that `--on-change` names.
 
         Raises:
             ConfigError: It is not written like one, or there is no such program.
@@ -99,7 +97,7 @@ class NotificationCommand:
         return cls(tuple(words))
 
     def call(self, facts: Mapping[str, str]) -> bool:
-        """Run it, and wait for its end; whether it ended well. If not, the log says so."""
+        """Run it to its end; return whether that was a good one. If not, the log says so."""
         env = {name: os.environ[name] for name in INHERITED if name in os.environ}
         env |= {name: _fitting(value) for name, value in facts.items()}
         with tempfile.TemporaryFile() as output:
@@ -119,7 +117,7 @@ class NotificationCommand:
             return self._await(process, output)
 
     def _await(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> bool:
-        """Wait for its end, but not for ever."""
+        """Wait for its end, at most *seconds*; return whether that was a good one."""
         try:
             code = process.wait(self.seconds)
         except subprocess.TimeoutExpired:
@@ -140,14 +138,14 @@ class NotificationCommand:
 
 
 def _said(output: IO[bytes]) -> str:
-    """The end of what it said."""
+    """Return the end of what it said."""
     size = output.seek(0, os.SEEK_END)
     output.seek(max(size - _OUTPUT, 0))
     return output.read().decode(errors="backslashreplace").strip()
 
 
 def _fitting(value: str) -> str:
-    """*value* as a variable may hold it: without what ends a string, and not too long."""
+    """Return *value* as a variable may hold it: without what ends a string, and not too long."""
     data = value.replace("\0", "").encode(errors="backslashreplace")
     if len(data) > _LARGEST:
         # Whole lines, so that each is still what it was.
@@ -155,24 +153,8 @@ def _fitting(value: str) -> str:
     return data.decode(errors="ignore")
 
 
-_SHORT = 8  # of a key id's 16 characters
-
-
-_SHOWN = 5
-
-
-_FAILURES = (Exit.FAILED, Exit.USAGE, Exit.EMPTY)
-
-
-_TOLD = (*_FAILURES, Exit.NOT_MOVED, Exit.BUSY)
-
-
-STOPPED = (Exit.TIME_UP, Exit.INTERRUPTED, Exit.TERMINATED)
-"""Codes that say nothing of how it is; the run before them counts."""
-
-
 class Event(StrEnum):
-    """Why somebody is told."""
+    """Event: says why somebody is told."""
 
     FAILED = "failed"
     CHANGED = "changed"
@@ -181,7 +163,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A verdict that became another; *before* is None for a key that was never judged."""
+    """Change: a verdict became another; *before* is None for a key that was never judged."""
 
     cache: str
     key: str
@@ -191,31 +173,31 @@ class Change:
 
     def __str__(self) -> str:
         was = f" (was {self.before})" if self.before else ""
-        return f"{self.cache}: key {self.key[:_SHORT]} is {self.after}{was}"
+        return f"{self.cache}: key {short_id(self.key)} is {self.after}{was}"
 
 
-def event_for(code: int, before: int | None, changes: Sequence[Change]) -> Event | None:
+def event_for(exit_code: int, previous: int | None, changes: Sequence[Change]) -> Event | None:
     """
-    What to tell of a run that ended with *code*, if anything.
+    Return what to tell of a run that ended with *exit_code*, if anything.
 
-    *before* is how the last run over the same caches ended that was not stopped.
+    *previous* is that of the last run over the same caches that was not stopped.
     """
-    if code in _FAILURES or (code == Exit.BUSY and before != Exit.BUSY):
+    if exit_code in _FAILURES or (exit_code == Exit.BUSY and previous != Exit.BUSY):
         return Event.FAILED
-    if changes or (code == Exit.NOT_MOVED and before != Exit.NOT_MOVED):
+    if changes or (exit_code == Exit.NOT_MOVED and previous != Exit.NOT_MOVED):
         return Event.CHANGED
-    if code == Exit.OK and before in _TOLD:
+    if exit_code == Exit.OK and previous in _TOLD:
         return Event.RECOVERED
     return None
 
 
 def summary(code: int, error: str | None, ending: str, changes: Sequence[Change]) -> str:
-    """All of it in one line: what failed, or else what changed; *ending* is what the code means."""
+    """Return in one line what failed, or else what changed; *ending* is what the code means."""
     if error:
         return f"rotator failed (exit code {code}): {error}"
     said = [str(change) for change in changes[:_SHOWN]]
     if more := len(changes) - len(said):
-        said.append(f"and {more} more")
+        said.append(f"and {more:,} more")
     if code or not said:
         said.append(f"{ending} (exit code {code})")
     return f"rotator: {'; '.join(said)}"
@@ -223,27 +205,26 @@ def summary(code: int, error: str | None, ending: str, changes: Sequence[Change]
 
 class RunNotifier:
     """
-    Watches over the block of one run.
+    Run notifier: watches over the block of one run.
 
     *asked* is what tells runs apart that share a state: the configuration and caches that were
-    asked for. *report* is where the report is written. Without a *hook* nobody is told.
+    asked for. *report* is where the report is written. Without a *command* nobody is told.
     """
 
     def __init__(
         self,
-        hook: NotificationCommand | None,
+        command: NotificationCommand | None,
         *,
         asked: Iterable[Iterable[object]],
         state: Path | None,
         report: Path | None,
     ) -> None:
-        self._hook = hook
+        self._command = command
         self._asked = json.dumps([sorted(map(str, one)) for one in asked])
         self._path = state or default_path()
         self._report = report
         self._caches: tuple[str, ...] = ()
-        self._listed: list[tuple[str, str, str]] = []
-        self._before: dict[str, str | None] = {}
+        self._before: list[tuple[str, str, str, str | None]] = []  # cache, key id, field, verdict
         self._result: Report | None = None
 
     def watch(
@@ -251,12 +232,11 @@ class RunNotifier:
     ) -> None:
         """Take note of what is known before the run over *caches*; *keyrings* are of all caches."""
         self._caches = tuple(caches)
-        self._listed = [
-            (name, key.id, key.field)
+        self._before = [
+            (name, key.id, key.field, _verdict(state, key.id))
             for name, ring in keyrings.items()
             for key in (ring.old if ring else ())
         ]
-        self._before = {key_id: _verdict(state, key_id) for _, key_id, _ in self._listed}
 
     def ended(self, result: Report) -> None:
         """Take note of how the run ended."""
@@ -269,15 +249,15 @@ class RunNotifier:
         self, _kind: object, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         code, why = self._ending(error)
-        before, changes = self._compare(code)
-        event = event_for(code, before, changes)
-        if event is None or self._hook is None:
+        previous, changes = self._compare(code)
+        event = event_for(code, previous, changes)
+        if event is None or self._command is None:
             return
-        if self._hook.call(self._facts(event, code, why, changes)):
+        if self._command.call(self._facts(event, code, why, changes)):
             log.info("told of it", what=str(event))
 
     def _ending(self, error: BaseException | None) -> tuple[int, str | None]:
-        """The exit code that the run will have, and what went wrong."""
+        """Return the exit code that the run will have, and what went wrong."""
         if error is None and self._result is not None:
             return self._result.exit_code, _missing(self._result)
         if error is None:
@@ -290,29 +270,28 @@ class RunNotifier:
         return int(Exit.FAILED), f"internal error: {type(error).__name__}"
 
     def _compare(self, code: int) -> tuple[int | None, list[Change]]:
-        """How the run before ended, and the verdicts that are others now."""
+        """Return how the run before ended, and the verdicts that are others now."""
         if not self._path.exists():
             return None, []
         try:
             with State(self._path) as state:
-                before = state.run_result(self._asked)
+                previous = state.run_result(self._asked)
                 if code not in STOPPED:
                     state.set_run_result(self._asked, code)
-                after = {key_id: _verdict(state, key_id) for key_id in self._before}
+                return previous, [
+                    Change(cache, key_id, field, before, after)
+                    for cache, key_id, field, before in self._before
+                    if (after := _verdict(state, key_id)) and after != before
+                ]
         except StateError as error:
             log.warning("what changed is not known", error=str(error))
             return None, []
-        return before, [
-            Change(cache, key_id, field, self._before[key_id], verdict)
-            for cache, key_id, field in self._listed
-            if (verdict := after[key_id]) and verdict != self._before[key_id]
-        ]
 
     def _facts(
         self, event: Event, code: int, why: str | None, changes: list[Change]
     ) -> dict[str, str]:
-        """What the hook is told, as variables; nothing in it is secret."""
-        said = summary(code, why, ENDINGS.get(code, "ended"), changes)
+        """Return what the command is told, as variables; nothing in it is secret."""
+        said = summary(code, why, ENDINGS[code].short, changes)
         report = "" if self._report is None else str(self._report.absolute())
         return {
             "ROTATOR_EVENT": str(event),
@@ -325,7 +304,7 @@ class RunNotifier:
 
 
 def _missing(result: Report) -> str | None:
-    """What of a run that came to its end failed all the same: the first of it."""
+    """Return what of a run that came to its end failed all the same: the first of it."""
     if result.exit_code != Exit.FAILED:
         return None
     for cache in result.caches:
@@ -336,6 +315,6 @@ def _missing(result: Report) -> str | None:
 
 
 def _verdict(state: State, key_id: str) -> str | None:
-    """The last verdict on a key."""
+    """Return the last verdict on a key."""
     past = state.verdicts(key_id)
     return past[-1][1] if past else None

@@ -21,7 +21,7 @@ from rotator.server.node import Identity
 from rotator.server.topology import Topology
 from rotator.sweep.control import Stop
 from rotator.sweep.scope import RunOptions, Scope
-from rotator.tally.tally import DONE, PICKED, STUCK, Count, Outcome, Tally
+from rotator.tally.tally import DONE, PICKED, STUCK, Count, Outcome, Tally, not_moved
 
 
 @dataclass(slots=True)
@@ -110,17 +110,6 @@ class SweepResult:
         return not self.not_looked_at and self.stopped is None
 
 
-NOT_MOVED = (
-    Outcome.CONTENDED,
-    Outcome.UNDECRYPTABLE,
-    Outcome.NESTED,
-    Outcome.TOO_LARGE,
-    Outcome.DENIED,
-    Outcome.FAILED,
-)
-"""The outcomes that leave a value where it was although it should have been moved."""
-
-
 @dataclass(slots=True)
 class CacheResult:
     """
@@ -168,9 +157,7 @@ class CacheResult:
         tally = self.sweep.tally
         if not tally.keys and not self.plan.allow_empty:
             return Exit.EMPTY
-        stuck = any(
-            tally.outcomes[outcome] > self.plan.accept.get(outcome, 0) for outcome in NOT_MOVED
-        )
+        stuck = not_moved(tally.outcomes, self.plan.accept)
         return Exit.NOT_MOVED if stuck or self.found_under_old_keys else Exit.OK
 
 

@@ -13,7 +13,7 @@ What became of the names of a walk, counted in bounded memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -50,15 +50,57 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-LEAVES = (
-    Outcome.WOULD_ROTATE,
-    Outcome.CONTENDED,
-    Outcome.NESTED,
-    Outcome.TOO_LARGE,
-    Outcome.DENIED,
-    Outcome.FAILED,
-)
-"""The outcomes after which a value stays under a key that is not the current one."""
+@dataclass(frozen=True, slots=True)
+class Consequences:
+    """
+    Consequences: say what follows from an outcome.
+
+    *moved*: the value is under the current key, or need not be; else the run ends with exit code 3.
+    *stays*: a value is left under a key that is not the current one. *blocks*: the entry was not
+    looked at, or not to the end, so no key is `retirable`; unless it is *acceptable*, which an
+    operator says by number with `--accept`.
+    """
+
+    moved: bool = False
+    stays: bool = False
+    blocks: bool = False
+    acceptable: bool = False
+
+
+OUTCOMES: Final[Mapping[Outcome, Consequences]] = {
+    Outcome.CURRENT: Consequences(moved=True),
+    Outcome.ROTATED: Consequences(moved=True),
+    Outcome.WOULD_ROTATE: Consequences(moved=True, stays=True),  # nothing is to be moved
+    Outcome.GONE: Consequences(moved=True),
+    Outcome.CONTENDED: Consequences(stays=True),
+    Outcome.UNDECRYPTABLE: Consequences(blocks=True, acceptable=True),  # nobody knows its key
+    Outcome.NESTED: Consequences(stays=True),
+    Outcome.NOT_STRING: Consequences(moved=True, blocks=True, acceptable=True),
+    Outcome.TOO_LARGE: Consequences(stays=True, blocks=True, acceptable=True),
+    Outcome.DENIED: Consequences(stays=True, blocks=True),
+    Outcome.FAILED: Consequences(stays=True, blocks=True),
+}
+"""The one table of outcomes: every group of them is a column of it."""
+
+
+NOT_MOVED: Final = tuple(outcome for outcome, then in OUTCOMES.items() if not then.moved)
+STAYING: Final = tuple(outcome for outcome, then in OUTCOMES.items() if then.stays)
+BLOCKING: Final = tuple(outcome for outcome, then in OUTCOMES.items() if then.blocks)
+ACCEPTABLE: Final = tuple(outcome for outcome, then in OUTCOMES.items() if then.acceptable)
+GOOD: Final = tuple(one for one, then in OUTCOMES.items() if then.moved and not then.blocks)
+PROBLEMATIC: Final = tuple(one for one in OUTCOMES if one not in GOOD)
+
+
+def not_moved(
+    outcomes: Mapping[Outcome, int] | Mapping[str, int],
+    accepted: Mapping[Outcome, int] | Mapping[str, int],
+) -> int:
+    """
+    Return how many visits left a value where it was although it should have been moved.
+
+    An outcome counts in full if it occurred more often than is accepted, else not at all.
+    """
+    return sum(n for one in NOT_MOVED if (n := outcomes[one]) > accepted.get(one, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +156,7 @@ class Tally:
     @property
     def remaining(self) -> int:
         """How many visits left a value that is not under the current key."""
-        return sum(self.outcomes[outcome] for outcome in LEAVES)
+        return sum(self.outcomes[outcome] for outcome in STAYING)
 
     def add(self, outcome: Outcome, reason: str = "", count: int = 1) -> None:
         """Count *count* visits that ended so; *reason* is a sub-reason, counted as well."""

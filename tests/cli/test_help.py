@@ -10,7 +10,7 @@ import pytest
 
 from rotator.cli import help as command_help
 from rotator.config.load import DEFAULT_PLACE
-from rotator.errors import Exit
+from rotator.errors import ENDINGS, Exit
 from support.processes import run_here
 
 COMMANDS = command_help.everything()
@@ -126,6 +126,13 @@ class TestRotator:
         assert re.findall(r"^ {2,6}(\d+)  ", table, re.MULTILINE) == [
             str(int(code)) for code in Exit
         ]
+
+    def test_exit_codes_are_those_of_the_errors(self):
+        """Each code has the meaning of the one table, in the order of its numbers."""
+        table = help_of().partition("Exit codes:")[2].partition("\n\n")[0]
+        expected = [f"{code:d} {ending.long}" for code, ending in ENDINGS.items()]
+        assert " ".join(table.split()) == " ".join(expected)
+        assert list(ENDINGS) == list(Exit)
 
     def test_it_lists_the_commands(self):
         """Every command is there, with a sentence."""

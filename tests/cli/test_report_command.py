@@ -1,13 +1,15 @@
 """`rotator report`: from the state alone, as table, JSON or page, and `--require` for scripts."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import html5lib
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rotator.report import files as report_json
+from rotator.report.files import json_text
 from rotator.retirement.history import SweepRecord
 from rotator.state.state import State
 from rotator.tally.tally import Mode, Tally
@@ -45,7 +47,7 @@ def leave(path, *caches, age=timedelta(hours=1), swept=True):
                     )
                 )
             alone = whole.model_copy(update={"caches": (cache,)})
-            state.save_report(cache.name, report_json.json_text(alone), at)
+            state.save_report(cache.name, json_text(alone), at)
 
 
 def cache_with(*keys, name="shared-redis"):
@@ -60,6 +62,18 @@ def cache_with(*keys, name="shared-redis"):
 def state(tmp_path):
     """Where a state may be."""
     return tmp_path / "state.sqlite"
+
+
+@pytest.mark.parametrize("module", ["report", "run"])
+def test_libraries_of_renderings_are_imported_with_them(module):
+    """A command that writes no page imports no jinja2, and without metrics no prometheus_client."""
+    code = f"""
+import sys
+import rotator.cli.{module}
+print(sorted({{"jinja2", "pygal", "prometheus_client"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 class TestOutput:

@@ -243,11 +243,11 @@ class TestReportFile:
     ):
         """If the file fails at the end, stdout still has the report, and the code says 1."""
 
-        def write(_report, _path):
+        def write(_path, _text):
             raise StateError("no space left on device", hint="make room")
 
         fill(redis, place.cache, 10)
-        monkeypatch.setattr(files, "write_json", write)
+        monkeypatch.setattr(files, "write_whole", write)
         done = run_here(job(place, "--report", tmp_path / "report.json", "--format", "json"))
         assert done.returncode == 1
         assert outcomes(report_of(done)) == {"rotated": 10}

@@ -9,8 +9,8 @@ from unittest import mock
 import pytest
 
 from rotator.errors import Exit, StateError
-from rotator.report import files as report_json
 from rotator.report.files import Targets
+from rotator.report.model import Report
 from rotator.run.preflight import run_lock
 from rotator.state.state import State
 from support.caches import Cache, Place, contents, fill
@@ -103,7 +103,7 @@ class TestState:
         assert set(after) == set(before)
         with State(place.state) as state:
             (at, text) = state.last_reports()[place.cache.name]
-        assert at.replace(microsecond=0) == report_json.load_json(text).finished_at
+        assert at.replace(microsecond=0) == Report.model_validate_json(text).finished_at
         assert run_here([*job(place), "--report", report]).returncode == Exit.OK
         assert disk.content["report.json"] != before["report.json"]
         assert held(redis, place) == expected
@@ -173,7 +173,7 @@ class TestReport:
         error, hint = refused(done)
         assert error == f"{target}: cannot be written: file too large"
         assert "make room" in hint
-        assert report_json.load_json(done.stdout).caches[0].complete
+        assert Report.model_validate_json(done.stdout).caches[0].complete
         assert not target.exists()
         with State(place.state) as state:
             assert state.last_sweep(place.cache.name) is not None

@@ -22,6 +22,7 @@ from rotator.config.load import load
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
+from rotator.errors import ENDINGS
 from support.documents import README, SHELLS, Shell, blocks, document, merged, missing, steps
 from support.server_versions import since
 
@@ -288,6 +289,13 @@ def test_every_block_is_true(section, scene):
 def test_no_section_is_forgotten():
     """`SECTIONS` tells of no section that is gone."""
     assert set(SECTIONS) <= {block.section for block in BLOCKS}
+
+
+def test_exit_codes():
+    """The table of exit codes says of each code what `--help` says, in the same words."""
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", TEXT.partition("### Exit codes")[2], re.MULTILINE)
+    table = [(int(code), meaning.replace("`", "")) for code, meaning in rows]
+    assert table == [(code, ending.long) for code, ending in ENDINGS.items()]
 
 
 class TestInText:

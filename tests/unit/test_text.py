@@ -1,4 +1,4 @@
-"""Text: points in time and durations that are read, and secrets that are masked."""
+"""Text: numbers, durations and times that are written and read, and secrets that are masked."""
 
 import os
 import secrets
@@ -11,7 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.text import parse_deadline, parse_duration, redact
+from rotator.text import (
+    about,
+    ago,
+    clock,
+    count,
+    duration,
+    elapsed,
+    listing,
+    moment,
+    parse_deadline,
+    parse_duration,
+    redact,
+    rfc3339,
+    short_id,
+    size,
+    stamp,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")  # UTC+2 from 2026-03-29 01:00 UTC to 2026-10-25 01:00 UTC
 
@@ -230,3 +246,132 @@ def test_bytes_of_any_key_are_taken_out():
 def test_masking_twice_changes_nothing(text):
     """A masked text is left alone."""
     assert redact(redact(text)) == redact(text)
+
+
+class TestNumbers:
+    """Counts, sizes, ids and lists as they are written."""
+
+    @pytest.mark.parametrize(
+        ("number", "noun", "plural", "expected"),
+        [
+            (0, "visit", None, "0 visits"),
+            (1, "visit", None, "1 visit"),
+            (2, "visit", None, "2 visits"),
+            (16_631, "visit", None, "16,631 visits"),
+            (1, "entry", "entries", "1 entry"),
+            (2, "entry", "entries", "2 entries"),
+        ],
+    )
+    def test_count(self, number, noun, plural, expected):
+        """One is one and all others are many."""
+        assert expected == count(number, noun, plural)
+
+    @pytest.mark.parametrize(
+        ("number", "expected"),
+        [
+            (0, "0 B"),
+            (336, "336 B"),
+            (1_000, "1.0 kB"),
+            (287_000_000, "287 MB"),
+            (999_600, "1.0 MB"),
+            (12_300_000_000, "12 GB"),
+            (2_500_000_000_000_000, "2,500.0 TB"),
+        ],
+    )
+    def test_size(self, number, expected):
+        """An amount of data is said in powers of ten."""
+        assert expected == size(number)
+
+    def test_short_id(self):
+        """Eight characters of an id tell a key apart."""
+        assert short_id("9f2c41d07be3a655") == "9f2c41d0"
+
+    @pytest.mark.parametrize(
+        ("parts", "said"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")]
+    )
+    def test_listing(self, parts, said):
+        """The last two parts of a list are joined by a word."""
+        assert listing(parts) == said
+
+
+class TestDurations:
+    """Durations as they are written, each for its purpose."""
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [
+            (0, "0.0 s"),
+            (0.44, "0.4 s"),
+            (9.94, "9.9 s"),
+            (9.96, "10 s"),
+            (59.6, "1 min 00 s"),
+            (192, "3 min 12 s"),
+            (3599.7, "1 h 00 min"),
+            (93_780, "26 h 03 min"),
+        ],
+    )
+    def test_elapsed(self, seconds, expected):
+        """A duration is said as people say it."""
+        assert expected == elapsed(seconds)
+
+    @pytest.mark.parametrize(
+        ("seconds", "said"),
+        [
+            (0.5, "0.5 s"),
+            (42, "42 s"),
+            (90, "1.5 min"),
+            (3600, "1 h"),
+            (5400, "1.5 h"),
+            (86_400, "24 h"),
+            (172_800, "2 d"),
+        ],
+    )
+    def test_about(self, seconds, said):
+        """Lengths are said in the unit that fits."""
+        assert about(timedelta(seconds=seconds)) == said
+
+    @given(st.integers(1, 10**7))
+    def test_an_option_can_be_read_again(self, seconds):
+        """A duration in the form of options is read as the same duration."""
+        length = timedelta(seconds=seconds)
+        assert parse_duration(duration(length)) == length
+
+    @pytest.mark.parametrize(
+        ("seconds", "said"),
+        [(90, "90s"), (3600, "1h"), (5400, "90m"), (86_400 * 30, "30d"), (0.5, "0.5s")],
+    )
+    def test_duration(self, seconds, said):
+        """It has the largest unit that fits exactly."""
+        assert duration(timedelta(seconds=seconds)) == said
+
+
+class TestTimes:
+    """Points in time as they are written: one for JSON, one for people."""
+
+    AT = datetime(2026, 11, 23, 10, 3, 12, 999_999, tzinfo=UTC)
+
+    def test_forms(self):
+        """JSON and facts have the seconds, sentences the minute, and all are in UTC."""
+        at = self.AT.astimezone(BERLIN)
+        assert rfc3339(at) == "2026-11-23T10:03:12Z"
+        assert moment(at) == "2026-11-23 10:03 UTC"
+        assert stamp(at) == "2026-11-23 10:03:12 UTC"
+
+    def test_clock(self):
+        """The date is left out on the same day, by UTC."""
+        assert clock(self.AT, self.AT + timedelta(hours=13)) == "10:03 UTC"
+        assert clock(self.AT, self.AT + timedelta(hours=14)) == "2026-11-23 10:03 UTC"
+
+    @pytest.mark.parametrize(
+        ("passed", "said"),
+        [
+            (timedelta(seconds=-5), "less than a minute ago"),
+            (timedelta(seconds=59), "less than a minute ago"),
+            (timedelta(seconds=60), "1 minute ago"),
+            (timedelta(hours=23), "23 hours ago"),
+            (timedelta(days=1_200), "1,200 days ago"),
+        ],
+    )
+    def test_ago(self, passed, said):
+        """What has passed is said in the largest unit that fits."""
+        assert ago(self.AT, self.AT + passed) == said

@@ -181,11 +181,11 @@ class TestTold:
     def test_a_report_that_cannot_be_written(self, place, redis, told, monkeypatch):
         """What fails after the last page is told as well, with the verdicts that changed."""
 
-        def write(_report, _path):
+        def write(_path, _text):
             raise StateError("no space left on device", hint="make room")
 
         fill(redis, place.cache, 30)
-        monkeypatch.setattr(files, "write_json", write)
+        monkeypatch.setattr(files, "write_whole", write)
         assert told("--report", place.folder / "report.json") == (1, [("failed", 1)])
 
     def test_a_fault_of_our_own(self, place, redis, listener, monkeypatch):

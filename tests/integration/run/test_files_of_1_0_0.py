@@ -1,6 +1,7 @@
 """State files, reports and metrics that 1.0.0 has written: `legacy` says how they came about."""
 
 import json
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -66,7 +67,18 @@ def told(tmp_path):
 
 def expected(name):
     """What 1.0.0 printed of a state."""
-    return (FOLDER / "state" / name).read_text()
+    return mended((FOLDER / "state" / name).read_text())
+
+
+def mended(text):
+    """
+    What 1.0.0 printed, without its fault in headlines.
+
+    It said of values that were accepted that they were not moved, though the exit code was 0. In
+    these files they all were, wherever any were.
+    """
+    headline = re.compile(r"(?<=omplete), but [12] values? not moved")
+    return headline.sub("", text) if "are accepted" in text else text
 
 
 def go(place, *args, code=0):
@@ -499,7 +511,7 @@ class TestReports:
     @pytest.mark.parametrize("name", REPORTS)
     def test_same(self, written, name):
         """Each file says the same: all fields, gauges and words, but for times and servers."""
-        before = (FOLDER / "reports" / name).read_text()
+        before = mended((FOLDER / "reports" / name).read_text())
         assert masked(name, written[name]) == masked(name, before)
 
     @pytest.mark.parametrize("name", [name for name in REPORTS if name.endswith(".json")])

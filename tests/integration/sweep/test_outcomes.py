@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
+from rotator.report.words import headline
 from rotator.server.context import CacheContext
 from rotator.server.store import Store
 from rotator.sweep.node import visitor
@@ -143,6 +144,7 @@ class TestContended:
         assert redis.get("app:1") == written[-1]
         assert old_key(report, place.cache.ids[1]).remaining == 1
         assert report.exit_code == Exit.NOT_MOVED
+        assert headline(report.caches[0]) == ("complete, but 1 value not moved", "doubtful")
 
     def test_once(self, place, redis):
         """What changed once is read again, and rotated with the value that it has then."""
@@ -236,6 +238,7 @@ class TestUndecryptable:
         place.run(accept={Outcome.UNDECRYPTABLE: 2}, quiet=timedelta())
         report = place.run(accept={Outcome.UNDECRYPTABLE: 2}, quiet=timedelta())
         assert report.exit_code == Exit.OK
+        assert headline(report.caches[0]) == ("complete", "good")
         assert old_key(report, place.cache.ids[1]).verdict == "retirable"
 
     def test_many(self, place, redis):

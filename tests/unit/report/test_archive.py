@@ -6,8 +6,8 @@ import pytest
 
 from rotator.crypto import keyring
 from rotator.errors import StateError
-from rotator.report import files as report_json
 from rotator.report.archive import budget_warnings, known_of_key, load_reports, unmet_conditions
+from rotator.report.files import json_text
 from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
 from rotator.retirement.history import SweepRecord
@@ -80,7 +80,7 @@ def save(state, report):
     """Keep a report on each of its caches, as a run does."""
     for cache in report.caches:
         alone = report.model_copy(update={"caches": (cache,)})
-        state.save_report(cache.name, report_json.json_text(alone), report.finished_at)
+        state.save_report(cache.name, json_text(alone), report.finished_at)
 
 
 def asked(report, *keys, max_age=DAY):

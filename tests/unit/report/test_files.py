@@ -161,7 +161,7 @@ class TestWrite:
         """Others may read it: node_exporter runs as somebody else."""
         path = tmp_path / "rotator.prom"
 
-        files.write_metrics(report_on(looked_at()), path)
+        files.Targets(metrics=path).write(report_on(looked_at()))
 
         assert stat.S_IMODE(path.stat().st_mode) & 0o044
         assert [one.name for one in tmp_path.iterdir()] == ["rotator.prom"]
@@ -169,4 +169,4 @@ class TestWrite:
     def test_missing_folder(self, tmp_path):
         """A missing folder is a mistake of the command line."""
         with pytest.raises(ConfigError):
-            files.write_metrics(report_on(), tmp_path / "none" / "rotator.prom")
+            files.Targets(metrics=tmp_path / "none" / "rotator.prom").write(report_on())

@@ -1,9 +1,11 @@
 """Tests of the HTML page: whole, escaped, self-contained, and clean in a real browser."""
 
+import importlib
 import re
 import subprocess
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import html5lib
@@ -278,6 +280,35 @@ class TestChart:
         assert words(rows[-1]).endswith(" 0")
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "accepted", "state", "look"),
+    [
+        ({"contended": 1}, {}, "Complete, but 1 value not moved", "state bad"),
+        ({"undecryptable": 3}, {"undecryptable": 3}, "Complete", "state good"),
+        ({"denied": 4}, {}, "Complete, but 4 values not moved", "state bad"),
+    ],
+)
+def test_headline(outcomes, accepted, state, look):
+    """The state of a cache is good if a run over it ends with 0, and not if it ends with 3."""
+    found = page_of(Cache(name="a", complete=True, outcomes=outcomes, accepted=accepted))
+    line = found.find(".//section[@class='cache']/p")
+    assert (words(line), line.get("class")) == (state, look)
+
+
+class TestOtherLibraries:
+    """The drawing library beside other ones."""
+
+    def test_lxml(self, monkeypatch):
+        """A curve is drawn also where pygal would make its elements with lxml."""
+        made = importlib.import_module("pygal.etree").etree
+        monkeypatch.setattr(made, "_etree", SimpleNamespace())  # what makes no element of ours
+        monkeypatch.setattr(made, "lxml", True)
+        points = ((START, 5), (START + HOUR, 0))
+        drawn = chart.draw(chart.Curve(points, "title", "description"), "c", width=720, height=230)
+        assert drawn.startswith("<svg ")
+        assert "<path" in drawn
+
+
 class TestMissingExtra:
     """Without the drawing library."""
 
@@ -286,7 +317,7 @@ class TestMissingExtra:
         monkeypatch.setitem(sys.modules, "pygal", None)
         monkeypatch.setitem(sys.modules, "pygal.style", None)
         with pytest.raises(ConfigError, match="needs pygal") as caught:
-            html.require_library()
+            chart.require_library()
         assert caught.value.hint == "pip install 'redis-rotator[html]'"
 
     def test_everything_else_works(self):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rotator.errors import ConfigError, StateError
 from rotator.report import files
 from rotator.report.files import check_target, write_whole
-from rotator.report.model import VERDICTS, Cache, Verification
+from rotator.report.model import VERDICTS, Cache, Report, Verification
 from rotator.retirement.judge import Verdict
 from rotator.tally.tally import Outcome
 from support.sample_reports import HOUR, START, example, old_key, problem, report_on
@@ -155,11 +155,11 @@ class TestModel:
 
     def test_round_trip(self):
         """A report that was saved is read back as it was."""
-        assert example() == files.load_json(files.json_text(example()))
+        assert example() == Report.model_validate_json(files.json_text(example()))
 
     def test_later_version(self):
         """A field that a later version added does not make a report unreadable."""
-        assert example() == files.load_json(library.dumps(DESIGN | {"novel": 1}))
+        assert example() == Report.model_validate_json(library.dumps(DESIGN | {"novel": 1}))
 
     def test_every_outcome_is_there(self):
         """Outcomes that did not occur are zero, and all stand in the design's order."""
@@ -209,9 +209,9 @@ class TestFile:
         """The file holds the report, and nothing else is left in the folder."""
         path = tmp_path / "report.json"
 
-        files.write_json(example(), path)
+        files.Targets(report=path).write(example())
 
-        assert files.load_json(path.read_text()) == example()
+        assert Report.model_validate_json(path.read_text()) == example()
         assert list(tmp_path.iterdir()) == [path]
 
     @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])

@@ -13,9 +13,8 @@ from rich.cells import cell_len
 from rotator.console import print_result
 from rotator.report.model import OUTCOMES, VERDICTS, Cache, Coverage, Key, Node, Past, Verification
 from rotator.report.table import PROBLEMS, render
-from rotator.report.words import MEANINGS, VERDICT_MEANINGS, forecast
+from rotator.report.words import MEANINGS, VERDICT_MEANINGS, forecast, outcome_rows
 from rotator.tally.tally import Outcome
-from rotator.text import many, size, span
 from support.sample_reports import HOUR, START, example, old_key, problem, report_on
 
 EXAMPLE = """\
@@ -85,11 +84,50 @@ class TestTable:
                 Cache(name="a", complete=True, outcomes={"nested": 1200, "gone": 3}),
                 "a: complete, but 1,200 values not moved\n",
             ),
+            (
+                Cache(name="a", complete=True, outcomes={"contended": 1}),
+                "a: complete, but 1 value not moved\n",
+            ),
+            (
+                Cache(
+                    name="a",
+                    complete=True,
+                    outcomes={"undecryptable": 3},
+                    accepted={"undecryptable": 3},
+                ),
+                "a: complete\n",
+            ),
+            (
+                Cache(
+                    name="a",
+                    complete=True,
+                    outcomes={"undecryptable": 4},
+                    accepted={"undecryptable": 3},
+                ),
+                "a: complete, but 4 values not moved\n",
+            ),
+            (
+                Cache(
+                    name="a",
+                    complete=True,
+                    verification=Verification(visits=9, found_under_old_keys=2, complete=True),
+                ),
+                "a: complete, but 2 values still under old keys\n",
+            ),
         ],
     )
     def test_headline(self, cache, headline):
         """The first line says whether all is done, or why not."""
         assert headline in drawn(report_on(cache))
+
+    def test_accepted_is_not_alarming(self):
+        """An outcome that was accepted looks like a good one, one that is more does not."""
+        cache = Cache(name="a", outcomes={"undecryptable": 3}, accepted={"undecryptable": 3})
+        more = Cache(name="a", outcomes={"undecryptable": 4}, accepted={"undecryptable": 3})
+
+        looks = [{row.outcome: row.look for row in outcome_rows(one)} for one in (cache, more)]
+
+        assert [one["undecryptable"] for one in looks] == ["good", "bad"]
 
     def test_failed_run(self):
         """A run that failed as a whole says why."""
@@ -300,55 +338,7 @@ class TestTable:
 
 
 class TestWords:
-    """How numbers are said."""
-
-    @pytest.mark.parametrize(
-        ("number", "noun", "plural", "expected"),
-        [
-            (0, "visit", None, "0 visits"),
-            (1, "visit", None, "1 visit"),
-            (2, "visit", None, "2 visits"),
-            (1204, "visit", None, "1,204 visits"),
-            (1, "entry", "entries", "1 entry"),
-            (2, "entry", "entries", "2 entries"),
-        ],
-    )
-    def test_many(self, number, noun, plural, expected):
-        """One is one and all others are many."""
-        assert expected == many(number, noun, plural)
-
-    @pytest.mark.parametrize(
-        ("seconds", "expected"),
-        [
-            (0, "0.0 s"),
-            (0.44, "0.4 s"),
-            (9.94, "9.9 s"),
-            (9.96, "10 s"),
-            (59.6, "1 min 00 s"),
-            (192, "3 min 12 s"),
-            (3599.7, "1 h 00 min"),
-            (93_780, "26 h 03 min"),
-        ],
-    )
-    def test_span(self, seconds, expected):
-        """A duration is said as people say it."""
-        assert expected == span(seconds)
-
-    @pytest.mark.parametrize(
-        ("number", "expected"),
-        [
-            (0, "0 B"),
-            (336, "336 B"),
-            (1_000, "1.0 kB"),
-            (287_000_000, "287 MB"),
-            (999_600, "1.0 MB"),
-            (12_300_000_000, "12 GB"),
-            (2_500_000_000_000_000, "2,500.0 TB"),
-        ],
-    )
-    def test_size(self, number, expected):
-        """An amount of data is said in powers of ten."""
-        assert expected == size(number)
+    """The meanings of words."""
 
     def test_everything_has_a_meaning(self):
         """Every outcome and every verdict is explained."""

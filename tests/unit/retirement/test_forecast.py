@@ -15,7 +15,6 @@ from rotator.retirement.forecast import (
     rate_of,
     rhythm_of,
     rotated_by,
-    span,
     unfinished_runs,
 )
 
@@ -214,20 +213,3 @@ class TestRuns:
         """The pace is that of the last run that visited anything."""
         assert rate_of([night(visits=3600, hours=1.0), night(visits=0)]) == 1.0
         assert rate_of([]) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (0.5, "0.5 s"),
-        (42, "42 s"),
-        (90, "1.5 min"),
-        (3600, "1 h"),
-        (5400, "1.5 h"),
-        (86_400, "24 h"),
-        (172_800, "2 d"),
-    ],
-)
-def test_span(seconds, said):
-    """Lengths are said in the unit that fits."""
-    assert span(timedelta(seconds=seconds)) == said

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.retirement.history import OPEN, KeyHistory, KeySeen, SweepRecord, fold
+from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord, fold
 from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Evidence, Hold
-from rotator.tally.tally import Mode, Outcome, Tally
+from rotator.tally.tally import BLOCKING, Mode, Outcome, Tally
 
 KEY = "9f2c41d07be3a655"
 FIELD = "caches[0].encryption.keys.old[0]"
@@ -230,7 +230,7 @@ class TestUnknown:
         judgement = self._judge_last(open_items={outcome: number})
         assert (judgement.reasons, judgement.next_step) == ((reason,), step)
 
-    @pytest.mark.parametrize("outcome", OPEN)
+    @pytest.mark.parametrize("outcome", BLOCKING)
     def test_more_than_accepted(self, outcome):
         """One more open item than was accepted blocks again, with all of them."""
         judgement = self._judge_last(open_items={outcome: 6}, accepted={outcome: 5})
@@ -269,6 +269,15 @@ class TestInUse:
             ),
         )
         assert judgement.next_step == "run without --dry-run to move what remains"
+
+    def test_many_are_grouped(self):
+        """A large number is written as in the rest of the report, but in an option as it is."""
+        left = _left(NOW, 16_631)
+        (first,) = _judge(_case(_sweep(NOW, left, open_items={}))).reasons
+        assert first.startswith("16,631 values without a TTL remain")
+        blocked = _judge(_case(_sweep(NOW, open_items={Outcome.TOO_LARGE: 1_204})))
+        assert blocked.reasons[0].startswith("1,204 values would be too large")
+        assert blocked.next_step.endswith("--accept too_large=1204")
 
     def test_one_without_ttl(self):
         """One value is enough, and is spoken of as one."""
@@ -654,7 +663,7 @@ def _records(draw):
         first_seen_at=seen_at if found else None,
         last_seen_at=seen_at if found > large else None,
     )
-    counts = st.dictionaries(st.sampled_from(OPEN), COUNTS, max_size=2)
+    counts = st.dictionaries(st.sampled_from(BLOCKING), COUNTS, max_size=2)
     return _sweep(
         finished_at,
         seen if draw(st.booleans()) else CLEAN,
@@ -698,7 +707,9 @@ class TestNeverTooEarly:
             assert complete.seen(KEY).met == 0
             assert not complete.not_looked_at
             for outcome, number in complete.open_items.items():
-                assert number <= (0 if outcome in OPEN[3:] else complete.accepted.get(outcome, 0))
+                assert number <= (
+                    0 if outcome in BLOCKING[3:] else complete.accepted.get(outcome, 0)
+                )
             seen = case.history.last_seen_at or case.history.first_looked_at
             assert seen + quiet <= complete.finished_at <= now
             assert case.history.clean_since is not None
