@@ -16,15 +16,8 @@ from typing import Any
 from rotator.crypto import keyring
 from rotator.errors import StateError
 from rotator.report.files import json_text
-from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Progress, Report
-from rotator.retirement.forecast import (
-    RunRecord,
-    forecast,
-    plan_until,
-    rate_of,
-    rotated_by,
-    unfinished_runs,
-)
+from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Report
+from rotator.retirement.forecast import forecast, plan_until
 from rotator.retirement.places import CacheRecord
 from rotator.state.state import State
 from rotator.text import ago, duration, moment
@@ -36,10 +29,10 @@ _JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
 
 def known_of_cache(record: CacheRecord, stopped: str | None, now: datetime) -> dict[str, Any]:
     """Return the fields of a cache that come from the state: how old it is, and how far."""
-    swept_at = record.sweep and record.sweep.finished_at.replace(microsecond=0)
+    unfinished = stopped and record.runs and not record.runs[-1].complete
     return {
-        "swept_at": swept_at,
-        "progress": sweep_progress(record.runs, now) if stopped else None,
+        "swept_at": record.sweep and record.sweep.finished_at.replace(microsecond=0),
+        "progress": forecast(record.runs, now) if unfinished else None,
     }
 
 
@@ -60,25 +53,6 @@ def budget_warnings(record: CacheRecord, roles: Mapping[str, str]) -> Iterator[s
         known = record.keys[key_id]
         if said := keyring.warning(key_id, role, known.encryptions, known.most_seen):
             yield said
-
-
-def sweep_progress(runs: Sequence[RunRecord], now: datetime) -> Progress | None:
-    """Return how far a sweep is that was stopped; None if it was not begun."""
-    if not runs or runs[-1].complete:
-        return None
-    last, worked = runs[-1], unfinished_runs(runs)
-    foreseen, rate = forecast(runs, now), rate_of(worked)
-    return Progress(
-        phase="verification" if last.verifying else "sweep",
-        names=last.names,
-        visited=last.visited,
-        fraction=None if last.fraction is None else round(last.fraction, 4),
-        rotated=rotated_by(worked),
-        runs=len(worked),
-        visits_per_second=None if rate is None else round(rate, 1),
-        done_by=foreseen.done_by,
-        basis=foreseen.basis,
-    )
 
 
 def save_reports(report: Report, state: State) -> None:

@@ -223,32 +223,30 @@ def _waited(result: CacheResult) -> dict[str, float]:
     return seconds
 
 
-def _warnings(result: CacheResult) -> list[str]:
-    """Return what an operator should know although nothing is wrong with it."""
+def _warnings(result: CacheResult) -> Iterator[str]:
+    """Yield what an operator should know although nothing is wrong with it."""
     settings = result.access.settings
-    warnings = []
     if settings.match != ("*",):
-        warnings.append(f"only names that match {', '.join(settings.match)} were visited")
+        yield f"only names that match {', '.join(settings.match)} were visited"
     if settings.databases != "all":
         chosen = ", ".join(map(str, settings.databases))
-        warnings.append(f"only the databases {chosen} were visited")
+        yield f"only the databases {chosen} were visited"
     unlisted = result.sweep.topology.unlisted if result.sweep else ()
     if unlisted:
-        warnings.append(
+        yield (
             f"redis.addresses does not list {', '.join(map(str, unlisted))}: the Orchestrator would"
             " answer with MOVED errors for what they own"
         )
     if result.sweep and any(not node.no_touch for node in result.sweep.nodes):
-        warnings.append(
+        yield (
             "without CLIENT NO-TOUCH, which this server does not know or does not bear: every"
             " visited entry now counts as just used"
         )
     for node, number in result.evictions.items():
         if number:
-            warnings.append(
+            yield (
                 f"{node} evicted {count(number, 'entry', 'entries')} during the run: its memory is"
                 " full, and a value that grows pushes others out"
             )
     if result.doubt:
-        warnings.append(f"{result.doubt}: no key gets better than verifying")
-    return warnings
+        yield f"{result.doubt}: no key gets better than verifying"

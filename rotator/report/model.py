@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from rotator.retirement.forecast import Schedule
+from rotator.retirement.forecast import Progress, Schedule
 from rotator.retirement.judge import Verdict
 from rotator.tally.tally import Outcome
 from rotator.text import rfc3339
@@ -40,7 +40,6 @@ VERDICTS = tuple(str(verdict) for verdict in Verdict)
 """The verdicts, worst first (design, section 7)."""
 MODES = ("run", "dry-run")
 ROLES = ("current", "old")
-PHASES = ("sweep", "verification")
 METHODS = ("tracking", "scan")
 """How a run was verified: the server told which names were written, or a second sweep looked."""
 
@@ -146,27 +145,6 @@ class Verification(Part):
     found_under_old_keys: int
     complete: bool
     method: Annotated[str, _one_of(*METHODS)] = "scan"
-
-
-class Progress(Part):
-    """
-    Progress: says how far a sweep is that was stopped.
-
-    *names* is how many there are, as far as the server counts them; *visited* and *rotated* are of
-    all *runs* that worked at it, *fraction* is the visited part. *visits_per_second* is of the last
-    run. *done_by* is when it will be done on the terms of *basis*, which also says why there is no
-    such time. *phase* "verification": only the verifying sweep was left, which begins anew.
-    """
-
-    phase: Annotated[str, _one_of(*PHASES)] = "sweep"
-    names: int | None = None
-    visited: int = 0
-    fraction: float | None = None
-    rotated: int = 0
-    runs: int = 1
-    visits_per_second: float | None = None
-    done_by: Deadline | None = None
-    basis: Text = ""
 
 
 class Attempt(Part):

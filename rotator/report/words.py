@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from rotator.report.model import Attempt, Cache, Key, Past, Progress, Verification
-from rotator.retirement.forecast import Schedule
+from rotator.report.model import Attempt, Cache, Key, Past, Verification
+from rotator.retirement.forecast import Progress, Schedule
 from rotator.tally.tally import GOOD, Outcome, not_moved
 from rotator.text import ago, count, minute, moment, stamp
 

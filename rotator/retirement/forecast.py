@@ -15,9 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
+from typing import Literal
 
 from rotator.text import about, moment
 
@@ -29,6 +30,7 @@ _FARTHEST = timedelta(days=3650)
 _ALMOST = 0.99  # what is not done is never shown as whole, however the number of names has changed
 _RUN = "run"
 _SHORTEST = 0.001  # seconds; what is left when nearly all the time was waited
+_NOT_IN_SIGHT = "not in sight: it would take more than ten years at this pace"
 _LIMITS = ("rate", "latency")
 
 
@@ -91,11 +93,25 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """Forecast: tells when it will be done, and what this assumes, or why it is not known."""
+class Progress:
+    """
+    Progress: tells how far a sweep is, and when it will be done. Reports hold it as it is.
 
-    done_by: datetime | None
-    basis: str
+    *names* is how many there are, as far as the server counts them; *visited* and *rotated* are of
+    all *runs* that worked at it, *fraction* is the visited part. *visits_per_second* is of the last
+    run. It will be done at *done_by* on the terms of *basis*, which also says why there is no such
+    time. *phase* "verification": only the verifying sweep was left, which begins anew.
+    """
+
+    phase: Literal["sweep", "verification"] = "sweep"
+    names: int | None = None
+    visited: int = 0
+    fraction: float | None = None
+    rotated: int = 0
+    runs: int = 1
+    visits_per_second: float | None = None
+    done_by: datetime | None = None
+    basis: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +121,7 @@ class Schedule:
 
     *names_left* are to be visited, *values_left* are known to be under old keys. The last run made
     *visits_per_second*, at which it is done at *done_by*; *needed_per_second* would be fast enough.
-    *advice* is what this assumes, or what to do. Reports hold it as it is, under these names.
+    *advice* is what this assumes, or what to do. Reports hold it as it is.
     """
 
     by: datetime
@@ -180,21 +196,30 @@ def rhythm_of(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPatter
     return WindowPattern(start, length, every), said
 
 
-def forecast(windows: Sequence[RunRecord], now: datetime) -> Forecast:
-    """Return when the sweep that the last of *windows* worked at will be done, or was."""
-    windows = [window for window in windows if window.mode == windows[-1].mode]
-    last, pace, left = windows[-1], rate_of(windows), windows[-1].names_left
+def forecast(windows: Sequence[RunRecord], now: datetime) -> Progress:
+    """Return how far the sweep is that the last of *windows* worked at, and when it is done."""
+    alike = [window for window in windows if window.mode == windows[-1].mode]
+    last, rate, left = alike[-1], rate_of(alike), alike[-1].names_left
     if left == 0:
-        return Forecast(last.finished_at, "done")
-    if pace is None or left is None:
-        missing = "nothing was visited so far"
-        if left is None:
-            missing = "nobody knows how many names there are to visit"
-        return Forecast(None, f"not known yet: {missing}")
-    done_by, basis = completion_time(windows, left / pace, now)
-    if done_by is None:
-        return Forecast(None, "not in sight: it would take more than ten years at this pace")
-    return Forecast(done_by, basis)
+        done_by, basis = last.finished_at, "done"
+    elif left is None:
+        done_by, basis = None, "not known yet: nobody knows how many names there are to visit"
+    elif rate is None:
+        done_by, basis = None, "not known yet: nothing was visited so far"
+    else:
+        done_by, basis = completion_time(alike, left / rate, now)
+    runs = unfinished_runs(windows)
+    return Progress(
+        phase="verification" if last.verifying else "sweep",
+        names=last.names,
+        visited=last.visited,
+        fraction=None if last.fraction is None else round(last.fraction, 4),
+        rotated=rotated_by(runs),
+        runs=len(runs),
+        visits_per_second=_tenths(rate_of(runs)),
+        done_by=_promised(done_by),
+        basis=basis,
+    )
 
 
 def completion_time(
@@ -202,7 +227,7 @@ def completion_time(
 ) -> tuple[datetime | None, str]:
     """Return when so many seconds of work are done, if in sight, and what this assumes."""
     if seconds > _FARTHEST.total_seconds():
-        return None, ""
+        return None, _NOT_IN_SIGHT
     last, work = windows[-1], timedelta(seconds=seconds)
     if last.ends_at and not last.timed and now + work <= last.ends_at:
         return now + work, "within this window, if it is run again at once"
@@ -211,7 +236,7 @@ def completion_time(
         return now + work, "if it is run again at once, and not stopped"
     coming, basis = rhythm
     if work / coming.length > _FARTHEST / coming.every:  # multiplied it may be beyond the calendar
-        return None, ""
+        return None, _NOT_IN_SIGHT
     return coming.reach(work), basis
 
 
@@ -223,10 +248,8 @@ def rotated_by(runs: Iterable[RunRecord]) -> int:
 
 def plan_until(by: datetime, windows: Sequence[RunRecord], now: datetime) -> Schedule:
     """Return whether all will be done *by* then, as the runs over a cache (*windows*) tell."""
-    by = _whole(by)
     if not windows:
-        advice = "not known: no run has looked at it yet; try with --dry-run"
-        return Schedule(by, advice=advice)
+        return Schedule(by, advice="not known: no run has looked at it yet; try with --dry-run")
     values = next((one.left for one in reversed(windows) if one.left is not None), None)
     if windows[-1].complete and values == 0:
         return Schedule(by, True, 0, 0, advice="done: no value is under an old key")
@@ -238,21 +261,20 @@ def plan_until(by: datetime, windows: Sequence[RunRecord], now: datetime) -> Sch
         advice = f"not known: {what}; try with --dry-run"
         return Schedule(by, None, names, values, _tenths(rate), advice=advice)
     done_by, basis = completion_time(runs, names / rate, now)
-    needed = _needed(by, runs, names, now)
+    rhythm = rhythm_of(runs, now)
+    time = rhythm[0].time_until(by) if rhythm else by - now
+    needed = names / time.total_seconds() if time > timedelta() else None
     in_time = done_by is not None and done_by <= by
     advice = f"in time, {basis}" if in_time else _advice(by, runs, names, needed, now)
     if runs[-1].mode != _RUN:
         advice += "; this goes by a dry run, and a run is slower"
-    # A time that is promised is rounded up, so that it is never a moment too early.
-    promised = done_by and _whole(done_by + timedelta(seconds=1, microseconds=-1))
-    return Schedule(
-        by, in_time, names, values, _tenths(rate), promised, _tenths(needed), advice=advice
-    )
+    done_by = _promised(done_by)
+    return Schedule(by, in_time, names, values, _tenths(rate), done_by, _tenths(needed), advice)
 
 
-def _whole(at: datetime) -> datetime:
-    """Return the last whole second, in UTC."""
-    return at.astimezone(UTC).replace(microsecond=0)
+def _promised(at: datetime | None) -> datetime | None:
+    """Return a time rounded up to a whole second, so that it is never a moment too early."""
+    return at and (at + timedelta(seconds=1, microseconds=-1)).replace(microsecond=0)
 
 
 def _tenths(rate: float | None) -> float | None:
@@ -269,13 +291,6 @@ def names_to_visit(windows: Sequence[RunRecord]) -> int | None:
     return next((one.names for one in reversed(windows) if one.names is not None), None)
 
 
-def _needed(by: datetime, runs: Sequence[RunRecord], names: int, now: datetime) -> float | None:
-    """Return the rate at which it is done by then, in the time that there is, if there is any."""
-    rhythm = rhythm_of(runs, now)
-    time = rhythm[0].time_until(by) if rhythm else by - now
-    return names / time.total_seconds() if time > timedelta() else None
-
-
 def _advice(
     by: datetime, runs: Sequence[RunRecord], names: int, needed: float | None, now: datetime
 ) -> str:
@@ -286,10 +301,8 @@ def _advice(
         return f"{late}; run with --max-rate {math.ceil(needed)} or more, not {last.rate:g}"
     free = _without(last, *_LIMITS)
     if needed and free >= needed:
-        drop = (
-            "without --max-rate and with --max-latency 0" if last.rate else "with --max-latency 0"
-        )
-        return f"{late}; run {drop}: then it was about {free:,.0f}"
+        drop = "without --max-rate and " if last.rate else ""
+        return f"{late}; run {drop}with --max-latency 0: then it was about {free:,.0f}"
     time = (by - now).total_seconds()
     if rhythm_of(runs, now) and names / (last.pace or free) <= time:
         done = now + timedelta(seconds=names / (last.pace or free))

@@ -123,8 +123,8 @@ class Job:
         save_reports(report, self.state)
         for cache in report.caches:
             if cache.progress:
-                said = cache.progress.model_dump(mode="json", exclude_none=True)
-                log.info("not done yet", cache=cache.name, **said)
+                said = cache.model_dump(mode="json", include={"progress"}, exclude_none=True)
+                log.info("not done yet", cache=cache.name, **said["progress"])
         return report
 
     def _preflight(self) -> Stop | None:

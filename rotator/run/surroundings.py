@@ -43,6 +43,7 @@ def _running() -> float:
     return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
+@dataclass(slots=True)
 class ClockCheck:
     """
     Clock check: watches this machine's clock from the start of a run.
@@ -50,31 +51,29 @@ class ClockCheck:
     *now* and *running* tell the time of day, and seconds on a clock that nobody can set.
     """
 
-    def __init__(
-        self,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        running: Callable[[], float] = _running,
-    ) -> None:
-        self._now = now
-        self._running = running
-        self._begun = now(), running()
-        self._ahead = timedelta()  # of the server that is furthest from us
-        self._server = ""
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    running: Callable[[], float] = _running
+    _begun: tuple[datetime, float] = field(init=False)
+    _ahead: timedelta = timedelta()  # of the server that is furthest from us
+    _server: str = ""
+
+    def __post_init__(self) -> None:
+        self._begun = self.now(), self.running()
 
     def compare(self, store: Store) -> None:
         """Compare it with a server's; one that the user may not ask for the time tells nothing."""
-        before, asked = self._now(), self._running()
+        before, asked = self.now(), self.running()
         there = store.time()
         if there is None:
             return
-        here = before + timedelta(seconds=(self._running() - asked) / 2)
+        here = before + timedelta(seconds=(self.running() - asked) / 2)
         if abs(there - here) > abs(self._ahead):
             self._ahead, self._server = there - here, store.node
 
     @property
     def clock_warning(self) -> str | None:
         """The reason why times are not to be relied on, in a sentence; None: they are."""
-        jump = self._now() - self._expected()
+        jump = self.now() - self._expected()
         if abs(jump) > TOLERANCE:
             how = "ahead" if jump > timedelta() else "back"
             return f"the clock of this machine was set {how} by {_rough(jump)} during the run"
@@ -85,13 +84,13 @@ class ClockCheck:
 
     def latest(self) -> datetime:
         """Return the latest time that it may be by any of the clocks."""
-        here = max(self._now(), self._expected())
+        here = max(self.now(), self._expected())
         return here + max(self._ahead, timedelta())
 
     def _expected(self) -> datetime:
         """Return what time it would be had nobody set the clock."""
         at, running = self._begun
-        return at + timedelta(seconds=self._running() - running)
+        return at + timedelta(seconds=self.running() - running)
 
 
 def _rough(length: timedelta) -> str:
