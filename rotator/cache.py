@@ -1,5 +1,5 @@
 """
-The cache client: get, set and delete by logical key, as applications do through `api.Cache`.
+Cache client: gets, sets and deletes one entry, and makes stored names.
 
     from datetime import timedelta
     from rotator import Cache
@@ -12,21 +12,16 @@ The cache client: get, set and delete by logical key, as applications do through
 - Values are bytes. They are encrypted under the current key and opened under any configured one;
   where the cache's encryption is off they are stored as they are.
 - Entries live in database 0, where the Orchestrator keeps them, unless another is asked for.
-- A connection that was lost is made anew, and whoever is primary now is found (`owner`).
+- A connection that was lost is made anew, and the primary of the moment is found.
 - A client is for one thread.
-
-How the name that Redis holds is made from a namespace and a logical key.
-
-`namespace + ":" + hash(key)`; with hashing off the key itself, with the prefix off no namespace.
-Only the cache client needs it: a sweep works on the names that are stored.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -36,44 +31,35 @@ from rotator.config.schema import SAME
 from rotator.crypto.codec import Opened, Refused
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
-from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.server.context import CacheContext, choose
+from rotator.server.context import CacheContext
 from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.routing import ClusterRouter
 from rotator.server.store import NoValue, Value
 
+_MILLISECOND = timedelta(milliseconds=1)
+_SHOWN = 12  # characters of a hash that are enough to recognise it
+_KEYS = "`rotator keys` lists the keys of this cache, `rotator detect` says which open its values"
 
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """
-    The rule of one cache.
+    Stored names: `namespace + ":" + hash(key)`, by the rule of one cache.
 
-    *hash* is any of hashlib's with a fixed length. *encoding* `base64url` goes without padding.
-    *scope* `key` leaves the namespace readable, `name` hashes it too. *hashed* and *prefixed* are
-    the cache's own switches.
-
-    Raises:
-        ConfigError: The hash, the encoding or the scope is not known.
+    *hash* is any of hashlib's with a fixed length; *encoding* is hex, or base64url without padding.
+    *scope* key leaves the namespace readable, name hashes it too. With *hashed* off the key itself
+    is stored, with *prefixed* off there is no namespace. A sweep needs none of this: it works on
+    the names that are stored.
     """
 
-    __slots__ = ("encoding", "hash", "hashed", "prefixed", "scope")
-
-    def __init__(
-        self,
-        hash: str = "sha256",  # noqa: A002 - the word of the configuration
-        encoding: str = "hex",
-        scope: str = "key",
-        *,
-        hashed: bool = True,
-        prefixed: bool = True,
-    ) -> None:
-        self.hash = _known_hash(hash)
-        self.encoding = _one_of("encoding", encoding, ("hex", "base64url"))
-        self.scope = _one_of("scope", scope, ("key", "name"))
-        self.hashed = hashed
-        self.prefixed = prefixed
+    hash: str = "sha256"
+    encoding: str = "hex"
+    scope: str = "key"
+    hashed: bool = True
+    prefixed: bool = True
 
     def stored(self, namespace: str, key: str) -> bytes:
-        """The name under which Redis holds *key* of *namespace*; text is taken as UTF-8."""
+        """Return the name under which Redis holds *key* of *namespace*; text is taken as UTF-8."""
         prefix = _bytes(f"{namespace}:") if self.prefixed else b""
         if not self.hashed:
             return prefix + _bytes(key)
@@ -82,7 +68,7 @@ class Names:
         return prefix + self._digest(_bytes(key))
 
     def _digest(self, data: bytes) -> bytes:
-        """The hash of *data* as text."""
+        """Return the hash of *data* as text."""
         digest = hashlib.new(self.hash, data, usedforsecurity=False).digest()
         if self.encoding == "hex":
             return digest.hex().encode()
@@ -90,48 +76,14 @@ class Names:
 
 
 def _bytes(text: str) -> bytes:
-    """*text* as UTF-8."""
+    """Return *text* as UTF-8."""
     # An argument of the command line that is not UTF-8 arrives in this disguise.
     return text.encode("utf-8", "surrogateescape")
 
 
-def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> str:
-    """*value*, when it is one of *allowed*."""
-    if value not in allowed:
-        hint = f"it is {' or '.join(allowed)}"
-        raise ConfigError(f"names.{field}: {value!r} is not known", hint=hint)
-    return value
-
-
-def _known_hash(name: str) -> str:
-    """*name*, when hashlib here can compute it and its length is fixed."""
-    hint = f"one of {', '.join(sorted(_fixed_hashes()))}"
-    try:
-        size = hashlib.new(name, usedforsecurity=False).digest_size
-    except ValueError:
-        raise ConfigError(f"names.hash: {name!r} is not known here", hint=hint) from None
-    if size == 0:
-        raise ConfigError(f"names.hash: {name!r} has no fixed length", hint=hint)
-    return name
-
-
-def _fixed_hashes() -> set[str]:
-    """The hashes with a length of their own that every Python has."""
-    return {name for name in hashlib.algorithms_guaranteed if not name.startswith("shake")}
-
-
-_MILLISECOND = timedelta(milliseconds=1)
-
-
-_SHOWN = 12  # characters of a hash that are enough to recognise it
-
-
-_KEYS = "`rotator keys` lists the keys of this cache, `rotator detect` says which open its values"
-
-
 class Cache:
     """
-    The entries of one *namespace* of a cache.
+    Cache client: works on the entries of one *namespace* of a cache.
 
     An empty namespace is one too: the stored name then begins with the colon. It must be empty
     where the cache's prefix is disabled.
@@ -142,14 +94,21 @@ class Cache:
     """
 
     def __init__(self, access: CacheContext, namespace: str = "", *, database: int = 0) -> None:
-        if namespace and access.cache.disable_prefix:
+        if namespace and access.cache.keys.disable_prefix:
             raise ConfigError(
                 f"{access.cache.field('keys.disablePrefix')}: names of this cache have no prefix,"
                 " so there is no namespace",
                 hint="leave the namespace empty",
             )
         self.access = access
-        self._names = _names_of(access)
+        given = access.settings.names
+        self._names = Names(
+            given.hash,
+            given.encoding,
+            given.scope,
+            hashed=not access.cache.hashing.keys.disabled,
+            prefixed=not access.cache.keys.disable_prefix,
+        )
         self.namespace = namespace
         self.database = database
         self._owners = ClusterRouter(access, database)
@@ -165,7 +124,7 @@ class Cache:
         database: int = 0,
     ) -> Self:
         """
-        The cache *name* of the configuration; the name may be left out if there is only one.
+        Open the cache *name* of the configuration; the name may be left out if there is only one.
 
         *config_files* are one file or several, later ones win; without any it is `MAVERICS_CONFIG`,
         else `/etc/maverics/maverics.yaml`. *provider_url* defaults to `MAVERICS_SECRET_PROVIDER`.
@@ -173,20 +132,19 @@ class Cache:
         connected before the first call.
 
         Raises:
-            ConfigError: The configuration is wrong, has no such cache, or its names have no
-                namespace.
+            ConfigError: The configuration is wrong, has no such cache, several to choose from, or
+                its names have no namespace.
             SecretError: A reference cannot be resolved.
             SourceError: The secret provider cannot be reached.
         """
         several = (config_files,) if isinstance(config_files, str | Path) else config_files
         config = load([Path(file) for file in several])
-        url = provider_url or os.environ.get(PROVIDER_VARIABLE)
-        access = CacheContext(config, choose(config, name), provider_from_url(url))
+        access = CacheContext.open(config, name, provider_url or None)
         return cls(access, namespace, database=database)
 
     def get(self, key: str) -> bytes:
         """
-        The value of *key*, decrypted.
+        Return the value of *key*, decrypted.
 
         Raises:
             MissingError: There is none, or it has expired.
@@ -228,12 +186,12 @@ class Cache:
         self._ask(name, "SET", name, value, *expiry)
 
     def delete(self, key: str) -> bool:
-        """Remove the entry of *key*; whether there was one."""
+        """Remove the entry of *key*, and say whether there was one."""
         name = self.stored_name(key)
         return bool(self._ask(name, "DEL", name))
 
     def stored_name(self, key: str) -> bytes:
-        """The name under which Redis holds *key*."""
+        """Return the name under which Redis holds *key*."""
         return self._names.stored(self.namespace, key)
 
     def close(self) -> None:
@@ -241,7 +199,7 @@ class Cache:
         self._owners.close()
 
     def _format_kept(self, name: bytes) -> Format | None:
-        """The format of the value that is there; None: the configured one."""
+        """Return the format of the value that is there; None: the configured one."""
         codec = self.access.codec
         if codec is None or self.access.settings.write != SAME:
             return None
@@ -250,7 +208,7 @@ class Cache:
         return opened.format if isinstance(opened, Opened) else None
 
     def shown(self, name: bytes) -> str:
-        """A stored name as messages may show it: a hash cut short, never the key itself."""
+        """Return a stored name for messages: a hash cut short, never the key itself."""
         if not self._names.hashed:
             return f"sha256:{hashlib.sha256(name).hexdigest()[:_SHOWN]}..."
         text = name.decode(errors="backslashreplace")
@@ -258,15 +216,15 @@ class Cache:
         return f"{prefix}{colon}{digest[:_SHOWN]}..."
 
     def _read(self, name: bytes) -> Value:
-        """What the node that holds *name* has there."""
+        """Return what the node that holds *name* has there."""
         return self._owners.ask(name, lambda store: store.read([name])[0])
 
     def _ask(self, name: bytes, *command: Any) -> Any:
-        """The answer to a command about *name*; a refusal is raised."""
+        """Return the answer to a command about *name*; a refusal is raised."""
         return self._require(name, self._owners.ask(name, lambda store: store.answer(*command)))
 
     def _require(self, name: bytes, answer: Any) -> Any:
-        """The *answer* of a server, unless it says that there is no value to be had."""
+        """Return the *answer* of a server, unless it says that there is no value to be had."""
         if answer is NoValue.GONE:
             raise MissingError(
                 f"there is no entry {self.shown(name)} in database {self.database}",
@@ -297,27 +255,17 @@ class Cache:
         self.close()
 
 
-def _names_of(access: CacheContext) -> Names:
-    """The rule by which the stored names of a cache are made."""
-    given = access.settings.names
-    return Names(
-        hash=given.hash,
-        encoding=given.encoding,
-        scope=given.scope,
-        hashed=not access.cache.hashing_disabled,
-        prefixed=not access.cache.disable_prefix,
-    )
-
-
 def open_cache(access: CacheContext, namespace: str | None, database: int) -> Cache:
     """
-    The cache client. Names with a prefix need a namespace, if need be an empty one, said aloud:
-    an entry that is written without is one that no application finds.
+    Return a client for what the command line says.
+
+    Names with a prefix need a namespace, if need be an empty one, said aloud: an entry that is
+    written without is one that no application finds.
 
     Raises:
         ConfigError: There is no namespace where one is needed, or one where there is none.
     """
-    if namespace is None and not access.cache.disable_prefix:
+    if namespace is None and not access.cache.keys.disable_prefix:
         raise ConfigError(
             "names of this cache begin with a namespace, and none is given",
             hint="give it with --namespace, for example /app/oidc",

@@ -1,178 +1,204 @@
 """
-TLS as a profile of the configuration asks for it.
+TLS context: builds the client side, for Redis and for secret providers alike.
 
-Whom a provider's client trusts: the system, and who else the provider's URL names.
+It also knows why a connection fails: one table of causes says it of a provider, and `reason_of`
+says it in a few words of anything. Nothing of what was sent to a server is ever repeated.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import socket
 import ssl
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from rotator.config.schema import TlsProfile
-from rotator.config.types import Provider, SecretRef
-from rotator.errors import ConfigError, SecretError
+from rotator.errors import SourceError
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_DEPTH = 20  # errors looked at, of those that wrap each other
 
 
-_PEM = "-----BEGIN"
+class Cause(NamedTuple):
+    """Cause: tells an error by its type and OpenSSL's code, and says what a provider did."""
+
+    kind: type[BaseException]
+    sentence: str
+    hint: str
+    code: str = ""
 
 
-def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SSLContext | None:
+# The first row counts that an error is, or wraps.
+_CAUSES = (
+    Cause(
+        ssl.SSLCertVerificationError,
+        "the certificate of {source} is not trusted: {reason}",
+        "{trust}",
+    ),
+    Cause(
+        ssl.SSLError,
+        "{source} does not speak TLS",
+        "{plain}",
+        # OpenSSL's words for an answer that is no TLS at all, in its versions so far
+        "WRONG_VERSION_NUMBER|HTTP_REQUEST|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG",
+    ),
+    Cause(
+        ssl.SSLError,
+        "{source} refused the client certificate, or that there is none: {reason}",
+        "give the client certificate that it expects, and its key, in the provider's URL",
+        "ALERT.*CERTIFICATE|ALERT.*UNKNOWN_CA",
+    ),
+    Cause(
+        ssl.SSLError,
+        "{source} and rotator found no common TLS: {reason}",
+        "does the server want a client certificate, or offer only old versions of TLS?",
+    ),
+    Cause(
+        ConnectionRefusedError,
+        "{source} refused the connection",
+        "does the server run, and is the port right?",
+    ),
+    Cause(
+        socket.gaierror,
+        "{source} has a name that does not resolve",
+        "check the host in the provider's URL",
+    ),
+    Cause(
+        TimeoutError,
+        "{source} did not answer in time",
+        "is there a firewall or a proxy on the way? HTTPS_PROXY and NO_PROXY are followed",
+    ),
+    Cause(
+        ConnectionError,
+        "{source} broke the connection",
+        "is the port right, and is there a proxy on the way?",
+    ),
+)
+
+
+def client_context(min_version: str = "1.2", *, verified: bool = True) -> ssl.SSLContext:
     """
-    The context that *profile* describes; None without a profile.
+    Return a context that trusts the system, and checks the host name.
 
-    The profile's CA is added to the system's trust, and the host name is always checked. What is
-    trusted is trusted as in the Orchestrator's Go: an intermediate CA by itself is enough.
-
-    Raises:
-        ConfigError: A file is missing or is no PEM, key and certificate do not belong together, or
-            a cipher suite is not known.
-        SecretError: A reference cannot be resolved.
+    An intermediate CA that is trusted is enough by itself, as in the Orchestrator's Go. Not
+    *verified* it takes any server, which is good for nothing but to see whether one speaks TLS.
     """
-    if profile is None:
-        return None
-    path = f"tls.{profile.name}"
     context = ssl.create_default_context()
-    context.minimum_version = _VERSIONS[profile.min_version]
+    context.minimum_version = _VERSIONS[min_version]
     # Python 3.13 sets both by itself; the same trust for the same file on every Python.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    _set_ciphers(context, profile.ciphers, f"{path}.enabledCiphers")
-    if profile.ca is not None:
-        with _named(profile.ca.field, "a file or secret with certificates in PEM"):
-            context.load_verify_locations(cadata=_pem(profile.ca, provider))
-    if profile.cert is not None:
-        key = profile.key or profile.cert
-        with (
-            _named(
-                f"{profile.cert.field}, {key.field}", "PEM, and key and certificate of one pair"
-            ),
-            _file(_pem(profile.cert, provider)) as cert_file,
-            _file(_pem(key, provider)) as key_file,
-        ):
-            # Without a password here, OpenSSL would ask for one on the terminal.
-            context.load_cert_chain(cert_file, key_file, password=_refuse_password)
+    if not verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _refuse_password() -> str:
-    raise ValueError("the private key is protected by a pass phrase")
-
-
-def _set_ciphers(context: ssl.SSLContext, ciphers: Sequence[str], field: str) -> None:
-    """Allow only *ciphers* in TLS 1.2; those of TLS 1.3 are not chosen (nor are they in Go)."""
-    names = []
-    for index, cipher in enumerate(ciphers):
-        if cipher.startswith("TLS_") and "_WITH_" not in cipher:
-            continue
-        names.append(_openssl_name(cipher))
-        # Of a list, OpenSSL passes over in silence what it does not know.
-        with _named(f"{field}[{index}]", "a TLS 1.2 suite by its IANA or OpenSSL name"):
-            context.set_ciphers(names[-1])
-    if names:
-        context.set_ciphers(":".join(names))
-
-
-def _openssl_name(cipher: str) -> str:
+def add_trusted(context: ssl.SSLContext, pem: str) -> None:
     """
-    The Orchestrator writes suites as the IANA does, OpenSSL in its own way.
+    Add the certificates in *pem* to what *context* trusts.
 
-    https://docs.openssl.org/3.0/man1/openssl-ciphers/#cipher-suite-names
+    Raises:
+        ssl.SSLError: There are none.
     """
-    if not cipher.startswith("TLS_"):
-        return cipher
-    name = cipher.removeprefix("TLS_").replace("_WITH_", "_").replace("AES_", "AES")
-    name = name.replace("_CBC_", "_").replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305")
-    return name.removeprefix("RSA_").replace("_", "-")
-
-
-@contextmanager
-def _named(field: str, hint: str) -> Iterator[None]:
-    """Name the field in whatever goes wrong with it; OpenSSL's own words quote nothing secret."""
-    try:
-        yield
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigError(f"{field}: cannot be used: {error}", hint=f"it is {hint}") from None
-    except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
-        raise ConfigError(f"{field}: cannot be read: {reason}", hint=f"it is {hint}") from None
-
-
-def _pem(reference: SecretRef, provider: Provider | None) -> str:
-    """PEM: what the secret holds, or the file at the path that it or the configuration gives."""
-    text = reference.resolve(provider)
-    pem = text if _PEM in text else Path(text.strip()).read_text(errors="ignore")
     # Comments between the certificates may be in any language; ssl takes ASCII only.
-    return pem.encode("ascii", "ignore").decode()
+    context.load_verify_locations(cadata=pem.encode("ascii", "ignore").decode())
+
+
+def show_certificate(context: ssl.SSLContext, cert_file: str, key_file: str | None = None) -> None:
+    """
+    Show the certificate to servers that ask for one; without *key_file* it holds its key too.
+
+    Raises:
+        OSError: A file cannot be read, or (as ssl.SSLError) it is no PEM, or the two do not match.
+        ValueError: The key is under a pass phrase.
+    """
+    # Without a password here, OpenSSL would ask for one on the terminal.
+    context.load_cert_chain(cert_file, key_file, password=_refuse_password)
+    # TLS 1.3 servers that ask for the certificate late (IIS does) need this.
+    context.post_handshake_auth = True
 
 
 @contextmanager
-def _file(pem: str) -> Iterator[str]:
-    """A file with *pem* for as long as OpenSSL reads it, for our own eyes only."""
+def pem_file(pem: str) -> Iterator[str]:
+    """Keep *pem* in a file for as long as OpenSSL reads it, for our own eyes only."""
     handle, path = tempfile.mkstemp(prefix="rotator-")
     try:
         with os.fdopen(handle, "w") as file:
-            file.write(pem)
+            # Comments may be in any language, and the locale know ASCII only.
+            file.write(pem.encode("ascii", "ignore").decode())
         yield path
     finally:
         Path(path).unlink()
 
 
-def context(
-    *,
-    ca_file: str | None = None,
-    ca_text: str | None = None,
-    cert_file: str | None = None,
-    key_file: str | None = None,
-) -> ssl.SSLContext:
+def openssl_cipher(cipher: str) -> str | None:
     """
-    A TLS context for a client: the system's trust, more CAs, and a client certificate.
+    Return OpenSSL's name of a suite, which the Orchestrator calls as the IANA does.
 
-    Without *key_file* the private key is expected beside the certificate.
-
-    Raises:
-        SecretError: A file cannot be read, or is not what it should be.
+    None for those of TLS 1.3, which are not chosen (nor are they in Go). Names are those of
+    https://docs.openssl.org/3.0/man1/openssl-ciphers/#cipher-suite-names
     """
-    made = ssl.create_default_context()
-    if ca_file or ca_text:
-        try:
-            made.load_verify_locations(cafile=ca_file, cadata=ca_text)
-        except OSError as error:  # ssl.SSLError is one
-            raise _refusal(f"CA certificates {ca_file or ''}".rstrip(), error) from None
-    if cert_file:
-        # TLS 1.3 servers that ask for the certificate late (IIS does) need this
-        made.post_handshake_auth = True
-        try:
-            made.load_cert_chain(cert_file, key_file, password=_no_password)
-        except OSError as error:
-            files = " and ".join(filter(None, (cert_file, key_file)))
-            raise _refusal(f"client certificate {files}", error) from None
-        except ValueError:
-            raise SecretError(
-                f"the secret provider's key {key_file or cert_file} is encrypted",
-                hint="rotator cannot ask for its passphrase: give a key without one",
-            ) from None
-    return made
+    if not cipher.startswith("TLS_"):
+        return cipher
+    if "_WITH_" not in cipher:
+        return None
+    name = cipher.removeprefix("TLS_").replace("_WITH_", "_").replace("AES_", "AES")
+    name = name.replace("_CBC_", "_").replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305")
+    return name.removeprefix("RSA_").replace("_", "-")
 
 
-def _no_password() -> str:
-    """Keep OpenSSL from asking for a passphrase at the terminal."""
-    raise ValueError
-
-
-def _refusal(what: str, error: OSError) -> SecretError:
-    """The error for a file that cannot be used."""
-    if isinstance(error, ssl.SSLError):
-        reason = (error.reason or "not PEM").replace("_", " ").lower()
+def reason_of(error: BaseException, unknown: str = "unknown reason") -> str:
+    """Return the reason that OpenSSL or the system gives for *error*, in a few words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = error.verify_message or "it could not be verified"
+    elif isinstance(error, ssl.SSLError):
+        reason = (error.reason or unknown).replace("_", " ")
     else:
-        reason = (error.strerror or "unknown reason").lower()
-    return SecretError(
-        f"the secret provider's {what} cannot be used: {reason}",
-        hint="check the path, the rights of the file, and that it is PEM",
+        reason = getattr(error, "strerror", None) or unknown
+    return " ".join(reason.lower().split()).rstrip(".")
+
+
+def unreachable(source: str, error: BaseException, *, trust: str, plain: str = "") -> SourceError:
+    """
+    Return the error for a request to *source* that failed with *error*, of whatever library.
+
+    *trust* is the hint that says how to make its certificate trusted, *plain* the one for a server
+    that speaks no TLS.
+    """
+    causes = list(_causes_of(error))
+    plain = plain or "is the port that of its HTTPS?"
+    for row in _CAUSES:
+        for one in causes:
+            if isinstance(one, row.kind) and re.search(row.code, str(getattr(one, "reason", ""))):
+                return SourceError(
+                    row.sentence.format(source=source, reason=reason_of(one)),
+                    hint=row.hint.format(trust=trust, plain=plain),
+                )
+    return SourceError(
+        f"{source} could not be asked: {type(error).__name__}",
+        hint="is the address that of the secret provider, and not of something else?",
     )
+
+
+def _causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and all it wraps: as cause, context or argument (requests, azure)."""
+    seen: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting and len(seen) < _DEPTH:
+        one = waiting.pop(0)
+        if not isinstance(one, BaseException) or one in seen:
+            continue
+        seen.append(one)
+        yield one
+        wrapped = [getattr(one, name, None) for name in ("reason", "inner_exception")]
+        waiting += [one.__cause__, one.__context__, *wrapped, *one.args]
+
+
+def _refuse_password() -> str:
+    """Keep OpenSSL from asking for a pass phrase."""
+    raise ValueError("the private key is protected by a pass phrase")

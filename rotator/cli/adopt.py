@@ -13,7 +13,7 @@ from rotator.console import configure_logging
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
 from rotator.run.bulk import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption, BulkOptions, BulkRun
-from rotator.server.context import open_access, open_config
+from rotator.server.context import CacheContext, open_config
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 
@@ -84,7 +84,7 @@ def _adopt(
             hint="for example --match '/app/oidc:*'; '*' is every name",
         )
     require_yes(manner)
-    access = open_access(open_config(config), cache, secret_provider)
+    access = CacheContext.open(open_config(config), cache, secret_provider)
     codec = access.codec
     if codec is None:
         raise ConfigError(

@@ -152,7 +152,7 @@ class BulkCommand:
 
     def _shown(self, found: BulkResult) -> bool:
         """Whether names of this cache may be shown as they are stored."""
-        return self.manner.show_names or not found.access.cache.hashing_disabled
+        return self.manner.show_names or not found.access.cache.hashing.keys.disabled
 
 
 def require_yes(manner: OutputOptions) -> None:

@@ -17,7 +17,7 @@ from rotator.cli import options
 from rotator.console import COLUMNS, print_json, print_result, start_logging, table
 from rotator.diagnose.check import StepResult, check, exit_code
 from rotator.diagnose.detect import SAMPLES, Detection, Hit, detect
-from rotator.server.context import CacheContext, open_access, open_config
+from rotator.server.context import CacheContext, open_config
 from rotator.text import count, escape, listing
 
 _EXAMPLES = """\b
@@ -57,7 +57,7 @@ def _detect(
     output: options.Format = options.ReportFormat.TABLE,
 ) -> None:
     """Say which format and key open the stored values. Reads only; prints what to configure."""
-    access = open_access(open_config(config), cache, secret_provider)
+    access = CacheContext.open(open_config(config), cache, secret_provider)
     found = detect(access, samples)
     if output is options.ReportFormat.JSON:
         print_json(as_data(access, found))

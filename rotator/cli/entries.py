@@ -20,7 +20,7 @@ from rotator.cli.options import Namespace
 from rotator.console import print_json, print_result, table
 from rotator.diagnose.inspect import Entry, find
 from rotator.errors import ConfigError, Exit, MissingError, StateError
-from rotator.server.context import CacheContext, open_access, open_config
+from rotator.server.context import CacheContext, open_config
 from rotator.state.state import State, default_path
 from rotator.text import rfc3339
 
@@ -143,7 +143,7 @@ def _client(
     database: int,
 ) -> Cache:
     """The client that the options describe."""
-    access = open_access(open_config(files), cache_name, provider_url)
+    access = CacheContext.open(open_config(files), cache_name, provider_url)
     return open_cache(access, namespace, database)
 
 
@@ -213,7 +213,7 @@ def _inspect(
     output: options.Format = options.ReportFormat.TABLE,
 ) -> None:
     """Describe one entry: format, key id, TTL, size. Nothing of what it holds without --reveal."""
-    access = open_access(open_config(config), cache, secret_provider)
+    access = CacheContext.open(open_config(config), cache, secret_provider)
     if namespace is None:
         stored = name.encode("utf-8", "surrogateescape")
     else:

@@ -14,9 +14,8 @@ from rotator.cli import options
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Provider, SecretRef
 from rotator.console import print_json, print_result, table
-from rotator.crypto.keyring import Key, Keyring
 from rotator.secrets.provider import provider_from_url
-from rotator.server.context import open_config
+from rotator.server.context import open_config, open_keyring
 
 _EXAMPLES = """\b
 Examples:
@@ -63,7 +62,7 @@ def _keys(
     lines: list[tuple[str | None, ...]] = [
         (row.cache, row.role, row.id, row.field, row.source) for row in rows
     ]
-    lines += [(one.name, None, None, _OFF, None) for one in chosen if one.encryption_disabled]
+    lines += [(one.name, None, None, _OFF, None) for one in chosen if one.encryption.disabled]
     print_result(table("cache", "role", "key id", "field", "where from", rows=lines))
 
 
@@ -76,14 +75,12 @@ def key_rows(cache: CacheConfig, provider: Provider | None) -> list[KeyRow]:
         SecretError: A reference cannot be resolved.
         SourceError: The secret provider cannot be reached.
     """
-    if cache.encryption_disabled or cache.current is None:
+    keyring = open_keyring(cache, provider)
+    if keyring is None:
         return []
-    references = [cache.current, *cache.old]
-    keys = [Key.from_hex(ref.resolve(provider), ref.field) for ref in references]
-    keyring = Keyring(keys[0], keys[1:])
     return [
         KeyRow(cache.name, keyring.role(key.id), key.id, key.field, _source(reference))
-        for key, reference in zip(keys, references, strict=True)
+        for key, reference in zip(keyring.all, cache.key_refs, strict=True)
     ]
 
 

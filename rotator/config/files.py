@@ -1,5 +1,5 @@
 """
-One file of fields as plain data: YAML, JSON, or a bundle that holds one of them.
+Files: turns YAML, JSON and bundles of one of them into plain data.
 
 - An error gives file, line and column, never an excerpt: the line may hold a secret. For the same
   reason the parser's own text is not used (an undefined alias is a password beginning with `*`).
@@ -37,21 +37,14 @@ from rotator.config.types import shown
 from rotator.errors import ConfigError
 
 BUNDLED = ("maverics.yaml", "maverics.yml", "maverics.json")
-
-
 MAX_BYTES = 16 << 20
-
-
 # yaml.v3 takes 396,000 such nodes in a small file and up to 1,200,000 in one that has a million of
 # its own; it takes more only in a file of ten million (`allowedAliasRatio` in decode.go).
 MAX_ALIASED = 1_200_000
 
-
 _NULL, _STR, _MAP, _SEQ, _MERGE = (
     f"tag:yaml.org,2002:{name}" for name in ("null", "str", "map", "seq", "merge")
 )
-
-
 _FORMS = {
     _NULL: re.compile("(?:null|Null|NULL|~)?"),
     _STR: re.compile(r"[^\ud800-\udfff]*"),  # an escape may name half a character
@@ -63,19 +56,15 @@ _FORMS = {
     ),
 }
 
-
 _BROKEN = "cannot be read as YAML"
-
-
 _QUOTE = "check the indentation; a value that begins with * & ! @ % or { must be quoted"
-
 
 Document = dict[str, Any]
 
 
 def read(path: Path, sections: Collection[str] | None = None) -> Document:
     """
-    The *sections* (None: all) of one YAML, JSON or `.tar.gz` file.
+    Read the *sections* (None: all) of one YAML, JSON or `.tar.gz` file.
 
     Raises:
         ConfigError: The file cannot be read, or see `parse`.
@@ -92,7 +81,7 @@ def read(path: Path, sections: Collection[str] | None = None) -> Document:
 
 def parse(content: bytes, origin: str, sections: Collection[str] | None = None) -> Document:
     """
-    The same for a file's *content*; the name at the end of *origin* says of which kind it is.
+    Read a file's *content*; the name at the end of *origin* says of which kind it is.
 
     Raises:
         ConfigError: It is not YAML or JSON, gives a field twice, is not a mapping of fields, or is
@@ -111,7 +100,7 @@ def parse(content: bytes, origin: str, sections: Collection[str] | None = None) 
 
 
 def _from_bundle(content: bytes, origin: str) -> tuple[str, bytes]:
-    """The name and the content of the configuration in a bundle."""
+    """Return the name and the content of the configuration in a bundle."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as bundle:
             found = {
@@ -137,7 +126,7 @@ def _from_bundle(content: bytes, origin: str) -> tuple[str, bytes]:
 
 
 def _from_json(text: str, origin: str, sections: Collection[str] | None) -> Document:
-    """The *sections* of a JSON *text*."""
+    """Read the *sections* of a JSON *text*."""
 
     def no_field_twice(pairs: list[tuple[str, Any]]) -> Document:
         fields: Document = {}
@@ -165,7 +154,7 @@ def _from_json(text: str, origin: str, sections: Collection[str] | None) -> Docu
 
 
 class _NodeError(yaml.MarkedYAMLError):
-    """A fault that is found here: its *problem* and *hint* are ours, and can be shown."""
+    """Node error: a fault found here; its *problem* and *hint* are ours, and can be shown."""
 
     def __init__(self, mark: Any, problem: str = _BROKEN, hint: str = _QUOTE) -> None:
         super().__init__(problem=problem, problem_mark=mark, note=hint)
@@ -180,11 +169,11 @@ class _Composer(yaml.BaseLoader):
         self._unfolded = self._aliased = 0
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> str:  # noqa: ARG002 - PyYAML's
-        """No tag, where the file gives none."""
+        """Give no tag, where the file gives none."""
         return ""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """The next node, whole."""
+        """Return the next node, whole."""
         event, before = self.peek_event(), self._unfolded  # type: ignore[no-untyped-call]
         alias = isinstance(event, yaml.AliasEvent)
         if not alias:
@@ -205,7 +194,7 @@ class _Composer(yaml.BaseLoader):
         return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """The next mapping, if it gives each of its fields once."""
+        """Return the next mapping, if it gives each of its fields once."""
         node = super().compose_mapping_node(anchor)
         seen = set()
         for name, _ in node.value:
@@ -219,7 +208,7 @@ class _Composer(yaml.BaseLoader):
 
 
 def _built(node: yaml.Node) -> Any:
-    """What *node* stands for, as plain data."""
+    """Return *node* as plain data."""
     if isinstance(node, yaml.MappingNode):
         return {name: _built(value) for name, value in _fields(node).items()}
     if isinstance(node, yaml.SequenceNode):
@@ -229,7 +218,7 @@ def _built(node: yaml.Node) -> Any:
 
 
 def _text(node: Any) -> str | None:
-    """The text of a scalar as written; None: it is null."""
+    """Return the text of a scalar as written; None: it is null."""
     null = not node.tag and node.style is None and _FORMS[_NULL].fullmatch(node.value)
     tag = _NULL if null else node.tag or _STR
     if tag not in _FORMS or not _FORMS[tag].fullmatch(node.value):
@@ -238,7 +227,7 @@ def _text(node: Any) -> str | None:
 
 
 def _fields(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
-    """The fields of *mapping*, with those that it takes over."""
+    """Return the fields of *mapping*, with those that it takes over."""
     _require_tag(mapping, _MAP)
     own: dict[str, yaml.Node] = {}
     merged: dict[str, yaml.Node] = {}
@@ -255,7 +244,7 @@ def _fields(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
 
 
 def _taken_over(name: yaml.ScalarNode, value: yaml.Node) -> Iterator[tuple[str, yaml.Node]]:
-    """The fields of the mappings that *value*, given to the merge key *name*, consists of."""
+    """Yield the fields of the mappings that *value*, given to the merge key *name*, consists of."""
     # An alias stands for a node before it; yaml.v3 takes none that stands for a list.
     listed = isinstance(value, yaml.SequenceNode) and value.start_mark.index > name.start_mark.index
     for source in value.value if listed else [value]:
@@ -275,7 +264,7 @@ def _require_tag(node: yaml.Node, tag: str) -> None:
 
 
 def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Document:
-    """The *sections* of a YAML *text*."""
+    """Read the *sections* of a YAML *text*."""
     try:
         root = _Composer(text).get_single_node()
         if root is None or (isinstance(root, yaml.ScalarNode) and _text(root) is None):
@@ -306,14 +295,14 @@ def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Docu
 
 
 def _no_mapping(origin: str) -> ConfigError:
-    """The error for a file that is a list or a scalar."""
+    """Return the error for a file that is a list or a scalar."""
     return ConfigError(
         f"{origin}: is not a mapping of sections", hint="its first level is caches, tls, rotator"
     )
 
 
 def _unusable(origin: str) -> ConfigError:
-    """The error for a file that the parser gives up on without a place."""
+    """Return the error for a file that the parser gives up on without a place."""
     return ConfigError(
         f"{origin}: is nested too deeply, or holds a number or an escape that cannot be",
         hint="simplify the file",

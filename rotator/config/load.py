@@ -1,45 +1,44 @@
 """
-The configuration, checked: what `load` returns can be used, but for the secrets it refers to.
-
-Nothing here holds a secret in the open, and no message shows a value.
-
-The configuration as plain data: found, read, merged. What the fields mean is `config`'s part.
+Load: finds, merges and expands the files, and validates the whole.
 
 A later file wins. Mappings merge field by field, `caches` by the name of the cache; any other list,
-and every scalar, replaces what was there. An empty section takes nothing away. Only the sections
-that rotator reads are built, so whatever else the files hold cannot fail here.
+and every scalar, replaces what was there. An empty section takes nothing away.
+
+Only the sections that rotator reads are built, so whatever else the files hold cannot fail here.
+Nor can caches of type cluster, or TLS profiles that no cache names. What `load` returns can be
+used, but for the secrets it refers to.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
 from rotator.config.files import Document, read
 from rotator.config.schema import (
-    BUILT_IN_FORMATS,
-    SAME,
     CacheConfig,
     CacheSettings,
+    ClusterCache,
     RotatorSection,
     TlsProfile,
-    read_caches,
-    read_profile,
 )
-from rotator.config.types import child, expand, read_section, shown
+from rotator.config.types import Reading, Section, child, problem, read_section, shown
 from rotator.errors import ConfigError
 
 SECTIONS = ("caches", "tls", "rotator")
-
-
 DEFAULT_PLACE = Path("/etc/maverics/maverics.yaml")
+Entry = CacheConfig | ClusterCache
+
+_VARIABLE = re.compile(r"\{\{\s*env\.([^\s{}]+)\s*\}\}")
 
 
 def locate(files: Sequence[Path]) -> tuple[Path, ...]:
-    """The files to read: *files*, else MAVERICS_CONFIG, else the Orchestrator's default."""
+    """Return *files*, else the one MAVERICS_CONFIG names, else the Orchestrator's default."""
     if files:
         return tuple(files)
     named = os.environ.get("MAVERICS_CONFIG")
@@ -51,7 +50,7 @@ def read_all(files: Sequence[Path]) -> Document:
     Read *files* and merge them in order.
 
     Raises:
-        ConfigError: A file cannot be read or is broken; see `datafile.read`.
+        ConfigError: A file cannot be read or is broken; see `files.read`.
     """
     merged: Document = {}
     for path in files:
@@ -60,19 +59,16 @@ def read_all(files: Sequence[Path]) -> Document:
 
 
 def merge(base: Document, over: Document) -> Document:
-    """*base* with *over* on top; neither is changed."""
-    merged = dict(base)
-    for name, value in over.items():
-        old = merged.get(name)
-        if name == "caches" and isinstance(old, list) and isinstance(value, list | None):
-            merged[name] = _merge_caches(old, value or [])
-        else:
-            merged[name] = _merge_values(old, value)
+    """Return *base* with *over* on top; neither is changed."""
+    merged: Document = _merge_values(base, over)
+    old, new = base.get("caches"), over.get("caches")
+    if isinstance(old, list) and isinstance(new, list | None):
+        merged["caches"] = _merge_caches(old, new or [])
     return merged
 
 
 def _merge_values(old: Any, new: Any) -> Any:
-    """*new* on top of *old*: field by field if both are mappings."""
+    """Return *new* on top of *old*: field by field if both are mappings."""
     if not isinstance(old, dict):
         return new
     if isinstance(new, dict):
@@ -81,7 +77,7 @@ def _merge_values(old: Any, new: Any) -> Any:
 
 
 def _merge_caches(old: list[Any], new: list[Any]) -> list[Any]:
-    """Each old cache takes at most one new one, so that a name given twice in a file stays two."""
+    """Merge lists of caches; each old one takes at most one new one, so that twins are noticed."""
     merged = list(old)
     free = {_name_of(cache): index for index, cache in reversed(list(enumerate(old)))}
     for cache in new:
@@ -94,73 +90,168 @@ def _merge_caches(old: list[Any], new: list[Any]) -> list[Any]:
 
 
 def _name_of(cache: Any) -> str | None:
-    """The name of a cache, if it has one that is text."""
+    """Return the name of a cache, if it has one that is text."""
     name = cache.get("name") if isinstance(cache, dict) else None
     return name if isinstance(name, str) else None
 
 
-__all__ = ["CacheConfig", "CacheSettings", "Config", "FormatConfig", "TlsProfile", "load"]
+def expand(value: Any, path: str, done: dict[str, str] | None = None) -> Any:
+    """
+    Replace every `{{ env.NAME }}` in the strings of *value*, which stands at *path*.
+
+    A text that aliases repeat stays one text, in *done*.
+
+    Raises:
+        ConfigError: A variable is not set.
+    """
+    done = {} if done is None else done
+    if isinstance(value, dict):
+        return {name: expand(inner, child(path, name), done) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [expand(inner, child(path, index), done) for index, inner in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    if value not in done:
+        done[value] = _VARIABLE.sub(lambda match: _variable(match[1], path), value)
+    return done[value]
 
 
-@dataclass(frozen=True)
-class FormatConfig:
-    """A value format as `rotator.formats` describes it, not yet understood."""
+def _variable(name: str, path: str) -> str:
+    """Return the environment variable *name*, which is asked for at *path*."""
+    if (found := os.environ.get(name)) is None:
+        raise ConfigError(
+            f"{path}: the environment variable {name} is not set",
+            hint=f"set {name}, or replace {{{{ env.{name} }}}} in the file",
+        )
+    return found
 
-    name: str
-    encoding: str
-    layout: tuple[str, ...]
-    aad: str
+
+def _read_caches(given: Any, info: ValidationInfo[Reading]) -> tuple[Entry, ...]:
+    """Read the caches of both types, in the order of the file."""
+    if not isinstance(given, list | tuple):
+        raise ConfigError("caches: must be a list", hint="begin each cache with a dash")
+    found: dict[str, Entry] = {}
+    for index, one in enumerate(given):
+        path = child("caches", index)
+        cache = _read_cache(one, Reading(path, info.context.warnings))
+        if cache.name in found:
+            raise ConfigError(
+                f"{path}.name: {found[cache.name].path} has the same name",
+                hint="give each cache its own name",
+            )
+        found[cache.name] = cache
+    if not any(isinstance(cache, CacheConfig) for cache in found.values()):
+        raise ConfigError(
+            f"caches: there is no cache{' of type redis' if found else ''}",
+            hint="rotator works on the caches of type redis; is this the right file?",
+        )
+    return tuple(found.values())
+
+
+def _read_cache(given: Any, reading: Reading) -> Entry:
+    """Read one cache; of one of type cluster only its name."""
+    path = reading.path
+    if isinstance(given, dict) and expand(given.get("type"), f"{path}.type") == "cluster":
+        name = expand(given.get("name"), f"{path}.name")
+        return read_section(ClusterCache, {"name": name}, reading)
+    return read_section(CacheConfig, expand(given, path), reading)
+
+
+def _read_profiles(given: Any, info: ValidationInfo[Reading]) -> dict[str, TlsProfile]:
+    """Read the profiles that caches name; the others may be broken for all we know."""
+    given = given if isinstance(given, dict) else {}
+    found = {}
+    for cache in info.data["every"]:
+        if isinstance(cache, ClusterCache) or (name := cache.redis.tls) is None:
+            continue
+        if name not in given:
+            known = ", ".join(map(shown, given))
+            raise ConfigError(
+                f"{cache.field('redis.tls')}: there is no such profile under tls",
+                hint=f"profiles are {known}" if known else "add the profile under tls",
+            )
+        path = child("tls", name)
+        found[name] = read_section(TlsProfile, expand(given[name], path), Reading(path))
+    return found
+
+
+class RotatorConfig(Section):
+    """
+    Configuration: holds everything that rotator reads from *files*.
+
+    *every* are the caches of both types, *tls* the profiles that they name; *warnings* name each
+    field that was ignored.
+    """
+
+    foreign: ClassVar[bool] = True
+    every: Annotated[tuple[Entry, ...], PlainValidator(_read_caches)] = Field(
+        default=(), alias="caches", validate_default=True
+    )
+    tls: Annotated[dict[str, TlsProfile], PlainValidator(_read_profiles)] = Field(
+        default={}, validate_default=True
+    )
+    rotator: RotatorSection = RotatorSection()
+    files: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
-    def field(self) -> str:
-        """Where it is described."""
-        return child("rotator.formats", self.name)
+    def caches(self) -> tuple[CacheConfig, ...]:
+        """Return the caches of type redis."""
+        return tuple(cache for cache in self.every if isinstance(cache, CacheConfig))
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Return the names of the caches of type cluster."""
+        return tuple(cache.name for cache in self.every if isinstance(cache, ClusterCache))
 
-@dataclass(frozen=True)
-class Config:
-    """
-    Everything rotator reads from *files*.
-
-    *skipped* are the names of caches of type cluster; *warnings* name each field that was ignored.
-    """
-
-    caches: tuple[CacheConfig, ...]
-    skipped: tuple[str, ...]
-    warnings: tuple[str, ...]
-    files: tuple[Path, ...]
-    custom_formats: tuple[FormatConfig, ...]
-    profiles: Mapping[str, TlsProfile] = field(repr=False)
-    per_cache: Mapping[str, CacheSettings] = field(repr=False)
-
-    def cache(self, name: str) -> CacheConfig:
+    def cache(self, name: str | None = None) -> CacheConfig:
         """
-        The cache called *name*.
+        Return the cache called *name*; without a name the only one.
 
         Raises:
-            ConfigError: There is none, or it is of type cluster.
+            ConfigError: There is none, it is of type cluster, or there are several to choose from.
         """
-        for cache in self.caches:
-            if cache.name == name:
-                return cache
         names = ", ".join(cache.name for cache in self.caches)
+        if name is None and len(self.caches) > 1:
+            raise ConfigError("there are several caches", hint=f"choose one with --cache: {names}")
+        for cache in self.caches:
+            if name in {None, cache.name}:
+                return cache
         reason = "is of type cluster" if name in self.skipped else "is not in the configuration"
         raise ConfigError(f"the cache {name} {reason}", hint=f"choose from {names}")
 
     def tls_profile(self, cache: CacheConfig) -> TlsProfile | None:
-        """The TLS profile of *cache*; None: no TLS."""
-        return None if cache.tls is None else self.profiles[cache.tls]
+        """Return the TLS profile of *cache*; None: no TLS."""
+        return None if cache.redis.tls is None else self.tls[cache.redis.tls]
 
     def settings(self, cache: CacheConfig) -> CacheSettings:
-        """`rotator.caches.<name>` of *cache*, or the defaults."""
-        return self.per_cache.get(cache.name) or CacheSettings()
+        """Return `rotator.caches.<name>` of *cache*, or the defaults."""
+        return self.rotator.caches.get(cache.name) or CacheSettings()
 
-    def formats(self, cache: CacheConfig) -> tuple[str, ...]:
-        """The names of the formats that *cache* is tried with, in order."""
-        return self.settings(cache).formats
+    @field_validator("rotator", mode="before")
+    @classmethod
+    def _expand(cls, given: Any) -> Any:
+        """Replace the variables in our own section."""
+        return expand(given, "rotator")
+
+    @field_validator("rotator")
+    @classmethod
+    def _check_names(cls, ours: RotatorSection, info: ValidationInfo[Reading]) -> RotatorSection:
+        """Check that the settings are for caches that exist."""
+        kinds = {cache.name: type(cache) for cache in info.data["every"]}
+        for name in ours.caches:
+            path = child("rotator.caches", name)
+            if name not in kinds:
+                names = sorted(kinds, key=lambda name: kinds[name] is ClusterCache)
+                hint = f"under caches there are {', '.join(map(shown, names))}"
+                raise problem("there is no such cache", hint, "caches", name)
+            if kinds[name] is ClusterCache:
+                warning = f"{path}: settings of a cache of type cluster, ignored"
+                info.context.warnings.append(warning)
+        return ours
 
 
-def load(files: Sequence[Path] = ()) -> Config:
+def load(files: Sequence[Path] = ()) -> RotatorConfig:
     """
     Read and check the configuration: *files*, or the default place.
 
@@ -168,62 +259,6 @@ def load(files: Sequence[Path] = ()) -> Config:
         ConfigError: It cannot be read, or something in it is wrong; the message begins with the
             path of the field (or of the file) and there is a hint.
     """
-    places = locate(files)
-    merged = read_all(places)
-    caches, skipped, warnings = read_caches(merged.get("caches"))
-    raw_profiles = merged.get("tls")
-    profiles = {c.tls: read_profile(c, raw_profiles) for c in caches if c.tls is not None}
-    ours = read_section(RotatorSection, expand(merged.get("rotator"), "rotator"), "rotator")
-    _check_formats(ours)
-    _check_caches(ours, [cache.name for cache in caches] + list(skipped))
-    warnings += tuple(
-        f"{child('rotator.caches', name)}: settings of a cache of type cluster, ignored"
-        for name in skipped
-        if name in ours.caches
-    )
-    return Config(
-        caches=caches,
-        skipped=skipped,
-        warnings=warnings,
-        files=places,
-        custom_formats=tuple(
-            FormatConfig(name, given.encoding, given.layout, given.aad)
-            for name, given in ours.formats.items()
-        ),
-        profiles=profiles,
-        per_cache=ours.caches,
-    )
-
-
-def _check_caches(ours: RotatorSection, names: Sequence[str]) -> None:
-    """Check that the settings are for caches that exist."""
-    for name in ours.caches:
-        if name not in names:
-            raise ConfigError(
-                f"{child('rotator.caches', name)}: there is no such cache",
-                hint=f"under caches there are {', '.join(map(shown, names))}",
-            )
-
-
-def _check_formats(ours: RotatorSection) -> None:
-    """Check the names of formats: those described, and those that caches use."""
-    for name in ours.formats:
-        if name in {*BUILT_IN_FORMATS, SAME}:
-            raise ConfigError(
-                f"{child('rotator.formats', name)}: the name is taken",
-                hint=f"{', '.join(BUILT_IN_FORMATS)} are built in, and {SAME} has a meaning",
-            )
-    known = (*BUILT_IN_FORMATS, *ours.formats)
-    for cache, settings in ours.caches.items():
-        path = child("rotator.caches", cache)
-        for index, name in enumerate(settings.formats):
-            if name not in known:
-                raise ConfigError(
-                    f"{path}.formats[{index}]: there is no such format",
-                    hint=f"formats are {', '.join(map(shown, known))}",
-                )
-        if settings.write not in {SAME, *settings.formats}:
-            raise ConfigError(
-                f"{path}.write: is neither {SAME} nor one of this cache's formats",
-                hint=f"write {SAME}, or one of {', '.join(map(shown, settings.formats))}",
-            )
+    places, reading = locate(files), Reading()
+    config = read_section(RotatorConfig, read_all(places), reading)
+    return config.model_copy(update={"files": places, "warnings": tuple(reading.warnings)})

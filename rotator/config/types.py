@@ -1,242 +1,202 @@
 """
-What every section of the configuration has in common: unknown fields, and errors without values.
+Types: section, address and secret reference, with errors that never show a value.
 
 pydantic's own messages quote what they refuse, and that may be a key or a password. So the first
 problem of a section is told again in our words, beginning with the path of the field.
-
-A secret as the configuration gives it: a reference, or the value itself.
-
-Which known word a misspelled one was meant to be.
-
-Where a node listens: host and port, as `redis.addresses` writes them.
-
-What a secret provider does.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import zip_longest
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
-from pydantic.functional_validators import ModelWrapValidatorHandler
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from rotator.errors import ConfigError, SecretError
+
+_FIELD_NAME = re.compile(r"[A-Za-z0-9_][\w.:-]{0,39}", re.ASCII)
+_REFERENCE = re.compile(r"<[^<>\n]+>")
+_QUOTED = re.compile("'([^']*)'")
+
+_OURS = "rotator"
+_UNKNOWN = "unknown field"
+
+_NO_TEXT = "must be text", "write one text value there"
+_NO_LIST = "must be a list", "write [one, another], or one line with a dash for each"
+_WORDS = {
+    "string_type": _NO_TEXT,
+    "string_sub_type": _NO_TEXT,
+    "string_unicode": _NO_TEXT,
+    "list_type": _NO_LIST,
+    "tuple_type": _NO_LIST,
+    "dict_type": ("must be a mapping", "write name: value, one line for each"),
+}
+
+
+def shown(name: str) -> str:
+    """Return a field's name for a message, unless it looks like a secret gone astray."""
+    return name if _FIELD_NAME.fullmatch(name) else "(a name not shown)"
+
+
+def child(path: str, name: str | int) -> str:
+    """Return the path of a field under *path*: `caches` and 0 give `caches[0]`."""
+    if isinstance(name, int):
+        return f"{path}[{name}]"
+    return f"{path}.{shown(name)}" if path else shown(name)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """
-    The *known* word that *word* is most likely a misspelling of, or None.
+    Return the *known* word that *word* is most likely a misspelling of.
 
-    Case, `_` and `-` do not count. One slip is forgiven, two in a word of 8 letters or more: short
-    words are too often one letter away from another real one (`tls` and `ttl`).
+    Case, `_` and `-` do not count. Swapped letters, or one that is wrong, are a slip even in `tls`,
+    where difflib's ratio is low. `passwordFile` is too long to be `password`.
     """
-    best: tuple[int, str] | None = None
-    for candidate in known:
-        slips = _slips(_plain(word), _plain(candidate))
-        if slips <= (2 if len(candidate) >= 8 else 1) and (best is None or slips < best[0]):
-            best = slips, candidate
-    return None if best is None else best[1]
+    word = _plain(word)
+    likely = {_plain(one): one for one in known if abs(len(_plain(one)) - len(word)) <= 2}
+    swapped = [one for one in likely if sorted(one) == sorted(word)]
+    wrong = [one for one in likely if sum(a != b for a, b in zip_longest(one, word)) == 1]
+    near = swapped or wrong or get_close_matches(word, likely, n=1, cutoff=0.8)
+    return likely[near[0]] if near else None
 
 
 def _plain(word: str) -> str:
-    """The letters that count."""
+    """Return the letters that count."""
     return word.lower().replace("_", "").replace("-", "")
 
 
-def _slips(a: str, b: str) -> int:
-    """Letters added, left out, exchanged, or swapped with their neighbour (Damerau, 1964)."""
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, left in enumerate(a, 1):
-        before, last, row = row, before, [i]
-        for j, right in enumerate(b, 1):
-            slips = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (left != right))
-            if i > 1 and j > 1 and left == b[j - 2] and a[i - 2] == right:
-                slips = min(slips, last[j - 2] + 1)
-            row.append(slips)
-    return row[-1]
-
-
-_FIELD_NAME = re.compile(r"[A-Za-z0-9_][\w.:-]{0,39}", re.ASCII)
-
-
-def shown(field: str) -> str:
-    """A field's name for a message; what does not look like a name may be a secret gone astray."""
-    return field if _FIELD_NAME.fullmatch(field) else "(a name not shown)"
-
-
-_VARIABLE = re.compile(r"\{\{\s*env\.([^\s{}]+)\s*\}\}")
-
-
-def expand(value: Any, path: str) -> Any:
+@dataclass
+class Reading:
     """
-    Replace every `{{ env.NAME }}` in the strings of *value*, which stands at *path*.
+    Reading: says to validators where they are, and collects what the user is to be warned of.
 
-    Raises:
-        ConfigError: A variable is not set.
+    *path* is that of the section being read; of one in a list or mapping, that of the list or
+    mapping, unless it is read by `read_section`.
     """
-    return _expanded(value, path, {})
 
+    path: str = ""
+    warnings: list[str] = field(default_factory=list)
 
-def _expanded(value: Any, path: str, done: dict[str, str]) -> Any:
-    """*value* with its variables replaced; a text that aliases repeat stays one, in *done*."""
-    if isinstance(value, dict):
-        return {name: _expanded(inner, child(path, name), done) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_expanded(inner, child(path, index), done) for index, inner in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-    if value not in done:
-        done[value] = _replaced(value, path)
-    return done[value]
-
-
-def _replaced(text: str, path: str) -> str:
-    """*text*, which stands at *path*, with its variables replaced."""
-
-    def lookup(match: re.Match[str]) -> str:
-        if (found := os.environ.get(match[1])) is None:
-            raise ConfigError(
-                f"{path}: the environment variable {match[1]} is not set",
-                hint=f"set {match[1]}, or replace {{{{ env.{match[1]} }}}} in the file",
-            )
-        return found
-
-    return _VARIABLE.sub(lookup, text)
-
-
-def child(path: str, field: str | int) -> str:
-    """The path of *field* under *path*: `caches` and 0 give `caches[0]`."""
-    if isinstance(field, int):
-        return f"{path}[{field}]"
-    return f"{path}.{shown(field)}" if path else shown(field)
-
-
-_OURS = "rotator"
-
-
-_LISTS = {"list_type", "tuple_type"}
-
-
-_TEXTS = {"string_type", "string_sub_type", "string_unicode"}
+    def path_of(self, info: ValidationInfo) -> str:
+        """Return the path of the field that a validator is called for; without one, our own."""
+        return child(self.path, to_camel(info.field_name)) if info.field_name else self.path
 
 
 class Section(BaseModel):
     """
-    A mapping of known fields; an empty one (null) has the defaults.
+    Section: holds known fields; an empty one (null) has the defaults.
 
-    An unknown field is remembered for `unknown_fields`. It is an error if it looks like a known one
-    misspelled, or if the section is *strict*; with *foreign*, unknown fields are not looked at.
+    An unknown field gives a warning, but is refused if it looks like a known one misspelled, or if
+    the section is *strict*; with *foreign*, unknown fields are not looked at.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, alias_generator=to_camel)
     strict: ClassVar[bool] = False
     foreign: ClassVar[bool] = False
-    _unknown: tuple[str, ...] = PrivateAttr(default=())
+    _path: str = PrivateAttr(default="")
 
-    @classmethod
-    def known(cls) -> list[str]:
-        """The names of the fields as the file writes them."""
-        return [field.alias or name for name, field in cls.model_fields.items()]
+    @property
+    def path(self) -> str:
+        """Return where the section stands in the configuration."""
+        return self._path
+
+    def field(self, suffix: str) -> str:
+        """Return the path of a field below: `redis.tls` gives `caches[0].redis.tls`."""
+        return f"{self._path}.{suffix}"
 
     @model_validator(mode="wrap")
     @classmethod
-    def _split(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Keep what is known and given, remember what is unknown."""
+    def _read(
+        cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """Read what is known and given, and say what is unknown."""
+        known = [one.alias or name for name, one in cls.model_fields.items()]
         if data is None:
             data = {}
         if not isinstance(data, dict):
-            raise problem("must be a mapping of fields", f"fields are {', '.join(cls.known())}")
-        known = cls.known()
-        unknown = [] if cls.foreign else [name for name in data if name not in known]
-        for name in unknown:
-            cls._require_harmless(name)
+            raise problem("must be a mapping of fields", f"fields are {', '.join(known)}")
+        reading = info.context or Reading()  # a default is made without one
+        above, reading.path = reading.path, reading.path_of(info)
+        for name in [] if cls.foreign else [one for one in data if one not in known]:
+            if (meant := nearest(name, known)) is not None:
+                raise problem(_UNKNOWN, f"did you mean {meant}?", name)
+            if cls.strict:
+                raise problem(_UNKNOWN, f"known are {', '.join(known)}", name)
+            reading.warnings.append(f"{child(reading.path, name)}: {_UNKNOWN}, ignored")
         section = handler({name: data[name] for name in known if data.get(name) is not None})
-        section._unknown = tuple(unknown)  # noqa: SLF001 - ours, of the object just made
+        section._path, reading.path = reading.path, above  # noqa: SLF001 - ours, just made
         return section
-
-    @classmethod
-    def _require_harmless(cls, name: str) -> None:
-        """Refuse an unknown field that may be a known one misspelled, and any if *strict*."""
-        near = nearest(name, cls.known())
-        if near is not None:
-            raise problem("unknown field", f"did you mean {near}?", field=name)
-        if cls.strict:
-            raise problem("unknown field", f"known are {', '.join(cls.known())}", field=name)
 
 
 SectionType = TypeVar("SectionType", bound=Section)
 
 
-def problem(text: str, hint: str, *, field: str | None = None) -> PydanticCustomError:
-    """An error for a validator to raise: *text* and *hint* go to the user as they are."""
-    context = {"problem": text, "hint": hint, "field": field}
-    return PydanticCustomError(_OURS, "{problem}", context)
-
-
-def read_section(kind: type[SectionType], data: Any, path: str) -> SectionType:
+def problem(text: str, hint: str, *at: str | int) -> PydanticCustomError:
     """
-    *data*, found at *path*, as a section of that *kind*.
+    Return an error for a validator to raise: *text* and *hint* go to the user as they are.
+
+    *at* leads from what is validated to the field that is wrong.
+    """
+    return PydanticCustomError(_OURS, "{problem}", {"problem": text, "hint": hint, "at": at})
+
+
+def read_section(kind: type[SectionType], data: Any, reading: Reading) -> SectionType:
+    """
+    Read *data*, found at the path of *reading*, as a section of that *kind*.
 
     Raises:
         ConfigError: A field is missing, wrong, misspelled, or unknown where that is an error.
     """
+    path = reading.path
     try:
-        return kind.model_validate(data)
+        return kind.model_validate(data, context=reading)
     except ValidationError as error:
         details = error.errors(include_url=False)
-    raise _retold(min(details, key=_order), path)
-
-
-def unknown_fields(section: Section, path: str) -> Iterator[str]:
-    """The paths of the unknown fields in *section*, which stands at *path*, and in those below."""
-    for name in section._unknown:  # noqa: SLF001 - ours
-        yield child(path, name)
-    for name, field in type(section).model_fields.items():
-        inner = getattr(section, name)
-        if isinstance(inner, Section):
-            yield from unknown_fields(inner, child(path, field.alias or name))
-
-
-def _order(detail: ErrorDetails) -> int:
-    """A misspelled field comes first: it may be why another one is missing."""
-    return 0 if (detail.get("ctx") or {}).get("field") else 1
+    # A misspelled field comes first: it may be why another one is missing.
+    first = min(details, key=lambda one: one.get("ctx", {}).get("problem") != _UNKNOWN)
+    raise _retold(first, path)
 
 
 def _retold(detail: ErrorDetails, path: str) -> ConfigError:
-    """The problem in our words; *path* is where the section stands."""
-    for part in detail["loc"]:
-        path = child(path, part)
-    kind, given = detail["type"], detail["input"]
-    text, hint = "is not valid", "see the configuration reference in the README"
+    """Return the problem in our words; *path* is where the section stands."""
+    kind, at = detail["type"], detail["loc"]
+    text, hint = _WORDS.get(kind, ("is not valid", "see the configuration reference in the README"))
     if kind == _OURS:
-        context = detail["ctx"]
-        text, hint = context["problem"], context["hint"]
-        path = child(path, context["field"]) if context["field"] else path
+        ours = detail["ctx"]
+        text, hint, at = ours["problem"], ours["hint"], (*at, *ours["at"])
     elif kind == "missing":
-        text, hint = "missing", f"add {shown(str(detail['loc'][-1]))} there"
-    elif kind in _TEXTS and isinstance(given, bool | int | float):
-        text, hint = "must be text", "quote the value: unquoted, JSON reads it as something else"
-    elif kind in _TEXTS:
-        text, hint = "must be text", "write one text value there"
-    elif kind in _LISTS:
-        text, hint = "must be a list", "write [one, another], or one line with a dash for each"
-    elif kind == "dict_type":
-        text, hint = "must be a mapping", "write name: value, one line for each"
+        text, hint = "missing", f"add {shown(str(at[-1]))} there"
+    elif kind == "literal_error":
+        known = _QUOTED.findall(detail["ctx"]["expected"])
+        text, hint = "is not known", f"known are {', '.join(known)}"
+    elif text == _NO_TEXT[0] and isinstance(detail["input"], bool | int | float):
+        hint = "quote the value: unquoted, JSON reads it as something else"
+    for part in at:
+        path = child(path, part)
     return ConfigError(f"{path}: {text}", hint=hint)
 
 
 class Provider(Protocol):
-    """A place that knows secrets by name."""
+    """Provider: knows secrets by name."""
 
     def get(self, name: str) -> str:
         """
-        The secret called *name*: the text between `<` and `>` in the configuration.
+        Return the secret called *name*: the text between `<` and `>` in the configuration.
 
         Raises:
             SecretError: The provider does not know the name; the message names it.
@@ -245,46 +205,56 @@ class Provider(Protocol):
         ...
 
 
-_REFERENCE = re.compile(r"<([^<>\n]+)>")
-
-
 class SecretRef:
     """
-    `<name>` as the whole scalar refers to a secret of the provider; anything else is the value.
+    Secret reference: `<name>` as the whole scalar; any other text is the secret itself.
 
     *field* is the path in the configuration. With *plain* a value that stands in the file is no
     secret (a path, a user name): it may be shown and pickled. Any other value is never shown, and
-    an object that holds one refuses to be pickled.
+    an object that holds one refuses to be pickled, or unfolded as a dataclass would be.
     """
 
-    __slots__ = ("_name", "_text", "field", "plain")
+    __slots__ = ("_text", "field", "plain")
 
-    def __init__(self, text: str, field: str, *, plain: bool = False) -> None:
-        match = _REFERENCE.fullmatch(text)
-        self._text = text
-        self._name = match[1] if match else None
-        self.field = field
-        self.plain = plain
+    def __init__(self, text: str, field: str, plain: bool = False) -> None:
+        self._text, self.field, self.plain = text, field, plain
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_after_validator_function(cls._from_field, handler(str))
+
+    @classmethod
+    def _from_field(cls, text: str, info: ValidationInfo[Reading]) -> Self | None:
+        """Make one of a field's *text*; None of an empty one."""
+        return cls(text, info.context.path_of(info)) if text else None
+
+    def at(self, index: int) -> Self:
+        """Return the same at a place of the list that the field holds."""
+        return type(self)(self._text, child(self.field, index), self.plain)
+
+    def as_plain(self) -> Self:
+        """Return the same in a field that holds no secret; PEM is one wherever it stands."""
+        return type(self)(self._text, self.field, "-----BEGIN" not in self._text)
 
     @property
     def is_reference(self) -> bool:
-        """Whether a provider is needed."""
-        return self._name is not None
+        """Say whether a provider is needed."""
+        return _REFERENCE.fullmatch(self._text) is not None
 
     @property
     def display(self) -> str:
-        """What may be shown: `<name>`, a plain value, or `***`."""
+        """Return `<name>`, a plain value, or `***`."""
         return self._text if self.is_reference or self.plain else "***"
 
     def resolve(self, provider: Provider | None) -> str:
         """
-        The secret itself, from *provider* if this is a reference; never empty then.
+        Return the secret itself, from *provider* if this is a reference; never empty then.
 
         Raises:
             SecretError: There is no provider, it does not know the name, or the secret is empty.
             SourceError: The provider could not be reached.
         """
-        if self._name is None:
+        if not self.is_reference:
             return self._text
         if provider is None:
             raise SecretError(
@@ -292,7 +262,7 @@ class SecretRef:
                 hint="give --secret-provider URL or set MAVERICS_SECRET_PROVIDER",
             )
         try:
-            secret = provider.get(self._name)
+            secret = provider.get(self._text[1:-1])
         except SecretError as error:
             raise SecretError(f"{self.field}: {error}", hint=error.hint) from None
         if not secret:
@@ -316,16 +286,11 @@ class SecretRef:
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_reference and not self.plain:
             raise TypeError(f"{self.field} holds a secret and must not be pickled")
-        return _again, (self._text, self.field, self.plain)
-
-
-def _again(text: str, field: str, plain: bool) -> SecretRef:
-    """What a pickle calls: it cannot give keyword arguments."""
-    return SecretRef(text, field, plain=plain)
+        return type(self), (self._text, self.field, self.plain)
 
 
 class Address(NamedTuple):
-    """A host name or IP address, and a port."""
+    """Address: a host name or IP address, and a port."""
 
     host: str
     port: int

@@ -1,21 +1,13 @@
 """
-Opening, sealing and re-encrypting values: formats and a keyring put to work.
+Codec: opens, seals and re-encrypts values, with one format and with several.
 
-- Formats are tried in the order given, each by a `Reader` that knows which keys to try.
-- A plaintext that opens as a value itself, under any key and format and the same name, is nested:
-  the keys met inside are reported, and such a value is not rewritten.
+- Authenticated decryption proves which key a value is under: the one that it names, else all are
+  tried, the last one that fitted first.
+- Most formats are sequential: header, nonce, ciphertext and tag in a row. Their codec cuts with
+  three slices; any other layout goes through `Format.split` and `Format.join`.
+- A plaintext that opens as a value itself, under the same name, is nested: the keys met inside are
+  reported, `DEPTH` deep, and such a value is not rewritten.
 - What was encrypted is opened again and compared before it is handed out.
-
-Limit: nesting is followed `DEPTH` deep.
-
-One format put to work with a keyring: values opened and values made.
-
-Which key a value is under is proven by authenticated decryption. Where a format names its key only
-that key is tried, else all keys are, the one that opened the last value first.
-
-Most formats are *straight*: header, nonce, ciphertext and tag follow each other. Those are cut with
-three slices, because a sweep does it millions of times; any other layout goes through
-`Format.split` and `Format.join`.
 """
 
 from __future__ import annotations
@@ -30,9 +22,11 @@ from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding, decode, encode
 from rotator.errors import FormatError, SelfCheckError
 
+DEPTH = 4  # layers
+
 
 class Reason(StrEnum):
-    """Why a value does not open."""
+    """Reason: says why a value does not open."""
 
     UNKNOWN_KEY_ID = "unknown_key_id"
     WRONG_NAME = "wrong_name"
@@ -41,75 +35,71 @@ class Reason(StrEnum):
 
 
 class FormatCodec:
-    """Reads and writes values of one format, whatever its layout is."""
+    """
+    Format codec: opens and seals values of one format, whatever its layout is.
 
-    __slots__ = ("_current", "_keyring", "_keys", "_raw", "format", "nonce_size", "telling_size")
+    *read* opens a value, stored as a name: `by_id` if the format names the key, else `by_trial`.
+    """
 
     def __init__(self, form: Format, keyring: Keyring) -> None:
         self.format = form
+        self.nonce_size, self.unique_prefix = form.nonce_size, form.unique_prefix
+        self.read = self.by_id if form.names_key else self.by_trial
         self._keyring = keyring
-        self._keys = keyring.all
-        self._current = keyring.current
+        self._current, self._keys = keyring.current, keyring.all
         self._raw = form.encoding is Encoding.RAW
-        self.nonce_size, self.telling_size = form.nonce_size, form.telling_size
 
-    def read(self, name: bytes, value: bytes) -> Found:
-        """The plaintext of *value*, stored as *name*, and the key that opened it."""
+    def by_id(self, name: bytes, value: bytes) -> Found:
+        """Open *value* with the key that it names."""
         parts = self.format.split(value)
         if parts is None:
             return Reason.NOT_A_FORMAT
-        key_id, nonce, body, header = parts
-        aad = self.format.associated(header, name)
-        if key_id is None:
-            return self._try_keys(nonce, body, aad)
-        named = self._keyring.by_id(key_id)
-        if named is None:
+        key = self._keyring.by_id(parts.key_id or b"")
+        if key is None:
             return Reason.UNKNOWN_KEY_ID
-        plaintext = named.decrypt(nonce, body, aad)
-        return Reason.BAD_TAG if plaintext is None else (plaintext, named, self)
-
-    def spells(self, value: bytes) -> bool:
-        """Whether *value*, which fits the format, is written as this reader would write it."""
-        return self._raw or self.format.spelling(value) is self.format
-
-    def write(self, name: bytes, plaintext: bytes, nonce: bytes) -> bytes:
-        """*plaintext* under the current key, to be stored as *name*; *nonce* must be new."""
-        form, key_id = self.format, self._current.id_bytes
-        body = self._current.encrypt(nonce, plaintext, form.associated(form.header(key_id), name))
-        return form.join(key_id, nonce, body[:-TAG_SIZE], body[-TAG_SIZE:])
-
-    def reopen(self, name: bytes, value: bytes) -> bytes | None:
-        """What somebody who knows only the current key makes of *value*."""
-        parts = self.format.split(value)
-        if parts is None or parts.key_id not in (None, self._current.id_bytes):
-            return None
         aad = self.format.associated(parts.header, name)
-        return self._current.decrypt(parts.nonce, parts.body, aad)
+        plaintext = key.decrypt(parts.nonce, parts.body, aad)
+        return Reason.BAD_TAG if plaintext is None else (plaintext, key, self)
+
+    def by_trial(self, name: bytes, value: bytes) -> Found:
+        """Open *value* with whichever key does."""
+        parts = self.format.split(value)
+        if parts is None:
+            return Reason.NOT_A_FORMAT
+        return self._try_keys(parts.nonce, parts.body, self.format.associated(parts.header, name))
+
+    def is_canonical(self, value: bytes) -> bool:
+        """Return whether *value*, which fits the format, is written as `seal` would write it."""
+        return self._raw or self.format.variant_of(value) is self.format
 
     def seal(self, name: bytes, plaintext: bytes, nonce: bytes) -> bytes:
         """
-        As `write`, but what was made is opened again and compared first.
+        Return *plaintext* under the current key, to be stored as *name*; *nonce* must be new.
 
         Raises:
-            SelfCheckError: It does not open to *plaintext*.
+            SelfCheckError: It does not open for somebody who knows only the current key.
         """
-        value = self.write(name, plaintext, nonce)
-        if self.reopen(name, value) != plaintext:
-            raise self._broken(plaintext)
-        return value
+        form, key, key_id = self.format, self._current, self._current.id_bytes
+        body = key.encrypt(nonce, plaintext, form.associated(form.header(key_id), name))
+        value = form.join(key_id, nonce, body[:-TAG_SIZE], body[-TAG_SIZE:])
+        parts = form.split(value)
+        if parts is not None and parts.key_id in (None, key_id):
+            aad = form.associated(parts.header, name)
+            if key.decrypt(parts.nonce, parts.body, aad) == plaintext:
+                return value
+        raise self._broken(plaintext)
 
     def _broken(self, plaintext: bytes) -> SelfCheckError:
-        made = f"{len(plaintext)} bytes does not open after encrypting as {self.format.name}"
         return SelfCheckError(
-            f"a value of {made}",
+            f"a value of {len(plaintext)} bytes does not open after encrypting as"
+            f" {self.format.name}",
             hint="nothing was written; check the memory of this machine and report the format",
         )
 
     def _try_keys(self, nonce: bytes, body: bytes, aad: bytes | None) -> Found:
         keys = self._keys
         for key in keys:
-            plaintext = key.decrypt(nonce, body, aad)
-            if plaintext is not None:
+            if (plaintext := key.decrypt(nonce, body, aad)) is not None:
                 if key is not keys[0]:
                     # A new tuple: another thread may be going through the old one.
                     self._keys = (key, *(other for other in keys if other is not key))
@@ -117,51 +107,25 @@ class FormatCodec:
         return Reason.BAD_TAG
 
 
-class _StraightReader(FormatCodec):
+class SequentialCodec(FormatCodec):
     """
-    Reads and writes values that are header, nonce, ciphertext and tag, in this order.
+    Sequential codec: opens and seals values that are header, nonce, ciphertext and tag in a row.
 
-    A sweep comes here millions of times, so what each step takes is written out in it.
+    *begin* and *end* are the nonce's. A sweep comes here millions of times, so
+    each step is written out.
     """
-
-    __slots__ = ("_aad", "_begin", "_end", "_header", "_smallest", "_with_header", "_with_name")
 
     def __init__(self, form: Format, keyring: Keyring, begin: int, end: int) -> None:
         super().__init__(form, keyring)
-        self._begin, self._end = begin, end  # of the nonce
+        self._begin, self._end = begin, end
         self._smallest = end + TAG_SIZE
         self._header = form.header(self._current.id_bytes)
+        self._headers = {form.header(key.id_bytes): key for key in keyring.all}
         self._with_header, self._with_name = form.binds_header, form.binds_name
         self._aad = form.associated(b"", b"")
 
-    def seal(self, name: bytes, plaintext: bytes, nonce: bytes) -> bytes:
-        """As `Reader.seal`."""
-        begin, end, header = self._begin, self._end, self._header
-        aad = header + name if self._with_header else name if self._with_name else self._aad
-        laid = header + nonce + self._current.encrypt(nonce, plaintext, aad)
-        form, value = self.format, laid
-        if not self._raw:
-            value = encode(form.encoding, laid, other_spelling=form.other_spelling)
-            laid = decode(form.encoding, value) or b""
-        if self._with_header:
-            aad = laid[:begin] + name
-        opened = self._current.decrypt(laid[begin:end], laid[end:], aad)
-        if opened != plaintext or laid[:begin] != header:
-            raise self._broken(plaintext)
-        return value
-
-
-class _NamedReader(_StraightReader):
-    """Where the header names the key: literals and key id are looked up as one."""
-
-    __slots__ = ("_headers",)
-
-    def __init__(self, form: Format, keyring: Keyring, begin: int, end: int) -> None:
-        super().__init__(form, keyring, begin, end)
-        self._headers = {form.header(key.id_bytes): key for key in keyring.all}
-
-    def read(self, name: bytes, value: bytes) -> Found:
-        """As `Reader.read`."""
+    def by_id(self, name: bytes, value: bytes) -> Found:
+        """Open *value* with the key that it names: literals and key id are looked up as one."""
         laid = value if self._raw else decode(self.format.encoding, value)
         if laid is None or len(laid) < self._smallest:
             return Reason.NOT_A_FORMAT
@@ -173,16 +137,10 @@ class _NamedReader(_StraightReader):
             plaintext = key.decrypt(laid[begin:end], laid[end:], aad)
             if plaintext is not None:
                 return plaintext, key, self
-        return super().read(name, value)  # it knows why not
+        return super().by_id(name, value)  # it knows why not
 
-
-class _BareReader(_StraightReader):
-    """Where every key has to be tried."""
-
-    __slots__ = ()
-
-    def read(self, name: bytes, value: bytes) -> Found:
-        """As `Reader.read`."""
+    def by_trial(self, name: bytes, value: bytes) -> Found:
+        """Open *value* with whichever key does."""
         laid = value if self._raw else decode(self.format.encoding, value)
         if laid is None or not self.format.fits(laid):
             return Reason.NOT_A_FORMAT
@@ -190,26 +148,39 @@ class _BareReader(_StraightReader):
         aad = laid[:begin] + name if self._with_header else name if self._with_name else self._aad
         return self._try_keys(laid[begin:end], laid[end:], aad)
 
+    def seal(self, name: bytes, plaintext: bytes, nonce: bytes) -> bytes:
+        """Seal as `FormatCodec.seal` does, without taking the value apart."""
+        begin, end, header = self._begin, self._end, self._header
+        aad = header + name if self._with_header else name if self._with_name else self._aad
+        laid = header + nonce + self._current.encrypt(nonce, plaintext, aad)
+        form, value = self.format, laid
+        if not self._raw:
+            value = encode(form.encoding, laid, variant=form.variant)
+            laid = decode(form.encoding, value) or b""
+        if self._with_header:
+            aad = laid[:begin] + name
+        opened = self._current.decrypt(laid[begin:end], laid[end:], aad)
+        if opened != plaintext or laid[:begin] != header:
+            raise self._broken(plaintext)
+        return value
+
 
 Found = tuple[bytes, Key, FormatCodec] | Reason
-"""The plaintext of a value, the key that opened it and the reader that did, or why none can."""
+"""The plaintext of a value, the key that opened it and the codec that did, or why none can."""
 
 
-def reader_of(form: Format, keyring: Keyring) -> FormatCodec:
-    """The reader for a format: the quickest that its layout allows."""
-    straight = form.straight if type(form) is Format else None  # another class joins in its own way
-    if straight is None:
-        return FormatCodec(form, keyring)
-    return (_NamedReader if form.names_key else _BareReader)(form, keyring, *straight)
-
-
-DEPTH = 4  # layers
+def format_codec(form: Format, keyring: Keyring) -> FormatCodec:
+    """Return the codec for a format: the quickest that its layout allows."""
+    # Another class joins in its own way.
+    if type(form) is Format and form.sequential is not None:
+        return SequentialCodec(form, keyring, *form.sequential)
+    return FormatCodec(form, keyring)
 
 
 @dataclass(slots=True)
 class Opened:
     """
-    A value that opened: under *key*, in *format*.
+    Opened: holds the plaintext of a value, the key and the format that it opened with.
 
     *inner* holds the keys met inside a nested value, outermost first; empty is not nested.
     """
@@ -222,26 +193,22 @@ class Opened:
 
 @dataclass(slots=True)
 class Refused:
-    """A value that no configured format and key opens."""
+    """Refused: says why no configured format and key opens a value."""
 
     reason: Reason
 
 
 class Codec:
     """
-    Opens and writes the values of one cache.
+    Codec: opens and seals the values of one cache.
 
     *formats* are tried in this order. *write* is the format of rewritten values, None for the one
     that each value has; it is also read, after the others when it is not among them.
+    *fast_path* is, by the first byte of a value, how the first format to try opens it.
 
     Raises:
         FormatError: There is no format at all.
     """
-
-    __slots__ = (
-        *("_by_first", "_letters", "_readers", "_sure"),
-        *("digest", "formats", "keyring", "fast_path", "nonce_size", "write"),
-    )
 
     def __init__(
         self, keyring: Keyring, formats: Sequence[Format], write: Format | None = None
@@ -252,23 +219,18 @@ class Codec:
             raise FormatError("no value format is given", hint=f"name some: {', '.join(BUILTIN)}")
         self.keyring = keyring
         self.formats = tuple(formats)
-        self._readers = {form: reader_of(form, keyring) for form in formats}
+        self._codecs = {form: format_codec(form, keyring) for form in formats}
         # By the first byte of a value, which rules out most formats.
-        firsts = [(form.first_bytes, reader) for form, reader in self._readers.items()]
+        firsts = [(form.first_bytes, codec) for form, codec in self._codecs.items()]
         self._by_first = [
-            tuple([reader for allowed, reader in firsts if first in allowed])
-            for first in range(256)
+            tuple([codec for allowed, codec in firsts if first in allowed]) for first in range(256)
         ]
         self.fast_path = {
-            bytes([first]): readers[0].read
-            for first, readers in enumerate(self._by_first)
-            if readers
+            bytes([first]): codecs[0].read for first, codecs in enumerate(self._by_first) if codecs
         }
-        texts = [
-            allowed for allowed, reader in firsts if reader.format.encoding is not Encoding.RAW
-        ]
+        texts = [form.first_bytes for form in formats if form.encoding is not Encoding.RAW]
         self._letters = frozenset[int]().union(*texts)
-        self._sure = max(form.surely_random for form in formats)
+        self._min_random_size = max(form.min_random_size for form in formats)
         self.write = write
         self.nonce_size = max(form.nonce_size for form in formats)
         # Positions of a stopped run are good only for what they were taken with.
@@ -276,19 +238,19 @@ class Codec:
         self.digest = hashlib.sha256(described.encode()).hexdigest()
 
     def open(self, name: bytes, value: bytes) -> Opened | Refused:
-        """Decrypt *value*, stored as *name*, with whatever format and key open it."""
+        """Open *value*, stored as *name*, with whatever format and key open it."""
         found = self.read(name, value)
         if isinstance(found, Reason):
             return Refused(found)
-        plaintext, key, reader = found
-        form = reader.format.spelling(value)
-        return Opened(plaintext, key, form, self.nested_keys(name, plaintext))
+        plaintext, key, codec = found
+        inner = self.nested_keys(name, plaintext)
+        return Opened(plaintext, key, codec.format.variant_of(value), inner)
 
     def read(self, name: bytes, value: bytes) -> Found:
-        """What the first format that opens *value* makes of it, else why none does."""
+        """Return what the first format that opens *value* makes of it, else why none does."""
         worst = Reason.NOT_A_FORMAT
-        for reader in self._by_first[value[0]] if value else ():
-            found = reader.read(name, value)
+        for codec in self._by_first[value[0]] if value else ():
+            found = codec.read(name, value)
             if isinstance(found, tuple):
                 return found
             if worst is not Reason.UNKNOWN_KEY_ID and found is not Reason.NOT_A_FORMAT:
@@ -296,32 +258,26 @@ class Codec:
         return worst
 
     def is_plain_text(self, plaintext: bytes) -> bool:
-        """Whether it is seen at a glance that *plaintext* is no value itself."""
-        return (
-            len(plaintext) >= self._sure
-            and plaintext.isascii()
-            and plaintext[0] not in self._letters
-        )
+        """Return whether it is seen at a glance that *plaintext* is no value itself."""
+        long_enough = len(plaintext) >= self._min_random_size
+        return long_enough and plaintext.isascii() and plaintext[0] not in self._letters
 
     def nested_keys(self, name: bytes, plaintext: bytes) -> tuple[Key, ...]:
-        """The keys of the values that *plaintext* consists of, outermost first."""
+        """Return the keys of the values that *plaintext* consists of, outermost first."""
         keys: tuple[Key, ...] = ()
-        found = self.read(name, plaintext)
-        while isinstance(found, tuple) and len(keys) < DEPTH:
+        while len(keys) < DEPTH and isinstance(found := self.read(name, plaintext), tuple):
             plaintext, key, _ = found
             keys = (*keys, key)
-            found = self.read(name, plaintext)
         return keys
 
     def needs_rewrite(self, opened: Opened) -> bool:
-        """Whether the value is under an old key, or in another format than the one to write."""
-        if opened.key is not self.keyring.current:
-            return True
-        return self.write is not None and self.write.name != opened.format.name
+        """Return whether the value is under an old key, or not in the format to write."""
+        is_other_format = self.write is not None and self.write.name != opened.format.name
+        return is_other_format or opened.key is not self.keyring.current
 
     def seal(self, name: bytes, plaintext: bytes, form: Format | None = None) -> bytes:
         """
-        A value that holds *plaintext* under the current key, to be stored as *name*.
+        Return a value that holds *plaintext* under the current key, to be stored as *name*.
 
         Without *form* it has the format to write, else the first one.
 
@@ -329,12 +285,12 @@ class Codec:
             SelfCheckError: What was made does not open to *plaintext*.
         """
         form = form or self.write or self.formats[0]
-        writer = self._readers.get(form) or reader_of(form, self.keyring)
-        return writer.seal(name, plaintext, form.new_nonce())
+        codec = self._codecs.get(form) or format_codec(form, self.keyring)
+        return codec.seal(name, plaintext, form.new_nonce())
 
     def rewrite(self, name: bytes, opened: Opened) -> bytes:
         """
-        The same plaintext under the current key, in the value's own format or the one to write.
+        Return the same plaintext under the current key, in its own format or the one to write.
 
         Raises:
             SelfCheckError: What was made does not open to the same plaintext.
@@ -342,15 +298,14 @@ class Codec:
         """
         if opened.inner:
             raise ValueError("a nested value is not to be rewritten")
-        write = self.write
-        same = write is None or write.name == opened.format.name
-        return self.seal(name, opened.plaintext, opened.format if same else write)
+        keeps_format = self.write is None or self.write.name == opened.format.name
+        return self.seal(name, opened.plaintext, opened.format if keeps_format else self.write)
 
     def explain(
         self, name: bytes, value: bytes, reason: Reason, other_names: Iterable[bytes] = ()
     ) -> Reason:
         """
-        A closer reason for a value that does not open under *name*.
+        Return a closer reason for a value that does not open under *name*.
 
         `bad_tag` becomes `wrong_name` when the value opens under one of *other_names*, or under the
         empty name: it was written for that one and moved. Each name costs a decryption or more.
@@ -358,9 +313,8 @@ class Codec:
         if reason is not Reason.BAD_TAG:
             return reason
         others = [other for other in (b"", *other_names) if other != name]
-        for form, reader in self._readers.items():
-            if form.binds_name and any(
-                isinstance(reader.read(other, value), tuple) for other in others
-            ):
+        for codec in self._codecs.values():
+            opened = (isinstance(codec.read(other, value), tuple) for other in others)
+            if codec.format.binds_name and any(opened):
                 return Reason.WRONG_NAME
         return reason

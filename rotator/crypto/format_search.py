@@ -1,5 +1,5 @@
 """
-Formats that nobody configured: guessed, and proven by what they open.
+Format search: guesses layouts that nobody configured, and proves them by decrypting.
 
 What is tried on a value, in this order: formats that have a name and are not in use; then the
 common layouts: nonce of 12 or 16 bytes, nonce, ciphertext and tag in every order, up to `LITERAL`
@@ -38,7 +38,7 @@ def search_formats(
     values: Mapping[Place, bytes],
 ) -> dict[Place, Guess]:
     """
-    What opens *values*; those that nothing opens are left out.
+    Return what opens *values*; those that nothing opens are left out.
 
     *named* are the formats that have a name, *used* the names of those that are known not to open
     them. A format of ours is called `detected`, the next one `detected-2`, past what *named* has.
@@ -66,19 +66,19 @@ def search_formats(
 
 
 def _opened(keyring: Keyring, form: Format, values: Mapping[Place, bytes]) -> dict[Place, Guess]:
-    """Those of *values* that *form* opens."""
+    """Return those of *values* that *form* opens."""
     keys = {place: _key(keyring, form, place[1], value) for place, value in values.items()}
     return {place: (form, key) for place, key in keys.items() if key is not None}
 
 
 def _key(keyring: Keyring, form: Format, name: bytes, value: bytes) -> Key | None:
-    """The key under which *form* opens *value*, or None."""
+    """Return the key under which *form* opens *value*, or None."""
     opened = Codec(keyring, [form]).open(name, value)
     return opened.key if isinstance(opened, Opened) else None
 
 
 def _layouts(value: bytes) -> Iterator[Format]:
-    """Formats without a name of their own that *value* may have."""
+    """Yield formats without a name of their own that *value* may have."""
     for encoding in Encoding:
         for start in _starts(encoding, value):
             literal = (f"hex:{start.hex()}",) if start else ()
@@ -91,14 +91,14 @@ def _layouts(value: bytes) -> Iterator[Format]:
 
 
 def _starts(encoding: Encoding, value: bytes) -> Iterator[bytes]:
-    """The literals that *value* may begin with, none first."""
+    """Yield the literals that *value* may begin with, none first."""
     parts = Format("", encoding, ("nonce:8", "ciphertext", "tag:16"), "none").split(value)
     if parts is not None:
         yield from (parts.nonce[:size] for size in range(LITERAL + 1))
 
 
 def _free(known: Mapping[str, Format]) -> str:
-    """A name that no format has."""
+    """Return a name that no format has."""
     number = 1
     while (name := _NAME if number == 1 else f"{_NAME}-{number}") in known:
         number += 1

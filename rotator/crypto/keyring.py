@@ -1,19 +1,16 @@
 """
-Encryption keys: one that encrypts, and old ones that only decrypt.
+Keyring: holds keys, encrypts with one, decrypts with all, and tells how much of each is used up.
 
 - A key is 32 bytes for AES-256-GCM, written as 64 hex characters.
 - A key is spoken of by its id: the first 8 bytes of HMAC-SHA256(key, `rotator/key-id/v1`), shown as
   16 hex characters. The id tells keys apart and reveals nothing about them.
 - The material goes into the cipher and is not kept: there is nothing to print. Pickling and copying
   are refused all the same, because a key must not travel.
-
-How much of what a key may safely encrypt is used up.
-
-With random nonces a key must not encrypt more than 2^32 messages, whatever their size, or the odds
-that a nonce comes twice become too good (NIST SP 800-38D, 8.3). Nobody counts what applications
-encrypt; what is known is what rotator encrypted, and how many values it met under the key at one
-time. Their sum is the careful side of what is known: values that rotator encrypted and met again
-count twice. What was overwritten before any sweep saw it does not count at all.
+- With random nonces a key must not encrypt more than 2^32 messages, whatever their size, or the
+  odds that a nonce comes twice become too good (NIST SP 800-38D, 8.3). Nobody counts what
+  applications encrypt; known are the encryptions by rotator, and the number of values it met under
+  the key at one time. Their sum is careful with what is known: values that rotator encrypted and
+  met again count twice. What was overwritten before any sweep met it does not count at all.
 """
 
 from __future__ import annotations
@@ -32,29 +29,19 @@ from rotator.errors import KeyMaterialError
 from rotator.text import short_id
 
 KEY_SIZE = 32  # bytes
-
-
 KEY_ID_SIZE = 8  # bytes
-
-
 TAG_SIZE = 16  # bytes
-
-
 NONCE_SIZES = range(8, 129)  # bytes; what the cipher accepts
-
-
+LIMIT = 2**32  # encryptions
+WARN_AT = 0.1  # of the limit
 _ID_LABEL = b"rotator/key-id/v1"
-
-
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
-
-
 _HINT = "a key is 64 hex characters; `rotator keygen` makes one"
 
 
 class Key:
     """
-    One encryption key, ready for use.
+    Key: encrypts and decrypts with one key.
 
     *id* is 16 hex characters, *id_bytes* the same as 8 bytes, *field* the place in the
     configuration, for example `caches[0].encryption.keys.old[0]`.
@@ -73,7 +60,7 @@ class Key:
     @classmethod
     def from_hex(cls, text: str, field: str) -> Key:
         """
-        The key that *text*, 64 hex characters, stands for.
+        Return the key that *text*, 64 hex characters, stands for.
 
         Raises:
             KeyMaterialError: *text* is something else; the message names *field* and no character
@@ -84,11 +71,11 @@ class Key:
         return cls(bytes.fromhex(text), field)
 
     def encrypt(self, nonce: bytes, plaintext: bytes, aad: bytes | None) -> bytes:
-        """The ciphertext with the tag behind it; *nonce* must be new for this key."""
+        """Return the ciphertext with the tag behind it; *nonce* must be new for this key."""
         return self._encrypt(nonce, plaintext, aad)
 
     def decrypt(self, nonce: bytes, body: bytes, aad: bytes | None) -> bytes | None:
-        """The plaintext of *body*, ciphertext and tag, or None where the tag does not hold."""
+        """Return the plaintext of *body*, ciphertext and tag, or None if the tag is wrong."""
         try:
             return self._decrypt(nonce, body, aad)
         except InvalidTag:
@@ -103,7 +90,7 @@ class Key:
 
 class Keyring:
     """
-    The keys of one cache: *current* encrypts, *old* ones only decrypt.
+    Keyring: holds the keys of one cache; *current* encrypts, *old* ones only decrypt.
 
     Raises:
         KeyMaterialError: A key is listed twice, or an old one is the current one; the message
@@ -129,12 +116,12 @@ class Keyring:
         self.digest = hashlib.sha256(listed.encode()).hexdigest()
 
     def by_id(self, id_bytes: bytes) -> Key | None:
-        """The key with the 8-byte id *id_bytes*, if it is here."""
+        """Return the key with the 8-byte id *id_bytes*, if it is here."""
         return self._by_id.get(id_bytes)
 
     def role(self, key_id: str) -> Literal["current", "old"]:
         """
-        What the key with the 16-character id *key_id* is here.
+        Return the role that the key with the 16-character id *key_id* has here.
 
         Raises:
             KeyError: It is not here.
@@ -153,12 +140,12 @@ class Keyring:
 
 
 def generate() -> str:
-    """A fresh key from the operating system's generator, as 64 hex characters."""
+    """Return a fresh key from the operating system's generator, as 64 hex characters."""
     return os.urandom(KEY_SIZE).hex()
 
 
 def _fault(text: str) -> str:
-    """What is wrong with *text*, in words that do not reveal it."""
+    """Return what is wrong with *text*, in words that do not reveal it."""
     if not text:
         return "the key is empty"
     if _HEX.fullmatch(text.strip()):
@@ -168,19 +155,13 @@ def _fault(text: str) -> str:
     return "the key has characters that are not hex"
 
 
-LIMIT = 2**32
-
-
-WARN_AT = 0.1
-
-
 def used(encryptions: int, seen: int) -> float:
-    """The part of the budget that is known to be used up, 0 to 1 and beyond."""
+    """Return the part of the limit that is known to be used up, 0 to 1 and beyond."""
     return (encryptions + seen) / LIMIT
 
 
 def warning(key_id: str, role: str, encryptions: int, seen: int) -> str | None:
-    """What to tell an operator, or None while it is not much."""
+    """Return what to tell an operator about the use of a key; None while it is not much."""
     part = used(encryptions, seen)
     if part < WARN_AT:
         return None

@@ -1,21 +1,11 @@
 """
-Where nonce, ciphertext and tag are in a value, worked out once from a format's description.
+Layout: `Format` describes a value format as data; it cuts and joins values laid out in bytes.
 
-A layout is an ordered list of `hex:<literal>`, `key-id:8`, `nonce:<n>`, `ciphertext` and `tag:16`:
-exactly one nonce, ciphertext and tag, at most one key id.
-
-Value formats: how nonce, ciphertext and tag are laid out in a value, as data.
-
-- An *encoding* of the whole laid-out value: `raw`, `hex`, `base64`, `base64url`.
+- An *encoding* of the whole laid-out value: `raw`, `hex`, `base64`, `base64url` (`text_layout`).
 - A *layout*, an ordered list of `hex:<literal>`, `key-id:8`, `nonce:<n>` (12 unless said),
   `ciphertext` and `tag:16`: exactly one nonce, ciphertext and tag, at most one key id.
 - What is authenticated with the value (*aad*): `none`, `name` (the stored name), `header+name` (all
   laid-out bytes before the nonce, then the stored name), `hex:<literal>`.
-
-Text is read strictly: a value that would not come back byte for byte when encoded again does not
-fit. Two spellings are known for each text encoding, and a rewritten value keeps the one it had: hex
-in lower or in upper case (not mixed), base64 and base64url with padding or without (RFC 4648,
-sections 3.2, 4, 5 and 8).
 
 Limits:
 
@@ -32,7 +22,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -41,167 +31,19 @@ from rotator.crypto.keyring import KEY_ID_SIZE, NONCE_SIZES, TAG_SIZE
 from rotator.crypto.text_layout import ALPHABETS, Encoding, decode, encode, encoded_size
 from rotator.errors import FormatError
 
-SURELY_RANDOM: Final = 64  # bytes
-
-
-_FIXED = {"key-id:8": KEY_ID_SIZE, "ciphertext": 0, "tag:16": TAG_SIZE}
-
-
+RANDOM_SIZE: Final = 64  # bytes of ciphertext and tag that are never all ASCII
+_BLOCK_SIZE = 16  # bytes, of the cipher
+_UNIQUE_NONCE_SIZE = 12  # bytes; so many random ones are never met twice
+_FIXED_SIZES = {"key-id:8": KEY_ID_SIZE, "ciphertext": 0, "tag:16": TAG_SIZE}
 _PARTS = "hex:<literal>, key-id:8, nonce:<n> (8 to 128), ciphertext and tag:16"
-
-
 _AADS = "none, name, header+name or hex:<literal>"
-
-
 _LITERAL = re.compile(r"(?:[0-9a-fA-F]{2})+")
-
-
-@dataclass(frozen=True, slots=True)
-class LayoutPlan:
-    """Where everything is: what `Format` needs for each value."""
-
-    smallest: int  # size of a value with an empty plaintext
-    surely_random: int  # size of a value with SURELY_RANDOM bytes of ciphertext and tag
-    start: bytes  # the literal it begins with
-    literals: tuple[tuple[slice, bytes], ...]  # the other literals
-    key_id: slice | None
-    nonce: slice
-    nonce_size: int
-    body: slice  # the ciphertext, and the tag when it comes next
-    tag: slice | None  # the tag when it is elsewhere
-    header: slice
-    lead: tuple[bytes, ...]  # the header, cut where the key id belongs
-    order: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
-    texts: tuple[bytes, ...]  # all literals
-    telling: int | None  # the beginning that no other value shares; None: that takes all of it
-    fixed_aad: bytes | None
-    with_name: bool
-    with_header: bool
-
-
-class _Part(NamedTuple):
-    """One part of a layout: *size* in bytes, 0 for the ciphertext; *text* of a literal."""
-
-    kind: str
-    size: int
-    text: bytes = b""
-
-
-def make_plan(path: str, layout: Sequence[str], aad: str) -> LayoutPlan:
-    """
-    The plan of a format whose fields are under *path* in the configuration.
-
-    Raises:
-        FormatError: The layout or what is authenticated with it is described wrongly.
-    """
-    parts = [_part(f"{path}.layout[{index}]", text) for index, text in enumerate(layout)]
-    kinds = [part.kind for part in parts]
-    _check_counts(f"{path}.layout", kinds)
-    places = _places(parts)
-    nonce, body, tag = (kinds.index(kind) for kind in ("nonce", "ciphertext", "tag"))
-    lead = parts[:nonce] if nonce < min(body, tag) else []
-    if aad == "header+name" and nonce > min(body, tag):
-        hint = "put the nonce before ciphertext and tag, or authenticate the name alone"
-        raise FormatError(f"{path}.aad: no header stands before the nonce", hint=hint)
-    literals = tuple((place, part.text) for place, part in zip(places, parts, strict=True))
-    smallest = sum(part.size for part in parts)
-    return LayoutPlan(
-        smallest=smallest,
-        surely_random=smallest - TAG_SIZE + SURELY_RANDOM,
-        start=parts[0].text,
-        literals=tuple(literal for literal in literals[1:] if literal[1]),
-        key_id=places[kinds.index("key-id")] if "key-id" in kinds else None,
-        nonce=places[nonce],
-        nonce_size=parts[nonce].size,
-        body=slice(places[body].start, places[tag if tag == body + 1 else body].stop),
-        tag=None if tag == body + 1 else places[tag],
-        header=slice(0, sum(part.size for part in lead)),
-        lead=_lead(lead),
-        order=itemgetter(*_order(kinds)),
-        texts=tuple(part.text for part in parts if part.text),
-        telling=_telling(places[nonce], places[body]),
-        fixed_aad=_fixed_aad(f"{path}.aad", aad),
-        with_name=aad in {"name", "header+name"},
-        with_header=aad == "header+name",
-    )
-
-
-def _part(path: str, text: str) -> _Part:
-    """What the layout's entry *text* means."""
-    kind, _, size = text.partition(":")
-    if kind == "hex" and _LITERAL.fullmatch(size):
-        return _Part(kind, len(size) // 2, bytes.fromhex(size))
-    if kind == "nonce" and re.fullmatch(r"[1-9][0-9]{0,2}", size) and int(size) in NONCE_SIZES:
-        return _Part(kind, int(size))
-    if text in _FIXED:
-        return _Part(kind, _FIXED[text])
-    raise FormatError(f"{path}: {text!r} is not a part", hint=f"the parts are {_PARTS}")
-
-
-def _check_counts(path: str, kinds: list[str]) -> None:
-    """Refuse a layout that lacks a part or has one too many."""
-    for kind in ("nonce", "ciphertext", "tag"):
-        if kinds.count(kind) != 1:
-            hint = "a layout has exactly one nonce, one ciphertext and one tag"
-            raise FormatError(f"{path}: {kinds.count(kind)} times {kind}, not once", hint=hint)
-    if kinds.count("key-id") > 1:
-        hint = "remove all but one"
-        raise FormatError(f"{path}: more than one key-id", hint=hint)
-
-
-def _places(parts: list[_Part]) -> list[slice]:
-    """Where each part is; what follows the ciphertext is counted from the end."""
-    places, at, passed = [], 0, False
-    total = sum(part.size for part in parts)
-    for part in parts:
-        start = at - total if passed else at
-        at += part.size
-        passed = passed or part.kind == "ciphertext"
-        # From the end, "up to 0" is written None.
-        places.append(slice(start, (at - total or None) if passed else at))
-    return places
-
-
-def _telling(nonce: slice, body: slice) -> int | None:
-    """The end of the nonce and of the first block behind it, where the nonce stands before it."""
-    if nonce.stop is None or nonce.stop != body.start:
-        return None
-    return int(nonce.stop) + 16
-
-
-def _lead(parts: list[_Part]) -> tuple[bytes, ...]:
-    """The bytes before and behind the key id, or all of them where there is none."""
-    pieces = [b""]
-    for part in parts:
-        if part.kind == "key-id":
-            pieces.append(b"")
-        pieces[-1] += part.text
-    return tuple(pieces)
-
-
-def _order(kinds: list[str]) -> list[int]:
-    """Which of (key id, nonce, ciphertext, tag, literals...) comes when."""
-    literals = itertools.count(4)
-    given = ("key-id", "nonce", "ciphertext", "tag")
-    return [next(literals) if kind == "hex" else given.index(kind) for kind in kinds]
-
-
-def _fixed_aad(path: str, aad: str) -> bytes | None:
-    """What *aad* authenticates whatever the value is; None where that is nothing."""
-    kind, _, literal = aad.partition(":")
-    if kind == "hex" and _LITERAL.fullmatch(literal):
-        return bytes.fromhex(literal)
-    if aad in {"none", "name", "header+name"}:
-        return None
-    raise FormatError(f"{path}: {aad!r} is not known", hint=f"it is {_AADS}")
-
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Parts(NamedTuple):
     """
-    What a value consists of.
+    Parts: hold what a value consists of.
 
     *body* is the ciphertext with the tag behind it, whatever the layout's order; *header* is all
     laid-out bytes before the nonce; *key_id* is None where the layout has none.
@@ -213,13 +55,47 @@ class Parts(NamedTuple):
     header: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """
-    One value format.
+class _Entry(NamedTuple):
+    """Entry: one part of a layout; *size* in bytes, 0 for the ciphertext."""
 
-    *layout* and *aad* are as in the configuration; *other_spelling* is the second one of a text
-    encoding: upper-case hex, base64 without padding.
+    kind: str
+    size: int
+    literal: bytes = b""
+
+
+class _Derived:
+    """Derived: declares what follows from the description of a format."""
+
+    names_key: bool  # whether a value says by which key it was encrypted
+    binds_name: bool  # whether it opens only under the name it was written for
+    binds_header: bool  # whether what stands before the nonce is authenticated too
+    nonce_size: int  # bytes
+    min_random_size: int  # from which on laid-out bytes that are all ASCII do not fit
+    unique_prefix: int | None  # bytes at the beginning that no two values share; None: all
+    # Begin of nonce and ciphertext, where a header, nonce, ciphertext and tag are all there is.
+    sequential: tuple[int, int] | None
+    _smallest: int  # size of a value with an empty plaintext
+    _start: bytes  # the literal it begins with
+    _placed: tuple[tuple[slice, bytes], ...]  # the other literals
+    _key_id: slice | None
+    _nonce: slice
+    _body: slice  # the ciphertext, and the tag when it comes next
+    _tag: slice | None  # the tag when it is elsewhere
+    _header: slice
+    _header_parts: tuple[bytes, ...]  # the header, cut where the key id belongs
+    _literals: tuple[bytes, ...]  # all of them
+    _permutation: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    _fixed_aad: bytes | None
+    __slots__ = tuple(__annotations__)  # quicker than a dictionary, millions of times
+
+
+@dataclass(frozen=True, slots=True)
+class Format(_Derived):
+    """
+    Format: describes one value format, and cuts and joins its values.
+
+    *layout* and *aad* are as in the configuration; *variant* is the second way to write a text
+    encoding: upper-case hex, base64 without padding. Everything else follows from these.
 
     Raises:
         FormatError: The description is wrong; the message begins with the field.
@@ -229,17 +105,54 @@ class Format:
     encoding: Encoding
     layout: tuple[str, ...]
     aad: str
-    other_spelling: bool = False
-    _plan: LayoutPlan = field(init=False, repr=False, compare=False)
+    variant: bool = False
 
     def __post_init__(self) -> None:
-        plan = make_plan(f"rotator.formats.{self.name}", self.layout, self.aad)
-        object.__setattr__(self, "_plan", plan)
+        """Check the description, and work out once what every value needs."""
+        path = f"rotator.formats.{self.name}"
+        entries = [
+            _entry(f"{path}.layout[{index}]", text) for index, text in enumerate(self.layout)
+        ]
+        kinds = [entry.kind for entry in entries]
+        _check_counts(f"{path}.layout", kinds)
+        nonce, body, tag = (kinds.index(kind) for kind in ("nonce", "ciphertext", "tag"))
+        if self.aad == "header+name" and nonce > min(body, tag):
+            hint = "put the nonce before ciphertext and tag, or authenticate the name alone"
+            raise FormatError(f"{path}.aad: no header stands before the nonce", hint=hint)
+        places = _places(entries)
+        placed = zip(places[1:], entries[1:], strict=True)
+        header = entries[:nonce] if nonce < min(body, tag) else []
+        smallest, size = sum(entry.size for entry in entries), entries[nonce].size
+        unique = body == nonce + 1 and size >= _UNIQUE_NONCE_SIZE
+        start, stop, tag_is_next = places[nonce].start, places[body].start, tag == body + 1
+        derived = {
+            "names_key": "key-id" in kinds,
+            "binds_name": self.aad in {"name", "header+name"},
+            "binds_header": self.aad == "header+name",
+            "nonce_size": size,
+            "min_random_size": smallest - TAG_SIZE + RANDOM_SIZE,
+            "unique_prefix": encoded_size(self.encoding, stop + _BLOCK_SIZE) if unique else None,
+            "sequential": (start, stop) if kinds[-3:] == ["nonce", "ciphertext", "tag"] else None,
+            "_smallest": smallest,
+            "_start": entries[0].literal,
+            "_placed": tuple((place, entry.literal) for place, entry in placed if entry.literal),
+            "_key_id": places[kinds.index("key-id")] if "key-id" in kinds else None,
+            "_nonce": places[nonce],
+            "_body": slice(stop, places[tag if tag_is_next else body].stop),
+            "_tag": None if tag_is_next else places[tag],
+            "_header": slice(0, sum(entry.size for entry in header)),
+            "_header_parts": _header_parts(header),
+            "_literals": tuple(entry.literal for entry in entries if entry.literal),
+            "_permutation": itemgetter(*_order(kinds)),
+            "_fixed_aad": _fixed_aad(f"{path}.aad", self.aad),
+        }
+        for name, fact in derived.items():
+            object.__setattr__(self, name, fact)
 
     @classmethod
     def parse(cls, name: str, encoding: str, layout: Sequence[str], aad: str = "none") -> Format:
         """
-        The format that the configuration describes as *name*.
+        Return the format that the configuration describes as *name*.
 
         Raises:
             FormatError: The description is wrong, or *name* is taken.
@@ -257,65 +170,25 @@ class Format:
         return cls(name, Encoding(encoding), tuple(spelled), aad.lower())
 
     @property
-    def binds_name(self) -> bool:
-        """Whether a value opens only under the name it was written for."""
-        return self._plan.with_name
-
-    @property
-    def binds_header(self) -> bool:
-        """Whether what stands before the nonce is authenticated as well."""
-        return self._plan.with_header
-
-    @property
-    def names_key(self) -> bool:
-        """Whether a value says by which key it was encrypted."""
-        return self._plan.key_id is not None
-
-    @property
-    def nonce_size(self) -> int:
-        """In bytes."""
-        return self._plan.nonce_size
-
-    @property
-    def surely_random(self) -> int:
-        """From which size on laid-out bytes that are all ASCII do not fit."""
-        return self._plan.surely_random
-
-    @property
-    def straight(self) -> tuple[int, int] | None:
-        """
-        Where nonce and ciphertext begin in laid-out bytes; None if anything else comes after them.
-
-        Straight are layouts of a header that may be empty, then nonce, ciphertext and tag.
-        """
-        nonce, body = self._plan.nonce, self._plan.body
-        kinds = [part.partition(":")[0] for part in self.layout]
-        if kinds[-3:] != ["nonce", "ciphertext", "tag"]:
-            return None
-        return nonce.start, body.start
-
-    @property
     def first_bytes(self) -> frozenset[int]:
-        """With which bytes a value of this format can begin."""
+        """The bytes with which a value of this format can begin."""
         if self.encoding is Encoding.RAW:
-            start = self._plan.start[:1]
-            return frozenset(start) if start else frozenset(range(256))
+            return frozenset(self._start[:1] or range(256))
         return frozenset(ALPHABETS[self.encoding])
 
-    def new_nonce(self) -> bytes:
-        """A random nonce from the operating system, of this format's size."""
-        return os.urandom(self._plan.nonce_size)
-
-    def spelling(self, value: bytes) -> Format:
-        """This format in the spelling of *value*, a value that fits it."""
+    def variant_of(self, value: bytes) -> Format:
+        """Return this format in the variant that *value*, a value that fits it, is written in."""
         if self.encoding is Encoding.RAW:
             return self
         other = value.isupper() if self.encoding is Encoding.HEX else len(value) % 4 != 0
-        return self if other == self.other_spelling else _respelled(self)
+        return self if other == self.variant else _other_variant(self)
+
+    def new_nonce(self) -> bytes:
+        """Return a random nonce from the operating system, of this format's size."""
+        return os.urandom(self.nonce_size)
 
     def split(self, value: bytes) -> Parts | None:
-        """The parts of *value*, or None where it does not fit; nothing is authenticated here."""
-        plan = self._plan
+        """Return the parts of *value*, or None if it does not fit; nothing is authenticated."""
         if self.encoding is not Encoding.RAW:
             decoded = decode(self.encoding, value)
             if decoded is None:
@@ -324,72 +197,117 @@ class Format:
         if not self.fits(value):
             return None
         return Parts(
-            None if plan.key_id is None else value[plan.key_id],
-            value[plan.nonce],
-            value[plan.body] if plan.tag is None else value[plan.body] + value[plan.tag],
-            value[plan.header],
+            None if self._key_id is None else value[self._key_id],
+            value[self._nonce],
+            value[self._body] if self._tag is None else value[self._body] + value[self._tag],
+            value[self._header],
         )
 
     def fits(self, laid: bytes) -> bool:
-        """Whether laid-out bytes have the size and the literals; nothing is authenticated here."""
-        plan = self._plan
+        """Return whether laid-out bytes have the size and the literals."""
         size = len(laid)
-        if size < plan.smallest or not laid.startswith(plan.start):
+        if size < self._smallest or not laid.startswith(self._start):
             return False
-        if size >= plan.surely_random and laid.isascii():
+        if size >= self.min_random_size and laid.isascii():
             return False
-        return all(laid[place] == literal for place, literal in plan.literals)
-
-    @property
-    def telling_size(self) -> int | None:
-        """
-        How many bytes at the beginning of a value no other value shares; None for all of it.
-
-        They reach up to the block behind the nonce. A nonce of 12 random bytes is never met twice,
-        so whoever finds this beginning again finds the same value. That takes the whole value where
-        the nonce does not stand before the ciphertext.
-        """
-        size = self._plan.telling
-        if size is None or self._plan.nonce_size < 12:
-            return None
-        return encoded_size(self.encoding, size)
+        return all(laid[place] == literal for place, literal in self._placed)
 
     def header(self, key_id: bytes) -> bytes:
-        """All laid-out bytes before the nonce of a value under the key *key_id*."""
-        return key_id.join(self._plan.lead)
+        """Return all laid-out bytes before the nonce of a value under the key *key_id*."""
+        return key_id.join(self._header_parts)
 
     def associated(self, header: bytes, stored_name: bytes) -> bytes | None:
-        """What is authenticated with a value that has *header* and is stored as *stored_name*."""
-        plan = self._plan
-        if not plan.with_name:
-            return plan.fixed_aad
-        return header + stored_name if plan.with_header else stored_name
+        """Return what is authenticated with a value that has *header*, stored as *stored_name*."""
+        if not self.binds_name:
+            return self._fixed_aad
+        return header + stored_name if self.binds_header else stored_name
 
     def join(self, key_id: bytes, nonce: bytes, ciphertext: bytes, tag: bytes) -> bytes:
-        """The value of these parts; the counterpart of `split`."""
-        plan = self._plan
-        value = b"".join(plan.order((key_id, nonce, ciphertext, tag, *plan.texts)))
+        """Return the value of these parts; the counterpart of `split`."""
+        laid = b"".join(self._permutation((key_id, nonce, ciphertext, tag, *self._literals)))
         if self.encoding is Encoding.RAW:
-            return value
-        return encode(self.encoding, value, other_spelling=self.other_spelling)
+            return laid
+        return encode(self.encoding, laid, variant=self.variant)
 
     def __str__(self) -> str:
         layout = " ".join(self.layout)
         return f"{self.name} (encoding {self.encoding}, layout {layout}, aad {self.aad})"
 
+    def __reduce__(self) -> tuple[type[Format], tuple[object, ...]]:
+        return type(self), (self.name, self.encoding, self.layout, self.aad, self.variant)
+
 
 @cache
-def _respelled(form: Format) -> Format:
-    """*form* in its other spelling."""
-    # Kept, because working out a plan takes longer than opening a value.
-    return replace(form, other_spelling=not form.other_spelling)
+def _other_variant(form: Format) -> Format:
+    """Return *form* in its other variant."""
+    # Kept, because working out a layout takes longer than opening a value.
+    return replace(form, variant=not form.variant)
+
+
+def _entry(path: str, text: str) -> _Entry:
+    """Return the part that the layout's entry *text* describes."""
+    kind, _, size = text.partition(":")
+    if kind == "hex" and _LITERAL.fullmatch(size):
+        return _Entry(kind, len(size) // 2, bytes.fromhex(size))
+    if kind == "nonce" and re.fullmatch(r"[1-9][0-9]{0,2}", size) and int(size) in NONCE_SIZES:
+        return _Entry(kind, int(size))
+    if text in _FIXED_SIZES:
+        return _Entry(kind, _FIXED_SIZES[text])
+    raise FormatError(f"{path}: {text!r} is not a part", hint=f"the parts are {_PARTS}")
+
+
+def _check_counts(path: str, kinds: list[str]) -> None:
+    """Refuse a layout that lacks a part or has one too many."""
+    for kind in ("nonce", "ciphertext", "tag"):
+        if kinds.count(kind) != 1:
+            hint = "a layout has exactly one nonce, one ciphertext and one tag"
+            raise FormatError(f"{path}: {kinds.count(kind)} times {kind}, not once", hint=hint)
+    if kinds.count("key-id") > 1:
+        raise FormatError(f"{path}: more than one key-id", hint="remove all but one")
+
+
+def _places(entries: list[_Entry]) -> list[slice]:
+    """Return the place of each part; what follows the ciphertext is counted from the end."""
+    places, at, passed = [], 0, False
+    total = sum(entry.size for entry in entries)
+    for entry in entries:
+        start = at - total if passed else at
+        at += entry.size
+        passed = passed or entry.kind == "ciphertext"
+        # From the end, "up to 0" is written None.
+        places.append(slice(start, (at - total or None) if passed else at))
+    return places
+
+
+def _header_parts(header: list[_Entry]) -> tuple[bytes, ...]:
+    """Return the bytes before and behind the key id, or all of them where there is none."""
+    pieces = [b""]
+    for entry in header:
+        if entry.kind == "key-id":
+            pieces.append(b"")
+        pieces[-1] += entry.literal
+    return tuple(pieces)
+
+
+def _order(kinds: list[str]) -> list[int]:
+    """Return which of (key id, nonce, ciphertext, tag, literals...) comes when."""
+    literals = itertools.count(4)
+    given = ("key-id", "nonce", "ciphertext", "tag")
+    return [next(literals) if kind == "hex" else given.index(kind) for kind in kinds]
+
+
+def _fixed_aad(path: str, aad: str) -> bytes | None:
+    """Return what *aad* authenticates whatever the value is; None where that is nothing."""
+    kind, _, literal = aad.partition(":")
+    if kind == "hex" and _LITERAL.fullmatch(literal):
+        return bytes.fromhex(literal)
+    if aad in {"none", "name", "header+name"}:
+        return None
+    raise FormatError(f"{path}: {aad!r} is not known", hint=f"it is {_AADS}")
 
 
 _GCM = ("nonce:12", "ciphertext", "tag:16")
-
-
 _SEALED = ("hex:524f5401", "key-id:8", *_GCM)
-
 
 BUILTIN: Final = {
     built_in.name: built_in

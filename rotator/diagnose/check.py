@@ -1,7 +1,7 @@
 """
-`rotator check`: what a run needs, tried step by step, each failure with its remedy.
+Check: runs steps in the order of what they need.
 
-- The steps are data: a name, the steps it needs, and what does it (`checksteps`).
+- The steps are data: a name, what does it (`steps`), and the steps it needs.
 - What needs a step that failed is not tried.
 - They come in three groups: once for a cache, for each of its addresses, and for the cache again
   when its addresses are through. A step of the last group needs all of them.
@@ -16,14 +16,13 @@ from pathlib import Path
 
 from rotator.config.load import load
 from rotator.diagnose import steps
-from rotator.diagnose import steps as server
 from rotator.diagnose.stage import stage
 from rotator.diagnose.steps import Advice, Next, Probe
 from rotator.errors import Exit, RightsError, RotatorError
 
 
 class Result(StrEnum):
-    """How a step ended."""
+    """Result: says how a step ended."""
 
     OK = "ok"
     ADVICE = "advice"
@@ -33,20 +32,20 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step saw, and what to do about it; *node* is None for a step of a whole cache."""
+    """Step result: what one step saw, and what to do; *node* is None for a whole cache."""
 
     cache: str | None
     node: str | None
     step: str
-    result: Result
-    detail: str
+    result: Result = Result.OK
+    detail: str = ""
     remedy: str | None = None
     exit_code: Exit = Exit.OK
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to try."""
+    """Step: one thing to try, by calling *look*."""
 
     name: str
     look: Callable[[Probe], str | Advice]
@@ -60,12 +59,12 @@ NODE = (
     Step("TLS", steps.tls, ("TCP",)),
     Step("authentication", steps.authentication, ("TLS",)),
     Step("rights", steps.rights, ("authentication",)),
-    Step("role", server.role, ("authentication",)),
-    Step("version", server.version, ("role",)),
-    Step("databases", server.databases, ("role",)),
-    Step("memory policy", server.memory_policy, ("role",)),
-    Step("persistence", server.persistence, ("role",)),
-    Step("clock skew", server.clock_skew, ("authentication",)),
+    Step("role", steps.role, ("authentication",)),
+    Step("version", steps.version, ("role",)),
+    Step("databases", steps.databases, ("role",)),
+    Step("memory policy", steps.memory_policy, ("role",)),
+    Step("persistence", steps.persistence, ("role",)),
+    Step("clock skew", steps.clock_skew, ("authentication",)),
 )
 LAST = (
     Step("topology", steps.topology, ("role",)),
@@ -83,37 +82,36 @@ def check(
     state: Path | None = None,
 ) -> Iterator[StepResult]:
     """
-    Try everything for the caches called *names*, or for all; findings come as they are made.
+    Try everything for the caches called *names*, or for all; yield results as they are made.
 
     *with_stage* adds what stage of a rotation each is in; *state* is the file of earlier sweeps.
-    Nothing is raised for what is wrong: it is a finding.
+    Nothing is raised for what is wrong: it is a result.
     """
     last = (*LAST, STAGE) if with_stage else LAST
+    whole = StepResult(None, None, "configuration")
     try:
         config = load(files)
         caches = [config.cache(name) for name in names] or list(config.caches)
     except RotatorError as error:
-        yield _failed(StepResult(None, None, "configuration", Result.FAILED, ""), error)
-        yield from (
-            _not_tried(None, None, step, "configuration") for step in (*FIRST, *NODE, *last)
-        )
+        yield _failed(whole, error)
+        for step in (*FIRST, *NODE, *last):
+            yield _not_tried(replace(whole, step=step.name), whole.step)
         return
-    read = ", ".join(map(str, config.files))
     for warning in config.warnings:
         remedy = "correct it, or leave it if it is the Orchestrator's"
-        yield StepResult(None, None, "configuration", Result.ADVICE, warning, remedy)
-    yield StepResult(None, None, "configuration", Result.OK, read)
+        yield replace(whole, result=Result.ADVICE, detail=warning, remedy=remedy)
+    yield replace(whole, detail=", ".join(map(str, config.files)))
     for cache in caches:
         yield from _check_cache(Probe(config, cache, provider_url, state), last)
 
 
-def exit_code(findings: Sequence[StepResult]) -> Exit:
-    """0 if nothing failed, 2 if the configuration is at fault anywhere, else 1."""
-    return max((finding.exit_code for finding in findings), default=Exit.OK)
+def exit_code(results: Sequence[StepResult]) -> Exit:
+    """Return 0 if nothing failed, 2 if the configuration is at fault anywhere, else 1."""
+    return max((result.exit_code for result in results), default=Exit.OK)
 
 
 def _check_cache(probe: Probe, last: Sequence[Step]) -> Iterator[StepResult]:
-    """All steps of one cache; *last* are those of the last group."""
+    """Try all steps of one cache; *last* are those of the last group."""
     failed: set[str] = set()
     yield from _try_all(FIRST, probe, failed)
     failed_anywhere = set(failed)
@@ -131,35 +129,32 @@ def _try_all(group: Sequence[Step], probe: Probe, failed: set[str]) -> Iterator[
     """Try the steps of a *group* in order; *failed* are those so far, those not tried included."""
     node = None if probe.address is None else str(probe.address)
     for step in group:
+        blank = StepResult(probe.cache.name, node, step.name)
         lacking = next((need for need in step.needs if need in failed), None)
-        if lacking is None:
-            finding = _try(step, probe, node)
-        else:
-            finding = _not_tried(probe.cache.name, node, step, lacking)
-        if finding.result in {Result.FAILED, Result.NOT_TRIED}:
+        result = _try(step, probe, blank) if lacking is None else _not_tried(blank, lacking)
+        if result.result in {Result.FAILED, Result.NOT_TRIED}:
             failed.add(step.name)
-        yield finding
+        yield result
 
 
-def _try(step: Step, probe: Probe, node: str | None) -> StepResult:
-    """What one step leads to."""
-    finding = StepResult(probe.cache.name, node, step.name, Result.OK, "")
+def _try(step: Step, probe: Probe, blank: StepResult) -> StepResult:
+    """Try one step, and fill in the *blank* result."""
     try:
         seen = step.look(probe)
     except RotatorError as error:
-        return _failed(finding, error)
-    if isinstance(seen, Advice):
-        result = Result.OK if isinstance(seen, Next) else Result.ADVICE
-        return replace(finding, result=result, detail=seen.detail, remedy=seen.remedy)
-    return replace(finding, detail=seen)
+        return _failed(blank, error)
+    if isinstance(seen, str):
+        return replace(blank, detail=seen)
+    result = Result.OK if isinstance(seen, Next) else Result.ADVICE
+    return replace(blank, result=result, detail=seen.detail, remedy=seen.remedy)
 
 
-def _failed(finding: StepResult, error: RotatorError) -> StepResult:
-    """The finding of a step that raised *error*; there is always something to do about it."""
+def _failed(blank: StepResult, error: RotatorError) -> StepResult:
+    """Return the result of a step that raised *error*; there is always something to do about it."""
     lacks = isinstance(error, RightsError)
     otherwise = "the step rights names what is missing" if lacks else "the server's log says more"
     return replace(
-        finding,
+        blank,
         result=Result.FAILED,
         detail=str(error),
         remedy=error.hint or otherwise,
@@ -167,6 +162,6 @@ def _failed(finding: StepResult, error: RotatorError) -> StepResult:
     )
 
 
-def _not_tried(cache: str | None, node: str | None, step: Step, lacking: str) -> StepResult:
-    """The finding of a step that needs the step *lacking*."""
-    return StepResult(cache, node, step.name, Result.NOT_TRIED, f"needs {lacking}")
+def _not_tried(blank: StepResult, lacking: str) -> StepResult:
+    """Return the result of a step that needs the step *lacking*."""
+    return replace(blank, result=Result.NOT_TRIED, detail=f"needs {lacking}")

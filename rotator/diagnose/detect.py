@@ -1,16 +1,16 @@
 """
-Which format and key the stored values are under, found out from a sample, reading only.
+Detection: samples values and names their format and key, reading only.
 
 1. Sample values of every database of every primary.
 2. Open each with the configured formats and keys.
-3. Guess the format of what does not open (`guess`).
+3. Guess the format of what does not open (`format_search`).
 4. From what was guessed, make the configuration that opens it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -24,19 +24,19 @@ from rotator.errors import ConfigError, Exit
 from rotator.server.context import CacheContext
 from rotator.server.store import NoValue, Store, Value
 from rotator.server.topology import discover
+from rotator.sweep.node.session import PageReader
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import Mode
 
 SAMPLES = 200
-
 _EXPLAINED = 20  # values that are tried under other names, and how many of these
 _OTHER_NAMES = 500
-_PAGE = 50
+_PAGE = 50  # names
 
 
 @dataclass(frozen=True)
 class Hit:
-    """So many values opened in *format* under *key*."""
+    """Hit: counts the values that opened in *format* under *key*."""
 
     format: Format
     key: Key
@@ -46,7 +46,7 @@ class Hit:
 @dataclass(frozen=True)
 class Detection:
     """
-    What a sample of values came to.
+    Detection: tells what a sample of values came to.
 
     - *names*: how many were looked at; *strings*: how many of them have a value to open
     - *opened*: by configured formats; *guessed*: by others, which are not configured
@@ -66,7 +66,7 @@ class Detection:
 
     @property
     def exit_code(self) -> Exit:
-        """Whether all opens (0), some does not (3), or nothing encrypted was found (5)."""
+        """0 if all opens, 3 if some does not, 5 if nothing encrypted was found."""
         encrypted = [reason for reason in self.refused if reason is not Reason.NOT_A_FORMAT]
         if not self.opened and not self.guessed and not encrypted:
             return Exit.EMPTY
@@ -78,7 +78,7 @@ class Detection:
         return tuple(dict.fromkeys(hit.format for hit in self.guessed))
 
     def configuration(self, access: CacheContext) -> dict[str, Any] | None:
-        """The `rotator` section with which what was guessed opens too; None: it needs none."""
+        """Return the `rotator` section that opens what was guessed; None: none is needed."""
         if not self.formats:
             return None
         custom = {
@@ -98,11 +98,20 @@ class Detection:
 
 @dataclass
 class _Sample:
-    """Values by name and database, and what was met that is none."""
+    """Sample: holds values by database and name, and counts what has none."""
 
     values: dict[Place, bytes] = field(default_factory=dict)
     other: Counter[str] = field(default_factory=Counter)
     databases: set[int] = field(default_factory=set)
+
+    def add(self, database: int, entries: Iterable[tuple[bytes, Value]]) -> None:
+        """Take *entries* of one database."""
+        self.databases.add(database)
+        for name, value in entries:
+            if isinstance(value, bytes):
+                self.values[database, name] = value
+            else:
+                self.other[value.value if isinstance(value, NoValue) else "failed"] += 1
 
 
 def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
@@ -120,7 +129,7 @@ def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
             f"{access.cache.field('encryption.disabled')}: encryption is off",
             hint="values of this cache are stored as they are: there is nothing to detect",
         )
-    taken = _take(access, samples)
+    taken = _sample(access, samples)
     opened: Counter[tuple[Format, Key]] = Counter()
     closed: dict[Place, Reason] = {}
     nested = 0
@@ -147,64 +156,49 @@ def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
     )
 
 
-def _take(access: CacheContext, samples: int) -> _Sample:
-    """A sample, each node and database having its share of it."""
+def _sample(access: CacheContext, samples: int) -> _Sample:
+    """Take a sample, each node and database having its share of it."""
     settings = access.settings
-    scope = Scope(
-        Mode.DRY_RUN, settings.match, None if settings.databases == "all" else settings.databases
-    )
+    databases = None if settings.databases == "all" else settings.databases
+    scope = Scope(Mode.DRY_RUN, settings.match, databases)
     taken = _Sample()
     primaries = discover(access.cache.addresses, access.connect).primaries
     for index, address in enumerate(primaries):
-        with access.connect(address).connection as connection:
-            store = Store(connection)
+        store = access.connect(address)
+        with store.connection:
             store.enable_no_touch()
             held = store.databases()
             # The smaller ones first, so that what they cannot fill is left to the larger ones.
-            rounds = scope.scans(sorted(held, key=held.__getitem__))
+            scans = scope.scans(sorted(held, key=held.__getitem__))
             left = (samples - len(taken.values)) // (len(primaries) - index)
-            for turn, (database, pattern) in enumerate(rounds):
-                store.select(database)
+            for turn, (database, pattern) in enumerate(scans):
                 before = len(taken.values)
-                _scan(store, database, pattern, -(-left // (len(rounds) - turn)), taken)
+                if share := -(-left // (len(scans) - turn)):
+                    taken.add(database, islice(_entries(store, database, pattern), share))
                 left -= len(taken.values) - before
     return taken
 
 
-def _scan(store: Store, database: int, pattern: str | None, wanted: int, taken: _Sample) -> None:
-    """Take *wanted* values of one database, or all that it has."""
+def _entries(store: Store, database: int, pattern: str | None) -> Iterator[tuple[bytes, Value]]:
+    """Yield every entry of one database once, page by page as a sweep meets them."""
     seen: set[bytes] = set()
-    cursor = 0
-    while wanted > 0:
-        cursor, page = store.page(cursor, pattern, min(_PAGE, wanted))
-        names = [name for name in dict.fromkeys(page) if name not in seen][: max(wanted, 0)]
-        seen.update(names)
-        for name, value in zip(names, store.read(names) if names else [], strict=True):
-            if isinstance(value, bytes):
-                taken.values[database, name] = value
-                wanted -= 1
-            elif value is not NoValue.GONE:
-                taken.other[_kind(value)] += 1
-                wanted -= 1
-        taken.databases.add(database)
-        if cursor == 0:
-            return
-
-
-def _kind(value: Value) -> str:
-    """What a value that cannot be opened is counted as."""
-    return value.value if isinstance(value, NoValue) else "failed"
+    reader = PageReader(store, database, pattern, 0, lambda: _PAGE)
+    while (page := reader.take()) is not None:
+        for name, value in zip(page.names, page.values(), strict=True):
+            if name not in seen and value is not NoValue.GONE:
+                seen.add(name)
+                yield name, value
 
 
 def _hits(counts: Counter[tuple[Format, Key]]) -> tuple[Hit, ...]:
-    """The counts as hits, the highest first."""
+    """Return the counts as hits, the highest first."""
     return tuple(Hit(form, key, count) for (form, key), count in counts.most_common())
 
 
 def _reasons(
     codec: Codec, values: Mapping[Place, bytes], closed: Mapping[Place, Reason]
 ) -> Counter[Reason]:
-    """Why values do not open, looked at more closely."""
+    """Return why values do not open, looked at more closely."""
     reasons: Counter[Reason] = Counter()
     others = [name for _, name in islice(values, _OTHER_NAMES)]
     for (database, name), reason in closed.items():
@@ -220,7 +214,7 @@ def _reasons(
 
 
 def _is_text(value: bytes) -> bool:
-    """Whether *value* is text and no encoding of anything: as short as it is, codecs may doubt."""
+    """Tell whether *value* is text and no encoding of anything: codecs may doubt if it is short."""
     plain = ("nonce:8", "ciphertext", "tag:16")
     encodings = (encoding for encoding in Encoding if encoding is not Encoding.RAW)
     return value.isascii() and not any(
@@ -229,7 +223,7 @@ def _is_text(value: bytes) -> bool:
 
 
 def _unknown_keys(codec: Codec, values: Iterable[bytes]) -> Counter[str]:
-    """The ids that *values* name and the keyring does not have."""
+    """Count the ids that *values* name and the keyring does not have."""
     ids: Counter[str] = Counter()
     for value in values:
         for form in codec.formats:

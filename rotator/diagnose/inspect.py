@@ -1,5 +1,5 @@
 """
-One entry described: what it is stored as and under which key, without saying what it holds.
+Entry: describes one stored entry, its type, expiry, format and key, but not what it holds.
 
 The plaintext is kept with the description, out of its `repr` and its fields, for whoever asks for
 it by name.
@@ -16,7 +16,7 @@ from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError
 from rotator.server.context import CacheContext
 from rotator.server.replies import ErrorReply
-from rotator.server.store import GONE, NEVER, NoValue, Store, Value
+from rotator.server.store import GONE, NEVER, NoValue, Store
 from rotator.server.topology import discover
 from rotator.text import listing
 
@@ -24,7 +24,7 @@ from rotator.text import listing
 @dataclass(frozen=True)
 class Entry:
     """
-    What Redis holds as *name*.
+    Entry: describes what Redis holds as *name*.
 
     - *type*: Redis's word for it; *size*: bytes of a string's value, as stored
     - *expires_at*: None is never
@@ -58,14 +58,14 @@ def find(access: CacheContext, name: bytes, database: int | None = None) -> Entr
     """
     found: list[Entry] = []
     for address in discover(access.cache.addresses, access.connect).primaries:
-        with access.connect(address).connection as connection:
-            store = Store(connection)
+        store = access.connect(address)
+        with store.connection:
             store.enable_no_touch()
             databases = sorted(store.databases()) if database is None else [database]
             for number in databases:
                 store.select(number)
-                entry = _describe(access, store, name)
-                found += [entry] if entry is not None else []
+                if (entry := _describe(access, store, name)) is not None:
+                    found.append(entry)
     if not found:
         where = "any database" if database is None else f"database {database}"
         raise MissingError(
@@ -82,11 +82,12 @@ def find(access: CacheContext, name: bytes, database: int | None = None) -> Entr
 
 
 def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
-    """The entry in the store's database, or None where there is none."""
+    """Return the entry in the store's database, or None where there is none."""
     value = store.read([name])[0]
     expires_at = store.expiries([name])[0]
     # A value of a cluster may be elsewhere: MOVED says that it is not on this node.
-    if value is NoValue.GONE or expires_at == GONE or _elsewhere(value):
+    elsewhere = isinstance(value, ErrorReply) and value.message.startswith("MOVED")
+    if value is NoValue.GONE or expires_at == GONE or elsewhere:
         return None
     if value is NoValue.DENIED or expires_at is None:
         hint = "`rotator check` says which rights the user lacks"
@@ -95,7 +96,9 @@ def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
         "name": name,
         "node": store.node,
         "database": store.connection.db,
-        "expires_at": None if expires_at == NEVER else _moment(expires_at),
+        "expires_at": None
+        if expires_at == NEVER
+        else datetime.fromtimestamp(expires_at / 1000, UTC),
     }
     if value is NoValue.NOT_STRING:
         return Entry(**what, type=store.type(name) or "not a string", size=None)
@@ -105,7 +108,7 @@ def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
 
 
 def _opened(access: CacheContext, name: bytes, value: bytes) -> dict[str, Any]:
-    """What a string's value is under, or why it does not open."""
+    """Return what a string's value is under, or why it does not open."""
     codec = access.codec
     if codec is None:
         return {"plaintext": value}
@@ -118,13 +121,3 @@ def _opened(access: CacheContext, name: bytes, value: bytes) -> dict[str, Any]:
         "inner": opened.inner,
         "plaintext": opened.plaintext,
     }
-
-
-def _elsewhere(value: Value) -> bool:
-    """Whether another node of the cluster has the name."""
-    return isinstance(value, ErrorReply) and value.message.startswith("MOVED")
-
-
-def _moment(milliseconds: int) -> datetime:
-    """A time in Unix milliseconds."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

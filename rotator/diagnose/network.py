@@ -1,5 +1,5 @@
 """
-The way to a server, one step at a time: its name, a TCP connection, TLS, the first words.
+Network: tries DNS, TCP, TLS and the first reply.
 
 A client library does all of it at once and reports what it last saw: a plain server that is spoken
 to with TLS is a timeout to it. Here every step fails by itself, with its cause and its remedy. No
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
+from rotator.tls import client_context, reason_of
 
 TIMEOUT_SECONDS = 3.0
 
@@ -24,15 +25,20 @@ _EXPIRED, _MISMATCHES = 10, (62, 64)
 
 @dataclass(frozen=True)
 class PingReply:
-    """The server's answer to a PING before login, and the TLS version, or None without TLS."""
+    """Ping reply: holds the answer to a PING before login, and the TLS version (None: plain)."""
 
     reply: bytes
     tls: str | None
 
+    @property
+    def of_redis(self) -> bool:
+        """Return whether it is of the kind that Redis gives, a welcome or an error."""
+        return self.reply[:1] in {b"+", b"-"}
+
 
 def resolve_host(address: Address) -> list[str]:
     """
-    The IP addresses of the host.
+    Return the IP addresses of the host.
 
     Raises:
         ServerError: There are none.
@@ -76,14 +82,11 @@ def check_tls(address: Address, context: ssl.SSLContext | None, field: str) -> P
     Raises:
         ServerError: TLS fails, or one side speaks it and the other does not.
     """
-    return _greet_plainly(address, field) if context is None else _greet(address, context, field)
-
-
-def _greet_plainly(address: Address, field: str) -> PingReply:
-    """PING without TLS."""
-    reply = _say_ping(address)
-    if reply[:1] in {b"+", b"-"}:
-        return PingReply(reply, None)
+    if context is not None:
+        return _ping_with_tls(address, context, field)
+    reply = _ping(address)
+    if reply.of_redis:
+        return reply
     if _speaks_tls(address):
         raise ServerError(
             f"{address} speaks TLS, and this cache is configured without",
@@ -94,8 +97,8 @@ def _greet_plainly(address: Address, field: str) -> PingReply:
     )
 
 
-def _greet(address: Address, context: ssl.SSLContext, field: str) -> PingReply:
-    """PING through TLS."""
+def _ping_with_tls(address: Address, context: ssl.SSLContext, field: str) -> PingReply:
+    """Say PING through TLS, and tell in which way it fails."""
     try:
         with (
             _connected(address) as plain,
@@ -108,7 +111,7 @@ def _greet(address: Address, context: ssl.SSLContext, field: str) -> PingReply:
             hint=_certificate_remedy(error.verify_code, field),
         ) from None
     except OSError as error:
-        if _say_ping(address)[:1] in {b"+", b"-"}:
+        if _ping(address).of_redis:
             raise ServerError(
                 f"{address} does not speak TLS, and this cache is configured with it",
                 hint=f"remove {field}, or give the server's TLS port in redis.addresses",
@@ -124,8 +127,9 @@ def _greet(address: Address, context: ssl.SSLContext, field: str) -> PingReply:
 
 def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> PingReply:
     """
-    PING after the handshake: with TLS 1.3 only now a server refuses a client certificate, or that
-    there is none.
+    Say PING after the handshake.
+
+    With TLS 1.3 only now a server refuses a client certificate, or that there is none.
     """
     reply, fault = b"", "it hung up"
     try:
@@ -143,7 +147,7 @@ def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> PingR
 
 
 def _certificate_remedy(code: int, field: str) -> str:
-    """What to do about a certificate that OpenSSL refuses with *code*."""
+    """Return the hint for a certificate that OpenSSL refuses with *code*."""
     if code == _EXPIRED:
         return "renew the server's certificate"
     if code in _MISMATCHES:
@@ -151,23 +155,23 @@ def _certificate_remedy(code: int, field: str) -> str:
     return f"name the certificate of its CA as caFile in the profile that {field} names"
 
 
-def _say_ping(address: Address) -> bytes:
-    """What comes back for a plain PING; nothing if the server hangs up."""
+def _ping(address: Address) -> PingReply:
+    """Say PING without TLS; the reply is empty if the server hangs up."""
     try:
         with _connected(address) as plain:
             plain.sendall(_PING)
-            return plain.recv(256)
+            return PingReply(plain.recv(256), None)
     except OSError:
-        return b""
+        return PingReply(b"", None)
 
 
 def _speaks_tls(address: Address) -> bool:
-    """Whether a TLS handshake gets anywhere; whom it is with does not matter here."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    """Return whether a TLS handshake gets anywhere, with whomever."""
     try:
-        with _connected(address) as plain, context.wrap_socket(plain):
+        with (
+            _connected(address) as plain,
+            client_context(verified=False).wrap_socket(plain),
+        ):
             return True
     except ssl.SSLError as error:
         return "ALERT" in str(error)  # it refused us in the words of TLS
@@ -176,16 +180,14 @@ def _speaks_tls(address: Address) -> bool:
 
 
 def _connected(address: Address) -> socket.socket:
-    """A TCP connection."""
+    """Open a TCP connection."""
     return socket.create_connection(address, TIMEOUT_SECONDS)
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong, in a few words."""
+def _reason(error: OSError | UnicodeError) -> str:
+    """Return in a few words why a step failed."""
     if isinstance(error, TimeoutError):
         return f"no answer in {TIMEOUT_SECONDS:g} seconds"
     if isinstance(error, ssl.SSLEOFError):
         return "it hung up"
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.replace("_", " ").lower()
-    return (getattr(error, "strerror", None) or str(error)).lower()
+    return reason_of(error, getattr(error, "strerror", None) or str(error))

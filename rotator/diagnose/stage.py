@@ -1,5 +1,5 @@
 """
-Which stage of a rotation a cache is in, and what comes next (the safe order in README.md).
+Stage: places a cache in the steps of a rotation (the safe order in README.md).
 
 A new key goes through four stages: every reader gets it (distribute), every writer takes it
 (switch), what is stored is moved (rotate), and the former key goes (retire). What tells the stage
@@ -29,7 +29,7 @@ _OTHERS = "one configuration shows one reader: see `rotator keys` with that of e
 
 
 class Stage(StrEnum):
-    """What is being done, in the order in which it is done."""
+    """Stage: says what is being done, in the order in which it is done."""
 
     UNCLEAR = "unclear"
     ONE_KEY = "one key"
@@ -40,7 +40,7 @@ class Stage(StrEnum):
 
 
 class StageFinding(NamedTuple):
-    """The stage a cache is in, what shows that, and what comes next."""
+    """Stage finding: the stage a cache is in, what shows that, and what comes next."""
 
     stage: Stage
     seen: str
@@ -48,7 +48,7 @@ class StageFinding(NamedTuple):
 
 
 def stage(probe: Probe) -> str | Advice:
-    """The step of `rotator check --stage`."""
+    """Find the stage, for `rotator check --stage`."""
     access = probe.access
     if access.keyring is None:
         return "encryption is off"
@@ -62,14 +62,14 @@ def stage(probe: Probe) -> str | Advice:
             }
     else:
         history = {}
-    place = judge(access.keyring, found, lambda key: history.get(key.id, False))
-    kind = Advice if place.stage is Stage.UNCLEAR else Next
-    return kind(f"{place.stage}: {place.seen}", place.step)
+    finding = judge(access.keyring, found, lambda key: history.get(key.id, False))
+    kind = Advice if finding.stage is Stage.UNCLEAR else Next
+    return kind(f"{finding.stage}: {finding.seen}", finding.step)
 
 
 def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> StageFinding:
     """
-    The stage that a sample of values shows.
+    Return the stage that a sample of values shows.
 
     *met* says whether an earlier sweep met a value under a key.
     """
@@ -95,7 +95,7 @@ def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> Sta
 
 
 def _without_key(found: Detection, closed: int) -> StageFinding:
-    """Values that this reader cannot read: it was left out when a key was given to all."""
+    """Place a reader that cannot read values: it was left out when a key was given to all."""
     ids = "".join(f", {number:,} of them under {key}" for key, number in found.unknown_keys.items())
     values = f"{closed:,} of {count(found.strings, 'sampled value')}"
     return StageFinding(
@@ -110,7 +110,7 @@ def _with_old(
     keyring: Keyring, under: Counter[str], old: Sequence[Key], new: Sequence[Key]
 ) -> StageFinding:
     """
-    Values are under old keys, with or without others that are under the current one.
+    Place a cache whose values are under old keys, with or without some under the current one.
 
     *new* are those that no sweep has met: what is old here may be current elsewhere already.
     """
@@ -132,7 +132,7 @@ def _with_old(
 
 
 def _unused(keyring: Keyring, under: Counter[str], met: Callable[[Key], bool]) -> StageFinding:
-    """Old keys are configured, and none was found in use: former ones, or the next one."""
+    """Place a cache whose old keys are not in use: they are former ones, or the next one."""
     sampled = f"all {count(under.total(), 'sampled value')} under the current key"
     former = [key for key in keyring.old if met(key)]
     ids = [key.id for key in keyring.old if key not in former]

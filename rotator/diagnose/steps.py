@@ -1,23 +1,20 @@
 """
-What the steps of `rotator check` do: each looks at one thing and says what it saw.
+Steps: try one thing each, and name its remedy.
 
-A step returns a few words for the line it has in the result, or `Advice` where something works but
-deserves a look. It fails by raising a `RotatorError`, whose hint is the remedy. Nothing is written.
-
-What the steps of `rotator check` see in a server that has let us in; see `checksteps`.
-
-What `rotator check` knows while it goes from step to step.
+A step of `rotator check` returns a few words for the line that it has in the result, or `Advice`
+where something works but deserves a look. It fails by raising a `RotatorError`, whose hint is the
+remedy. Nothing is written. `Probe` carries what earlier steps found out.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rotator.config.load import Config
+from rotator.config.load import RotatorConfig
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
 from rotator.diagnose.detect import detect
@@ -25,18 +22,24 @@ from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_ho
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
 from rotator.server.acl import WRITING, grant_hint, missing_rights
-from rotator.server.context import CacheContext
+from rotator.server.context import CacheContext, tls_context
 from rotator.server.node import Identity
 from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
 from rotator.text import ago, count, listing
-from rotator.tls import tls_context
+
+OLDEST = (6, 0)  # version of Redis
+SKEW_SECONDS = 5.0
+FULL = 0.9  # of maxmemory
+_SAMPLES = 50
+_SETTLE_SECONDS = 3.0
+_VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What a step saw that works, but may not for long, and what to do about it."""
+    """Advice: names what works but may not for long, and what to do about it."""
 
     detail: str
     remedy: str
@@ -44,68 +47,55 @@ class Advice:
 
 @dataclass(frozen=True)
 class Next(Advice):
-    """What a step saw where nothing is wrong, and what comes next."""
+    """Next: names what is well, and what comes next."""
 
 
 @dataclass
 class Probe:
-    """What is being looked at, and what earlier steps found out about it."""
+    """Probe: holds the cache or node being looked at, and what earlier steps found out about it."""
 
-    config: Config
+    config: RotatorConfig
     cache: CacheConfig
     provider_url: str | None = field(repr=False)  # it may hold a token
     state: Path | None = None
     address: Address | None = None
-    opened: CacheContext | None = None
+    opened: CacheContext | None = None  # by the step `key material`
     greeting: PingReply | None = None
     store: Store | None = None
-    infos: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def access(self) -> CacheContext:
-        """The cache with its secrets resolved; there once the step `key material` is through."""
+        """The cache with its secrets resolved."""
         if self.opened is None:
-            self.opened = CacheContext(
-                self.config, self.cache, provider_from_url(self.provider_url)
-            )
+            self.opened = CacheContext.open(self.config, self.cache.name, self.provider_url)
         return self.opened
 
     @property
-    def reached(self) -> Address:
-        """Where the node is reached."""
+    def configured(self) -> Address:
+        """The address of the node in the configuration."""
         if self.address is None:
             raise ValueError("a step of a node was tried without one")
-        return self.access.settings.address_map.get(self.address, self.address)
+        return self.address
+
+    @property
+    def reached(self) -> Address:
+        """The address at which the node is reached from here."""
+        return self.access.settings.address_map.get(self.configured, self.configured)
 
     @property
     def node(self) -> Store:
         """The node, connected to and logged in."""
         if self.store is None:
-            if self.address is None:
-                raise ValueError("a step of a node was tried without one")
-            self.store = self.access.connect(self.address)
+            self.store = self.access.connect(self.configured)
         return self.store
 
-    def info(self, section: str) -> dict[str, str]:
-        """One section of INFO, asked for once."""
-        if section not in self.infos:
-            self.infos[section] = self.node.info(section)
-        return self.infos[section]
-
     def at(self, address: Address) -> Probe:
-        """The same for one address."""
-        known = (self.config, self.cache, self.provider_url, self.state)
-        return Probe(*known, address, self.opened)
-
-
-_SAMPLES = 50
-
-
-_SETTLE_SECONDS = 3.0
+        """Return the same for one address."""
+        return replace(self, address=address)
 
 
 def key_material(probe: Probe) -> str:
-    """Every secret resolves, every key is one, and formats and names are understood."""
+    """Resolve every secret, read every key, format and name."""
     keyring = probe.access.keyring
     if keyring is None:
         return "encryption is off"
@@ -113,35 +103,35 @@ def key_material(probe: Probe) -> str:
 
 
 def name_resolution(probe: Probe) -> str:
-    """The host has an IP address."""
+    """Resolve the host to IP addresses."""
     return listing(resolve_host(probe.reached))
 
 
 def tcp(probe: Probe) -> str:
-    """Something listens on the port."""
+    """Connect to the port."""
     check_tcp(probe.reached)
     return f"{probe.reached} accepts connections"
 
 
 def tls(probe: Probe) -> str:
-    """Both sides speak TLS, or neither does."""
+    """Shake hands: both sides speak TLS, or neither does."""
     profile = probe.config.tls_profile(probe.cache)
     context = tls_context(profile, provider_from_url(probe.provider_url))
     probe.greeting = check_tls(probe.reached, context, probe.cache.field("redis.tls"))
     if profile is None or probe.greeting.tls is None:
         return "none, on either side"
-    return f"{probe.greeting.tls}, profile {profile.name}"
+    return f"{probe.greeting.tls}, profile {probe.cache.redis.tls}"
 
 
 def authentication(probe: Probe) -> str:
-    """The server lets us in."""
+    """Log in, and send a PING."""
     reply = b"" if probe.greeting is None else probe.greeting.reply
     if reply.startswith(b"-DENIED"):
         raise LoginError(
             f"{probe.reached} runs in protected mode: it lets only its own machine in",
             hint="give the server a password or an ACL user, and that to redis.password",
         )
-    if reply.startswith(b"-NOAUTH") and probe.cache.password is None:
+    if reply.startswith(b"-NOAUTH") and probe.cache.redis.password is None:
         raise LoginError(
             f"{probe.reached} asks for a login, and none is configured",
             hint=f"set {probe.cache.field('redis.password')}, and username for an ACL user",
@@ -161,7 +151,7 @@ def authentication(probe: Probe) -> str:
 
 
 def _login_remedy(text: str, cache: CacheConfig) -> str:
-    """What to do when the server refuses a login with this *text*."""
+    """Return what to do when the server refuses a login with this *text*."""
     password = cache.field("redis.password")
     if "without any password configured" in text:
         return f"the server has no password: remove {password}, or is it the wrong server?"
@@ -172,7 +162,7 @@ def _login_remedy(text: str, cache: CacheConfig) -> str:
 
 
 def rights(probe: Probe) -> str:
-    """The user may do all that a run does."""
+    """Try the rights to all that a run does."""
     missing = missing_rights(probe.node, writes=True, pattern=probe.access.settings.match[0])
     if not missing:
         return "all that a run needs"
@@ -181,9 +171,9 @@ def rights(probe: Probe) -> str:
 
 
 def topology(probe: Probe) -> str:
-    """Who owns the data, and whether every owner is known."""
+    """Find the nodes that own the data, and those that are not configured."""
     addresses = probe.cache.addresses
-    found = discover(addresses, probe.access.connect, patience=_SETTLE_SECONDS)
+    found = discover(addresses, probe.access.connect, settle_timeout=_SETTLE_SECONDS)
     if found.problems:
         more = len(found.problems) - 1
         raise ServerError(
@@ -202,7 +192,7 @@ def topology(probe: Probe) -> str:
 
 
 def formats(probe: Probe) -> str | Advice:
-    """Whether stored values open with what is configured."""
+    """Open a sample of values with what is configured."""
     access = probe.access
     if access.codec is None:
         return "encryption is off"
@@ -210,7 +200,8 @@ def formats(probe: Probe) -> str | Advice:
     if not found.strings:
         return "nothing to try"
     opened = sum(hit.count for hit in found.opened)
-    tells = f"`rotator detect --cache {probe.cache.name}` tells more"
+    command = f"`rotator detect --cache {probe.cache.name}`"
+    tells = f"{command} tells more"
     if opened == found.strings:
         names = listing(dict.fromkeys(hit.format.name for hit in found.opened))
         return f"{count(opened, 'sampled value')} opened: {names}"
@@ -223,7 +214,7 @@ def formats(probe: Probe) -> str | Advice:
     if found.formats:
         raise ConfigError(
             f"{none} in a configured format, but they do in another one",
-            hint=f"`rotator detect --cache {probe.cache.name}` prints it, ready to be configured",
+            hint=f"{command} prints it, ready to be configured",
         )
     if found.unknown_keys:
         raise ConfigError(
@@ -231,34 +222,22 @@ def formats(probe: Probe) -> str | Advice:
             hint=f"add it to {keys}.old; `rotator keys` lists the ids of those that are there",
         )
     raise ConfigError(
-        f"{none}",
+        none,
         hint=f"do {keys}.current and old have the applications' keys, former ones too? {tells}",
     )
 
 
-OLDEST = (6, 0)
-
-
-SKEW_SECONDS = 5.0
-
-
-FULL = 0.9  # of maxmemory
-
-
-_VERSION = re.compile(r"(\d+)\.(\d+)")
-
-
 def role(probe: Probe) -> str:
-    """What the server is to others."""
-    info = probe.info("replication")
+    """Ask whether the server is a primary or a replica."""
+    info = probe.node.info("replication")
     if info.get("role") == "master":
         return f"primary, {count(int(info.get('connected_slaves', 0)), 'replica')}"
     return f"replica of {info.get('master_host')}:{info.get('master_port')}"
 
 
 def version(probe: Probe) -> str:
-    """The server is not too old."""
-    info = probe.info("server")
+    """Refuse a server that is too old."""
+    info = probe.node.info("server")
     known = _VERSION.match(info.get("redis_version", ""))
     software = Identity.from_info(info).version
     if known is None or (int(known[1]), int(known[2])) < OLDEST:
@@ -271,7 +250,7 @@ def version(probe: Probe) -> str:
 
 
 def databases(probe: Probe) -> str | Advice:
-    """The databases that hold something."""
+    """Count the names in each database."""
     held = probe.node.databases()
     wanted = probe.access.settings.databases
     missing = [] if wanted == "all" else [number for number in wanted if number not in held]
@@ -286,8 +265,8 @@ def databases(probe: Probe) -> str | Advice:
 
 
 def memory_policy(probe: Probe) -> str | Advice:
-    """Room for values that grow, and what happens without."""
-    info = probe.info("memory")
+    """Look for room for values that grow, and for what happens without."""
+    info = probe.node.info("memory")
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     policy = info.get("maxmemory_policy", "unknown")
     seen = f"{used / limit:.0%} of maxmemory used, {policy}" if limit else f"no limit, {policy}"
@@ -298,8 +277,8 @@ def memory_policy(probe: Probe) -> str | Advice:
 
 
 def persistence(probe: Probe) -> str | Advice:
-    """What is on disk: old values come back from there."""
-    info = probe.info("persistence")
+    """Look at what is on disk: old values come back from there."""
+    info = probe.node.info("persistence")
     saved = datetime.fromtimestamp(int(info.get("rdb_last_save_time", 0)), UTC)
     aof = "on" if info.get("aof_enabled") == "1" else "off"
     seen = f"AOF {aof}, RDB saved or server started {ago(saved, datetime.now(UTC))}"
@@ -317,7 +296,7 @@ def persistence(probe: Probe) -> str | Advice:
 
 
 def clock_skew(probe: Probe) -> str | Advice:
-    """Whether this machine and the server agree about the time."""
+    """Compare the clock of this machine with the server's."""
     before = time.time()
     there = probe.node.time()
     if there is None:

@@ -98,7 +98,7 @@ def _cache(
         return model.Cache(name=name, stopped=stopped, error=result.error, judged_at=now, **known)
     tally, keyring = sweep.tally, result.access.keyring
     roles = {key.id: keyring.role(key.id) for key in keyring.all} if keyring else {}
-    shown = partial(display_name, plain=show_names or not result.access.cache.hashing_disabled)
+    shown = partial(display_name, plain=show_names or not result.access.cache.hashing.keys.disabled)
     stopped = _text(sweep.stopped or (verification.stopped if verification else None))
     return model.Cache(
         name=name,

@@ -90,9 +90,9 @@ class Preflight:
         self.topology = discover(
             self.context.cache.addresses,
             self.context.connect,
-            patience=self.patience,
+            settle_timeout=self.patience,
             known=known or self.topology,
-            hurry=self.should_stop,
+            should_stop=self.should_stop,
         )
         return self.topology
 

@@ -1,9 +1,10 @@
 """
-AWS Secrets Manager: `awssecretsmanager://amazonaws.com?region=us-west-2`.
+AWS Secrets Manager: reads a secret.
 
-`accessKeyID` and `secretAccessKey` in the URL, else boto3's usual chain (variables, profile, role
-of the container or the instance). The region is that of the ARN in the reference, else `region`,
-AWS_REGION, AWS_DEFAULT_REGION or the profile's.
+The URL is `awssecretsmanager://amazonaws.com?region=us-west-2`. `accessKeyID` and `secretAccessKey`
+may be in it, else boto3's usual chain finds them (variables, profile, role of the container or the
+instance). The region is that of the ARN in the reference, else `region`, AWS_REGION,
+AWS_DEFAULT_REGION or the profile's.
 
 `<name>` is a secret, `<name:jsonKey>` one key of a secret that is a JSON object; an ARN may stand
 for the name. A binary secret must be UTF-8 text.
@@ -36,14 +37,19 @@ from botocore.exceptions import (
 )
 
 from rotator.errors import RotatorError, SecretError, SourceError
-from rotator.secrets import http
-from rotator.secrets.http import Remote, hush
-from rotator.secrets.locator import Locator
+from rotator.secrets.provider import (
+    TIMEOUT,
+    TRIES,
+    NetworkProvider,
+    ProviderUrl,
+    silence_loggers,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
 
-hush("boto3", "botocore", "urllib3")
+silence_loggers("boto3", "botocore", "urllib3")
 
 _PARAMETERS = ("region", "accessKeyID", "secretAccessKey")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
@@ -60,6 +66,7 @@ _CREDENTIALS = frozenset(
         "MissingAuthenticationToken",
     }
 )
+_QUOTE = "quote the value there"
 _HINTS = {
     "AccessDeniedException": "allow secretsmanager:GetSecretValue on it, kms:Decrypt on its key",
     "DecryptionFailure": "allow kms:Decrypt on the key that the secret is encrypted with",
@@ -67,36 +74,46 @@ _HINTS = {
 }
 
 
-class SecretsManager(Remote):
+class SecretsManager(NetworkProvider):
     """
-    The secrets of an account.
+    Secrets Manager: reads the secrets of an account.
 
-    *keys* are access key id and secret access key; without them boto3 looks for some. *only* is the
-    one secret that the older form of the URL names.
+    Raises:
+        SecretError: The URL is neither of the two forms, or gives half of the credentials.
     """
 
     title: ClassVar[str] = "secrets manager"
     trust: ClassVar[str] = "set AWS_CA_BUNDLE to a file with its CA"
 
-    def __init__(
-        self, region: str | None, keys: tuple[str, str] | None, *, only: str | None = None
-    ) -> None:
-        super().__init__(region or "amazonaws.com")
-        self._region = region
-        self._keys = keys
-        self._only = only
+    def __init__(self, text: str) -> None:
+        url = ProviderUrl(text, _PARAMETERS)
+        self._keys = url.pair("accessKeyID", "secretAccessKey")
+        self._region = url.get("region")
+        self._only = "/".join(url.segments)
+        if _REGION.fullmatch(url.host):
+            self._region = url.host
+            if not self._only:
+                raise url.refusal(
+                    "names a region and no secret",
+                    f"write awssecretsmanager://amazonaws.com?region={url.host}",
+                )
+        elif self._only:
+            raise url.refusal(
+                "takes no path after amazonaws.com", "the name of the secret goes between < and >"
+            )
+        super().__init__(self._region or "amazonaws.com")
         self._clients: dict[str | None, SecretsManagerClient] = {}
         self._secrets: dict[str, str] = {}
 
     def get(self, name: str) -> str:
         """
-        The secret called *name*.
+        Return the secret called *name*.
 
         Raises:
             SecretError: There is no such secret or key in it, or it is not text.
             SourceError: AWS could not be reached, or refused to answer.
         """
-        if self._only is not None:
+        if self._only:
             return self._key_of_only(name, self._only)
         secret, key = _parts(name)
         text = self._secret(name, secret)
@@ -105,18 +122,18 @@ class SecretsManager(Remote):
         found = self._json(name, text)
         if key not in found:
             raise self.unknown(name, f"the secret {secret} has no JSON key {key}")
-        return self._text(name, found[key])
+        return text_of(name, found[key], self.source, _QUOTE)
 
     def _key_of_only(self, name: str, only: str) -> str:
-        """A JSON key of the one secret that the older form of the URL names."""
+        """Return a JSON key of the one secret that the older form of the URL names."""
         found = self._json(name, self._secret(name, only))
         for key in (name, name.removeprefix(f"{only}."), name.removeprefix(f"{only}:")):
             if key in found:
-                return self._text(name, found[key])
+                return text_of(name, found[key], self.source, _QUOTE)
         raise self.unknown(name, f"the secret {only}, which the provider's URL names, lacks it")
 
     def _secret(self, name: str, secret: str) -> str:
-        """The text of one secret, read once."""
+        """Return the text of one secret, read once."""
         if secret not in self._secrets:
             try:
                 answer = self._client(secret).get_secret_value(SecretId=secret)
@@ -124,23 +141,26 @@ class SecretsManager(Remote):
                 raise self._refusal(name, error) from None
             except BotoCoreError as error:
                 raise self._trouble(error) from None
-            if "SecretString" in answer:
-                self._secrets[secret] = answer["SecretString"]
-            else:
-                self._secrets[secret] = self._decoded(name, answer.get("SecretBinary", b""))
+            self._secrets[secret] = text_of(
+                name,
+                answer.get("SecretString", answer.get("SecretBinary", b"")),
+                self.source,
+                "store it as a text secret; a key as 64 hex characters",
+                problem="is binary, and not text,",
+            )
         return self._secrets[secret]
 
     def _client(self, secret: str) -> SecretsManagerClient:
-        """A client for the region of an ARN, else for the one that is configured."""
+        """Return a client for the region of an ARN, else for the one that is configured."""
         region = self._region
         if secret.startswith("arn:"):
             region = secret.split(":")[3] or region
         if region not in self._clients:
             access, key = self._keys or (None, None)
             config = Config(
-                connect_timeout=http.TIMEOUT,
-                read_timeout=http.TIMEOUT,
-                retries={"mode": "standard", "total_max_attempts": http.TRIES},
+                connect_timeout=TIMEOUT,
+                read_timeout=TIMEOUT,
+                retries={"mode": "standard", "total_max_attempts": TRIES},
             )
             session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=key)
             self._clients[region] = session.client(
@@ -151,7 +171,7 @@ class SecretsManager(Remote):
         return self._clients[region]
 
     def _refusal(self, name: str, error: ClientError) -> RotatorError:
-        """The error for an answer that is one; of its text only the code is shown."""
+        """Return the error for an answer that is one; of its text only the code is shown."""
         code = str(error.response.get("Error", {}).get("Code", ""))
         code = code if _ERROR_CODE.fullmatch(code) else "unknown code"
         if code == "ResourceNotFoundException":
@@ -162,19 +182,17 @@ class SecretsManager(Remote):
                 hint="is it marked for deletion, or is this not the name of a secret?",
             )
         if code in _CREDENTIALS:
-            return SourceError(
-                f"{self.source} refused the credentials ({code})",
-                hint="are they of this account, not expired, and is this machine's clock right?",
+            return self.failure(
+                f"refused the credentials ({code})",
+                "are they of this account, not expired, and is this machine's clock right?",
             )
-        return SourceError(
-            f"{self.source} refused to give <{name}> ({code})",
-            hint=_HINTS.get(
-                code, "the meaning of the code is in the API reference, GetSecretValue"
-            ),
+        return self.failure(
+            f"refused to give <{name}> ({code})",
+            _HINTS.get(code, "the meaning of the code is in the API reference, GetSecretValue"),
         )
 
     def _trouble(self, error: BotoCoreError) -> RotatorError:
-        """The error for a request that got no answer."""
+        """Return the error for a request that got no answer."""
         if isinstance(error, NoRegionError):
             return SecretError(
                 "the secret provider awssecretsmanager:// has no region",
@@ -194,18 +212,8 @@ class SecretsManager(Remote):
             )
         return self.unreachable(error)
 
-    def _decoded(self, name: str, binary: bytes) -> str:
-        """The text in a binary secret."""
-        try:
-            return binary.decode()
-        except UnicodeDecodeError:
-            raise SecretError(
-                f"<{name}>: is binary, and not text, in {self.source}",
-                hint="store it as a text secret; a key as 64 hex characters",
-            ) from None
-
     def _json(self, name: str, text: str) -> Mapping[str, Any]:
-        """The JSON object in the text of a secret."""
+        """Return the JSON object in the text of a secret."""
         try:
             found = json.loads(text)
         except ValueError:
@@ -217,41 +225,9 @@ class SecretsManager(Remote):
             ) from None
         return found
 
-    def _text(self, name: str, found: object) -> str:
-        """What a JSON key holds, if it is text."""
-        if not isinstance(found, str):
-            raise SecretError(
-                f"<{name}>: is not text in {self.source}", hint="quote the value there"
-            )
-        return found
-
-
-def from_url(url: str) -> SecretsManager:
-    """
-    The provider for `awssecretsmanager://`; nothing is asked yet.
-
-    Raises:
-        SecretError: The URL is neither of the two forms, or gives half of the credentials.
-    """
-    locator = Locator(url, _PARAMETERS)
-    keys = locator.pair("accessKeyID", "secretAccessKey")
-    only = "/".join(locator.segments)
-    if _REGION.fullmatch(locator.host):
-        if not only:
-            raise locator.refusal(
-                "names a region and no secret",
-                f"write awssecretsmanager://amazonaws.com?region={locator.host}",
-            )
-        return SecretsManager(locator.host, keys, only=only)
-    if only:
-        raise locator.refusal(
-            "takes no path after amazonaws.com", "the name of the secret goes between < and >"
-        )
-    return SecretsManager(locator.get("region"), keys)
-
 
 def _parts(name: str) -> tuple[str, str | None]:
-    """Secret and JSON key; an ARN has six colons of its own, a name none."""
+    """Return secret and JSON key; an ARN has six colons of its own, a name none."""
     own = 6 if name.startswith("arn:") else 0
     parts = name.split(":", own + 1)
     key = parts[own + 1] if len(parts) > own + 1 else None

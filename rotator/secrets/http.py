@@ -1,134 +1,289 @@
-"""What the providers behind a network have in common: care with secrets, and finite patience."""
+"""
+HTTP: session, retries and reasons that network providers share.
+
+A busy server is asked again, a few times, when it wants to be; a request that failed on the way is
+not. Redirections are followed for a vendor's library that wants it, but never from HTTPS to plain
+HTTP: tokens travel in headers.
+"""
 
 from __future__ import annotations
 
-import logging
+import re
+import ssl
 import time
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import ClassVar, NoReturn, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util.retry import Retry
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets.reach import unreachable
+from rotator.secrets.provider import TIMEOUT, TRIES, NetworkProvider, silence_loggers
+from rotator.tls import add_trusted, client_context, reason_of, show_certificate
 
-TIMEOUT = 10  # seconds for each connection and each answer
-TRIES = 4
 FIRST_PAUSE = 0.25  # seconds; doubles with each try
 LONGEST_PAUSE = 15.0  # seconds; who asks for more patience is given up
 _BUSY = frozenset({412, 429, 502, 503, 504})
 
-
-class Answer(Protocol):
-    """What every HTTP library gives back."""
-
-    @property
-    def status_code(self) -> int:
-        """The HTTP status."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The HTTP headers."""
-        ...
+silence_loggers("urllib3", "requests")
 
 
-A = TypeVar("A", bound=Answer)
-
-
-class Remote:
+class BusyRetry(Retry):
     """
-    A provider at *place* (host and port).
+    Retry: asks a busy server again after as long as it wants (RFC 9110, 10.2.3), else doubling.
 
-    It is shown by its place alone, and refuses to be pickled.
+    The last response is given back, busy or not.
     """
 
-    title: ClassVar[str]
-    trust: ClassVar[str]  # the hint for a certificate that is not trusted
-    plain: ClassVar[str] = ""  # the hint for a server that speaks no TLS
+    @classmethod
+    def limited(cls) -> Self:
+        """Return one for `TRIES` requests of any method."""
+        return cls(
+            total=None,
+            connect=0,
+            read=False,
+            redirect=0,
+            other=0,
+            status=TRIES - 1,
+            status_forcelist=_BUSY,
+            allowed_methods=None,
+            raise_on_status=False,
+            respect_retry_after_header=True,
+        )
 
-    def __init__(self, place: str) -> None:
-        self.place = place
+    def is_final(self, response: BaseHTTPResponse) -> bool:
+        """Return whether it is of no use to ask again."""
+        return (self.get_retry_after(response) or 0) > LONGEST_PAUSE
 
-    @property
-    def source(self) -> str:
-        """How messages call it."""
-        return f"{self.title} at {self.place}"
+    def increment(self, *args: Any, **options: Any) -> Self:
+        """Return what is left to try; raise MaxRetryError if that is nothing."""
+        response = options.get("response")
+        if response is not None and self.is_final(response):
+            raise MaxRetryError(options["_pool"], "")
+        return super().increment(*args, **options)
 
-    def unreachable(self, error: BaseException) -> SourceError:
-        """The error for a request that failed on the way."""
-        return unreachable(self.source, error, trust=self.trust, plain=self.plain)
+    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
+        """Return the seconds that the server asks for; None if it says nothing, or nonsense."""
+        try:
+            return super().get_retry_after(response)
+        except (InvalidHeader, ValueError, OverflowError):
+            return None
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        """Wait before the next try."""
+        asked = None if response is None else self.get_retry_after(response)
+        time.sleep(FIRST_PAUSE * 2 ** (len(self.history) - 1) if asked is None else asked)
+
+
+class _Adapter(HTTPAdapter):
+    """Adapter: trusts as *context* says, and as requests does, with REQUESTS_CA_BUNDLE."""
+
+    def __init__(self, context: ssl.SSLContext, retries: Retry | int) -> None:
+        self._context = context
+        super().__init__(max_retries=retries)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Prepare for the connections of the session."""
+        super().init_poolmanager(*args, ssl_context=self._context, **options)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        """Return the connections of the session through a proxy."""
+        return super().proxy_manager_for(*args, ssl_context=self._context, **options)
+
+
+class _StrictAdapter(_Adapter):
+    """Adapter: trusts as *context* says, and nobody else."""
+
+    def cert_verify(self, conn: Any, *_: object) -> None:
+        """Leave the trust of a connection to its context."""
+        conn.cert_reqs = "CERT_REQUIRED"
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, *_: object
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what tells connections apart: the server alone."""
+        return super().build_connection_pool_key_attributes(request, verify=True)
+
+
+class _Session(requests.Session):
+    """Session: follows no redirection from HTTPS to plain HTTP."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Return the address an answer redirects to, if one may go there."""
+        target = super().get_redirect_target(resp)
+        if target is None or urlsplit(urljoin(str(resp.url), target)).scheme == "https":
+            return target
+        return None if str(resp.url).startswith("https:") else target
+
+
+def library_session(context: ssl.SSLContext, retries: Retry | int = 0) -> requests.Session:
+    """Return a session for a vendor's library, which tries again as *retries* say."""
+    return _mounted(_Adapter(context, retries))
+
+
+def strict_session(context: ssl.SSLContext) -> requests.Session:
+    """Return a session that trusts and sends no more than it is told, and tries again."""
+    made = _mounted(_StrictAdapter(context, BusyRetry.limited()))
+    # else requests takes a login from ~/.netrc, in place of the one that is given
+    made.auth = lambda request: request
+    return made
+
+
+def _mounted(adapter: HTTPAdapter) -> requests.Session:
+    """Return a session on *adapter*."""
+    made = _Session()
+    made.mount("https://", adapter)
+    made.mount("http://", adapter)
+    return made
+
+
+class HttpProvider(NetworkProvider):
+    """HTTP provider: asks an API below the https:// URL of *place* and *root*."""
+
+    def __init__(self, place: str, session: requests.Session, *, root: str = "") -> None:
+        super().__init__(place)
+        self._base = f"https://{place}{root}"
+        self._session = session
+
+    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        """
+        Return the answer to a request; *path* is encoded already.
+
+        Raises:
+            SourceError: There is none.
+        """
+        try:
+            return self._send(method, path, **options)
+        except (requests.RequestException, HTTPError) as error:
+            raise self.unreachable(error) from None
+
+    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Send a request; redirections are not followed: they would take the credentials along."""
+        return self._session.request(
+            method, f"{self._base}{path}", timeout=TIMEOUT, allow_redirects=False, **options
+        )
+
+    def document(self, response: requests.Response) -> Mapping[str, Any]:
+        """
+        Return the JSON object in an answer.
+
+        Raises:
+            SourceError: There is none.
+        """
+        found = _json(response)
+        if not isinstance(found, dict):
+            raise self.garbled()
+        return found
 
     def unexpected(self, status: int, code: str | None = None) -> SourceError:
-        """The error for an answer that no rule speaks of; *code* is the provider's own."""
-        known = f" ({code})" if code else ""
+        """Return the error for an answer that no rule speaks of; *code* is the provider's own."""
+        said = f"status {status} ({code})" if code else f"status {status}"
         if status in _BUSY:
-            return SourceError(
-                f"{self.source} is too busy: status {status}{known} at every try",
-                hint="try again later; its own log says what it is waiting for",
+            return self.failure(
+                f"is too busy: {said} at every try",
+                "try again later; its own log says what it is waiting for",
             )
-        return SourceError(
-            f"{self.source} answered with status {status}{known}",
-            hint="is the address that of the secret provider? its own log says more",
+        return self.failure(
+            f"answered with {said}",
+            "is the address that of the secret provider? its own log says more",
         )
 
     def garbled(self) -> SourceError:
-        """The error for an answer that is not what the provider's documentation promises."""
-        return SourceError(
-            f"{self.source} gave an answer that is not understood",
-            hint="is the address that of the secret provider, and not of a proxy or a login page?",
+        """Return the error for an answer that is not what the provider's documentation promises."""
+        return self.failure(
+            "gave an answer that is not understood",
+            "is the address that of the secret provider, and not of a proxy or a login page?",
         )
 
-    def unknown(self, name: str, hint: str) -> SecretError:
-        """The error for a name that the provider does not know."""
-        return SecretError(f"<{name}>: {self.source} has no such secret", hint=hint)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.place})"
+class TokenProvider(HttpProvider, ABC):
+    """Token provider: logs in for a token, before it expires and, once, when it is refused."""
 
-    def __getstate__(self) -> NoReturn:
-        raise TypeError("a secret provider must not be pickled")
+    authorization: ClassVar[str]  # the header, with {} for the token
+    _token = ""
+    _token_until = 0.0
+
+    def read(self, path: str, **query: str) -> requests.Response:
+        """Return the answer to a request with a token."""
+        response = self._read_once(path, query)
+        if response.status_code == 401:
+            self._token_until = 0.0  # revoked, or expired early
+            response = self._read_once(path, query)
+        return response
+
+    def _read_once(self, path: str, query: Mapping[str, str]) -> requests.Response:
+        """Return the answer to a request, after a login if there is no good token."""
+        started = time.monotonic()
+        if started >= self._token_until:
+            self._token, seconds = self.log_in()
+            self._token_until = started + seconds
+        headers = {"Authorization": self.authorization.format(self._token)}
+        return self.ask("GET", path, params=query, headers=headers)
+
+    @abstractmethod
+    def log_in(self) -> tuple[str, float]:
+        """Return a new token, and for how many seconds it is to be used."""
 
 
-def patiently(ask: Callable[[], A], *, final: Callable[[A], bool] = lambda _: False) -> A:
+def code_of(response: requests.Response, pattern: re.Pattern[str], field: str) -> str:
     """
-    The answer of *ask*; a busy server is asked again, a few times, when it wants to be.
+    Return the provider's own code in *field* of a refusal; empty if there is none.
 
-    *final* says that a busy answer will stay. The last answer is given back, busy or not.
+    Only what is in full like *pattern* is a code. Nothing else of a refusal is ever shown: its text
+    may repeat what was asked.
     """
-    for attempt in range(TRIES):
-        answer = ask()
-        if answer.status_code not in _BUSY or final(answer):
-            break
-        pause = _pause(attempt, answer.headers.get("Retry-After"))
-        if pause > LONGEST_PAUSE or attempt == TRIES - 1:
-            break
-        time.sleep(pause)
-    return answer
+    found = _json(response)
+    code = found.get(field) if isinstance(found, dict) else None
+    return code if isinstance(code, str) and pattern.fullmatch(code) else ""
 
 
-def hush(*libraries: str) -> None:
-    """
-    Keep the loggers of *libraries* quiet, whatever the level of the program's own log.
-
-    At DEBUG they write URLs, headers and whole answers, secrets included; at WARNING some still
-    write the text of a refusal. What matters of it is in the errors raised here.
-    """
-    for library in libraries:
-        logging.getLogger(library).setLevel(logging.CRITICAL)
-
-
-def _pause(attempt: int, retry_after: str | None) -> float:
-    """Seconds until the next try: what the server asks for (RFC 9110, 10.2.3), else doubling."""
-    usual: float = FIRST_PAUSE * 2**attempt
-    if retry_after is None:
-        return usual
-    if retry_after.strip().isdigit():
-        return float(retry_after)
+def _json(response: requests.Response) -> Any:
+    """Return the JSON in an answer; None if it is something else."""
     try:
-        at = parsedate_to_datetime(retry_after)
+        return response.json()
     except ValueError:
-        return usual
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
+        return None
+
+
+def trusting(
+    *,
+    ca_file: str | None = None,
+    ca_text: str | None = None,
+    cert_file: str | None = None,
+    key_file: str | None = None,
+) -> ssl.SSLContext:
+    """
+    Return a TLS context with more CAs and a client certificate, as a provider's URL names them.
+
+    Without *key_file* the private key is expected beside the certificate.
+
+    Raises:
+        SecretError: A file cannot be read, or is not what it should be.
+    """
+    context = client_context()
+    files = f"CA certificates {ca_file or ''}".rstrip()
+    try:
+        if ca_file:
+            context.load_verify_locations(ca_file)
+        if ca_text:
+            add_trusted(context, ca_text)
+        if cert_file:
+            files = f"client certificate {' and '.join(filter(None, (cert_file, key_file)))}"
+            show_certificate(context, cert_file, key_file)
+    except OSError as error:
+        unknown = "not PEM" if isinstance(error, ssl.SSLError) else "unknown reason"
+        raise SecretError(
+            f"the secret provider's {files} cannot be used: {reason_of(error, unknown)}",
+            hint="check the path, the rights of the file, and that it is PEM",
+        ) from None
+    except ValueError:
+        raise SecretError(
+            f"the secret provider's key {key_file or cert_file} is encrypted",
+            hint="rotator cannot ask for its passphrase: give a key without one",
+        ) from None
+    return context

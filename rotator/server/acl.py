@@ -1,9 +1,10 @@
 """
-Which rights a user lacks for the job, all of them at once and before anything is written.
+ACL: finds the rights that a user lacks for the job, and the grant that mends them.
 
-`ACL GETUSER` would tell, but only administrators may ask. So each command is tried in a form that
-does nothing, whatever there is: `SET name value XX NX` contradicts itself, which the server notices
-only after it has looked at the rights. The name may exist: a pattern may be one name.
+All of them are found at once, before anything is written. `ACL GETUSER` would tell, but only
+administrators may ask. So each command is tried in a form that does nothing, whatever there is:
+`SET name value XX NX` contradicts itself, which the server notices only after it has looked at the
+rights. The name may exist: a pattern may be one name.
 
 Not among them are the rights that only make a result better; `README.md` lists those too.
 """
@@ -11,7 +12,7 @@ Not among them are the rights that only make a result better; `README.md` lists 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -39,7 +40,7 @@ def missing_rights(
     store: Store, *, writes: bool = False, deletes: bool = False, pattern: str = "*"
 ) -> list[str]:
     """
-    The commands that the connected user may not use, as ACL rules: `["+scan", "+script|load"]`.
+    Return what the connected user may not use, as ACL rules: `["+scan", "+script|load"]`.
 
     *pattern* is one that the names to visit match, so that the probe is within the user's reach.
     """
@@ -88,14 +89,14 @@ def require_rights(
 
 
 def grant_hint(rules: Iterable[str]) -> str:
-    """How to get *rules*."""
+    """Return how to get *rules*, for people."""
     wanted = " ".join(dict.fromkeys(rules))
     return f"an administrator can grant them: ACL SETUSER <user> {wanted}"
 
 
 def _probes(name: bytes, database: int) -> dict[str, Command]:
-    """A harmless command for each rule, even if *name* is that of an entry."""
-    commands: dict[str, Sequence[Any]] = {
+    """Return a harmless command for each rule, even if *name* is that of an entry."""
+    return {
         "+info": ("INFO", "server"),
         "+select": ("SELECT", database),
         "+scan": ("SCAN", "0", "COUNT", 1),
@@ -110,12 +111,11 @@ def _probes(name: bytes, database: int) -> dict[str, Command]:
         "+cluster|countkeysinslot": ("CLUSTER", "COUNTKEYSINSLOT", 0),
         "+asking": ("ASKING",),
     }
-    return commands
 
 
 def _deletion(command: str) -> Command:
     """
-    A deletion of a name that does not exist, whatever names there are: it is random.
+    Return a deletion of a name that does not exist, whatever names there are: it is random.
 
     The right to a command is looked at before that to a name, so it need not be within reach.
     """
@@ -123,5 +123,5 @@ def _deletion(command: str) -> Command:
 
 
 def _denied(reply: Any) -> bool:
-    """Whether the answer is that the user may not use the command."""
+    """Return whether the reply is that the user may not use the command."""
     return isinstance(reply, ResponseError) and _NO_COMMAND in str(reply)

@@ -1,5 +1,5 @@
 """
-What a cluster's nodes say about each other: the lines of CLUSTER NODES, read and compared.
+CLUSTER NODES: reads and compares what the nodes of a cluster say about each other; pure.
 
 Only a node's own line (`myself`) is authoritative about its slots and its epoch; gossip about
 others lags, and slots being moved stand on the mover's own line alone (redis-rules 1.3 and 1.5).
@@ -7,7 +7,8 @@ others lags, and slots being moved stand on the mover's own line alone (redis-ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rotator.config.types import Address
@@ -20,7 +21,7 @@ Range = tuple[int, int]  # first and last slot, both included
 @dataclass(frozen=True, slots=True)
 class Member:
     """
-    One line of CLUSTER NODES (https://redis.io/docs/latest/commands/cluster-nodes/).
+    Member: one line of CLUSTER NODES (https://redis.io/docs/latest/commands/cluster-nodes/).
 
     *address* is None where the node does not say where it listens. *moving* holds the markers of
     slots that are being moved, as they stand: `[93->-id]`, `[93-<-id]`.
@@ -37,50 +38,51 @@ class Member:
 
     @property
     def is_primary(self) -> bool:
-        """Whether it owns data, or may be given some."""
+        """Tell whether it owns data, or may be given some."""
         return "master" in self.flags
 
     @property
     def failing(self) -> bool:
-        """Whether others take it for failed or nearly so, or do not know it yet."""
+        """Tell whether others take it for failed or nearly so, or do not know it yet."""
         return bool(self.flags & {"fail", "fail?", "handshake", "noaddr"})
 
     @property
     def place(self) -> str:
-        """Its standing in the cluster, to be compared: id, role, epoch, slots and moves."""
+        """Its state in the cluster, to be compared: id, role, epoch, slots and moves."""
         role = "primary" if self.is_primary else f"replica of {self.primary_id}"
         return f"{self.id} {role} {self.epoch} {ranges(self.slots)} {' '.join(self.moving)}".strip()
 
 
 def parse_nodes(reply: bytes, asked: Address) -> list[Member]:
-    """The lines of a CLUSTER NODES reply from the node at *asked*."""
+    """Return the lines of a CLUSTER NODES reply from the node at *asked*."""
     return [_member(line.split(), asked) for line in reply.decode().splitlines() if line.strip()]
 
 
 def myself(members: Iterable[Member]) -> Member:
-    """The line of the node that was asked."""
+    """Return the line of the node that was asked."""
     return next(member for member in members if "myself" in member.flags)
 
 
 def ranges(slots: Iterable[Range]) -> str:
-    """Slots as people write them: `0-5460, 5462`."""
+    """Return slots as people write them: `0-5460, 5462`."""
     return ", ".join(f"{a}-{b}" if a != b else str(a) for a, b in slots) or "no slots"
 
 
 def foreign_slots(owner: Member) -> list[int]:
-    """The slots in which *owner* should hold nothing: not its own, and not on their way to it."""
-    own = {slot for first, last in owner.slots for slot in range(first, last + 1)}
+    """Return the slots in which *owner* should hold nothing: neither its own nor coming to it."""
+    own = set(_slots([owner]))
     own |= {int(mark[1:].partition("-")[0]) for mark in owner.moving}
     return [slot for slot in range(SLOTS) if slot not in own]
 
 
 def redirection(message: str, asked: Address) -> Address | None:
     """
-    Where the answer `MOVED <slot> <host>:<port>`, or `ASK ...`, of the node at *asked* points.
+    Return the address that the answer `MOVED <slot> <host>:<port>`, or `ASK ...`, points to.
 
-    An IPv6 address stands there without brackets; no host, or `?`, is the one that was asked
-    (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/). None: it is
-    another answer.
+    An IPv6 address stands there without brackets; no host, or `?`, is that of *asked*, the node
+    that answered. None: it is another answer.
+
+    https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
     """
     words = message.split()
     if len(words) != 3 or words[0] not in {"MOVED", "ASK"}:
@@ -90,32 +92,35 @@ def redirection(message: str, asked: Address) -> Address | None:
     return Address(asked.host if host in {"", "?"} else host, int(port))
 
 
-def uncovered(owners: Sequence[Member]) -> list[Range]:
-    """The slots that none of *owners* claims."""
-    claimed = sorted(one for member in owners for one in member.slots)
-    gaps: list[Range] = []
-    nxt = 0
-    for first, last in claimed:
-        if first > nxt:
-            gaps.append((nxt, first - 1))
-        nxt = max(nxt, last + 1)
-    return [*gaps, (nxt, SLOTS - 1)] if nxt < SLOTS else gaps
+def uncovered(owners: Iterable[Member]) -> list[Range]:
+    """Return the slots that none of *owners* claims."""
+    claimed = set(_slots(owners))
+    return _runs(slot for slot in range(SLOTS) if slot not in claimed)
 
 
-def contested(owners: Sequence[Member]) -> list[Range]:
-    """The slots that more than one of *owners* claims."""
-    claimed = sorted(one for member in owners for one in member.slots)
-    twice: list[Range] = []
-    end = -1
-    for first, last in claimed:
-        if first <= end:
-            twice.append((first, min(end, last)))
-        end = max(end, last)
-    return twice
+def contested(owners: Iterable[Member]) -> list[Range]:
+    """Return the slots that more than one of *owners* claims."""
+    return _runs(slot for slot, times in sorted(Counter(_slots(owners)).items()) if times > 1)
+
+
+def _slots(owners: Iterable[Member]) -> Iterator[int]:
+    """Yield each slot of each of *owners*."""
+    for owner in owners:
+        for first, last in owner.slots:
+            yield from range(first, last + 1)
+
+
+def _runs(slots: Iterable[int]) -> list[Range]:
+    """Return ascending slots as ranges."""
+    found: list[Range] = []
+    for slot in slots:
+        first = found.pop()[0] if found and found[-1][1] == slot - 1 else slot
+        found.append((first, slot))
+    return found
 
 
 def silences(absent: Iterable[Member], reasons: Mapping[str, str]) -> list[str]:
-    """Nodes that own slots and did not answer, for *reasons* by their ids."""
+    """Return sentences about owners that did not answer, for *reasons* by their ids."""
     return [
         f"the primary {member.address or member.id} of slots {ranges(member.slots)} "
         f"does not answer: {reasons[member.id]}"
@@ -124,7 +129,7 @@ def silences(absent: Iterable[Member], reasons: Mapping[str, str]) -> list[str]:
 
 
 def disputes(said: Mapping[Address, Sequence[Member]]) -> list[str]:
-    """Where what the node at an address said of another is not what that one says of itself."""
+    """Return where what a node said of another is not what that one says of itself."""
     own = {myself(members).id: (address, myself(members)) for address, members in said.items()}
     found = []
     for asked, members in said.items():
@@ -140,7 +145,7 @@ def disputes(said: Mapping[Address, Sequence[Member]]) -> list[str]:
 
 
 def gaps(owners: Sequence[Member], absent: Sequence[Member]) -> list[str]:
-    """What is wrong with the sum of what *owners* claim; *absent* ones are spoken of elsewhere."""
+    """Return what is wrong with the sum of what *owners* claim; of *absent* ones others speak."""
     found = []
     if left := uncovered([*owners, *absent]):
         found.append(f"nobody owns the slots {ranges(left)}")
@@ -150,7 +155,7 @@ def gaps(owners: Sequence[Member], absent: Sequence[Member]) -> list[str]:
 
 
 def moves(owners: Mapping[Address, Member]) -> list[str]:
-    """Which slots are being moved, as the movers say."""
+    """Return the slots that are being moved, as the movers say."""
     return [
         f"slots are being moved at {address}: {' '.join(owner.moving)}"
         for address, owner in owners.items()
@@ -179,7 +184,7 @@ def _range(word: str) -> Range:
 
 def _address(where: str, asked: Address, *, mine: bool) -> Address | None:
     """
-    Where a node is reached: `ip:port@busport[,hostname[,name=value...]]`.
+    Read where a node is reached: `ip:port@busport[,hostname[,name=value...]]`.
 
     An announced host name goes before the IP address, because certificates name hosts. A node that
     does not know its own address yet is where it was asked.

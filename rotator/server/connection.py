@@ -1,5 +1,5 @@
 """
-One pinned connection to one server process.
+Connection: pins one server process, and never reconnects.
 
 redis-py reconnects by itself, and a SCAN cursor carried on to another process misses a fifth of
 the names without a word (redis-rules 0.1). So this class sends nothing on a connection that was
@@ -24,9 +24,16 @@ from redis.retry import Retry
 from rotator.config.types import Address
 from rotator.errors import LoginError, LostError, ServerError
 
+Command = Sequence[Any]
+Reply = Any
+
+TIMEOUT_SECONDS = 15.0
+_LARGE = 1 << 15  # bytes; commands of this size are not worth a copy to send them together
+_REPORT = object()  # what stands for a report of written names among the replies
+
 
 class TlsConnection(PlainConnection):
-    """A redis-py connection through a TLS context made beforehand."""
+    """TLS connection: connects redis-py through a TLS context made beforehand."""
 
     def __init__(self, *, context: ssl.SSLContext, **settings: Any) -> None:
         super().__init__(**settings)  # type: ignore[no-untyped-call]  # redis has no types here
@@ -37,16 +44,8 @@ class TlsConnection(PlainConnection):
         return self._context.wrap_socket(plain, server_hostname=self.host)
 
 
-Command = Sequence[Any]
-Reply = Any
-
-TIMEOUT_SECONDS = 15.0
-_LARGE = 1 << 15  # bytes; commands of this size are not worth a copy to send them together
-_REPORT = object()  # what stands for a report of written names among the replies
-
-
 class Login:
-    """How to log in: ACL user, password and TLS context, if any; never shown, never pickled."""
+    """Login: holds ACL user, password and TLS context, if any; never shown, never pickled."""
 
     def __init__(
         self,
@@ -65,7 +64,7 @@ class Login:
         raise TypeError("a login must not be pickled")
 
     def connection(self, address: Address, db: int, timeout: float) -> PlainConnection:
-        """A redis-py connection that is not yet open and never tries twice."""
+        """Return a redis-py connection that is not yet open and never tries twice."""
         settings: dict[str, Any] = {
             "host": address.host,
             "port": address.port,
@@ -84,7 +83,7 @@ class Login:
 
 
 class Pending:
-    """The replies to commands that were sent, on their way or here already."""
+    """Pending: holds the replies to commands that were sent, on their way or here already."""
 
     __slots__ = ("_connection", "_count", "replies")
 
@@ -95,12 +94,12 @@ class Pending:
 
     @property
     def missing(self) -> int:
-        """How many replies are still on their way."""
+        """The number of replies that are still on their way."""
         return self._count - len(self.replies)
 
     def result(self) -> list[Reply | ResponseError]:
         """
-        All replies, in the order of the commands; an error reply is one of them.
+        Wait for all replies, in the order of the commands; an error reply is one of them.
 
         Raises:
             LostError: The connection was lost before all of them had come.
@@ -111,7 +110,7 @@ class Pending:
 
 class Connection:
     """
-    A connection to the one process that answered first; lost once, it stays lost.
+    Connection: talks to the one process that answered first; lost once, it stays lost.
 
     Raises (every method that talks):
         LostError: The connection broke, timed out, or was closed by the server.
@@ -205,7 +204,7 @@ class Connection:
         return not isinstance(self.pipeline([tracking])[0], ResponseError)
 
     def written(self) -> list[bytes]:
-        """The names that were reported since this was last called."""
+        """Return the names that were reported since this was last called."""
         names = list(self._written)
         self._written.clear()
         return names

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -22,38 +22,20 @@ from rotator.server.cluster_nodes import Member, myself, parse_nodes
 from rotator.server.connection import Connection
 from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, error_reply
 
+# Those of the next that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again what
+# was reported has missed nothing because of them.
+TRACKED_COMMANDS = ("rename", "renamenx", "copy", "move", "restore", "restore-asking", "migrate")
 # Commands that put a value under a name the scan may have passed already, or that replace the data.
 DATA_MOVING_COMMANDS = (
-    "rename",
-    "renamenx",
-    "copy",
-    "move",
-    "restore",
-    "restore-asking",
-    "migrate",
-    "swapdb",
-    "flushdb",
-    "flushall",
-    "replicaof",
-    "slaveof",
-    "failover",
-    "cluster|setslot",
-    "cluster|syncslots",
-    "cluster|migration",
-    "cluster|migrateslots",
+    *TRACKED_COMMANDS,
+    *("swapdb", "flushdb", "flushall", "replicaof", "slaveof", "failover"),
+    *("cluster|setslot", "cluster|syncslots", "cluster|migration", "cluster|migrateslots"),
     "config|resetstat",
-)
-# Those of them that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again what was
-# reported has missed nothing because of them.
-TRACKED_COMMANDS = frozenset(
-    ("rename", "renamenx", "copy", "move", "restore", "restore-asking", "migrate")
 )
 # Those that take values from one name or database of the node to another, or away: once every
 # value of the node was seen they hide none, while RESTORE may bring one from another node.
-NODE_LOCAL_COMMANDS = frozenset(
-    ("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall")
-)
-NOTHING: frozenset[str] = frozenset()
+NODE_LOCAL_COMMANDS = ("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall")
+NOTHING: tuple[str, ...] = ()
 _LARGEST_VALUE = 512 * 1024 * 1024  # bytes; the default of proto-max-bulk-len
 
 
@@ -108,15 +90,6 @@ class Identity:
             commands=int(info.get("total_commands_processed", 0)),
             evicted=int(info.get("evicted_keys", 0)),
         )
-
-    @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
-        """Return the identity that `to_dict` wrote down."""
-        return cls(**saved)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {**asdict(self), "calls": dict(self.calls)}
 
     def evicted_since(self, before: Identity) -> int:
         """

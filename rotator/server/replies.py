@@ -1,5 +1,5 @@
 """
-What the error answers of a server mean for the work in progress, in one table.
+Replies: say what an error reply means for the work in progress, in one table.
 
 None of them ever means "skip this name".
 """
@@ -17,10 +17,17 @@ from rotator.server.cluster_nodes import redirection
 
 # Waits before a command is sent again that met a server busy with something else: 6 seconds in all.
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
+WRONG_TYPE = "WRONGTYPE"
+# A script reports a missing right in words of its own, without the code.
+_SCRIPT_DENIALS = ("can't run this command", "ACL failure in script")
+# Before Redis 7.0 it also puts the place in front: "@user_script: 14: -OOM command not allowed".
+_SCRIPT_PLACE = re.compile(r"^@user_script: \d+: ")
+# CLUSTERDOWN of one slot, while the others are served: waiting would be in vain.
+_SLOT_NOT_SERVED = "Hash slot not served"
 
 
 class ErrorKind(StrEnum):
-    """What an error answer means for the work in progress."""
+    """Error kind: says what an error reply means for the work in progress."""
 
     RETRY = "retry"  # the same command, a little later
     TOPOLOGY = "topology"  # somebody else owns the data now
@@ -48,27 +55,18 @@ MEANINGS: dict[str, ErrorKind] = {
 
 @dataclass(frozen=True, slots=True)
 class ErrorReply:
-    """The server's own words for not reading or writing one name, and what they mean."""
+    """Error reply: the server's own words for refusing something, and what they mean."""
 
     message: str
     meaning: ErrorKind
 
     def elsewhere(self, asked: Address) -> Address | None:
-        """The node that ASK, as the one at *asked* answered it, says to turn to."""
+        """Return the node that ASK, as the one at *asked* answered it, says to turn to."""
         return redirection(self.message, asked) if self.message.startswith("ASK ") else None
 
 
-# A script reports a missing right in words of its own, without the code.
-_SCRIPT_DENIALS = ("can't run this command", "ACL failure in script")
-# Before Redis 7.0 it also puts the place in front: "@user_script: 14: -OOM command not allowed".
-_SCRIPT_PLACE = re.compile(r"^@user_script: \d+: ")
-WRONG_TYPE = "WRONGTYPE"
-# CLUSTERDOWN of one slot, while the others are served: waiting would be in vain.
-_NOBODYS = "Hash slot not served"
-
-
 def error_reply(error: ResponseError | bytes) -> ErrorReply:
-    """What an error answer says, and what it means; an unknown one is a failure."""
+    """Return what an error reply says, and what it means; an unknown one is a failure."""
     if isinstance(error, ResponseError):
         text = f"{error.status_code} {error}" if error.status_code else str(error)
     else:
@@ -77,6 +75,6 @@ def error_reply(error: ResponseError | bytes) -> ErrorReply:
     meaning = MEANINGS.get(text.split(" ", 1)[0], ErrorKind.FAILURE)
     if any(words in text for words in _SCRIPT_DENIALS):
         meaning = ErrorKind.DENIED
-    if _NOBODYS in text:
+    if _SLOT_NOT_SERVED in text:
         meaning = ErrorKind.TOPOLOGY
     return ErrorReply(text, meaning)

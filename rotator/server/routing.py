@@ -125,7 +125,7 @@ class ClusterRouter:
 
     def _discovered(self) -> Address:
         """A primary: the one of a single server, or any one of a cluster; who owns which slots."""
-        topology = discover(self._access.cache.addresses, self._access.connect, patience=0.0)
+        topology = discover(self._access.cache.addresses, self._access.connect, settle_timeout=0.0)
         first, *others = topology.primaries
         if others and topology.mode == "standalone":
             raise ServerError(

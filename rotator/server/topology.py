@@ -1,5 +1,5 @@
 """
-Which nodes own the data: found from the configured addresses, asked of the nodes themselves.
+Topology: finds the nodes that own the data, from the configured addresses and the nodes themselves.
 
 One address may be a cluster's, several may be one server and its replicas; INFO tells. In a cluster
 every node is asked for its view, nodes without slots included: they may be about to get some, and
@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Topology:
     """
-    The nodes that own data, at one moment.
+    Topology: names the nodes that own data at one moment.
 
     *identities* of the primaries, by address; *replicas* by address; *names* is how many names the
     primaries hold, for the progress bar. *problems* says in sentences why this is not the whole
@@ -75,7 +75,7 @@ class Topology:
 
 @dataclass(slots=True)
 class _View:
-    """What one node said when it was asked."""
+    """View: what one node said when it was asked."""
 
     address: Address
     identity: Identity
@@ -88,24 +88,24 @@ def discover(
     addresses: Sequence[Address],
     connect: Connect,
     *,
-    patience: float = SETTLE_SECONDS,
+    settle_timeout: float = SETTLE_SECONDS,
     known: Topology | None = None,
-    hurry: Callable[[], object] = lambda: None,
+    should_stop: Callable[[], object] = lambda: None,
 ) -> Topology:
     """
-    Ask every node who it is; a cluster that is just changing is given *patience* seconds to settle.
+    Ask every node who it is, again and again while the cluster is just changing.
 
-    *known* is what it was a moment ago: a cluster is then found although the configured nodes are
-    gone, and a server that does not answer is given the same time. *hurry* cuts the wait short when
-    it gives something true.
+    After *settle_timeout* seconds it is taken as it is. *known* is what it was a moment ago: a
+    cluster is then found although the configured nodes are gone, and a server that does not answer
+    is given the same time. Waiting ends as soon as *should_stop* gives something true.
 
     Raises:
         ServerError: No configured address can be reached, or none of the servers is a primary.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + settle_timeout
     seeds = known.nodes if known and known.mode == "cluster" else []
     while True:
-        over = bool(hurry()) or time.monotonic() > deadline
+        over = bool(should_stop()) or time.monotonic() > deadline
         try:
             topology = _look(addresses, connect, seeds)
         except (LoginError, RightsError):
@@ -161,7 +161,7 @@ def _ask(address: Address, connect: Connect) -> _View:
 
 
 def _standalone(views: list[_View]) -> Topology:
-    """Servers that are no cluster: the primaries among them; replicas hold nothing of their own."""
+    """Find the primaries among servers that are no cluster; replicas hold nothing of their own."""
     primaries: dict[str, _View] = {}
     for view in views:
         if view.identity.role == "master":
@@ -184,7 +184,7 @@ def _standalone(views: list[_View]) -> Topology:
 
 
 def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect) -> Topology:
-    """A cluster, from the views of all its nodes."""
+    """Put a cluster together from the views of all its nodes."""
     known: dict[str, _View] = {}
     for view in views:
         if view.members:
@@ -209,7 +209,7 @@ def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect)
             *gaps(list(owners.values()), absent),
         ),
         moves=tuple(moves(owners)),
-        slots_covered=SLOTS - sum(b - a + 1 for a, b in uncovered(list(owners.values()))),
+        slots_covered=SLOTS - sum(b - a + 1 for a, b in uncovered(owners.values())),
         unlisted=tuple(address for address in owners if address not in addresses),
         slots={address: member.slots for address, member in owners.items()},
     )
@@ -219,7 +219,7 @@ def _ask_members(known: dict[str, _View], connect: Connect) -> tuple[list[Member
     """
     Ask every node that somebody tells of, until there are no more; they are added to *known*.
 
-    Gives those that own slots, by what is said of them, and do not answer, and why, by id.
+    Return those that own slots, by what is said of them, and do not answer, and why, by id.
     """
     silent: dict[str, Member] = {}
     reasons: dict[str, str] = {}

@@ -13,7 +13,6 @@ The sweep of a node in a worker process of a dask cluster, mostly on another mac
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
@@ -30,7 +29,6 @@ from distributed import Variable, get_client, get_worker
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import RotatorError
-from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import CacheContext, Fingerprint
 from rotator.sweep.control import ChannelControl, Stop, WorkerChannel
 from rotator.sweep.engine import sweep_node
@@ -96,9 +94,7 @@ def perform(told: Order) -> NodeResult | str:
 
 
 def _open(told: Order) -> CacheContext | str:
-    config = load(told.files)
-    provider = provider_from_url(os.environ.get(PROVIDER_VARIABLE))
-    access = CacheContext(config, config.cache(told.fingerprint.cache), provider)
+    access = CacheContext.open(load(told.files), told.fingerprint.cache)
     if access.codec is None:
         return f"the cache {access.cache.name} is not encrypted there"
     return Fingerprint.of(access).difference(told.fingerprint) or access

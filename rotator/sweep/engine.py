@@ -39,7 +39,6 @@ import structlog
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import ConfigError, RotatorError, ServerError
-from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import CacheContext
 from rotator.state.state import State
 from rotator.sweep.control import ChannelControl, Control, WorkerChannel
@@ -217,9 +216,7 @@ def sweep_node(
 def run_node_task(task: NodeTask) -> NodeResult:
     """Carry out a task in a worker process: open the cache from its references, then sweep."""
     try:
-        config = load(task.files)
-        provider = provider_from_url(os.environ.get(PROVIDER_VARIABLE))
-        access = CacheContext(config, config.cache(task.cache), provider)
+        access = CacheContext.open(load(task.files), task.cache)
     except RotatorError as error:
         return failed(task.address, str(error), task.restarts)
     with State(task.state) as state:

@@ -9,7 +9,7 @@ What the sweep of one node came to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
@@ -184,7 +184,7 @@ class Checkpoint:
         """Plain JSON values; the cursor is text because it may have 64 bits."""
         return {
             "digest": self.digest,
-            "identity": self.identity.to_dict(),
+            "identity": asdict(self.identity),
             "started_at": self.started_at.isoformat(),
             "tally": self.tally.to_dict(),
             "scanning": self.scanning and list(self.scanning),
@@ -199,7 +199,7 @@ class Checkpoint:
         """The position that `to_dict` wrote down."""
         return cls(
             digest=saved["digest"],
-            identity=Identity.from_dict(saved["identity"]),
+            identity=Identity(**saved["identity"]),
             started_at=datetime.fromisoformat(saved["started_at"]),
             tally=Tally.from_dict(saved["tally"]),
             scanning=saved["scanning"] and (saved["scanning"][0], saved["scanning"][1]),

@@ -64,7 +64,7 @@ def interrupted_at(module, *arguments, before=None):
         "typer",
         "rich.console",
         "rotator.cli.help",
-        "rotator.cli.keys",
+        "rotator.cli.keygen",
         "rotator.crypto.keyring",
         "cryptography.hazmat.bindings._rust",
     ],

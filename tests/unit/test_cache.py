@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.cache import Names
-from rotator.errors import ConfigError
 
 SHA256 = "6ca13d52ca70c883e0f0bb101e425a89e8624de51db2d2392593af6a84118090"  # of abc123
 
@@ -65,30 +64,3 @@ def test_argument_that_is_not_utf8():
     key = b"\xff\xfe".decode("utf-8", "surrogateescape")
 
     assert Names(hashed=False, prefixed=False).stored("", key) == b"\xff\xfe"
-
-
-@pytest.mark.parametrize("algorithm", sorted(hashlib.algorithms_guaranteed))
-def test_every_hash_of_hashlib_works_or_is_refused(algorithm):
-    """Every hash that hashlib guarantees is usable, but those without a length of their own."""
-    if algorithm.startswith("shake"):
-        with pytest.raises(ConfigError, match=r"names\.hash: 'shake_\d+' has no fixed length"):
-            Names(hash=algorithm)
-    else:
-        assert Names(hash=algorithm).stored("", "abc123")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"hash": "sha257"}, "names.hash: 'sha257' is not known here"),
-        ({"encoding": "base64"}, "names.encoding: 'base64' is not known"),
-        ({"scope": "all"}, "names.scope: 'all' is not known"),
-    ],
-)
-def test_unknown_choices_are_refused(wrong, message):
-    """What is not known is named, and the hint lists what is."""
-    with pytest.raises(ConfigError) as caught:
-        Names(**wrong)
-
-    assert str(caught.value) == message
-    assert caught.value.hint

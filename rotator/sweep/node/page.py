@@ -209,7 +209,7 @@ def renew(
         if (
             (not plain(plaintext) and inside(name, plaintext))
             or (write is not None and write is not reader.format)
-            or not reader.spells(value)
+            or not reader.is_canonical(value)
             or len(value) > largest
         ):
             batch.rest.append(index)
@@ -220,7 +220,7 @@ def renew(
             end = used + reader.nonce_size
             new = reader.seal(name, plaintext, nonces[used:end])
             used = end
-            batch.swaps.append(Replacement(name, value, new, reader.telling_size))
+            batch.swaps.append(Replacement(name, value, new, reader.unique_prefix))
             batch.keys.append(key)
         else:
             batch.kept.append((index, key, len(value)))

@@ -287,7 +287,7 @@ class Visitor:
             if max(size, len(new)) > self._largest:  # both are sent, to compare and to set
                 self._visit.settlement.leave(Left(name, Outcome.TOO_LARGE, keys, size, this.store))
             else:
-                this.swaps.append(Replacement(name, value, new, opened.format.telling_size))
+                this.swaps.append(Replacement(name, value, new, opened.format.unique_prefix))
                 this.keys.append(opened.key)
 
     def _write(self, this: Attempt, leave: int = 0) -> None:

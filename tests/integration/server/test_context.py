@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import traceback
 
@@ -10,8 +11,7 @@ import pytest
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.crypto.keyring import generate
-from rotator.errors import KeyMaterialError, SecretError
-from rotator.secrets.provider import provider_from_url
+from rotator.errors import ConfigError, KeyMaterialError, SecretError
 from rotator.server.context import CacheContext
 from support.caches import Cache, Place, user
 
@@ -49,11 +49,31 @@ class TestOpening:
             }.items():
                 monkeypatch.setenv(variable, value)
             config = load([place.file])
-            access = CacheContext(config, config.cache(cache.name), provider_from_url("env://"))
+            access = CacheContext.open(config, cache.name, "env://")
             assert [key.id for key in access.keyring.all] == Cache(keys=[current, old]).ids
             store = access.connect(Address("127.0.0.1", server.port))
             with store.connection:
                 assert store.connection.call("ACL", "WHOAMI").decode() == name
+
+    @pytest.mark.parametrize("url", [None, "env://"])
+    def test_the_only_cache(self, tmp_path, monkeypatch, url):
+        """Without a name the only cache is opened, without a URL with the variable's provider."""
+        monkeypatch.setenv("CURRENT", generate())
+        monkeypatch.setenv("MAVERICS_SECRET_PROVIDER", "stranger://x" if url else "env://")
+        place = Place(tmp_path, Cache("127.0.0.1:1", keys=["<CURRENT>"]))
+        access = CacheContext.open(load([place.file]), provider_url=url)
+        assert access.cache.name == "shared-redis"
+        assert access.keyring.current.id == Cache(keys=[os.environ["CURRENT"]]).ids[0]
+
+    def test_one_of_several(self, tmp_path):
+        """Of several caches one has to be named, and it has to exist."""
+        several = [Cache("127.0.0.1:1", name=name) for name in ("a", "b")]
+        config = load([Place(tmp_path, *several).file])
+        assert CacheContext.open(config, "b").cache.name == "b"
+        for name, message in ((None, "there are several caches"), ("c", "the cache c is not in")):
+            with pytest.raises(ConfigError, match=message) as caught:
+                CacheContext.open(config, name)
+            assert "a, b" in caught.value.hint
 
     def test_missing_reference(self, server, tmp_path, monkeypatch):
         """A reference that the provider does not know is named."""
@@ -61,7 +81,7 @@ class TestOpening:
         place = Place(tmp_path, Cache(server.address, keys=["<CURRENT>", generate()]))
         config = load([place.file])
         with pytest.raises(SecretError, match="CURRENT"):
-            CacheContext(config, config.cache("shared-redis"), provider_from_url("env://"))
+            CacheContext.open(config, "shared-redis", "env://")
 
     @pytest.mark.parametrize("bad", ["00", "zz" * 32, "0" * 63, "0" * 128])
     def test_bad_key(self, tmp_path, monkeypatch, bad):
@@ -70,7 +90,7 @@ class TestOpening:
         place = Place(tmp_path, Cache("127.0.0.1:1", keys=["<CURRENT>", generate()]))
         config = load([place.file])
         with pytest.raises(KeyMaterialError, match=r"encryption\.keys\.current") as caught:
-            CacheContext(config, config.cache("shared-redis"), provider_from_url("env://"))
+            CacheContext.open(config, "shared-redis", "env://")
         assert bad not in "".join(traceback.format_exception(caught.value))
 
     def test_not_encrypted(self, place):
@@ -114,9 +134,9 @@ class TestSecrets:
     def test_repr(self, access):
         """Neither it nor any of its parts shows a key or the password."""
         shown = f"{access!r} {access} {vars(access)} {vars(access.cache)}"
-        assert repr(access) == "Access('shared-redis')"
+        assert repr(access) == "CacheContext('shared-redis')"
         assert PASSWORD not in shown
-        for reference in (access.cache.current, *access.cache.old):
+        for reference in access.cache.key_refs:
             assert reference.resolve(None) not in shown
 
     @pytest.mark.parametrize("action", [pickle.dumps, copy.copy, copy.deepcopy])

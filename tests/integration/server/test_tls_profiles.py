@@ -8,12 +8,11 @@ import pytest
 from cluster.local_cluster import LocalCluster, ask, members
 from rotator.config.load import load
 from rotator.config.schema import TlsProfile
-from rotator.config.types import SecretRef
+from rotator.config.types import Reading, read_section
 from rotator.demo.local_server import LocalServer, free_port
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.secrets.provider import provider_from_url
-from rotator.server.context import CacheContext
-from rotator.tls import tls_context
+from rotator.server.context import CacheContext, tls_context
 from support.caches import Cache, Place, counted, fill, keys_of, wait_for
 from support.commandline import run
 from support.processes import run_here
@@ -74,7 +73,7 @@ def place_at(folder, address, profile):
 def connect(place, provider_url=None):
     """Connect to the cache of *place* and say PING."""
     config = load([place.file])
-    access = CacheContext(config, config.caches[0], provider_from_url(provider_url))
+    access = CacheContext.open(config, provider_url=provider_url)
     with access.connect(config.caches[0].addresses[0]).connection as connection:
         return connection.call("PING")
 
@@ -255,15 +254,11 @@ def test_tls_1_1_is_refused(authority, server, tmp_path):
         refused(place, "minVersion")
 
 
-def profile_of(**fields):
-    """A profile as the configuration gives it, with paths."""
-    references = {
-        field: SecretRef(str(fields.pop(field)), f"tls.client.{field}File", plain=True)
-        for field in ("ca", "cert", "key")
-        if field in fields
-    }
-    empty = {"ca": None, "cert": None, "key": None, "min_version": "1.2", "ciphers": ()}
-    return TlsProfile(name="client", **{**empty, **references, **fields})
+def profile_of(ciphers=(), **files):
+    """A profile as the configuration gives it, with paths or references."""
+    given = {f"{field}File": str(file) for field, file in files.items()}
+    given |= {"enabledCiphers": list(ciphers)}
+    return read_section(TlsProfile, given, Reading("tls.client"))
 
 
 class TestContext:
@@ -345,8 +340,7 @@ class TestContext:
         """PEM from a secret that is broken is not quoted, and no copy of it is left behind."""
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         monkeypatch.setenv("KEY", "-----BEGIN PRIVATE KEY-----\npLantEd\n-----END PRIVATE KEY-----")
-        reference = SecretRef("<KEY>", "tls.client.keyFile")
-        profile = TlsProfile("client", None, reference, reference, "1.2", ())
+        profile = profile_of(cert="<KEY>", key="<KEY>")
         with pytest.raises(RotatorError) as caught:
             tls_context(profile, provider_from_url("env://"))
         assert "pLantEd" not in repr(caught.value) + str(caught.value.hint)

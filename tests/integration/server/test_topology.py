@@ -40,7 +40,7 @@ def reach(address):
 def look(*nodes, patience=0.0, connect=reach, **more):
     """The topology as found from some nodes, without waiting."""
     addresses = [node if isinstance(node, Address) else at(node) for node in nodes]
-    return discover(addresses, connect, patience=patience, **more)
+    return discover(addresses, connect, settle_timeout=patience, **more)
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +145,12 @@ class TestStandalone:
                     server.start()
                 return len(asked) > 3
 
-            assert look(server, patience=60, known=before, hurry=hurry).primaries == [at(server)]
+            assert look(server, patience=60, known=before, should_stop=hurry).primaries == [
+                at(server)
+            ]
             server.stop()
             with pytest.raises(ServerError):
-                look(server, patience=60, known=before, hurry=hurry)
+                look(server, patience=60, known=before, should_stop=hurry)
 
     def test_does_not_wait_for_a_login(self, server):
         """A refused login does not become better by waiting."""

@@ -10,8 +10,8 @@ import pytest
 
 from rotator.config import load
 from rotator.config.files import read
-from rotator.config.load import locate, merge, read_all
-from rotator.config.types import expand, shown
+from rotator.config.load import expand, locate, merge, read_all
+from rotator.config.types import shown
 from rotator.errors import ConfigError
 
 SECRET = "hunter2PLANTED"

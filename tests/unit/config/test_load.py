@@ -1,6 +1,7 @@
 """The configuration: what loads, what is refused, and that no message shows a value."""
 
 import copy
+import hashlib
 import json
 import pickle
 from datetime import timedelta
@@ -11,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
-from rotator.config.load import Config, load
+from rotator.config.load import RotatorConfig, load
 from rotator.config.types import Address, SecretRef
 from rotator.errors import ConfigError
 
@@ -47,7 +48,7 @@ def config(tmp_path):
     """Load a configuration given as data, text or several of them, as files of a *kind*."""
     dumps = {"yaml": yaml.safe_dump, "json": json.dumps}
 
-    def load_all(*documents, kind="yaml") -> Config:
+    def load_all(*documents, kind="yaml") -> RotatorConfig:
         files = []
         for number, given in enumerate(documents):
             path = tmp_path / f"{number}.{kind}"
@@ -92,19 +93,18 @@ class TestCache:
         )
         loaded = config({"caches": [given], "tls": {"client": {}}})
         [made] = loaded.caches
-        assert (made.index, made.name, made.tls) == (0, "shared", "client")
-        assert (made.disable_prefix, made.encryption_disabled, made.hashing_disabled) == (
-            False,
-            False,
-            True,
-        )
+        assert (made.path, made.name, made.redis.tls) == ("caches[0]", "shared", "client")
+        assert not made.keys.disable_prefix
+        assert not made.encryption.disabled
+        assert made.hashing.keys.disabled
         keys = "caches[0].encryption.keys"
-        assert made.current == SecretRef("<new>", f"{keys}.current")
-        assert made.old == (SecretRef("<old>", f"{keys}.old[0]"), SecretRef(KEY, f"{keys}.old[1]"))
+        current, *old = made.key_refs
+        assert current == SecretRef("<new>", f"{keys}.current")
+        assert old == [SecretRef("<old>", f"{keys}.old[0]"), SecretRef(KEY, f"{keys}.old[1]")]
         assert made.addresses == (Address("a.internal", 6379), Address("2001:db8::1", 6380))
-        assert made.username == SecretRef("rotator", "caches[0].redis.username")
-        assert made.password.resolve(None) == SECRET
-        assert made.field("encryption.keys.old[1]") == made.old[1].field
+        assert made.redis.username == SecretRef("rotator", "caches[0].redis.username")
+        assert made.redis.password.resolve(None) == SECRET
+        assert made.field("encryption.keys.old[1]") == old[1].field
         assert loaded.warnings == loaded.skipped == ()
         assert loaded.cache("shared") is made
 
@@ -112,10 +112,11 @@ class TestCache:
         """What is not said has the Orchestrator's defaults; null says nothing."""
         given = cache(redis__password=None, encryption__keys__old=None, hashing=None, keys=None)
         [made] = config({"caches": [given]}).caches
-        assert (made.username, made.password, made.tls, made.old) == (None, None, None, ())
-        assert not made.disable_prefix
-        assert not made.encryption_disabled
-        assert not made.hashing_disabled
+        assert (made.redis.username, made.redis.password, made.redis.tls) == (None, None, None)
+        assert made.encryption.keys.old == ()
+        assert not made.keys.disable_prefix
+        assert not made.encryption.disabled
+        assert not made.hashing.keys.disabled
 
     def test_secrets_are_not_shown(self, config):
         """No repr of the configuration holds a secret, and it refuses to be pickled with one."""
@@ -127,6 +128,15 @@ class TestCache:
         with pytest.raises(TypeError, match="must not be pickled"):
             pickle.dumps(loaded)
 
+    @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+    def test_secrets_are_not_dumped(self, config):
+        """What pydantic can make of a model does not hold a secret either, nor do its warnings."""
+        loaded = config({"caches": [cache()]})
+        assert SECRET not in str(loaded.model_dump())
+        with pytest.raises(ValueError, match="serialize") as caught:
+            loaded.model_dump_json()
+        assert SECRET not in repr(caught.value)
+
     def test_references_travel(self, config):
         """A configuration of references alone can be sent to another process."""
         given = cache(redis__password="<pw>", encryption__keys__old=[], redis__tls="t")
@@ -137,8 +147,9 @@ class TestCache:
         """With encryption off no key is needed."""
         given = cache(encryption={"disabled": True})
         [made] = config({"caches": [given]}).caches
-        assert made.encryption_disabled
-        assert made.current is None
+        assert made.encryption.disabled
+        assert made.encryption.keys.current is None
+        assert made.key_refs == ()
 
     def test_prefix_off(self, config):
         """With encryption and hashing off the prefix may be off too."""
@@ -146,7 +157,7 @@ class TestCache:
             keys__disablePrefix=True, encryption={"disabled": True}, hashing__keys__disabled=True
         )
         [made] = config({"caches": [given]}).caches
-        assert made.disable_prefix
+        assert made.keys.disable_prefix
 
     def test_environment(self, config, monkeypatch):
         """Variables are replaced in the fields of caches, switches and secrets included."""
@@ -161,8 +172,8 @@ class TestCache:
         loaded = config({"caches": [given]})
         [made] = loaded.caches
         assert made.addresses == (Address("redis-9", 6379),)
-        assert made.hashing_disabled
-        assert made.password.resolve(None) == SECRET
+        assert made.hashing.keys.disabled
+        assert made.redis.password.resolve(None) == SECRET
         assert SECRET not in repr(loaded)
 
     def test_cluster_is_skipped_and_counted(self, config, monkeypatch):
@@ -173,8 +184,8 @@ class TestCache:
         assert loaded.skipped == ("c",)
         assert loaded.warnings == ()
         [made] = loaded.caches
-        assert made.index == 1
-        assert made.old[1].field == "caches[1].encryption.keys.old[1]"
+        assert made.path == "caches[1]"
+        assert made.encryption.keys.old[1].field == "caches[1].encryption.keys.old[1]"
 
     def test_cache_that_does_not_exist(self, config):
         """Asking for another cache is refused with the names that exist."""
@@ -335,7 +346,7 @@ class TestRefused:
             hashing__keys__disabled=hashing_off,
         )
         if encryption_off and hashing_off:
-            assert config({"caches": [given]}).caches[0].disable_prefix
+            assert config({"caches": [given]}).caches[0].keys.disable_prefix
         else:
             refused("caches[0].keys.disablePrefix", "demands", given={"caches": [given]})
 
@@ -388,19 +399,20 @@ class TestTls:
         loaded = config(self.document(given))
         profile = loaded.tls_profile(loaded.cache("shared"))
         assert loaded.warnings == ()
-        assert profile.name == "client"
-        assert (profile.min_version, profile.ciphers) == ("1.3", tuple(given["enabledCiphers"]))
+        assert profile.path == "tls.client"
+        assert profile.min_version == "1.3"
+        assert profile.enabled_ciphers == tuple(given["enabledCiphers"])
         assert profile.ca == SecretRef("/etc/ca.pem", "tls.client.caFile")
         assert (profile.ca.plain, profile.ca.display) == (True, "/etc/ca.pem")
-        assert profile.cert == SecretRef("<cert>", "tls.client.certFile")
-        assert profile.key.field == "tls.client.keyFile"
+        assert profile.cert_file == SecretRef("<cert>", "tls.client.certFile")
+        assert profile.key_file.field == "tls.client.keyFile"
 
     def test_defaults(self, config):
         """An empty profile means TLS 1.2 and the system's trust."""
         loaded = config(self.document(None))
         profile = loaded.tls_profile(loaded.cache("shared"))
-        assert (profile.ca, profile.cert, profile.key) == (None, None, None)
-        assert (profile.min_version, profile.ciphers) == ("1.2", ())
+        assert (profile.ca, profile.cert_file, profile.key_file) == (None, None, None)
+        assert (profile.min_version, profile.enabled_ciphers) == ("1.2", ())
 
     def test_ca_path(self, config):
         """The Console's name for the CA is accepted."""
@@ -411,7 +423,7 @@ class TestTls:
         """A private key pasted into the file is treated as a secret."""
         pem = f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----\n"
         loaded = config(self.document({"certFile": "/c.pem", "keyFile": pem}))
-        key = loaded.tls_profile(loaded.caches[0]).key
+        key = loaded.tls_profile(loaded.caches[0]).key_file
         assert not key.plain
         assert SECRET not in repr(key)
         assert key.resolve(None) == pem
@@ -488,7 +500,7 @@ class TestSettings:
         assert (names.hash, names.encoding, names.scope) == ("sha256", "hex", "key")
         assert settings.backups.retention is None
         assert settings.address_map == {}
-        assert loaded.custom_formats == ()
+        assert loaded.rotator.formats == {}
 
     @pytest.mark.parametrize("kind", ["yaml", "json"])
     def test_everything(self, config, kind):
@@ -509,16 +521,24 @@ class TestSettings:
         settings = loaded.settings(loaded.cache("shared"))
         assert settings.match == ("/app/oidc:*", "/saml:*")
         assert settings.databases == (0, 3)
-        assert loaded.formats(loaded.cache("shared")) == ("vendor-2026", "gcm")
+        assert settings.formats == ("vendor-2026", "gcm")
         assert settings.write == "vendor-2026"
         names = settings.names
         assert (names.hash, names.encoding, names.scope) == ("sha512", "base64url", "name")
         assert settings.backups.retention == timedelta(days=30)
         assert settings.address_map == {Address("10.0.0.1", 6379): Address("localhost", 16379)}
-        [custom] = loaded.custom_formats
-        assert (custom.name, custom.encoding, custom.aad) == ("vendor-2026", "base64", "none")
+        [(name, custom)] = loaded.rotator.formats.items()
+        assert (name, custom.encoding, custom.aad) == ("vendor-2026", "base64", "none")
         assert custom.layout == ("hex:02", "ciphertext")
-        assert custom.field == "rotator.formats.vendor-2026"
+
+    @pytest.mark.parametrize("name", sorted(hashlib.algorithms_guaranteed))
+    def test_hash(self, config, refused, name):
+        """Every hash that hashlib guarantees is known, but those without a length of their own."""
+        given = self.document({"names": {"hash": name}})
+        if name.startswith("shake"):
+            refused("rotator.caches.shared.names.hash", "is not known", given=given)
+        else:
+            assert config(given).rotator.caches["shared"].names.hash == name
 
     def test_another_cache_has_its_own(self, config):
         """Settings of one cache leave the others with the defaults."""
@@ -537,8 +557,8 @@ class TestSettings:
             },
         )
         made = loaded.cache("shared")
-        assert made.current.display == "<newer>"
-        assert len(made.old) == 2
+        assert made.encryption.keys.current.display == "<newer>"
+        assert len(made.encryption.keys.old) == 2
         assert loaded.settings(made).databases == (1,)
         assert [path.name for path in loaded.files] == ["0.yaml", "1.yaml"]
 
@@ -634,7 +654,7 @@ rotator: {{caches: {{{text}: {{match: [{text}]}}}}}}
 """
         loaded = config(given)
         made = loaded.cache(text)
-        secrets = [made.current, *made.old, made.username, made.password]
+        secrets = [*made.key_refs, made.redis.username, made.redis.password]
         assert [ref.resolve(None) for ref in secrets] == [DIGITS, text, text, text]
         assert loaded.tls_profile(made).ca.display == text
         assert loaded.settings(made).match == (text,)
@@ -675,13 +695,13 @@ caches:
     encryption: {{keys: {{current: {KEY}}}, disabled: {quote}{form(word)}{quote}}}
     redis: {{addresses: [redis-0:6379]}}
 """
-        assert config(given).caches[0].encryption_disabled is (word in {"true", "y", "yes", "on"})
+        assert config(given).caches[0].encryption.disabled is (word in {"true", "y", "yes", "on"})
 
     @pytest.mark.parametrize("value", [True, False])
     def test_switch_in_json(self, config, value):
         """In JSON a switch is a boolean."""
         given = cache(encryption__disabled=value)
-        assert config({"caches": [given]}, kind="json").caches[0].encryption_disabled is value
+        assert config({"caches": [given]}, kind="json").caches[0].encryption.disabled is value
 
     @pytest.mark.parametrize("kind", ["yaml", "json"])
     @pytest.mark.parametrize(
@@ -720,7 +740,7 @@ caches:
     redis: {addresses: [redis-0:6379]}
 """
         loaded = config(text)
-        assert loaded.cache("shared").current.display == "<new>"
+        assert loaded.cache("shared").key_refs[0].display == "<new>"
         assert loaded.warnings == ()
 
     def test_json(self, tmp_path):

@@ -161,7 +161,7 @@ class TestSplit:
 
         assert (nonce, ciphertext + TAG) == (parts.nonce, parts.body)
         assert parts.key_id == (KEY_ID if "key-id:8" in form.layout else None)
-        assert form.spelling(value) == form
+        assert form.variant_of(value) == form
         if form.aad == "header+name":
             assert parts.header == form.header(KEY_ID)
 
@@ -171,7 +171,7 @@ class TestSplit:
         parts = form.split(value)
 
         if parts is not None:
-            again = form.spelling(value).join(
+            again = form.variant_of(value).join(
                 parts.key_id or b"", parts.nonce, parts.body[:-16], parts.body[-16:]
             )
             assert again == value
@@ -270,12 +270,12 @@ class TestText:
         form = parse(encoding=encoding.split()[0].lower())
         value = spell(NONCE + b"\xfb" * length + TAG)
 
-        found = form.spelling(value)
+        found = form.variant_of(value)
 
         assert found.join(b"", NONCE, b"\xfb" * length, TAG) == value
         assert (found.name, str(found)) == (form.name, str(form))
-        assert found.spelling(value) is found
-        assert found.spelling(form.join(b"", NONCE, b"\xfb" * length, TAG)) == form
+        assert found.variant_of(value) is found
+        assert found.variant_of(form.join(b"", NONCE, b"\xfb" * length, TAG)) == form
 
     @pytest.mark.parametrize(("encoding", "damage"), DAMAGE.values(), ids=DAMAGE)
     def test_other_text_does_not_fit(self, encoding, damage):

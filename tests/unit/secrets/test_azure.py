@@ -180,6 +180,14 @@ class TestRefusals:
         refused(caplog, lambda: one.get(NAME), "too busy", "503", kind=SourceError)
         assert len(server.asked) - before == http.TRIES
 
+    @pytest.mark.parametrize("part", ["openid-configuration", "/token"])
+    def test_busy_login(self, server, caplog, part):
+        """A login is not tried again, whatever Entra ID says."""
+        server.script_for = part
+        server.script.extend([Answer(503, SECRET, {"Retry-After": "0"})] * 9)
+        refused(caplog, lambda: provider(server).get(NAME), "refused the login", kind=SourceError)
+        assert len(server.paths(part)) == 1
+
 
 class TestReach:
     """Connections and certificates."""
@@ -195,7 +203,7 @@ class TestReach:
     @pytest.mark.parametrize("part", ["/secrets/", "/token"])
     def test_silence(self, server, caplog, monkeypatch, part):
         """A vault, or Entra ID, that says nothing is not waited for."""
-        monkeypatch.setattr(http, "TIMEOUT", 0.3)
+        monkeypatch.setattr("rotator.secrets.azure.TIMEOUT", 0.3)
         server.script_for = part
         server.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(server).get("a"), "in time", kind=SourceError)

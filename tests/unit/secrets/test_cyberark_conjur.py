@@ -6,7 +6,7 @@ import pytest
 
 from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import conjur, http
+from rotator.secrets import cyberark, http
 from rotator.secrets.provider import provider_from_url
 from support.vendor_servers import PLANTED, SECRET, Answer, Conjur, authority, quiet, refused
 
@@ -96,9 +96,10 @@ class TestEnvironment:
         assert provider_from_url("conjur://").get(NAME) == SECRET
 
     def test_certificate_as_text(self, server, monkeypatch, ca):
-        """The CA may be given as text."""
+        """The CA may be given as text, with comments in any language."""
         monkeypatch.delenv("CONJUR_CERT_FILE")
-        monkeypatch.setenv("CONJUR_SSL_CERTIFICATE", ca.file.read_text(encoding="utf-8"))
+        text = f"# Autorit\u00e9\n{ca.file.read_text(encoding='utf-8')}"
+        monkeypatch.setenv("CONJUR_SSL_CERTIFICATE", text)
         assert provider(server).get(NAME) == SECRET
 
     def test_token_file(self, server, monkeypatch, tmp_path, caplog):
@@ -136,8 +137,8 @@ class TestTokens:
 
     def test_old(self, server, monkeypatch):
         """A token is replaced before its 8 minutes are over."""
-        assert conjur.TOKEN_SECONDS < 8 * 60
-        monkeypatch.setattr(conjur, "TOKEN_SECONDS", 0.0)
+        assert cyberark.TOKEN_SECONDS < 8 * 60
+        monkeypatch.setattr(cyberark, "TOKEN_SECONDS", 0.0)
         one = provider(server)
         assert [one.get(NAME), one.get("flat")] == [SECRET, "b"]
         assert len(server.paths("authenticate")) == 2

@@ -16,9 +16,9 @@ LIBRARIES = {
     "hashivault+http": ("hvac", "vault"),
     "awssecretsmanager": ("boto3", "aws"),
     "azurekeyvault": ("azure.identity", "azure"),
-    "conjur": ("httpx", "conjur"),
-    "delinea": ("httpx", "delinea"),
-    "cyberarkccp": ("httpx", "ccp"),
+    "conjur": ("requests", "conjur"),
+    "delinea": ("requests", "delinea"),
+    "cyberarkccp": ("requests", "ccp"),
 }
 
 
@@ -31,7 +31,7 @@ def test_every_provider_is_here():
 def test_missing(caplog, monkeypatch, scheme, needs):
     """Without its library a provider says which extra brings it."""
     library, extra = needs
-    for module in (f"rotator.secrets.{extra}", "rotator.secrets.web", "rotator.secrets.session"):
+    for module in (PROVIDERS[scheme][0], "rotator.secrets.http"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     error = refused(
@@ -47,6 +47,8 @@ def test_missing(caplog, monkeypatch, scheme, needs):
 def test_imported_on_demand():
     """No library is imported before its provider is asked for."""
     libraries = sorted({library for library, _ in LIBRARIES.values()})
-    code = f"import sys, rotator.secrets; print([x for x in {libraries} if x in sys.modules])"
+    code = (
+        f"import sys, rotator.secrets.provider; print([x for x in {libraries} if x in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

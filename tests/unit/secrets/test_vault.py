@@ -4,12 +4,14 @@ import copy
 import pickle
 import re
 import socketserver
+import ssl
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+import trustme
 
 from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
@@ -228,6 +230,13 @@ class TestRefusals:
         assert "unseal" in error.hint
         assert len(vault.asked) == 1
 
+    def test_sealed_after_a_while(self, vault, caplog):
+        """A vault that gets sealed while it is busy is not asked once more."""
+        busy = Answer(503, SECRET, {"Retry-After": "0"})
+        vault.script.extend([busy, Answer(503, {"errors": ["Vault is sealed"]}), busy])
+        refused(caplog, lambda: provider(vault).get("a"), "is sealed", kind=SourceError)
+        assert len(vault.asked) == 2
+
     @pytest.mark.parametrize(
         ("answer", "words"),
         [
@@ -258,7 +267,9 @@ class TestPatience:
         assert time.monotonic() - started >= 1 + 2 * http.FIRST_PAUSE
         assert len(vault.asked) == 4
 
-    @pytest.mark.parametrize("when", ["nonsense", "Mon, 23 Nov 2020 10:00:00 GMT", "0"])
+    @pytest.mark.parametrize(
+        "when", ["nonsense", "Mon, 23 Nov 99999 10:00:00 GMT", "Mon, 23 Nov 2020 10:00:00 GMT", "0"]
+    )
     def test_retry_after(self, vault, when):
         """A moment in the past means now, and nonsense the usual pause."""
         vault.script.append(Answer(429, headers={"Retry-After": when}))
@@ -308,7 +319,7 @@ class TestReach:
 
     def test_silence(self, vault, caplog, monkeypatch):
         """A server that says nothing is not waited for."""
-        monkeypatch.setattr(http, "TIMEOUT", 0.3)
+        monkeypatch.setattr("rotator.secrets.vault.TIMEOUT", 0.3)
         vault.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(vault).get("a"), "in time", kind=SourceError)
 
@@ -336,6 +347,19 @@ class TestReach:
         with Vault(ca.server) as server:
             server.entries[PATH] = {"a": SECRET}
             assert provider(server, scheme="hashivaults").get("a") == SECRET
+
+    @pytest.mark.parametrize("of", ["intermediate", "root"])
+    def test_trust_in_an_intermediate_ca(self, tmp_path, of):
+        """A CA by itself is trusted, whoever vouches for it, as it is for Redis."""
+        root = trustme.CA()
+        cas = {"root": root, "intermediate": root.create_child_ca()}
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        cas["intermediate"].issue_cert("127.0.0.1").configure_cert(context)
+        cas[of].cert_pem.write_to_path(tmp_path / "ca.pem")
+        with Vault(context) as server:
+            server.entries[PATH] = {"a": SECRET}
+            query = f"token={Vault.token}&ca_cert={tmp_path / 'ca.pem'}"
+            assert provider(server, query, scheme="hashivault").get("a") == SECRET
 
     def test_untrusted(self, ca, caplog):
         """A certificate that nobody vouches for is refused, and nothing sent."""

@@ -9,9 +9,7 @@ import pytest
 
 from rotator.config.types import SecretRef
 from rotator.errors import ConfigError, SecretError, SourceError
-from rotator.secrets.env import Environment
-from rotator.secrets.provider import PROVIDERS, provider_from_url
-from rotator.secrets.secretfile import SecretFile
+from rotator.secrets.provider import PROVIDERS, Environment, SecretFile, provider_from_url
 
 SECRET = "hunter2PLANTED"
 FIELD = "caches[0].redis.password"
@@ -128,7 +126,7 @@ class TestProviderFromUrl:
     def test_every_registered_scheme_has_its_module(self):
         """Behind every scheme there is a module, which imports without any extra installed."""
         assert {"env", "secretfile"} <= PROVIDERS.keys()
-        for module, factory in PROVIDERS.values():
+        for module, factory, _ in PROVIDERS.values():
             assert callable(getattr(import_module(module), factory))
 
     def test_unknown_scheme(self):
