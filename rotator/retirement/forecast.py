@@ -142,7 +142,7 @@ class WindowPattern:
     length: timedelta
     every: timedelta
 
-    def reach(self, work: timedelta) -> datetime:
+    def completion(self, work: timedelta) -> datetime:
         """Return when so much work is done, if it is only done in windows."""
         whole = max(math.ceil(work / self.length) - 1, 0)
         return self.start + whole * self.every + (work - whole * self.length)
@@ -170,7 +170,7 @@ def unfinished_runs(windows: Sequence[RunRecord]) -> list[RunRecord]:
     return runs[::-1]
 
 
-def rhythm_of(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPattern, str] | None:
+def window_pattern(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPattern, str] | None:
     """
     Return how the next windows will be, by the last ones, and in words what this goes by.
 
@@ -231,13 +231,13 @@ def completion_time(
     last, work = windows[-1], timedelta(seconds=seconds)
     if last.ends_at and not last.timed and now + work <= last.ends_at:
         return now + work, "within this window, if it is run again at once"
-    rhythm = rhythm_of(windows, now)
-    if rhythm is None:
+    pattern = window_pattern(windows, now)
+    if pattern is None:
         return now + work, "if it is run again at once, and not stopped"
-    coming, basis = rhythm
-    if work / coming.length > _FARTHEST / coming.every:  # multiplied it may be beyond the calendar
+    to_come, basis = pattern
+    if work / to_come.length > _FARTHEST / to_come.every:  # or it may be beyond the calendar
         return None, _NOT_IN_SIGHT
-    return coming.reach(work), basis
+    return to_come.completion(work), basis
 
 
 def rotated_by(runs: Iterable[RunRecord]) -> int:
@@ -261,8 +261,8 @@ def plan_until(by: datetime, windows: Sequence[RunRecord], now: datetime) -> Sch
         advice = f"not known: {what}; try with --dry-run"
         return Schedule(by, None, names, values, _tenths(rate), advice=advice)
     done_by, basis = completion_time(runs, names / rate, now)
-    rhythm = rhythm_of(runs, now)
-    time = rhythm[0].time_until(by) if rhythm else by - now
+    pattern = window_pattern(runs, now)
+    time = pattern[0].time_until(by) if pattern else by - now
     needed = names / time.total_seconds() if time > timedelta() else None
     in_time = done_by is not None and done_by <= by
     advice = f"in time, {basis}" if in_time else _advice(by, runs, names, needed, now)
@@ -304,7 +304,7 @@ def _advice(
         drop = "without --max-rate and " if last.rate else ""
         return f"{late}; run {drop}with --max-latency 0: then it was about {free:,.0f}"
     time = (by - now).total_seconds()
-    if rhythm_of(runs, now) and names / (last.pace or free) <= time:
+    if window_pattern(runs, now) and names / (last.pace or free) <= time:
         done = now + timedelta(seconds=names / (last.pace or free))
         return f"{late}; begun now and not stopped, it would be done by {moment(done)}"
     if names / free <= time:

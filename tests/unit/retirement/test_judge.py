@@ -491,6 +491,19 @@ class TestVerifying:
         assert judgement.reasons == ("last met less than a minute ago; 90s of quiet is asked for",)
 
 
+class TestNextStep:
+    """What to do first, of several things."""
+
+    def test_what_says_most(self):
+        """A clock that is wrong comes before --no-verify, and that before another run."""
+        unverified = replace(GONE[2], verified=False)
+        judgement = _judge(_case(*GONE[:2], unverified), quiet=timedelta(hours=4))
+        assert judgement.next_step.startswith("run again without --no-verify after")
+        doubtful = replace(unverified, doubt="a clock was set")
+        judgement = _judge(_case(*GONE[:2], doubtful), quiet=timedelta(hours=4))
+        assert judgement.next_step.startswith("set the clocks right (NTP), then run again after")
+
+
 class TestHeld:
     """Old copies could come back."""
 

@@ -403,6 +403,31 @@ class TestEncryptions:
         assert (state.encryptions("aa"), state.encryptions("bb")) == (2**40 + 1, 0)
 
 
+class TestCacheRecord:
+    """All that is known of a cache, read at once."""
+
+    def test_all(self, state):
+        """It holds the last sweep, and of each key history, holds, counts and verdicts."""
+        hold = Hold.failover("node:1")
+        state.record_sweep(_record(NOW))
+        state.save_holds(CACHE, KEY, [hold])
+        state.add_encryptions(KEY, 3)
+        state.note_seen(CACHE, KEY, 4)
+        verdicts = [state.note_verdict(KEY, verdict, NOW) for verdict in ("held", "held")]
+        record = state.cache_record(CACHE, [KEY])
+        known = record.keys[KEY]
+        assert (record.sweep, record.runs, record.holds) == (_record(NOW), (), {KEY: (hold,)})
+        assert known.history == state.history(CACHE, KEY)
+        assert (known.encryptions, known.most_seen) == (3, 4)
+        assert verdicts == [[(NOW, "held")]] * 2 == [list(known.verdicts)] * 2
+
+    def test_nothing(self, state):
+        """Of what was never seen it claims nothing."""
+        record = state.cache_record(CACHE, [KEY])
+        assert (record.sweep, record.runs) == (None, ())
+        assert record.keys[KEY].history == KeyHistory()
+
+
 class TestReports:
     """The last report on each cache."""
 
