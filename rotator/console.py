@@ -1,27 +1,24 @@
 r"""
-The terminal, and its rules.
+Terminal: states its rules, prints results, errors, JSON and tables, sets up the log.
 
 - stdout carries the result and nothing else, so that it can be piped and parsed.
 - stderr carries everything else: log lines, the progress bar, errors.
 - An error is one line, `rotator: error: ...`, and what to do about it a second one,
   `rotator: hint: ...`. No capital at the beginning, no full stop at the end.
-- A bar is drawn only where stderr is a terminal, and nothing is written into it: every line goes
-  through `progress.write_line`.
+- A bar is drawn only where stderr is a terminal, and nothing is written into it: every line, also
+  of the log, goes through `progress.write_line`.
 - A result is at most 100 columns wide, and has colours only on a terminal, never with NO_COLOR.
 - Control characters are shown as `\x1b`, never sent: names and messages come from elsewhere, and
   may hold what a terminal obeys.
-- No secret is ever written. Errors are made without; `masking` stands behind.
-
-The log on stderr: set up once, used anywhere above the pure modules.
-
-- Times are UTC. `console` is for people, `json` one object per line for machines.
-- An exception is shown with its chain and its source lines, never with local variables: those are
-  keys and plaintexts (structlog shows them unless told otherwise, in both formats).
-- Log lines and a progress bar share a terminal: every line is written through
-  `progress.write_line`.
+- Times in the log are UTC. `console` is for people, `json` one object per line for machines.
+- An exception in the log is shown with its chain and its source lines, never with local variables:
+  those are keys and plaintexts (structlog shows them unless told otherwise, in both formats).
 - What libraries log by the standard way, and Python's warnings, take the same road, from WARNING.
-- The last step before rendering takes out what looks like a secret (`masking`). It is a net, not an
-  excuse: nothing may be logged in the hope that it catches.
+- No secret is ever written. Errors are made without; `text.redact` stands behind, for log lines as
+  the last step before rendering. It is a net, not an excuse: nothing may be logged in the hope that
+  it catches.
+
+structlog and rich are imported when they are used: short commands would wait for them.
 """
 
 from __future__ import annotations
@@ -33,29 +30,25 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
-from typing import IO, Any
-
-import structlog
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
-from structlog.dev import ConsoleRenderer, plain_traceback
-from structlog.processors import ExceptionRenderer, JSONRenderer, TimeStamper, format_exc_info
-from structlog.stdlib import ProcessorFormatter
-from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import EventDict, Processor, WrappedLogger
+from datetime import date
+from typing import IO, TYPE_CHECKING, Any
 
 from rotator.errors import RotatorError
 from rotator.progress import write_line
 from rotator.text import escape, redact
 
-_PADDING = re.compile(r" +$", re.MULTILINE)
-
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 COLUMNS = 100
 """How wide a result may be."""
+
+_PADDING = re.compile(r" +$", re.MULTILINE)
+_FIRST = ("timestamp", "level", "event")
+_INTERNAL = ("_record", "_from_structlog")  # structlog's own, gone before the line is rendered
+_MULTILINE = ("exception", "stack")
 
 
 def print_result(result: RenderableType, stream: IO[str] | None = None) -> None:
@@ -71,6 +64,11 @@ def print_result(result: RenderableType, stream: IO[str] | None = None) -> None:
     stream.flush()
 
 
+def print_json(data: Any) -> None:
+    """Write *data* to stdout as indented JSON, ASCII only, so that nothing in it can do harm."""
+    print_result(json.dumps(data, indent=2))
+
+
 def print_error(error: RotatorError, stream: IO[str] | None = None) -> None:
     """Write an error and its hint to *stream* (default stderr), each on one line."""
     stream = _tolerant(sys.stderr if stream is None else stream)
@@ -79,8 +77,32 @@ def print_error(error: RotatorError, stream: IO[str] | None = None) -> None:
         write_line(f"rotator: hint: {_one_line(error.hint)}", stream)
 
 
+def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """Return a table of text; a cell that is None shows a dash, and numbers go to the right."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - see above
+    from rich.table import Table  # noqa: PLC0415 - see above
+    from rich.text import Text  # noqa: PLC0415 - see above
+
+    cells = [["-" if cell is None else cell for cell in row] for row in rows]
+    drawn = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_header=any(columns),
+    )
+    for index, column in enumerate(columns):
+        numbers = bool(cells) and all(isinstance(row[index], int) for row in cells)
+        drawn.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in cells:
+        drawn.add_row(*(Text(escape(str(cell))) for cell in row))
+    return drawn
+
+
 def console(stream: IO[str]) -> Console:
-    """What draws tables on *stream*: no wider than it is, and no wider than `COLUMNS`."""
+    """Return what draws tables on *stream*, no wider than that, and no wider than `COLUMNS`."""
+    from rich.console import Console  # noqa: PLC0415 - see above
+
     terminal = stream.isatty()
     return Console(
         file=_tolerant(stream),
@@ -95,12 +117,12 @@ def console(stream: IO[str]) -> Console:
 
 
 def _one_line(text: str) -> str:
-    """*text* as it may follow `rotator: error:`."""
+    """Return *text* as it may follow `rotator: error:`."""
     return redact(escape(" ".join(text.split())))
 
 
 def _columns(stream: IO[str]) -> int:
-    """How wide the terminal is, as far as it says."""
+    """Return how wide the terminal is, as far as it says."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or COLUMNS
     except (OSError, ValueError):
@@ -108,19 +130,18 @@ def _columns(stream: IO[str]) -> int:
 
 
 def _tolerant(stream: IO[str]) -> IO[str]:
-    """The stream, made to show what its encoding does not know instead of failing on it."""
+    """Make the stream show what its encoding does not know instead of failing on it."""
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
         stream.reconfigure(errors="backslashreplace")
     return stream
 
 
-_FIRST = ("timestamp", "level", "event")
+def start_logging() -> None:
+    """Send the log to stderr unless it is set up: by itself it would go among the result."""
+    import structlog  # noqa: PLC0415 - see above
 
-
-_INTERNAL = ("_record", "_from_structlog")  # structlog's own, gone before the line is rendered
-
-
-_MULTILINE = ("exception", "stack")
+    if not structlog.is_configured():
+        configure_logging()
 
 
 def configure_logging(
@@ -134,11 +155,14 @@ def configure_logging(
     *log_format* is "console" or "json"; *level* one of debug, info, warning, error, critical. Every
     process that logs calls this first: what structlog does by itself shows local variables.
     """
+    import structlog  # noqa: PLC0415 - see above
+
     stream = sys.stderr if stream is None else stream
     least = logging.getLevelNamesMapping()[level.upper()]
     gather, render = _processors(log_format, stream)
+    stdlib = structlog.stdlib
     structlog.configure(
-        processors=[structlog.processors.add_log_level, *gather, render],
+        processors=[stdlib.add_log_level, *gather, render],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=lambda *_names: _Lines(stream),
         cache_logger_on_first_use=False,
@@ -146,13 +170,9 @@ def configure_logging(
     handler = _Handler(stream)
     handler.setLevel(max(least, logging.WARNING))
     handler.setFormatter(
-        ProcessorFormatter(
-            foreign_pre_chain=[
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.add_logger_name,
-                *gather,
-            ],
-            processors=[ProcessorFormatter.remove_processors_meta, render],
+        stdlib.ProcessorFormatter(
+            foreign_pre_chain=[stdlib.add_log_level, stdlib.add_logger_name, *gather],
+            processors=[stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
     logging.basicConfig(handlers=[handler], level=handler.level, force=True)
@@ -160,19 +180,21 @@ def configure_logging(
 
 
 def _processors(log_format: str, stream: IO[str]) -> tuple[list[Processor], Processor]:
-    """What gathers the parts of a line, and what makes text of them."""
-    start: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.StackInfoRenderer(),
-    ]
+    """Return what gathers the parts of a line, and what makes text of them."""
+    import structlog  # noqa: PLC0415 - see above
+
+    make, dev, tracebacks = structlog.processors, structlog.dev, structlog.tracebacks
+    start: list[Processor] = [structlog.contextvars.merge_contextvars, make.StackInfoRenderer()]
     if log_format == "json":
-        exceptions = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
-        stamp = TimeStamper(fmt="iso", utc=True)
-        return [*start, stamp, exceptions, _clean, _in_order], JSONRenderer()
-    stamp = TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True)
+        transformer = tracebacks.ExceptionDictTransformer(show_locals=False)
+        start += [make.TimeStamper(fmt="iso", utc=True), make.ExceptionRenderer(transformer)]
+        return [*start, _clean, _in_order], make.JSONRenderer()
+    start += [make.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True), make.format_exc_info]
     colours = stream.isatty() and not os.environ.get("NO_COLOR")
-    render = ConsoleRenderer(colors=colours, exception_formatter=plain_traceback, sort_keys=False)
-    return [*start, stamp, format_exc_info, _clean, _printable], render
+    render = dev.ConsoleRenderer(
+        colors=colours, exception_formatter=dev.plain_traceback, sort_keys=False
+    )
+    return [*start, _clean, _printable], render
 
 
 def _clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -181,12 +203,12 @@ def _clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _plain(value: Any) -> Any:
-    """*value* as numbers, masked texts, lists and maps."""
+    """Return *value* as numbers, redacted texts, lists and maps."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{len(value)} bytes"  # what they hold may be a value
-    if isinstance(value, date | datetime):
+    if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Mapping):
         return {redact(str(name)): _plain(one) for name, one in value.items()}
@@ -210,7 +232,7 @@ def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 
 
 class _Lines:
-    """What structlog hands finished lines to."""
+    """Logger: takes finished lines from structlog."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -223,7 +245,7 @@ class _Lines:
 
 
 class _Handler(logging.Handler):
-    """What the standard library's loggers hand their records to."""
+    """Handler: takes records from the loggers of the standard library."""
 
     def __init__(self, stream: IO[str]) -> None:
         super().__init__()
@@ -231,6 +253,8 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line; a record that cannot be rendered must not end the run."""
+        import structlog  # noqa: PLC0415 - see above
+
         try:
             text = self.format(record)
         except (TypeError, ValueError, KeyError):
@@ -238,31 +262,3 @@ class _Handler(logging.Handler):
             structlog.get_logger().warning("a log line could not be rendered", logger=record.name)
         else:
             write_line(text, self._stream)
-
-
-def start_logging(log_format: str = "console", level: str = "info") -> None:
-    """Send the log to stderr; without this it would go to stdout, among the result."""
-    configure_logging(log_format, level)
-
-
-def print_json(data: Any) -> None:
-    """Write *data* to stdout as indented JSON, ASCII only, so that nothing in it can do harm."""
-    print_result(json.dumps(data, indent=2))
-
-
-def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """A table of text; a cell that is None shows a dash, and numbers go to the right."""
-    cells = [["-" if cell is None else cell for cell in row] for row in rows]
-    drawn = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        show_header=any(columns),
-    )
-    for index, column in enumerate(columns):
-        numbers = bool(cells) and all(isinstance(row[index], int) for row in cells)
-        drawn.add_column(column, justify="right" if numbers else "left", overflow="fold")
-    for row in cells:
-        drawn.add_row(*(Text(escape(str(cell))) for cell in row))
-    return drawn

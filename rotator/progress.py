@@ -1,5 +1,5 @@
 """
-The progress bar: how far a sweep is, how fast, what it has moved, and what it waits for.
+Progress bar: draws visits, rate and time left; the default draws nothing.
 
 - `Progress` does nothing, so that whoever reports progress never asks whether anyone watches;
   `start_progress` gives one that draws, if stderr is a terminal or the user wants it.
@@ -13,29 +13,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from math import inf
-from typing import IO, Self
-
-from tqdm import tqdm
-from tqdm.utils import disp_len, disp_trim
+from threading import RLock
+from typing import IO, Any, Self
 
 _REDRAW_SECONDS = 0.1
 _LONGEST = 30 * 86_400  # seconds; what would take longer is too slow to be foreseen
 _COLUMNS = 100  # when the width is not known
 _BAR = (8, 24)  # a shorter bar says nothing, a longer one is no clearer
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
-_ASCII = " .:#"
+_LOCK = RLock()  # of the terminal; the thread that holds it may take it again
 
 
 class Progress:
-    """Takes note of nothing; the default wherever progress may be reported."""
+    """Progress: takes note of nothing; the default wherever it may be reported."""
 
     def advance(self, visits: int = 0, rotated: int = 0, left: int = 0) -> None:
-        """So many more visits; *left* are those that stay under an old key. From any thread."""
+        """Count more visits; *left* are those that stay under an old key. From any thread."""
 
     def wait(self, reason: str | None) -> None:
-        """The sweep waits, for a *reason* of a few words, or with None no longer does."""
+        """Note that the sweep waits, for a *reason* of a few words, or with None no longer does."""
 
     def close(self) -> None:
         """Take the bar away; more calls do nothing."""
@@ -50,14 +48,14 @@ class Progress:
 def start_progress(
     cache: str,
     phase: str,
-    *,
     total: int | None = None,
+    *,
     progress: bool | None = None,
     done: str = "rotated",
     stream: IO[str] | None = None,
 ) -> Progress:
     """
-    Progress of one *phase* ("rotating", "verifying", "looking") of one cache.
+    Return the progress of one *phase* ("rotating", "verifying", "looking") of one cache.
 
     *total* is how many visits are expected, *done* what became of those counted as rotated. With
     *progress* None a bar is drawn if *stream* (default stderr) is a terminal; True draws it anyway,
@@ -65,7 +63,7 @@ def start_progress(
     """
     stream = sys.stderr if stream is None else stream
     wanted = stream.isatty() if progress is None else progress
-    return _Drawn(_Bar(f"{cache}: {phase}", total, done, stream)) if wanted else Progress()
+    return _Bar(f"{cache}: {phase}", total, done, stream) if wanted else Progress()
 
 
 def write_line(text: str, stream: IO[str]) -> None:
@@ -75,27 +73,28 @@ def write_line(text: str, stream: IO[str]) -> None:
     A terminal that is gone is no fault. Nor is a line lost because a signal arrived in the middle
     of another one, which Python answers with a RuntimeError.
     """
-    with suppress(OSError, RuntimeError), _Bar.external_write_mode(file=stream):
+    bars = _Bar.tqdm.external_write_mode(file=stream) if _Bar.tqdm else nullcontext()
+    with suppress(OSError, RuntimeError), _LOCK, bars:
         # In one piece: other processes may write to the same terminal.
         stream.write(f"{text}\n")
         stream.flush()
 
 
-class _Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
-    """The bar itself; tqdm keeps time, measures the rate, finds the width and owns the line."""
+class _Bar(Progress):
+    """Bar: is drawn by tqdm, which keeps time, measures the rate and owns the line."""
 
-    # tqdm's monitor thread is not wanted: with miniters=0 a bar cannot fall asleep, and a thread
-    # that holds a lock while a process forks would leave the child without a way to log.
-    monitor_interval = 0
+    tqdm: Any = None  # the class, once there is a bar: whoever draws none need not wait for it
 
     def __init__(self, title: str, total: int | None, done: str, stream: IO[str]) -> None:
-        self.title = title
-        self.done = done
-        self.rotated = 0
-        self.left = 0
-        self.waits_for: str | None = None
-        self.shown: str | None = None
-        super().__init__(
+        from tqdm.std import tqdm  # noqa: PLC0415 - see above
+
+        encoding = getattr(stream, "encoding", None) or ""
+        self._meter = _Meter(title, done, not encoding.lower().startswith("utf"))
+        tqdm.set_lock(_LOCK)
+        # tqdm's monitor thread is not wanted: with miniters=0 a bar cannot fall asleep, and a
+        # thread that holds a lock while a process forks would leave the child without one to log.
+        tqdm.monitor_interval = 0
+        bar: Any = tqdm(
             total=total,
             file=stream,
             leave=False,
@@ -103,52 +102,27 @@ class _Bar(tqdm):  # type: ignore[type-arg]  # not generic at run time
             miniters=0,
             smoothing=0.1,
             dynamic_ncols=True,
+            delay=1e-9,  # it would draw at once, and before it has our meter
         )
-
-    def lock(self) -> AbstractContextManager[object]:
-        """The lock that all bars share; the thread that holds it may take it again."""
-        lock: AbstractContextManager[object] = self.get_lock()  # type: ignore[no-untyped-call]
-        return lock
-
-    def __str__(self) -> str:
-        self.shown = self.waits_for
-        now = self.format_dict
-        ended = [f"waiting: {self.waits_for}"] if self.waits_for else []
-        ended += [f"{self.rotated:,} {self.done}"] if self.rotated else []
-        ended += [f"{self.left:,} left"] if self.left else []
-        ascii_only = not (getattr(self.fp, "encoding", None) or "").lower().startswith("utf")
-        return line(
-            self.title,
-            visits=int(self.n),
-            total=None if self.total is None else int(self.total),
-            elapsed=now["elapsed"],
-            rate=now["rate"],
-            ended=ended,
-            # The last column stays free: some terminals go to the next line when it is filled.
-            columns=(now["ncols"] or _COLUMNS) - 1,
-            ascii_only=ascii_only,
-        )
-
-
-class _Drawn(Progress):
-    """Progress that is drawn; tqdm's lock keeps threads and log lines apart."""
-
-    def __init__(self, bar: _Bar) -> None:
+        bar.format_meter = self._meter.text
         self._bar = bar
+        _Bar.tqdm = tqdm
+        with self._drawing():
+            self._bar.refresh()
 
     def advance(self, visits: int = 0, rotated: int = 0, left: int = 0) -> None:
         """Count, and draw if the last time is long enough ago."""
         with self._drawing():
-            self._bar.rotated += rotated
-            self._bar.left += left
+            self._meter.rotated += rotated
+            self._meter.left += left
             self._bar.update(visits)
 
     def wait(self, reason: str | None) -> None:
         """Draw a new reason at once."""
         with self._drawing():
-            self._bar.waits_for = reason
+            self._meter.reason = reason
             # The end of a wait is drawn by the next page: many short waits must not flicker.
-            if reason is not None and reason != self._bar.shown and not self._bar.disable:
+            if reason is not None and reason != self._meter.shown and not self._bar.disable:
                 self._bar.refresh()
 
     def close(self) -> None:
@@ -159,11 +133,42 @@ class _Drawn(Progress):
     @contextmanager
     def _drawing(self) -> Iterator[None]:
         """Hold the lock; a terminal that is gone ends the bar, not the sweep."""
-        with self._bar.lock():
+        with _LOCK:
             try:
                 yield
             except OSError:
                 self._bar.disable = True
+
+
+@dataclass
+class _Meter:
+    """Meter: says what tqdm draws; knows no bar, or one that nobody closes would never go."""
+
+    title: str
+    done: str
+    ascii_only: bool
+    rotated: int = 0
+    left: int = 0
+    reason: str | None = None
+    shown: str | None = None
+
+    def text(self, **now: Any) -> str:
+        """Return the bar as text; *now* is tqdm's `format_dict`."""
+        self.shown = self.reason
+        ended = [f"waiting: {self.reason}"] if self.reason else []
+        ended += [f"{self.rotated:,} {self.done}"] if self.rotated else []
+        ended += [f"{self.left:,} left"] if self.left else []
+        return line(
+            self.title,
+            visits=int(now["n"]),
+            total=None if now["total"] is None else int(now["total"]),
+            elapsed=now["elapsed"],
+            rate=now["rate"],
+            ended=ended,
+            # The last column stays free: some terminals go to the next line when it is filled.
+            columns=(now["ncols"] or _COLUMNS) - 1,
+            ascii_only=self.ascii_only,
+        )
 
 
 def line(
@@ -178,12 +183,14 @@ def line(
     ascii_only: bool = False,
 ) -> str:
     """
-    The bar as text, never longer than *columns*.
+    Return the bar as text, never longer than *columns*.
 
     *elapsed* is in seconds, *rate* in visits per second, *ended* what became of the visits and what
     they wait for, in a few words each. What does not fit is left out: the percentage, the bar, the
     speed, the time.
     """
+    from tqdm.utils import disp_len, disp_trim  # noqa: PLC0415 - see above
+
     share = visits / total if total and visits <= total else None
     speed = rate or (visits / elapsed if elapsed else 0)
     if share is not None:
@@ -197,30 +204,27 @@ def line(
         text = ", ".join((counted, *parts))
         if disp_len(title) + 2 + disp_len(text) <= columns:
             break
-    room = columns - disp_len(title) - disp_len(text) - 2
-    drawn = "" if share is None else _drawn(share, room, _ASCII if ascii_only else _EIGHTHS)
+    left = columns - disp_len(title) - disp_len(text) - 2
+    drawn = "" if share is None else _meter(share, left, ascii_only=ascii_only)
     return str(disp_trim(f"{title}  {drawn}{text}", columns))
 
 
 def clock(seconds: float) -> str:
-    """A number of seconds as `0:07`, `12:34` or `1:02:03`."""
+    """Return a number of seconds as `0:07`, `12:34` or `1:02:03`."""
     minutes, second = divmod(int(seconds), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
 
 
-def _drawn(share: float, room: int, ramp: str) -> str:
-    """A bar and a percentage, or one of them, or none, in at most *room* columns."""
+def _meter(share: float, room: int, *, ascii_only: bool) -> str:
+    """Return a bar and a percentage, or one of them, or none, in at most *room* columns."""
+    from tqdm.std import Bar  # type: ignore[attr-defined]  # noqa: PLC0415 - see above
+
     # Never 100 % before the end: the last value is the one that is waited for.
     percent = f"{int(share * 100):3d} %  "
-    width = min(room - 2, _BAR[1])
-    if width < _BAR[0]:
+    if room - 2 < _BAR[0]:
         return percent if room >= len(percent) else ""
-    if room - len(percent) - 2 >= _BAR[0]:
-        width = min(room - len(percent) - 2, _BAR[1])
-    else:
+    if room - 2 - len(percent) < _BAR[0]:
         percent = ""
-    steps = len(ramp) - 1
-    full, rest = divmod(int(share * width * steps), steps)
-    bar = ramp[-1] * full + (ramp[rest] if full < width else "")
-    return f"{bar:<{width}}  {percent}"
+    bar = Bar(share, charset=Bar.ASCII if ascii_only else Bar.UTF)
+    return f"{bar:{min(room - 2 - len(percent), _BAR[1])}}  {percent}"

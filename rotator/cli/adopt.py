@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Annotated
-
-import typer
 
 from rotator.cli import options
-from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes, bar, require_yes
-from rotator.console import configure_logging
+from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Yes, require_yes
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
 from rotator.run.bulk import ENCRYPTED, OUTSIDE, UNDECRYPTABLE, Adoption, BulkOptions, BulkRun
-from rotator.server.context import CacheContext, open_config
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 
-_EXAMPLES = """\b
+ADOPT_EXAMPLES = """\b
 Examples:
   rotator adopt --cache shared-redis --match '/app/oidc:*' --dry-run
       which values are plaintext; sends no command that writes
@@ -38,34 +33,20 @@ _NOTES = (
 )
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("adopt", epilog=_EXAMPLES)(_adopt)
-
-
-def _adopt(
+def adopt_command(
     *,
-    match: Annotated[
-        list[str] | None,
-        options.option(
-            "--match",
-            "Glob pattern of names whose values are to be encrypted; repeatable. Required.",
-            metavar="PATTERN",
-        ),
-    ] = None,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Cache = None,
+    match: list[str] | None = options.option(
+        "--match",
+        "Glob pattern of names whose values are to be encrypted; repeatable. Required.",
+        metavar="PATTERN",
+    ),
+    which: options.CacheOptions,
     dry_run: options.DryRun = False,
     yes: Yes = False,
     max_rate: options.MaxRate = None,
-    page: Page = DEFAULT_PAGE,
+    page: options.PageSize = DEFAULT_PAGE,
     state: options.StatePath = None,
-    output: options.Format = options.ReportFormat.TABLE,
-    show_names: options.ShowNames = False,
-    log_format: options.LogFormatOption = options.LogFormat.CONSOLE,
-    log_level: options.LogLevelOption = options.LogLevel.INFO,
-    progress: options.Progress = None,
+    display: options.DisplayOptions,
 ) -> None:
     """
     Encrypt plaintext values under the current key: only names that match, never by a guess.
@@ -76,15 +57,15 @@ def _adopt(
 
     Applications must already be able to read encrypted values.
     """
-    configure_logging(log_format, log_level)
-    manner = OutputOptions(dry_run, yes, output, show_names)
+    display.start_logging()
+    manner = OutputOptions(dry_run, yes, display.output, display.show_names)
     if not match:
         raise ConfigError(
             "--match: which names are to be encrypted has to be said",
             hint="for example --match '/app/oidc:*'; '*' is every name",
         )
     require_yes(manner)
-    access = CacheContext.open(open_config(config), cache, secret_provider)
+    access = which.open()
     codec = access.codec
     if codec is None:
         raise ConfigError(
@@ -101,7 +82,7 @@ def _adopt(
         opened = None if dry_run else stack.enter_context(State(state))
         terms = BulkOptions("write", "encrypting", match=tuple(match), page=page, rate=max_rate)
         errand = BulkRun(
-            access, task, terms, state=opened, stopper=stopper, progress=bar(progress, "encrypted")
+            access, task, terms, state=opened, stopper=stopper, progress=display.bar("encrypted")
         )
         try:
             BulkCommand([errand], told, manner, stopper).run()

@@ -1,12 +1,10 @@
 """
-The command line: its commands, and one place where every error becomes a message and an exit code.
+Application: turns errors into exit codes, prints the version.
 
 A command parses its options, calls what does the work, renders the result and raises
 `typer.Exit(code)` when that is not 0. What goes wrong is a `RotatorError`. Anything else is a fault
 of rotator's own: the log shows where it happened, but neither local variables nor what the
 exception says, because either may hold a key or a plaintext.
-
-What `rotator --version` tells: rotator, what it runs on, and the servers as last seen.
 """
 
 from __future__ import annotations
@@ -20,19 +18,18 @@ import textwrap
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.completion import shell_complete
 
-from rotator import __version__
-from rotator.__main__ import ends_at_once
+import rotator
 from rotator.cli.help import LazyGroup
 from rotator.cli.options import variable
-from rotator.console import print_error
+from rotator.console import print_error, start_logging
 from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
+from rotator.text import moment
 
 _CODES = "\n".join(
     textwrap.fill(ending.long, 75, initial_indent=f"  {code:3}  ", subsequent_indent=" " * 7)
@@ -61,13 +58,9 @@ Examples:
 
 # They are not quoted: what is one too many may be a value, as in `rotator set KEY VALUE`.
 _TOO_MANY = re.compile(r"(unexpected extra argument).*", re.DOTALL)
-
-
 _OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-
-
 _COMPLETE = "_ROTATOR_COMPLETE"  # set by the shell's script when somebody presses Tab
-
+_LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
 
 app = typer.Typer(
     name="rotator",
@@ -83,8 +76,6 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from rotator.cli.app import version_text  # noqa: PLC0415 - takes a while
-
         typer.echo(version_text())
         raise typer.Exit
 
@@ -111,46 +102,41 @@ def _main(
         raise typer.Exit(Exit.USAGE)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Carry out one command line; the exit code it ends with."""
+def run(arguments: Sequence[str], interrupts: Any = None) -> int:
+    """
+    Carry out one command line and return its exit code.
+
+    *interrupts* is told when the command begins, and when its result does: see `__main__`.
+    """
     try:
-        return _carry_out(arguments)
+        return _carry_out(arguments, interrupts)
     except typer.Exit as end:
         return int(end.exit_code)
     except typer.TyperException as error:
-        print_error(_usage(error))
+        print_error(_usage_error(error))
         return Exit.USAGE
     except RotatorError as error:
         print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
-        print_error(_InterruptedError("interrupted", hint="what was done is kept; run it again"))
+        print_error(RotatorError("interrupted", hint="what was done is kept; run it again"))
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - Python would show what the exception says
-        return _failed(error, arguments)
+        return _report(error, arguments)
 
 
-def _carry_out(arguments: Sequence[str]) -> int:
-    with ends_at_once():
-        command = typer.main.get_command(app)
+def _carry_out(arguments: Sequence[str], interrupts: Any) -> int:
+    command = typer.main.get_command(app)
     if instruction := os.environ.get(_COMPLETE):
         return int(shell_complete(command, {}, "rotator", _COMPLETE, instruction))
     # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
-    with command.make_context("rotator", list(arguments)) as context:
+    with command.make_context("rotator", list(arguments), obj=interrupts) as context:
         command.invoke(context)
     return Exit.OK
 
 
-class _InterruptedError(RotatorError):
-    """Ctrl-C where nothing waits for a page to be finished, or the second one where it does."""
-
-
-class _InternalError(RotatorError):
-    """A fault of rotator's own."""
-
-
-def _usage(error: typer.TyperException) -> ConfigError:
-    """What typer has to say about the command line, in the words of our own errors."""
+def _usage_error(error: typer.TyperException) -> ConfigError:
+    """Return what typer has to say about the command line in the words of our own errors."""
     message = error.format_message().rstrip(".").replace("Value error, ", "")
     message = _TOO_MANY.sub(r"\1", message)
     context = getattr(error, "ctx", None)
@@ -164,80 +150,72 @@ def _usage(error: typer.TyperException) -> ConfigError:
     return ConfigError(message[:1].lower() + message[1:], hint=hint)
 
 
-def _failed(error: Exception, arguments: Sequence[str]) -> Exit:
+def _report(error: Exception, arguments: Sequence[str]) -> Exit:
     """Say what went wrong outside of our own code, or inside of it."""
-    if _is_output(error):
-        return _output_failed(error)
-    if isinstance(error, OSError) and "--install-completion" in arguments:
+    if isinstance(error, OSError):
         reason = os.strerror(error.errno or 0).lower()
-        hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
-        print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
-        return Exit.FAILED
-    return _report_internal_error(error)
+        # Errors of any other file than stdout are a `RotatorError` by now.
+        if error.errno in _OUTPUT_FAILS:
+            _report_full_output(error, reason)
+            return Exit.FAILED
+        if "--install-completion" in arguments:
+            hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
+            print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
+            return Exit.FAILED
+    _report_internal_error(error)
+    return Exit.FAILED
 
 
-def _is_output(error: Exception) -> bool:
-    """Whether it was stdout that failed: errors of any other file are a `RotatorError` by now."""
-    return isinstance(error, OSError) and error.errno in _OUTPUT_FAILS
-
-
-def _output_failed(error: Exception) -> Exit:
-    reason = os.strerror(getattr(error, "errno", 0)).lower()
+def _report_full_output(error: OSError, reason: str) -> None:
     if not isinstance(error, BrokenPipeError):  # whoever reads has had enough, and knows it
         print_error(StateError(f"the result could not be written: {reason}", hint="make room"))
     # Python tries once more when it ends, and would complain.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.FAILED
 
 
-def _report_internal_error(error: Exception) -> Exit:
-    import structlog  # noqa: PLC0415 - takes a while
+def _report_internal_error(error: Exception) -> None:
+    import structlog  # noqa: PLC0415 - commands that write no log need not wait for it
 
-    from rotator.console import configure_logging  # noqa: PLC0415 - the same
-
-    if not structlog.is_configured():
-        configure_logging()
+    start_logging()
     structlog.get_logger(__name__).error("internal error", exception=_trace(error))
     print_error(
-        _InternalError(
+        RotatorError(
             f"internal error: {type(error).__name__}",
             hint="this is a fault of rotator; please report it with the lines above",
         )
     )
-    return Exit.FAILED
 
 
 def _trace(error: BaseException) -> str:
-    """Where an exception and those before it were raised, the oldest first; not what they say."""
+    """Return where an exception and those before it were raised, the oldest first, unquoted."""
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     start = f"{_trace(before)}\nthen:\n" if before else ""
     stack = "".join(traceback.format_tb(error.__traceback__))
     return f"{start}{stack}{type(error).__module__}.{type(error).__qualname__}"
 
 
-_LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
-
-
 def version_text() -> str:
-    """All versions, one on each line; the first line is rotator's own."""
-    return "\n".join([f"rotator {__version__}", *_libraries(), *_servers()])
+    """Return all versions, one on each line; the first line is rotator's own."""
+    return "\n".join([f"rotator {rotator.__version__}", *_libraries(), *_servers()])
 
 
 def _libraries() -> list[str]:
+    from importlib.metadata import version  # noqa: PLC0415 - only for this
+
     found = {"Python": platform.python_version()}
     found |= {name: version(package) for name, package in _LIBRARIES.items()}
     return [f"  {name:<13} {number}" for name, number in found.items()]
 
 
 def _servers() -> list[str]:
-    """The servers that the state knows of; none is asked, and none has to be there."""
-    from rotator.state.state import State, default_path  # noqa: PLC0415 - takes a while
+    """Return the servers that the state knows of; none is asked, and none has to be there."""
+    from rotator.state.database import default_path  # noqa: PLC0415 - only for this
 
     place = Path(os.environ.get("ROTATOR_STATE") or default_path())
     if not place.exists():
         return []
     from rotator.report.archive import load_reports  # noqa: PLC0415 - takes longer
-    from rotator.text import moment  # noqa: PLC0415 - the same
+    from rotator.state.state import State  # noqa: PLC0415 - the same
 
     try:
         with State(place) as state:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated
 
 import structlog
@@ -14,17 +13,13 @@ import typer
 from rotator.cli import options
 from rotator.console import print_json, print_result
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
-from rotator.progress import Progress, start_progress
 from rotator.report.bulk import BulkWording, as_data, render
 from rotator.run.bulk import BulkRun
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.results import BulkResult
 from rotator.text import count
 
-Yes = Annotated[bool, options.option("--yes", "Do not ask; without a terminal it must be given.")]
-Page = Annotated[
-    int, options.option("--page", "Names to ask for at a time, at most.", min=1, max=10_000)
-]
+Yes = Annotated[bool, options.shared("--yes", "Do not ask; without a terminal it must be given.")]
 DEFAULT_PAGE = 100
 
 # Which exit code speaks for several caches: the one that most wants a human.
@@ -167,15 +162,6 @@ def require_yes(manner: OutputOptions) -> None:
             "this needs a yes, and there is no terminal to ask on",
             hint="see with --dry-run what would be done, then give --yes",
         )
-
-
-def bar(wanted: bool | None, done: str) -> Callable[[str, str, int], Progress]:
-    """What makes the bar of each phase; *done* is the word for what was acted on."""
-    return partial(_bar, wanted, done)
-
-
-def _bar(wanted: bool | None, done: str, cache: str, phase: str, total: int) -> Progress:
-    return start_progress(cache, phase, total=total, progress=wanted, done=done)
 
 
 def _say_stopping(stop: Stop) -> None:

@@ -1,14 +1,10 @@
-"""
-`rotator detect`: which format and key stored values are under.
-
-`rotator check`: one line per step, and what to do about what failed.
-"""
+"""`rotator check`, `rotator detect`: try what a run needs, and name format and key of values."""
 
 from __future__ import annotations
 
 import textwrap
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 import yaml
@@ -17,10 +13,20 @@ from rotator.cli import options
 from rotator.console import COLUMNS, print_json, print_result, start_logging, table
 from rotator.diagnose.check import StepResult, check, exit_code
 from rotator.diagnose.detect import SAMPLES, Detection, Hit, detect
-from rotator.server.context import CacheContext, open_config
+from rotator.server.context import CacheContext
 from rotator.text import count, escape, listing
 
-_EXAMPLES = """\b
+CHECK_EXAMPLES = """\b
+Examples:
+  rotator check --config maverics.yaml
+  rotator check --cache shared-redis --format json
+  rotator check --stage
+      the same, and how far the rotation is: what to do next
+
+Exit codes: 0 nothing failed; 1 a server is at fault; 2 usage or configuration.
+"""
+
+DETECT_EXAMPLES = """\b
 Examples:
   rotator detect --config maverics.yaml
   rotator detect --cache shared-redis --samples 1000 --format json
@@ -29,10 +35,9 @@ Exit codes: 0 all that was sampled opens; 1 a server is at fault; 2 usage or
 configuration; 3 some does not open; 5 nothing encrypted was found.
 """
 
-
+_STEP = 17  # columns, the longest name and a gap
+_RESULT = 11
 _OTHER = {"not_string": "of another type"}
-
-
 _ADVICE = {
     "unknown_key_id": "it names a key that is not configured: add that key under old",
     "wrong_name": "it was written for another name and moved here",
@@ -41,23 +46,66 @@ _ADVICE = {
 }
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("detect", epilog=_EXAMPLES)(_detect)
-
-
-def _detect(
+def check_command(
     *,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Cache = None,
-    samples: Annotated[
-        int, options.option("--samples", "How many values to look at.", min=1, max=100_000)
-    ] = SAMPLES,
+    which: options.CachesOptions,
+    stage: bool = options.option(
+        "--stage", "Say what stage of a rotation a cache is in, and what is next.", default=False
+    ),
+    state: options.StatePath = None,
+    output: options.Format = options.ReportFormat.TABLE,
+) -> None:
+    """Try the connection, TLS, login, rights, keys and formats; say what to do about failures."""
+    start_logging()
+    findings: list[StepResult] = []
+    files, names = which.config or (), which.cache or ()
+    for finding in check(files, names, which.secret_provider, with_stage=stage, state=state):
+        if output is options.ReportFormat.TABLE:
+            _print_step(finding, findings[-1] if findings else None)
+        findings.append(finding)
+    code = exit_code(findings)
+    if output is options.ReportFormat.JSON:
+        steps = [asdict(finding) for finding in findings]
+        print_json({"exit_code": int(code), "steps": steps})
+    if code:
+        raise typer.Exit(code)
+
+
+def _print_step(finding: StepResult, previous: StepResult | None) -> None:
+    """Print one step, below a heading if it is of another cache or node than the one before."""
+    place = (finding.cache, finding.node)
+    before = (None, None) if previous is None else (previous.cache, previous.node)
+    if finding.cache is not None and place != before:
+        whole = " as a whole" if finding.cache == before[0] else ""
+        at = f" at {finding.node}" if finding.node else whole
+        print_result("\n" + _wrapped("", f"{finding.cache}{at}"))
+    start = f"  {finding.result:<{_RESULT}}{finding.step:<{_STEP}}"
+    print_result(_wrapped(start, finding.detail))
+    if finding.remedy is not None:
+        print_result(_wrapped(" " * (_RESULT + 2) + "-> ", finding.remedy))
+
+
+def _wrapped(start: str, text: str) -> str:
+    """Return *start* and *text*, in lines that fit."""
+    return textwrap.fill(
+        escape(text),
+        COLUMNS,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_on_hyphens=False,
+    )
+
+
+def detect_command(
+    *,
+    which: options.CacheOptions,
+    samples: int = options.option(
+        "--samples", "How many values to look at.", min=1, max=100_000, default=SAMPLES
+    ),
     output: options.Format = options.ReportFormat.TABLE,
 ) -> None:
     """Say which format and key open the stored values. Reads only; prints what to configure."""
-    access = CacheContext.open(open_config(config), cache, secret_provider)
+    access = which.open()
     found = detect(access, samples)
     if output is options.ReportFormat.JSON:
         print_json(as_data(access, found))
@@ -68,7 +116,7 @@ def _detect(
 
 
 def as_data(access: CacheContext, found: Detection) -> dict[str, Any]:
-    """What was found as JSON values; `configuration` is what to add to the configuration."""
+    """Return what was found as JSON values; `configuration` is what to add there."""
     return {
         "cache": access.cache.name,
         "databases": list(found.databases),
@@ -86,7 +134,7 @@ def as_data(access: CacheContext, found: Detection) -> dict[str, Any]:
 
 
 def _hit(access: CacheContext, hit: Hit) -> dict[str, Any]:
-    """A hit as JSON values."""
+    """Return a hit as JSON values."""
     role = None if access.keyring is None else access.keyring.role(hit.key.id)
     return {
         "format": hit.format.name,
@@ -101,7 +149,7 @@ def _hit(access: CacheContext, hit: Hit) -> dict[str, Any]:
 
 
 def _print(access: CacheContext, found: Detection) -> None:
-    """What was found, for people."""
+    """Print what was found, for people."""
     print_result(f"{access.cache.name}: {_sampled(found)}")
     hits = [(hit, "yes") for hit in found.opened] + [(hit, "no") for hit in found.guessed]
     if hits:
@@ -124,12 +172,12 @@ def _print(access: CacheContext, found: Detection) -> None:
 
 
 def as_yaml(proposal: dict[str, Any]) -> str:
-    """The section to paste."""
+    """Return the section to paste."""
     return yaml.safe_dump(proposal, default_flow_style=None, sort_keys=False, width=100)
 
 
 def _sampled(found: Detection) -> str:
-    """What was looked at, in a sentence."""
+    """Return what was looked at, in a sentence."""
     if not found.names:
         return "nothing is stored there"
     parts = [f"{count(found.strings, 'value')} sampled"]
@@ -137,77 +185,3 @@ def _sampled(found: Detection) -> str:
     parts += [f"{found.nested:,} nested"] if found.nested else []
     where = "database" if len(found.databases) == 1 else "databases"
     return f"{', '.join(parts)}, from {where} {listing(map(str, found.databases))}"
-
-
-_CHECK_EXAMPLES = """\b
-Examples:
-  rotator check --config maverics.yaml
-  rotator check --cache shared-redis --format json
-  rotator check --stage
-      the same, and how far the rotation is: what to do next
-
-Exit codes: 0 nothing failed; 1 a server is at fault; 2 usage or configuration.
-"""
-
-
-_STEP = 17  # columns, the longest name and a gap
-
-
-_RESULT = 11
-
-
-def register_check(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("check", epilog=_CHECK_EXAMPLES)(_check)
-
-
-def _check(
-    *,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Caches = None,
-    stage: Annotated[
-        bool,
-        options.option("--stage", "Say what stage of a rotation a cache is in, and what is next."),
-    ] = False,
-    state: options.StatePath = None,
-    output: options.Format = options.ReportFormat.TABLE,
-) -> None:
-    """Try the connection, TLS, login, rights, keys and formats; say what to do about failures."""
-    start_logging()
-    findings: list[StepResult] = []
-    for finding in check(config or (), cache or (), secret_provider, with_stage=stage, state=state):
-        if output is options.ReportFormat.TABLE:
-            _print_step(finding, findings[-1] if findings else None)
-        findings.append(finding)
-    code = exit_code(findings)
-    if output is options.ReportFormat.JSON:
-        steps = [asdict(finding) for finding in findings]
-        print_json({"exit_code": int(code), "steps": steps})
-    if code:
-        raise typer.Exit(code)
-
-
-def _print_step(finding: StepResult, previous: StepResult | None) -> None:
-    """One step, below a heading when it is of another cache or node than the one before."""
-    place = (finding.cache, finding.node)
-    before = (None, None) if previous is None else (previous.cache, previous.node)
-    if finding.cache is not None and place != before:
-        whole = " as a whole" if finding.cache == before[0] else ""
-        at = f" at {finding.node}" if finding.node else whole
-        print_result("\n" + _wrapped("", f"{finding.cache}{at}"))
-    start = f"  {finding.result:<{_RESULT}}{finding.step:<{_STEP}}"
-    print_result(_wrapped(start, finding.detail))
-    if finding.remedy is not None:
-        print_result(_wrapped(" " * (_RESULT + 2) + "-> ", finding.remedy))
-
-
-def _wrapped(start: str, text: str) -> str:
-    """*start* and *text*, in lines that fit."""
-    return textwrap.fill(
-        escape(text),
-        COLUMNS,
-        initial_indent=start,
-        subsequent_indent=" " * len(start),
-        break_on_hyphens=False,
-    )

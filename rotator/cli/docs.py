@@ -1,15 +1,13 @@
-"""`rotator demo`: the whole story on a private server."""
+"""`rotator demo`: play a rotation on a private server."""
 
 from __future__ import annotations
-
-from typing import Annotated
 
 import typer
 
 from rotator.cli import options
 from rotator.demo.story import VALUES, run_demo
 
-EXAMPLES = """\b
+DEMO_EXAMPLES = """\b
 Examples:
   rotator demo
       the whole story in a quarter of a minute
@@ -21,16 +19,11 @@ interrupted.
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to *app*."""
-    app.command(epilog=EXAMPLES)(demo)
-
-
-def demo(
+def demo_command(
     *,
-    values: Annotated[
-        int, options.option("--values", "How many values to fill the cache with.", min=100)
-    ] = VALUES,
+    values: int = options.option(
+        "--values", "How many values to fill the cache with.", min=100, default=VALUES
+    ),
 ) -> None:
     """Rotate a cache on a private server, step by step; nothing is left behind."""
     code = run_demo(values)

@@ -1,12 +1,9 @@
-"""
-`rotator get`, `set` and `delete`: the cache client on the command line.
-
-`rotator inspect`: one entry, described.
-"""
+"""`rotator get`, `set`, `delete`, `inspect`: the cache client on the command line."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,18 +13,15 @@ import typer
 
 from rotator.cache import Cache, open_cache
 from rotator.cli import options
-from rotator.cli.options import Namespace
 from rotator.console import print_json, print_result, table
 from rotator.diagnose.inspect import Entry, find
 from rotator.errors import ConfigError, Exit, MissingError, StateError
-from rotator.server.context import CacheContext, open_config
-from rotator.state.state import State, default_path
+from rotator.server.context import CacheContext
+from rotator.state.database import default_path
+from rotator.state.state import State
 from rotator.text import rfc3339
 
-log = structlog.get_logger(__name__)
-
-
-_GET_EXAMPLES = """\b
+GET_EXAMPLES = """\b
 Examples:
   rotator get --namespace /app/oidc abc123
   rotator get --cache shared-redis --namespace /app/oidc abc123 > value.bin
@@ -36,8 +30,7 @@ Exit codes: 0 done; 1 there is no such entry, it does not open, or a server is a
 fault; 2 usage or configuration.
 """
 
-
-_SET_EXAMPLES = """\b
+SET_EXAMPLES = """\b
 Examples:
   printf %s hello | rotator set --namespace /app/oidc --ttl 1h abc123
   rotator set --namespace /app/oidc --value-file value.bin abc123
@@ -45,8 +38,7 @@ Examples:
 Exit codes: 0 done; 1 a server is at fault; 2 usage or configuration.
 """
 
-
-_DELETE_EXAMPLES = """\b
+DELETE_EXAMPLES = """\b
 Examples:
   rotator delete --namespace /app/oidc abc123
 
@@ -54,97 +46,84 @@ Exit codes: 0 done; 1 there is no such entry, or a server is at fault; 2 usage o
 configuration.
 """
 
+INSPECT_EXAMPLES = """\b
+Examples:
+  rotator inspect /app/oidc:3f2a9b...
+  rotator inspect --namespace /app/oidc abc123
+  rotator inspect --namespace /app/oidc abc123 --reveal
+
+Exit codes: 0 done; 1 there is no such entry, or a server is at fault; 2 usage or
+configuration; 3 the value opens under no configured key and format.
+"""
+
+log = structlog.get_logger(__name__)
+
 
 LogicalKey = Annotated[
     str, typer.Argument(metavar="KEY", help="The key as the application has it, not hashed.")
 ]
+Namespace = Annotated[
+    str | None,
+    options.shared(
+        "--namespace",
+        "What stands before the key, for example /app/oidc.",
+        metavar="NAMESPACE",
+        show_default=False,
+    ),
+]
 
 
-Database = Annotated[int, options.option("--db", "Number of the database.", metavar="N", min=0)]
+@dataclass(frozen=True)
+class ClientOptions(options.CacheOptions):
+    """Client options: name a cache, and where in it the keys are."""
+
+    namespace: Namespace = None
+    db: int = options.option("--db", "Number of the database.", metavar="N", min=0, default=0)
+
+    def client(self) -> Cache:
+        """Return the client that the options describe."""
+        return open_cache(self.open(), self.namespace, self.db)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the three commands."""
-    app.command("get", epilog=_GET_EXAMPLES)(_get)
-    app.command("set", epilog=_SET_EXAMPLES)(_set)
-    app.command("delete", epilog=_DELETE_EXAMPLES)(_delete)
-
-
-def _get(
-    key: LogicalKey,
-    *,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Cache = None,
-    namespace: Namespace = None,
-    db: Database = 0,
-) -> None:
+def get_command(key: LogicalKey, where: ClientOptions) -> None:
     """Write a value to stdout, decrypted: its bytes and nothing else. Exit 1 if there is none."""
-    with _client(config, secret_provider, cache, namespace, db) as client:
+    with where.client() as client:
         value = client.get(key)
     sys.stdout.buffer.write(value)
     sys.stdout.buffer.flush()
 
 
-def _set(
+def set_command(
     key: LogicalKey,
     *,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Cache = None,
-    namespace: Namespace = None,
-    db: Database = 0,
-    value_file: Annotated[
-        Path | None,
-        options.option(
-            "--value-file",
-            "File that holds the value. Default: stdin, to its end.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = None,
-    ttl: Annotated[
-        timedelta | None,
-        options.duration("--ttl", "How long the entry is kept. Default: for good."),
-    ] = None,
+    where: ClientOptions,
+    value_file: Path | None = options.option(
+        "--value-file",
+        "File that holds the value. Default: stdin, to its end.",
+        metavar="FILE",
+        show_default=False,
+    ),
+    ttl: timedelta | None = options.duration(
+        "--ttl", "How long the entry is kept. Default: for good."
+    ),
     state: options.StatePath = None,
 ) -> None:
     """Store a value, encrypted under the current key. It is read from stdin or from a file."""
     value = sys.stdin.buffer.read() if value_file is None else _content(value_file)
-    with _client(config, secret_provider, cache, namespace, db) as client:
+    with where.client() as client:
         client.set(key, value, ttl)
         _count(client, state)
 
 
-def _delete(
-    key: LogicalKey,
-    *,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Cache = None,
-    namespace: Namespace = None,
-    db: Database = 0,
-) -> None:
+def delete_command(key: LogicalKey, where: ClientOptions) -> None:
     """Remove an entry. Exit 1 if there is none."""
-    with _client(config, secret_provider, cache, namespace, db) as client:
+    with where.client() as client:
         if not client.delete(key):
             name = client.shown(client.stored_name(key))
             raise MissingError(
-                f"there is no entry {name} in database {db}",
+                f"there is no entry {name} in database {where.db}",
                 hint="is the namespace right? it may also have expired",
             )
-
-
-def _client(
-    files: list[Path] | None,
-    provider_url: str | None,
-    cache_name: str | None,
-    namespace: str | None,
-    database: int,
-) -> Cache:
-    """The client that the options describe."""
-    access = CacheContext.open(open_config(files), cache_name, provider_url)
-    return open_cache(access, namespace, database)
 
 
 def _count(client: Cache, path: Path | None) -> None:
@@ -164,7 +143,7 @@ def _count(client: Cache, path: Path | None) -> None:
 
 
 def _content(path: Path) -> bytes:
-    """What the file at *path* holds."""
+    """Return what the file at *path* holds."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -174,23 +153,7 @@ def _content(path: Path) -> bytes:
         ) from None
 
 
-_INSPECT_EXAMPLES = """\b
-Examples:
-  rotator inspect /app/oidc:3f2a9b...
-  rotator inspect --namespace /app/oidc abc123
-  rotator inspect --namespace /app/oidc abc123 --reveal
-
-Exit codes: 0 done; 1 there is no such entry, or a server is at fault; 2 usage or
-configuration; 3 the value opens under no configured key and format.
-"""
-
-
-def register_inspect(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("inspect", epilog=_INSPECT_EXAMPLES)(_inspect)
-
-
-def _inspect(
+def inspect_command(
     name: Annotated[
         str,
         typer.Argument(
@@ -199,21 +162,18 @@ def _inspect(
         ),
     ],
     *,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Cache = None,
+    which: options.CacheOptions,
     namespace: Namespace = None,
-    db: Annotated[
-        int | None,
-        options.option("--db", "Number of the database. Default: all.", metavar="N", min=0),
-    ] = None,
-    reveal: Annotated[
-        bool, options.option("--reveal", "Show what the entry holds, decrypted.")
-    ] = False,
+    db: int | None = options.option(
+        "--db", "Number of the database. Default: all.", metavar="N", min=0
+    ),
+    reveal: bool = options.option(
+        "--reveal", "Show what the entry holds, decrypted.", default=False
+    ),
     output: options.Format = options.ReportFormat.TABLE,
 ) -> None:
     """Describe one entry: format, key id, TTL, size. Nothing of what it holds without --reveal."""
-    access = CacheContext.open(open_config(config), cache, secret_provider)
+    access = which.open()
     if namespace is None:
         stored = name.encode("utf-8", "surrogateescape")
     else:
@@ -230,11 +190,11 @@ def _inspect(
 
 def described(access: CacheContext, entry: Entry, now: datetime, *, reveal: bool) -> dict[str, Any]:
     """
-    The description of *entry* as JSON values; *now* is what the TTL is counted from.
+    Return the description of *entry* as JSON values; the TTL is counted from *now*.
 
     Only with *reveal* are `plaintext` and `plaintext_encoding` (utf-8 or hex) there.
     """
-    key = entry.key
+    key, keyring = entry.key, access.keyring
     left = None if entry.expires_at is None else (entry.expires_at - now).total_seconds()
     fields = {
         "name": entry.name.decode(errors="backslashreplace"),
@@ -245,10 +205,10 @@ def described(access: CacheContext, entry: Entry, now: datetime, *, reveal: bool
         "size": entry.size,
         "ttl_seconds": None if left is None else max(0, round(left)),
         "expires_at": None if entry.expires_at is None else rfc3339(entry.expires_at),
-        "encrypted": access.keyring is not None,
+        "encrypted": keyring is not None,
         "format": entry.format,
         "key": None if key is None else key.id,
-        "role": None if key is None else _role(access, key.id),
+        "role": None if key is None or keyring is None else keyring.role(key.id),
         "field": None if key is None else key.field,
         "nested": [inner.id for inner in entry.inner],
         "reason": entry.reason,
@@ -258,13 +218,8 @@ def described(access: CacheContext, entry: Entry, now: datetime, *, reveal: bool
     return fields
 
 
-def _role(access: CacheContext, key_id: str) -> str | None:
-    """What the key is to this cache."""
-    return None if access.keyring is None else access.keyring.role(key_id)
-
-
 def _revealed(plaintext: bytes) -> dict[str, str]:
-    """The plaintext as text if it is any, else in hex."""
+    """Return the plaintext as text if it is any, else in hex."""
     try:
         text, encoding = plaintext.decode(), "utf-8"
     except UnicodeDecodeError:
@@ -273,7 +228,7 @@ def _revealed(plaintext: bytes) -> dict[str, str]:
 
 
 def _lines(fields: dict[str, Any]) -> list[tuple[str, str]]:
-    """The description for people: only what applies."""
+    """Return the description for people: only what applies."""
     ttl = fields["ttl_seconds"]
     expires = "never" if ttl is None else f"in {ttl} s, at {fields['expires_at']}"
     lines = [(name, str(fields[name])) for name in ("name", "cache", "node", "database", "type")]

@@ -1,14 +1,12 @@
 """
-Which commands there are, and where; a command's module is imported when the command is asked for.
+Help: loads commands lazily and lays out their pages.
 
-So `--version`, completion and every short command answer at once, and no command waits for what
-another one needs.
+A command's module is imported when the command is asked for. So `--help`, `--version` and every
+short command answer at once, and no command waits for what another one needs.
 
-The help of a command, as a manual page has it: what it does, options by what they are for, the
-environment, the files, and last the examples.
-
-A command says what it does in its docstring, and gives examples and exit codes as its epilog. The
-rest follows from its options.
+A page has, as a manual page does: what the command does, options by what they are for, the
+environment, the files, and last the examples. The command says what it does in its docstring, and
+gives examples and exit codes as its epilog; the rest follows from its options.
 """
 
 from __future__ import annotations
@@ -19,7 +17,40 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from rotator.__main__ import ends_at_once
+from rotator.cli.options import expanded, variable
+
+# command -> its module and the first sentence of its help, in the order in which help lists them.
+# The module has the function `<command>_command` and the epilog `<COMMAND>_EXAMPLES`.
+COMMANDS = {
+    "run": (
+        "run",
+        "Re-encrypt what is under old keys, verify it, and say which keys can be removed.",
+    ),
+    "report": (
+        "report",
+        "Show the last verdicts, reasons and history, from the state file, without touching Redis.",
+    ),
+    "check": (
+        "diagnose",
+        "Try the connection, TLS, login, rights, keys and formats; say what to do about failures.",
+    ),
+    "detect": ("diagnose", "Say which format and key open the stored values."),
+    "inspect": ("entries", "Describe one entry: format, key id, TTL, size."),
+    "get": ("entries", "Write a value to stdout, decrypted: its bytes and nothing else."),
+    "set": ("entries", "Store a value, encrypted under the current key."),
+    "delete": ("entries", "Remove an entry."),
+    "keys": (
+        "keys",
+        "List the keys: role, key id, where each is configured; never the key itself.",
+    ),
+    "keygen": ("keys", "Make a fresh key: 64 hex characters on stdout."),
+    "purge": ("purge", "Delete the values under an old key, or those that nothing opens."),
+    "adopt": (
+        "adopt",
+        "Encrypt plaintext values under the current key: only names that match, never by a guess.",
+    ),
+    "demo": ("docs", "Rotate a cache on a private server, step by step; nothing is left behind."),
+}
 
 # heading -> the options below it; what is in none is the command's own business, and comes first
 _HEADINGS = {
@@ -31,8 +62,6 @@ _HEADINGS = {
     "Results": "--format --report --html --metrics-file --show-names",
     "Messages": "--log-format --log-level --progress",
 }
-
-
 _HEADING = {option: name for name, options in _HEADINGS.items() for option in options.split()}
 
 
@@ -42,8 +71,6 @@ _VARIABLES = {
     "--secret-provider": ("MAVERICS_SECRET_PROVIDER", "where --secret-provider is not given"),
     "--format": ("NO_COLOR", "no colours, whatever it is set to"),
 }
-
-
 _FILES = {
     "--config": ("/etc/maverics/maverics.yaml", "the configuration, if nothing names another"),
     "--state": (
@@ -53,15 +80,27 @@ _FILES = {
 }
 
 
-class HelpCommand(TyperCommand):
-    """A command whose help is laid out like this."""
+class _PlainFlags:
+    """Flags: are False where typer has None, which it would import pydantic to convert."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return options and arguments."""
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for one in found:
+            if getattr(one, "is_flag", False) and not one.secondary_opts and one.default is None:
+                one.default = False
+        return found
+
+
+class HelpCommand(_PlainFlags, TyperCommand):
+    """Command: lays out its help like a manual page."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The words of the usage line, arguments without brackets: each of them is needed."""
+        """Return the words of the usage line, arguments without brackets: each is needed."""
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments, options by what they are for, and what else has a say."""
+        """Write arguments, options by what they are for, and what else has a say."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         sections |= {heading: [] for heading in _HEADINGS}
         flags = []
@@ -75,77 +114,51 @@ class HelpCommand(TyperCommand):
                 sections[_HEADING.get(one.opts[0], "Options")].append((name, text))
         sections["Environment"] = [_VARIABLES[flag] for flag in flags if flag in _VARIABLES]
         if len(flags) > 1:  # more than --help
-            every = ("ROTATOR_<OPTION>", f"every option, as {_example(flags[0])}")
-            sections["Environment"].append(every)
+            example = f"{variable(flags[0])} for {flags[0]}"
+            sections["Environment"].append(("ROTATOR_<OPTION>", f"every option, as {example}"))
         sections["Files"] = [_FILES[flag] for flag in flags if flag in _FILES]
         for heading, rows in sections.items():
             if rows:
                 with formatter.section(heading):
                     formatter.write_dl(rows)
 
-
-def _example(flag: str) -> str:
-    """The variable of an option, beside it."""
-    return f"ROTATOR_{flag.lstrip('-').replace('-', '_').upper()} for {flag}"
-
-
-# command -> its module and what registers it, in the order in which help lists them
-MODULES = {
-    "run": ("run", "register"),
-    "report": ("report", "register"),
-    "check": ("diagnose", "register_check"),
-    "detect": ("diagnose", "register"),
-    "inspect": ("entries", "register_inspect"),
-    "get": ("entries", "register"),
-    "set": ("entries", "register"),
-    "delete": ("entries", "register"),
-    "keys": ("keys", "register"),
-    "keygen": ("keygen", "register"),
-    "purge": ("purge", "register"),
-    "adopt": ("adopt", "register"),
-    "demo": ("docs", "register"),
-}
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; from here on Ctrl-C is an exception, and closes what is open."""
+        if ctx.obj is not None:
+            ctx.obj.begin_command()
+        return super().invoke(ctx)
 
 
-class LazyGroup(TyperGroup):
-    """All commands, each as `Manual`."""
+class LazyGroup(_PlainFlags, TyperGroup):
+    """Group: has all commands, and imports one when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
-        """The names of all commands."""
-        return list(MODULES)
+        """Return the names of all commands."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature
-        """The command of that name, or None."""
-        if cmd_name not in MODULES:
-            self.commands.update(everything())  # typer looks there for one that is spelt alike
+        """Return the command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            self.commands.update(load_all())  # typer looks there for one that is spelt alike
         elif cmd_name not in self.commands:
-            self.commands.update(_load(*MODULES[cmd_name]))
+            self.commands[cmd_name] = load(cmd_name)
         return self.commands.get(cmd_name)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
         """List each command with a whole sentence, however narrow the terminal is."""
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, one.get_short_help_str(limit=200)) for name, one in found])
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
 
 
-def everything() -> dict[str, Any]:
-    """All commands by their names, whatever their modules import."""
-    return {name: _load(*found)[name] for name, found in MODULES.items()}
+def load(name: str) -> Any:
+    """Return the command of that name, with all that its module imports."""
+    module = import_module(f"rotator.cli.{COMMANDS[name][0]}")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    epilog = getattr(module, f"{name.upper()}_EXAMPLES")
+    app.command(name, cls=HelpCommand, epilog=epilog)(expanded(getattr(module, f"{name}_command")))
+    return typer.main.get_command(app)
 
 
-class _Shelf(typer.Typer):
-    """What the modules register their commands with."""
-
-    def command(self, name: str | None = None, **settings: Any) -> Any:
-        """Typer's own decorator, with our help."""
-        settings.setdefault("cls", HelpCommand)
-        return super().command(name, **settings)
-
-
-def _load(module: str, register: str) -> dict[str, Any]:
-    """The commands of a module, by name."""
-    with ends_at_once():
-        shelf = _Shelf(add_completion=False, rich_markup_mode=None)
-        getattr(import_module(f"rotator.cli.{module}"), register)(shelf)
-        return dict(typer.main.get_group(shelf).commands)
+def load_all() -> dict[str, Any]:
+    """Return all commands by their names."""
+    return {name: load(name) for name in COMMANDS}

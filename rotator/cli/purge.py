@@ -6,14 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Annotated
 
 import structlog
-import typer
 
 from rotator.cli import options
-from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Page, Yes, bar, require_yes
-from rotator.console import configure_logging
+from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Yes, require_yes
 from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, EmptyError
@@ -39,7 +36,7 @@ from rotator.sweep.node.visitor import Selector
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import PICKED
 
-_EXAMPLES = """\b
+PURGE_EXAMPLES = """\b
 Examples:
   rotator purge --key 9f2c41d0 --dry-run
       which values are still under this old key; sends no command that writes
@@ -51,6 +48,7 @@ Examples:
 Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
 not be deleted; 5 not one value opens (--allow-empty); 7 a run is in progress.
 """
+_REASONS = ", ".join(Reason)
 _KEY_ID = re.compile(r"[0-9A-Fa-f]{4,16}")
 _MEANINGS = {
     CURRENT: "under the current key",
@@ -63,52 +61,33 @@ _MEANINGS = {
 log = structlog.get_logger(__name__)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("purge", epilog=_EXAMPLES)(_purge)
-
-
-def _purge(
+def purge_command(
     *,
-    key: Annotated[
-        str | None,
-        options.option(
-            "--key",
-            "Delete what is under the old key with this id, or with the only id that begins so.",
-            metavar="ID",
-        ),
-    ] = None,
-    undecryptable: Annotated[
-        bool,
-        options.option("--undecryptable", "Delete what no configured format and key opens."),
-    ] = False,
-    reason: Annotated[
-        list[Reason] | None,
-        options.option(
-            "--reason",
-            "With --undecryptable: only what does not open for this reason; repeatable."
-            f" One of {', '.join(Reason)}; default: all but the last.",
-            metavar="REASON",
-            show_default=False,
-        ),
-    ] = None,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Caches = None,
+    key: str | None = options.option(
+        "--key",
+        "Delete what is under the old key with this id, or with the only id that begins so.",
+        metavar="ID",
+    ),
+    undecryptable: bool = options.option(
+        "--undecryptable", "Delete what no configured format and key opens.", default=False
+    ),
+    reason: list[Reason] | None = options.option(
+        "--reason",
+        "With --undecryptable: only what does not open for this reason; repeatable."
+        f" One of {_REASONS}; default: all but the last.",
+        metavar="REASON",
+        show_default=False,
+    ),
+    which: options.CachesOptions,
     dry_run: options.DryRun = False,
     yes: Yes = False,
-    allow_empty: Annotated[
-        bool,
-        options.option("--allow-empty", "With --undecryptable: go on although nothing opens."),
-    ] = False,
+    allow_empty: bool = options.option(
+        "--allow-empty", "With --undecryptable: go on although nothing opens.", default=False
+    ),
     max_rate: options.MaxRate = None,
-    page: Page = DEFAULT_PAGE,
+    page: options.PageSize = DEFAULT_PAGE,
     state: options.StatePath = None,
-    output: options.Format = options.ReportFormat.TABLE,
-    show_names: options.ShowNames = False,
-    log_format: options.LogFormatOption = options.LogFormat.CONSOLE,
-    log_level: options.LogLevelOption = options.LogLevel.INFO,
-    progress: options.Progress = None,
+    display: options.DisplayOptions,
 ) -> None:
     """
     Delete the values under an old key, or those that nothing opens. For good.
@@ -117,16 +96,16 @@ def _purge(
     it still is what was read a moment before. What is under the current key is never deleted.
     Whether a key can be removed afterwards, only `rotator run` can say.
     """
-    configure_logging(log_format, log_level)
-    manner = OutputOptions(dry_run, yes, output, show_names)
+    display.start_logging()
+    manner = OutputOptions(dry_run, yes, display.output, display.show_names)
     _require_one(key, undecryptable=undecryptable, reasons=reason)
     require_yes(manner)
-    loaded, provider = open_config(config), provider_from_url(secret_provider)
-    accesses = select(loaded, cache or (), provider)
+    loaded, provider = open_config(which.config), provider_from_url(which.secret_provider)
+    accesses = select(loaded, which.cache or (), provider)
     tasks, what = (
         _undecryptable(accesses, select(loaded, (), provider), reason or REASONS)
         if key is None
-        else _under(accesses, key, named=bool(cache))
+        else _under(accesses, key, named=bool(which.cache))
     )
     told = BulkWording(
         "purge",
@@ -147,7 +126,7 @@ def _purge(
                 terms,
                 state=opened,
                 stopper=stopper,
-                progress=bar(progress, "deleted"),
+                progress=display.bar("deleted"),
             )
             for access, task in tasks
         ]

@@ -1,12 +1,10 @@
-"""`rotator report`: the last verdicts and what came before them, from the state alone."""
+"""`rotator report`: show the last verdicts and what came before them, from the state alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import typer
 
 from rotator.cli import options
 from rotator.console import print_result
@@ -22,10 +20,11 @@ from rotator.report.archive import (
 )
 from rotator.report.files import Targets, json_text
 from rotator.report.model import Report
-from rotator.state.state import State, default_path
+from rotator.state.database import default_path
+from rotator.state.state import State
 from rotator.text import SHORT_ID
 
-EXAMPLES = """\b
+REPORT_EXAMPLES = """\b
 Examples:
   rotator report
       the last verdicts, how old they are, and the history of each key
@@ -42,20 +41,27 @@ Exit codes: 0 done; 1 there is no state, or it cannot be read; 2 usage;
 6 what --require asks for does not hold: in any cache that lists the key the verdict
 is another, or the last complete sweep is older than --max-age.
 """
+
 _DAY = timedelta(days=1)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to *app*."""
-    app.command(epilog=EXAMPLES)(report)
-
-
-def report(
+def report_command(
     *,
     cache: options.Caches = None,
-    require: options.Require = None,
-    max_age: options.MaxAge = None,
-    by: options.By = None,
+    require: str | None = options.option(
+        "--require",
+        "For scripts: exit with 6 unless every old key, or the one with this id, is retirable;"
+        " or unless every cache will be done by the time of --by.",
+        metavar="retirable[:ID]|in-time",
+    ),
+    max_age: timedelta | None = options.duration(
+        "--max-age", "How old the last complete sweep may be for --require to hold. Default: 24h."
+    ),
+    by: datetime | None = options.deadline(
+        "--by",
+        "Say whether each cache will be done by this time, such as 05:00 or 2026-11-24T05:00Z,"
+        " and how fast it would have to be.",
+    ),
     state: options.StatePath = None,
     html: options.HtmlFile = None,
     output: options.Format = options.ReportFormat.TABLE,
@@ -69,29 +75,27 @@ def report(
     targets = Targets(html=html)
     targets.check()
     now = datetime.now(UTC)
-    with _existing(state) as opened:
+    with _open_existing(state) as opened:
         everything = load_reports(opened, now)
         if by is not None:
             everything = add_schedule(everything, opened, by, now)
-    shown = _only(everything, cache or ())
+    shown = _select(everything, cache or ())
     if require == IN_TIME and by is None:
         raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
-    wanted = None if require in {None, IN_TIME} else _wanted(str(require), everything, shown)
+    wanted = None if require in {None, IN_TIME} else _required_keys(str(require), everything, shown)
     targets.write(shown, now)
     as_json = output is options.ReportFormat.JSON
     print_result(json_text(shown) if as_json else table.render(shown, now))
     if wanted is not None:
-        _require(everything, wanted, now, _DAY if max_age is None else max_age)
-    if require == IN_TIME and (reasons := late_caches(shown)):
-        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        raise ConditionError(
-            f"--require in-time does not hold: {reasons[0]}{more}",
-            hint="`rotator report --by` says how fast each cache would have to be",
-        )
+        max_age = _DAY if max_age is None else max_age
+        _require(RETIRABLE, unmet_conditions(everything, wanted, now=now, max_age=max_age))
+    if require == IN_TIME:
+        hint = "`rotator report --by` says how fast each cache would have to be"
+        _require(IN_TIME, [(reason, hint) for reason in late_caches(shown)])
 
 
-def _existing(path: Path | None) -> State:
-    """The state, if there is one: a report must not leave an empty one behind."""
+def _open_existing(path: Path | None) -> State:
+    """Open the state if there is one: a report must not leave an empty one behind."""
     place = path or default_path()
     if not place.exists():
         raise StateError(
@@ -101,8 +105,8 @@ def _existing(path: Path | None) -> State:
     return State(place)
 
 
-def _only(everything: Report, names: Sequence[str]) -> Report:
-    """The report on the caches called *names*, or on all."""
+def _select(everything: Report, names: Sequence[str]) -> Report:
+    """Return the report on the caches called *names*, or on all."""
     known = {one.name: one for one in everything.caches}
     for name in names:
         if name not in known:
@@ -114,9 +118,9 @@ def _only(everything: Report, names: Sequence[str]) -> Report:
     return everything.model_copy(update={"caches": caches})
 
 
-def _wanted(require: str, everything: Report, shown: Report) -> list[str]:
+def _required_keys(require: str, everything: Report, shown: Report) -> list[str]:
     """
-    The ids of the old keys that are asked for: all that are shown, or the one that is named.
+    Return the ids of the old keys that are asked for: all that are shown, or the one named.
 
     Raises:
         ConfigError: It is not written like that, or no key, or more than one, has this id.
@@ -141,15 +145,14 @@ def _wanted(require: str, everything: Report, shown: Report) -> list[str]:
     return found
 
 
-def _require(everything: Report, wanted: list[str], now: datetime, max_age: timedelta) -> None:
+def _require(condition: str, reasons: Sequence[tuple[str, str]]) -> None:
     """
-    See that the keys are retirable, in every cache there is.
+    Raise unless there are no *reasons*, each with what to do, why *condition* does not hold.
 
     Raises:
-        ConditionError: They are not, or nobody can know.
+        ConditionError: There is one.
     """
-    reasons = unmet_conditions(everything, wanted, now=now, max_age=max_age)
     if reasons:
-        first, step = reasons[0]
+        reason, hint = reasons[0]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        raise ConditionError(f"--require {RETIRABLE} does not hold: {first}{more}", hint=step)
+        raise ConditionError(f"--require {condition} does not hold: {reason}{more}", hint=hint)

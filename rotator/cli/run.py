@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from enum import StrEnum
+from pathlib import Path
 
 import structlog
 import typer
 
-from rotator.__main__ import finish
 from rotator.cli import options
+from rotator.cli.options import deadline, duration, option
 from rotator.config.types import Provider
-from rotator.console import configure_logging, print_result
-from rotator.errors import RotatorError
-from rotator.progress import Progress, start_progress
+from rotator.console import print_result
+from rotator.errors import ConfigError, RotatorError
 from rotator.report import table
 from rotator.report.build import failed_report
 from rotator.report.files import Targets, json_text
@@ -27,8 +29,9 @@ from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import check_scheduler, open_remote_workers
 from rotator.sweep.scope import Limits, RunOptions
+from rotator.tally.tally import ACCEPTABLE, Outcome
 
-EXAMPLES = """\b
+RUN_EXAMPLES = """\b
 Examples:
   rotator run --dry-run
       look only: what would be rotated, and what would drain by itself
@@ -55,47 +58,143 @@ run is at work; 130 and 143 interrupted. `rotator --help` says more of each, and
 how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
 """
 
+_COUNT = re.compile(r"[0-9]{1,18}")
+
 log = structlog.get_logger(__name__)
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to *app*."""
-    app.command(epilog=EXAMPLES)(run)
+class Engine(StrEnum):
+    """Engine: says who sweeps."""
+
+    LOCAL = "local"
+    DASK = "dask"
 
 
-def run(
+@dataclass(frozen=True)
+class RunSettings:
+    """Run settings: say what is done, how gently, and by whom."""
+
+    dry_run: options.DryRun = False
+    no_verify: bool = option(
+        "--no-verify",
+        "Do not sweep again after rewriting; then no key gets better than verifying.",
+        default=False,
+    )
+    quiet: timedelta | None = duration(
+        "--quiet", "How long a key must not have been met before it is retirable. Default: 1h."
+    )
+    accept: list[str] | None = option(
+        "--accept",
+        "Up to COUNT values of this outcome are known and shall not block a verdict;"
+        f" repeatable. Outcomes: {', '.join(ACCEPTABLE)}.",
+        metavar="OUTCOME=COUNT",
+    )
+    allow_empty: bool = option(
+        "--allow-empty", "To find no encrypted value is no failure.", default=False
+    )
+    only_key: str | None = option(
+        "--only-key", "Move only what is under the old key with this id.", metavar="ID"
+    )
+    max_duration: timedelta | None = duration(
+        "--max-duration",
+        "Stop after this long, when the page in hand is done; the next run goes on from there.",
+    )
+    until: datetime | None = deadline(
+        "--until",
+        "Stop like that at this time: 05:00, the next one by the clock of this machine, or a"
+        " date and time such as 2026-11-24T05:00Z. With --max-duration the earlier counts.",
+    )
+    max_rate: options.MaxRate = None
+    max_latency: float = option(
+        "--max-latency",
+        "What other clients may feel, in milliseconds: pages shrink above it. 0: no goal.",
+        metavar="MS",
+        min=0,
+        default=2.0,
+    )
+    max_lag: int | None = option(
+        "--max-lag", "Wait while a replica is more bytes behind.", metavar="BYTES", min=0
+    )
+    max_memory: float | None = option(
+        "--max-memory", "Wait while more of maxmemory is used.", metavar="PERCENT", min=1, max=100
+    )
+    pause_file: Path | None = option("--pause-file", "Wait while this file exists.", metavar="PATH")
+    page: options.PageSize = 500
+    workers: int | None = option(
+        "--workers",
+        "Processes, where there are several nodes. Default: one a core, or one a dask worker.",
+        min=1,
+    )
+    engine: Engine = option(
+        "--engine",
+        "Who sweeps: processes of this machine, or the workers of a dask cluster"
+        " (needs redis-rotator[dask]).",
+        default=Engine.LOCAL,
+    )
+    scheduler: str | None = option(
+        "--scheduler",
+        "The dask cluster's scheduler, tcp://host:8786 or tls://host:8786.",
+        metavar="ADDRESS",
+    )
+    fresh: bool = option(
+        "--fresh", "Begin anew, whatever position an earlier run has saved.", default=False
+    )
+
+    def run_options(self) -> RunOptions:
+        """
+        Return the options of the run.
+
+        Raises:
+            ConfigError: `--accept` names an outcome that cannot be accepted, or no count.
+        """
+        return RunOptions(
+            dry_run=self.dry_run,
+            verify=not self.no_verify,
+            only_key=self.only_key,
+            page=self.page,
+            limits=Limits(
+                rate=self.max_rate,
+                latency=self.max_latency,
+                lag=self.max_lag,
+                memory=self.max_memory,
+                pause_file=None if self.pause_file is None else str(self.pause_file.absolute()),
+            ),
+            workers=self.workers,
+            fresh=self.fresh,
+            allow_empty=self.allow_empty,
+            accept=dict(map(_parse_accept, self.accept or ())),
+        )
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """Target options: name the files that the report is left in."""
+
+    report: Path | None = option(
+        "--report", "Write the report as JSON, whole or not at all.", metavar="FILE"
+    )
+    html: options.HtmlFile = None
+    metrics_file: Path | None = option(
+        "--metrics-file",
+        "Write the numbers of the run for the textfile collector of Prometheus' node_exporter.",
+        metavar="FILE",
+    )
+
+
+def run_command(
+    context: typer.Context,
     *,
-    config: options.Config = None,
-    secret_provider: options.SecretProvider = None,
-    cache: options.Caches = None,
-    dry_run: options.DryRun = False,
-    no_verify: options.NoVerify = False,
-    quiet: options.Quiet = None,
-    accept: options.Accept = None,
-    allow_empty: options.AllowEmpty = False,
-    only_key: options.OnlyKey = None,
-    max_duration: options.MaxDuration = None,
-    until: options.Until = None,
-    max_rate: options.MaxRate = None,
-    max_latency: options.MaxLatency = 2.0,
-    max_lag: options.MaxLag = None,
-    max_memory: options.MaxMemory = None,
-    pause_file: options.PauseFile = None,
-    page: options.Page = 500,
-    workers: options.Workers = None,
-    engine: options.EngineOption = options.Engine.LOCAL,
-    scheduler: options.Scheduler = None,
-    fresh: options.Fresh = False,
-    on_change: options.OnChange = None,
+    which: options.CachesOptions,
+    settings: RunSettings,
+    on_change: str | None = option(
+        "--on-change",
+        "Run this command, without a shell, when a verdict is another than before, or a run"
+        " fails; it gets the facts as ROTATOR_EVENT, ROTATOR_SUMMARY and others (see README).",
+        metavar="COMMAND",
+    ),
     state: options.StatePath = None,
-    report: options.ReportFile = None,
-    html: options.HtmlFile = None,
-    metrics_file: options.MetricsFile = None,
-    output: options.Format = options.ReportFormat.TABLE,
-    show_names: options.ShowNames = False,
-    log_format: options.LogFormatOption = options.LogFormat.CONSOLE,
-    log_level: options.LogLevelOption = options.LogLevel.INFO,
-    progress: options.Progress = None,
+    files: TargetOptions,
+    display: options.DisplayOptions,
 ) -> None:
     """
     Re-encrypt what is under old keys, verify it, and say which keys can be removed.
@@ -107,43 +206,27 @@ def run(
     Ctrl-C or SIGTERM ends it after the page in hand, and the next run goes on from there. A second
     Ctrl-C ends it at once.
     """
-    configure_logging(log_format, log_level)
-    check_scheduler(engine, scheduler)
+    display.start_logging()
+    check_scheduler(settings.engine, settings.scheduler)
     hook = None if on_change is None else NotificationCommand.parse(on_change)
-    stopper = StopSignal(max_duration, until)
+    stopper = StopSignal(settings.max_duration, settings.until)
     began = datetime.now(UTC)
     if stopper.ends_at:
         log.info("will stop, done or not", at=stopper.ends_at.replace(microsecond=0))
-    targets = Targets(report, html, metrics_file)
+    targets = Targets(files.report, files.html, files.metrics_file)
     targets.check()
-    plan = RunOptions(
-        dry_run=dry_run,
-        verify=not no_verify,
-        only_key=only_key,
-        page=page,
-        limits=Limits(
-            rate=max_rate,
-            latency=max_latency,
-            lag=max_lag,
-            memory=max_memory,
-            pause_file=None if pause_file is None else str(pause_file.absolute()),
-        ),
-        workers=workers,
-        fresh=fresh,
-        allow_empty=allow_empty,
-        accept=options.parse_accept(accept),
-    )
-    asked = (config or (), cache or ())
-    with RunNotifier(hook, asked=asked, state=state, report=report) as alarm:
+    plan = settings.run_options()
+    asked = (which.config or (), which.cache or ())
+    with RunNotifier(hook, asked=asked, state=state, report=files.report) as alarm:
         try:
-            loaded = open_config(config)
-            provider = _open_provider(secret_provider)
-            accesses = select(loaded, cache or (), provider)
+            loaded = open_config(which.config)
+            provider = _open_provider(which.secret_provider)
+            accesses = select(loaded, which.cache or (), provider)
             keyrings = all_keyrings(loaded, accesses, provider)
             with (
                 State(state) as opened,
                 stopper.handling_signals(_say_stopping),
-                open_remote_workers(scheduler, stopper.reason) as machines,
+                open_remote_workers(settings.scheduler, stopper.reason) as machines,
             ):
                 alarm.watch((access.cache.name for access in accesses), keyrings, opened)
                 result = Job(
@@ -153,31 +236,41 @@ def run(
                     keyrings=keyrings,
                     state=opened,
                     stopper=stopper,
-                    quiet=timedelta(hours=1) if quiet is None else quiet,
-                    progress=partial(_bar, progress),
-                    show_names=show_names,
+                    quiet=timedelta(hours=1) if settings.quiet is None else settings.quiet,
+                    progress=display.bar(),
+                    show_names=display.show_names,
                     machines=machines,
                 ).run()
         except RotatorError as error:
             _keep(failed_report(error, plan.mode, began, datetime.now(UTC)), targets)
             raise
         alarm.ended(result)
-        if hook is None:  # else Ctrl-C has a command to end
-            finish()
-        _present(result, targets, output)
+        if hook is None and context.obj is not None:  # else Ctrl-C has a command to end
+            context.obj.begin_result()
+        try:
+            targets.write(result)
+        finally:  # a full disk must not take away what stdout can still carry
+            as_json = display.as_json
+            print_result(json_text(result) if as_json else table.render(result))
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 
 
+def _parse_accept(text: str) -> tuple[Outcome, int]:
+    outcome, _, count = text.partition("=")
+    if outcome not in ACCEPTABLE or not _COUNT.fullmatch(count):
+        raise ConfigError(
+            f"--accept {text[:80]}: expected OUTCOME=COUNT, such as undecryptable=12",
+            hint=f"outcomes that can be accepted: {', '.join(ACCEPTABLE)}",
+        )
+    return Outcome(outcome), int(count)
+
+
 def _open_provider(url: str | None) -> Provider | None:
-    """The secret provider, and its URL where worker processes find it too."""
+    """Return the secret provider, and put its URL where worker processes find it too."""
     if url:
         os.environ[PROVIDER_VARIABLE] = url
     return provider_from_url(url)
-
-
-def _bar(wanted: bool | None, cache: str, phase: str, total: int) -> Progress:
-    return start_progress(cache, phase, total=total, progress=wanted)
 
 
 def _say_stopping(stop: Stop) -> None:
@@ -190,11 +283,3 @@ def _keep(failed: Report, targets: Targets) -> None:
         targets.write(failed)
     except RotatorError as error:
         log.warning("no report was written", error=str(error))
-
-
-def _present(result: Report, targets: Targets, output: options.ReportFormat) -> None:
-    try:
-        targets.write(result)
-    finally:  # a full disk must not take away what stdout can still carry
-        as_json = output is options.ReportFormat.JSON
-        print_result(json_text(result) if as_json else table.render(result))

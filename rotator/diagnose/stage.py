@@ -20,7 +20,8 @@ from rotator.crypto.codec import Reason
 from rotator.crypto.keyring import Key, Keyring
 from rotator.diagnose.detect import Detection, detect
 from rotator.diagnose.steps import Advice, Next, Probe
-from rotator.state.state import State, default_path
+from rotator.state.database import default_path
+from rotator.state.state import State
 from rotator.text import count, listing
 
 SAMPLES = 500

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,25 +62,20 @@ class Targets:
             ConfigError: A folder is missing or closed to us, or a file cannot be replaced.
             StateError: Writing failed; the file is as it was.
         """
+        writers: tuple[tuple[Callable[[Report], str], Path | None], ...] = (
+            (json_text, self.report),
+            (partial(page_text, now=now), self.html),
+            (metrics_text, self.metrics),
+        )
         failures = []
-        for render, path in self._writers(now):
+        for render, path in writers:
             try:
-                write_whole(path, render(report))
+                if path is not None:
+                    write_whole(path, render(report))
             except RotatorError as error:
                 failures.append(error)
         if failures:
             raise failures[0]
-
-    def _writers(self, now: datetime | None) -> Iterator[tuple[Callable[[Report], str], Path]]:
-        """Yield each file with what renders it."""
-        if self.report is not None:
-            yield json_text, self.report
-        if self.html is not None:
-            from rotator.report import html  # noqa: PLC0415 - see the module's docstring
-
-            yield partial(html.render, now=now), self.html
-        if self.metrics is not None:
-            yield metrics_text, self.metrics
 
 
 def check_target(path: Path) -> None:
@@ -165,6 +160,18 @@ def _sync_folder(folder: Path) -> None:
 def json_text(report: Report) -> str:
     """Return the report as text, its fields always in the same order, with a newline at the end."""
     return f"{report.model_dump_json(by_alias=True, indent=2)}\n"
+
+
+def page_text(report: Report, now: datetime | None = None) -> str:
+    """
+    Return the HTML page; with *now* it is one of the past.
+
+    Raises:
+        ConfigError: The library for it is not installed.
+    """
+    from rotator.report import html  # noqa: PLC0415 - see the module's docstring
+
+    return html.render(report, now)
 
 
 def metrics_text(report: Report) -> str:

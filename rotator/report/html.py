@@ -8,7 +8,7 @@ HTML page: renders a report for auditors, on paper or on a phone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -76,7 +76,6 @@ def _environment() -> Environment:
         "grouped": "{:,}".format,
         "listing": listing,
         "proof": _proof,
-        "scope": _scope,
         "sentence": lambda said: said[:1].upper() + said[1:],
         "short_id": short_id,
         "size": size,
@@ -112,23 +111,6 @@ def _proof(cache: Cache, mode: str) -> str:
     if cache.outcomes["rotated"]:
         return "Not verified: values were rewritten, and no second sweep looked at them."
     return "Nothing was rewritten, so there was nothing to verify."
-
-
-def _scope(cache: Cache) -> Iterator[tuple[str, str]]:
-    """Yield what was covered, as terms and what is to be said of each."""
-    coverage = cache.coverage
-    if coverage is None:
-        return
-    yield "server", coverage.mode
-    if coverage.slots_covered is not None:
-        yield "slots", f"{coverage.slots_covered:,} of 16,384"
-    yield "databases", ", ".join(map(str, coverage.databases)) or "none"
-    yield "topology", "changed during the sweep" if coverage.topology_changed else "did not change"
-    yield "scans begun again", f"{coverage.restarts:,}"
-    if coverage.slots_covered is not None or coverage.orphans:
-        yield "names in slots of another node", f"{coverage.orphans:,}"
-    for reason, seconds in cache.waited_seconds.items():
-        yield f"waited for {reason}", elapsed(seconds)
 
 
 class Drawing(NamedTuple):

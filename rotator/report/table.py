@@ -94,33 +94,32 @@ def render(report: Report, now: datetime | None = None) -> RenderableType:
 
 
 def _cache(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
-    """Yield all there is to say about one cache."""
+    """Yield all there is to say about one cache: sections under it, each after an empty line."""
     yield from _headline(cache, now)
+    for section in _sections(cache, now):
+        yield Text()
+        yield indented(section)
+
+
+def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
+    """Yield what can be told of a cache, as far as there is anything."""
     if cache.visits:
-        yield from _section(_outcomes(cache))
+        yield _outcomes(cache)
     if cache.keys:
-        yield from _section(_keys(cache.keys))
+        yield _keys(cache.keys)
     for key in (key for key in cache.keys if key.verdict):
-        yield from _section(_verdict(key, now))
+        yield _verdict(key, now)
     if cache.verification:
-        yield from _section(_verified(cache.verification))
+        yield _verified(cache.verification)
     if cache.coverage:
-        yield from _section(_coverage(cache.coverage))
+        yield _coverage(cache.coverage)
     if cache.problems_total:
-        yield from _section(_problems(cache))
+        yield _problems(cache)
     if cache.waited_seconds:
-        waits = [
-            f"{elapsed(seconds)}: {reason}" for reason, seconds in cache.waited_seconds.items()
-        ]
-        yield from _section(listed("waited", waits))
+        waits = [f"{elapsed(lasted)}: {reason}" for reason, lasted in cache.waited_seconds.items()]
+        yield listed("waited", waits)
     if cache.warnings:
-        yield from _section(listed("warnings", cache.warnings, "yellow"))
-
-
-def _section(body: RenderableType) -> Iterator[RenderableType]:
-    """Yield *body* under its cache, after an empty line."""
-    yield Text()
-    yield indented(body)
+        yield listed("warnings", cache.warnings, "yellow")
 
 
 def _headline(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:

@@ -13,12 +13,10 @@ Told is each thing that is new, once:
 How runs end is written into the state with or without a command, so that one that is added later
 tells only what is new. The command itself:
 
-- It is run without a shell: its words are parted like those of a shell, and nothing in them is
-  replaced.
+- It is run without a shell: its words are parted like a shell's, and nothing in them is replaced.
 - It gets the facts in its environment, and besides them only `INHERITED`: rotator's own may hold
   passwords and tokens.
-- It has a minute. It, and whatever it has started, is ended then; whatever becomes of it, the run
-  stays as good or as bad as it was.
+- After a minute it, and whatever it has started, is ended. The run stays as good or bad as it was.
 """
 
 from __future__ import annotations
@@ -43,7 +41,8 @@ import structlog
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import Report
-from rotator.state.state import State, default_path
+from rotator.state.database import default_path
+from rotator.state.state import State
 from rotator.text import escape, redact, short_id
 
 INHERITED = ("PATH", "HOME", "LANG", "TZ", "USER")

@@ -49,8 +49,7 @@ def open_config(files: Sequence[Path] | None) -> RotatorConfig:
         ConfigError: It cannot be read, or something in it is wrong.
     """
     config = load(files or ())
-    if not structlog.is_configured():
-        start_logging()
+    start_logging()
     for warning in config.warnings:
         log.warning(warning)
     for name in config.skipped:

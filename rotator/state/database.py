@@ -19,6 +19,8 @@ from tempfile import mkstemp
 from typing import Any
 from urllib.parse import quote
 
+import platformdirs
+
 from rotator.errors import StateError
 
 Change = Callable[[str, Sequence[Any]], object]
@@ -209,3 +211,8 @@ def _create(path: Path) -> None:
             os.link(name, path)
     finally:
         Path(name).unlink()
+
+
+def default_path() -> Path:
+    """Return where the state is without `--state`: in the user's state directory."""
+    return platformdirs.user_state_path("rotator") / "state.db"

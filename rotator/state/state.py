@@ -18,13 +18,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import platformdirs
 from pydantic import TypeAdapter
 
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, SweepRecord, fold
 from rotator.retirement.places import CacheRecord, Hold
-from rotator.state.database import Change, Database
+from rotator.state.database import Change, Database, default_path
 
 VERDICTS = 100
 """How many changes of verdict are kept for each key."""
@@ -34,11 +33,6 @@ RUNS = 60
 # Made when one is needed: that takes some milliseconds for each kind of record.
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 T = TypeVar("T")
-
-
-def default_path() -> Path:
-    """Return where the state is without `--state`: in the user's state directory."""
-    return platformdirs.user_state_path("rotator") / "state.db"
 
 
 class State:

@@ -9,11 +9,11 @@ from unittest import mock
 import pytest
 
 from rotator.cli import help as command_help
-from rotator.cli import keygen
+from rotator.cli import keys
 from support.commandline import run
 from support.processes import clean, run_here
 
-COMMANDS = command_help.everything()
+COMMANDS = command_help.load_all()
 OPTIONS = [
     (name, option.opts[0], option)
     for name, command in COMMANDS.items()
@@ -128,7 +128,7 @@ class TestEnds:
 
     def test_ctrl_c_before_the_work_has_begun(self, monkeypatch):
         """Ctrl-C where nothing waits for a page is 130 and two lines."""
-        monkeypatch.setattr(keygen, "generate", mock.Mock(side_effect=KeyboardInterrupt))
+        monkeypatch.setattr(keys, "generate", mock.Mock(side_effect=KeyboardInterrupt))
         done = run_here(["keygen"])
         assert (done.returncode, done.stdout) == (130, "")
         assert done.stderr.splitlines()[0] == "rotator: error: interrupted"
@@ -137,14 +137,14 @@ class TestEnds:
     @pytest.mark.parametrize("error", [RuntimeError("boom"), EOFError(), ValueError(), KeyError(1)])
     def test_a_fault_of_our_own_is_confessed(self, monkeypatch, error):
         """Any other exception is an internal error with the place where it was raised, and 1."""
-        monkeypatch.setattr(keygen, "generate", mock.Mock(side_effect=error))
+        monkeypatch.setattr(keys, "generate", mock.Mock(side_effect=error))
         done = run_here(["keygen"])
         assert (done.returncode, done.stdout) == (1, "")
         *trace, said, hint = done.stderr.splitlines()
         assert said == f"rotator: error: internal error: {type(error).__name__}"
         assert hint.startswith("rotator: hint: this is a fault of rotator")
         assert "internal error" in trace[0]
-        assert any("cli/keygen.py" in line for line in trace)
+        assert any("cli/keys.py" in line for line in trace)
 
     def test_the_exceptions_before_it_are_told_too(self, monkeypatch):
         """Of a chain of exceptions each has its place, the first one first; none its words."""
@@ -155,7 +155,7 @@ class TestEnds:
             except KeyError as error:
                 raise ValueError("two") from error
 
-        monkeypatch.setattr(keygen, "generate", generate)
+        monkeypatch.setattr(keys, "generate", generate)
         stderr = run_here(["keygen"]).stderr
         assert stderr.index("builtins.KeyError") < stderr.index("builtins.ValueError")
         assert "two" not in stderr.replace('ValueError("two")', ""), "but for the line of code"

@@ -13,7 +13,7 @@ from rotator.config.load import DEFAULT_PLACE
 from rotator.errors import ENDINGS, Exit
 from support.processes import run_here
 
-COMMANDS = command_help.everything()
+COMMANDS = command_help.load_all()
 
 # The design's options of `run` that one server needs.
 RUN_OPTIONS = """
@@ -154,7 +154,7 @@ class TestRotator:
     def test_the_state_is_where_it_is_said_to_be(self):
         """The default place of the state is the one in the help."""
         home = {"HOME": "/home/someone"}
-        script = "from rotator.state.state import default_path; print(default_path())"
+        script = "from rotator.state.database import default_path; print(default_path())"
         for more, place in (
             ({}, "/home/someone/.local/state/rotator/state.db"),
             ({"XDG_STATE_HOME": "/state"}, "/state/rotator/state.db"),

@@ -62,9 +62,9 @@ def interrupted_at(module, *arguments, before=None):
     [
         "rotator.cli.app",
         "typer",
-        "rich.console",
+        "rotator.console",
         "rotator.cli.help",
-        "rotator.cli.keygen",
+        "rotator.cli.keys",
         "rotator.crypto.keyring",
         "cryptography.hazmat.bindings._rust",
     ],

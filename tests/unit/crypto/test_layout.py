@@ -118,6 +118,47 @@ class TestParse:
         assert copy.deepcopy(form).split(b"\x01" + NONCE + TAG) == form.split(b"\x01" + NONCE + TAG)
 
 
+class TestFacts:
+    """Facts that follow from a description."""
+
+    @pytest.mark.parametrize(
+        ("layout", "encoding", "size"),
+        [
+            (GCM, "raw", 28),
+            (GCM, "hex", 56),
+            (GCM, "base64", 38),
+            (("hex:01", "key-id:8", *GCM), "raw", 37),
+            (("nonce:12", "tag:16", "ciphertext"), "raw", None),
+            (("ciphertext", "nonce:12", "tag:16"), "raw", None),
+            (("nonce:8", "ciphertext", "tag:16"), "raw", None),
+        ],
+    )
+    def test_unique_prefix(self, layout, encoding, size):
+        """A value is told by its nonce of 12 bytes and the block behind it, else by all of it."""
+        assert parse(layout, encoding).unique_prefix == size
+
+    @pytest.mark.parametrize(
+        ("layout", "places"),
+        [
+            (GCM, (0, 12)),
+            (("hex:01ff", "key-id:8", "nonce:16", "ciphertext", "tag:16"), (10, 26)),
+            (("nonce:12", "tag:16", "ciphertext"), None),
+            ((*GCM, "hex:01"), None),
+        ],
+    )
+    def test_sequential(self, layout, places):
+        """A header, nonce, ciphertext and tag in a row are told from any other layout."""
+        assert parse(layout).sequential == places
+
+    @given(formats())
+    def test_they_survive_a_journey(self, form):
+        """A copy that was pickled knows the same as the format it was made of."""
+        again = pickle.loads(pickle.dumps(form))  # noqa: S301 - made on this line
+        names = ("names_key", "binds_name", "binds_header", "nonce_size", "min_random_size")
+        assert again == form
+        assert [getattr(again, name) for name in names] == [getattr(form, name) for name in names]
+
+
 class TestBuiltIn:
     """The formats that need no description."""
 

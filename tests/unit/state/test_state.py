@@ -19,8 +19,8 @@ from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
 from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Hold
 from rotator.run.preflight import run_lock
-from rotator.state.database import VERSION
-from rotator.state.state import State, default_path
+from rotator.state.database import VERSION, default_path
+from rotator.state.state import State
 from rotator.tally.tally import Mode, Outcome, Tally
 
 CACHE = "shared-redis"
