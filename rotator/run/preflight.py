@@ -14,14 +14,14 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from rotator.config.types import Address
 from rotator.errors import BusyError, RightsError, ServerError, StateError
 from rotator.server.acl import require_rights
 from rotator.server.connection import Reply
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 @dataclass(slots=True, kw_only=True)
 class Preflight:
     """
-    Preflight of one cache: proves that a run can be done, and keeps other runs away until `close`.
+    Preflight: proves that a run over a cache can be done, and keeps other runs away until `close`.
 
     *pattern* is a glob that names to be visited match; *writes* and *deletes* say which rights are
     needed besides reading. A cluster is given *patience* seconds to settle, or less if
@@ -63,17 +63,24 @@ class Preflight:
                 cluster is not whole.
             BusyError: Another run works on this cache.
         """
+        require = partial(
+            require_rights,
+            self.context.connect,
+            writes=self.writes,
+            deletes=self.deletes,
+            pattern=self.pattern,
+        )
         try:
             topology = self.discover()
         except RightsError:  # one right is missing for that: name all that are
-            self._require_rights(self.context.cache.addresses)
+            require(self.context.cache.addresses)
             raise
         if topology.problems:
             raise ServerError(
                 f"the cluster is not whole: {topology.problems[0]}",
                 hint="bring it into order first: redis-cli --cluster check",
             )
-        self._require_rights(topology.primaries)
+        require(topology.primaries)
         if state is not None:
             name, first = self.context.cache.name, min(topology.primaries)
             self._locks.enter_context(run_lock(state, name))
@@ -100,15 +107,6 @@ class Preflight:
         """Let other runs have the cache again."""
         self._locks.close()
 
-    def _require_rights(self, addresses: Iterable[Address]) -> None:
-        require_rights(
-            self.context.connect,
-            addresses,
-            writes=self.writes,
-            deletes=self.deletes,
-            pattern=self.pattern,
-        )
-
 
 @contextmanager
 def announce_run(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
@@ -129,8 +127,7 @@ def announce_run(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
         with listener, connect().connection as asker:
             subscribed = listener.pipeline([("SUBSCRIBE", channel)])[0]
             counted = asker.pipeline([("PUBSUB", "NUMSUB", channel)])[0]
-            alone = _alone(cache, subscribed, counted)
-            if alone:
+            if _alone(cache, subscribed, counted):
                 asker.close()
                 yield
                 return
@@ -142,7 +139,7 @@ def announce_run(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
 
 
 def _alone(cache: str, *replies: Reply) -> bool:
-    """Tell by *replies* that nobody else holds the channel, as far as the user may know."""
+    """Tell by *replies* if nobody else holds the channel, as far as the user may know."""
     for reply in replies:
         if isinstance(reply, Exception):  # an error answer: a right is missing
             log.info("runs on other machines are not seen", cache=cache, reason=str(reply))

@@ -210,12 +210,14 @@ class Fingerprint:
         digest = hashlib.sha256(configured.encode()).hexdigest()
         return cls(access.cache.name, access.codec.digest, digest)
 
-    def difference(self, other: Fingerprint) -> str | None:
-        """Say how this machine's differs from that of the *other*; None: not at all."""
+    def difference(
+        self, other: Fingerprint, whose: str = "its", others: str = "this machine"
+    ) -> str | None:
+        """Say how *whose* fingerprint this is differs from that of *others*; None: not at all."""
         if self.codec != other.codec:
-            return f"its keys or formats of the cache {self.cache} are not those of this machine"
+            return f"{whose} keys or formats of the cache {self.cache} are not those of {others}"
         if self.settings != other.settings:
-            return f"its configuration of the cache {self.cache} is not that of this machine"
+            return f"{whose} configuration of the cache {self.cache} is not that of {others}"
         return None
 
 

@@ -1,20 +1,17 @@
 """
-The line between a sweep and whoever started it: progress and positions out, the wish to stop in.
+Control: carries stop reasons and orders, to worker processes too.
 
 A sweep asks `stop` between two pages and reports after each one, so that a stop at any moment finds
 every finished page recorded and no page half done.
-
-The line between a parent and the workers that sweep nodes for it: progress, waits and log lines.
-
-Positions go through it only where a worker cannot write them to the state file by itself.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from queue import SimpleQueue
@@ -24,12 +21,16 @@ from typing import Any, Protocol
 
 import structlog
 
-from rotator.config.types import Address
 from rotator.errors import Exit
+from rotator.progress import Progress
+
+_LONGEST = 800  # characters of a text in a log line
+
+log = structlog.get_logger(__name__)
 
 
 class Stop(StrEnum):
-    """Why a sweep ends before its last page."""
+    """Stop: says why a sweep ends before its last page."""
 
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
@@ -39,36 +40,12 @@ class Stop(StrEnum):
     @property
     def exit_code(self) -> Exit:
         """The exit code that says so."""
-        return {
-            Stop.INTERRUPTED: Exit.INTERRUPTED,
-            Stop.TERMINATED: Exit.TERMINATED,
-            Stop.TIME_UP: Exit.TIME_UP,
-            Stop.UNTIL: Exit.TIME_UP,
-        }[self]
-
-
-class Control(Protocol):
-    """What a sweep of one node needs of the world around it."""
-
-    def stop(self) -> Stop | None:
-        """Why to stop after the page in hand, or None to go on."""
-
-    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
-        """A page of *node* is finished: so many visits, rotated and left under an old key."""
-
-    def wait(self, node: str, reason: str | None) -> None:
-        """The sweep of *node* waits, for *reason*; with None it goes on."""
-
-    def save(self, node: str, position: dict[str, Any]) -> None:
-        """Keep *position*: everything before it is finished."""
-
-    def load(self, node: str) -> dict[str, Any] | None:
-        """The position that an earlier run kept, or None to begin anew."""
+        return Exit.TIME_UP if self is Stop.UNTIL else Exit[self.name]
 
 
 class StopSignal:
     """
-    Collects the reasons to stop: a signal, or that time is up, whatever comes first.
+    Stop signal: collects the reasons to stop, a signal or that time is up, and gives the first.
 
     *max_duration* counts from now; *until* is a moment by the clock of this machine.
     """
@@ -83,14 +60,14 @@ class StopSignal:
 
     @property
     def ends_at(self) -> datetime | None:
-        """When time is up, as far as the clock can say now; None if it never is."""
+        """The moment when time is up, as far as the clock can say now; None if it never is."""
         now = time.time()
         left = None if self._deadline is None else now + self._deadline - time.monotonic()
         ends = [at for at in (left, self._until) if at is not None]
         return datetime.fromtimestamp(min(ends), UTC) if ends else None
 
     def reason(self) -> Stop | None:
-        """Why to stop, or None."""
+        """Return the reason to stop, or None."""
         if self._signalled is not None:
             return self._signalled
         if self._deadline is not None and time.monotonic() >= self._deadline:
@@ -107,126 +84,156 @@ class StopSignal:
         does not want to wait for the page. *announce* is called by a thread: a signal may come
         while a line is being written, and whoever writes another one then would tear it.
         """
-        said: SimpleQueue[Stop | None] = SimpleQueue()
+        noted: SimpleQueue[Stop | None] = SimpleQueue()
 
         def note(number: int, _frame: FrameType | None) -> None:
             if number == signal.SIGINT and self._signalled is not None:
                 raise KeyboardInterrupt
             self._signalled = Stop.INTERRUPTED if number == signal.SIGINT else Stop.TERMINATED
-            said.put(self._signalled)
+            noted.put(self._signalled)
 
-        def say() -> None:
-            while (stop := said.get()) is not None:
+        def announce_all() -> None:
+            while (stop := noted.get()) is not None:
                 announce(stop)
 
-        herald = Thread(target=say, daemon=True)
-        herald.start()
+        announcer = Thread(target=announce_all, daemon=True)
+        announcer.start()
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            said.put(None)
-            herald.join()
+            noted.put(None)
+            announcer.join()
 
 
-_LONGEST = 800  # characters of a text in a log line
+class Control(Protocol):
+    """Control: connects the sweep of one node to whoever started it."""
+
+    def stop(self) -> Stop | None:
+        """Return the reason to stop after the page in hand, or None to go on."""
+
+    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
+        """Note a finished page of *node*: its visits, and how many rotated or left as they were."""
+
+    def wait(self, node: str, reason: str | None) -> None:
+        """Note that the sweep of *node* waits, for *reason*; with None it goes on."""
+
+    def save(self, node: str, position: dict[str, Any]) -> None:
+        """Keep *position*: everything before it is finished."""
 
 
-log = structlog.get_logger(__name__)
+class SweepControl(Control, Protocol):
+    """Sweep control: knows positions too, for the engine that starts the sweeps of the nodes."""
+
+    def load(self, node: str) -> dict[str, Any] | None:
+        """Return the position that was kept last, or None to begin anew."""
 
 
+@dataclass(slots=True)
+class ProgressControl:
+    """Progress control: shows one sweep on a bar, and keeps no positions."""
+
+    stop_signal: StopSignal
+    bar: Progress
+    visits: int = field(default=0, init=False)
+    rotated: int = field(default=0, init=False)
+
+    def stop(self) -> Stop | None:
+        """See `Control`."""
+        return self.stop_signal.reason()
+
+    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:  # noqa: ARG002 - one bar for all nodes
+        """See `Control`."""
+        self.visits += visits
+        self.rotated += rotated
+        self.bar.advance(visits=visits, rotated=rotated, left=left)
+
+    def wait(self, node: str, reason: str | None) -> None:  # noqa: ARG002 - one bar for all nodes
+        """See `Control`."""
+        self.bar.wait(reason)
+
+    def save(self, node: str, position: dict[str, Any]) -> None:
+        """See `Control`."""
+
+    def load(self, node: str) -> dict[str, Any] | None:  # noqa: ARG002 - nothing is kept
+        """See `SweepControl`."""
+        return None
+
+
+@dataclass(slots=True)
 class WorkerChannel:
     """
-    The line between worker processes and their parent.
+    Worker channel: carries messages from workers to their parent, and the wish to stop to them.
 
-    *queue* carries (method, arguments) to the parent; *stop* holds the number of a `Stop`, from 1.
-    Neither leaves anybody stuck when a worker is killed: *stop* has no lock that it could take with
-    it, and messages are shorter than what a pipe takes in one piece (PIPE_BUF, 4096 bytes on
-    Linux), so there is never half of one.
+    *queue* carries (method, arguments) to the parent; *order* has as its value the number of a
+    `Stop`, from 1, or 0. Neither leaves anybody stuck when a worker is killed: *order* has no lock
+    that it could take with it, and messages are shorter than what a pipe takes in one piece
+    (PIPE_BUF, 4096 bytes on Linux), so there is never half of one. Positions are longer: they come
+    through it only where no pipe is used. *positions* holds the last one of each node.
     """
 
-    def __init__(self, queue: Any, stop: Any) -> None:
-        self._queue = queue
-        self._stop = stop
+    queue: Any
+    order: Any
+    positions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def ask_to_stop(self, reason: Stop) -> None:
         """Tell every worker to stop after its page."""
-        self._stop.value = list(Stop).index(reason) + 1
+        self.order.value = list(Stop).index(reason) + 1
 
     def asked_to_stop(self) -> Stop | None:
-        """What the parent said."""
-        number = self._stop.value
+        """Return the reason to stop that the parent gave, or None."""
+        number = self.order.value
         return list(Stop)[number - 1] if number else None
 
     def send(self, method: str, *arguments: Any) -> None:
         """Send a message to the parent."""
-        self._queue.put((method, arguments))
+        self.queue.put((method, arguments))
 
-    def send_log(
-        self, _logger: object, level: str, event: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
-        """Send a log line to the parent, as structlog's last processor."""
-        short = {name: _shortened(value) for name, value in event.items()}
-        self.send("log", level, short)
-        raise structlog.DropEvent
+    def send_log(self, level: str, event: Mapping[str, Any]) -> None:
+        """Send a log line to the parent."""
+        self.send("log", level, {name: _shortened(value) for name, value in event.items()})
 
     def deliver(self, control: Control) -> None:
         """Act on every message that has come."""
-        while not self._queue.empty():
-            method, arguments = self._queue.get()
+        while not self.queue.empty():
+            method, arguments = self.queue.get()
             if method == "log":
                 level, event = arguments
                 getattr(log, level)(**event)
             elif method == "wait":
                 control.wait(*arguments)
             elif method == "save":
-                control.save(*arguments)
+                node, position = arguments
+                self.positions[node] = position
+                control.save(node, position)
             else:
                 control.page_done(*arguments)
 
 
+@dataclass(frozen=True, slots=True)
 class ChannelControl:
-    """
-    The `Control` of a worker, for one node.
+    """Channel control: passes on to the parent what a worker tells; *keep* takes its positions."""
 
-    Progress goes to *line*; *keep* takes the node and a position. *saved* is what the parent had
-    found for the node.
-    """
-
-    def __init__(
-        self,
-        line: WorkerChannel,
-        keep: Callable[[str, dict[str, Any]], None],
-        *,
-        address: Address,
-        saved: dict[str, Any] | None,
-    ) -> None:
-        self._line = line
-        self._keep = keep
-        self._node = str(address)
-        self._saved = saved
+    channel: WorkerChannel
+    keep: Callable[[str, dict[str, Any]], None]
 
     def stop(self) -> Stop | None:
-        """What the parent asked for."""
-        return self._line.asked_to_stop()
+        """See `Control`."""
+        return self.channel.asked_to_stop()
 
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
-        """Tell the parent."""
-        self._line.send("page_done", node, visits, rotated, left)
+        """See `Control`."""
+        self.channel.send("page_done", node, visits, rotated, left)
 
     def wait(self, node: str, reason: str | None) -> None:
-        """Tell the parent."""
-        self._line.send("wait", node, reason)
+        """See `Control`."""
+        self.channel.send("wait", node, reason)
 
     def save(self, node: str, position: dict[str, Any]) -> None:
-        """Keep it where positions are kept."""
-        self._keep(node, position)
-
-    def load(self, node: str) -> dict[str, Any] | None:
-        """What the parent had found there."""
-        return self._saved if node == self._node else None
+        """See `Control`."""
+        self.keep(node, position)
 
 
 def _shortened(value: object) -> object:

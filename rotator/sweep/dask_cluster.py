@@ -1,57 +1,55 @@
 """
-A dask cluster: its scheduler, and the workers that are there.
+Dask cluster: starts and checks scheduler and workers.
 
 The scheduler may be gone at any moment. Then every call ends soon, with a `GoneError`.
-
-What a run says to its dask workers while they work, and what it remembers of their answers.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
 from typing import Any
 
 from distributed import Client, Variable
 from distributed.client import ClosedClientError
+from distributed.versions import get_versions
 
 from rotator import DISTRIBUTION, __version__
 from rotator.errors import ConfigError, ServerError
-from rotator.sweep.control import Control
-from rotator.sweep.dask_worker import orders_of
+from rotator.sweep.dask_worker import stop_variable
+
+BEAT_SECONDS = 1.0
+"""How often workers get a sign that this machine is still there."""
 
 CONNECT_SECONDS = 10.0
 """How long the scheduler may take to answer."""
 
-
 PATIENCE_SECONDS = 30.0
 """How long there may be no worker: at the start, and when the last one is lost."""
 
-
 POLL_SECONDS = 0.02
 
-
 _CLOSE_SECONDS = 5.0
-
 
 # What distributed raises when the scheduler is gone, depending on how far it has noticed.
 _GONE = (OSError, AttributeError, ClosedClientError)
 
 
 class GoneError(ServerError):
-    """The connection to the scheduler was lost."""
+    """Gone: the connection to the scheduler was lost."""
 
 
 @contextmanager
-def connected(scheduler: str) -> Iterator[Client]:
+def open_cluster(scheduler: str, should_stop: Callable[[], object]) -> Iterator[DaskCluster]:
     """
-    A client of *scheduler*, for the time of the block.
+    Connect to *scheduler* for the time of the block, and wait for its first worker.
 
     Raises:
-        ConfigError: It is no address, or TLS is not set up.
-        ServerError: No scheduler answers there.
+        ConfigError: It is no address, TLS is not set up, or it has another rotator.
+        ServerError: No scheduler answers there, or it has no worker.
     """
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
@@ -66,19 +64,22 @@ def connected(scheduler: str) -> Iterator[Client]:
             hint="tcp://host:8786, or tls://host:8786 with distributed.comm.tls in dask's settings",
         ) from None
     try:
-        yield client
+        cluster = DaskCluster(client, scheduler)
+        cluster.check_scheduler()
+        cluster.wait(should_stop)
+        yield cluster
     finally:
         with suppress(OSError):
             client.close(timeout=_CLOSE_SECONDS)
 
 
+@dataclass(slots=True)
 class DaskCluster:
-    """The workers of a dask cluster; *checked* are those that have said which rotator they have."""
+    """Dask cluster: knows a scheduler and its workers; *checked* have said their versions."""
 
-    def __init__(self, client: Client, scheduler: str) -> None:
-        self.client = client
-        self.checked: set[str] = set()
-        self._scheduler = scheduler
+    client: Client
+    scheduler: str
+    checked: set[str] = field(default_factory=set)
 
     def check_scheduler(self) -> None:
         """
@@ -88,21 +89,20 @@ class DaskCluster:
             ConfigError: It has no rotator, or another version.
             GoneError: It is gone.
         """
-        found = None
         try:
-            with self.asking(), suppress(PackageNotFoundError):
-                found = self.client.run_on_scheduler(version, DISTRIBUTION)
+            with self.asking():
+                found = self.client.run_on_scheduler(get_versions, [DISTRIBUTION])
         except ValueError:
             return  # its owner does not let anybody ask (distributed.scheduler.blocked-handlers)
         if wrong := other_version(found):
             raise ConfigError(
-                f"the dask scheduler {self._scheduler} cannot be used: {wrong}",
+                f"the dask scheduler {self.scheduler} cannot be used: {wrong}",
                 hint="install the same redis-rotator[dask] on all machines, the scheduler's too",
             )
 
     def present(self) -> list[str]:
         """
-        The addresses of the workers that are there now.
+        Return the addresses of the workers that are there now.
 
         Raises:
             GoneError: The scheduler is gone.
@@ -113,7 +113,7 @@ class DaskCluster:
     @contextmanager
     def asking(self) -> Iterator[None]:
         """
-        For a block that asks the scheduler for something, and does nothing else.
+        Run a block that asks the scheduler for something, and does nothing else.
 
         Raises:
             GoneError: It is gone.
@@ -125,44 +125,52 @@ class DaskCluster:
         except _GONE:
             raise self.gone() from None
 
-    def gone(self) -> GoneError:
-        """What to say when the scheduler is gone."""
-        return GoneError(f"the connection to the dask scheduler {self._scheduler} was lost")
-
-    def wait(self, hurry: Callable[[], object]) -> None:
+    def submit(self, worker: str, *call: Any) -> Future[Any]:
         """
-        Wait until there is a worker, or *hurry* says to go on without.
+        Have one worker make a *call*, a function and its arguments, at most once.
+
+        Raises:
+            GoneError: The scheduler is gone.
+        """
+        executor = self.client.get_executor(
+            pure=False, retries=0, workers=[worker], allow_other_workers=False
+        )
+        with self.asking():
+            future: Future[Any] = executor.submit(*call)
+        return future
+
+    def gone(self) -> GoneError:
+        """Return the error that says that the scheduler is gone."""
+        return GoneError(f"the connection to the dask scheduler {self.scheduler} was lost")
+
+    def wait(self, should_stop: Callable[[], object]) -> None:
+        """
+        Wait until there is a worker, or *should_stop* says to go on without.
 
         Raises:
             ServerError: None has come.
             GoneError: The scheduler is gone.
         """
         until = time.monotonic() + PATIENCE_SECONDS
-        while not self.present() and not hurry():
+        while not self.present() and not should_stop():
             if time.monotonic() > until:
                 raise ServerError(
-                    f"the dask scheduler {self._scheduler} has no worker",
-                    hint=f"start some, on any machine: dask worker {self._scheduler}",
+                    f"the dask scheduler {self.scheduler} has no worker",
+                    hint=f"start some, on any machine: dask worker {self.scheduler}",
                 )
             time.sleep(POLL_SECONDS)
 
 
-def other_version(found: str | None) -> str | None:
-    """What is wrong with the version of rotator that was found elsewhere, if anything is."""
-    if found == __version__:
-        return None
-    return f"it has rotator {found}, not {__version__}" if found else "it has no rotator"
+class DaskStop:
+    """
+    Dask stop: tells the workers of a run to stop, and that this machine is still there.
 
-
-BEAT_SECONDS = 1.0
-
-
-class Orders:
-    """The wish to stop, as a `Line` knows it, and the sign that this machine is still there."""
+    *value* is the number of the `Stop`, as a `WorkerChannel` wants it.
+    """
 
     def __init__(self, client: Client, run: str) -> None:
         self.value = 0
-        self._variable = Variable(orders_of(run), client=client)
+        self._variable = Variable(stop_variable(run), client=client)
         self._beat = 0
         self._sent = (-1, 0.0)
 
@@ -176,25 +184,13 @@ class Orders:
         self._variable.set([self._beat, self.value], callback_timeout=CONNECT_SECONDS)
 
     def close(self) -> None:
-        """Withdraw the orders: whoever still works stops."""
+        """Delete the variable: whoever still works stops."""
         self._variable.delete()
 
 
-class Keeping:
-    """A `Control` that knows the last position of every node."""
-
-    def __init__(self, control: Control) -> None:
-        self.kept: dict[str, dict[str, Any]] = {}
-        self._control = control
-        self.stop = control.stop
-        self.page_done = control.page_done
-        self.wait = control.wait
-
-    def save(self, node: str, position: dict[str, Any]) -> None:
-        """Pass it on."""
-        self.kept[node] = position
-        self._control.save(node, position)
-
-    def load(self, node: str) -> dict[str, Any] | None:
-        """The last position, of this sweep or an earlier one."""
-        return self.kept.get(node) or self._control.load(node)
+def other_version(found: dict[str, Any]) -> str | None:
+    """Return how rotator elsewhere, where dask *found* its versions, is not this one; or None."""
+    version = found["packages"].get(DISTRIBUTION)
+    if version == __version__:
+        return None
+    return f"it has rotator {version}, not {__version__}" if version else "it has no rotator"

@@ -1,12 +1,10 @@
 """
-The sweep of a node in a worker process of a dask cluster, mostly on another machine.
+Dask worker: sweeps a node on another machine.
 
-- What comes here is an `Order`: file names, the cache's name, a position. The configuration and the
-  secrets are this machine's own. If they are not those of the machine that sent the order, it is
-  refused before anything is done.
+- The configuration and the secrets are this machine's own; see `NodeTask`.
 - Progress, log lines and positions go back as events of the dask cluster, pages together. The
   wish to stop is a dask variable, looked at now and then.
-- A machine that sends orders and then is not heard of any more counts as gone: what nobody waits
+- A machine that sends tasks and then is not heard of any more counts as gone: what nobody waits
   for is stopped.
 """
 
@@ -14,106 +12,64 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from functools import partial
 from operator import add
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import structlog
 from distributed import Variable, get_client, get_worker
 
-from rotator.config.load import load
-from rotator.config.types import Address
-from rotator.errors import RotatorError
-from rotator.server.context import CacheContext, Fingerprint
-from rotator.sweep.control import ChannelControl, Stop, WorkerChannel
-from rotator.sweep.engine import sweep_node
+from rotator.sweep.control import Stop, WorkerChannel
+from rotator.sweep.engine import NodeTask, init_worker, run_node_task, send_log
 from rotator.sweep.results import NodeResult
-from rotator.sweep.scope import Scope
 
 TOPIC = "rotator"
-"""Of all events of all runs; each names its run. A topic stays for good, so there is only one."""
+"""The topic of all events of all runs; each names its run. A topic stays for good: one will do."""
 
 GONE = list(Stop).index(Stop.TERMINATED) + 1
-"""What a worker stops for when that machine is gone; nobody will see it."""
+"""The number of the `Stop` of a worker whose run is gone; nobody will see it."""
+
 _SEND_SECONDS = 0.1  # what happens meanwhile is told together
 _ASK_SECONDS = 0.25  # how soon a wish to stop is heard
 _REPLY_SECONDS = 5.0  # how long the scheduler may take to answer
 
-_LINE: ContextVar[WorkerChannel | None] = ContextVar("rotator_line", default=None)
 
-
-@dataclass(frozen=True, slots=True)
-class Order:
+def run_dask_task(task: NodeTask, run: str, silence: float) -> NodeResult | str:
     """
-    What a worker is told; none of it is secret. The files are those of the worker's machine.
+    Sweep a node for a *run*, of which nothing may be heard for *silence* seconds at most.
 
-    *silence* is how many seconds nothing may be heard of whoever sent it.
+    A text says why this worker must not.
     """
-
-    run: str
-    files: tuple[Path, ...]
-    address: Address
-    scope: Scope
-    fingerprint: Fingerprint
-    saved: dict[str, Any] | None = field(repr=False)
-    restarts: int
-    silence: float
-
-
-def perform(told: Order) -> NodeResult | str:
-    """Carry out an order, or say why this worker must not."""
     try:
-        access = _open(told)
-    except RotatorError as error:
-        return str(error)
-    if isinstance(access, str):
-        return access
-    try:
-        courier = EventChannel(told.run, told.silence)
+        events = EventChannel(run, silence)
     except OSError as error:
         return f"it cannot reach its own scheduler: {error}"
-    with courier:
-        line = WorkerChannel(courier, courier)
-        control = ChannelControl(
-            line, partial(line.send, "save"), address=told.address, saved=told.saved
-        )
-        with _logging_to(line):
-            return sweep_node(
-                access,
-                told.address,
-                told.scope,
-                control,
-                saved=told.saved,
-                restarts=told.restarts,
-            )
+    init_worker(WorkerChannel(events, events))
+    structlog.configure(processors=[send_log], cache_logger_on_first_use=False)
+    try:
+        return run_node_task(task)
+    finally:
+        events.flush()
 
 
-def _open(told: Order) -> CacheContext | str:
-    access = CacheContext.open(load(told.files), told.fingerprint.cache)
-    if access.codec is None:
-        return f"the cache {access.cache.name} is not encrypted there"
-    return Fingerprint.of(access).difference(told.fingerprint) or access
+def stop_variable(run: str) -> str:
+    """Return the name of the variable that tells the workers of a run to stop: [beat, stop]."""
+    return f"rotator-{run}"
 
 
 class EventChannel:
     """
-    Both ends of a `Line` between machines: messages go with `put`, `value` is the wish to stop.
+    Event channel: stands for both ends of a `WorkerChannel` between machines.
 
-    For the time of its block, in one thread of a dask worker.
+    Messages go with `put`, `value` is the wish to stop. It is for one thread of a dask worker.
     """
 
     def __init__(self, run: str, silence: float) -> None:
         self._run = run
         self._silence = silence
         self._worker = get_worker()
-        self._orders = Variable(orders_of(run), client=get_client())
-        self._pages: tuple[Any, ...] | None = None
-        self._wait: tuple[Any, ...] | None = None
+        self._variable = Variable(stop_variable(run), client=get_client())
+        self._pages: list[Any] = []
+        self._wait: tuple[Any, ...] = ()
         self._sent_at = self._heard_at = time.monotonic()
         self._asked_at = 0.0
         self._beat = -1
@@ -124,12 +80,11 @@ class EventChannel:
         method, arguments = message
         if method == "page_done":
             node, *numbers = arguments
-            before = self._pages[1:] if self._pages else (0, 0, 0)
-            self._pages = node, *map(add, before, numbers)
+            self._pages = [node, *map(add, self._pages[1:] or (0, 0, 0), numbers)]
         elif method == "wait":
             self._wait = arguments
         else:
-            self._flush()
+            self.flush()
             self._send(method, arguments)
         self._flush_in_time()
 
@@ -143,62 +98,32 @@ class EventChannel:
             self._ask(now)
         return self._stop
 
+    def flush(self) -> None:
+        """Send what was held back."""
+        if self._pages:
+            self._send("page_done", self._pages)
+        if self._wait:
+            self._send("wait", self._wait)
+        self._pages, self._wait = [], ()
+        self._sent_at = time.monotonic()
+
+    def _flush_in_time(self) -> None:
+        if time.monotonic() - self._sent_at > _SEND_SECONDS:
+            self.flush()
+
     def _ask(self, now: float) -> None:
         try:
-            beat, self._stop = self._orders.get(
+            beat, self._stop = self._variable.get(
                 timeout=_ASK_SECONDS, callback_timeout=_REPLY_SECONDS
             )
         except (OSError, RuntimeError, AttributeError):
-            self._stop = GONE  # the orders were withdrawn, or there is no way to the scheduler
+            self._stop = GONE  # the variable was deleted, or there is no way to the scheduler
             return
         if beat != self._beat:
             self._beat, self._heard_at = beat, now
         elif now - self._heard_at > self._silence:
             self._stop = GONE
 
-    def _flush_in_time(self) -> None:
-        if time.monotonic() - self._sent_at > _SEND_SECONDS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._pages:
-            self._send("page_done", self._pages)
-        if self._wait:
-            self._send("wait", self._wait)
-        self._pages = self._wait = None
-        self._sent_at = time.monotonic()
-
-    def _send(self, method: str, arguments: tuple[Any, ...]) -> None:
+    def _send(self, method: str, arguments: object) -> None:
         # As JSON: a text of a server may hold what dask's own encoding does not take.
         self._worker.log_event(TOPIC, [self._run, json.dumps([method, arguments])])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._flush()
-
-
-def orders_of(run: str) -> str:
-    """The name of the variable with which workers of a run are told to stop: [beat, stop]."""
-    return f"rotator-{run}"
-
-
-@contextmanager
-def _logging_to(line: WorkerChannel) -> Iterator[None]:
-    """Send what this thread logs through *line*; other threads may have lines of their own."""
-    structlog.configure(processors=[_send_log], cache_logger_on_first_use=False)
-    before = _LINE.set(line)
-    try:
-        yield
-    finally:
-        _LINE.reset(before)
-
-
-def _send_log(
-    logger: object, level: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    line = _LINE.get()
-    if line is None:
-        raise structlog.DropEvent
-    return line.send_log(logger, level, event)

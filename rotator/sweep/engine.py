@@ -1,19 +1,16 @@
 """
-Who sweeps the nodes: this process, or one process a node.
+Engine: sweeps nodes inline, in processes, or on other machines.
 
-- One node is swept right here. Several are given to a pool of processes, a `concurrent.futures`
-  executor, so that another one can stand in its place.
-- What travels to a worker is a `NodeTask`: file names and the cache's name. Each worker reads the
-  configuration and resolves the secrets by itself; a key never leaves the process that uses it.
-- What comes back while it works goes through one queue: pages done and log lines. Only the parent
-  writes to the terminal.
-- A worker process that dies takes the pool with it, but no work: the nodes that were not done are
-  given to a new pool and go on at their last saved positions.
+- A `NodeTask` travels to a worker: names of files and of the cache. Each worker reads the
+  configuration and resolves the secrets by itself, and refuses the task if they are not those that
+  the run began with; a key never leaves the process that uses it.
+- Pages done and log lines come back through one queue. Only the parent writes to the terminal.
+- Processes come from a `concurrent.futures` executor, so that another one can stand in its place.
+  One that dies takes the pool with it, but no work: the nodes that were not done are given to a new
+  pool and go on at their last checkpoints.
 - A parent that dies, or is told to stop at once, takes its worker processes with it.
-
-Other machines that sweep nodes for this one: those of a dask cluster.
-
-The library is imported only when it is asked for: most users do not have it.
+- Other machines are those of a dask cluster. The library is imported only when it is asked for:
+  most users do not have it.
 """
 
 from __future__ import annotations
@@ -23,12 +20,12 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -39,33 +36,41 @@ import structlog
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import ConfigError, RotatorError, ServerError
-from rotator.server.context import CacheContext
+from rotator.server.context import CacheContext, Fingerprint
 from rotator.state.state import State
-from rotator.sweep.control import ChannelControl, Control, WorkerChannel
+from rotator.sweep.control import ChannelControl, Control, SweepControl, WorkerChannel
 from rotator.sweep.node.worker import Worker
 from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Scope
-from rotator.tally.tally import Tally
+
+DIED = "its worker process died again and again"
 
 _POLL_SECONDS = 0.02
-
-
 _POOLS = 4  # how often a pool that broke is replaced
-
-
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would copy keys, locks and connections
 
+_ADDRESS = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]+")
+# distributed would write to the terminal by itself, past the log and the progress bar. What goes
+# wrong with it is said by whoever asks it for something.
+_QUIET = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "incremental": True,
+    "loggers": {name: {"level": "CRITICAL"} for name in ("asyncio", "distributed", "tornado")},
+}
+
+_channel: ContextVar[WorkerChannel | None] = ContextVar("rotator_channel", default=None)
+"""The channel to the parent, in a thread that is a worker."""
 
 log = structlog.get_logger(__name__)
-
 
 Results = Iterator[tuple[Address, NodeResult]]
 
 
 class Engine(Protocol):
-    """Sweeps nodes, and yields each as it is done."""
+    """Engine: sweeps nodes, and yields each as it is done."""
 
-    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
+    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
         """
         Sweep *nodes*, each with how often its scan was begun again already.
 
@@ -74,67 +79,61 @@ class Engine(Protocol):
 
 
 class RemoteWorkers(Protocol):
-    """Other machines that sweep nodes for this one."""
+    """Remote workers: sweep nodes on other machines."""
 
     def count(self) -> int:
-        """How many workers they have now, at least 1."""
+        """Return how many there are now, at least 1."""
 
     def engine(self, files: tuple[Path, ...], access: CacheContext, workers: int) -> Engine:
-        """What sweeps the nodes of the cache of *access*, so many *workers* at once at most."""
+        """Return what sweeps the nodes of a cache, so many *workers* at once at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeTask:
-    """What a worker is told; none of it is secret."""
+    """
+    Node task: tells a worker what to sweep; none of it is secret.
+
+    *files* are those of the worker's machine; *fingerprint* is that of the cache as the run has it.
+    *state* None means that positions go to the parent.
+    """
 
     files: tuple[Path, ...]
-    cache: str
+    fingerprint: Fingerprint
     address: Address
     scope: Scope
-    saved: dict[str, Any] | None
-    state: Path
+    saved: dict[str, Any] | None = field(repr=False)
+    state: Path | None = None
     restarts: int = 0
 
 
+@dataclass(frozen=True, slots=True)
 class InlineEngine:
-    """Sweeps one node after the other in this process."""
+    """Inline engine: sweeps one node after the other in this process."""
 
-    def __init__(self, access: CacheContext) -> None:
-        self._access = access
+    access: CacheContext
 
-    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
+    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
         """See `Engine`."""
-        for address, restarts in nodes.items():
-            saved = control.load(str(address))
-            yield (
-                address,
-                sweep_node(self._access, address, scope, control, saved=saved, restarts=restarts),
-            )
+        for task in _tasks(self.access, nodes, scope, control):
+            yield task.address, _sweep_node(self.access, task, control)
 
 
+@dataclass(frozen=True, slots=True)
 class ProcessEngine:
     """
-    Sweeps the nodes of a cache, so many *workers* at once; positions go to *state*.
+    Process engine: sweeps nodes, so many *workers* at once; positions go to *state*.
 
-    *start* gives the executor that carries out `perform`, for a number of workers and the `Line`
-    to them; each worker has called `enter` with that line before.
+    *start* makes the executor that carries out `run_node_task`, for a number of workers and the
+    channel to them; each worker has called `init_worker` with that channel before.
     """
 
-    def __init__(
-        self,
-        files: tuple[Path, ...],
-        cache: str,
-        state: Path,
-        workers: int,
-        start: Callable[[int, WorkerChannel], Executor] | None = None,
-    ) -> None:
-        self._files = files
-        self._cache = cache
-        self._state = state
-        self._workers = workers
-        self._start = start or start_processes
+    files: tuple[Path, ...]
+    access: CacheContext
+    state: Path
+    workers: int
+    start: Callable[[int, WorkerChannel], Executor] | None = None
 
-    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
+    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
         """See `Engine`."""
         pending = dict(nodes)
         for _ in range(_POOLS):
@@ -147,111 +146,118 @@ class ProcessEngine:
             except BrokenProcessPool:
                 log.warning("a worker process died", left=[str(address) for address in pending])
         for address, restarts in pending.items():
-            yield address, failed(address, "its worker process died again and again", restarts)
+            yield address, NodeResult.failed(address, DIED, restarts)
 
-    def _run(self, nodes: Mapping[Address, int], scope: Scope, control: Control) -> Results:
-        line = WorkerChannel(_SPAWN.SimpleQueue(), _SPAWN.RawValue("i", 0))
-        tasks = [self._task(address, scope, control, nodes[address]) for address in nodes]
+    def _run(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
+        tasks = list(_tasks(self.access, nodes, scope, control, self.files, self.state))
+        channel = WorkerChannel(_SPAWN.SimpleQueue(), _SPAWN.RawValue("i", 0))
         others = set(multiprocessing.active_children())
-        with self._start(min(self._workers, len(tasks)), line) as executor:
+        start = self.start or start_processes
+        with start(min(self.workers, len(tasks)), channel) as executor:
             try:
-                yield from _attend(executor, tasks, line, control)
+                yield from _attend(executor, tasks, channel, control)
             except BaseException:
-                # Nobody will read the line any more, and leaving the block waits for the workers.
+                # Nobody will read the queue any more, and leaving the block waits for the workers.
                 for process in set(multiprocessing.active_children()) - others:
                     process.kill()
                 raise
 
-    def _task(self, address: Address, scope: Scope, control: Control, restarts: int) -> NodeTask:
+
+def _tasks(  # noqa: PLR0917 - two callers, beside each other
+    access: CacheContext,
+    nodes: Mapping[Address, int],
+    scope: Scope,
+    control: SweepControl,
+    files: tuple[Path, ...] = (),
+    state: Path | None = None,
+) -> Iterator[NodeTask]:
+    fingerprint = Fingerprint.of(access)
+    for address, restarts in nodes.items():
         saved = control.load(str(address))
-        return NodeTask(self._files, self._cache, address, scope, saved, self._state, restarts)
+        yield NodeTask(files, fingerprint, address, scope, saved, state, restarts)
 
 
-def start_processes(workers: int, line: WorkerChannel) -> Executor:
-    """A pool of processes that share nothing but *line*."""
-    return ProcessPoolExecutor(workers, _SPAWN, initializer=_enter_process, initargs=(line,))
+def start_processes(workers: int, channel: WorkerChannel) -> Executor:
+    """Start a pool of processes that share nothing but *channel*."""
+    return ProcessPoolExecutor(workers, _SPAWN, initializer=_init_process, initargs=(channel,))
 
 
 def _attend(
-    executor: Executor, tasks: Sequence[NodeTask], line: WorkerChannel, control: Control
+    executor: Executor, tasks: Sequence[NodeTask], channel: WorkerChannel, control: Control
 ) -> Results:
     """Pass on what workers send and the wish to stop, until every task is done."""
-    futures = {executor.submit(run_node_task, task): task.address for task in tasks}
+    futures = {executor.submit(run_node_task, task): task for task in tasks}
     while futures:
         done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         if reason := control.stop():
-            line.ask_to_stop(reason)
-        line.deliver(control)
+            channel.ask_to_stop(reason)
+        channel.deliver(control)
         for future in done:
-            yield futures.pop(future), future.result()
+            task, result = futures.pop(future), future.result()
+            if isinstance(result, str):
+                result = NodeResult.failed(task.address, result, task.restarts)
+            yield task.address, result
 
 
-def sweep_node(
-    access: CacheContext,
-    address: Address,
-    scope: Scope,
-    control: Control,
-    *,
-    saved: dict[str, Any] | None,
-    restarts: int,
-) -> NodeResult:
+def run_node_task(task: NodeTask) -> NodeResult | str:
+    """Open the cache in a worker and sweep a node; a text says why this worker must not."""
+    channel = _channel.get()
+    if channel is None:
+        raise ValueError("a worker needs a channel to its parent")
+    name = task.fingerprint.cache
+    try:
+        access = CacheContext.open(load(task.files), name)
+    except RotatorError as error:
+        return str(error)
+    if access.codec is None:
+        return f"the cache {name} is not encrypted there"
+    whose = ("its", "this machine") if task.state is None else ("its worker's", "the run")
+    if differs := Fingerprint.of(access).difference(task.fingerprint, *whose):
+        return differs
+    with nullcontext() if task.state is None else State(task.state) as state:
+        save = partial(state.save_position, name, task.scope.mode) if state else None
+        control = ChannelControl(channel, save or partial(channel.send, "save"))
+        return _sweep_node(access, task, control)
+
+
+def _sweep_node(access: CacheContext, task: NodeTask, control: Control) -> NodeResult:
     """Sweep one node; a node that cannot be swept at all gives a result that says so."""
     if access.codec is None:
         raise ValueError("a cache without encryption is not swept")
-    worker = Worker(
-        address,
-        access.connect,
-        codec=access.codec,
-        scope=scope,
-        control=control,
-        saved=saved,
-        restarts=restarts,
-    )
     try:
-        return worker.run()
-    except ServerError as error:
-        return failed(address, str(error), restarts)
-
-
-def run_node_task(task: NodeTask) -> NodeResult:
-    """Carry out a task in a worker process: open the cache from its references, then sweep."""
-    try:
-        access = CacheContext.open(load(task.files), task.cache)
-    except RotatorError as error:
-        return failed(task.address, str(error), task.restarts)
-    with State(task.state) as state:
-        control = ChannelControl(
-            _HERE[0],
-            partial(state.save_position, task.cache, task.scope.mode),
-            address=task.address,
+        return Worker(
+            task.address,
+            access.connect,
+            codec=access.codec,
+            scope=task.scope,
+            control=control,
             saved=task.saved,
-        )
-        return sweep_node(
-            access, task.address, task.scope, control, saved=task.saved, restarts=task.restarts
-        )
+            restarts=task.restarts,
+        ).run()
+    except ServerError as error:
+        return NodeResult.failed(task.address, str(error), task.restarts)
 
 
-def failed(address: Address, reason: str, restarts: int) -> NodeResult:
-    """The result of a node that was not swept at all."""
-    result = NodeResult(str(address), datetime.now(UTC), Tally(), complete=False)
-    result.reasons, result.restarts = (reason,), restarts
-    return result
+def init_worker(channel: WorkerChannel) -> None:
+    """Have what this thread has to tell go through *channel*."""
+    _channel.set(channel)
 
 
-_HERE: list[WorkerChannel] = []
+def send_log(
+    _logger: object, level: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Send a log line to the parent of the worker that this thread is, as the last processor."""
+    if channel := _channel.get():
+        channel.send_log(level, event)
+    raise structlog.DropEvent
 
 
-def init_worker(line: WorkerChannel) -> None:
-    """Set up a worker: what it has to tell goes through *line*."""
-    _HERE[:] = [line]
-
-
-def _enter_process(line: WorkerChannel) -> None:
+def _init_process(channel: WorkerChannel) -> None:
     """Set up a worker process: signals are the parent's business, and so is the terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    structlog.configure(processors=[line.send_log], cache_logger_on_first_use=False)
+    structlog.configure(processors=[send_log], cache_logger_on_first_use=False)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    init_worker(line)
+    init_worker(channel)
 
 
 def _end_with_parent() -> None:
@@ -262,22 +268,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-_ADDRESS = re.compile(r"(tcp|tls)://[^\s/@]+:[0-9]+")
-
-
-# distributed would write to the terminal by itself, past the log and the progress bar. What goes
-# wrong with it is said by whoever asks it for something.
-_QUIET = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "incremental": True,
-    "loggers": {name: {"level": "CRITICAL"} for name in ("asyncio", "distributed", "tornado")},
-}
-
-
 def check_scheduler(engine: str, scheduler: str | None) -> None:
     """
-    Check `--engine` and `--scheduler`, which go together.
+    Raise unless `--engine` and `--scheduler` go together.
 
     Raises:
         ConfigError: One is there without the other, or the address is none.
@@ -297,12 +290,12 @@ def check_scheduler(engine: str, scheduler: str | None) -> None:
 
 
 def open_remote_workers(
-    scheduler: str | None, hurry: Callable[[], object]
+    scheduler: str | None, should_stop: Callable[[], object]
 ) -> AbstractContextManager[RemoteWorkers | None]:
     """
-    The workers of the dask cluster of *scheduler*; without one this machine does it alone.
+    Open the workers of the dask cluster of *scheduler*; None without one: this machine does it.
 
-    Waiting for the first worker ends when *hurry* says so.
+    Waiting for the first worker ends when *should_stop* gives something true.
 
     Raises:
         ConfigError: The extra `dask` is not installed, or TLS is not set up.
@@ -320,5 +313,5 @@ def open_remote_workers(
             f"--engine dask needs {error.name}, which is not installed",
             hint="pip install 'redis-rotator[dask]'",
         ) from None
-    machines: AbstractContextManager[RemoteWorkers] = library.dask_machines(scheduler, hurry)
-    return machines
+    opened: AbstractContextManager[RemoteWorkers] = library.open_workers(scheduler, should_stop)
+    return opened

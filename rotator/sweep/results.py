@@ -1,17 +1,14 @@
-"""
-What the operator asked for, and what became of it for one cache.
-
-How far the sweep of one node is.
-
-What the sweep of one node came to.
-"""
+"""Results: hold counts, coverage and checkpoint of a node, a sweep, a cache."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
-from typing import Any, Self
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, Self
+
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from rotator.config.types import Address
 from rotator.errors import Exit
@@ -27,7 +24,7 @@ from rotator.tally.tally import DONE, PICKED, STUCK, Count, Outcome, Tally, not_
 @dataclass(slots=True)
 class NodeResult:
     """
-    What the sweep of one node came to.
+    Node result: holds what was met and done at one node.
 
     *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
     name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
@@ -48,11 +45,18 @@ class NodeResult:
     tracked: bool = False
     waited: dict[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def failed(cls, address: Address, reason: str, restarts: int) -> Self:
+        """Return the result of a node that was not swept at all."""
+        result = cls(str(address), datetime.now(UTC), Tally(), complete=False)
+        result.reasons, result.restarts = (reason,), restarts
+        return result
+
 
 @dataclass(slots=True)
 class SweepResult:
     """
-    What a sweep came to.
+    Sweep result: holds what came of one sweep over all nodes of a cache.
 
     *complete* says that every name of the cache was visited; else *stopped* says why it ended, or
     *not_looked_at* what it cannot vouch for, in sentences. *begun_at* is when this run began it,
@@ -75,12 +79,12 @@ class SweepResult:
     cut_short: Stop | None = None
 
     def node(self, address: Address) -> NodeResult | None:
-        """The last scan of the node at *address*."""
+        """Return the last scan of the node at *address*."""
         return next((node for node in self.nodes if node.node == str(address)), None)
 
     @property
     def lasted(self) -> float:
-        """How many seconds this run worked at it, by a clock that nobody sets if it was asked."""
+        """The seconds that this run worked at it, by a clock that nobody sets if it was asked."""
         by_the_clock = (self.finished_at - self.begun_at).total_seconds()
         return by_the_clock if self.seconds is None else self.seconds
 
@@ -101,19 +105,19 @@ class SweepResult:
 
     @property
     def stopped(self) -> Stop | None:
-        """Why the sweep was stopped, or None if it was not."""
+        """The reason why the sweep was stopped, or None if it was not."""
         return next((node.stopped for node in self.nodes if node.stopped), self.cut_short)
 
     @property
     def complete(self) -> bool:
-        """Whether every name was visited."""
+        """True if every name was visited."""
         return not self.not_looked_at and self.stopped is None
 
 
 @dataclass(slots=True)
 class CacheResult:
     """
-    What became of one cache.
+    Cache result: holds what became of one cache.
 
     *sweep* None: it was not begun, because of *stopped* or *error*. *verification* None: nothing
     was rewritten, or `--no-verify`. *copies* are the other copies of the data when all was done,
@@ -134,7 +138,7 @@ class CacheResult:
 
     @property
     def verified(self) -> bool:
-        """Whether a verifying sweep was not needed, or came to its end."""
+        """True if a verifying sweep was not needed, or came to its end."""
         if self.sweep is None or self.verification is None:
             rotated = self.sweep is not None and self.sweep.tally.outcomes[Outcome.ROTATED]
             return not rotated
@@ -142,11 +146,11 @@ class CacheResult:
 
     @property
     def found_under_old_keys(self) -> int:
-        """How many values the verifying sweep met that it should not have met."""
+        """The number of values that the verifying sweep met and should not have met."""
         return 0 if self.verification is None else self.verification.tally.remaining
 
     def exit_code(self) -> Exit:
-        """The exit code of this cache alone."""
+        """Return the exit code of this cache alone."""
         if self.sweep is None:
             return self.stopped.exit_code if self.stopped else Exit.FAILED
         for sweep in (self.sweep, self.verification):
@@ -164,50 +168,36 @@ class CacheResult:
 @dataclass(slots=True)
 class Checkpoint:
     """
-    How far the sweep of one node is; worthless for any other process, keyring, format or scope.
+    Checkpoint: tells where to go on at one node; of no use with another process, keyring or scope.
 
-    *done* are the finished scans as (database, pattern); *cursor* belongs to *scanning*, and means
-    nothing in any other database.
+    *digest* is that of the scope, the keyring and the formats. *done* are the finished scans as
+    (database, pattern); *cursor* belongs to *scanning*, and means nothing in any other database.
     """
 
     digest: str
     identity: Identity
-    started_at: datetime
-    tally: Tally
+    started_at: Annotated[datetime, PlainSerializer(datetime.isoformat)]
+    tally: Annotated[Tally, PlainValidator(Tally.from_dict), PlainSerializer(Tally.to_dict)]
     scanning: tuple[int, str | None] | None = None
-    cursor: int = 0
+    cursor: Annotated[int, PlainSerializer(str)] = 0  # it may have 64 bits, too many for JSON
     done: list[tuple[int, str | None]] = field(default_factory=list)
     restarts: int = 0
     reasons: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; the cursor is text because it may have 64 bits."""
-        return {
-            "digest": self.digest,
-            "identity": asdict(self.identity),
-            "started_at": self.started_at.isoformat(),
-            "tally": self.tally.to_dict(),
-            "scanning": self.scanning and list(self.scanning),
-            "cursor": str(self.cursor),
-            "done": [list(one) for one in self.done],
-            "restarts": self.restarts,
-            "reasons": self.reasons,
-        }
+        """Return plain JSON values."""
+        return dict(_adapter().dump_python(self, mode="json"))
 
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> Self:
-        """The position that `to_dict` wrote down."""
-        return cls(
-            digest=saved["digest"],
-            identity=Identity(**saved["identity"]),
-            started_at=datetime.fromisoformat(saved["started_at"]),
-            tally=Tally.from_dict(saved["tally"]),
-            scanning=saved["scanning"] and (saved["scanning"][0], saved["scanning"][1]),
-            cursor=int(saved["cursor"]),
-            done=[(db, pattern) for db, pattern in saved["done"]],
-            restarts=saved["restarts"],
-            reasons=saved["reasons"],
-        )
+    @staticmethod
+    def from_dict(saved: dict[str, Any]) -> Checkpoint:
+        """Read what `to_dict` wrote down."""
+        return _adapter().validate_python(saved)
+
+
+@cache
+def _adapter() -> TypeAdapter[Checkpoint]:
+    """Return what reads and writes checkpoints; making it takes some milliseconds."""
+    return TypeAdapter(Checkpoint)
 
 
 @dataclass(slots=True)

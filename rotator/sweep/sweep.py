@@ -1,5 +1,5 @@
 """
-A sweep of every node of a cache, and the ledger of what it covers.
+Sweep: visits every node of a cache, and proves coverage.
 
 A node's own scan proves that it saw every name of that node. The ledger proves that the nodes
 together were the whole cache: when all are done, the topology is asked again, and a node that is
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
@@ -19,7 +20,7 @@ from rotator.errors import ServerError
 from rotator.server.cluster_nodes import ranges
 from rotator.server.node import NODE_LOCAL_COMMANDS
 from rotator.server.topology import Topology
-from rotator.sweep.control import Control
+from rotator.sweep.control import SweepControl
 from rotator.sweep.engine import Engine
 from rotator.sweep.results import NodeResult, SweepResult
 from rotator.sweep.scope import RESTARTS, Scope
@@ -29,24 +30,18 @@ from rotator.text import count
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """
-    Runs the sweep of one cache.
+    Sweep: visits the nodes of one cache until all of it is covered.
 
     *discover* asks for the topology as it is now, given what it was before; *engine* sweeps nodes.
     """
 
-    def __init__(
-        self,
-        discover: Callable[[Topology | None], Topology],
-        engine: Engine,
-        scope: Scope,
-        control: Control,
-    ) -> None:
-        self._discover = discover
-        self._engine = engine
-        self._scope = scope
-        self._control = control
+    discover: Callable[[Topology | None], Topology]
+    engine: Engine
+    scope: Scope
+    control: SweepControl
 
     def run(self) -> SweepResult:
         """
@@ -56,18 +51,18 @@ class Sweep:
             ServerError: The topology cannot be found out at all.
         """
         now, begun = datetime.now(UTC), time.monotonic()
-        result = SweepResult(self._scope, now, now, now, self._discover(None))
+        result = SweepResult(self.scope, now, now, now, self.discover(None))
         pending = dict.fromkeys(result.topology.primaries, 0)
         while pending and result.stopped is None:
-            for address, node in self._engine.sweep(pending, self._scope, self._control):
+            for address, node in self.engine.sweep(pending, self.scope, self.control):
                 _put(result, address, node)
             if result.stopped is None:
                 pending = self._look_again(result)
-        _dismiss(result)
+        _excuse(result)
         result.not_looked_at += _gaps(result)
         if result.not_looked_at:
             # A cluster that is given no time to settle is not at fault for what is missing.
-            result.cut_short = self._control.stop()
+            result.cut_short = self.control.stop()
         result.started_at = min([now, *(node.started_at for node in result.nodes)])
         result.finished_at = datetime.now(UTC)
         result.seconds = time.monotonic() - begun
@@ -75,13 +70,13 @@ class Sweep:
 
     def _look_again(self, result: SweepResult) -> dict[Address, int]:
         """
-        The nodes to scan (again), because the topology is no longer what their scans saw.
+        Return the nodes to scan (again): the topology is no longer what their scans saw.
 
         Each comes with how often its scan will then have been begun again.
         """
         before = result.topology
         try:
-            now = result.topology = self._discover(before)
+            now = result.topology = self.discover(before)
         except ServerError as error:
             result.not_looked_at.append(f"the topology could not be checked at the end: {error}")
             return {}
@@ -125,7 +120,7 @@ def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
     )
 
 
-def _dismiss(result: SweepResult) -> None:
+def _excuse(result: SweepResult) -> None:
     """Say of nodes that no longer own data why it does not matter that they were not finished."""
     for node in result.nodes:
         if node.node not in {str(address) for address in result.topology.primaries}:
@@ -133,7 +128,7 @@ def _dismiss(result: SweepResult) -> None:
 
 
 def _gaps(result: SweepResult) -> list[str]:
-    """What the sweep cannot vouch for, a sentence each."""
+    """Return what the sweep cannot vouch for, a sentence each."""
     if result.stopped is not None:
         return []
     gaps = [*result.topology.problems, *result.topology.moves]

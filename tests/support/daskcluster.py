@@ -82,7 +82,7 @@ class DaskCluster:
         for process in self.alive()[count:] if count is not None else []:
             self.kill(process.pid)
         with open_remote_workers(through or self.address, lambda: None) as machines:
-            wait_for(lambda: len(machines.present()) == len(self.alive()))
+            wait_for(lambda: len(machines.cluster.present()) == len(self.alive()))
             yield machines
 
     def staff(self, count):

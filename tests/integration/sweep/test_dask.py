@@ -18,11 +18,12 @@ from structlog.testing import capture_logs
 from rotator import __version__
 from rotator.config.types import Address
 from rotator.errors import ConfigError, Exit, ServerError
+from rotator.server.context import Fingerprint
 from rotator.state.state import State
 from rotator.sweep import dask_cluster, dask_engine
 from rotator.sweep.control import Stop
-from rotator.sweep.dask_worker import perform
-from rotator.sweep.engine import open_remote_workers
+from rotator.sweep.dask_worker import run_dask_task
+from rotator.sweep.engine import NodeTask, open_remote_workers
 from rotator.sweep.scope import Limits, Scope
 from rotator.tally.tally import Mode
 from support.caches import Cache, Place, StopAfter, counted, wait_for
@@ -62,8 +63,9 @@ def missing(report):
 
 def at_work(machines):
     """The workers that sweep a node."""
-    found = machines.client.processing().items()
-    return [worker for worker, keys in found if any(key.startswith("perform") for key in keys)]
+    found = machines.cluster.client.processing().items()
+    task = run_dask_task.__name__
+    return [worker for worker, keys in found if any(key.startswith(task) for key in keys)]
 
 
 class TestSweep:
@@ -229,7 +231,7 @@ class TestDeath:
                         left[node.address] = remaining(alone, place.cache)
 
         with dask.machines(2) as machines, capture_logs() as lines:
-            pids = machines.client.run(os.getpid)
+            pids = machines.cluster.client.run(os.getpid)
             report = place.run(
                 machines=machines,
                 on_page=kill,
@@ -238,7 +240,7 @@ class TestDeath:
                 page=5,
                 **FAST,
             )
-            assert len(machines.present()) == 1
+            assert len(machines.cluster.present()) == 1
         assert report.exit_code == Exit.OK
         check(cluster, place.cache, expected)
         [lost] = events(lines, "a worker is lost")
@@ -319,7 +321,7 @@ class TestDeath:
         def on_page(phase, _page):
             if phase == "rotating" and not silent:
                 silent.append(phase)
-                wait_for(lambda: not any(machines.client.processing().values()))
+                wait_for(lambda: not any(machines.cluster.client.processing().values()))
 
         with dask.machines(2) as machines, capture_logs() as lines:
             report = place.run(
@@ -452,7 +454,7 @@ class TestRefusal:
                     assert any(reason in one for one in reasons), reasons
                 assert remaining(cluster, place.cache) == NAMES
                 dask.add(env=right)
-                wait_for(lambda: len(machines.present()) == 4)
+                wait_for(lambda: len(machines.cluster.present()) == 4)
                 report = place.run(machines=machines, **FAST)
         assert report.exit_code == Exit.OK
         check(cluster, place.cache, expected)
@@ -461,12 +463,16 @@ class TestRefusal:
         """A worker that cannot read the configuration says which file."""
         place, _ = filled
         with dask.machines(1) as machines:
-            engine = machines.engine((place.file,), place.access(), 1)
-            engine._files = (tmp_path / "elsewhere.json",)
-            order = engine.order("run", Address("127.0.0.1", 1), Scope(Mode.RUN), None, 0)
-            executor = machines.client.get_executor(pure=False)
-            answer = executor.submit(perform, order).result(timeout=20)
+            task = task_of(place, tmp_path / "elsewhere.json")
+            executor = machines.cluster.client.get_executor(pure=False)
+            answer = executor.submit(run_dask_task, task, "run", 30.0).result(timeout=20)
         assert str(tmp_path / "elsewhere.json") in answer
+
+
+def task_of(place, file):
+    """A task to sweep a node of a place's cache by a configuration in *file*."""
+    fingerprint = Fingerprint.of(place.access())
+    return NodeTask((file,), fingerprint, Address("127.0.0.1", 1), Scope(Mode.RUN), None)
 
 
 def in_environment(cluster, folder):
@@ -497,9 +503,7 @@ class TestWhatTravels:
                 dask.add(through=relay.address)
                 dask.add(through=relay.address)
                 with dask.machines(through=relay.address) as machines:
-                    engine = machines.engine((place.file,), place.access(), 2)
-                    order = engine.order("r", Address("127.0.0.1", 1), Scope(Mode.RUN), None, 0)
-                    task = dask_pickle.dumps((perform, order))
+                    task = dask_pickle.dumps((run_dask_task, task_of(place, place.file)))
                     report = place.run(machines=machines, page=50, **FAST)
                 passed = b"\n".join(relay.streams)
         finally:

@@ -12,12 +12,12 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from rotator.config.types import Address
 from rotator.errors import Exit
 from rotator.run import cache_run
+from rotator.server.context import Fingerprint
 from rotator.state.state import State
 from rotator.sweep import engine
 from rotator.sweep.control import Stop, WorkerChannel
@@ -25,7 +25,7 @@ from rotator.sweep.engine import NodeTask, ProcessEngine
 from rotator.sweep.scope import Limits, Scope
 from rotator.tally.tally import Mode, Outcome
 from support.caches import Cache, Place, StopAfter, counted, wait_for
-from support.clusters import FAST, at_page, calls, check, fill
+from support.clusters import FAST, at_page, calls, check, fill, remaining
 
 pytestmark = pytest.mark.faults
 
@@ -130,7 +130,7 @@ class TestWhatTravels:
         place, _ = filled
         task = NodeTask(
             files=(place.file,),
-            cache=place.cache.name,
+            fingerprint=Fingerprint.of(place.access()),
             address=Address("127.0.0.1", 1),
             scope=Scope(Mode.RUN),
             saved=None,
@@ -156,8 +156,7 @@ class TestWhatTravels:
         """A log line from a worker fits into the pipe in one piece, whatever is in it."""
         sent = []
         line = WorkerChannel(PipeLike(sent), None)
-        with pytest.raises(structlog.DropEvent):
-            line.send_log(None, "info", {"event": "e", "reasons": ["x" * 9000], "n": 3})
+        line.send_log("info", {"event": "e", "reasons": ["x" * 9000], "n": 3})
         [(method, (level, event))] = sent
         assert (method, level, event["n"]) == ("log", "info", 3)
         assert len(pickle.dumps(sent[0])) < 4096
@@ -208,6 +207,36 @@ class TestOtherExecutors:
         assert started == [3, 3]
         assert counted(report) == {"rotated": NAMES}
         check(cluster, place.cache, expected)
+
+
+class TestRefusal:
+    """Worker processes that find another configuration than the run began with."""
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            ({"keys": ["ab" * 32]}, "keys or formats of the cache shared-redis are not those"),
+            ({"settings": {"match": ["x*"]}}, "configuration of the cache shared-redis is not"),
+        ],
+        ids=["keys", "settings"],
+    )
+    def test_changed_meanwhile(self, cluster, filled, executors, changed, said):
+        """A key or a setting that changes after the preflight stops every worker; none writes."""
+        place, _ = filled
+        known = {"keys": place.cache.keys}
+        other = Cache(*cluster.addresses, **(known | changed))
+
+        def start(workers, line):
+            Place(place.folder, other)
+            return engine.start_processes(workers, line)
+
+        executors.append(start)
+        report = place.run(workers=3, **FAST)
+        assert report.exit_code == Exit.FAILED
+        missing = report.caches[0].coverage.not_looked_at
+        assert len(missing) == 3
+        assert all(f"its worker's {said}" in one for one in missing)
+        assert remaining(cluster, place.cache) == NAMES
 
 
 class TestDeath:
