@@ -1,108 +1,71 @@
 """
-What the state adds to a report: the history of each key, its nonce budget, how old all of it is.
+Archive: stores reports, judges them again, checks `--require` and `--by`.
 
 Reports are kept for each cache, and may be of different days. Put together, a key has one verdict:
 the worst that any of them gave it, or a later run over other caches. So nothing is ever said to be
 better than it was judged.
-
-What the state lets a report say of what is to come: when a rotation will be done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from rotator.crypto import keyring
 from rotator.errors import StateError
-from rotator.report.model import VERDICTS, Attempt, Cache, Key, Outlook, Past, Progress, Report
-from rotator.retirement.forecast import (
-    RunRecord,
-    forecast,
-    plan_until,
-    rate_of,
-    rotated_by,
-    unfinished_runs,
-)
-from rotator.state.state import Annals, State
+from rotator.report.files import json_text
+from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Report
+from rotator.retirement.forecast import forecast, plan_until
+from rotator.retirement.places import CacheRecord
+from rotator.state.state import State
 from rotator.text import ago, duration, moment
 
 IN_TIME = "in-time"
-
-
-def sweep_progress(windows: Sequence[RunRecord], now: datetime) -> Progress | None:
-    """How far a sweep is that was stopped; None if it was not begun."""
-    if not windows or windows[-1].complete:
-        return None
-    last, runs = windows[-1], unfinished_runs(windows)
-    foreseen = forecast(windows, now)
-    pace = rate_of(runs)
-    return Progress(
-        phase="verification" if last.verifying else "sweep",
-        names=last.names,
-        visited=last.visited,
-        fraction=None if last.fraction is None else round(last.fraction, 4),
-        rotated=rotated_by(runs),
-        runs=len(runs),
-        visits_per_second=None if pace is None else round(pace, 1),
-        done_by=foreseen.done_by,
-        basis=foreseen.basis,
-    )
-
-
-def add_schedule(report: Report, state: State, by: datetime, now: datetime) -> Report:
-    """The report, with whether each cache will be done by then."""
-    caches = []
-    for cache in report.caches:
-        found = plan_until(by, state.windows(cache.name), now)
-        pace, needed = found.visits_per_second, found.needed_per_second
-        outlook = Outlook(
-            by=found.by,
-            in_time=found.in_time,
-            names_left=found.names_left,
-            values_left=found.values_left,
-            visits_per_second=None if pace is None else round(pace, 1),
-            done_by=found.done_by,
-            needed_per_second=None if needed is None else round(needed, 1),
-            advice=found.advice,
-        )
-        caches.append(cache.model_copy(update={"outlook": outlook}))
-    return report.model_copy(update={"caches": tuple(caches)})
-
-
-def late_caches(report: Report) -> list[str]:
-    """Of which caches it is not known that they will be in time, and why, for `--require`."""
-    return [
-        f"{cache.name}: {cache.outlook.advice}"
-        for cache in report.caches
-        if cache.outlook and not cache.outlook.in_time
-    ]
-
-
 RETIRABLE = "retirable"
-
-
 _JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
 
 
-def add_history(report: Report, state: State) -> Report:
-    """The report on a run whose sweeps the state already knows, with what the state adds."""
-    caches = (
-        _aged(cache, state, report.finished_at).model_copy(
-            update={
-                "judged_at": report.finished_at,
-                "warnings": (*cache.warnings, *_budget_warnings(cache.keys, state)),
-            }
-        )
-        for cache in report.caches
-    )
-    return report.model_copy(update={"caches": tuple(caches)})
+def known_of_cache(record: CacheRecord, stopped: str | None, now: datetime) -> dict[str, Any]:
+    """Return the fields of a cache that come from the state: how old it is, and how far."""
+    unfinished = stopped and record.runs and not record.runs[-1].complete
+    return {
+        "swept_at": record.sweep and record.sweep.finished_at.replace(microsecond=0),
+        "progress": forecast(record.runs, now) if unfinished else None,
+    }
+
+
+def known_of_key(record: CacheRecord, key_id: str, role: str) -> dict[str, Any]:
+    """Return the fields of a key that come from the state: its history and its nonce budget."""
+    known = record.keys[key_id]
+    past = {**asdict(known.history), "verdicts": known.verdicts}
+    return {
+        "encryptions": known.encryptions,
+        "nonce_budget_used": keyring.used(known.encryptions, known.most_seen),
+        "past": Past.model_validate(past) if role == "old" else None,
+    }
+
+
+def budget_warnings(record: CacheRecord, roles: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is to be said of the nonce budgets of keys; *roles* are theirs, by id."""
+    for key_id, role in roles.items():
+        known = record.keys[key_id]
+        if said := keyring.warning(key_id, role, known.encryptions, known.most_seen):
+            yield said
+
+
+def save_reports(report: Report, state: State) -> None:
+    """Store the report on a run, for each cache by itself."""
+    for cache in report.caches:
+        alone = report.model_copy(update={"caches": (cache,)})
+        text = json_text(merged_with_stored(alone, state))
+        state.save_report(cache.name, text, report.finished_at)
 
 
 def merged_with_stored(report: Report, state: State) -> Report:
     """
-    What the state is to hold on the only cache of *report*.
+    Return what the state is to hold on the only cache of *report*.
 
     Where the run did not look at it, what an earlier one found stays, and says so: not having
     looked makes nothing better, and nothing worse but older.
@@ -120,11 +83,11 @@ def merged_with_stored(report: Report, state: State) -> Report:
     return earlier.model_copy(update={"caches": caches})
 
 
-def load_reports(state: State, now: datetime | None = None) -> Report:
+def load_reports(state: State, now: datetime) -> Report:
     """
-    The last reports on all caches as one, each cache as it was last seen.
+    Return the last reports on all caches as one, each cache as it was last seen.
 
-    When what is not done yet will be done is told as of *now*, else as its last run told it.
+    When what is not done yet will be done is told as of *now*.
 
     Raises:
         StateError: There is none yet, or one is damaged.
@@ -135,15 +98,33 @@ def load_reports(state: State, now: datetime | None = None) -> Report:
             "the state holds no report yet", hint="`rotator run --dry-run` looks without writing"
         )
     newest = max(reports, key=lambda one: one.finished_at)
-    caches = [_aged(cache, state, now) for one in reports for cache in one.caches]
+    caches = [_with_record(cache, state, now) for one in reports for cache in one.caches]
     return newest.model_copy(update={"caches": tuple(_agreed(caches, state))})
+
+
+def add_schedule(report: Report, state: State, by: datetime, now: datetime) -> Report:
+    """Return the report with whether each cache will be done *by* then."""
+    caches = tuple(
+        cache.model_copy(update={"outlook": plan_until(by, state.run_records(cache.name), now)})
+        for cache in report.caches
+    )
+    return report.model_copy(update={"caches": caches})
+
+
+def late_caches(report: Report) -> list[str]:
+    """Return the caches that are not known to be in time, and why, for `--require`."""
+    return [
+        f"{cache.name}: {cache.outlook.advice}"
+        for cache in report.caches
+        if cache.outlook and not cache.outlook.in_time
+    ]
 
 
 def unmet_conditions(
     report: Report, keys: Iterable[str], *, now: datetime, max_age: timedelta
 ) -> list[tuple[str, str]]:
     """
-    Why the old keys with these ids are not all retirable, each reason with what to do about it.
+    Return why not all keys with these ids are retirable, each reason with what to do about it.
 
     *report* is that on all caches, because a key may be listed in several. Nothing speaks against
     it only if every one of them was looked at, not longer than *max_age* ago.
@@ -165,7 +146,7 @@ def unmet_conditions(
 
 
 def _against(cache: Cache, key: Key) -> list[tuple[str, str]]:
-    """What one cache has against the removal of one key."""
+    """Return what one cache has against the removal of one key."""
     if key.role == "current":
         return [(f"key {key.id} is the current key of {cache.name}", f"give {key.field} another")]
     if key.verdict != RETIRABLE:
@@ -175,7 +156,7 @@ def _against(cache: Cache, key: Key) -> list[tuple[str, str]]:
 
 
 def _too_old(cache: Cache, now: datetime, max_age: timedelta) -> str | None:
-    """Why what is known of a cache is too old to rely on, or None."""
+    """Return why what is known of a cache is too old to rely on, or None."""
     if cache.swept_at is None:
         return f"there is no complete sweep of {cache.name}"
     if cache.swept_at > now:
@@ -192,7 +173,7 @@ def _too_old(cache: Cache, now: datetime, max_age: timedelta) -> str | None:
 
 
 def _read(cache: str, text: str) -> Report:
-    """The report that was kept on a cache."""
+    """Return the report that was kept on a cache."""
     try:
         return Report.model_validate_json(text)
     except ValueError:
@@ -202,62 +183,24 @@ def _read(cache: str, text: str) -> Report:
         ) from None
 
 
-def _aged(cache: Cache, state: State, now: datetime | None) -> Cache:
-    """A cache with the history of its keys as it is now, when it was swept, and how far it is."""
-    sweep = state.last_sweep(cache.name)
-    known: dict[str, Any] = {
-        "keys": tuple(_key(cache.name, key, state) for key in cache.keys),
-        "swept_at": sweep.finished_at.replace(microsecond=0) if sweep else None,
-    }
-    if cache.stopped and now is not None:
-        known["progress"] = sweep_progress(state.windows(cache.name), now)
-    return cache.model_copy(update=known)
-
-
-def _key(cache: str, key: Key, state: State) -> Key:
-    """A key with its history and its nonce budget."""
-    encryptions = state.encryptions(key.id)
-    return key.model_copy(
-        update={
-            "encryptions": encryptions,
-            "nonce_budget_used": keyring.used(encryptions, state.most_seen(key.id)),
-            "past": _past(cache, key.id, state) if key.role == "old" else None,
-        }
+def _with_record(cache: Cache, state: State, now: datetime) -> Cache:
+    """Return a cache with its age, progress and the history of its keys as they are now."""
+    record = state.cache_record(cache.name, [key.id for key in cache.keys])
+    keys = tuple(
+        key.model_copy(update=known_of_key(record, key.id, key.role)) for key in cache.keys
     )
+    known = known_of_cache(record, cache.stopped, now)
+    return cache.model_copy(update={"keys": keys, **known})
 
 
-def _past(cache: str, key_id: str, state: State) -> Past:
-    """The history of an old key."""
-    history = state.history(cache, key_id)
-    return Past(
-        first_seen_at=history.first_seen_at,
-        last_seen_at=history.last_seen_at,
-        swept_at=history.swept_at,
-        clean_since=history.clean_since,
-        clean_sweeps=history.clean_sweeps,
-        returned_at=history.returned_at,
-        verdicts=tuple(state.verdicts(key_id)),
-    )
-
-
-def _budget_warnings(keys: Iterable[Key], annals: Annals) -> Iterable[str]:
-    """What is to be said of nonce budgets, as far as anything is."""
-    for key in keys:
-        said = keyring.warning(
-            key.id, key.role, annals.encryptions(key.id), annals.most_seen(key.id)
-        )
-        if said:
-            yield said
-
-
-def _agreed(caches: Sequence[Cache], annals: Annals) -> Iterable[Cache]:
-    """The caches, each old key with the worst verdict that is known of it."""
+def _agreed(caches: Sequence[Cache], state: State) -> Iterator[Cache]:
+    """Yield the caches, each old key with the worst verdict that is known of it."""
     worst: dict[str, Key] = {}
     for key in (key for cache in caches for key in cache.keys if key.role == "old"):
         known = worst.get(key.id)
         if known is None or _rank(key.verdict) < _rank(known.verdict):
             worst[key.id] = key
-    worst = {key_id: _judged_later(key, annals) for key_id, key in worst.items()}
+    worst = {key_id: _judged_later(key, state) for key_id, key in worst.items()}
     for cache in caches:
         keys = (
             key.model_copy(update={name: getattr(worst[key.id], name) for name in _JUDGED})
@@ -268,9 +211,9 @@ def _agreed(caches: Sequence[Cache], annals: Annals) -> Iterable[Cache]:
         yield cache.model_copy(update={"keys": tuple(keys)})
 
 
-def _judged_later(key: Key, annals: Annals) -> Key:
-    """The key with the last verdict that was given, if that is worse: over other caches."""
-    past = annals.verdicts(key.id)
+def _judged_later(key: Key, state: State) -> Key:
+    """Return the key with the last verdict that was given, over other caches, if it is worse."""
+    past = state.verdicts(key.id)
     if not past or _rank(past[-1][1]) >= _rank(key.verdict):
         return key
     at, verdict = past[-1]
@@ -286,5 +229,5 @@ def _judged_later(key: Key, annals: Annals) -> Key:
 
 
 def _rank(verdict: str | None) -> int:
-    """The place of a verdict, the worst first; what is none is the worst."""
+    """Return the place of a verdict, the worst first; what is none is the worst."""
     return VERDICTS.index(verdict) if verdict in VERDICTS else -1

@@ -1,45 +1,43 @@
 """
-From the results of a run to the report on it.
+Build: makes the report from results and key records, once.
 
-How names are shown: as stored where they are hashes anyway, else as their SHA-256.
+Names are shown as stored where they are hashes anyway, else as their SHA-256.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from rotator import __version__
-from rotator.crypto.keyring import Key, Keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
+from rotator.report.archive import budget_warnings, known_of_cache, known_of_key
 from rotator.retirement.judge import Judgement
+from rotator.retirement.places import CacheRecord
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
-from rotator.tally.key_tally import ExpiryHistogram, KeyTally
-from rotator.tally.tally import PROBLEMATIC, Mode, Tally
+from rotator.tally.key_tally import KeyTally
+from rotator.tally.tally import PROBLEMATIC, Mode
 from rotator.text import count
 
-
-class Shown:
-    """Shows names; with *plain* as they are stored."""
-
-    def __init__(self, *, plain: bool) -> None:
-        self._plain = plain
-
-    def __call__(self, name: bytes) -> str:
-        """What reports call *name*."""
-        if self._plain:
-            return name.decode("utf-8", "backslashreplace")
-        return f"sha256:{hashlib.sha256(name).hexdigest()}"
-
-
 _NOTHING = KeyTally()
+
+
+def display_name(name: bytes, *, plain: bool) -> str:
+    """Return what reports call *name*; with *plain* as it is stored, else its SHA-256."""
+    if plain:
+        return name.decode("utf-8", "backslashreplace")
+    return f"sha256:{hashlib.sha256(name).hexdigest()}"
 
 
 def build_report(
     results: Sequence[CacheResult],
     judgements: Mapping[str, Judgement],
+    records: Mapping[str, CacheRecord],
     *,
     mode: Mode,
     started_at: datetime,
@@ -47,7 +45,11 @@ def build_report(
     exit_code: Exit,
     show_names: bool,
 ) -> model.Report:
-    """The report on a run; *judgements* are by key id."""
+    """
+    Return the report on a run.
+
+    *judgements* are by key id, *records* hold what the state knows of each cache, by name.
+    """
     return model.Report(
         rotator=__version__,
         mode=str(mode),
@@ -55,30 +57,58 @@ def build_report(
         finished_at=finished_at,
         exit_code=int(exit_code),
         caches=tuple(
-            _cache(result, judgements, now=finished_at, show_names=show_names) for result in results
+            _cache(
+                result,
+                judgements,
+                records[result.access.cache.name],
+                now=finished_at,
+                show_names=show_names,
+            )
+            for result in results
         ),
     )
 
 
+def failed_report(
+    error: RotatorError, mode: Mode, started_at: datetime, finished_at: datetime
+) -> model.Report:
+    """Return the report on a run that did not get as far as its first cache."""
+    return model.Report(
+        rotator=__version__,
+        mode=str(mode),
+        started_at=started_at,
+        finished_at=finished_at,
+        exit_code=int(error.exit_code),
+        error=str(error),
+    )
+
+
 def _cache(
-    result: CacheResult, judgements: Mapping[str, Judgement], *, now: datetime, show_names: bool
+    result: CacheResult,
+    judgements: Mapping[str, Judgement],
+    record: CacheRecord,
+    *,
+    now: datetime,
+    show_names: bool,
 ) -> model.Cache:
-    name = result.access.cache.name
-    sweep, verification = result.sweep, result.verification
+    name, sweep, verification = result.access.cache.name, result.sweep, result.verification
     if sweep is None:
-        return model.Cache(name=name, stopped=_text(result.stopped), error=result.error)
-    tally = sweep.tally
-    shown = Shown(plain=show_names or not result.access.cache.hashing.keys.disabled)
-    stopped = sweep.stopped or (verification.stopped if verification else None)
+        stopped = _text(result.stopped)
+        known = known_of_cache(record, stopped, now)
+        return model.Cache(name=name, stopped=stopped, error=result.error, judged_at=now, **known)
+    tally, keyring = sweep.tally, result.access.keyring
+    roles = {key.id: keyring.role(key.id) for key in keyring.all} if keyring else {}
+    shown = partial(display_name, plain=show_names or not result.access.cache.hashing.keys.disabled)
+    stopped = _text(sweep.stopped or (verification.stopped if verification else None))
     return model.Cache(
         name=name,
         complete=sweep.complete and (verification is None or verification.complete),
-        stopped=_text(stopped),
+        stopped=stopped,
         visits=tally.visits,
         outcomes={str(outcome): number for outcome, number in tally.outcomes.items()},
         verification=_verification(verification) if verification else None,
         coverage=_coverage(sweep, verification, result.evictions),
-        keys=_keys(result, judgements, shown, now),
+        keys=tuple(_keys(result, judgements, record, shown, now)),
         problems=tuple(
             model.Problem(
                 name=shown(problem.name),
@@ -94,7 +124,9 @@ def _cache(
         sweep_seconds=sweep.lasted,
         visits_now=sweep.visits_now,
         waited_seconds=_waited(result),
-        warnings=tuple(_warnings(result)),
+        warnings=(*_warnings(result), *budget_warnings(record, roles)),
+        judged_at=now,
+        **known_of_cache(record, stopped, now),
     )
 
 
@@ -144,55 +176,45 @@ def _node(node: NodeResult, evictions: int | None) -> model.Node:
 
 
 def _keys(
-    result: CacheResult, judgements: Mapping[str, Judgement], shown: Shown, now: datetime
-) -> tuple[model.Key, ...]:
-    keyring: Keyring | None = result.access.keyring
-    if keyring is None or result.sweep is None:
-        return ()
-    met = result.sweep.tally
-    complete = result.verification is not None and result.verification.complete
-    left = result.verification.tally if result.verification and complete else met
-    return tuple(_key(key, keyring, met, left, judgements, shown, now) for key in keyring.all)
-
-
-def _key(  # noqa: PLR0917 - the parts that make up one line of the report
-    key: Key,
-    keyring: Keyring,
-    met: Tally,
-    left: Tally,
+    result: CacheResult,
     judgements: Mapping[str, Judgement],
-    shown: Shown,
+    record: CacheRecord,
+    shown: Callable[[bytes], str],
     now: datetime,
-) -> model.Key:
-    role = keyring.role(key.id)
-    found, remains = met.keys.get(key.id, _NOTHING), left.keys.get(key.id, _NOTHING)
-    judgement = judgements.get(key.id) if role == "old" else None
-    drain: ExpiryHistogram = remains.drain
-    return model.Key(
-        id=key.id,
-        role=role,
-        field=key.field,
-        found=found.found,
-        rotated=found.rotated,
-        remaining=remains.remaining,
-        remaining_without_ttl=remains.remaining_without_ttl,
-        bytes=found.size,
-        drains_at=judgement.drains_at if judgement else None,
-        drain=tuple(drain.curve(now)) if role == "old" else (),
-        first_seen_at=judgement.first_seen_at if judgement else found.first_seen_at,
-        last_seen_at=judgement.last_seen_at if judgement else found.last_seen_at,
-        verdict=str(judgement.verdict) if judgement else None,
-        ready_at=judgement.ready_at if judgement else None,
-        held_until=judgement.held_until if judgement else None,
-        reasons=judgement.reasons if judgement else (),
-        next_step=judgement.next_step if judgement else None,
-        prefixes=dict(found.prefixes) or dict(remains.prefixes),
-        samples=tuple(shown(name) for name in remains.samples),
-    )
+) -> Iterator[model.Key]:
+    keyring, sweep, verification = result.access.keyring, result.sweep, result.verification
+    if keyring is None or sweep is None:
+        return
+    met = sweep.tally.keys
+    left = verification.tally.keys if verification and verification.complete else met
+    for key in keyring.all:
+        found, remains = met.get(key.id, _NOTHING), left.get(key.id, _NOTHING)
+        role = keyring.role(key.id)
+        judged: dict[str, Any] = {
+            "first_seen_at": found.first_seen_at,
+            "last_seen_at": found.last_seen_at,
+        }
+        if role == "old" and key.id in judgements:
+            judged = asdict(judgements[key.id])
+        yield model.Key(
+            id=key.id,
+            role=role,
+            field=key.field,
+            found=found.found,
+            rotated=found.rotated,
+            remaining=remains.remaining,
+            remaining_without_ttl=remains.remaining_without_ttl,
+            bytes=found.size,
+            drain=tuple(remains.drain.curve(now)) if role == "old" else (),
+            prefixes=dict(found.prefixes) or dict(remains.prefixes),
+            samples=tuple(shown(name) for name in remains.samples),
+            **judged,
+            **known_of_key(record, key.id, role),
+        )
 
 
 def _waited(result: CacheResult) -> dict[str, float]:
-    """How long the sweeps of all nodes waited, by reason, in seconds."""
+    """Return the seconds that the sweeps of all nodes waited, by reason."""
     seconds: dict[str, float] = {}
     for sweep in (result.sweep, result.verification):
         for node in sweep.nodes if sweep else ():
@@ -201,46 +223,30 @@ def _waited(result: CacheResult) -> dict[str, float]:
     return seconds
 
 
-def _warnings(result: CacheResult) -> list[str]:
-    """What an operator should know although nothing is wrong with it."""
+def _warnings(result: CacheResult) -> Iterator[str]:
+    """Yield what an operator should know although nothing is wrong with it."""
     settings = result.access.settings
-    warnings = []
     if settings.match != ("*",):
-        warnings.append(f"only names that match {', '.join(settings.match)} were visited")
+        yield f"only names that match {', '.join(settings.match)} were visited"
     if settings.databases != "all":
         chosen = ", ".join(map(str, settings.databases))
-        warnings.append(f"only the databases {chosen} were visited")
+        yield f"only the databases {chosen} were visited"
     unlisted = result.sweep.topology.unlisted if result.sweep else ()
     if unlisted:
-        warnings.append(
+        yield (
             f"redis.addresses does not list {', '.join(map(str, unlisted))}: the Orchestrator would"
             " answer with MOVED errors for what they own"
         )
     if result.sweep and any(not node.no_touch for node in result.sweep.nodes):
-        warnings.append(
+        yield (
             "without CLIENT NO-TOUCH, which this server does not know or does not bear: every"
             " visited entry now counts as just used"
         )
     for node, number in result.evictions.items():
         if number:
-            warnings.append(
+            yield (
                 f"{node} evicted {count(number, 'entry', 'entries')} during the run: its memory is"
                 " full, and a value that grows pushes others out"
             )
     if result.doubt:
-        warnings.append(f"{result.doubt}: no key gets better than verifying")
-    return warnings
-
-
-def failed_report(
-    error: RotatorError, mode: Mode, started_at: datetime, finished_at: datetime
-) -> model.Report:
-    """The report on a run that did not get as far as its first cache."""
-    return model.Report(
-        rotator=__version__,
-        mode=str(mode),
-        started_at=started_at,
-        finished_at=finished_at,
-        exit_code=int(error.exit_code),
-        error=str(error),
-    )
+        yield f"{result.doubt}: no key gets better than verifying"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rotator.report.build import Shown
+from rotator.report.build import display_name
 from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import SAMPLES, BulkOutcome, Tally
@@ -46,6 +47,7 @@ class BulkWording:
     notes: tuple[str, ...] = ()
 
 
+ShowName = Callable[[bytes], str]
 ShowsNames = Callable[[BulkResult], bool]
 """Whether names of a cache may be shown as they are stored."""
 
@@ -62,7 +64,9 @@ def as_data(
     caches: dict[str, dict[str, Any]] = {name: {"name": name} for name in errors}
     for found in looked:
         name = found.access.cache.name
-        caches[name] = _cache_data(found, after.get(name), wording, Shown(plain=shows(found)))
+        caches[name] = _cache_data(
+            found, after.get(name), wording, partial(display_name, plain=shows(found))
+        )
     for name, error in errors.items():
         caches[name] |= {"complete": False, "error": error}
     return {
@@ -73,7 +77,7 @@ def as_data(
 
 
 def _cache_data(
-    before: BulkResult, after: BulkResult | None, wording: BulkWording, shown: Shown
+    before: BulkResult, after: BulkResult | None, wording: BulkWording, shown: ShowName
 ) -> dict[str, Any]:
     last, selected = after or before, before.tally.selected
     own = (BulkOutcome.PICKED, BulkOutcome.DONE)
@@ -128,7 +132,7 @@ def render(
     """Return what was found, or, once something was done, what became of it."""
     parts: list[RenderableType] = []
     for found in acted or looked:
-        shown = Shown(plain=shows(found))
+        shown = partial(display_name, plain=shows(found))
         parts += [Text(), *_cache(found, wording, shown, done=bool(acted))]
     for name, error in (errors or {}).items():
         parts += [Text(), text(f"{name}: failed: {error}", "bold red")]
@@ -140,7 +144,7 @@ def render(
 
 
 def _cache(
-    found: BulkResult, wording: BulkWording, shown: Shown, *, done: bool
+    found: BulkResult, wording: BulkWording, shown: ShowName, *, done: bool
 ) -> Iterator[RenderableType]:
     """Yield all there is to say about one cache."""
     tally, sweep = found.tally, found.sweep
@@ -195,7 +199,7 @@ def _outcomes(tally: Tally, wording: BulkWording) -> RenderableType:
     return table
 
 
-def _picked(found: BulkResult, shown: Shown) -> RenderableType:
+def _picked(found: BulkResult, shown: ShowName) -> RenderableType:
     """Return where the values are that were picked, and what they are called."""
     selected = found.tally.selected
     begin = [f"{prefix or '(other)'} {n:,}" for prefix, n in _prefixes(found.tally).items()]

@@ -1,5 +1,7 @@
 """
-The report as data: what `--format json` prints and every rendering is made from (design 9).
+Report: holds the JSON contract.
+
+It is what `--format json` prints and every rendering is made from (design 9).
 
 - A field of the design keeps its name and its place; fields that came later stand behind them.
 - Times are UTC and whole seconds. A time that has passed is cut off and a deadline is rounded up,
@@ -26,34 +28,24 @@ from pydantic import (
     model_validator,
 )
 
+from rotator.retirement.forecast import Progress, Schedule
+from rotator.retirement.judge import Verdict
 from rotator.tally.tally import Outcome
 from rotator.text import rfc3339
 
 SCHEMA = 1
-
-
+"""The version of the JSON, kept in its field `schema`."""
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
-
-
-VERDICTS = ("unknown", "in-use", "draining", "verifying", "held", "retirable")
+VERDICTS = tuple(str(verdict) for verdict in Verdict)
 """The verdicts, worst first (design, section 7)."""
-
-
 MODES = ("run", "dry-run")
-
-
 ROLES = ("current", "old")
-
-
-PHASES = ("sweep", "verification")
-
-
 METHODS = ("tracking", "scan")
 """How a run was verified: the server told which names were written, or a second sweep looked."""
 
 
 def _one_of(*words: str) -> AfterValidator:
-    """What lets a field take only some words."""
+    """Return what lets a field take only some words."""
 
     def check(value: str) -> str:
         if value not in words:
@@ -64,23 +56,23 @@ def _one_of(*words: str) -> AfterValidator:
 
 
 def _writable(value: object) -> object:
-    """A half of a surrogate pair, Python's way to keep a byte that is not UTF-8, is spelt out."""
+    """Spell out a half of a surrogate pair, Python's way to keep a byte that is not UTF-8."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _cut_off(at: datetime) -> datetime:
-    """The last whole second, in UTC."""
+    """Return the last whole second, in UTC."""
     return at.astimezone(UTC).replace(microsecond=0)
 
 
 def _round_up(at: datetime) -> datetime:
-    """The next whole second, in UTC."""
+    """Return the next whole second, in UTC."""
     whole = _cut_off(at)
     return whole if whole == at else whole + timedelta(seconds=1)
 
 
 def _every_outcome(counts: dict[str, int]) -> dict[str, int]:
-    """The counts of all outcomes, in the design's order."""
+    """Return the counts of all outcomes, in the design's order."""
     if strangers := [name for name in counts if name not in OUTCOMES]:
         raise ValueError(f"not an outcome: {', '.join(strangers)}")
     return {name: counts.get(name, 0) for name in OUTCOMES}
@@ -88,27 +80,21 @@ def _every_outcome(counts: dict[str, int]) -> dict[str, int]:
 
 Moment = Annotated[AwareDatetime, AfterValidator(_cut_off), PlainSerializer(rfc3339)]
 """A time that has passed."""
-
-
 Deadline = Annotated[AwareDatetime, AfterValidator(_round_up), PlainSerializer(rfc3339)]
 """A time before which something must not be relied on."""
-
-
 Text = Annotated[str, BeforeValidator(_writable)]
 """What comes from a server: any text, made such that every encoder can write it."""
-
-
 Outcomes = Annotated[dict[str, int], AfterValidator(_every_outcome)]
 
 
 class Part(BaseModel):
-    """What all parts of a report have in common: they do not change once made."""
+    """Part: cannot be changed once it is made; all parts of a report are such."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
 
 class Problem(Part):
-    """A sample of a visit that did not end well; *name* as it may be shown."""
+    """Problem: shows a visit that did not end well; *name* as it may be shown."""
 
     name: Text
     node: str
@@ -119,7 +105,7 @@ class Problem(Part):
 
 class Node(Part):
     """
-    What was seen of one node.
+    Node: holds what was seen of one node.
 
     *reasons* says, in sentences, why it is not *complete*. *evictions* is how many entries it
     evicted during the run, by whomever; None where that is not known.
@@ -137,7 +123,7 @@ class Node(Part):
 
 class Coverage(Part):
     """
-    What was looked at, and what was not.
+    Coverage: says what was looked at, and what was not.
 
     *mode* is how the server runs ("standalone", "cluster", ...), *not_looked_at* holds sentences.
     """
@@ -153,7 +139,7 @@ class Coverage(Part):
 
 
 class Verification(Part):
-    """What looking again, after something was rewritten, came to."""
+    """Verification: holds what came of looking again after something was rewritten."""
 
     visits: int
     found_under_old_keys: int
@@ -161,55 +147,17 @@ class Verification(Part):
     method: Annotated[str, _one_of(*METHODS)] = "scan"
 
 
-class Progress(Part):
-    """
-    How far a sweep is that was stopped.
-
-    *names* is how many there are, as far as the server counts them; *visited* and *rotated* are of
-    all *runs* that worked at it, *fraction* is the visited part. *visits_per_second* is of the last
-    run. *done_by* is when it will be done on the terms of *basis*, which also says why there is no
-    such time. *phase* "verification": only the verifying sweep was left, which begins anew.
-    """
-
-    phase: Annotated[str, _one_of(*PHASES)] = "sweep"
-    names: int | None = None
-    visited: int = 0
-    fraction: float | None = None
-    rotated: int = 0
-    runs: int = 1
-    visits_per_second: float | None = None
-    done_by: Deadline | None = None
-    basis: Text = ""
-
-
 class Attempt(Part):
-    """A run that was to look at a cache and did not: when, and why not."""
+    """Attempt: says when a run was to look at a cache and did not, and why not."""
 
     at: Moment
     stopped: str | None = None
     error: Text | None = None
 
 
-class Outlook(Part):
-    """
-    Whether a cache will be done *by* a time, as `planner` explains it; None: nobody knows.
-
-    *advice* is what this assumes, or what would make it so.
-    """
-
-    by: Moment
-    in_time: bool | None = None
-    names_left: int | None = None
-    values_left: int | None = None
-    visits_per_second: float | None = None
-    done_by: Deadline | None = None
-    needed_per_second: float | None = None
-    advice: Text = ""
-
-
 class Past(Part):
     """
-    What all sweeps of a cache saw of an old key, by the state.
+    Past: holds what all sweeps of a cache saw of an old key, by the state.
 
     *swept_at* is the end of the last complete sweep for it, *clean_since* that of the first one
     that no longer met it, and *clean_sweeps* says how many have not met it since. It was met again
@@ -227,7 +175,7 @@ class Past(Part):
 
 class Key(Part):
     """
-    What was met under one key, and for an old key the verdict.
+    Key: holds what was met under one key, and for an old key the verdict.
 
     *bytes* is the size of all values found. *drain* says how many remain at each time. *prefixes*
     counts name prefixes; those of names without one, and the rare ones, stand under "". *samples*
@@ -269,7 +217,7 @@ class Key(Part):
 
 class Cache(Part):
     """
-    One cache.
+    Cache: holds what a run found in one cache.
 
     *stopped* says why the sweep ended before its last page ("interrupted", "max-duration", ...),
     *error* why the cache could not be worked on at all. *accepted* is how many of an outcome the
@@ -302,11 +250,11 @@ class Cache(Part):
     visits_now: int | None = None
     progress: Progress | None = None
     attempt: Attempt | None = None
-    outlook: Outlook | None = None
+    outlook: Schedule | None = None
 
 
 class Report(Part):
-    """A run over some caches; *error* says why the run as a whole failed."""
+    """Report: holds a run over some caches; *error* says why the run as a whole failed."""
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     rotator: str

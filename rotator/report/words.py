@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from rotator.report.model import Attempt, Cache, Key, Outlook, Past, Progress, Verification
+from rotator.report.model import Attempt, Cache, Key, Past, Verification
+from rotator.retirement.forecast import Progress, Schedule
 from rotator.tally.tally import GOOD, Outcome, not_moved
 from rotator.text import ago, count, minute, moment, stamp
 
@@ -115,7 +116,7 @@ def how_far(progress: Progress) -> str:
     return f"{done}; {runs}; {by}{progress.basis}"
 
 
-def schedule(outlook: Outlook) -> str:
+def schedule(outlook: Schedule) -> str:
     """Return whether a cache will be done by a time, and what would make it so."""
     parts = [f"by {stamp(outlook.by)}: {outlook.advice}"]
     if outlook.names_left:

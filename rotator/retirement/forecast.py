@@ -1,14 +1,13 @@
 """
-How far a sweep is that takes several runs, and when it will be done if they go on like this.
-
-A `Window` is what one run did of a sweep of one cache. What is not known is not made up: without a
-pace, or a number of names, there is no date. A date always comes with what it assumes.
-
-Whether a rotation will be done by a given time, and how fast it would have to be for that.
+Forecast: tells from run records when a rotation will be done.
 
 It goes by what runs have left in the state, and by nothing else: how many names there were to
-visit, how fast the last run was, when runs come and how long they last. Done means that every name
-was visited, and so every value moved that can be; the verifying sweep comes after that.
+visit, how fast the last run was, when runs come and how long they last (a run in a window of time,
+every night for example, is stopped when its time is up). Done means that every name was visited,
+and so every value moved that can be; the verifying sweep comes after that.
+
+What is not known is not made up: without a rate, or a number of names, there is no date. A date
+always comes with what it assumes.
 """
 
 from __future__ import annotations
@@ -19,34 +18,34 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
+from typing import Literal
 
 from rotator.text import about, moment
 
 DAY = timedelta(days=1)
-
-
 RECENT = 7
 """How many of the last windows tell how the next ones will be."""
 
-
 _FARTHEST = timedelta(days=3650)
-
-
 _ALMOST = 0.99  # what is not done is never shown as whole, however the number of names has changed
+_RUN = "run"
+_SHORTEST = 0.001  # seconds; what is left when nearly all the time was waited
+_NOT_IN_SIGHT = "not in sight: it would take more than ten years at this pace"
+_LIMITS = ("rate", "latency")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """
-    What one run did of a sweep of one cache; times are UTC.
+    Run record: holds what one run did of a sweep of one cache; times are UTC.
 
     *visits* and *rotated* are of this run, which took *seconds* for them; *visited* and
     *rotated_in_all* are of all runs that worked at the sweep, which was begun at *begun_at*.
     *names* is how many there were to visit, if that is known. *stopped* says why it was stopped, if
     it was, and *timed* that its time was up; *ends_at* is when it would have been. *verifying*: it
     was stopped when only the verifying sweep was left. *left* counts the values that are under old
-    keys still, if that is known. *rate* is the limit that it kept to, and *waited* how many of the
-    seconds it waited, for each reason.
+    keys still, if that is known. *rate* is the limit that it kept to, in visits a second, and
+    *waited* how many of the seconds it waited, for each reason. It is stored under these names.
     """
 
     mode: str
@@ -84,7 +83,7 @@ class RunRecord:
 
     @property
     def names_left(self) -> int | None:
-        """How many names are still to be visited."""
+        """The number of names that are still to be visited, if it is known."""
         if self.complete:
             return 0
         if self.names is None:
@@ -94,28 +93,62 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """When it will be done, if that can be said; *basis* is what this assumes, or why it cannot."""
+class Progress:
+    """
+    Progress: tells how far a sweep is, and when it will be done. Reports hold it as it is.
 
-    done_by: datetime | None
-    basis: str
+    *names* is how many there are, as far as the server counts them; *visited* and *rotated* are of
+    all *runs* that worked at it, *fraction* is the visited part. *visits_per_second* is of the last
+    run. It will be done at *done_by* on the terms of *basis*, which also says why there is no such
+    time. *phase* "verification": only the verifying sweep was left, which begins anew.
+    """
+
+    phase: Literal["sweep", "verification"] = "sweep"
+    names: int | None = None
+    visited: int = 0
+    fraction: float | None = None
+    rotated: int = 0
+    runs: int = 1
+    visits_per_second: float | None = None
+    done_by: datetime | None = None
+    basis: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """
+    Schedule: tells whether a cache will be done *by* a time; *in_time* None: nobody knows.
+
+    *names_left* are to be visited, *values_left* are known to be under old keys. The last run made
+    *visits_per_second*, at which it is done at *done_by*; *needed_per_second* would be fast enough.
+    *advice* is what this assumes, or what to do. Reports hold it as it is.
+    """
+
+    by: datetime
+    in_time: bool | None = None
+    names_left: int | None = None
+    values_left: int | None = None
+    visits_per_second: float | None = None
+    done_by: datetime | None = None
+    needed_per_second: float | None = None
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPattern:
-    """Windows that come again and again: of *length*, one *every* so often, the next at *start*."""
+    """Window pattern: windows of *length* that come *every* so often, the next at *start*."""
 
     start: datetime
     length: timedelta
     every: timedelta
 
-    def reach(self, work: timedelta) -> datetime:
-        """When so much work is done, if it is only done in windows."""
+    def completion(self, work: timedelta) -> datetime:
+        """Return when so much work is done, if it is only done in windows."""
         whole = max(math.ceil(work / self.length) - 1, 0)
         return self.start + whole * self.every + (work - whole * self.length)
 
     def time_until(self, by: datetime) -> timedelta:
-        """How much of the time until then lies in windows."""
+        """Return how much of the time until then lies in windows."""
         if by <= self.start:
             return timedelta()
         whole, rest = divmod(by - self.start, self.every)
@@ -123,12 +156,12 @@ class WindowPattern:
 
 
 def rate_of(windows: Sequence[RunRecord]) -> float | None:
-    """Visits a second of the last run that visited anything."""
+    """Return the visits a second of the last run that visited anything."""
     return next((window.pace for window in reversed(windows) if window.pace), None)
 
 
 def unfinished_runs(windows: Sequence[RunRecord]) -> list[RunRecord]:
-    """The runs that have worked at what is not done yet, the last of *windows* included."""
+    """Return the runs that have worked at what is not done yet, the last one included."""
     runs: list[RunRecord] = []
     for window in reversed(windows):
         if runs and (window.complete or window.mode != runs[-1].mode):
@@ -137,9 +170,9 @@ def unfinished_runs(windows: Sequence[RunRecord]) -> list[RunRecord]:
     return runs[::-1]
 
 
-def rhythm_of(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPattern, str] | None:
+def window_pattern(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPattern, str] | None:
     """
-    How the next windows will be, by the last ones, and in words what this goes by.
+    Return how the next windows will be, by the last ones, and in words what this goes by.
 
     None where no run was stopped because its time was up: then there are no windows.
     """
@@ -163,100 +196,94 @@ def rhythm_of(windows: Sequence[RunRecord], now: datetime) -> tuple[WindowPatter
     return WindowPattern(start, length, every), said
 
 
-def forecast(windows: Sequence[RunRecord], now: datetime) -> Forecast:
-    """When the sweep that the last of *windows* worked at will be done, or was."""
-    windows = [window for window in windows if window.mode == windows[-1].mode]
-    last, pace, left = windows[-1], rate_of(windows), windows[-1].names_left
+def forecast(windows: Sequence[RunRecord], now: datetime) -> Progress:
+    """Return how far the sweep is that the last of *windows* worked at, and when it is done."""
+    alike = [window for window in windows if window.mode == windows[-1].mode]
+    last, rate, left = alike[-1], rate_of(alike), alike[-1].names_left
     if left == 0:
-        return Forecast(last.finished_at, "done")
-    if pace is None or left is None:
-        missing = "nothing was visited so far"
-        if left is None:
-            missing = "nobody knows how many names there are to visit"
-        return Forecast(None, f"not known yet: {missing}")
-    done_by, basis = completion_time(windows, left / pace, now)
-    if done_by is None:
-        return Forecast(None, "not in sight: it would take more than ten years at this pace")
-    return Forecast(done_by, basis)
+        done_by, basis = last.finished_at, "done"
+    elif left is None:
+        done_by, basis = None, "not known yet: nobody knows how many names there are to visit"
+    elif rate is None:
+        done_by, basis = None, "not known yet: nothing was visited so far"
+    else:
+        done_by, basis = completion_time(alike, left / rate, now)
+    runs = unfinished_runs(windows)
+    return Progress(
+        phase="verification" if last.verifying else "sweep",
+        names=last.names,
+        visited=last.visited,
+        fraction=None if last.fraction is None else round(last.fraction, 4),
+        rotated=rotated_by(runs),
+        runs=len(runs),
+        visits_per_second=_tenths(rate_of(runs)),
+        done_by=_promised(done_by),
+        basis=basis,
+    )
 
 
 def completion_time(
     windows: Sequence[RunRecord], seconds: float, now: datetime
 ) -> tuple[datetime | None, str]:
-    """When so many seconds of work are done, if that is in sight, and what this assumes."""
+    """Return when so many seconds of work are done, if in sight, and what this assumes."""
     if seconds > _FARTHEST.total_seconds():
-        return None, ""
+        return None, _NOT_IN_SIGHT
     last, work = windows[-1], timedelta(seconds=seconds)
     if last.ends_at and not last.timed and now + work <= last.ends_at:
         return now + work, "within this window, if it is run again at once"
-    rhythm = rhythm_of(windows, now)
-    if rhythm is None:
+    pattern = window_pattern(windows, now)
+    if pattern is None:
         return now + work, "if it is run again at once, and not stopped"
-    coming, basis = rhythm
-    if work / coming.length > _FARTHEST / coming.every:  # multiplied it may be beyond the calendar
-        return None, ""
-    return coming.reach(work), basis
+    to_come, basis = pattern
+    if work / to_come.length > _FARTHEST / to_come.every:  # or it may be beyond the calendar
+        return None, _NOT_IN_SIGHT
+    return to_come.completion(work), basis
 
 
 def rotated_by(runs: Iterable[RunRecord]) -> int:
-    """How many values these runs have rotated, also where one could not go on where it stopped."""
+    """Return how many values these runs rotated, also where one could not go on from another."""
     runs = list(runs)
     return max(sum(run.rotated for run in runs), runs[-1].rotated_in_all if runs else 0)
 
 
-_RUN = "run"
-
-
-_WAITS = ("rate", "latency")
-
-
-_SHORTEST = 0.001  # seconds; what is left when nearly all the time was waited
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """
-    Whether a cache will be done *by* a time; None is "nobody knows".
-
-    *names_left* are to be visited, *values_left* are known to be under old keys. The last run made
-    *visits_per_second*, at which it is done at *done_by*; *needed_per_second* would be fast enough.
-    *advice* is what this assumes, or what to do.
-    """
-
-    by: datetime
-    in_time: bool | None
-    advice: str
-    names_left: int | None = None
-    values_left: int | None = None
-    visits_per_second: float | None = None
-    done_by: datetime | None = None
-    needed_per_second: float | None = None
-
-
-def plan_until(by: datetime, windows: Sequence[RunRecord], now: datetime) -> Outlook:
-    """Whether all will be done *by* then, as the runs over a cache (*windows*) tell."""
+def plan_until(by: datetime, windows: Sequence[RunRecord], now: datetime) -> Schedule:
+    """Return whether all will be done *by* then, as the runs over a cache (*windows*) tell."""
     if not windows:
-        return Outlook(by, None, "not known: no run has looked at it yet; try with --dry-run")
+        return Schedule(by, advice="not known: no run has looked at it yet; try with --dry-run")
     values = next((one.left for one in reversed(windows) if one.left is not None), None)
     if windows[-1].complete and values == 0:
-        return Outlook(by, True, "done: no value is under an old key", 0, 0)
+        return Schedule(by, True, 0, 0, advice="done: no value is under an old key")
     names = names_to_visit(windows)
     runs = [window for window in windows if window.mode == _RUN] or list(windows)
-    pace = rate_of(runs)
-    if names is None or pace is None:
+    rate = rate_of(runs)
+    if names is None or rate is None:
         what = "how many names there are to visit" if names is None else "how fast a run is"
-        return Outlook(by, None, f"not known: {what}; try with --dry-run", names, values, pace)
-    done_by, basis = completion_time(runs, names / pace, now)
-    needed = _needed(by, runs, names, now)
+        advice = f"not known: {what}; try with --dry-run"
+        return Schedule(by, None, names, values, _tenths(rate), advice=advice)
+    done_by, basis = completion_time(runs, names / rate, now)
+    pattern = window_pattern(runs, now)
+    time = pattern[0].time_until(by) if pattern else by - now
+    needed = names / time.total_seconds() if time > timedelta() else None
     in_time = done_by is not None and done_by <= by
     advice = f"in time, {basis}" if in_time else _advice(by, runs, names, needed, now)
     if runs[-1].mode != _RUN:
         advice += "; this goes by a dry run, and a run is slower"
-    return Outlook(by, in_time, advice, names, values, pace, done_by, needed)
+    done_by = _promised(done_by)
+    return Schedule(by, in_time, names, values, _tenths(rate), done_by, _tenths(needed), advice)
+
+
+def _promised(at: datetime | None) -> datetime | None:
+    """Return a time rounded up to a whole second, so that it is never a moment too early."""
+    return at and (at + timedelta(seconds=1, microseconds=-1)).replace(microsecond=0)
+
+
+def _tenths(rate: float | None) -> float | None:
+    """Return a rate as reports give it, to a tenth."""
+    return None if rate is None else round(rate, 1)
 
 
 def names_to_visit(windows: Sequence[RunRecord]) -> int | None:
-    """How many names the next run that is not a dry run has before it."""
+    """Return how many names the next run that is not a dry run has before it."""
     runs = [window for window in windows if window.mode == _RUN]
     if runs and not runs[-1].complete:
         return runs[-1].names_left
@@ -264,29 +291,20 @@ def names_to_visit(windows: Sequence[RunRecord]) -> int | None:
     return next((one.names for one in reversed(windows) if one.names is not None), None)
 
 
-def _needed(by: datetime, runs: Sequence[RunRecord], names: int, now: datetime) -> float | None:
-    """The pace at which it is done by then, in the time that there is; None if there is none."""
-    rhythm = rhythm_of(runs, now)
-    time = rhythm[0].time_until(by) if rhythm else by - now
-    return names / time.total_seconds() if time > timedelta() else None
-
-
 def _advice(
     by: datetime, runs: Sequence[RunRecord], names: int, needed: float | None, now: datetime
 ) -> str:
-    """What would make it be in time."""
+    """Return what would make it be in time."""
     last = next(run for run in reversed(runs) if run.pace)
     late = f"not in time: it needs {needed:,.0f} visits a second" if needed else "not in time"
     if needed and last.rate and _without(last, "rate") >= needed:
         return f"{late}; run with --max-rate {math.ceil(needed)} or more, not {last.rate:g}"
-    free = _without(last, *_WAITS)
+    free = _without(last, *_LIMITS)
     if needed and free >= needed:
-        drop = (
-            "without --max-rate and with --max-latency 0" if last.rate else "with --max-latency 0"
-        )
-        return f"{late}; run {drop}: then it was about {free:,.0f}"
+        drop = "without --max-rate and " if last.rate else ""
+        return f"{late}; run {drop}with --max-latency 0: then it was about {free:,.0f}"
     time = (by - now).total_seconds()
-    if rhythm_of(runs, now) and names / (last.pace or free) <= time:
+    if window_pattern(runs, now) and names / (last.pace or free) <= time:
         done = now + timedelta(seconds=names / (last.pace or free))
         return f"{late}; begun now and not stopped, it would be done by {moment(done)}"
     if names / free <= time:
@@ -296,6 +314,6 @@ def _advice(
 
 
 def _without(window: RunRecord, *reasons: str) -> float:
-    """About how many visits a second it would have made had it not waited for these reasons."""
+    """Return about how many visits a second it would have made without these waits."""
     waited = sum(window.waited.get(reason, 0.0) for reason in reasons)
     return window.visits / max(window.seconds - waited, _SHORTEST)

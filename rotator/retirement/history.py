@@ -1,9 +1,9 @@
 """
-What sweeps saw of each key, and what that adds up to.
+History: folds sweeps into the history of each key.
 
 A `SweepRecord` is what one finished or broken-off sweep of one cache leaves behind; `fold` takes it
 into the `KeyHistory` of each key. Nothing in either is secret: key ids, counts, times and prefixes
-of names.
+of names. Both are stored under the names of their fields.
 
 - A key is clean since the end of the first complete sweep that no longer met it, and only if that
   sweep looked everywhere: an entry that was not looked at may hide the key.
@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from rotator.tally.key_tally import KeyTally
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome, Tally
@@ -28,7 +28,7 @@ from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome, Tally
 @dataclass(frozen=True, slots=True)
 class KeySeen:
     """
-    What one sweep saw of one key, in visits; times are UTC.
+    Key sighting: counts the visits of one sweep that met one key; times are UTC.
 
     *drains_at* is the latest expiry of what remains, as far as that has a TTL. *prefixes* are those
     of the names, the most frequent first. *last_seen_at* leaves out values too large to move.
@@ -46,7 +46,7 @@ class KeySeen:
 
     @classmethod
     def of(cls, key: KeyTally) -> Self:
-        """What a tally says of one key."""
+        """Return what a tally says of one key."""
         frequent = sorted(key.prefixes, key=lambda prefix: (-key.prefixes[prefix], prefix))
         return cls(
             found=key.found,
@@ -72,7 +72,7 @@ _NOTHING = KeySeen()
 @dataclass(frozen=True, slots=True)
 class SweepRecord:
     """
-    One sweep of one cache.
+    Sweep record: holds what one sweep of one cache leaves behind.
 
     *scope* is a digest of what was to be visited and in which formats (without the keyring).
     *not_looked_at* are sentences, one for everything that was left out. *open_items* and *accepted*
@@ -97,59 +97,33 @@ class SweepRecord:
     doubt: str | None = None
 
     @classmethod
-    def of(
-        cls,
-        tally: Tally,
-        *,
-        cache: str,
-        mode: Mode,
-        started_at: datetime,
-        finished_at: datetime,
-        complete: bool,
-        current: str,
-        old: Iterable[str],
-        scope: str = "",
-        verified: bool = True,
-        not_looked_at: Iterable[str] = (),
-        accepted: Mapping[Outcome, int] | None = None,
-        doubt: str | None = None,
-    ) -> Self:
-        """The record of a sweep with this tally; *old* are the ids of all its old keys."""
+    def of(cls, tally: Tally, *, old: Iterable[str], **known: Any) -> Self:
+        """Return the record of a sweep: its tally, the ids of old keys, and the other fields."""
         met = {key_id: KeySeen.of(key) for key_id, key in tally.keys.items()}
         return cls(
-            cache=cache,
-            mode=mode,
-            started_at=started_at,
-            finished_at=finished_at,
-            complete=complete,
-            current=current,
             keys={key_id: met.get(key_id, _NOTHING) for key_id in old},
-            scope=scope,
             visits=tally.visits,
-            verified=verified,
-            not_looked_at=tuple(not_looked_at),
             open_items={outcome: tally.outcomes[outcome] for outcome in BLOCKING},
-            accepted=dict(accepted or {}),
-            doubt=doubt,
+            **known,
         )
 
     def seen(self, key_id: str) -> KeySeen:
-        """What it saw of a key."""
+        """Return what it saw of a key."""
         return self.keys.get(key_id, _NOTHING)
 
     def blocking(self, outcome: Outcome) -> int:
-        """How many open items there are, if they are more than were accepted; else 0."""
+        """Return the number of open items if more than were accepted, else 0."""
         number = self.open_items.get(outcome, 0)
         accepted = self.accepted.get(outcome, 0) if outcome in ACCEPTABLE else 0
         return number if number > accepted else 0
 
     def hides_or_holds(self, key_id: str) -> bool:
-        """Whether it met the key, or an entry that may hide it."""
+        """Return whether it met the key, or an entry that may hide it."""
         return bool(self.seen(key_id).found) or any(self.blocking(outcome) for outcome in BLOCKING)
 
     @property
     def looked_everywhere(self) -> bool:
-        """Whether nothing was left out but what was accepted."""
+        """True if nothing was left out but what was accepted."""
         return (
             self.complete
             and not self.not_looked_at
@@ -160,7 +134,7 @@ class SweepRecord:
 @dataclass(frozen=True, slots=True)
 class KeyHistory:
     """
-    What all sweeps of one cache saw of one key; times are UTC, None is "never".
+    Key history: holds what all sweeps of one cache saw of one key; times are UTC, None is "never".
 
     *first_looked_at* is the start of the first complete sweep for it, *swept_at* the end of the
     last one. *clean_since* is the end of the first complete sweep that no longer met it,
@@ -181,8 +155,23 @@ class KeyHistory:
     prefixes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """
+    Key record: holds all that the state knows of one key in one cache, but for its holds.
+
+    *encryptions* are by rotator, in all runs over all caches; *most_seen* is the most values that
+    one sweep met, summed over the caches. *verdicts* are its changes, in their order.
+    """
+
+    history: KeyHistory
+    encryptions: int = 0
+    most_seen: int = 0
+    verdicts: tuple[tuple[datetime, str], ...] = ()
+
+
 def fold(history: KeyHistory, record: SweepRecord, key_id: str) -> KeyHistory:
-    """The history of a key after one more sweep."""
+    """Return the history of a key after one more sweep."""
     if key_id == record.current:
         return KeyHistory(
             scope=record.scope,
@@ -216,7 +205,7 @@ def fold(history: KeyHistory, record: SweepRecord, key_id: str) -> KeyHistory:
 
 
 def _met(history: KeyHistory, seen: KeySeen, record: SweepRecord) -> KeyHistory:
-    """The history of a key that was met once more."""
+    """Return the history of a key that was met once more."""
     at = record.finished_at if record.doubt else seen.last_seen_at or record.finished_at
     if history.clean_since is not None:
         history = replace(
@@ -242,5 +231,5 @@ def _met(history: KeyHistory, seen: KeySeen, record: SweepRecord) -> KeyHistory:
 
 
 def _latest(earlier: datetime | None, at: datetime) -> datetime:
-    """The later of the two: a clock that was set back must not make a sighting older."""
+    """Return the later time: a clock that was set back must not make a sighting older."""
     return at if earlier is None else max(earlier, at)

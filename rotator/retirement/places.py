@@ -1,35 +1,37 @@
 """
-What is known of one old key in one cache, put together from sweeps, history and holds.
+Places: list everywhere a value may live, each with its proof.
 
-What still holds a key although the live data is clean: old copies that could come back.
-
-Pure: copies, marks and times in, holds out. Everything is counted from *clean_since*, the end of
-the first complete sweep that no longer met the key: a copy made after that moment is clean.
+Old copies of values could come back although the live data is clean: from a replica, a file or a
+backup. Copies, baselines and times in, holds out. Everything is counted from *clean_since*, the end
+of the first complete sweep that no longer met the key: a copy made after that moment is clean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
+from rotator.retirement.forecast import RunRecord
+from rotator.retirement.history import KeyHistory, KeyRecord, KeySeen, SweepRecord
 from rotator.tally.tally import Mode, Outcome
 from rotator.text import add_clamped, duration, moment
+
+_NO_HISTORY = KeyHistory()
 
 
 @dataclass(frozen=True, slots=True)
 class Copies:
     """
-    The other copies of one node's data, at one moment.
+    Copies: hold what is known of the other copies of one node's data, at one moment.
 
-    *lagging* maps a replica to what is wrong with it, in words. *snapshot* is whether there is an
-    RDB file, *snapshot_begun_at* when it was begun, by this machine's clock, None if that is not
-    known. *append_only* is whether an append-only file is kept, *rewrites* how often it was
-    rewritten in the life of the process *run_id*. Before Redis 7.0, which does not count them, that
-    is only whether the last attempt was one, and *sizes*, of the file after the last rewrite and
-    now, tell one that came later; they are None where rewrites are counted.
+    *lagging* maps a replica to what is wrong with it, in words. *snapshot*: there is an RDB file,
+    begun at *snapshot_begun_at* by this machine's clock, None if that is not known. *append_only*:
+    an append-only file is kept, and *rewrites* counts those in the life of the process *run_id*.
+    Before Redis 7.0, which does not count them, that is 1 if the last attempt was one, else 0, and
+    *sizes*, of the file after the last rewrite and now, in bytes, tell one that came later; they
+    are None where rewrites are counted.
     """
 
     node: str
@@ -44,7 +46,7 @@ class Copies:
 
     @property
     def aof_baseline(self) -> dict[str, Any] | None:
-        """What later runs compare with: the process, its file; None if that tells nothing now."""
+        """The process and its append-only file, for later runs to compare with."""
         if self.sizes is None:
             # A rewrite that is going on began too early to count as one that came after.
             return {"run_id": self.run_id, "rewrites": self.rewrites + self.rewriting}
@@ -52,33 +54,30 @@ class Copies:
             return None
         return {"run_id": self.run_id, "rewrites": None, "sizes": list(self.sizes)}
 
-    def rewritten_since(self, mark: Mapping[str, Any] | None) -> bool:
+    def rewritten_since(self, baseline: Mapping[str, Any] | None) -> bool:
         """
-        Whether the append-only file was rewritten since *mark* was set.
+        Return whether the append-only file was rewritten since *baseline*.
 
         INFO does not say when it was rewritten, only how often. In a process that is younger than
-        the mark every rewrite came after it. Without a mark nothing is known.
+        the baseline every rewrite came after it. Without a baseline nothing is known.
         """
-        if mark is None:
+        if baseline is None:
             return False
-        if mark["run_id"] != self.run_id:
+        if baseline["run_id"] != self.run_id:
             return self.rewrites > 0
-        if self.sizes is None or mark["rewrites"] is not None:
-            return mark["rewrites"] is not None and self.rewrites > mark["rewrites"]
+        if self.sizes is None or baseline["rewrites"] is not None:
+            return baseline["rewrites"] is not None and self.rewrites > baseline["rewrites"]
         # Between rewrites the first size stays, and the second grows.
-        (base, size), now = mark["sizes"], self.sizes
+        (base, size), now = baseline["sizes"], self.sizes
         return bool(now[0] != base or now[1] < size)
-
-
-_NO_HISTORY = KeyHistory()
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
     """
-    Why old copies of values under a key could come back although the live data is clean.
+    Hold: says why old copies could come back although the live data is clean.
 
-    *until* is when that ends by itself; None means that something has to be done: *ends_by*.
+    It ends by itself at *until*; None means that something has to be done: *ends_by*.
     """
 
     reason: str
@@ -86,17 +85,17 @@ class Hold:
     ends_by: str
 
     def open(self, now: datetime) -> bool:
-        """Whether it still holds."""
+        """Return whether it still holds."""
         return self.until is None or self.until > now
 
     @classmethod
     def replica(cls, node: str, why: str) -> Self:
-        """A replica that could be promoted with old values; *why* as in "is 4096 bytes behind"."""
+        """Make the hold of a replica with old values; *why* as in "is 4096 bytes behind"."""
         return cls(f"replica {node} {why}", None, f"run again when replica {node} has caught up")
 
     @classmethod
     def failover(cls, node: str) -> Self:
-        """Another process answers for *node* than the one that was found clean."""
+        """Make the hold of a node where another process answers than the one found clean."""
         return cls(
             f"{node} failed over or restarted after it was found clean", None, "run again now"
         )
@@ -104,10 +103,10 @@ class Hold:
     @classmethod
     def snapshot(cls, node: str, begun_at: datetime | None, clean_since: datetime) -> Self | None:
         """
-        An RDB file from before the key was gone; None if it is from after.
+        Make the hold of an RDB file from before the key was gone; None if it is from after.
 
-        *begun_at* is when the last good BGSAVE began (rdb_last_save_time less
-        rdb_last_bgsave_time_sec, redis-rules 3), by the clock that *clean_since* goes by.
+        The last good BGSAVE began at *begun_at*, by the clock of *clean_since*, if that is known
+        (rdb_last_save_time less rdb_last_bgsave_time_sec, redis-rules 3).
         """
         if begun_at is not None and begun_at > clean_since:
             return None
@@ -119,16 +118,8 @@ class Hold:
         )
 
     @classmethod
-    def append_only(
-        cls, node: str, rewritten_at: datetime | None, clean_since: datetime
-    ) -> Self | None:
-        """
-        An append-only file that still holds what was written before the key was gone.
-
-        *rewritten_at* is when its last rewrite began; None when that is not known.
-        """
-        if rewritten_at is not None and rewritten_at > clean_since:
-            return None
+    def append_only(cls, node: str) -> Self:
+        """Make the hold of an append-only file with what was written before the key was gone."""
         return cls(
             f"the append-only file of {node} was not rewritten since the key is gone",
             None,
@@ -137,7 +128,7 @@ class Hold:
 
     @classmethod
     def backups(cls, clean_since: datetime, retention: timedelta) -> Self:
-        """Copies outside Redis that are kept for *retention*."""
+        """Make the hold of copies outside Redis that are kept for *retention*."""
         until = add_clamped(clean_since, retention)
         return cls(
             f"backups are kept for {duration(retention)} and may hold it until {moment(until)}",
@@ -149,11 +140,11 @@ class Hold:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """
-    One old key in one cache that lists it at *field*.
+    Evidence: holds all that is known of one old key in one cache, which lists it at *field*.
 
     *sweep* is the sweep of this run, or the last complete one; None if there never was one.
     *verification* is the reading sweep after it, if there was one. *history* has both folded in.
-    *cut_short_at* is when a later sweep was stopped that had not met the key up to there.
+    A later sweep was stopped at *cut_short_at*, and had not met the key up to there.
     """
 
     key_id: str
@@ -172,7 +163,7 @@ class Evidence:
 
     @property
     def complete(self) -> bool:
-        """Whether there is a complete sweep."""
+        """True if there is a complete sweep."""
         return self.sweep is not None and self.sweep.complete
 
     @property
@@ -181,14 +172,9 @@ class Evidence:
         complete = [sweep for sweep in self.sweeps if sweep.complete] or self.sweeps
         return complete[-1] if complete else None
 
-    @property
-    def dry_run(self) -> bool:
-        """Whether nothing was to be moved."""
-        return self.sweep is not None and self.sweep.mode is Mode.DRY_RUN
-
     def blocking(self, outcome: Outcome) -> int:
         """
-        How many open items of this kind there are, if they are more than were accepted; else 0.
+        Return the number of open items of this kind if more than were accepted, else 0.
 
         The last sweep decides; but that a value is too large may show only when it is written.
         """
@@ -197,7 +183,7 @@ class Evidence:
 
     @property
     def remaining(self) -> int:
-        """How many values are still under it, without too large ones that were accepted."""
+        """The number of values still under it, without too large ones that were accepted."""
         return max((self._left(seen)[0] for seen in self._last_seen()), default=0)
 
     @property
@@ -207,14 +193,14 @@ class Evidence:
 
     @property
     def drains_at(self) -> datetime | None:
-        """When the last of the remaining expires, if all of them do."""
+        """The time at which the last of the remaining expires, if all of them do."""
         if self.remaining_without_ttl:
             return None
         return max((seen.drains_at for seen in self._last_seen() if seen.drains_at), default=None)
 
     @property
     def met_again(self) -> int:
-        """How many values the verifying sweep met beyond those that the one before it left."""
+        """The number of values the verifying sweep met beyond those that the one before left."""
         last = self.sweeps[-1] if self.sweeps else None
         if last is None or last.mode is not Mode.VERIFY:
             return 0
@@ -224,32 +210,32 @@ class Evidence:
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """How the names of the values that were met begin, the most frequent first."""
+        """The prefixes of the names of the values that were met, the most frequent first."""
         seen = [sweep.seen(self.key_id).prefixes for sweep in reversed(self.sweeps)]
         return next((prefixes for prefixes in seen if prefixes), ())
 
     @property
     def first_seen_at(self) -> datetime | None:
-        """When the key was met for the first time."""
+        """The time at which the key was met first."""
         seen = [sweep.seen(self.key_id).first_seen_at for sweep in self.sweeps]
         return min((at for at in (self.history.first_seen_at, *seen) if at), default=None)
 
     @property
     def last_seen_at(self) -> datetime | None:
-        """When the key was met for the last time, by any sweep."""
+        """The time at which the key was met last, by any sweep."""
         seen = [sweep.seen(self.key_id).last_seen_at for sweep in self.sweeps]
         return max((at for at in (self.history.last_seen_at, *seen) if at), default=None)
 
     @property
     def quiet_since(self) -> datetime | None:
-        """From when on it has been quiet: last met, or else first looked for."""
+        """The time since which it has been quiet: last met, or else first looked for."""
         begun = self.sweep.started_at if self.sweep else None
         return self.last_seen_at or self.history.first_looked_at or begun
 
     @property
     def confirmed(self) -> bool:
         """
-        Whether a complete sweep after the last meeting did not meet it.
+        True if a complete sweep after the last meeting did not meet it.
 
         If it was never met, the first sweep is only a first look, and a second one confirms.
         """
@@ -259,14 +245,14 @@ class Evidence:
         return clean >= seen if seen else self.history.clean_sweeps > 1
 
     def _last_seen(self) -> list[KeySeen]:
-        """What counts as remaining: the last complete sweep and what came after it."""
+        """Return what the last complete sweep saw, and what came after it."""
         latest = self.latest
         if latest is None:
             return []
         return [sweep.seen(self.key_id) for sweep in self.sweeps[self.sweeps.index(latest) :]]
 
     def _left(self, seen: KeySeen) -> tuple[int, int]:
-        """The remaining values and those without a TTL; accepted too large ones left out."""
+        """Return the remaining values, and those without a TTL, without accepted too large ones."""
         if self.blocking(Outcome.TOO_LARGE):
             return seen.remaining, seen.remaining_without_ttl
         return (
@@ -275,31 +261,56 @@ class Evidence:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CacheRecord:
+    """
+    Cache record: holds all that the state knows of one cache, and of its *keys* by id.
+
+    *sweep* is the last complete one, *runs* are the last ones in their order. *holds* are those on
+    each key when the cache was last swept.
+    """
+
+    cache: str
+    sweep: SweepRecord | None = None
+    runs: tuple[RunRecord, ...] = ()
+    keys: dict[str, KeyRecord] = field(default_factory=dict)
+    holds: Mapping[str, tuple[Hold, ...]] = field(default_factory=dict)
+
+    def evidence(self, key_id: str, listed_at: str) -> Evidence:
+        """Return what earlier runs found out; a sweep that did not know the key is none."""
+        return Evidence(
+            key_id=key_id,
+            cache=self.cache,
+            field=listed_at,
+            sweep=self.sweep if self.sweep and key_id in self.sweep.keys else None,
+            history=self.keys[key_id].history,
+            holds=self.holds[key_id],
+        )
+
+
 def find_holds(
     copies: Sequence[Copies],
     *,
     clean_since: datetime,
-    marks: Mapping[str, Mapping[str, Any] | None],
+    baselines: Mapping[str, Mapping[str, Any] | None],
     swept: Mapping[str, str],
     retention: timedelta | None,
 ) -> tuple[Hold, ...]:
     """
-    The holds on one key.
+    Return the holds on one key.
 
-    *marks* are those that `Copies.mark` gave when the key became clean, by node; *swept* are the
-    run ids of the processes that the last sweep found clean, by node.
+    *baselines* are those of when the key became clean, by node; *swept* are the run ids of the
+    processes that the last sweep found clean, by node.
     """
-    holds: list[Hold] = []
+    holds: list[Hold | None] = []
     for copy in copies:
         holds += [Hold.replica(name, why) for name, why in copy.lagging.items()]
         if swept.get(copy.node, copy.run_id) != copy.run_id:
             holds.append(Hold.failover(copy.node))
         if copy.snapshot:
-            snapshot = Hold.snapshot(copy.node, copy.snapshot_begun_at, clean_since)
-            holds += [snapshot] if snapshot else []
-        if copy.append_only and not copy.rewritten_since(marks.get(copy.node)):
-            append_only = Hold.append_only(copy.node, None, clean_since)
-            holds += [append_only] if append_only else []
+            holds.append(Hold.snapshot(copy.node, copy.snapshot_begun_at, clean_since))
+        if copy.append_only and not copy.rewritten_since(baselines.get(copy.node)):
+            holds.append(Hold.append_only(copy.node))
     if retention is not None:
         holds.append(Hold.backups(clean_since, retention))
-    return tuple(holds)
+    return tuple(hold for hold in holds if hold)

@@ -14,15 +14,12 @@ from typing import Any
 
 import structlog
 
-from rotator.config.types import Address
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
-from rotator.retirement.places import Copies
 from rotator.run.preflight import Preflight
 from rotator.run.surroundings import ServerObserver
 from rotator.server.context import CacheContext
-from rotator.server.copies import find_copies
 from rotator.server.topology import Topology
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
@@ -56,7 +53,6 @@ class CacheRun:
     machines: RemoteWorkers | None = None
     _preflight: Preflight = field(init=False)
     _observer: ServerObserver = field(init=False, default_factory=ServerObserver)
-    _replicas: dict[Address, list[str]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._preflight = Preflight(
@@ -91,11 +87,7 @@ class CacheRun:
             )
         topology = self._preflight.run(None if self.options.dry_run else self.state.path)
         self._observer.note(topology)
-        for address in topology.primaries:
-            store = self.access.connect(address)
-            with store.connection:
-                self._replicas[address] = list(store.replicas())
-                self._observer.compare(store)
+        self._observer.look_ahead(topology, self.access.connect)
         self._announce(topology, keyring)
 
     def close(self) -> None:
@@ -112,25 +104,15 @@ class CacheRun:
         last = result.verification or result.sweep
         if last.complete:
             try:
-                result.copies = self._find_copies()
+                result.copies = self._observer.find_copies(self._discover(), self.access.connect)
             except ServerError as error:
                 last.not_looked_at.append(f"replicas and files could not be looked at: {error}")
                 last.cut_short = self.stopper.reason()
         self._observer.look_back(self.access.connect)
         result.evictions = self._observer.evictions
-        result.doubt, result.latest = self._observer.clock_warning, self._observer.latest
+        clock = self._observer.clock
+        result.doubt, result.latest = clock.clock_warning, clock.latest()
         return result
-
-    def _find_copies(self) -> list[Copies]:
-        """Return the other copies of what the primaries hold, as they are when all is done."""
-        topology = self._discover()
-        found = []
-        for address in topology.primaries:
-            store = self.access.connect(address)
-            with store.connection:
-                store.identity()
-                found.append(find_copies(store, self._replicas.get(address, ())))
-        return found
 
     def _sweep(self, mode: Mode) -> SweepResult:
         name = self.access.cache.name

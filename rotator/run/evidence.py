@@ -1,10 +1,8 @@
 """
-From what sweeps met to what is known of each key: kept in the state, judged together.
+Evidence recorder: brings sweeps and copies to `judge`, and keeps what came of it in the state.
 
 A key that several caches list is judged by all of them: those of this run by what it found, the
 others by their last complete sweep in the state.
-
-From the result of a run to what it leaves for forecasts: one `Window` for each cache.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rotator.crypto.keyring import Keyring
@@ -20,139 +18,56 @@ from rotator.errors import Exit
 from rotator.retirement.forecast import RunRecord, unfinished_runs
 from rotator.retirement.history import SweepRecord
 from rotator.retirement.judge import Judgement, judge
-from rotator.retirement.places import Evidence, Hold, find_holds
+from rotator.retirement.places import CacheRecord, Evidence, Hold, find_holds
 from rotator.state.state import State
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.tally.tally import Mode, Outcome
 
 
-def run_record_of(
-    result: CacheResult,
-    sweep: SweepResult,
-    *,
-    before: Sequence[RunRecord],
-    known: SweepRecord | None,
-    ends_at: datetime | None,
-) -> RunRecord:
-    """
-    What this run did of *sweep*.
-
-    *before* are the windows of earlier runs over the cache. *known* is the last complete sweep of
-    an earlier run, if it was of the same scope. *ends_at* is when time is up.
-    """
-    last = result.verification or sweep
-    complete = sweep.complete and last.complete
-    seconds = sweep.lasted
-    looked_at = last if complete else sweep
-    left = _remaining(looked_at) if looked_at.complete else _left(known, before, sweep)
-    return RunRecord(
-        mode=str(sweep.scope.mode),
-        started_at=sweep.begun_at,
-        finished_at=last.finished_at,
-        begun_at=sweep.started_at,
-        visits=sweep.visits_now,
-        rotated=sweep.rotated_now,
-        seconds=seconds,
-        visited=last.tally.visits,
-        rotated_in_all=sweep.tally.outcomes[Outcome.ROTATED],
-        names=_names(result, sweep, known),
-        complete=complete,
-        stopped=None if last.stopped is None else str(last.stopped),
-        timed=last.stopped is not None and last.stopped.exit_code is Exit.TIME_UP,
-        ends_at=ends_at,
-        verifying=sweep.complete and not complete,
-        left=left,
-        rate=result.plan.limits.rate,
-        waited=_waited(sweep, seconds),
-    )
-
-
-def _names(result: CacheResult, sweep: SweepResult, known: SweepRecord | None) -> int | None:
-    """How many names there are to visit; the server counts all, not those of a pattern."""
-    settings = result.access.settings
-    if "*" in settings.match and settings.databases == "all":
-        return sweep.topology.names
-    return None if known is None else known.visits
-
-
-def _left(known: SweepRecord | None, before: Sequence[RunRecord], sweep: SweepResult) -> int | None:
-    """How many values were under old keys when all was last looked at, less those moved since."""
-    if known is None:
-        return None
-    there = sum(seen.remaining for seen in known.keys.values())
-    runs = [run for run in unfinished_runs(before) if not run.complete and run.mode == Mode.RUN]
-    return max(there - sum(run.rotated for run in runs) - sweep.rotated_now, _remaining(sweep))
-
-
-def _remaining(sweep: SweepResult) -> int:
-    """How many values a sweep left under old keys."""
-    return sum(key.remaining for key in sweep.tally.keys.values())
-
-
-def _waited(sweep: SweepResult, seconds: float) -> dict[str, float]:
-    """How many of the seconds were waited, by reason; nodes that wait side by side count once."""
-    worked = sum(node.seconds for node in sweep.nodes)
-    waited: dict[str, float] = {}
-    for node in sweep.nodes:
-        for reason, length in node.waited.items():
-            part = length / worked * seconds if worked else 0.0
-            waited[reason] = waited.get(reason, 0.0) + part
-    return waited
-
-
+@dataclass(slots=True)
 class EvidenceRecorder:
     """
-    What the sweeps of one run leave in the state, and the judgement on it.
+    Evidence recorder: takes the sweeps of one run into the state, and has its keys judged.
 
-    *ends_at* is when the run's time is up, if it is limited.
+    *ends_at* is when the run's time is up, if it is limited. *records* is all that the state knows
+    of each cache, by name, once `judge` was called.
     """
 
-    def __init__(self, state: State, ends_at: datetime | None = None) -> None:
-        self._state = state
-        self._ends_at = ends_at
-        self._kept: dict[str, list[SweepRecord]] = {}
-        self._results: dict[str, CacheResult] = {}
+    state: State
+    ends_at: datetime | None = None
+    records: dict[str, CacheRecord] = field(default_factory=dict, init=False)
+    _kept: dict[str, list[SweepRecord]] = field(default_factory=dict, init=False)
+    _results: dict[str, CacheResult] = field(default_factory=dict, init=False)
 
     def keep(self, result: CacheResult) -> None:
         """Take the sweeps of one cache into the history of its keys, and count encryptions."""
         name, keyring = result.access.cache.name, result.access.keyring
-        self._kept[name] = []
         self._results[name] = result
-        if result.sweep is not None and keyring is not None:
-            self._note_window(result, result.sweep, keyring)
-        for sweep in (result.sweep, result.verification):
-            if sweep is None or keyring is None:
-                continue
-            record = _record(result, sweep, keyring)
-            self._state.record_sweep(record)
-            self._state.add_encryptions(keyring.current.id, sweep.tally.encryptions)
-            for key_id, key in sweep.tally.keys.items():
-                self._state.note_seen(name, key_id, key.found)
-            self._kept[name].append(record)
-
-    def _note_window(self, result: CacheResult, sweep: SweepResult, keyring: Keyring) -> None:
-        """Write down what the run did, compared with what was known before it."""
-        name = result.access.cache.name
-        known = self._state.last_sweep(name)
-        if known and known.scope != _record(result, sweep, keyring).scope:
+        if result.sweep is None or keyring is None:
+            return
+        sweeps = [sweep for sweep in (result.sweep, result.verification) if sweep]
+        self._kept[name] = [_sweep_record(result, sweep, keyring) for sweep in sweeps]
+        known = self.state.last_sweep(name)
+        if known and known.scope != self._kept[name][0].scope:
             known = None
-        window = run_record_of(
-            result,
-            sweep,
-            before=self._state.windows(name),
-            known=known,
-            ends_at=self._ends_at,
-        )
-        self._state.note_window(name, window)
+        before = self.state.run_records(name)
+        run = run_record_of(result, result.sweep, before=before, known=known, ends_at=self.ends_at)
+        self.state.add_run_record(name, run)
+        for sweep, record in zip(sweeps, self._kept[name], strict=True):
+            self.state.record_sweep(record)
+            self.state.add_encryptions(keyring.current.id, sweep.tally.encryptions)
+            for key_id, key in sweep.tally.keys.items():
+                self.state.note_seen(name, key_id, key.found)
 
     def judge(
         self, keyrings: Mapping[str, Keyring | None], *, now: datetime, quiet: timedelta
     ) -> dict[str, Judgement]:
         """
-        The judgement on every old key, by key id.
+        Return the judgement on every old key, by key id.
 
         *keyrings* are those of all caches, by name; one that is None may list any key.
         """
+        self._read(keyrings)
         rings = {name: ring for name, ring in keyrings.items() if ring is not None}
         unknown = [name for name, ring in keyrings.items() if ring is None]
         doubt = next((one.doubt for one in self._results.values() if one.doubt), None)
@@ -169,68 +84,144 @@ class EvidenceRecorder:
             judgements[key_id] = judge(
                 key_id, cases, now=now, quiet=quiet, current_in=current_in, doubt=doubt
             )
-            self._state.note_verdict(key_id, str(judgements[key_id].verdict), now)
+            self._note_verdict(judgements[key_id], now)
         return judgements
 
-    def _evidence(self, cache: str, key_id: str, field: str) -> Evidence:
-        sweeps = self._kept.get(cache, [])
-        if not sweeps:
-            return self._state.evidence(cache, key_id, field)
-        if earlier := self._outlasting(cache, key_id, field):
-            return earlier
-        history = self._state.history(cache, key_id)
-        holds = self._holds(self._results[cache], key_id, history.clean_since)
-        self._state.save_holds(cache, key_id, holds)
-        return Evidence(
-            key_id=key_id,
-            cache=cache,
-            field=field,
-            sweep=sweeps[0],
-            verification=sweeps[1] if len(sweeps) > 1 else None,
-            history=history,
-            holds=holds,
-        )
+    def _read(self, keyrings: Mapping[str, Keyring | None]) -> None:
+        """Read all that the state knows of the caches, this run included."""
+        own = {name: result.access.keyring for name, result in self._results.items()}
+        for name, ring in {**keyrings, **own}.items():
+            key_ids = [key.id for key in ring.all] if ring else []
+            self.records[name] = self.state.cache_record(name, key_ids)
 
-    def _outlasting(self, cache: str, key_id: str, field: str) -> Evidence | None:
+    def _evidence(self, cache: str, key_id: str, listed_at: str) -> Evidence:
+        """Return what is known of an old key in a cache: by this run, or else by earlier ones."""
+        earlier, sweeps = self.records[cache].evidence(key_id, listed_at), self._kept.get(cache)
+        if not sweeps:
+            return earlier
+        if self._outlasts(earlier, cache):
+            return replace(earlier, cut_short_at=sweeps[0].finished_at)
+        holds = self._holds(self._results[cache], key_id, earlier.history.clean_since)
+        self.state.save_holds(cache, key_id, holds)
+        verification = sweeps[1] if len(sweeps) > 1 else None
+        return replace(earlier, sweep=sweeps[0], verification=verification, holds=holds)
+
+    def _outlasts(self, earlier: Evidence, cache: str) -> bool:
         """
-        What was known before, if this run takes nothing away from it.
+        Return whether this run takes nothing away from what was known before.
 
         A sweep that was stopped saw less than the complete one before it. If it met neither the key
         nor anything that may hide it, that one still says more; it has its own age, and keeps it.
         """
-        sweep = self._kept[cache][0]
-        if sweep.complete or sweep.not_looked_at or not self._stopped(cache):
-            return None
-        if sweep.hides_or_holds(key_id):
-            return None
-        earlier = self._state.evidence(cache, key_id, field)
-        if earlier.sweep is None or earlier.sweep.scope != sweep.scope:
-            return None
-        return replace(earlier, cut_short_at=sweep.finished_at)
-
-    def _stopped(self, cache: str) -> bool:
-        sweep = self._results[cache].sweep
-        return sweep is not None and sweep.stopped is not None
+        sweep, result = self._kept[cache][0], self._results[cache].sweep
+        if sweep.complete or sweep.not_looked_at or result is None or result.stopped is None:
+            return False
+        same_scope = earlier.sweep is not None and earlier.sweep.scope == sweep.scope
+        return same_scope and not sweep.hides_or_holds(earlier.key_id)
 
     def _holds(
         self, result: CacheResult, key_id: str, clean_since: datetime | None
     ) -> tuple[Hold, ...]:
-        """What still holds a key that the live data no longer has."""
+        """Return what still holds a key that the live data no longer has; keep its baselines."""
         if clean_since is None:
             return ()
-        name, last = result.access.cache.name, result.verification or result.sweep
-        now = {copy.node: copy.aof_baseline for copy in result.copies}
+        last = result.verification or result.sweep
         nodes = last.nodes if last else []
+        key = (result.access.cache.name, key_id, clean_since)
+        now = {copy.node: copy.aof_baseline for copy in result.copies}
+        self.state.set_aof_baselines(*key, now)
         return find_holds(
             result.copies,
             clean_since=clean_since,
-            marks=self._state.marks(name, key_id, clean_since, now),
+            baselines=self.state.aof_baselines(*key),
             swept={node.node: node.identity.run_id for node in nodes if node.identity},
             retention=result.access.settings.backups.retention,
         )
 
+    def _note_verdict(self, judgement: Judgement, now: datetime) -> None:
+        """Write the verdict on a key down, in the state and in the records of its caches."""
+        key_id = judgement.key_id
+        verdicts = self.state.note_verdict(key_id, str(judgement.verdict), now)
+        for record in self.records.values():
+            if key_id in record.keys:
+                record.keys[key_id] = replace(record.keys[key_id], verdicts=tuple(verdicts))
 
-def _record(result: CacheResult, sweep: SweepResult, keyring: Keyring) -> SweepRecord:
+
+def run_record_of(
+    result: CacheResult,
+    sweep: SweepResult,
+    *,
+    before: Sequence[RunRecord],
+    known: SweepRecord | None,
+    ends_at: datetime | None,
+) -> RunRecord:
+    """
+    Return what this run did of *sweep*.
+
+    *before* are the records of earlier runs over the cache, *known* is the last complete sweep of
+    an earlier run, if it was of the same scope. Time is up at *ends_at*.
+    """
+    last = result.verification or sweep
+    complete = sweep.complete and last.complete
+    looked_at = last if complete else sweep
+    left = _remaining(looked_at) if looked_at.complete else _left(known, before, sweep)
+    return RunRecord(
+        mode=str(sweep.scope.mode),
+        started_at=sweep.begun_at,
+        finished_at=last.finished_at,
+        begun_at=sweep.started_at,
+        visits=sweep.visits_now,
+        rotated=sweep.rotated_now,
+        seconds=sweep.lasted,
+        visited=last.tally.visits,
+        rotated_in_all=sweep.tally.outcomes[Outcome.ROTATED],
+        names=_names(result, sweep, known),
+        complete=complete,
+        stopped=None if last.stopped is None else str(last.stopped),
+        timed=last.stopped is not None and last.stopped.exit_code is Exit.TIME_UP,
+        ends_at=ends_at,
+        verifying=sweep.complete and not complete,
+        left=left,
+        rate=result.plan.limits.rate,
+        waited=_waited(sweep),
+    )
+
+
+def _names(result: CacheResult, sweep: SweepResult, known: SweepRecord | None) -> int | None:
+    """Return how many names there are to visit; the server counts all, not those of a pattern."""
+    settings = result.access.settings
+    if "*" in settings.match and settings.databases == "all":
+        return sweep.topology.names
+    return None if known is None else known.visits
+
+
+def _left(known: SweepRecord | None, before: Sequence[RunRecord], sweep: SweepResult) -> int | None:
+    """Return the values under old keys when all was last looked at, less those moved since."""
+    if known is None:
+        return None
+    there = sum(seen.remaining for seen in known.keys.values())
+    runs = [run for run in unfinished_runs(before) if not run.complete and run.mode == Mode.RUN]
+    return max(there - sum(run.rotated for run in runs) - sweep.rotated_now, _remaining(sweep))
+
+
+def _remaining(sweep: SweepResult) -> int:
+    """Return how many values a sweep left under old keys."""
+    return sum(key.remaining for key in sweep.tally.keys.values())
+
+
+def _waited(sweep: SweepResult) -> dict[str, float]:
+    """Return the seconds waited, by reason; nodes that wait side by side count once."""
+    worked = sum(node.seconds for node in sweep.nodes)
+    waited: dict[str, float] = {}
+    for node in sweep.nodes:
+        for reason, length in node.waited.items():
+            part = length / worked * sweep.lasted if worked else 0.0
+            waited[reason] = waited.get(reason, 0.0) + part
+    return waited
+
+
+def _sweep_record(result: CacheResult, sweep: SweepResult, keyring: Keyring) -> SweepRecord:
+    """Return what one sweep of this run leaves for the histories."""
     settings = result.access.settings
     formats = [str(result.access.formats[name]) for name in settings.formats]
     scope = [settings.match, settings.databases, formats]
@@ -245,7 +236,7 @@ def _record(result: CacheResult, sweep: SweepResult, keyring: Keyring) -> SweepR
         old=[key.id for key in keyring.old],
         scope=hashlib.sha256(json.dumps(scope).encode()).hexdigest(),
         verified=result.plan.verify,
-        not_looked_at=sweep.not_looked_at,
+        not_looked_at=tuple(sweep.not_looked_at),
         accepted=dict(result.plan.accept),
         doubt=result.doubt,
     )

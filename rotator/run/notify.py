@@ -274,9 +274,9 @@ class RunNotifier:
             return None, []
         try:
             with State(self._path) as state:
-                previous = state.last_ending(self._asked)
+                previous = state.run_result(self._asked)
                 if code not in STOPPED:
-                    state.note_ending(self._asked, code)
+                    state.set_run_result(self._asked, code)
                 return previous, [
                     Change(cache, key_id, field, before, after)
                     for cache, key_id, field, before in self._before

@@ -1,5 +1,5 @@
 """
-One SQLite file with one schema: created whole, checked when opened, changed in transactions.
+Database: opens, checks and upgrades one SQLite file.
 
 - A file that exists is either good or an error. It is never taken for a new one, not even when it
   is empty: a new one is built beside it and then given its name.
@@ -12,7 +12,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkstemp
@@ -23,6 +23,51 @@ import platformdirs
 
 from rotator.errors import StateError
 
+Change = Callable[[str, Sequence[Any]], object]
+"""Executes a statement with its values, within a transaction."""
+
+VERSION = 2
+"""The version of the schema, kept as `PRAGMA user_version`."""
+
+_APPLICATION = 0x524F5401  # "ROT", 1
+_RUNS = (
+    "CREATE TABLE windows (number INTEGER PRIMARY KEY, cache TEXT NOT NULL, record TEXT NOT NULL)",
+    "CREATE INDEX windows_by_cache ON windows (cache, number)",
+    "CREATE TABLE endings (caches TEXT PRIMARY KEY, exit_code INTEGER NOT NULL) WITHOUT ROWID",
+)
+_UPGRADES = {1: _RUNS}
+_SCHEMA = f"""
+CREATE TABLE positions (
+    cache TEXT, phase TEXT, node TEXT, position TEXT NOT NULL,
+    PRIMARY KEY (cache, phase, node)
+) WITHOUT ROWID;
+CREATE TABLE sweeps (cache TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE histories (
+    cache TEXT, key_id TEXT, history TEXT NOT NULL,
+    PRIMARY KEY (cache, key_id)
+) WITHOUT ROWID;
+CREATE TABLE holds (
+    cache TEXT, key_id TEXT, holds TEXT NOT NULL,
+    PRIMARY KEY (cache, key_id)
+) WITHOUT ROWID;
+CREATE TABLE marks (
+    cache TEXT, key_id TEXT, clean_since TEXT NOT NULL, marks TEXT NOT NULL,
+    PRIMARY KEY (cache, key_id)
+) WITHOUT ROWID;
+CREATE TABLE encryptions (key_id TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seen (
+    cache TEXT, key_id TEXT, number INTEGER NOT NULL,
+    PRIMARY KEY (cache, key_id)
+) WITHOUT ROWID;
+CREATE TABLE verdicts (
+    number INTEGER PRIMARY KEY, key_id TEXT NOT NULL, at TEXT NOT NULL, verdict TEXT NOT NULL
+);
+CREATE INDEX verdicts_by_key ON verdicts (key_id, number);
+CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
+{";".join(_RUNS)};
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {VERSION};
+"""
 _WAIT_SECONDS = 10.0
 _ANEW = (
     "restore it, or move it away: with a new one every old key is `verifying` again, nothing else"
@@ -46,36 +91,21 @@ _OTHERWISE = ("cannot be used", "look at the disk, or choose another file with -
 
 class Database:
     """
-    An open SQLite file; threads may share it.
-
-    *upgrades* maps an older version of the schema to the statements that make it the next one.
+    Database: an open SQLite file, which threads may share.
 
     Raises:
         StateError: From every method, with what is wrong with the file and what to do.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        schema: str,
-        application: int,
-        version: int,
-        upgrades: Mapping[int, Sequence[str]] | None = None,
-    ) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._upgrades = upgrades or {}
         self._turn = threading.RLock()
         with self._explained():
             if not path.exists():
-                _create(
-                    path,
-                    f"{schema}\nPRAGMA application_id = {application};"
-                    f"\nPRAGMA user_version = {version};",
-                )
+                _create(path)
             self._connection = _connect(path)
         try:
-            self._check(application, version)
+            self._check()
         except StateError:
             self.close()
             raise
@@ -85,14 +115,14 @@ class Database:
         self._connection.close()
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows that a statement finds."""
+        """Return the rows that a statement finds."""
         with self._turn, self._explained():
             return self._connection.execute(statement, values).fetchall()
 
     @contextmanager
-    def change(self) -> Iterator[Callable[[str, Sequence[Any]], object]]:
+    def change(self) -> Iterator[Change]:
         """
-        One transaction: what is executed with the given function is committed at the end, or lost.
+        Begin a transaction: what is executed with the function is committed at the end, or lost.
 
         No other process can change the file in between.
         """
@@ -108,34 +138,34 @@ class Database:
                 raise
 
     def damaged(self) -> StateError:
-        """The error for a file that SQLite can read and we cannot."""
+        """Return the error for a file that SQLite can read and we cannot."""
         return StateError(f"the state file {self.path} is damaged", hint=_ANEW)
 
-    def _check(self, application: int, version: int) -> None:
+    def _check(self) -> None:
         """Refuse what is damaged, of something else, or newer than we are."""
         (found,) = self.rows("PRAGMA quick_check(1)")[0]
         if found != "ok":
             raise self.damaged()
         (owner,) = self.rows("PRAGMA application_id")[0]
-        if owner != application:
+        if owner != _APPLICATION:
             what = "is empty" if not self.path.stat().st_size else "is no state file of rotator"
             raise StateError(f"the file {self.path} {what}", hint=_ANEW)
         (written_by,) = self.rows("PRAGMA user_version")[0]
-        if written_by in self._upgrades:
+        if written_by in _UPGRADES:
             written_by = self._upgrade()
-        if written_by != version:
+        if written_by != VERSION:
             raise StateError(
-                f"the state file {self.path} has schema {written_by}, this rotator knows {version}",
+                f"the state file {self.path} has schema {written_by}, this rotator knows {VERSION}",
                 hint="use the version of rotator that wrote it, or another file with --state",
             )
 
     def _upgrade(self) -> int:
-        """Bring the schema up to date, whole or not at all; its version now."""
+        """Bring the schema up to date, whole or not at all; return its version."""
         with self.change() as change:
             # Another process may have been faster.
             (version,) = self.rows("PRAGMA user_version")[0]
-            while version in self._upgrades:
-                for statement in self._upgrades[version]:
+            while version in _UPGRADES:
+                for statement in _UPGRADES[version]:
                     change(statement, ())
                 version += 1
             change(f"PRAGMA user_version = {version}", ())
@@ -168,14 +198,14 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def _create(path: Path, script: str) -> None:
+def _create(path: Path) -> None:
     """Build a new file under another name (mkstemp gives it mode 0600), then give it its own."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = mkstemp(prefix=f"{path.name}.", dir=path.parent)
     os.close(handle)
     try:
         with closing(sqlite3.connect(name)) as connection:
-            connection.executescript(script)
+            connection.executescript(_SCHEMA)
         # Unlike a rename, a link does not replace the file of a process that was faster.
         with suppress(FileExistsError):
             os.link(name, path)

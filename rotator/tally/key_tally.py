@@ -1,7 +1,5 @@
 """
-What a sweep met under one key, in bounded memory.
-
-When the values that stay under an old key will be gone by themselves.
+Key tally: counts one key; its expiry histogram.
 
 A TTL may be anything up to 2^63 ms, and there may be a billion of them, so expiries are counted in
 a histogram of full hours that never holds more than `BUCKETS` of them. When it would, the far ones
@@ -13,77 +11,61 @@ expiry, and every hour near the first expiry.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 NEVER = -1
 """The expiry of a value without TTL, as PEXPIRETIME and PTTL answer it."""
-
-
-BUCKETS = 1024
-
-
-HOURS = 48
-
-
-DAYS = 400
-
-
-_HOUR_MS = 3_600_000
-
-
-_NEAR = 256  # so many buckets stay hours when the far ones are rounded
-
-
-_STEPS = (24, 720, 8_760, 87_600, 876_000)  # day, month, year, decade, century, in hours
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 FAR = datetime(9999, 12, 31, 23, tzinfo=UTC)
 """Stands for every expiry that no calendar knows."""
+BUCKETS = 1024
+"""How many hours a histogram tells apart."""
+HOURS = 48
+"""How many points of a drain curve are an hour apart; `DAYS` more are a day apart."""
+DAYS = 400
+NAMES = 10
+"""How many names are kept for each key."""
+PREFIXES = 20
+"""How many name prefixes are told apart for each key; the others are counted under ``""``."""
 
-
+_HOUR_MS = 3_600_000
+_NEAR = 256  # so many buckets stay hours when the far ones are rounded
+_STEPS = (24, 720, 8_760, 87_600, 876_000)  # day, month, year, decade, century, in hours
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FAR_HOUR = int((FAR - _EPOCH) / timedelta(hours=1))
-
-
 _FAR_MS = _FAR_HOUR * _HOUR_MS
+_PREFIX_LENGTH = 64
+_TIMES = ("first_seen_at", "last_seen_at", "last_too_large_at")
 
 
 @dataclass(slots=True)
 class ExpiryHistogram:
     """
-    A bounded histogram of expiries.
+    Expiry histogram: counts expiries in bounded memory.
 
-    *never* counts the values that have no TTL, or whose TTL is not known; *hours* maps a full hour
-    since 1970 to how many values are gone by then; *latest_ms* is the latest expiry in unix
-    milliseconds, or None.
+    *without_ttl* counts the values that have no TTL, or whose TTL is not known; *buckets* maps a
+    full hour since 1970 to how many values are gone by then; *latest_ms* is the latest expiry in
+    unix milliseconds, or None.
     """
 
-    never: int = 0
-    hours: dict[int, int] = field(default_factory=dict)
+    without_ttl: int = 0
+    buckets: dict[int, int] = field(default_factory=dict)
     latest_ms: int | None = None
 
     def add(self, expires_at_ms: int | None) -> None:
         """Count one value; None (not known) and `NEVER` count as without TTL."""
         if expires_at_ms is None or expires_at_ms < 0:
-            self.never += 1
+            self.without_ttl += 1
             return
         expires_at_ms = min(expires_at_ms, _FAR_MS)
         hour = -(-expires_at_ms // _HOUR_MS)
-        self.hours[hour] = self.hours.get(hour, 0) + 1
+        self.buckets[hour] = self.buckets.get(hour, 0) + 1
         if self.latest_ms is None or expires_at_ms > self.latest_ms:
             self.latest_ms = expires_at_ms
-        if len(self.hours) > BUCKETS:
+        if len(self.buckets) > BUCKETS:
             self._coarsen()
-
-    @property
-    def total(self) -> int:
-        """How many values were counted."""
-        return self.never + sum(self.hours.values())
 
     @property
     def latest(self) -> datetime | None:
@@ -93,15 +75,17 @@ class ExpiryHistogram:
         return _EPOCH + timedelta(milliseconds=self.latest_ms)
 
     def remaining(self, at: datetime) -> int:
-        """How many values are still there at *at*, never fewer than there will be."""
+        """Return how many values are still there at *at*, never fewer than there will be."""
         if self.latest is not None and at >= self.latest:
-            return self.never
+            return self.without_ttl
         hour = (at - _EPOCH) // timedelta(hours=1)
-        return self.never + sum(count for gone_by, count in self.hours.items() if gone_by > hour)
+        return self.without_ttl + sum(
+            count for gone_by, count in self.buckets.items() if gone_by > hour
+        )
 
     def curve(self, now: datetime) -> list[tuple[datetime, int]]:
         """
-        How many values remain at each full hour after *now*, until it gets no less.
+        Return how many values remain at each full hour after *now*, until it gets no less.
 
         Hours for two days, then days for 400; what is left then goes into one last point. At least
         one point, and never more than 449.
@@ -109,88 +93,60 @@ class ExpiryHistogram:
         points: list[tuple[datetime, int]] = []
         for at in _full_hours(now):
             points.append((at, self.remaining(at)))
-            if points[-1][1] == self.never:
+            if points[-1][1] == self.without_ttl:
                 return points
-        return [*points, (_next_hour(self.latest or FAR), self.never)]
+        return [*points, (_next_hour(self.latest or FAR), self.without_ttl)]
 
     def merge(self, other: ExpiryHistogram) -> None:
         """Take in what *other* counted."""
-        self.never += other.never
-        for hour, count in other.hours.items():
-            self.hours[hour] = self.hours.get(hour, 0) + count
+        self.without_ttl += other.without_ttl
+        for hour, count in other.buckets.items():
+            self.buckets[hour] = self.buckets.get(hour, 0) + count
         if other.latest_ms is not None:
             self.latest_ms = max(other.latest_ms, self.latest_ms or 0)
-        if len(self.hours) > BUCKETS:
+        if len(self.buckets) > BUCKETS:
             self._coarsen()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
-            "never": self.never,
-            "hours": sorted(self.hours.items()),
-            "latest_ms": self.latest_ms,
-        }
+        """Return plain JSON values, under the names that files have had from the first."""
+        hours = sorted(self.buckets.items())
+        return {"never": self.without_ttl, "hours": hours, "latest_ms": self.latest_ms}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Self:
-        """The histogram that `to_dict` wrote down."""
+        """Return the histogram that `to_dict` wrote down."""
         return cls(saved["never"], dict(saved["hours"]), saved["latest_ms"])
 
     def _coarsen(self) -> None:
         """Round the far hours up until at most half of the buckets are in use."""
         for step in _STEPS:
-            near = set(sorted(self.hours)[:_NEAR])
+            near = set(sorted(self.buckets)[:_NEAR])
             rounded: dict[int, int] = {}
-            for hour, count in self.hours.items():
+            for hour, count in self.buckets.items():
                 gone_by = hour if hour in near else min(-(-hour // step) * step, _FAR_HOUR)
                 rounded[gone_by] = rounded.get(gone_by, 0) + count
-            self.hours = rounded
+            self.buckets = rounded
             if len(rounded) <= BUCKETS // 2:
                 return
 
 
 def _next_hour(at: datetime) -> datetime:
-    """The first full hour at or after *at*."""
+    """Return the first full hour at or after *at*."""
     full = at.replace(minute=0, second=0, microsecond=0)
     return full if full in {at, FAR} else full + timedelta(hours=1)
 
 
 def _full_hours(now: datetime) -> list[datetime]:
-    """The points of a curve: `HOURS` full hours after *now*, then one each day for `DAYS`."""
+    """Return the points of a curve: `HOURS` full hours after *now*, then one each of `DAYS`."""
     first = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     hours = [first + timedelta(hours=n) for n in range(HOURS)]
     return hours + [hours[-1] + timedelta(days=n) for n in range(1, DAYS + 1)]
 
 
-NAMES = 10
-"""How many names are kept for each key."""
-
-
-PREFIXES = 20
-"""How many name prefixes are told apart for each key; the others are counted under ``""``."""
-
-
-_PREFIX_LENGTH = 64
-
-
-_COUNTS = (
-    "found",
-    "rotated",
-    "remaining",
-    "remaining_without_ttl",
-    "too_large",
-    "too_large_without_ttl",
-    "size",
-)
-
-
-_TIMES = ("first_seen_at", "last_seen_at", "last_too_large_at")
-
-
 @dataclass(slots=True)
 class KeyTally:
     """
-    What was met under one key.
+    Key tally: counts what was met under one key.
 
     *found* counts the visits that met it, *rotated* those that moved the value to the current key,
     *remaining* those that left a value under it; *remaining_without_ttl* and *too_large* are among
@@ -234,8 +190,8 @@ class KeyTally:
             self.size += size
             self.too_large += 1
             self.too_large_without_ttl += without_ttl
-            self.first_seen_at = min(_known(self.first_seen_at, at))
-            self.last_too_large_at = max(_known(self.last_too_large_at, at))
+            self.first_seen_at = min(_known(self.first_seen_at, at), default=None)
+            self.last_too_large_at = max(_known(self.last_too_large_at, at), default=None)
         else:
             self.meet(size, at)
         self.remaining += 1
@@ -267,12 +223,18 @@ class KeyTally:
 
     def merge(self, other: KeyTally) -> None:
         """Take in what *other* counted; *other* stays as it is."""
-        for name in _COUNTS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name, choose in zip(_TIMES, (min, max, max), strict=True):
-            setattr(
-                self, name, choose(_known(getattr(self, name), getattr(other, name)), default=None)
-            )
+        self.found += other.found
+        self.rotated += other.rotated
+        self.remaining += other.remaining
+        self.remaining_without_ttl += other.remaining_without_ttl
+        self.too_large += other.too_large
+        self.too_large_without_ttl += other.too_large_without_ttl
+        self.size += other.size
+        self.first_seen_at = min(_known(self.first_seen_at, other.first_seen_at), default=None)
+        self.last_seen_at = max(_known(self.last_seen_at, other.last_seen_at), default=None)
+        self.last_too_large_at = max(
+            _known(self.last_too_large_at, other.last_too_large_at), default=None
+        )
         for prefix, count in other.prefixes.items():
             self.prefixes[prefix] = self.prefixes.get(prefix, 0) + count
         self.prefixes = _most_frequent(self.prefixes)
@@ -280,7 +242,7 @@ class KeyTally:
         self.drain.merge(other.drain)
 
     def settled(self) -> KeyTally:
-        """Only what was rotated, and when the key was met."""
+        """Return only what was rotated, and when the key was met."""
         return KeyTally(
             found=self.rotated,
             rotated=self.rotated,
@@ -289,34 +251,25 @@ class KeyTally:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; names as hex, times as ISO 8601."""
-        saved: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS}
-        for name in _TIMES:
-            at = getattr(self, name)
-            saved[name] = at and at.isoformat()
-        saved["prefixes"] = dict(self.prefixes)
+        """Return plain JSON values; names as hex, times as ISO 8601."""
+        # By hand, as pydantic takes three times as long for it, once a second.
+        saved = {name: getattr(self, name) for name in self.__slots__}
+        saved |= {name: saved[name] and saved[name].isoformat() for name in _TIMES}
         saved["samples"] = [name.hex() for name in self.samples]
-        saved["drain"] = self.drain.to_dict()
-        return saved
+        return saved | {"prefixes": dict(self.prefixes), "drain": self.drain.to_dict()}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Self:
-        """The counts that `to_dict` wrote down."""
-        counts = {name: saved[name] for name in _COUNTS}
-        times: dict[str, Any] = {
-            name: saved[name] and datetime.fromisoformat(saved[name]) for name in _TIMES
-        }
-        return cls(
-            **counts,
-            **times,
-            prefixes=dict(saved["prefixes"]),
-            samples=[bytes.fromhex(name) for name in saved["samples"]],
-            drain=ExpiryHistogram.from_dict(saved["drain"]),
-        )
+        """Return the counts that `to_dict` wrote down."""
+        known = {name: saved[name] for name in cls.__slots__}
+        known |= {name: known[name] and datetime.fromisoformat(known[name]) for name in _TIMES}
+        known["samples"] = [bytes.fromhex(name) for name in saved["samples"]]
+        known["drain"] = ExpiryHistogram.from_dict(saved["drain"])
+        return cls(**known | {"prefixes": dict(saved["prefixes"])})
 
 
 def _most_frequent(prefixes: dict[str, int]) -> dict[str, int]:
-    """At most `PREFIXES` of them; the names of the others are counted under ``""``."""
+    """Return at most `PREFIXES` of them; the others are counted under ``""``."""
     if len(prefixes) <= PREFIXES:
         return prefixes
     named = sorted(((count, prefix) for prefix, count in prefixes.items() if prefix), reverse=True)
@@ -324,6 +277,6 @@ def _most_frequent(prefixes: dict[str, int]) -> dict[str, int]:
     return {**kept, "": sum(prefixes.values()) - sum(kept.values())}
 
 
-def _known(*times: datetime | None) -> list[datetime]:
-    """Those of the times that are not None."""
-    return [at for at in times if at is not None]
+def _known(*times: datetime | None) -> Iterator[datetime]:
+    """Return those of the times that are not None."""
+    return (at for at in times if at is not None)

@@ -28,6 +28,11 @@ class Jumping:
                 """A plain datetime."""
                 return datetime.fromtimestamp(at, tz)
 
+            @classmethod
+            def __get_pydantic_core_schema__(cls, _source, handler):
+                """The schema of a plain datetime, for records of the state."""
+                return handler(datetime)
+
         for name, module in list(sys.modules.items()):
             if name.startswith("rotator.") and getattr(module, "datetime", None) is datetime:
                 patch.setattr(module, "datetime", Shifted)

@@ -63,7 +63,7 @@ class TestProgress:
         assert "like the last 2" in sweeping[1].basis
         assert (done.complete, done.progress) == (True, None)
         with State(place.state) as state:
-            windows = state.windows(place.cache.name)
+            windows = state.run_records(place.cache.name)
         assert sum(window.rotated for window in windows) == 100
         assert [window.complete for window in windows] == [False] * len(stopped) + [True]
 
@@ -122,7 +122,7 @@ class TestProgress:
         done = night(place, pages=999, workers=workers)
         assert (done.complete, done.visits) == (True, 600)
         with State(place.state) as state:
-            windows = state.windows(place.cache.name)
+            windows = state.run_records(place.cache.name)
         assert sum(window.rotated for window in windows) == 600
 
     def test_before_the_first_page(self, place, redis):

@@ -38,11 +38,13 @@ class TestAppendOnlyByItsSizes:
         first, later = {"run_id": "a", "rewrites": 1}, {"run_id": "a", "rewrites": 2}
         at = datetime(2026, 11, 23, tzinfo=UTC)
         with State(tmp_path / "state.db") as state:
-            told = state.marks("shared", "0" * 16, at, {"a:1": first, "a:2": None})
-            assert told == {"a:1": first, "a:2": None}
-            told = state.marks("shared", "0" * 16, at, dict.fromkeys(("a:1", "a:2", "a:3"), later))
-            assert told == {"a:1": first, "a:2": later, "a:3": later}
-            assert state.marks("shared", "0" * 16, at, {}) == told
+            key = ("shared", "0" * 16, at)
+            assert state.aof_baselines(*key) == {}
+            state.set_aof_baselines(*key, {"a:1": first, "a:2": None})
+            assert state.aof_baselines(*key) == {"a:1": first, "a:2": None}
+            state.set_aof_baselines(*key, dict.fromkeys(("a:1", "a:2", "a:3"), later))
+            state.set_aof_baselines(*key, {})
+            assert state.aof_baselines(*key) == {"a:1": first, "a:2": later, "a:3": later}
 
     @pytest.mark.parametrize("rewrites", [0, 1])
     def test_another_process(self, rewrites):

@@ -6,7 +6,7 @@ import pytest
 
 from rotator.crypto import keyring
 from rotator.errors import StateError
-from rotator.report.archive import add_history, load_reports, unmet_conditions
+from rotator.report.archive import budget_warnings, known_of_key, load_reports, unmet_conditions
 from rotator.report.files import json_text
 from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
@@ -288,13 +288,15 @@ class TestWithPast:
         sweep(state, at=NOW)
         state.note_verdict(OLD, "retirable", NOW)
 
-        (cache,) = add_history(report_on(looked_at("a", key(), key("current"))), state).caches
+        save(state, report_on(looked_at("a", key(), key("current"))))
+
+        (cache,) = load_reports(state, NOW).caches
 
         past = cache.keys[0].past
         assert (past.swept_at, past.clean_since, past.clean_sweeps) == (NOW, NOW - HOUR, 2)
         assert past.verdicts == ((NOW, "retirable"),)
         assert cache.keys[1].past is None
-        assert (cache.judged_at, cache.swept_at) == (NOW, NOW)
+        assert cache.swept_at == NOW
 
     @pytest.mark.parametrize(
         ("encryptions", "seen", "warned"),
@@ -310,11 +312,12 @@ class TestWithPast:
         state.add_encryptions(CURRENT, encryptions)
         state.note_seen("a", CURRENT, seen)
 
-        (cache,) = add_history(report_on(looked_at("a", key("current"))), state).caches
+        record = state.cache_record("a", [CURRENT])
+        known = known_of_key(record, CURRENT, "current")
 
-        assert cache.keys[0].encryptions == encryptions
-        assert cache.keys[0].nonce_budget_used == (encryptions + seen) / 2**32
-        assert bool(cache.warnings) is warned
+        assert known["encryptions"] == encryptions
+        assert known["nonce_budget_used"] == (encryptions + seen) / 2**32
+        assert bool(next(budget_warnings(record, {CURRENT: "current"}), None)) is warned
 
     def test_budget_warning(self):
         """The warning tells the key, how much, how that is known and what to do."""

@@ -13,9 +13,9 @@ from rotator.retirement.forecast import (
     WindowPattern,
     forecast,
     rate_of,
-    rhythm_of,
     rotated_by,
     unfinished_runs,
+    window_pattern,
 )
 
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
@@ -169,7 +169,7 @@ class TestRhythm:
         """What is done by then had as much time in windows as it takes, and not less before."""
         assume(work / length < 3650 * DAY / (length + pause))  # nobody looks further ahead
         rhythm = WindowPattern(NOW, length, length + pause)
-        done = rhythm.reach(work)
+        done = rhythm.completion(work)
         short = timedelta(milliseconds=1)
         assert abs(rhythm.time_until(done) - work) < short
         assert rhythm.time_until(done - short) < work
@@ -179,13 +179,13 @@ class TestRhythm:
         windows = [night(n, hours=1.0) for n in range(30, 7, -1)]
         windows += [night(n) for n in range(7, 0, -1)]
         windows += [night(hours=0.01, timed=False, stopped="interrupted")]
-        rhythm, said = rhythm_of(windows, NOW)
+        rhythm, said = window_pattern(windows, NOW)
         assert (rhythm.length, rhythm.every) == (3 * HOUR, DAY)
         assert said == "if windows go on like the last 7: 3 h every 24 h"
 
     def test_none(self):
         """Without such windows there is no rhythm."""
-        assert rhythm_of([night(timed=False)], NOW) is None
+        assert window_pattern([night(timed=False)], NOW) is None
 
 
 class TestRuns:

@@ -491,6 +491,19 @@ class TestVerifying:
         assert judgement.reasons == ("last met less than a minute ago; 90s of quiet is asked for",)
 
 
+class TestNextStep:
+    """What to do first, of several things."""
+
+    def test_what_says_most(self):
+        """A clock that is wrong comes before --no-verify, and that before another run."""
+        unverified = replace(GONE[2], verified=False)
+        judgement = _judge(_case(*GONE[:2], unverified), quiet=timedelta(hours=4))
+        assert judgement.next_step.startswith("run again without --no-verify after")
+        doubtful = replace(unverified, doubt="a clock was set")
+        judgement = _judge(_case(*GONE[:2], doubtful), quiet=timedelta(hours=4))
+        assert judgement.next_step.startswith("set the clocks right (NTP), then run again after")
+
+
 class TestHeld:
     """Old copies could come back."""
 
@@ -536,7 +549,7 @@ class TestHeld:
 
     def test_append_only(self):
         """An append-only file that was not rewritten since still holds old values."""
-        hold = Hold.append_only("redis-0:6379", None, self.CLEAN_SINCE)
+        hold = Hold.append_only("redis-0:6379")
         judgement = self._judge_held(hold)
         assert judgement.reasons == (
             "the append-only file of redis-0:6379 was not rewritten since the key is gone",
@@ -557,10 +570,10 @@ class TestHeld:
         hold = Hold.backups(self.CLEAN_SINCE, HOUR)
         assert _judge(_case(*GONE, holds=[hold])).verdict is Verdict.RETIRABLE
 
-    @pytest.mark.parametrize("make", [Hold.snapshot, Hold.append_only])
-    def test_file_from_after(self, make):
+    def test_file_from_after(self):
         """A file that was begun after the key was gone holds nothing."""
-        assert make("redis-0:6379", self.CLEAN_SINCE + MINUTE, self.CLEAN_SINCE) is None
+        begun_at = self.CLEAN_SINCE + MINUTE
+        assert Hold.snapshot("redis-0:6379", begun_at, self.CLEAN_SINCE) is None
 
     def test_several(self):
         """Every hold is a reason, the latest end counts, and the next step names all."""

@@ -19,8 +19,8 @@ from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
 from rotator.retirement.judge import Verdict, judge
 from rotator.retirement.places import Hold
 from rotator.run.preflight import run_lock
-from rotator.state.database import default_path
-from rotator.state.state import VERSION, State
+from rotator.state.database import VERSION, default_path
+from rotator.state.state import State
 from rotator.tally.tally import Mode, Outcome, Tally
 
 CACHE = "shared-redis"
@@ -134,9 +134,9 @@ class TestFile:
                 "DROP TABLE windows; DROP TABLE endings; PRAGMA user_version = 1"
             )
         with State(path) as first, State(path) as second:
-            first.note_ending("[]", 3)
-            assert (second.encryptions("aa"), second.windows("a")) == (5, [])
-            assert (second.last_ending("[]"), second.last_ending('["a"]')) == (3, None)
+            first.set_run_result("[]", 3)
+            assert (second.encryptions("aa"), second.run_records("a")) == (5, [])
+            assert (second.run_result("[]"), second.run_result('["a"]')) == (3, None)
         with closing(sqlite3.connect(path)) as database:
             assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
@@ -332,7 +332,7 @@ class TestSightings:
         assert state.history(CACHE, KEY) == KeyHistory()
         assert state.last_sweep(CACHE) is None
         assert state.holds(CACHE, KEY) == ()
-        assert state.evidence(CACHE, KEY, "field").sweep is None
+        assert state.cache_record(CACHE, [KEY]).evidence(KEY, "field").sweep is None
 
     def test_record(self, state):
         """A record comes back as it was, also with text from a server that is no text."""
@@ -382,14 +382,15 @@ class TestSightings:
             state.record_sweep(_record(NOW + hours * HOUR))
         state.save_holds(CACHE, KEY, [Hold.failover("node:1")])
         state.save_holds(CACHE, KEY, [hold])
-        evidence = state.evidence(CACHE, KEY, "caches[0].encryption.keys.old[0]")
+        record = state.cache_record(CACHE, [KEY])
+        evidence = record.evidence(KEY, "caches[0].encryption.keys.old[0]")
         judgement = judge(KEY, [evidence], now=NOW + 2 * HOUR, quiet=HOUR)
         assert (judgement.verdict, judgement.held_until) == (Verdict.HELD, hold.until)
 
     def test_a_sweep_that_did_not_know_the_key(self, state):
         """A sweep made before the key was listed is no evidence for it."""
         state.record_sweep(_record(NOW, keys={}))
-        assert state.evidence(CACHE, KEY, "field").sweep is None
+        assert state.cache_record(CACHE, [KEY]).evidence(KEY, "field").sweep is None
 
 
 class TestEncryptions:
@@ -400,6 +401,31 @@ class TestEncryptions:
         for number in (1, 2**40):
             state.add_encryptions("aa", number)
         assert (state.encryptions("aa"), state.encryptions("bb")) == (2**40 + 1, 0)
+
+
+class TestCacheRecord:
+    """All that is known of a cache, read at once."""
+
+    def test_all(self, state):
+        """It holds the last sweep, and of each key history, holds, counts and verdicts."""
+        hold = Hold.failover("node:1")
+        state.record_sweep(_record(NOW))
+        state.save_holds(CACHE, KEY, [hold])
+        state.add_encryptions(KEY, 3)
+        state.note_seen(CACHE, KEY, 4)
+        verdicts = [state.note_verdict(KEY, verdict, NOW) for verdict in ("held", "held")]
+        record = state.cache_record(CACHE, [KEY])
+        known = record.keys[KEY]
+        assert (record.sweep, record.runs, record.holds) == (_record(NOW), (), {KEY: (hold,)})
+        assert known.history == state.history(CACHE, KEY)
+        assert (known.encryptions, known.most_seen) == (3, 4)
+        assert verdicts == [[(NOW, "held")]] * 2 == [list(known.verdicts)] * 2
+
+    def test_nothing(self, state):
+        """Of what was never seen it claims nothing."""
+        record = state.cache_record(CACHE, [KEY])
+        assert (record.sweep, record.runs) == (None, ())
+        assert record.keys[KEY].history == KeyHistory()
 
 
 class TestReports:

@@ -32,6 +32,11 @@ def _filled(expiries):
     return drain
 
 
+def _total(drain):
+    """How many values were counted."""
+    return drain.without_ttl + sum(drain.buckets.values())
+
+
 class TestCounting:
     """What goes in is counted, whatever it is."""
 
@@ -39,7 +44,7 @@ class TestCounting:
     def test_without_ttl(self, expires_at):
         """A value without a TTL, or with one that is not known, never drains."""
         drain = _filled([expires_at])
-        assert (drain.never, drain.latest, drain.total) == (1, None, 1)
+        assert (drain.without_ttl, drain.latest, _total(drain)) == (1, None, 1)
 
     def test_latest(self):
         """The latest expiry is exact to the millisecond."""
@@ -74,15 +79,15 @@ class TestBound:
         drain = ExpiryHistogram()
         for expires_at in spread:
             drain.add(expires_at)
-            assert len(drain.hours) <= BUCKETS
-        assert (drain.total, drain.never) == (len(spread), 0)
+            assert len(drain.buckets) <= BUCKETS
+        assert (_total(drain), drain.without_ttl) == (len(spread), 0)
 
     def test_merging_keeps_the_bound(self):
         """Two full histograms merge into one that is not larger."""
         first = _filled(_ms(NOW) + hour * 3_600_000 for hour in range(BUCKETS))
         second = _filled(_ms(NOW) + hour * 3_600_000 for hour in range(BUCKETS, 2 * BUCKETS))
         first.merge(second)
-        assert (len(first.hours) <= BUCKETS, first.total) == (True, 2 * BUCKETS)
+        assert (len(first.buckets) <= BUCKETS, _total(first)) == (True, 2 * BUCKETS)
 
     def test_near_hours_stay_exact(self):
         """Rounding the far expiries leaves the next two days as they are."""
@@ -101,7 +106,7 @@ class TestBound:
         assert len(points) <= HOURS + DAYS + 1
         assert sorted(times) == list(times)
         assert sorted(counts, reverse=True) == list(counts)
-        assert counts[-1] == drain.never
+        assert counts[-1] == drain.without_ttl
 
 
 class TestCurve:
