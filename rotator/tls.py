@@ -7,14 +7,12 @@ says it in a few words of anything. Nothing of what was sent to a server is ever
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 from rotator.errors import SourceError
@@ -126,14 +124,11 @@ def show_certificate(context: ssl.SSLContext, cert_file: str, key_file: str | No
 @contextmanager
 def pem_file(pem: str) -> Iterator[str]:
     """Keep *pem* in a file for as long as OpenSSL reads it, for our own eyes only."""
-    handle, path = tempfile.mkstemp(prefix="rotator-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            # Comments may be in any language, and the locale know ASCII only.
-            file.write(pem.encode("ascii", "ignore").decode())
-        yield path
-    finally:
-        Path(path).unlink()
+    # Comments may be in any language, and the locale know ASCII only.
+    with tempfile.NamedTemporaryFile("wb", prefix="rotator-") as file:
+        file.write(pem.encode("ascii", "ignore"))
+        file.flush()
+        yield file.name
 
 
 def openssl_cipher(cipher: str) -> str | None:

@@ -22,6 +22,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
@@ -54,19 +55,10 @@ silence_loggers("boto3", "botocore", "urllib3")
 _PARAMETERS = ("region", "accessKeyID", "secretAccessKey")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d{1,2}")
 _ERROR_CODE = re.compile(r"[A-Z][A-Za-z]{3,60}")
-_CREDENTIALS = frozenset(
-    {
-        "UnrecognizedClientException",
-        "InvalidSignatureException",
-        "InvalidClientTokenId",
-        "SignatureDoesNotMatch",
-        "ExpiredTokenException",
-        "ExpiredToken",
-        "IncompleteSignature",
-        "MissingAuthenticationToken",
-    }
+_BAD_CREDENTIALS = re.compile(
+    "UnrecognizedClientException|InvalidSignatureException|ExpiredTokenException|ExpiredToken"
+    "|InvalidClientTokenId|SignatureDoesNotMatch|IncompleteSignature|MissingAuthenticationToken"
 )
-_QUOTE = "quote the value there"
 _HINTS = {
     "AccessDeniedException": "allow secretsmanager:GetSecretValue on it, kms:Decrypt on its key",
     "DecryptionFailure": "allow kms:Decrypt on the key that the secret is encrypted with",
@@ -113,24 +105,20 @@ class SecretsManager(NetworkProvider):
             SecretError: There is no such secret or key in it, or it is not text.
             SourceError: AWS could not be reached, or refused to answer.
         """
-        if self._only:
-            return self._key_of_only(name, self._only)
-        secret, key = _parts(name)
+        if only := self._only:
+            secret, keys = only, [name, *(name.removeprefix(only + mark) for mark in ".:")]
+            hint = f"the secret {only}, which the provider's URL names, lacks it"
+        else:
+            secret, *keys = _parts(name)
+            hint = f"the secret {secret} has no JSON key {''.join(keys)}"
         text = self._secret(name, secret)
-        if key is None:
+        if not keys:
             return text
         found = self._json(name, text)
-        if key not in found:
-            raise self.unknown(name, f"the secret {secret} has no JSON key {key}")
-        return text_of(name, found[key], self.source, _QUOTE)
-
-    def _key_of_only(self, name: str, only: str) -> str:
-        """Return a JSON key of the one secret that the older form of the URL names."""
-        found = self._json(name, self._secret(name, only))
-        for key in (name, name.removeprefix(f"{only}."), name.removeprefix(f"{only}:")):
+        for key in keys:
             if key in found:
-                return text_of(name, found[key], self.source, _QUOTE)
-        raise self.unknown(name, f"the secret {only}, which the provider's URL names, lacks it")
+                return text_of(name, found[key], self.source, "quote the value there")
+        raise self.unknown(name, hint)
 
     def _secret(self, name: str, secret: str) -> str:
         """Return the text of one secret, read once."""
@@ -141,13 +129,10 @@ class SecretsManager(NetworkProvider):
                 raise self._refusal(name, error) from None
             except BotoCoreError as error:
                 raise self._trouble(error) from None
-            self._secrets[secret] = text_of(
-                name,
-                answer.get("SecretString", answer.get("SecretBinary", b"")),
-                self.source,
-                "store it as a text secret; a key as 64 hex characters",
-                problem="is binary, and not text,",
-            )
+            found = answer.get("SecretString", answer.get("SecretBinary", b""))
+            hint = "store it as a text secret; a key as 64 hex characters"
+            problem = "is binary, and not text,"
+            self._secrets[secret] = text_of(name, found, self.source, hint, problem=problem)
         return self._secrets[secret]
 
     def _client(self, secret: str) -> SecretsManagerClient:
@@ -181,7 +166,7 @@ class SecretsManager(NetworkProvider):
                 f"<{name}>: {self.source} cannot give it ({code})",
                 hint="is it marked for deletion, or is this not the name of a secret?",
             )
-        if code in _CREDENTIALS:
+        if _BAD_CREDENTIALS.fullmatch(code):
             return self.failure(
                 f"refused the credentials ({code})",
                 "are they of this account, not expired, and is this machine's clock right?",
@@ -214,21 +199,17 @@ class SecretsManager(NetworkProvider):
 
     def _json(self, name: str, text: str) -> Mapping[str, Any]:
         """Return the JSON object in the text of a secret."""
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise SecretError(
-                f"<{name}>: the secret is no JSON object in {self.source}",
-                hint="refer to the whole secret as <name>, or store key and value pairs",
-            ) from None
-        return found
+        with suppress(ValueError):
+            if isinstance(found := json.loads(text), dict):
+                return found
+        raise SecretError(
+            f"<{name}>: the secret is no JSON object in {self.source}",
+            hint="refer to the whole secret as <name>, or store key and value pairs",
+        )
 
 
-def _parts(name: str) -> tuple[str, str | None]:
-    """Return secret and JSON key; an ARN has six colons of its own, a name none."""
-    own = 6 if name.startswith("arn:") else 0
-    parts = name.split(":", own + 1)
-    key = parts[own + 1] if len(parts) > own + 1 else None
-    return ":".join(parts[: own + 1]), key
+def _parts(name: str) -> list[str]:
+    """Return the secret, and the JSON key if there is one; an ARN has six colons, a name none."""
+    own = 7 if name.startswith("arn:") else 1
+    parts = name.split(":", own)
+    return [":".join(parts[:own]), *parts[own:]]

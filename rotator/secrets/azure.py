@@ -131,8 +131,7 @@ class KeyVault(HttpProvider):
         inner = getattr(getattr(error, "error", None), "innererror", None) or {}
         if status == 401:
             return self.failure(
-                "refused the token of Entra ID",
-                "does tenantID name the tenant of this vault?",
+                "refused the token of Entra ID", "does tenantID name the tenant of this vault?"
             )
         if status == 200:
             return self.garbled()
@@ -156,18 +155,17 @@ def _credential(url: ProviderUrl) -> TokenCredential:
     known = host is None and "AZURE_AUTHORITY_HOST" not in os.environ
     options = _options(library_session(trusting()))  # a login is not tried again
     make: Callable[..., TokenCredential] = DefaultAzureCredential
-    identity: dict[str, str] = {}
     if url.get("clientID", "clientSecret", "tenantID"):
         make = ClientSecretCredential
-        identity = {
+        options |= {
             "tenant_id": url.require("tenantID"),
             "client_id": url.require("clientID"),
             "client_secret": url.require("clientSecret"),
         }
     if host is not None:
-        identity["authority"] = host.removeprefix("https://").rstrip("/")
+        options["authority"] = host.removeprefix("https://").rstrip("/")
     try:
-        return make(**identity, disable_instance_discovery=not known, **options)
+        return make(disable_instance_discovery=not known, **options)
     except ValueError:
         raise url.refusal(
             "has a tenantID or an entraIDHost that cannot be one",

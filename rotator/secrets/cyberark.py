@@ -40,7 +40,6 @@ _ERROR_CODE = re.compile(r"[A-Z]{4,6}\d{3}[A-Z]")
 _NOT_FOUND = frozenset({"APPAP004E", "APPAP249E", "APPAP324E"})
 _AMBIGUOUS = frozenset({"APPAP227E", "APPAP228E", "APPAP229E"})
 _DENIED = frozenset({"APPAP008E", "APPAP087E", "APPAP132E", "APPAP133E", "APPAP306E"})
-_CHANGING = "APPAP282E"
 
 
 class Conjur(TokenProvider):
@@ -219,9 +218,8 @@ class CentralCredentialProvider(HttpProvider):
                 "is the appID registered, and does its authentication (client certificate,"
                 " allowed machines) fit certFile and this machine?",
             )
-        if code == _CHANGING:
+        if code == "APPAP282E":
             return self.failure(
-                f"is changing the password of <{name}> ({code})",
-                "run again in a few minutes",
+                f"is changing the password of <{name}> ({code})", "run again in a few minutes"
             )
         return self.unexpected(response.status_code, code)

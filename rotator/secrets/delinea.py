@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
+import requests
+
 from rotator.errors import SecretError, SourceError
 from rotator.secrets.http import TokenProvider, code_of, strict_session, trusting
 from rotator.secrets.provider import ProviderUrl, text_of
@@ -73,7 +75,10 @@ class SecretServer(TokenProvider):
         items = found.get("items")
         for item in items if isinstance(items, list) else ():
             if isinstance(item, dict) and item.get("slug") == slug:
-                return self._value(name, found, item)
+                if item.get("isFile"):
+                    return self._file(name, found.get("id"), slug)
+                hint = "give the field a value there"
+                return text_of(name, item.get("itemValue"), self.source, hint)
         raise self.unknown(name, f"the secret {secret} has no field with the slug {slug}")
 
     def _secret(self, name: str, secret: str) -> Mapping[str, Any]:
@@ -85,30 +90,19 @@ class SecretServer(TokenProvider):
         code = code_of(response, _ERROR_CODE, "errorCode")
         if response.status_code == 404 or "NotFound" in code:
             raise self.unknown(name, f"is there a secret {secret} in the folder {self._folder}?")
-        raise self._refusal(name, response.status_code, code)
-
-    def _value(self, name: str, secret: Mapping[str, Any], item: Mapping[str, Any]) -> str:
-        """Return the text in a field."""
-        if item.get("isFile"):
-            return self._file(name, secret.get("id"), str(item["slug"]))
-        return text_of(name, item.get("itemValue"), self.source, "give the field a value there")
+        raise self._refusal(name, response)
 
     def _file(self, name: str, number: object, slug: str) -> str:
         """Return the text in the file that a field is."""
         response = self.read(f"/api/v1/secrets/{number}/fields/{quote(slug, safe='')}")
         if response.status_code != 200:
-            code = code_of(response, _ERROR_CODE, "errorCode")
-            raise self._refusal(name, response.status_code, code)
-        return text_of(
-            name,
-            response.content,
-            self.source,
-            "attach a PEM file",
-            problem="the file is not text",
-        )
+            raise self._refusal(name, response)
+        hint, problem = "attach a PEM file", "the file is not text"
+        return text_of(name, response.content, self.source, hint, problem=problem)
 
-    def _refusal(self, name: str, status: int, code: str) -> SourceError:
+    def _refusal(self, name: str, response: requests.Response) -> SourceError:
         """Return the error for a refusal; of its text only the code is shown."""
+        status, code = response.status_code, code_of(response, _ERROR_CODE, "errorCode")
         if status in {401, 403} or code == "API_AccessDenied":
             return self.failure(
                 f"refused to give <{name}>: status {status}{f' ({code})' if code else ''}",

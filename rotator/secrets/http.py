@@ -47,13 +47,11 @@ class BusyRetry(Retry):
             total=None,
             connect=0,
             read=False,
-            redirect=0,
             other=0,
             status=TRIES - 1,
             status_forcelist=_BUSY,
             allowed_methods=None,
             raise_on_status=False,
-            respect_retry_after_header=True,
         )
 
     def is_final(self, response: BaseHTTPResponse) -> bool:
@@ -111,7 +109,12 @@ class _StrictAdapter(_Adapter):
 
 
 class _Session(requests.Session):
-    """Session: follows no redirection from HTTPS to plain HTTP."""
+    """Session: connects by *adapter*, follows no redirection from HTTPS to plain HTTP."""
+
+    def __init__(self, adapter: HTTPAdapter) -> None:
+        super().__init__()
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return the address an answer redirects to, if one may go there."""
@@ -123,22 +126,14 @@ class _Session(requests.Session):
 
 def library_session(context: ssl.SSLContext, retries: Retry | int = 0) -> requests.Session:
     """Return a session for a vendor's library, which tries again as *retries* say."""
-    return _mounted(_Adapter(context, retries))
+    return _Session(_Adapter(context, retries))
 
 
 def strict_session(context: ssl.SSLContext) -> requests.Session:
     """Return a session that trusts and sends no more than it is told, and tries again."""
-    made = _mounted(_StrictAdapter(context, BusyRetry.limited()))
+    made = _Session(_StrictAdapter(context, BusyRetry.limited()))
     # else requests takes a login from ~/.netrc, in place of the one that is given
     made.auth = lambda request: request
-    return made
-
-
-def _mounted(adapter: HTTPAdapter) -> requests.Session:
-    """Return a session on *adapter*."""
-    made = _Session()
-    made.mount("https://", adapter)
-    made.mount("http://", adapter)
     return made
 
 

@@ -41,7 +41,7 @@ _VAULT = ("rotator.secrets.vault", "Vault", "vault")
 # brings the library it needs
 PROVIDERS: dict[str, tuple[str, str, str]] = {
     "env": ("rotator.secrets.provider", "Environment", ""),
-    "secretfile": ("rotator.secrets.provider", "secret_file", ""),
+    "secretfile": ("rotator.secrets.provider", "SecretFile", ""),
     **dict.fromkeys(("hashivault", "hashivaults", "hashivault+https", "hashivault+http"), _VAULT),
     "awssecretsmanager": ("rotator.secrets.aws", "SecretsManager", "aws"),
     "azurekeyvault": ("rotator.secrets.azure", "KeyVault", "azure"),
@@ -259,23 +259,29 @@ class Environment:
 
 class SecretFile(Unpicklable):
     """
-    Secret file: holds the secrets of one file, read once.
+    Secret file: holds the secrets of the file that its URL names, read once.
 
     Raises:
+        SecretError: The path in *url* is not absolute.
         SourceError: The file cannot be opened.
         ConfigError: It is not YAML, or not a mapping.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, url: str) -> None:
+        self.path = Path(unquote(url.partition("://")[2]))
+        if not self.path.is_absolute():
+            raise SecretError(
+                "the secret provider secretfile:// needs an absolute path",
+                hint="three slashes: secretfile:///etc/maverics/secrets.yaml",
+            )
         try:
-            content = path.read_bytes()
+            content = self.path.read_bytes()
         except OSError as error:
             raise SourceError(
-                f"the secret file {path} cannot be read: {reason_of(error)}",
+                f"the secret file {self.path} cannot be read: {reason_of(error)}",
                 hint="check the path after secretfile:// and the rights of the file",
             ) from None
-        self._root = parse(content, str(path))
+        self._root = parse(content, str(self.path))
 
     def get(self, name: str) -> str:
         """Return the secret called *name*; raise SecretError if it is not there, or not text."""
@@ -290,24 +296,6 @@ class SecretFile(Unpicklable):
 
     def __repr__(self) -> str:
         return f"SecretFile({self.path})"
-
-
-def secret_file(url: str) -> SecretFile:
-    """
-    Return the provider for `secretfile:///abs/path.yaml`.
-
-    Raises:
-        SecretError: The path is not absolute.
-        SourceError: The file cannot be opened.
-        ConfigError: It is not YAML, or not a mapping.
-    """
-    path = Path(unquote(url.partition("://")[2]))
-    if not path.is_absolute():
-        raise SecretError(
-            "the secret provider secretfile:// needs an absolute path",
-            hint="three slashes: secretfile:///etc/maverics/secrets.yaml",
-        )
-    return SecretFile(path)
 
 
 def _lookup(values: Any, name: str) -> Any:

@@ -214,32 +214,38 @@ vault: {{redis_password: top}}
     @pytest.mark.parametrize("name", ["none", "flat.none", "ns.none", "vault", "nothing", "."])
     def test_unknown(self, path, name):
         """A name that is not there is refused with the file."""
-        error = refused(lambda: SecretFile(path).get(name), f"<{name}>: ", str(path))
+        error = refused(
+            lambda: SecretFile(f"secretfile://{path}").get(name), f"<{name}>: ", str(path)
+        )
         assert "secrets:" in error.hint
 
     @pytest.mark.parametrize("name", ["list", "ns"])
     def test_not_text(self, path, name):
         """A list or a mapping is not shown, but refused."""
-        error = refused(lambda: SecretFile(path).get(name), f"<{name}>: is not text")
+        error = refused(
+            lambda: SecretFile(f"secretfile://{path}").get(name), f"<{name}>: is not text"
+        )
         assert "quote" in error.hint
 
     def test_number_in_json(self, tmp_path):
         """A number in a JSON file is not shown, but refused."""
         path = tmp_path / "secrets.json"
         path.write_text('{"secrets": {"number": 12345678}}')
-        error = refused(lambda: SecretFile(path).get("number"), "<number>: is not text")
+        error = refused(
+            lambda: SecretFile(f"secretfile://{path}").get("number"), "<number>: is not text"
+        )
         assert "quote" in error.hint
         assert "12345678" not in str(error)
 
     def test_read_once(self, path):
         """A change after the start is not seen, as the Orchestrator does not see it."""
-        provider = SecretFile(path)
+        provider = SecretFile(f"secretfile://{path}")
         path.write_text("secrets: {flat: other}", encoding="utf-8")
         assert provider.get("flat") == SECRET
 
     def test_not_shown_and_not_pickled(self, path):
         """The secrets are neither in the repr nor in a pickle."""
-        provider = SecretFile(path)
+        provider = SecretFile(f"secretfile://{path}")
         assert SECRET not in repr(provider)
         with pytest.raises(TypeError, match="must not be pickled"):
             pickle.dumps(provider)
@@ -265,4 +271,4 @@ vault: {{redis_password: top}}
         """A broken file is refused, and nothing of it is shown."""
         path = tmp_path / "secrets.yaml"
         path.write_text(text, encoding="utf-8")
-        refused(lambda: SecretFile(path), str(path), kind=ConfigError)
+        refused(lambda: SecretFile(f"secretfile://{path}"), str(path), kind=ConfigError)
