@@ -94,9 +94,20 @@ def parse(content: bytes, origin: str, sections: Collection[str] | None = None) 
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{origin}: is not UTF-8 text", hint="save it as UTF-8") from None
-    if origin.lower().endswith(".json"):
-        return _from_json(text, origin, sections)
-    return _from_yaml(text, origin, sections)
+    try:
+        if origin.lower().endswith(".json"):
+            root = _from_json(text, origin)
+        else:
+            root = _from_yaml(text, origin, sections)
+    except (RecursionError, ValueError, OverflowError):  # the last two: an escape, a long number
+        raise ConfigError(
+            f"{origin}: is nested too deeply, or holds a number or an escape that cannot be",
+            hint="simplify the file",
+        ) from None
+    if not isinstance(root, dict):
+        hint = "its first level is caches, tls, rotator"
+        raise ConfigError(f"{origin}: is not a mapping of sections", hint=hint)
+    return {name: value for name, value in root.items() if sections is None or name in sections}
 
 
 def _from_bundle(content: bytes, origin: str) -> tuple[str, bytes]:
@@ -125,8 +136,8 @@ def _from_bundle(content: bytes, origin: str) -> tuple[str, bytes]:
         ) from None
 
 
-def _from_json(text: str, origin: str, sections: Collection[str] | None) -> Document:
-    """Read the *sections* of a JSON *text*."""
+def _from_json(text: str, origin: str) -> Any:
+    """Read a JSON *text*; an empty one has no sections."""
 
     def no_field_twice(pairs: list[tuple[str, Any]]) -> Document:
         fields: Document = {}
@@ -140,17 +151,12 @@ def _from_json(text: str, origin: str, sections: Collection[str] | None) -> Docu
         return fields
 
     try:
-        root = json.loads(text, object_pairs_hook=no_field_twice) if text.strip() else {}
+        return json.loads(text, object_pairs_hook=no_field_twice) if text.strip() else {}
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"{origin}: line {error.lineno}, column {error.colno}: is not JSON",
             hint="check commas, quotes and brackets there",
         ) from None
-    except (RecursionError, ValueError):
-        raise _unusable(origin) from None
-    if not isinstance(root, dict):
-        raise _no_mapping(origin)
-    return {name: value for name, value in root.items() if sections is None or name in sections}
 
 
 class _NodeError(yaml.MarkedYAMLError):
@@ -263,14 +269,14 @@ def _require_tag(node: yaml.Node, tag: str) -> None:
         raise _NodeError(node.start_mark)
 
 
-def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Document:
-    """Read the *sections* of a YAML *text*."""
+def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Document | None:
+    """Read the *sections* of a YAML *text*; None if it is not a mapping."""
     try:
         root = _Composer(text).get_single_node()
         if root is None or (isinstance(root, yaml.ScalarNode) and _text(root) is None):
             return {}
         if not isinstance(root, yaml.MappingNode):
-            raise _no_mapping(origin)
+            return None
         return {
             name: _built(value)
             for name, value in _fields(root).items()
@@ -290,20 +296,3 @@ def _from_yaml(text: str, origin: str, sections: Collection[str] | None) -> Docu
             f"{origin}: line {line}: holds a character that YAML does not allow",
             hint="remove the control character",
         ) from None
-    except (RecursionError, ValueError, OverflowError):  # the last two: an escape, a long number
-        raise _unusable(origin) from None
-
-
-def _no_mapping(origin: str) -> ConfigError:
-    """Return the error for a file that is a list or a scalar."""
-    return ConfigError(
-        f"{origin}: is not a mapping of sections", hint="its first level is caches, tls, rotator"
-    )
-
-
-def _unusable(origin: str) -> ConfigError:
-    """Return the error for a file that the parser gives up on without a place."""
-    return ConfigError(
-        f"{origin}: is nested too deeply, or holds a number or an escape that cannot be",
-        hint="simplify the file",
-    )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -39,10 +40,7 @@ _VARIABLE = re.compile(r"\{\{\s*env\.([^\s{}]+)\s*\}\}")
 
 def locate(files: Sequence[Path]) -> tuple[Path, ...]:
     """Return *files*, else the one MAVERICS_CONFIG names, else the Orchestrator's default."""
-    if files:
-        return tuple(files)
-    named = os.environ.get("MAVERICS_CONFIG")
-    return (Path(named) if named else DEFAULT_PLACE,)
+    return tuple(files) or (Path(os.environ.get("MAVERICS_CONFIG") or DEFAULT_PLACE),)
 
 
 def read_all(files: Sequence[Path]) -> Document:
@@ -52,10 +50,7 @@ def read_all(files: Sequence[Path]) -> Document:
     Raises:
         ConfigError: A file cannot be read or is broken; see `files.read`.
     """
-    merged: Document = {}
-    for path in files:
-        merged = merge(merged, read(path, SECTIONS))
-    return merged
+    return reduce(merge, (read(path, SECTIONS) for path in files), {})
 
 
 def merge(base: Document, over: Document) -> Document:

@@ -186,9 +186,7 @@ class CacheConfig(Section):
     def key_refs(self) -> tuple[SecretRef, ...]:
         """Return the current key and the old ones; none where encryption is off."""
         keys = self.encryption.keys
-        if self.encryption.disabled or keys.current is None:
-            return ()
-        return (keys.current, *keys.old)
+        return () if self.encryption.disabled or not keys.current else (keys.current, *keys.old)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
