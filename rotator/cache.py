@@ -28,7 +28,7 @@ from typing import Any, NoReturn, Self
 
 from rotator.config.load import load
 from rotator.config.schema import SAME
-from rotator.crypto.codec import Opened, Refused
+from rotator.crypto.codec import Codec, Opened, Refused
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.server.context import CacheContext
@@ -101,11 +101,8 @@ class Cache:
                 hint="leave the namespace empty",
             )
         self.access = access
-        given = access.settings.names
         self._names = Names(
-            given.hash,
-            given.encoding,
-            given.scope,
+            **dict(access.settings.names),
             hashed=not access.cache.hashing.keys.disabled,
             prefixed=not access.cache.keys.disable_prefix,
         )
@@ -182,7 +179,7 @@ class Cache:
         name = self.stored_name(key)
         codec = self.access.codec
         if codec is not None:
-            value = codec.seal(name, value, self._format_kept(name))
+            value = codec.seal(name, value, self._format_kept(codec, name))
         self._ask(name, "SET", name, value, *expiry)
 
     def delete(self, key: str) -> bool:
@@ -198,10 +195,9 @@ class Cache:
         """Close the connections; the next call would open new ones."""
         self._owners.close()
 
-    def _format_kept(self, name: bytes) -> Format | None:
+    def _format_kept(self, codec: Codec, name: bytes) -> Format | None:
         """Return the format of the value that is there; None: the configured one."""
-        codec = self.access.codec
-        if codec is None or self.access.settings.write != SAME:
+        if self.access.settings.write != SAME:
             return None
         value = self._read(name)
         opened = codec.open(name, value) if isinstance(value, bytes) else None

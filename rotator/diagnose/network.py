@@ -19,8 +19,9 @@ from rotator.tls import client_context, reason_of
 TIMEOUT_SECONDS = 3.0
 
 _PING = b"PING\r\n"
-# X509_V_ERR_...: https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
-_EXPIRED, _MISMATCHES = 10, (62, 64)
+_NAME_REMEDY = "write a name that is in the certificate into redis.addresses"
+# by X509_V_ERR_...: https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
+_REMEDIES = {10: "renew the server's certificate", 62: _NAME_REMEDY, 64: _NAME_REMEDY}
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,10 @@ def _ping_with_tls(address: Address, context: ssl.SSLContext, field: str) -> Pin
         ):
             return _ping_through(wrapped, address, field)
     except ssl.SSLCertVerificationError as error:
+        name_ca = f"name the certificate of its CA as caFile in the profile that {field} names"
         raise ServerError(
             f"the certificate of {address} is not trusted: {error.verify_message}",
-            hint=_certificate_remedy(error.verify_code, field),
+            hint=_REMEDIES.get(error.verify_code, name_ca),
         ) from None
     except OSError as error:
         if _ping(address).of_redis:
@@ -116,9 +118,7 @@ def _ping_with_tls(address: Address, context: ssl.SSLContext, field: str) -> Pin
                 f"{address} does not speak TLS, and this cache is configured with it",
                 hint=f"remove {field}, or give the server's TLS port in redis.addresses",
             ) from None
-        fields = (
-            "minVersion" if "PROTOCOL" in str(error) else "minVersion, enabledCiphers, certFile"
-        )
+        fields = "minVersion" + ("" if "PROTOCOL" in str(error) else ", enabledCiphers, certFile")
         raise ServerError(
             f"the TLS handshake with {address} failed: {_reason(error)}",
             hint=f"see {fields} in the profile that {field} names, and the server's log",
@@ -144,15 +144,6 @@ def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> PingR
             f" profile that {field} names",
         )
     return PingReply(reply, wrapped.version())
-
-
-def _certificate_remedy(code: int, field: str) -> str:
-    """Return the hint for a certificate that OpenSSL refuses with *code*."""
-    if code == _EXPIRED:
-        return "renew the server's certificate"
-    if code in _MISMATCHES:
-        return "write a name that is in the certificate into redis.addresses"
-    return f"name the certificate of its CA as caFile in the profile that {field} names"
 
 
 def _ping(address: Address) -> PingReply:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import Self
 
 import structlog
 
@@ -26,7 +26,7 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.errors import ConfigError, SourceError
-from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
+from rotator.secrets.provider import PROVIDER_VARIABLE, Unpicklable, provider_from_url
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 from rotator.tls import (
@@ -57,7 +57,7 @@ def open_config(files: Sequence[Path] | None) -> RotatorConfig:
     return config
 
 
-class CacheContext:
+class CacheContext(Unpicklable):
     """
     Cache context: connects to one cache; with encryption on, it has a keyring and a codec.
 
@@ -82,7 +82,11 @@ class CacheContext:
             name: Format.parse(name, given.encoding, given.layout, given.aad)
             for name, given in config.rotator.formats.items()
         }
-        self.codec = None if self.keyring is None else self._codec(self.keyring)
+        self.codec = None
+        if self.keyring is not None:
+            write = self.settings.write
+            tried = [self.formats[name] for name in self.settings.formats]
+            self.codec = Codec(self.keyring, tried, None if write == SAME else self.formats[write])
 
     @classmethod
     def open(
@@ -103,19 +107,10 @@ class CacheContext:
     def __repr__(self) -> str:
         return f"CacheContext({self.cache.name!r})"
 
-    def __getstate__(self) -> NoReturn:
-        raise TypeError("a cache context must not be pickled")
-
     def connect(self, address: Address) -> Store:
         """Return a store on a new pinned connection to *address*, or to where it is mapped."""
         reached = self.settings.address_map.get(address, address)
         return Store(Connection(reached, self.login).open())
-
-    def _codec(self, keyring: Keyring) -> Codec:
-        """Return a codec for the configured formats."""
-        write = self.settings.write
-        formats = [self.formats[name] for name in self.settings.formats]
-        return Codec(keyring, formats, None if write == SAME else self.formats[write])
 
 
 def select(
