@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import partial
 
 _LONGEST = timedelta(days=36_500)
 """The longest duration that is read: added to any date of today it stays a date."""
@@ -23,6 +24,7 @@ SHORT_ID = 8
 
 _MASK = "***"
 
+_now = partial(datetime.now, UTC)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 _UNITS = {
     "d": timedelta(days=1),
@@ -93,6 +95,11 @@ def duration(length: timedelta) -> str:
         if length >= unit and not length % unit:
             return f"{length // unit}{letter}"
     return f"{length.total_seconds():g}s"
+
+
+def utc_now() -> datetime:
+    """Return the time of day; nobody else asks the clock, so a test can set it in one place."""
+    return _now()
 
 
 def elapsed(seconds: float) -> str:

@@ -17,7 +17,6 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +28,7 @@ from rotator.cli.help import LazyGroup
 from rotator.cli.options import variable
 from rotator.console import print_error, start_logging
 from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
-from rotator.text import moment
+from rotator.text import moment, utc_now
 
 _CODES = "\n".join(
     textwrap.fill(ending.long, 75, initial_indent=f"  {code:3}  ", subsequent_indent=" " * 7)
@@ -219,7 +218,7 @@ def _servers() -> list[str]:
 
     try:
         with State(place) as state:
-            caches = load_reports(state, datetime.now(UTC)).caches
+            caches = load_reports(state, utc_now()).caches
     except StateError as error:
         return [f"servers: {error}"]
     lines = ["servers, as last seen:"]

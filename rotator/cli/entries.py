@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from rotator.errors import ConfigError, Exit, MissingError, StateError
 from rotator.server.context import CacheContext
 from rotator.state.database import default_path
 from rotator.state.state import State
-from rotator.text import rfc3339
+from rotator.text import rfc3339, utc_now
 
 GET_EXAMPLES = """\b
 Examples:
@@ -179,7 +179,7 @@ def inspect_command(
     else:
         stored = open_cache(access, namespace, db or 0).stored_name(name)
     entry = find(access, stored, db)
-    fields = described(access, entry, datetime.now(UTC), reveal=reveal)
+    fields = described(access, entry, utc_now(), reveal=reveal)
     if output is options.ReportFormat.JSON:
         print_json(fields)
     else:

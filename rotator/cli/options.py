@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial, wraps
 from pathlib import Path
@@ -25,7 +25,7 @@ import typer
 from rotator.console import configure_logging
 from rotator.errors import RotatorError
 from rotator.progress import Progress, start_progress
-from rotator.text import parse_deadline, parse_duration
+from rotator.text import parse_deadline, parse_duration, utc_now
 
 if TYPE_CHECKING:
     from rotator.server.context import CacheContext
@@ -103,7 +103,7 @@ def _duration(text: str) -> timedelta:
 
 def _deadline(text: str) -> datetime:
     try:
-        return parse_deadline(text, datetime.now(UTC))
+        return parse_deadline(text, utc_now())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from rotator.cli import options
@@ -22,7 +22,7 @@ from rotator.report.files import Targets, json_text
 from rotator.report.model import Report
 from rotator.state.database import default_path
 from rotator.state.state import State
-from rotator.text import SHORT_ID
+from rotator.text import SHORT_ID, utc_now
 
 REPORT_EXAMPLES = """\b
 Examples:
@@ -74,7 +74,7 @@ def report_command(
     """
     targets = Targets(html=html)
     targets.check()
-    now = datetime.now(UTC)
+    now = utc_now()
     with _open_existing(state) as opened:
         everything = load_reports(opened, now)
         if by is not None:

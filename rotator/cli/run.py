@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import check_scheduler, open_remote_workers
 from rotator.sweep.scope import Limits, RunOptions
 from rotator.tally.tally import ACCEPTABLE, Outcome
+from rotator.text import utc_now
 
 RUN_EXAMPLES = """\b
 Examples:
@@ -210,7 +211,7 @@ def run_command(
     check_scheduler(settings.engine, settings.scheduler)
     hook = None if on_change is None else NotificationCommand.parse(on_change)
     stopper = StopSignal(settings.max_duration, settings.until)
-    began = datetime.now(UTC)
+    began = utc_now()
     if stopper.ends_at:
         log.info("will stop, done or not", at=stopper.ends_at.replace(microsecond=0))
     targets = Targets(files.report, files.html, files.metrics_file)
@@ -242,7 +243,7 @@ def run_command(
                     machines=machines,
                 ).run()
         except RotatorError as error:
-            _keep(failed_report(error, plan.mode, began, datetime.now(UTC)), targets)
+            _keep(failed_report(error, plan.mode, began, utc_now()), targets)
             raise
         alarm.ended(result)
         if hook is None and context.obj is not None:  # else Ctrl-C has a command to end

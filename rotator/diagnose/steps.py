@@ -27,7 +27,7 @@ from rotator.server.node import Identity
 from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
-from rotator.text import ago, count, listing
+from rotator.text import ago, count, listing, utc_now
 
 OLDEST = (6, 0)  # version of Redis
 SKEW_SECONDS = 5.0
@@ -281,7 +281,7 @@ def persistence(probe: Probe) -> str | Advice:
     info = probe.node.info("persistence")
     saved = datetime.fromtimestamp(int(info.get("rdb_last_save_time", 0)), UTC)
     aof = "on" if info.get("aof_enabled") == "1" else "off"
-    seen = f"AOF {aof}, RDB saved or server started {ago(saved, datetime.now(UTC))}"
+    seen = f"AOF {aof}, RDB saved or server started {ago(saved, utc_now())}"
     failed = [
         what
         for what in ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -28,6 +28,7 @@ from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import RemoteWorkers
 from rotator.sweep.results import CacheResult
 from rotator.sweep.scope import RunOptions
+from rotator.text import utc_now
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class Job:
     progress: Callable[[str, str, int], Progress]
     show_names: bool = False
     machines: RemoteWorkers | None = None
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], datetime] = utc_now
     _runs: list[CacheRun] = field(init=False)
 
     def __post_init__(self) -> None:

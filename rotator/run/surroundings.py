@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -25,7 +25,7 @@ from rotator.server.copies import find_copies, lagging_replicas, replication_off
 from rotator.server.node import Identity
 from rotator.server.store import Store
 from rotator.server.topology import Topology
-from rotator.text import duration
+from rotator.text import duration, utc_now
 
 TOLERANCE = timedelta(minutes=5)
 """How far clocks may differ: little against the quiet that is asked for, and much for NTP."""
@@ -51,7 +51,7 @@ class ClockCheck:
     *now* and *running* tell the time of day, and seconds on a clock that nobody can set.
     """
 
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    now: Callable[[], datetime] = utc_now
     running: Callable[[], float] = _running
     _begun: tuple[datetime, float] = field(init=False)
     _ahead: timedelta = timedelta()  # of the server that is furthest from us

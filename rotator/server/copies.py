@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from rotator.retirement.places import Copies
 from rotator.server.cluster_nodes import myself
 from rotator.server.store import Store
+from rotator.text import utc_now
 
 _START_SECONDS = 1  # both times are whole seconds
 
@@ -75,14 +76,14 @@ def _snapshot_begun_at(store: Store, info: Mapping[str, str]) -> datetime | None
     Until it has, rdb_last_save_time is when it started. The counters do not tell: they also count
     what is sent to replicas without a file, and CONFIG RESETSTAT sets them back.
     """
-    theirs = store.time() or datetime.now(UTC)  # a user who may not ask has no better one
+    theirs = store.time() or utc_now()  # a user who may not ask has no better one
     started = int(theirs.timestamp()) - int(info.get("uptime_in_seconds", 0))
     saved = int(info.get("rdb_last_save_time", 0))
     if saved <= started + _START_SECONDS:
         return None
     took = max(int(info.get("rdb_last_bgsave_time_sec", -1)), 0)
     begun = datetime.fromtimestamp(saved, UTC) - timedelta(seconds=took)
-    return begun + (datetime.now(UTC) - theirs)
+    return begun + (utc_now() - theirs)
 
 
 def _loaded_at_start(store: Store, info: Mapping[str, str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Self
 
@@ -19,6 +19,7 @@ from rotator.server.topology import Topology
 from rotator.sweep.control import Stop
 from rotator.sweep.scope import RunOptions, Scope
 from rotator.tally.tally import BulkOutcome, Outcome, Tally, not_moved
+from rotator.text import utc_now
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class NodeResult:
     @classmethod
     def failed(cls, address: Address, reason: str, restarts: int) -> Self:
         """Return the result of a node that was not swept at all."""
-        result = cls(str(address), datetime.now(UTC), Tally(), complete=False)
+        result = cls(str(address), utc_now(), Tally(), complete=False)
         result.reasons, result.restarts = (reason,), restarts
         return result
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import structlog
 
@@ -25,7 +24,7 @@ from rotator.sweep.engine import Engine
 from rotator.sweep.results import NodeResult, SweepResult
 from rotator.sweep.scope import RESTARTS, Scope
 from rotator.tally.tally import Outcome
-from rotator.text import count
+from rotator.text import count, utc_now
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +49,7 @@ class Sweep:
         Raises:
             ServerError: The topology cannot be found out at all.
         """
-        now, begun = datetime.now(UTC), time.monotonic()
+        now, begun = utc_now(), time.monotonic()
         result = SweepResult(self.scope, now, now, now, self.discover(None))
         pending = dict.fromkeys(result.topology.primaries, 0)
         while pending and result.stopped is None:
@@ -64,7 +63,7 @@ class Sweep:
             # A cluster that is given no time to settle is not at fault for what is missing.
             result.cut_short = self.control.stop()
         result.started_at = min([now, *(node.started_at for node in result.nodes)])
-        result.finished_at = datetime.now(UTC)
+        result.finished_at = utc_now()
         result.seconds = time.monotonic() - begun
         return result
 

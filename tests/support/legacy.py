@@ -16,9 +16,7 @@ States are dumps (`Connection.iterdump`, then two pragmas); the keys are those o
 """
 
 import hashlib
-import importlib
 import json
-import pkgutil
 import re
 import sqlite3
 from contextlib import closing
@@ -27,7 +25,6 @@ from pathlib import Path
 
 import html5lib
 
-import rotator
 from support.caches import Cache, Place, now_ms
 from support.commandline import run
 
@@ -121,13 +118,6 @@ def rows(path, statement, *values):
     """What a statement finds in a state file."""
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(statement, values).fetchall()
-
-
-def load_modules():
-    """Import all of rotator, so that a changed clock is that of every module."""
-    for module in pkgutil.walk_packages(rotator.__path__, "rotator."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
 
 
 def position(path):

@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
-from datetime import UTC, datetime
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Refused
@@ -35,6 +34,7 @@ from rotator.sweep.node.page import (
 )
 from rotator.sweep.node.selector import Selector
 from rotator.tally.tally import SAMPLES, Outcome, Tally
+from rotator.text import utc_now
 
 RECORDS = 10_000
 """How many names are remembered of those that were not under the current key in the end."""
@@ -87,7 +87,7 @@ class Visitor:
             ServerError: The node, or one that a slot is being moved to, cannot be worked with.
             LostError: The connection broke.
         """
-        page = PageTally(self.store.node, datetime.now(UTC))
+        page = PageTally(self.store.node, utc_now())
         try:
             self._visit(page, names, tally, values)
         except ServerError:

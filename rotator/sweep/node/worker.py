@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -34,6 +33,7 @@ from rotator.sweep.node.session import NextPage, NodeSession, PageReader
 from rotator.sweep.results import Checkpoint, NodeResult
 from rotator.sweep.scope import RESTARTS, Scope
 from rotator.tally.tally import Mode, Tally
+from rotator.text import utc_now
 
 LOSSES = 5
 
@@ -234,7 +234,7 @@ class Worker:
                 hint="put the primary's address into redis.addresses",
             )
         self._plan_scans()
-        return Checkpoint(self._digest, identity, datetime.now(UTC), tally, restarts=restarts)
+        return Checkpoint(self._digest, identity, utc_now(), tally, restarts=restarts)
 
     def _resume(self, saved: dict[str, Any] | None) -> Checkpoint | None:
         """Return the *saved* checkpoint, if it is of this process, keyring, formats and scope."""
@@ -242,7 +242,7 @@ class Worker:
             return None
         checkpoint = Checkpoint.from_dict(saved)
         same = checkpoint.digest == self._digest
-        same = same and checkpoint.started_at <= datetime.now(UTC)  # else a clock was wrong
+        same = same and checkpoint.started_at <= utc_now()  # else a clock was wrong
         if not same or checkpoint.identity.changes(self._session.store.identity()):
             log.info("saved position not used", node=self._session.store.node)
             return None

@@ -31,7 +31,6 @@ LAST_MET = "2026-11-01T03:00:01Z"
 @pytest.fixture
 def clock(monkeypatch):
     """The time of day that rotator has, to be set: `clock(at)`."""
-    legacy.load_modules()
     jumping = Jumping(monkeypatch)
 
     def put(at):
