@@ -30,6 +30,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import IO, TYPE_CHECKING, Any
 
@@ -231,25 +232,21 @@ def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     return event
 
 
+@dataclass
 class _Lines:
     """Logger: takes finished lines from structlog."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    stream: IO[str]
 
     def msg(self, message: str) -> None:
         """Write a line."""
-        write_line(message, self._stream)
+        write_line(message, self.stream)
 
     debug = info = warning = error = critical = exception = msg
 
 
-class _Handler(logging.Handler):
+class _Handler(logging.StreamHandler[IO[str]]):
     """Handler: takes records from the loggers of the standard library."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        super().__init__()
-        self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line; a record that cannot be rendered must not end the run."""
@@ -261,4 +258,4 @@ class _Handler(logging.Handler):
             # The standard library would print the arguments, whatever they are.
             structlog.get_logger().warning("a log line could not be rendered", logger=record.name)
         else:
-            write_line(text, self._stream)
+            write_line(text, self.stream)

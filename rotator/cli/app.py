@@ -1,10 +1,10 @@
 """
 Application: turns errors into exit codes, prints the version.
 
-A command parses its options, calls what does the work, renders the result and raises
-`typer.Exit(code)` when that is not 0. What goes wrong is a `RotatorError`. Anything else is a fault
-of rotator's own: the log shows where it happened, but neither local variables nor what the
-exception says, because either may hold a key or a plaintext.
+A command parses its options, calls what does the work, renders the result and returns its exit
+code, if there is another than 0. What goes wrong is a `RotatorError`. Anything else is a fault of
+rotator's own: the log shows where it happened, but neither local variables nor what the exception
+says, because either may hold a key or a plaintext.
 """
 
 from __future__ import annotations
@@ -109,15 +109,18 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
     *interrupts* is told when the command begins, and when its result does: see `__main__`.
     """
     try:
-        return _carry_out(arguments, interrupts)
+        command = typer.main.get_command(app)
+        if instruction := os.environ.get(_COMPLETE):
+            return int(shell_complete(command, {}, "rotator", _COMPLETE, instruction))
+        # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
+        with command.make_context("rotator", list(arguments), obj=interrupts) as context:
+            return int(command.invoke(context) or Exit.OK)
     except typer.Exit as end:
         return int(end.exit_code)
-    except typer.TyperException as error:
-        print_error(_usage_error(error))
-        return Exit.USAGE
-    except RotatorError as error:
-        print_error(error)
-        return error.exit_code
+    except (typer.TyperException, RotatorError) as error:
+        shown = error if isinstance(error, RotatorError) else _usage_error(error)
+        print_error(shown)
+        return shown.exit_code
     except KeyboardInterrupt:
         print_error(RotatorError("interrupted", hint="what was done is kept; run it again"))
         return Exit.INTERRUPTED
@@ -125,20 +128,9 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
         return _report(error, arguments)
 
 
-def _carry_out(arguments: Sequence[str], interrupts: Any) -> int:
-    command = typer.main.get_command(app)
-    if instruction := os.environ.get(_COMPLETE):
-        return int(shell_complete(command, {}, "rotator", _COMPLETE, instruction))
-    # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
-    with command.make_context("rotator", list(arguments), obj=interrupts) as context:
-        command.invoke(context)
-    return Exit.OK
-
-
 def _usage_error(error: typer.TyperException) -> ConfigError:
     """Return what typer has to say about the command line in the words of our own errors."""
-    message = error.format_message().rstrip(".").replace("Value error, ", "")
-    message = _TOO_MANY.sub(r"\1", message)
+    message = _TOO_MANY.sub(r"\1", error.format_message().rstrip(".").replace("Value error, ", ""))
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "rotator"
     hint = f"`{path} --help` shows what there is"
@@ -196,15 +188,12 @@ def _trace(error: BaseException) -> str:
 
 def version_text() -> str:
     """Return all versions, one on each line; the first line is rotator's own."""
-    return "\n".join([f"rotator {rotator.__version__}", *_libraries(), *_servers()])
-
-
-def _libraries() -> list[str]:
     from importlib.metadata import version  # noqa: PLC0415 - only for this
 
-    found = {"Python": platform.python_version()}
-    found |= {name: version(package) for name, package in _LIBRARIES.items()}
-    return [f"  {name:<13} {number}" for name, number in found.items()]
+    libraries = {name: version(package) for name, package in _LIBRARIES.items()}
+    found = {"Python": platform.python_version(), **libraries}
+    lines = [f"  {name:<13} {number}" for name, number in found.items()]
+    return "\n".join([f"rotator {rotator.__version__}", *lines, *_servers()])
 
 
 def _servers() -> list[str]:

@@ -64,7 +64,7 @@ def variable(flag: str) -> str:
 
 def option(flag: str, help_text: str, *more: str, default: Any = None, **settings: Any) -> Any:
     """
-    Return a typer option with its environment variable and its *default*.
+    Return a typer option with its environment variable and its *default*; that of a flag is False.
 
     Help does not show the variable at each option: `rotator --help` tells the rule, and options are
     easier to read without.
@@ -108,7 +108,7 @@ def _deadline(text: str) -> datetime:
         raise typer.BadParameter(str(error)) from None
 
 
-def expanded(command: Callable[..., None]) -> Callable[..., None]:
+def expanded(command: Callable[..., int | None]) -> Callable[..., int | None]:
     """Return *command* with the fields of each parameter that is a dataclass as its parameters."""
     groups: dict[str, Any] = {}
     parameters = []
@@ -126,10 +126,10 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
         ]
 
     @wraps(command)
-    def call(**given: Any) -> None:
+    def call(**given: Any) -> int | None:
         for name, group in groups.items():
             given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
-        command(**given)
+        return command(**given)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -250,7 +250,6 @@ class DisplayOptions:
     show_names: bool = option(
         "--show-names",
         "Show names as stored even where hashing is off; else their SHA-256.",
-        default=False,
     )
     log_format: LogFormat = option(
         "--log-format", "Form of the log on stderr.", default=LogFormat.CONSOLE

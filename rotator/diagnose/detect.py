@@ -34,13 +34,8 @@ _OTHER_NAMES = 500
 _PAGE = 50  # names
 
 
-@dataclass(frozen=True)
-class Hit:
-    """Hit: counts the values that opened in *format* under *key*."""
-
-    format: Format
-    key: Key
-    count: int
+Hits = Counter[tuple[Format, Key]]
+"""How many values opened in a format under a key."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +43,25 @@ class Detection:
     """
     Detection: tells what a sample of values came to.
 
-    - *names*: how many were looked at; *strings*: how many of them have a value to open
+    - *strings*: how many of those looked at have a value to open
     - *opened*: by configured formats; *guessed*: by others, which are not configured
     - *refused*: why the rest does not open, with counts; *unknown_keys*: ids that values name
     - *other*: what is no string, or could not be read
     """
 
-    names: int
     strings: int
     nested: int
     databases: tuple[int, ...]
-    opened: tuple[Hit, ...]
-    guessed: tuple[Hit, ...]
+    opened: Hits
+    guessed: Hits
     refused: Counter[Reason]
     unknown_keys: Counter[str]
     other: Counter[str]
+
+    @property
+    def names(self) -> int:
+        """How many were looked at."""
+        return self.strings + self.other.total()
 
     @property
     def exit_code(self) -> Exit:
@@ -75,7 +74,7 @@ class Detection:
     @property
     def formats(self) -> tuple[Format, ...]:
         """The formats that were guessed, the most frequent first."""
-        return tuple(dict.fromkeys(hit.format for hit in self.guessed))
+        return tuple(dict.fromkeys(form for (form, _), _ in self.guessed.most_common()))
 
     def configuration(self, access: CacheContext) -> dict[str, Any] | None:
         """Return the `rotator` section that opens what was guessed; None: none is needed."""
@@ -130,7 +129,7 @@ def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
             hint="values of this cache are stored as they are: there is nothing to detect",
         )
     taken = _sample(access, samples)
-    opened: Counter[tuple[Format, Key]] = Counter()
+    opened: Hits = Counter()
     closed: dict[Place, Reason] = {}
     nested = 0
     for place, value in taken.values.items():
@@ -144,12 +143,11 @@ def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
     guessed = search_formats(codec.keyring, access.formats, access.settings.formats, values)
     refused = {place: reason for place, reason in closed.items() if place not in guessed}
     return Detection(
-        names=len(taken.values) + taken.other.total(),
         strings=len(taken.values),
         nested=nested,
         databases=tuple(sorted(taken.databases)),
-        opened=_hits(opened),
-        guessed=_hits(Counter(guessed.values())),
+        opened=opened,
+        guessed=Counter(guessed.values()),
         refused=_reasons(codec, taken.values, refused),
         unknown_keys=_unknown_keys(codec, (taken.values[place] for place in refused)),
         other=taken.other,
@@ -188,11 +186,6 @@ def _entries(store: Store, database: int, pattern: str | None) -> Iterator[tuple
             if name not in seen and value is not NoValue.GONE:
                 seen.add(name)
                 yield name, value
-
-
-def _hits(counts: Counter[tuple[Format, Key]]) -> tuple[Hit, ...]:
-    """Return the counts as hits, the highest first."""
-    return tuple(Hit(form, key, count) for (form, key), count in counts.most_common())
 
 
 def _reasons(
