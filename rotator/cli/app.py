@@ -144,38 +144,25 @@ def _usage_error(error: typer.TyperException) -> ConfigError:
 
 def _report(error: Exception, arguments: Sequence[str]) -> Exit:
     """Say what went wrong outside of our own code, or inside of it."""
-    if isinstance(error, OSError):
-        reason = os.strerror(error.errno or 0).lower()
-        # Errors of any other file than stdout are a `RotatorError` by now.
-        if error.errno in _OUTPUT_FAILS:
-            _report_full_output(error, reason)
-            return Exit.FAILED
-        if "--install-completion" in arguments:
-            hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
-            print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
-            return Exit.FAILED
-    _report_internal_error(error)
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number or 0).lower()
+    # Errors of any other file than stdout are a `RotatorError` by now.
+    if number in _OUTPUT_FAILS:
+        if number != errno.EPIPE:  # whoever reads has had enough, and knows it
+            print_error(StateError(f"the result could not be written: {reason}", hint="make room"))
+        # Python tries once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif isinstance(error, OSError) and "--install-completion" in arguments:
+        hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
+        print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
+    else:
+        import structlog  # noqa: PLC0415 - commands that write no log need not wait for it
+
+        start_logging()
+        structlog.get_logger(__name__).error("internal error", exception=_trace(error))
+        hint = "this is a fault of rotator; please report it with the lines above"
+        print_error(RotatorError(f"internal error: {type(error).__name__}", hint=hint))
     return Exit.FAILED
-
-
-def _report_full_output(error: OSError, reason: str) -> None:
-    if not isinstance(error, BrokenPipeError):  # whoever reads has had enough, and knows it
-        print_error(StateError(f"the result could not be written: {reason}", hint="make room"))
-    # Python tries once more when it ends, and would complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _report_internal_error(error: Exception) -> None:
-    import structlog  # noqa: PLC0415 - commands that write no log need not wait for it
-
-    start_logging()
-    structlog.get_logger(__name__).error("internal error", exception=_trace(error))
-    print_error(
-        RotatorError(
-            f"internal error: {type(error).__name__}",
-            hint="this is a fault of rotator; please report it with the lines above",
-        )
-    )
 
 
 def _trace(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import yaml
 from rotator.cli import options
 from rotator.console import COLUMNS, print_json, print_result, start_logging, table
 from rotator.diagnose.check import StepResult, check, exit_code
-from rotator.diagnose.detect import SAMPLES, Detection, Hits, detect
+from rotator.diagnose.detect import SAMPLES, Detection, Hits, as_configured, detect
 from rotator.errors import Exit
 from rotator.server.context import CacheContext
 from rotator.text import count, escape, listing
@@ -135,9 +135,7 @@ def _hits(access: CacheContext, hits: Hits) -> list[dict[str, Any]]:
     return [
         {
             "format": form.name,
-            "encoding": str(form.encoding),
-            "layout": list(form.layout),
-            "aad": form.aad,
+            **as_configured(form),
             "key": key.id,
             "role": None if access.keyring is None else access.keyring.role(key.id),
             "field": key.field,

@@ -65,10 +65,7 @@ LogicalKey = Annotated[
 Namespace = Annotated[
     str | None,
     options.shared(
-        "--namespace",
-        "What stands before the key, for example /app/oidc.",
-        metavar="NAMESPACE",
-        show_default=False,
+        "--namespace", "What stands before the key, for example /app/oidc.", metavar="NAMESPACE"
     ),
 ]
 
@@ -98,10 +95,7 @@ def set_command(
     *,
     where: ClientOptions,
     value_file: Path | None = options.option(
-        "--value-file",
-        "File that holds the value. Default: stdin, to its end.",
-        metavar="FILE",
-        show_default=False,
+        "--value-file", "File that holds the value. Default: stdin, to its end.", metavar="FILE"
     ),
     ttl: timedelta | None = options.duration(
         "--ttl", "How long the entry is kept. Default: for good."
@@ -229,10 +223,8 @@ def _lines(fields: dict[str, Any]) -> list[tuple[str, Any]]:
     if not fields["encrypted"]:
         lines.append(("key", "none, encryption is off"))
     if fields["key"] is not None:
-        lines += [
-            ("format", fields["format"]),
-            ("key", f"{fields['key']} ({fields['role']}, {fields['field']})"),
-        ]
+        lines.append(("format", fields["format"]))
+        lines.append(("key", f"{fields['key']} ({fields['role']}, {fields['field']})"))
     if fields["nested"]:
         lines.append(("nested", f"holds a value under {', '.join(fields['nested'])}"))
     if fields["reason"] is not None:

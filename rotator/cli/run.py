@@ -76,8 +76,7 @@ class RunSettings:
 
     dry_run: options.DryRun = False
     no_verify: bool = option(
-        "--no-verify",
-        "Do not sweep again after rewriting; then no key gets better than verifying.",
+        "--no-verify", "Do not sweep again after rewriting; then no key gets better than verifying."
     )
     quiet: timedelta | None = duration(
         "--quiet", "How long a key must not have been met before it is retirable. Default: 1h."

@@ -35,7 +35,7 @@ _PAGE = 50  # names
 
 
 Hits = Counter[tuple[Format, Key]]
-"""How many values opened in a format under a key."""
+"""Values that opened, counted by their format and key."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Detection:
 
     @property
     def names(self) -> int:
-        """How many were looked at."""
+        """The number of names that were looked at."""
         return self.strings + self.other.total()
 
     @property
@@ -81,13 +81,7 @@ class Detection:
         if not self.formats:
             return None
         custom = {
-            form.name: {
-                "encoding": str(form.encoding),
-                "layout": list(form.layout),
-                "aad": form.aad,
-            }
-            for form in self.formats
-            if form.name not in BUILTIN
+            form.name: as_configured(form) for form in self.formats if form.name not in BUILTIN
         }
         # Ahead of the others: new values get the first format, and applications read this one.
         names = [*(form.name for form in self.formats), *access.settings.formats]
@@ -154,6 +148,11 @@ def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
     )
 
 
+def as_configured(form: Format) -> dict[str, Any]:
+    """Return a format as the configuration describes it."""
+    return {"encoding": str(form.encoding), "layout": list(form.layout), "aad": form.aad}
+
+
 def _sample(access: CacheContext, samples: int) -> _Sample:
     """Take a sample, each node and database having its share of it."""
     settings = access.settings
@@ -209,9 +208,10 @@ def _reasons(
 def _is_text(value: bytes) -> bool:
     """Tell whether *value* is text and no encoding of anything: codecs may doubt if it is short."""
     plain = ("nonce:8", "ciphertext", "tag:16")
-    encodings = (encoding for encoding in Encoding if encoding is not Encoding.RAW)
     return value.isascii() and not any(
-        Format("text", encoding, plain, "none").split(value) for encoding in encodings
+        Format("text", encoding, plain, "none").split(value)
+        for encoding in Encoding
+        if encoding is not Encoding.RAW
     )
 
 
