@@ -8,51 +8,24 @@ better than it was judged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
-from rotator.crypto import keyring
 from rotator.errors import StateError
+from rotator.report.build import known_of_cache, known_of_key
 from rotator.report.files import json_text
-from rotator.report.model import VERDICTS, Attempt, Cache, Key, Past, Report
-from rotator.retirement.forecast import forecast, plan_until
-from rotator.retirement.places import CacheRecord
+from rotator.report.model import VERDICTS, Attempt, Cache, Key, Report
+from rotator.retirement.forecast import plan_until
 from rotator.state.state import State
 from rotator.text import ago, duration, moment
 
 IN_TIME = "in-time"
+
+
 RETIRABLE = "retirable"
+
+
 _JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
-
-
-def known_of_cache(record: CacheRecord, stopped: str | None, now: datetime) -> dict[str, Any]:
-    """Return the fields of a cache that come from the state: how old it is, and how far."""
-    unfinished = stopped and record.runs and not record.runs[-1].complete
-    return {
-        "swept_at": record.sweep and record.sweep.finished_at.replace(microsecond=0),
-        "progress": forecast(record.runs, now) if unfinished else None,
-    }
-
-
-def known_of_key(record: CacheRecord, key_id: str, role: str) -> dict[str, Any]:
-    """Return the fields of a key that come from the state: its history and its nonce budget."""
-    known = record.keys[key_id]
-    past = {**asdict(known.history), "verdicts": known.verdicts}
-    return {
-        "encryptions": known.encryptions,
-        "nonce_budget_used": keyring.used(known.encryptions, known.most_seen),
-        "past": Past.model_validate(past) if role == "old" else None,
-    }
-
-
-def budget_warnings(record: CacheRecord, roles: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is to be said of the nonce budgets of keys; *roles* are theirs, by id."""
-    for key_id, role in roles.items():
-        known = record.keys[key_id]
-        if said := keyring.warning(key_id, role, known.encryptions, known.most_seen):
-            yield said
 
 
 def save_reports(report: Report, state: State) -> None:

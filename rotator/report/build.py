@@ -14,15 +14,46 @@ from functools import partial
 from typing import Any
 
 from rotator import __version__
+from rotator.crypto import keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
-from rotator.report.archive import budget_warnings, known_of_cache, known_of_key
+from rotator.report.model import Past
+from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
 from rotator.retirement.places import CacheRecord
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
 from rotator.tally.tally import PROBLEMATIC, Mode
 from rotator.text import count
+
+
+def known_of_cache(record: CacheRecord, stopped: str | None, now: datetime) -> dict[str, Any]:
+    """Return the fields of a cache that come from the state: how old it is, and how far."""
+    unfinished = stopped and record.runs and not record.runs[-1].complete
+    return {
+        "swept_at": record.sweep and record.sweep.finished_at.replace(microsecond=0),
+        "progress": forecast(record.runs, now) if unfinished else None,
+    }
+
+
+def known_of_key(record: CacheRecord, key_id: str, role: str) -> dict[str, Any]:
+    """Return the fields of a key that come from the state: its history and its nonce budget."""
+    known = record.keys[key_id]
+    past = {**asdict(known.history), "verdicts": known.verdicts}
+    return {
+        "encryptions": known.encryptions,
+        "nonce_budget_used": keyring.used(known.encryptions, known.most_seen),
+        "past": Past.model_validate(past) if role == "old" else None,
+    }
+
+
+def budget_warnings(record: CacheRecord, roles: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is to be said of the nonce budgets of keys; *roles* are theirs, by id."""
+    for key_id, role in roles.items():
+        known = record.keys[key_id]
+        if said := keyring.warning(key_id, role, known.encryptions, known.most_seen):
+            yield said
+
 
 _NOTHING = KeyTally()
 

@@ -10,7 +10,7 @@ from redis.crc import key_slot
 from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
-from rotator.server import copies
+from rotator.run import surroundings
 from rotator.server.cluster_nodes import SLOTS
 from support.caches import Cache, Place, wait_for
 from support.clusters import FAST, at_page, check, fill, flush, grown, judge, once, owners, verdicts
@@ -23,7 +23,7 @@ SHORT = ["--cluster-node-timeout", "1000"]
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Replicas that are gone are not waited for at the end: that is tested elsewhere."""
-    monkeypatch.setattr(copies, "_CATCH_UP_SECONDS", 0.2)
+    monkeypatch.setattr(surroundings, "_CATCH_UP_SECONDS", 0.2)
 
 
 @pytest.fixture(scope="module")

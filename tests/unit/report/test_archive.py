@@ -6,7 +6,8 @@ import pytest
 
 from rotator.crypto import keyring
 from rotator.errors import StateError
-from rotator.report.archive import budget_warnings, known_of_key, load_reports, unmet_conditions
+from rotator.report.archive import load_reports, unmet_conditions
+from rotator.report.build import budget_warnings, known_of_key
 from rotator.report.files import json_text
 from rotator.report.model import Cache as CacheReport
 from rotator.report.model import Key, Report
