@@ -30,6 +30,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import IO, TYPE_CHECKING, Any
 
@@ -77,20 +78,14 @@ def print_error(error: RotatorError, stream: IO[str] | None = None) -> None:
         write_line(f"rotator: hint: {_one_line(error.hint)}", stream)
 
 
-def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+def table(*columns: str, rows: Iterable[Sequence[object]]) -> Table:
     """Return a table of text; a cell that is None shows a dash, and numbers go to the right."""
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - see above
     from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415 - see above
 
     cells = [["-" if cell is None else cell for cell in row] for row in rows]
-    drawn = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        show_header=any(columns),
-    )
+    drawn = Table(box=SIMPLE_HEAD, show_header=any(columns))
     for index, column in enumerate(columns):
         numbers = bool(cells) and all(isinstance(row[index], int) for row in cells)
         drawn.add_column(column, justify="right" if numbers else "left", overflow="fold")
@@ -145,9 +140,7 @@ def start_logging() -> None:
 
 
 def configure_logging(
-    log_format: str = "console",
-    level: str = "info",
-    stream: IO[str] | None = None,
+    log_format: str = "console", level: str = "info", stream: IO[str] | None = None
 ) -> None:
     """
     Send the log to *stream* (default stderr) from *level* up; a second call replaces the first.
@@ -188,7 +181,7 @@ def _processors(log_format: str, stream: IO[str]) -> tuple[list[Processor], Proc
     if log_format == "json":
         transformer = tracebacks.ExceptionDictTransformer(show_locals=False)
         start += [make.TimeStamper(fmt="iso", utc=True), make.ExceptionRenderer(transformer)]
-        return [*start, _clean, _in_order], make.JSONRenderer()
+        return [*start, _clean], make.JSONRenderer()
     start += [make.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True), make.format_exc_info]
     colours = stream.isatty() and not os.environ.get("NO_COLOR")
     render = dev.ConsoleRenderer(
@@ -198,8 +191,9 @@ def _processors(log_format: str, stream: IO[str]) -> tuple[list[Processor], Proc
 
 
 def _clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Leave only plain data, and nothing in it that looks like a secret."""
-    return {name: value if name in _INTERNAL else _plain(value) for name, value in event.items()}
+    """Leave only plain data that looks like no secret, and begin every line alike."""
+    ordered = {name: event[name] for name in _FIRST if name in event} | dict(event)
+    return {name: value if name in _INTERNAL else _plain(value) for name, value in ordered.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -217,11 +211,6 @@ def _plain(value: Any) -> Any:
     return redact(str(value))
 
 
-def _in_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Begin every line with the same fields."""
-    return {name: event[name] for name in _FIRST if name in event} | dict(event)
-
-
 def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Show control characters instead of sending them to the terminal."""
     for name, value in event.items():
@@ -231,25 +220,21 @@ def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     return event
 
 
+@dataclass
 class _Lines:
     """Logger: takes finished lines from structlog."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
+    stream: IO[str]
 
     def msg(self, message: str) -> None:
         """Write a line."""
-        write_line(message, self._stream)
+        write_line(message, self.stream)
 
     debug = info = warning = error = critical = exception = msg
 
 
-class _Handler(logging.Handler):
+class _Handler(logging.StreamHandler[IO[str]]):
     """Handler: takes records from the loggers of the standard library."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        super().__init__()
-        self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line; a record that cannot be rendered must not end the run."""
@@ -261,4 +246,4 @@ class _Handler(logging.Handler):
             # The standard library would print the arguments, whatever they are.
             structlog.get_logger().warning("a log line could not be rendered", logger=record.name)
         else:
-            write_line(text, self._stream)
+            write_line(text, self.stream)

@@ -12,7 +12,7 @@ Progress bar: draws visits, rate and time left; the default draws nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from math import inf
@@ -89,7 +89,7 @@ class _Bar(Progress):
         from tqdm.std import tqdm  # noqa: PLC0415 - see above
 
         encoding = getattr(stream, "encoding", None) or ""
-        self._meter = _Meter(title, done, not encoding.lower().startswith("utf"))
+        self._meter = Meter(title, done, not encoding.lower().startswith("utf"))
         tqdm.set_lock(_LOCK)
         # tqdm's monitor thread is not wanted: with miniters=0 a bar cannot fall asleep, and a
         # thread that holds a lock while a process forks would leave the child without one to log.
@@ -141,7 +141,7 @@ class _Bar(Progress):
 
 
 @dataclass
-class _Meter:
+class Meter:
     """Meter: says what tqdm draws; knows no bar, or one that nobody closes would never go."""
 
     title: str
@@ -152,61 +152,44 @@ class _Meter:
     reason: str | None = None
     shown: str | None = None
 
-    def text(self, **now: Any) -> str:
-        """Return the bar as text; *now* is tqdm's `format_dict`."""
+    def text(
+        self, *, n: float, total: float | None, elapsed: float, rate: float | None, **more: Any
+    ) -> str:
+        """
+        Return the bar as text, no longer than the terminal is wide; it is given tqdm's format_dict.
+
+        *elapsed* is in seconds, *rate* in visits per second. What does not fit is left out: the
+        percentage, the bar, the speed, the time.
+        """
+        from tqdm.utils import disp_len, disp_trim  # noqa: PLC0415 - see above
+
+        # The last column stays free: some terminals go to the next line when it is filled.
+        columns = (more["ncols"] or _COLUMNS) - 1
+        visits, expected = int(n), int(total or 0)
+        share = visits / expected if expected and visits <= expected else None
+        speed = rate or (visits / elapsed if elapsed else 0)
+        if share is not None:
+            counted = f"{visits:,} of {expected:,} visits"
+        else:
+            counted = f"{visits:,} visits" + (f" (expected {expected:,})" if expected else "")
+        pace = [f"{speed:,.0f}/s"] if speed >= 1 else []
+        to_go = (expected - visits) / speed if share is not None and speed else inf
+        time = [f"{clock(to_go)} to go"] if to_go < _LONGEST else [clock(elapsed)] * (elapsed >= 1)
+        ended = self._ended()
+        for parts in ((*pace, *time, *ended), (*time, *ended), ended, ended[:1], ()):
+            text = ", ".join((counted, *parts))
+            room = columns - disp_len(self.title) - 2 - disp_len(text)
+            if room >= 0:
+                break
+        drawn = "" if share is None else _meter(share, room, ascii_only=self.ascii_only)
+        return str(disp_trim(f"{self.title}  {drawn}{text}", columns))
+
+    def _ended(self) -> list[str]:
+        """Return what the visits wait for and what became of them, in a few words each."""
         self.shown = self.reason
         ended = [f"waiting: {self.reason}"] if self.reason else []
         ended += [f"{self.rotated:,} {self.done}"] if self.rotated else []
-        ended += [f"{self.left:,} left"] if self.left else []
-        return line(
-            self.title,
-            visits=int(now["n"]),
-            total=None if now["total"] is None else int(now["total"]),
-            elapsed=now["elapsed"],
-            rate=now["rate"],
-            ended=ended,
-            # The last column stays free: some terminals go to the next line when it is filled.
-            columns=(now["ncols"] or _COLUMNS) - 1,
-            ascii_only=self.ascii_only,
-        )
-
-
-def line(
-    title: str,
-    *,
-    visits: int,
-    total: int | None,
-    elapsed: float,
-    rate: float | None,
-    ended: Sequence[str],
-    columns: int,
-    ascii_only: bool = False,
-) -> str:
-    """
-    Return the bar as text, never longer than *columns*.
-
-    *elapsed* is in seconds, *rate* in visits per second, *ended* what became of the visits and what
-    they wait for, in a few words each. What does not fit is left out: the percentage, the bar, the
-    speed, the time.
-    """
-    from tqdm.utils import disp_len, disp_trim  # noqa: PLC0415 - see above
-
-    share = visits / total if total and visits <= total else None
-    speed = rate or (visits / elapsed if elapsed else 0)
-    if share is not None:
-        counted = f"{visits:,} of {total:,} visits"
-    else:
-        counted = f"{visits:,} visits" + (f" (expected {total:,})" if total else "")
-    pace = [f"{speed:,.0f}/s"] if speed >= 1 else []
-    to_go = (total - visits) / speed if total and share is not None and speed else inf
-    time = [f"{clock(to_go)} to go"] if to_go < _LONGEST else [clock(elapsed)] * (elapsed >= 1)
-    for parts in ((*pace, *time, *ended), (*time, *ended), ended, ended[:1], ()):
-        text = ", ".join((counted, *parts))
-        if disp_len(title) + 2 + disp_len(text) <= columns:
-            break
-    left = columns - disp_len(title) - disp_len(text) - 2
-    drawn = "" if share is None else _meter(share, left, ascii_only=ascii_only)
-    return str(disp_trim(f"{title}  {drawn}{text}", columns))
+        return ended + ([f"{self.left:,} left"] if self.left else [])
 
 
 def clock(seconds: float) -> str:

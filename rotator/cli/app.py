@@ -1,10 +1,10 @@
 """
 Application: turns errors into exit codes, prints the version.
 
-A command parses its options, calls what does the work, renders the result and raises
-`typer.Exit(code)` when that is not 0. What goes wrong is a `RotatorError`. Anything else is a fault
-of rotator's own: the log shows where it happened, but neither local variables nor what the
-exception says, because either may hold a key or a plaintext.
+A command parses its options, calls what does the work, renders the result and returns its exit
+code, if there is another than 0. What goes wrong is a `RotatorError`. Anything else is a fault of
+rotator's own: the log shows where it happened, but neither local variables nor what the exception
+says, because either may hold a key or a plaintext.
 """
 
 from __future__ import annotations
@@ -108,15 +108,18 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
     *interrupts* is told when the command begins, and when its result does: see `__main__`.
     """
     try:
-        return _carry_out(arguments, interrupts)
+        command = typer.main.get_command(app)
+        if instruction := os.environ.get(_COMPLETE):
+            return int(shell_complete(command, {}, "rotator", _COMPLETE, instruction))
+        # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
+        with command.make_context("rotator", list(arguments), obj=interrupts) as context:
+            return int(command.invoke(context) or Exit.OK)
     except typer.Exit as end:
         return int(end.exit_code)
-    except typer.TyperException as error:
-        print_error(_usage_error(error))
-        return Exit.USAGE
-    except RotatorError as error:
-        print_error(error)
-        return error.exit_code
+    except (typer.TyperException, RotatorError) as error:
+        shown = error if isinstance(error, RotatorError) else _usage_error(error)
+        print_error(shown)
+        return shown.exit_code
     except KeyboardInterrupt:
         print_error(RotatorError("interrupted", hint="what was done is kept; run it again"))
         return Exit.INTERRUPTED
@@ -124,20 +127,9 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
         return _report(error, arguments)
 
 
-def _carry_out(arguments: Sequence[str], interrupts: Any) -> int:
-    command = typer.main.get_command(app)
-    if instruction := os.environ.get(_COMPLETE):
-        return int(shell_complete(command, {}, "rotator", _COMPLETE, instruction))
-    # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
-    with command.make_context("rotator", list(arguments), obj=interrupts) as context:
-        command.invoke(context)
-    return Exit.OK
-
-
 def _usage_error(error: typer.TyperException) -> ConfigError:
     """Return what typer has to say about the command line in the words of our own errors."""
-    message = error.format_message().rstrip(".").replace("Value error, ", "")
-    message = _TOO_MANY.sub(r"\1", message)
+    message = _TOO_MANY.sub(r"\1", error.format_message().rstrip(".").replace("Value error, ", ""))
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "rotator"
     hint = f"`{path} --help` shows what there is"
@@ -151,38 +143,25 @@ def _usage_error(error: typer.TyperException) -> ConfigError:
 
 def _report(error: Exception, arguments: Sequence[str]) -> Exit:
     """Say what went wrong outside of our own code, or inside of it."""
-    if isinstance(error, OSError):
-        reason = os.strerror(error.errno or 0).lower()
-        # Errors of any other file than stdout are a `RotatorError` by now.
-        if error.errno in _OUTPUT_FAILS:
-            _report_full_output(error, reason)
-            return Exit.FAILED
-        if "--install-completion" in arguments:
-            hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
-            print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
-            return Exit.FAILED
-    _report_internal_error(error)
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number or 0).lower()
+    # Errors of any other file than stdout are a `RotatorError` by now.
+    if number in _OUTPUT_FAILS:
+        if number != errno.EPIPE:  # whoever reads has had enough, and knows it
+            print_error(StateError(f"the result could not be written: {reason}", hint="make room"))
+        # Python tries once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif isinstance(error, OSError) and "--install-completion" in arguments:
+        hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
+        print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
+    else:
+        import structlog  # noqa: PLC0415 - commands that write no log need not wait for it
+
+        start_logging()
+        structlog.get_logger(__name__).error("internal error", exception=_trace(error))
+        hint = "this is a fault of rotator; please report it with the lines above"
+        print_error(RotatorError(f"internal error: {type(error).__name__}", hint=hint))
     return Exit.FAILED
-
-
-def _report_full_output(error: OSError, reason: str) -> None:
-    if not isinstance(error, BrokenPipeError):  # whoever reads has had enough, and knows it
-        print_error(StateError(f"the result could not be written: {reason}", hint="make room"))
-    # Python tries once more when it ends, and would complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _report_internal_error(error: Exception) -> None:
-    import structlog  # noqa: PLC0415 - commands that write no log need not wait for it
-
-    start_logging()
-    structlog.get_logger(__name__).error("internal error", exception=_trace(error))
-    print_error(
-        RotatorError(
-            f"internal error: {type(error).__name__}",
-            hint="this is a fault of rotator; please report it with the lines above",
-        )
-    )
 
 
 def _trace(error: BaseException) -> str:
@@ -195,15 +174,12 @@ def _trace(error: BaseException) -> str:
 
 def version_text() -> str:
     """Return all versions, one on each line; the first line is rotator's own."""
-    return "\n".join([f"rotator {rotator.__version__}", *_libraries(), *_servers()])
-
-
-def _libraries() -> list[str]:
     from importlib.metadata import version  # noqa: PLC0415 - only for this
 
-    found = {"Python": platform.python_version()}
-    found |= {name: version(package) for name, package in _LIBRARIES.items()}
-    return [f"  {name:<13} {number}" for name, number in found.items()]
+    libraries = {name: version(package) for name, package in _LIBRARIES.items()}
+    found = {"Python": platform.python_version(), **libraries}
+    lines = [f"  {name:<13} {number}" for name, number in found.items()]
+    return "\n".join([f"rotator {rotator.__version__}", *lines, *_servers()])
 
 
 def _servers() -> list[str]:

@@ -6,13 +6,13 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
-import typer
 import yaml
 
 from rotator.cli import options
 from rotator.console import COLUMNS, print_json, print_result, start_logging, table
 from rotator.diagnose.check import StepResult, check, exit_code
-from rotator.diagnose.detect import SAMPLES, Detection, Hit, detect
+from rotator.diagnose.detect import SAMPLES, Detection, Hits, as_configured, detect
+from rotator.errors import Exit
 from rotator.server.context import CacheContext
 from rotator.text import count, escape, listing
 
@@ -50,11 +50,11 @@ def check_command(
     *,
     which: options.CachesOptions,
     stage: bool = options.option(
-        "--stage", "Say what stage of a rotation a cache is in, and what is next.", default=False
+        "--stage", "Say what stage of a rotation a cache is in, and what is next."
     ),
     state: options.StatePath = None,
     output: options.Format = options.ReportFormat.TABLE,
-) -> None:
+) -> Exit:
     """Try the connection, TLS, login, rights, keys and formats; say what to do about failures."""
     start_logging()
     findings: list[StepResult] = []
@@ -65,10 +65,8 @@ def check_command(
         findings.append(finding)
     code = exit_code(findings)
     if output is options.ReportFormat.JSON:
-        steps = [asdict(finding) for finding in findings]
-        print_json({"exit_code": int(code), "steps": steps})
-    if code:
-        raise typer.Exit(code)
+        print_json({"exit_code": code, "steps": list(map(asdict, findings))})
+    return code
 
 
 def _print_step(finding: StepResult, previous: StepResult | None) -> None:
@@ -103,7 +101,7 @@ def detect_command(
         "--samples", "How many values to look at.", min=1, max=100_000, default=SAMPLES
     ),
     output: options.Format = options.ReportFormat.TABLE,
-) -> None:
+) -> Exit:
     """Say which format and key open the stored values. Reads only; prints what to configure."""
     access = which.open()
     found = detect(access, samples)
@@ -111,8 +109,7 @@ def detect_command(
         print_json(as_data(access, found))
     else:
         _print(access, found)
-    if found.exit_code:
-        raise typer.Exit(found.exit_code)
+    return found.exit_code
 
 
 def as_data(access: CacheContext, found: Detection) -> dict[str, Any]:
@@ -123,8 +120,8 @@ def as_data(access: CacheContext, found: Detection) -> dict[str, Any]:
         "sampled": found.names,
         "strings": found.strings,
         "nested": found.nested,
-        "opened": [_hit(access, hit) for hit in found.opened],
-        "detected": [_hit(access, hit) for hit in found.guessed],
+        "opened": _hits(access, found.opened),
+        "detected": _hits(access, found.guessed),
         "refused": {str(reason): number for reason, number in found.refused.most_common()},
         "unknown_keys": dict(found.unknown_keys.most_common()),
         "other": dict(found.other.most_common()),
@@ -133,30 +130,30 @@ def as_data(access: CacheContext, found: Detection) -> dict[str, Any]:
     }
 
 
-def _hit(access: CacheContext, hit: Hit) -> dict[str, Any]:
-    """Return a hit as JSON values."""
-    role = None if access.keyring is None else access.keyring.role(hit.key.id)
-    return {
-        "format": hit.format.name,
-        "encoding": str(hit.format.encoding),
-        "layout": list(hit.format.layout),
-        "aad": hit.format.aad,
-        "key": hit.key.id,
-        "role": role,
-        "field": hit.key.field,
-        "count": hit.count,
-    }
+def _hits(access: CacheContext, hits: Hits) -> list[dict[str, Any]]:
+    """Return hits as JSON values, the most frequent first."""
+    return [
+        {
+            "format": form.name,
+            **as_configured(form),
+            "key": key.id,
+            "role": None if access.keyring is None else access.keyring.role(key.id),
+            "field": key.field,
+            "count": number,
+        }
+        for (form, key), number in hits.most_common()
+    ]
 
 
 def _print(access: CacheContext, found: Detection) -> None:
     """Print what was found, for people."""
     print_result(f"{access.cache.name}: {_sampled(found)}")
-    hits = [(hit, "yes") for hit in found.opened] + [(hit, "no") for hit in found.guessed]
-    if hits:
-        rows = [
-            (data["format"], configured, data["key"], data["role"], data["field"], data["count"])
-            for data, configured in ((_hit(access, hit), known) for hit, known in hits)
-        ]
+    rows = [
+        (hit["format"], configured, hit["key"], hit["role"], hit["field"], hit["count"])
+        for configured, hits in (("yes", found.opened), ("no", found.guessed))
+        for hit in _hits(access, hits)
+    ]
+    if rows:
         columns = ("format", "configured", "key id", "role", "field", "values")
         print_result(table(*columns, rows=rows))
     if found.refused:
@@ -166,14 +163,8 @@ def _print(access: CacheContext, found: Detection) -> None:
         print_result(f"{count(number, 'value')} under the unknown key {key_id}")
     proposal = found.configuration(access)
     if proposal is not None:
-        print_result("With this in the configuration, what is not configured opens too:")
-        print_result("")
-        print_result(as_yaml(proposal))
-
-
-def as_yaml(proposal: dict[str, Any]) -> str:
-    """Return the section to paste."""
-    return yaml.safe_dump(proposal, default_flow_style=None, sort_keys=False, width=100)
+        print_result("With this in the configuration, what is not configured opens too:\n\n")
+        print_result(yaml.safe_dump(proposal, default_flow_style=None, sort_keys=False, width=100))
 
 
 def _sampled(found: Detection) -> str:

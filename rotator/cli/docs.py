@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 from rotator.cli import options
 from rotator.demo.story import VALUES, run_demo
+from rotator.errors import Exit
 
 DEMO_EXAMPLES = """\b
 Examples:
@@ -24,8 +23,6 @@ def demo_command(
     values: int = options.option(
         "--values", "How many values to fill the cache with.", min=100, default=VALUES
     ),
-) -> None:
+) -> Exit:
     """Rotate a cache on a private server, step by step; nothing is left behind."""
-    code = run_demo(values)
-    if code:
-        raise typer.Exit(code)
+    return run_demo(values)

@@ -65,10 +65,7 @@ LogicalKey = Annotated[
 Namespace = Annotated[
     str | None,
     options.shared(
-        "--namespace",
-        "What stands before the key, for example /app/oidc.",
-        metavar="NAMESPACE",
-        show_default=False,
+        "--namespace", "What stands before the key, for example /app/oidc.", metavar="NAMESPACE"
     ),
 ]
 
@@ -98,10 +95,7 @@ def set_command(
     *,
     where: ClientOptions,
     value_file: Path | None = options.option(
-        "--value-file",
-        "File that holds the value. Default: stdin, to its end.",
-        metavar="FILE",
-        show_default=False,
+        "--value-file", "File that holds the value. Default: stdin, to its end.", metavar="FILE"
     ),
     ttl: timedelta | None = options.duration(
         "--ttl", "How long the entry is kept. Default: for good."
@@ -167,11 +161,9 @@ def inspect_command(
     db: int | None = options.option(
         "--db", "Number of the database. Default: all.", metavar="N", min=0
     ),
-    reveal: bool = options.option(
-        "--reveal", "Show what the entry holds, decrypted.", default=False
-    ),
+    reveal: bool = options.option("--reveal", "Show what the entry holds, decrypted."),
     output: options.Format = options.ReportFormat.TABLE,
-) -> None:
+) -> Exit:
     """Describe one entry: format, key id, TTL, size. Nothing of what it holds without --reveal."""
     access = which.open()
     if namespace is None:
@@ -184,8 +176,7 @@ def inspect_command(
         print_json(fields)
     else:
         print_result(table("", "", rows=_lines(fields)))
-    if entry.reason is not None:
-        raise typer.Exit(Exit.NOT_MOVED)
+    return Exit.OK if entry.reason is None else Exit.NOT_MOVED
 
 
 def described(access: CacheContext, entry: Entry, now: datetime, *, reveal: bool) -> dict[str, Any]:
@@ -214,34 +205,26 @@ def described(access: CacheContext, entry: Entry, now: datetime, *, reveal: bool
         "reason": entry.reason,
     }
     if reveal and entry.plaintext is not None:
-        fields |= _revealed(entry.plaintext)
+        try:
+            fields |= {"plaintext": entry.plaintext.decode(), "plaintext_encoding": "utf-8"}
+        except UnicodeDecodeError:
+            fields |= {"plaintext": entry.plaintext.hex(), "plaintext_encoding": "hex"}
     return fields
 
 
-def _revealed(plaintext: bytes) -> dict[str, str]:
-    """Return the plaintext as text if it is any, else in hex."""
-    try:
-        text, encoding = plaintext.decode(), "utf-8"
-    except UnicodeDecodeError:
-        text, encoding = plaintext.hex(), "hex"
-    return {"plaintext": text, "plaintext_encoding": encoding}
-
-
-def _lines(fields: dict[str, Any]) -> list[tuple[str, str]]:
+def _lines(fields: dict[str, Any]) -> list[tuple[str, Any]]:
     """Return the description for people: only what applies."""
     ttl = fields["ttl_seconds"]
     expires = "never" if ttl is None else f"in {ttl} s, at {fields['expires_at']}"
-    lines = [(name, str(fields[name])) for name in ("name", "cache", "node", "database", "type")]
+    lines = [(name, fields[name]) for name in ("name", "cache", "node", "database", "type")]
     if fields["size"] is not None:
         lines.append(("size", f"{fields['size']} bytes"))
     lines.append(("expires", expires))
     if not fields["encrypted"]:
         lines.append(("key", "none, encryption is off"))
     if fields["key"] is not None:
-        lines += [
-            ("format", fields["format"]),
-            ("key", f"{fields['key']} ({fields['role']}, {fields['field']})"),
-        ]
+        lines.append(("format", fields["format"]))
+        lines.append(("key", f"{fields['key']} ({fields['role']}, {fields['field']})"))
     if fields["nested"]:
         lines.append(("nested", f"holds a value under {', '.join(fields['nested'])}"))
     if fields["reason"] is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from rotator.cli import options
@@ -34,17 +33,6 @@ def keygen_command() -> None:
     print_result(generate())
 
 
-@dataclass(frozen=True)
-class KeyRow:
-    """Key row: shows one key of one cache, never its material."""
-
-    cache: str
-    role: str
-    id: str
-    field: str
-    source: str
-
-
 def keys_command(
     which: options.CachesOptions, output: options.Format = options.ReportFormat.TABLE
 ) -> None:
@@ -59,25 +47,23 @@ def keys_command(
     keyrings = [(one, open_keyring(one, provider)) for one in chosen]
     rows = [row for one, keyring in keyrings if keyring for row in _key_rows(one, keyring)]
     if output is options.ReportFormat.JSON:
-        print_json({"keys": [asdict(row) for row in rows]})
+        print_json({"keys": rows})
         return
-    lines: list[tuple[str | None, ...]] = [
-        (row.cache, row.role, row.id, row.field, row.source) for row in rows
-    ]
+    lines: list[tuple[str | None, ...]] = [tuple(row.values()) for row in rows]
     off = [one.name for one in chosen if one.encryption.disabled]
     lines += [(name, None, None, "encryption is off", None) for name in off]
     print_result(table("cache", "role", "key id", "field", "where from", rows=lines))
 
 
-def _key_rows(cache: CacheConfig, keyring: Keyring) -> list[KeyRow]:
-    """Return the keys of *cache*, the current one first."""
+def _key_rows(cache: CacheConfig, keyring: Keyring) -> list[dict[str, str]]:
+    """Return the keys of *cache* as JSON has them, the current one first, never their material."""
     return [
-        KeyRow(
-            cache.name,
-            keyring.role(key.id),
-            key.id,
-            key.field,
-            reference.display if reference.is_reference else "in the file",
-        )
+        {
+            "cache": cache.name,
+            "role": keyring.role(key.id),
+            "id": key.id,
+            "field": key.field,
+            "source": reference.display if reference.is_reference else "in the file",
+        }
         for key, reference in zip(keyring.all, cache.key_refs, strict=True)
     ]

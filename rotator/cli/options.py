@@ -64,7 +64,7 @@ def variable(flag: str) -> str:
 
 def option(flag: str, help_text: str, *more: str, default: Any = None, **settings: Any) -> Any:
     """
-    Return a typer option with its environment variable and its *default*.
+    Return a typer option with its environment variable and its *default*; that of a flag is False.
 
     Help does not show the variable at each option: `rotator --help` tells the rule, and options are
     easier to read without.
@@ -84,13 +84,13 @@ def shared(flag: str, help_text: str, **settings: Any) -> Any:
 
 def duration(flag: str, help_text: str, **settings: Any) -> Any:
     """Return an option that takes a duration such as `90s` or `2h`."""
-    settings |= {"parser": _duration, "metavar": "DURATION", "show_default": False}
+    settings |= {"parser": _duration, "metavar": "DURATION"}
     return option(flag, help_text, **settings)
 
 
 def deadline(flag: str, help_text: str, **settings: Any) -> Any:
     """Return an option that takes a point in time such as `05:00` or `2026-11-24T05:00Z`."""
-    settings |= {"parser": _deadline, "metavar": "TIME", "show_default": False}
+    settings |= {"parser": _deadline, "metavar": "TIME"}
     return option(flag, help_text, **settings)
 
 
@@ -108,7 +108,7 @@ def _deadline(text: str) -> datetime:
         raise typer.BadParameter(str(error)) from None
 
 
-def expanded(command: Callable[..., None]) -> Callable[..., None]:
+def expanded(command: Callable[..., int | None]) -> Callable[..., int | None]:
     """Return *command* with the fields of each parameter that is a dataclass as its parameters."""
     groups: dict[str, Any] = {}
     parameters = []
@@ -119,17 +119,15 @@ def expanded(command: Callable[..., None]) -> Callable[..., None]:
         groups[one.name] = one.annotation
         hints = get_type_hints(one.annotation, include_extras=True)
         parameters += [
-            inspect.Parameter(
-                given.name, one.kind, default=given.default, annotation=hints[given.name]
-            )
+            one.replace(name=given.name, default=given.default, annotation=hints[given.name])
             for given in fields(one.annotation)
         ]
 
     @wraps(command)
-    def call(**given: Any) -> None:
+    def call(**given: Any) -> int | None:
         for name, group in groups.items():
             given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
-        command(**given)
+        return command(**given)
 
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -144,9 +142,8 @@ def complete_cache(ctx: Any, incomplete: str) -> list[str]:
     """
     from rotator.config.load import load  # noqa: PLC0415 - only when somebody presses Tab
 
-    files: list[Path] = ctx.params.get("config") or []
     try:
-        found = load(files).caches
+        found = load(ctx.params.get("config") or []).caches
     except RotatorError:
         return []
     return [cache.name for cache in found if cache.name.startswith(incomplete)]
@@ -169,7 +166,6 @@ StatePath = Annotated[
         "--state",
         "State file: positions, history, last reports. Default: in the user's state directory.",
         metavar="PATH",
-        show_default=False,
     ),
 ]
 HtmlFile = Annotated[
@@ -200,7 +196,6 @@ class _Configured:
         " Default: MAVERICS_CONFIG, else /etc/maverics/maverics.yaml.",
         "-c",
         metavar="FILE",
-        show_default=False,
     )
     secret_provider: str | None = option(
         "--secret-provider",
@@ -248,9 +243,7 @@ class DisplayOptions:
 
     output: Format = ReportFormat.TABLE
     show_names: bool = option(
-        "--show-names",
-        "Show names as stored even where hashing is off; else their SHA-256.",
-        default=False,
+        "--show-names", "Show names as stored even where hashing is off; else their SHA-256."
     )
     log_format: LogFormat = option(
         "--log-format", "Form of the log on stderr.", default=LogFormat.CONSOLE

@@ -77,9 +77,7 @@ class RunSettings:
 
     dry_run: options.DryRun = False
     no_verify: bool = option(
-        "--no-verify",
-        "Do not sweep again after rewriting; then no key gets better than verifying.",
-        default=False,
+        "--no-verify", "Do not sweep again after rewriting; then no key gets better than verifying."
     )
     quiet: timedelta | None = duration(
         "--quiet", "How long a key must not have been met before it is retirable. Default: 1h."
@@ -90,9 +88,7 @@ class RunSettings:
         f" repeatable. Outcomes: {', '.join(ACCEPTABLE)}.",
         metavar="OUTCOME=COUNT",
     )
-    allow_empty: bool = option(
-        "--allow-empty", "To find no encrypted value is no failure.", default=False
-    )
+    allow_empty: bool = option("--allow-empty", "To find no encrypted value is no failure.")
     only_key: str | None = option(
         "--only-key", "Move only what is under the old key with this id.", metavar="ID"
     )
@@ -137,9 +133,7 @@ class RunSettings:
         "The dask cluster's scheduler, tcp://host:8786 or tls://host:8786.",
         metavar="ADDRESS",
     )
-    fresh: bool = option(
-        "--fresh", "Begin anew, whatever position an earlier run has saved.", default=False
-    )
+    fresh: bool = option("--fresh", "Begin anew, whatever position an earlier run has saved.")
 
     def run_options(self) -> RunOptions:
         """
@@ -196,7 +190,7 @@ def run_command(
     state: options.StatePath = None,
     files: TargetOptions,
     display: options.DisplayOptions,
-) -> None:
+) -> int:
     """
     Re-encrypt what is under old keys, verify it, and say which keys can be removed.
 
@@ -251,10 +245,8 @@ def run_command(
         try:
             targets.write(result)
         finally:  # a full disk must not take away what stdout can still carry
-            as_json = display.as_json
-            print_result(json_text(result) if as_json else table.render(result))
-    if result.exit_code:
-        raise typer.Exit(result.exit_code)
+            print_result(json_text(result) if display.as_json else table.render(result))
+    return result.exit_code
 
 
 def _parse_accept(text: str) -> tuple[Outcome, int]:

@@ -95,10 +95,9 @@ def find_binary() -> Path:
         ServerError: There is none.
     """
     chosen = os.environ.get("ROTATOR_SERVER")
-    for name in (chosen,) if chosen else ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            return Path(found)
+    names = [chosen] if chosen else ["redis-server", "valkey-server"]
+    if found := next(filter(None, map(shutil.which, names)), None):
+        return Path(found)
     if chosen:
         raise ServerError(
             f"no server program found at {chosen}",

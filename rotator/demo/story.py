@@ -236,7 +236,9 @@ class _Stage:
             application.start()
             try:
                 shown = self._configure(Path(name), server, keys)
-                return self._tell({**_clean(os.environ), **shown})
+                foreign = ("ROTATOR_", "MAVERICS_")  # settings of another cache
+                own = {key: text for key, text in os.environ.items() if not key.startswith(foreign)}
+                return self._tell(own | shown)
             finally:
                 application.leave()
 
@@ -257,8 +259,7 @@ class _Stage:
         config, secrets = folder / "maverics.yaml", folder / "secrets.yaml"
         text = _CONFIG.format(cache=CACHE, keys=_SECRETS, address=server.address)
         config.write_text(text)
-        lines = "".join(f"  {name}: {key}\n" for name, key in keys.items())
-        secrets.write_text(f"secrets:\n{lines}")
+        secrets.write_text(json.dumps({"secrets": keys}))
         settings = {
             "MAVERICS_CONFIG": str(config),
             "MAVERICS_SECRET_PROVIDER": f"secretfile://{secrets}",
@@ -277,7 +278,9 @@ class _Stage:
     def _tell(self, environment: Mapping[str, str]) -> Exit:
         """Show every step of the story; return the exit code of the first one that fails."""
         for step in STORY:
-            self._pause(step.pause)
+            until = time.monotonic() + step.pause
+            while time.monotonic() < until and self.ending.signal is None:
+                time.sleep(_POLL_SECONDS)
             if self.ending.signal is not None:
                 break
             _say(step.says)
@@ -301,17 +304,6 @@ class _Stage:
                     process.wait(_GRACE_SECONDS)
                 process.kill()  # nothing happens if it has ended
         return process.returncode
-
-    def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and self.ending.signal is None:
-            time.sleep(_POLL_SECONDS)
-
-
-def _clean(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the settings of another cache."""
-    foreign = ("ROTATOR_", "MAVERICS_")
-    return {name: text for name, text in environment.items() if not name.startswith(foreign)}
 
 
 def _say(text: str) -> None:

@@ -116,7 +116,7 @@ def _check_cache(probe: Probe, last: Sequence[Step]) -> Iterator[StepResult]:
     yield from _try_all(FIRST, probe, failed)
     failed_anywhere = set(failed)
     for address in probe.cache.addresses:
-        here = probe.at(address)
+        here = replace(probe, address=address)
         failed_here = set(failed)
         yield from _try_all(NODE, here, failed_here)
         if here.store is not None:

@@ -34,13 +34,8 @@ _OTHER_NAMES = 500
 _PAGE = 50  # names
 
 
-@dataclass(frozen=True)
-class Hit:
-    """Hit: counts the values that opened in *format* under *key*."""
-
-    format: Format
-    key: Key
-    count: int
+Hits = Counter[tuple[Format, Key]]
+"""Values that opened, counted by their format and key."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +43,25 @@ class Detection:
     """
     Detection: tells what a sample of values came to.
 
-    - *names*: how many were looked at; *strings*: how many of them have a value to open
+    - *strings*: how many of those looked at have a value to open
     - *opened*: by configured formats; *guessed*: by others, which are not configured
     - *refused*: why the rest does not open, with counts; *unknown_keys*: ids that values name
     - *other*: what is no string, or could not be read
     """
 
-    names: int
     strings: int
     nested: int
     databases: tuple[int, ...]
-    opened: tuple[Hit, ...]
-    guessed: tuple[Hit, ...]
+    opened: Hits
+    guessed: Hits
     refused: Counter[Reason]
     unknown_keys: Counter[str]
     other: Counter[str]
+
+    @property
+    def names(self) -> int:
+        """The number of names that were looked at."""
+        return self.strings + self.other.total()
 
     @property
     def exit_code(self) -> Exit:
@@ -75,20 +74,14 @@ class Detection:
     @property
     def formats(self) -> tuple[Format, ...]:
         """The formats that were guessed, the most frequent first."""
-        return tuple(dict.fromkeys(hit.format for hit in self.guessed))
+        return tuple(dict.fromkeys(form for (form, _), _ in self.guessed.most_common()))
 
     def configuration(self, access: CacheContext) -> dict[str, Any] | None:
         """Return the `rotator` section that opens what was guessed; None: none is needed."""
         if not self.formats:
             return None
         custom = {
-            form.name: {
-                "encoding": str(form.encoding),
-                "layout": list(form.layout),
-                "aad": form.aad,
-            }
-            for form in self.formats
-            if form.name not in BUILTIN
+            form.name: as_configured(form) for form in self.formats if form.name not in BUILTIN
         }
         # Ahead of the others: new values get the first format, and applications read this one.
         names = [*(form.name for form in self.formats), *access.settings.formats]
@@ -130,7 +123,7 @@ def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
             hint="values of this cache are stored as they are: there is nothing to detect",
         )
     taken = _sample(access, samples)
-    opened: Counter[tuple[Format, Key]] = Counter()
+    opened: Hits = Counter()
     closed: dict[Place, Reason] = {}
     nested = 0
     for place, value in taken.values.items():
@@ -144,16 +137,20 @@ def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
     guessed = search_formats(codec.keyring, access.formats, access.settings.formats, values)
     refused = {place: reason for place, reason in closed.items() if place not in guessed}
     return Detection(
-        names=len(taken.values) + taken.other.total(),
         strings=len(taken.values),
         nested=nested,
         databases=tuple(sorted(taken.databases)),
-        opened=_hits(opened),
-        guessed=_hits(Counter(guessed.values())),
+        opened=opened,
+        guessed=Counter(guessed.values()),
         refused=_reasons(codec, taken.values, refused),
         unknown_keys=_unknown_keys(codec, (taken.values[place] for place in refused)),
         other=taken.other,
     )
+
+
+def as_configured(form: Format) -> dict[str, Any]:
+    """Return a format as the configuration describes it."""
+    return {"encoding": str(form.encoding), "layout": list(form.layout), "aad": form.aad}
 
 
 def _sample(access: CacheContext, samples: int) -> _Sample:
@@ -190,11 +187,6 @@ def _entries(store: Store, database: int, pattern: str | None) -> Iterator[tuple
                 yield name, value
 
 
-def _hits(counts: Counter[tuple[Format, Key]]) -> tuple[Hit, ...]:
-    """Return the counts as hits, the highest first."""
-    return tuple(Hit(form, key, count) for (form, key), count in counts.most_common())
-
-
 def _reasons(
     codec: Codec, values: Mapping[Place, bytes], closed: Mapping[Place, Reason]
 ) -> Counter[Reason]:
@@ -216,9 +208,10 @@ def _reasons(
 def _is_text(value: bytes) -> bool:
     """Tell whether *value* is text and no encoding of anything: codecs may doubt if it is short."""
     plain = ("nonce:8", "ciphertext", "tag:16")
-    encodings = (encoding for encoding in Encoding if encoding is not Encoding.RAW)
     return value.isascii() and not any(
-        Format("text", encoding, plain, "none").split(value) for encoding in encodings
+        Format("text", encoding, plain, "none").split(value)
+        for encoding in Encoding
+        if encoding is not Encoding.RAW
     )
 
 

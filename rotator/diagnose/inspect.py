@@ -7,7 +7,7 @@ it by name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,19 +92,13 @@ def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
     if value is NoValue.DENIED or expires_at is None:
         hint = "`rotator check` says which rights the user lacks"
         raise RightsError("the user may not read this entry", hint=hint)
-    what: dict[str, Any] = {
-        "name": name,
-        "node": store.node,
-        "database": store.connection.db,
-        "expires_at": None
-        if expires_at == NEVER
-        else datetime.fromtimestamp(expires_at / 1000, UTC),
-    }
-    if value is NoValue.NOT_STRING:
-        return Entry(**what, type=store.type(name) or "not a string", size=None)
-    if not isinstance(value, bytes):
+    if isinstance(value, ErrorReply):
         raise ServerError(f"{store.node} refused to read the entry: {value.message}")
-    return Entry(**what, type="string", size=len(value), **_opened(access, name, value))
+    expires = None if expires_at == NEVER else datetime.fromtimestamp(expires_at / 1000, UTC)
+    entry = Entry(name, store.node, store.connection.db, "string", None, expires)
+    if value is NoValue.NOT_STRING:
+        return replace(entry, type=store.type(name) or "not a string")
+    return replace(entry, size=len(value), **_opened(access, name, value))
 
 
 def _opened(access: CacheContext, name: bytes, value: bytes) -> dict[str, Any]:

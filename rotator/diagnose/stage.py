@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
 
 from rotator.crypto.codec import Reason
 from rotator.crypto.keyring import Key, Keyring
@@ -40,14 +39,6 @@ class Stage(StrEnum):
     RETIRE = "retire"
 
 
-class StageFinding(NamedTuple):
-    """Stage finding: the stage a cache is in, what shows that, and what comes next."""
-
-    stage: Stage
-    seen: str
-    step: str
-
-
 def stage(probe: Probe) -> str | Advice:
     """Find the stage, for `rotator check --stage`."""
     access = probe.access
@@ -55,53 +46,50 @@ def stage(probe: Probe) -> str | Advice:
         return "encryption is off"
     found = detect(access, SAMPLES)
     path = probe.state or default_path()
+    history = {}
     if path.exists():
         with State(path) as state:
-            history = {
-                key.id: state.history(access.cache.name, key.id).last_seen_at is not None
-                for key in access.keyring.old
-            }
-    else:
-        history = {}
-    finding = judge(access.keyring, found, lambda key: history.get(key.id, False))
-    kind = Advice if finding.stage is Stage.UNCLEAR else Next
-    return kind(f"{finding.stage}: {finding.seen}", finding.step)
+            for key in access.keyring.old:
+                last_seen_at = state.history(access.cache.name, key.id).last_seen_at
+                history[key.id] = last_seen_at is not None
+    return judge(access.keyring, found, lambda key: history.get(key.id, False))
 
 
-def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> StageFinding:
+def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> Advice:
     """
-    Return the stage that a sample of values shows.
+    Return the stage that a sample of values shows, and what comes next.
 
     *met* says whether an earlier sweep met a value under a key.
     """
     under: Counter[str] = Counter()
-    for hit in (*found.opened, *found.guessed):
-        under[hit.key.id] += hit.count
+    for (_, key), number in (*found.opened.items(), *found.guessed.items()):
+        under[key.id] += number
     closed = found.refused[Reason.BAD_TAG] + found.refused[Reason.UNKNOWN_KEY_ID]
     if closed:
         return _without_key(found, closed)
     if not under:
-        seen = "no encrypted value is stored there, so nothing shows a stage"
-        return StageFinding(
-            Stage.UNCLEAR, seen, "look again when applications have written something"
+        return Advice(
+            f"{Stage.UNCLEAR}: no encrypted value is stored there, so nothing shows a stage",
+            "look again when applications have written something",
         )
     old = [key for key in keyring.old if under[key.id]]
     if old:
         return _with_old(keyring, under, old, [key for key in old if not met(key)])
     if not keyring.old:
-        seen = f"all {count(under.total(), 'sampled value')} under the only key there is"
-        step = "for a new one: `rotator keygen`, and list it under old at every application"
-        return StageFinding(Stage.ONE_KEY, seen, step)
+        sampled = count(under.total(), "sampled value")
+        return Next(
+            f"{Stage.ONE_KEY}: all {sampled} under the only key there is",
+            "for a new one: `rotator keygen`, and list it under old at every application",
+        )
     return _unused(keyring, under, met)
 
 
-def _without_key(found: Detection, closed: int) -> StageFinding:
+def _without_key(found: Detection, closed: int) -> Advice:
     """Place a reader that cannot read values: it was left out when a key was given to all."""
     ids = "".join(f", {number:,} of them under {key}" for key, number in found.unknown_keys.items())
     values = f"{closed:,} of {count(found.strings, 'sampled value')}"
-    return StageFinding(
-        Stage.UNCLEAR,
-        f"{values} open under no configured key{ids}",
+    return Advice(
+        f"{Stage.UNCLEAR}: {values} open under no configured key{ids}",
         "this reader lacks a key that another application writes with, or a format: add the key"
         " under old, here and wherever it is missing (`rotator detect` tells more)",
     )
@@ -109,7 +97,7 @@ def _without_key(found: Detection, closed: int) -> StageFinding:
 
 def _with_old(
     keyring: Keyring, under: Counter[str], old: Sequence[Key], new: Sequence[Key]
-) -> StageFinding:
+) -> Advice:
     """
     Place a cache whose values are under old keys, with or without some under the current one.
 
@@ -123,31 +111,28 @@ def _with_old(
         if new:
             ids = listing(key.id for key in new)
             step += f"; but is {ids} the new key? Then make it current here first"
-        return StageFinding(Stage.ROTATE, seen, f"{step}; {_OTHERS}")
-    return StageFinding(
-        Stage.SWITCH,
-        f"{seen}; none under the current key {keyring.current.id}",
+        return Next(f"{Stage.ROTATE}: {seen}", f"{step}; {_OTHERS}")
+    return Next(
+        f"{Stage.SWITCH}: {seen}; none under the current key {keyring.current.id}",
         "if every application lists the current key already, under old, make it current at each of"
         f" them, then `rotator run`; else list it there first; {_OTHERS}",
     )
 
 
-def _unused(keyring: Keyring, under: Counter[str], met: Callable[[Key], bool]) -> StageFinding:
+def _unused(keyring: Keyring, under: Counter[str], met: Callable[[Key], bool]) -> Advice:
     """Place a cache whose old keys are not in use: they are former ones, or the next one."""
     sampled = f"all {count(under.total(), 'sampled value')} under the current key"
     former = [key for key in keyring.old if met(key)]
     ids = [key.id for key in keyring.old if key not in former]
     if not ids:
         gone = listing(key.id for key in former)
-        return StageFinding(
-            Stage.RETIRE,
-            f"{sampled}; earlier sweeps met {gone}",
+        return Next(
+            f"{Stage.RETIRE}: {sampled}; earlier sweeps met {gone}",
             "`rotator run` looks at every value; when its verdict is retirable, remove"
             f" {listing(key.field for key in former)} at every application",
         )
-    return StageFinding(
-        Stage.DISTRIBUTE,
-        f"{sampled}; no sweep has met {listing(ids)}",
+    return Next(
+        f"{Stage.DISTRIBUTE}: {sampled}; no sweep has met {listing(ids)}",
         "if that is the new key: when every application lists it under old, make it current"
         f" everywhere; if it is a former one: `rotator run`, then `rotator report`; {_OTHERS}",
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,10 +88,6 @@ class Probe:
         if self.store is None:
             self.store = self.access.connect(self.configured)
         return self.store
-
-    def at(self, address: Address) -> Probe:
-        """Return the same for one address."""
-        return replace(self, address=address)
 
 
 def key_material(probe: Probe) -> str:
@@ -199,11 +195,11 @@ def formats(probe: Probe) -> str | Advice:
     found = detect(access, _SAMPLES)
     if not found.strings:
         return "nothing to try"
-    opened = sum(hit.count for hit in found.opened)
+    opened = found.opened.total()
     command = f"`rotator detect --cache {probe.cache.name}`"
     tells = f"{command} tells more"
     if opened == found.strings:
-        names = listing(dict.fromkeys(hit.format.name for hit in found.opened))
+        names = listing(dict.fromkeys(form.name for (form, _), _ in found.opened.most_common()))
         return f"{count(opened, 'sampled value')} opened: {names}"
     if opened:
         return Advice(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tqdm.utils import disp_len
 
 from rotator.console import configure_logging
-from rotator.progress import Progress, clock, line, start_progress, write_line
+from rotator.progress import Meter, Progress, clock, start_progress, write_line
 
 
 class Screen:
@@ -252,7 +252,14 @@ class TestTogether:
             stream.close()
 
 
-BAR = {"title": "shared-redis: rotating", "elapsed": 80.0, "rate": 4230.0, "ended": ["7 rotated"]}
+BAR = {"elapsed": 80.0, "rate": 4230.0, "rotated": 7}
+
+
+def line(*, columns, title="shared-redis: rotating", ascii_only=False, **given):
+    """The bar as text in that many *columns*; one more than them stays free."""
+    now = {name: given.pop(name) for name in ("total", "elapsed", "rate")}
+    now |= {"n": given.pop("visits"), "ncols": columns + 1}
+    return Meter(title, "rotated", ascii_only, **given).text(**now)
 
 
 class TestLine:
@@ -286,7 +293,7 @@ class TestLine:
 
     def test_wait_is_kept(self):
         """A reason to wait is kept where there is no room for the rest."""
-        bar = BAR | {"ended": ["waiting: redis-1 is 12 MB behind", "341,200 rotated"]}
+        bar = BAR | {"reason": "redis-1 is 12 MB behind", "rotated": 341_200}
 
         text = line(**bar, visits=341_200, total=812_204, columns=90)
 
@@ -308,7 +315,9 @@ class TestLine:
                 "total": st.none() | st.integers(0, 10**12),
                 "elapsed": st.floats(0, 10**7),
                 "rate": st.none() | st.floats(0, 10**7),
-                "ended": st.lists(st.text(st.characters(categories=["L", "N"]), max_size=60)),
+                "reason": st.none() | st.text(st.characters(categories=["L", "N"]), max_size=60),
+                "rotated": st.integers(0, 10**12),
+                "left": st.integers(0, 10**12),
                 "columns": st.integers(1, 200),
                 "ascii_only": st.booleans(),
             }

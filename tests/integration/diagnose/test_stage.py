@@ -181,7 +181,8 @@ def seen(opened=0, bad_tag=0, not_a_format=0):
     """What a sample came to."""
     refused = Counter({Reason.BAD_TAG: bad_tag, Reason.NOT_A_FORMAT: not_a_format})
     strings = opened + bad_tag + not_a_format
-    return Detection(strings, strings, 0, (0,), (), (), refused, Counter(), Counter())
+    none = Counter()
+    return Detection(strings, 0, (0,), none, none, refused, none, none)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def seen(opened=0, bad_tag=0, not_a_format=0):
 def test_nothing_that_opens(found, stage):
     """Where nothing opens nothing is claimed."""
     keyring = Keyring(Key.from_hex(KEY_B, "b"), [Key.from_hex(KEY_A, "a")])
-    assert judge(keyring, found, lambda _: True).stage == stage
+    assert judge(keyring, found, lambda _: True).detail.partition(":")[0] == stage
 
 
 class TestReadme:
