@@ -4,8 +4,6 @@ Console script: runs the application, answers Ctrl-C around the work, survives c
 `python -m rotator` begins here too, and so does a worker process.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import signal

@@ -16,8 +16,6 @@ Cache client: gets, sets and deletes one entry, and makes stored names.
 - A client is for one thread.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Sequence

@@ -23,8 +23,6 @@ A message is lower case, ends without a full stop and never holds a secret. The 
 do about it. The base class is never raised.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import ClassVar, Final, NamedTuple

@@ -9,8 +9,6 @@ Progress bar: draws visits, rate and time left; the default draws nothing.
   bar says `visits (expected N)` instead of more than 100 %.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress

@@ -8,8 +8,6 @@ where a report lists facts. `now` is passed in, and the zone too, as far as it i
 (`TZ`, else /etc/localtime).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo

@@ -5,8 +5,6 @@ It also knows why a connection fails: one table of causes says it of a provider,
 says it in a few words of anything. Nothing of what was sent to a server is ever repeated.
 """
 
-from __future__ import annotations
-
 import re
 import socket
 import ssl

@@ -1,7 +1,5 @@
 """`rotator adopt`: encrypt values that are stored as they are."""
 
-from __future__ import annotations
-
 from rotator.cli import options
 from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Yes
 from rotator.errors import ConfigError

@@ -7,8 +7,6 @@ rotator's own: the log shows where it happened, but neither local variables nor 
 says, because either may hold a key or a plaintext.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import platform

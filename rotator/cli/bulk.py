@@ -1,7 +1,5 @@
 """Bulk command: looks, shows, asks, acts and prints, for `purge` and `adopt`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """`rotator check`, `rotator detect`: try what a run needs, and name format and key of values."""
 
-from __future__ import annotations
-
 import textwrap
 from dataclasses import asdict
 from typing import Any

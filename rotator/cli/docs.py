@@ -1,7 +1,5 @@
 """`rotator demo`: play a rotation on a private server."""
 
-from __future__ import annotations
-
 from rotator.cli import options
 from rotator.demo.story import VALUES, run_demo
 from rotator.errors import Exit

@@ -1,7 +1,5 @@
 """`rotator get`, `set`, `delete`, `inspect`: the cache client on the command line."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -9,8 +9,6 @@ environment, the files, and last the examples. The command says what it does in 
 gives examples and exit codes as its epilog; the rest follows from its options.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`rotator purge`: delete the values under an old key, or those that nothing opens."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """`rotator report`: show the last verdicts and what came before them, from the state alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path

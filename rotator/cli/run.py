@@ -1,7 +1,5 @@
 """`rotator run`: rotate, verify, judge, report."""
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import dataclass

@@ -20,8 +20,6 @@ core schema of YAML 1.2.2 (section 10.3), and merge keys.
 - Stricter than yaml.v3: other tags, a second document and a tab after a colon are refused.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -9,8 +9,6 @@ Nor can caches of type cluster, or TLS profiles that no cache names. What `load`
 used, but for the secrets it refers to.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ They are the configuration: fields are references, addresses and durations at on
 Orchestrator's, which moves on: where the section is not `strict`, an unknown field is a warning.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from datetime import timedelta

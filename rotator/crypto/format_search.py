@@ -10,8 +10,6 @@ Limit: only the keys of the keyring are tried. A value under another key opens i
 nothing can tell which format it has.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations, product

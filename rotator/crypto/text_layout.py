@@ -6,8 +6,6 @@ of each text encoding, and a rewritten value keeps the one it had: hex in lower 
 (not mixed), base64 and base64url with padding or without (RFC 4648, sections 3.2, 4, 5 and 8).
 """
 
-from __future__ import annotations
-
 import binascii
 from enum import StrEnum
 from typing import Final

@@ -9,8 +9,6 @@ old keys and under the current one. Some entries expire within seconds, most wit
 Some never do, but none of those under the oldest key: that one would drain by itself.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

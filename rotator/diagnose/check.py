@@ -7,8 +7,6 @@ Check: runs steps in the order of what they need.
   when its addresses are through. A step of the last group needs all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum

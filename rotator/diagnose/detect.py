@@ -7,8 +7,6 @@ Detection: samples values and names their format and key, reading only.
 4. From what was guessed, make the configuration that opens it.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ The plaintext is kept with the description, out of its `repr` and its fields, fo
 it by name.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any

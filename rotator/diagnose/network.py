@@ -6,8 +6,6 @@ to with TLS is a timeout to it. Here every step fails by itself, with its cause 
 login is sent, so nothing secret goes to a server that is not what it should be.
 """
 
-from __future__ import annotations
-
 import socket
 import ssl
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ Limits: a configuration shows one reader, so whether the others have the same ke
 a sample shows that values are under a key, never that none is. That is what `rotator run` is for.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum

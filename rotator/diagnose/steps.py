@@ -6,8 +6,6 @@ where something works but deserves a look. It fails by raising a `RotatorError`,
 remedy. Nothing is written. `Probe` carries what earlier steps found out.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ the worst that any of them gave it, or a later run over other caches. So nothing
 better than it was judged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 

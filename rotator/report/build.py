@@ -4,8 +4,6 @@ Build: makes the report from results and key records, once.
 Names are shown as stored where they are hashes anyway, else as their SHA-256.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict

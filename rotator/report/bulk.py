@@ -1,7 +1,5 @@
 """Bulk report: says what purge and adopt found and did, for people and as JSON values."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -5,8 +5,6 @@ pygal draws it, without any style of its own: what it looks like is said by the 
 so that it follows light, dark and print. pygal comes with the extra `html`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -6,8 +6,6 @@ HTML page: renders a report for auditors, on paper or on a phone.
 - Verdicts come first. A key that several caches list is told once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple

@@ -12,8 +12,6 @@ It is what `--format json` prints and every rendering is made from (design 9).
 - A report that a later version saved can be read: fields that are not known are passed over.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Self
 

@@ -7,8 +7,6 @@ that would say nothing are left out. All text from elsewhere is escaped, and not
 is calm: without lines and frames.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime

@@ -4,8 +4,6 @@ Words: give outcomes, verdicts and stops their sentences, for every rendering.
 Each sentence about a report is made here once, so that table, page and summary say the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple

@@ -10,8 +10,6 @@ What is not known is not made up: without a rate, or a number of names, there is
 always comes with what it assumes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

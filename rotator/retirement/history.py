@@ -14,8 +14,6 @@ of names. Both are stored under the names of their fields.
   in doubt makes no key clean.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime

@@ -10,8 +10,6 @@ Evidence in, a judgement out; nothing is read and no clock is asked.
   verdict worse, never better.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

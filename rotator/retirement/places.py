@@ -6,8 +6,6 @@ backup. Copies, baselines and times in, holds out. Everything is counted from *c
 of the first complete sweep that no longer met the key: a copy made after that moment is clean.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

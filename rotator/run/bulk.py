@@ -14,8 +14,6 @@ Bulk run: selects values for purge or adopt, looks, then acts.
   looks like a value. Encrypted once more, nobody could tell what it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum

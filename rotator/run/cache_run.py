@@ -4,8 +4,6 @@ Cache run: sweeps one cache, verifies, looks around.
 Nothing is written before `prepare` has come back, and nothing at all in a dry run.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field

@@ -5,8 +5,6 @@ A key that several caches list is judged by all of them: those of this run by wh
 others by their last complete sweep in the state.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ Preflight comes first for every cache, because nothing is to be written before a
 judgement comes last, because a key that several caches share is judged by all of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta

@@ -7,8 +7,6 @@ subscribes to it and counts who else has. The subscription ends with the connect
 leaves a trace in the data.
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

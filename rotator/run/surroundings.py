@@ -9,8 +9,6 @@ Surroundings: ask every server about copies, evictions and clocks, before and af
   (redis-rules 2.5). Who had them evicted cannot be told: applications write meanwhile, too.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field

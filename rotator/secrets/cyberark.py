@@ -16,8 +16,6 @@ in the stored passwords, which cannot hold one. `<name>` is the name of the acco
 it, once for each name.
 """
 
-from __future__ import annotations
-
 import base64
 import os
 import re

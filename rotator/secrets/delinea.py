@@ -14,8 +14,6 @@ The REST API is spoken directly: the vendor's client waits 60 seconds at each st
 untrusted certificate for an unknown kind of server.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar

@@ -6,8 +6,6 @@ not. Redirections are followed for a vendor's library that wants it, but never f
 HTTP: tokens travel in headers.
 """
 
-from __future__ import annotations
-
 import re
 import ssl
 import time

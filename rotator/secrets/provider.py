@@ -9,8 +9,6 @@ module is imported only when its scheme is asked for: most need a library that f
 level (`secrets: {ns: {key: ...}}`), then from the top of the file: all of them are documented.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import re

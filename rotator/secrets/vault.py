@@ -19,8 +19,6 @@ documentation describes it, what stands before the first dot is the entry (the o
 one below it) and the rest the key in it. Each entry is read once.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any, ClassVar

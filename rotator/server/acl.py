@@ -9,8 +9,6 @@ rights. The name may exist: a pattern may be one name.
 Not among them are the rights that only make a result better; `README.md` lists those too.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any

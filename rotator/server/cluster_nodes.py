@@ -5,8 +5,6 @@ Only a node's own line (`myself`) is authoritative about its slots and its epoch
 others lags, and slots being moved stand on the mover's own line alone (redis-rules 1.3 and 1.5).
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ All of it comes from INFO, so that managed services can be judged too; CONFIG is
 sure that no snapshots are configured where INFO of an old version cannot tell (redis-rules 3).
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 

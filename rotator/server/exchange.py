@@ -7,8 +7,6 @@ knows it, and every replica says so too. When a replica joins later, the script 
 was written since the last look is written once more, by the script, for the replica to have it.
 """
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Callable, Iterable

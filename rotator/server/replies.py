@@ -4,8 +4,6 @@ Replies: say what an error reply means for the work in progress, in one table.
 None of them ever means "skip this name".
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from enum import StrEnum

@@ -11,8 +11,6 @@ Routing: follows MOVED and ASK.
   lists what was moved to its node already, but GET says MOVED there until ASKING comes before it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 

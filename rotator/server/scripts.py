@@ -11,8 +11,6 @@ Lua scripts: compare-and-set and compare-and-delete, many names a call.
   another name for it, DEL is tried.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple

@@ -6,8 +6,6 @@ every node is asked for its view, nodes without slots included: they may be abou
 RedisCluster would never visit them (redis-rules 0.2).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

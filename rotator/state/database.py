@@ -6,8 +6,6 @@ Database: opens, checks and upgrades one SQLite file.
 - `PRAGMA application_id` tells it from any other SQLite file, `PRAGMA user_version` its schema.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import sqlite3

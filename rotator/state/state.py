@@ -9,8 +9,6 @@ A change is one transaction: it is in the file whole, or not at all. Records are
 under the names of their fields, so those names stay as they are.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime

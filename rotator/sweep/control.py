@@ -5,8 +5,6 @@ A sweep asks `stop` between two pages and reports after each one, so that a stop
 every finished page recorded and no page half done.
 """
 
-from __future__ import annotations
-
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -8,8 +8,6 @@ Dask worker: sweeps a node on another machine.
   for is stopped.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from operator import add

@@ -13,8 +13,6 @@ Engine: sweeps nodes inline, in processes, or on other machines.
   most users do not have it.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import re

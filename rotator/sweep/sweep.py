@@ -6,8 +6,6 @@ together were the whole cache: when all are done, the topology is asked again, a
 new, or no longer what it was when its scan began, is scanned once more.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Selector: says of each value whether it is kept, rewritten, deleted or reported;
 A sweep, `purge` and `adopt` differ in nothing else.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from enum import StrEnum

@@ -14,8 +14,6 @@ No limit but the pause file and the rate holds a page up for more than `LONGEST_
 that only waited would not be done before entries expire.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from enum import StrEnum

@@ -8,8 +8,6 @@ Where the server is busy with something else it is waited for. If that does not 
 with an error and not with an outcome: it is the server that cannot be worked with, not the name.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Sequence

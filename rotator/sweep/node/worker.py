@@ -12,8 +12,6 @@ Worker: brings one node to its end: restarts, reconnects, resumes.
   work: the values themselves say what is done.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from functools import partial
