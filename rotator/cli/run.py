@@ -210,34 +210,15 @@ def run_command(
     targets.check()
     plan = settings.run_options()
     asked = (which.config or (), which.cache or ())
-    with RunNotifier(hook, asked=asked, state=state, report=files.report) as alarm:
+    with RunNotifier(hook, asked=asked, state=state, report=files.report) as notifier:
         try:
-            loaded = open_config(which.config)
-            provider = _open_provider(which.secret_provider)
-            accesses = select(loaded, which.cache or (), provider)
-            keyrings = all_keyrings(loaded, accesses, provider)
-            with (
-                State(state) as opened,
-                stopper.handling_signals(_say_stopping),
-                open_remote_workers(settings.scheduler, stopper.reason) as machines,
-            ):
-                alarm.watch((access.cache.name for access in accesses), keyrings, opened)
-                result = Job(
-                    loaded.files,
-                    accesses,
-                    plan,
-                    keyrings=keyrings,
-                    state=opened,
-                    stopper=stopper,
-                    quiet=timedelta(hours=1) if settings.quiet is None else settings.quiet,
-                    progress=display.bar(),
-                    show_names=display.show_names,
-                    machines=machines,
-                ).run()
+            result = _run_job(
+                which, settings, plan, display, state=state, stopper=stopper, notifier=notifier
+            )
         except RotatorError as error:
             _keep(failed_report(error, plan.mode, began, utc_now()), targets)
             raise
-        alarm.ended(result)
+        notifier.ended(result)
         if hook is None and context.obj is not None:  # else Ctrl-C has a command to end
             context.obj.begin_result()
         try:
@@ -245,6 +226,41 @@ def run_command(
         finally:  # a full disk must not take away what stdout can still carry
             print_result(json_text(result) if display.as_json else table.render(result))
     return result.exit_code
+
+
+def _run_job(
+    which: options.CachesOptions,
+    settings: RunSettings,
+    plan: RunOptions,
+    display: options.DisplayOptions,
+    *,
+    state: Path | None,
+    stopper: StopSignal,
+    notifier: RunNotifier,
+) -> Report:
+    """Open all that the job needs, and run it."""
+    loaded = open_config(which.config)
+    provider = _open_provider(which.secret_provider)
+    accesses = select(loaded, which.cache or (), provider)
+    keyrings = all_keyrings(loaded, accesses, provider)
+    with (
+        State(state) as opened,
+        stopper.handling_signals(_say_stopping),
+        open_remote_workers(settings.scheduler, stopper.reason) as machines,
+    ):
+        notifier.watch((access.cache.name for access in accesses), keyrings, opened)
+        return Job(
+            loaded.files,
+            accesses,
+            plan,
+            keyrings=keyrings,
+            state=opened,
+            stopper=stopper,
+            quiet=timedelta(hours=1) if settings.quiet is None else settings.quiet,
+            progress=display.bar(),
+            show_names=display.show_names,
+            machines=machines,
+        ).run()
 
 
 def _parse_accept(text: str) -> tuple[Outcome, int]:
