@@ -26,7 +26,7 @@ from typing import Any, NoReturn, Self
 
 from rotator.config.load import load
 from rotator.config.schema import SAME
-from rotator.crypto.codec import Codec, Opened, Refused
+from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.server.context import CacheContext
@@ -151,8 +151,8 @@ class Cache:
         if codec is None:
             return bytes(value)
         opened = codec.open(name, value)
-        if isinstance(opened, Refused):
-            reason = codec.explain(name, value, opened.reason)
+        if isinstance(opened, Reason):
+            reason = codec.explain(name, value, opened)
             raise UnopenedError(f"{self.shown(name)} does not open: {reason}", hint=_KEYS)
         return opened.plaintext
 

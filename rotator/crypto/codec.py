@@ -191,13 +191,6 @@ class Opened:
     inner: tuple[Key, ...] = ()
 
 
-@dataclass(slots=True)
-class Refused:
-    """Refused: says why no configured format and key opens a value."""
-
-    reason: Reason
-
-
 class Codec:
     """
     Codec: opens and seals the values of one cache.
@@ -237,11 +230,11 @@ class Codec:
         described = "\n".join((keyring.digest, *map(str, formats), f"write {write or 'same'}"))
         self.digest = hashlib.sha256(described.encode()).hexdigest()
 
-    def open(self, name: bytes, value: bytes) -> Opened | Refused:
-        """Open *value*, stored as *name*, with whatever format and key open it."""
+    def open(self, name: bytes, value: bytes) -> Opened | Reason:
+        """Open *value*, stored as *name*, with whatever format and key open it, or say why not."""
         found = self.read(name, value)
         if isinstance(found, Reason):
-            return Refused(found)
+            return found
         plaintext, key, codec = found
         inner = self.nested_keys(name, plaintext)
         return Opened(plaintext, key, codec.format.variant_of(value), inner)

@@ -12,7 +12,7 @@ nothing can tell which format it has.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import permutations, product
+from itertools import chain, count, permutations, product
 
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
@@ -97,7 +97,5 @@ def _starts(encoding: Encoding, value: bytes) -> Iterator[bytes]:
 
 def _free(known: Mapping[str, Format]) -> str:
     """Return a name that no format has."""
-    number = 1
-    while (name := _NAME if number == 1 else f"{_NAME}-{number}") in known:
-        number += 1
-    return name
+    numbered = (f"{_NAME}-{number}" for number in count(2))
+    return next(name for name in chain([_NAME], numbered) if name not in known)

@@ -126,11 +126,8 @@ class Keyring:
         Raises:
             KeyError: It is not here.
         """
-        if key_id == self.current.id:
-            return "current"
-        if bytes.fromhex(key_id) in self._by_id:
-            return "old"
-        raise KeyError(key_id)
+        key = self._by_id[bytes.fromhex(key_id)]
+        return "current" if key is self.current else "old"
 
     def __repr__(self) -> str:
         return f"Keyring(current={self.current!r}, old={self.old!r})"

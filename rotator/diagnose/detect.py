@@ -130,7 +130,7 @@ def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
             opened[access.formats[found.format.name], found.key] += 1
             nested += bool(found.inner)
         else:
-            closed[place] = found.reason
+            closed[place] = found
     values = {place: taken.values[place] for place in closed}
     guessed = search_formats(codec.keyring, access.formats, access.settings.formats, values)
     refused = {place: reason for place, reason in closed.items() if place not in guessed}

@@ -106,7 +106,7 @@ def _opened(access: CacheContext, name: bytes, value: bytes) -> dict[str, Any]:
         return {"plaintext": value}
     opened = codec.open(name, value)
     if not isinstance(opened, Opened):
-        return {"reason": str(codec.explain(name, value, opened.reason))}
+        return {"reason": str(codec.explain(name, value, opened))}
     return {
         "format": opened.format.name,
         "key": opened.key,

@@ -73,7 +73,7 @@ class PurgeKey(Selector):
         """Decide about one value."""
         opened = self.codec.open(candidate.name, candidate.value)
         if not isinstance(opened, Opened):
-            return _left(candidate, Outcome.UNDECRYPTABLE, opened.reason)
+            return _left(candidate, Outcome.UNDECRYPTABLE, opened)
         current = self.codec.keyring.current
         if opened.key is self.key and current in opened.inner:
             return _left(candidate, Outcome.NESTED, "the current key is inside", listed=True)
@@ -110,7 +110,7 @@ class PurgeUndecryptable(Selector):
         if isinstance(opened, Opened):
             current = opened.key is self.codec.keyring.current
             return _left(candidate, Outcome.CURRENT if current else BulkOutcome.OTHER_KEY)
-        reason = self.codec.explain(name, value, opened.reason, candidate.others)
+        reason = self.codec.explain(name, value, opened, candidate.others)
         if reason not in self.reasons:
             return _left(candidate, Outcome.UNDECRYPTABLE, reason)
         if any(isinstance(other.open(name, value), Opened) for other in self.others):
@@ -166,8 +166,8 @@ class Adoption(Selector):
         opened = self.codec.open(name, value)
         if isinstance(opened, Opened):
             return _left(candidate, BulkOutcome.ENCRYPTED)
-        if opened.reason is not Reason.NOT_A_FORMAT:
-            return _left(candidate, Outcome.UNDECRYPTABLE, opened.reason, listed=True)
+        if opened is not Reason.NOT_A_FORMAT:
+            return _left(candidate, Outcome.UNDECRYPTABLE, opened, listed=True)
         if not self.writes:
             return _left(candidate, BulkOutcome.PICKED)
         new = self.codec.seal(name, value)

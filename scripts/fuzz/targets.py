@@ -21,7 +21,7 @@ from typing import Any, Final, TypeVar
 from rotator.cache import Cache
 from rotator.config import files
 from rotator.config.load import load
-from rotator.crypto.codec import Codec, Opened, Refused
+from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
@@ -89,7 +89,7 @@ def open_anything(data: bytes) -> None:
     found = _CODEC.open(name, value)
     if isinstance(found, Opened):
         raise BrokenRuleError(f"{value!r} opened, and nobody has sealed it")
-    _CODEC.explain(name, value, found.reason, [other, name])
+    _CODEC.explain(name, value, found, [other, name])
 
 
 def open_changed(data: bytes) -> None:
@@ -109,8 +109,8 @@ def open_changed(data: bytes) -> None:
         else:
             value = value.swapcase() if change[-1] % 2 else value.rstrip(b"=")
     found = _CODEC.open(name, bytes(value))
-    if isinstance(found, Refused):
-        _CODEC.explain(name, bytes(value), found.reason, [])
+    if isinstance(found, Reason):
+        _CODEC.explain(name, bytes(value), found, [])
     elif found.plaintext != plaintext or found.key is not _CODEC.keyring.current:
         raise BrokenRuleError(f"{form}: {bytes(value)!r} opened to what was not sealed")
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
-from rotator.crypto.codec import Codec, Refused
+from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
 from rotator.server.scripts import Replacement
 from rotator.tally.tally import Outcome
@@ -96,10 +96,8 @@ class Rotation(Selector):
         """Decide about one value."""
         name, value, others, closely = candidate
         opened, size = self._codec.open(name, value), len(value)
-        if isinstance(opened, Refused):
-            reason = opened.reason
-            if closely:
-                reason = self._codec.explain(name, value, reason, others)
+        if isinstance(opened, Reason):
+            reason = self._codec.explain(name, value, opened, others) if closely else opened
             return Kept(name, Outcome.UNDECRYPTABLE, (), size, reason, f"{size} bytes")
         keys = (opened.key, *opened.inner)
         if opened.inner:

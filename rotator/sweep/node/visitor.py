@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 
 from rotator.config.types import Address
-from rotator.crypto.codec import Codec, Refused
+from rotator.crypto.codec import Codec, Reason
 from rotator.errors import ServerError
 from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply
 from rotator.server.routing import RedirectTargets
@@ -214,7 +214,7 @@ def recorded_as(name: bytes, value: Value, codec: Codec) -> Recorded | None:
     if isinstance(value, NoValue):
         return None if value is NoValue.GONE else Outcome(value.value)
     opened = codec.open(name, value)
-    if isinstance(opened, Refused):
+    if isinstance(opened, Reason):
         return Outcome.UNDECRYPTABLE
     current = not opened.inner and not codec.needs_rewrite(opened)
     return None if current else tuple(key.id for key in (opened.key, *opened.inner))

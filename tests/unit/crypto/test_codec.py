@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.crypto.codec import DEPTH, Codec, Opened, Reason, Refused
+from rotator.crypto.codec import DEPTH, Codec, Opened, Reason
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
@@ -120,7 +120,7 @@ class TestRefusal:
 
         value[bit // 8] ^= 1 << bit % 8
 
-        assert isinstance(one.open(NAME, bytes(value)), Refused)
+        assert isinstance(one.open(NAME, bytes(value)), Reason)
 
     def test_every_bit_of_one_value(self):
         """Not one bit of a sealed value may be another."""
@@ -130,7 +130,7 @@ class TestRefusal:
         for bit in range(8 * len(value)):
             flipped = bytearray(value)
             flipped[bit // 8] ^= 1 << bit % 8
-            assert isinstance(one.open(NAME, bytes(flipped)), Refused)
+            assert isinstance(one.open(NAME, bytes(flipped)), Reason)
 
     @given(layouts(), st.binary(max_size=40), st.data())
     def test_changed_byte_is_refused(self, form, plaintext, data):
@@ -142,7 +142,7 @@ class TestRefusal:
 
         changed = value[:place] + bytes([letter]) + value[place + 1 :]
 
-        assert isinstance(one.open(NAME, changed), Refused)
+        assert isinstance(one.open(NAME, changed), Reason)
 
     @given(layouts(), st.binary(max_size=40), st.data())
     def test_shortened_value_is_refused(self, form, plaintext, data):
@@ -151,19 +151,19 @@ class TestRefusal:
         value = one.seal(NAME, plaintext)
         cut = data.draw(st.integers(0, len(value) - 1))
 
-        assert value[:cut] == value.rstrip(b"=") or isinstance(one.open(NAME, value[:cut]), Refused)
+        assert value[:cut] == value.rstrip(b"=") or isinstance(one.open(NAME, value[:cut]), Reason)
 
     @given(st.binary(max_size=400), st.binary())
     @example(b"", b"")
     @example(b"ROT\x01" + bytes(36), b"")
     def test_random_bytes_never_open(self, value, name):
         """No bytes that nobody sealed open, and none crash the codec."""
-        assert isinstance(codec(1, 2, 3, formats=ALL).open(name, value), Refused)
+        assert isinstance(codec(1, 2, 3, formats=ALL).open(name, value), Reason)
 
     @given(st.text(alphabet="0123456789abcdefABCDEF+/=-_", max_size=200))
     def test_random_letters_never_open(self, text):
         """Nor does text made of the letters of the encodings."""
-        assert isinstance(codec(1, 2, 3, formats=ALL).open(NAME, text.encode()), Refused)
+        assert isinstance(codec(1, 2, 3, formats=ALL).open(NAME, text.encode()), Reason)
 
     @pytest.mark.parametrize(
         ("value", "reason"),
@@ -181,21 +181,21 @@ class TestRefusal:
     )
     def test_reasons(self, value, reason):
         """Each refusal has the reason that says most."""
-        assert codec(1, 2).open(NAME, value) == Refused(Reason(reason))
+        assert codec(1, 2).open(NAME, value) is Reason(reason)
 
     @pytest.mark.parametrize("formats", [(SEALED, GCM), (GCM, SEALED)])
     def test_unknown_key_id_says_more_than_a_bad_tag(self, formats):
         """The order of formats does not change the reason."""
         value = codec(9).seal(NAME, b"x", SEALED)
 
-        assert codec(1, formats=formats).open(NAME, value) == Refused(Reason.UNKNOWN_KEY_ID)
+        assert codec(1, formats=formats).open(NAME, value) is Reason.UNKNOWN_KEY_ID
 
     def test_key_id_is_not_believed(self):
         """A value that claims the current key and is under an old one does not open."""
         value = codec(2).seal(NAME, b"text", SEALED)
         relabelled = value.replace(key(2).id_bytes, key(1).id_bytes)
 
-        assert codec(1, 2).open(NAME, relabelled) == Refused(Reason.BAD_TAG)
+        assert codec(1, 2).open(NAME, relabelled) is Reason.BAD_TAG
 
 
 class TestExplain:
