@@ -75,6 +75,6 @@ def adopt_command(
         next_step="rotator run --dry-run: it looks at everything again",
         notes=_NOTES,
     )
-    bulk = BulkOptions("write", "encrypting", match=tuple(match), page=page, rate=max_rate)
+    bulk = BulkOptions("encrypting", match=tuple(match), page=page, rate=max_rate)
     selectors = {access: Adoption(codec, access.settings.match)}
     BulkCommand(selectors, bulk, wording, output).run()

@@ -95,7 +95,7 @@ def purge_command(
         meanings=meanings,
         next_step="rotator run: it looks again, and judges the key",
     )
-    bulk = BulkOptions("delete", "deleting", page=page, rate=max_rate)
+    bulk = BulkOptions("deleting", page=page, rate=max_rate)
     BulkCommand(selectors, bulk, wording, output).run()
 
 

@@ -154,13 +154,11 @@ def as_configured(form: Format) -> dict[str, Any]:
 def _sample(access: CacheContext, samples: int) -> _Sample:
     """Take a sample, each node and database having its share of it."""
     settings = access.settings
-    databases = None if settings.databases == "all" else settings.databases
-    scope = Scope(Mode.DRY_RUN, settings.match, databases)
+    scope = Scope(Mode.DRY_RUN, settings.match, settings.databases)
     taken = _Sample()
     primaries = discover(access.cache.addresses, access.connect).primaries
     for index, address in enumerate(primaries):
-        store = access.connect(address)
-        with store.connection:
+        with access.connect(address) as store:
             store.enable_no_touch()
             held = store.databases()
             # The smaller ones first, so that what they cannot fill is left to the larger ones.

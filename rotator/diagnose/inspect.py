@@ -56,8 +56,7 @@ def find(access: CacheContext, name: bytes, database: int | None = None) -> Entr
     """
     found: list[Entry] = []
     for address in discover(access.cache.addresses, access.connect).primaries:
-        store = access.connect(address)
-        with store.connection:
+        with access.connect(address) as store:
             store.enable_no_touch()
             databases = sorted(store.databases()) if database is None else [database]
             for number in databases:

@@ -157,7 +157,7 @@ def _login_remedy(text: str, cache: CacheConfig) -> str:
 
 def rights(probe: Probe) -> str:
     """Try the rights to all that a run does."""
-    missing = missing_rights(probe.node, writes=True, pattern=probe.access.settings.match[0])
+    missing = missing_rights(probe.node, WRITING, probe.access.settings.match[0])
     if not missing:
         return "all that a run needs"
     enough = "may do a dry run; for a run the user" if set(missing) <= set(WRITING) else "the user"

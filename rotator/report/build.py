@@ -150,7 +150,7 @@ def _cache(
         ),
         problems_total=sum(tally.outcomes[outcome] for outcome in PROBLEMATIC),
         accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
-        sweep_seconds=sweep.lasted,
+        sweep_seconds=sweep.seconds,
         visits_now=sweep.visits_now,
         waited_seconds=_waited(result),
         warnings=(*_warnings(result), *budget_warnings(record, roles)),

@@ -17,7 +17,7 @@ Bulk run: selects values for purge or adopt, looks, then acts.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final
 
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import search_formats
@@ -25,6 +25,7 @@ from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, EmptyError
 from rotator.progress import Progress
 from rotator.run.preflight import Preflight
+from rotator.server.acl import DELETING, WRITING
 from rotator.server.context import CacheContext
 from rotator.server.scripts import Replacement
 from rotator.server.topology import SETTLE_SECONDS
@@ -34,7 +35,7 @@ from rotator.sweep.engine import InlineEngine
 from rotator.sweep.node.selector import Candidate, Deletion, Kept, Selector
 from rotator.sweep.results import BulkResult
 from rotator.sweep.scope import Limits, Scope, matcher
-from rotator.sweep.sweep import Sweep
+from rotator.sweep.sweep import sweep_cache
 from rotator.tally.tally import BulkOutcome, Mode, Outcome, Tally
 from rotator.text import count
 
@@ -239,12 +240,11 @@ class BulkOptions:
     """
     Bulk options: say how names are visited.
 
-    *kind* says which rights are needed, *phase* what the bar shows. *match* are glob patterns, None
-    those of the configuration; *page* bounds the names asked for at a time; *rate* is in visits a
-    second, *patience* the seconds that a cluster may take to settle.
+    *phase* is what the bar shows. *match* are glob patterns, None those of the configuration;
+    *page* bounds the names asked for at a time; *rate* is in visits a second, *patience* the
+    seconds that a cluster may take to settle.
     """
 
-    kind: Literal["delete", "write"]
     phase: str
     match: tuple[str, ...] | None = None
     page: int = 100
@@ -265,14 +265,13 @@ class BulkRun:
     _preflight: Preflight = field(init=False)
 
     def __post_init__(self) -> None:
-        acts, options = self.state is not None, self.options
+        options, acting = self.options, DELETING if self.selector.deletes else WRITING
         self._preflight = Preflight(
             context=self.access,
             pattern=(options.match or self.access.settings.match)[0],
             patience=options.patience,
             should_stop=self.stopper.reason,
-            writes=acts and options.kind == "write",
-            deletes=acts and options.kind == "delete",
+            besides=() if self.state is None else acting,
         )
 
     def prepare(self) -> None:
@@ -304,12 +303,12 @@ class BulkRun:
         scope = Scope(
             mode=mode,
             match=options.match or settings.match,
-            databases=None if settings.databases == "all" else settings.databases,
+            databases=settings.databases,
             page=options.page,
             limits=Limits(rate=options.rate, latency=None),
         )
         self.selector.writes = mode is Mode.RUN
         engine = InlineEngine(self.access, self.selector)
         with self.progress(self.access.cache.name, phase, discover().names) as bar:
-            sweep = Sweep(discover, engine, scope, ProgressControl(self.stopper, bar)).run()
-        return BulkResult(self.access, sweep)
+            control = ProgressControl(self.stopper.reason, bar)
+            return BulkResult(self.access, sweep_cache(discover, engine, scope, control))

@@ -7,8 +7,8 @@ Nothing is written before `prepare` has come back, and nothing at all in a dry r
 import os
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -17,6 +17,7 @@ from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
 from rotator.run.preflight import Preflight
 from rotator.run.surroundings import ServerObserver
+from rotator.server.acl import WRITING
 from rotator.server.context import CacheContext
 from rotator.server.topology import Topology
 from rotator.state.state import State
@@ -24,7 +25,7 @@ from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.sweep.scope import RunOptions, Scope
-from rotator.sweep.sweep import Sweep
+from rotator.sweep.sweep import sweep_cache
 from rotator.tally.tally import Mode, Outcome
 
 log = structlog.get_logger(__name__)
@@ -58,7 +59,7 @@ class CacheRun:
             pattern=self.access.settings.match[0],
             patience=self.options.patience,
             should_stop=self.stopper.reason,
-            writes=not self.options.dry_run,
+            besides=() if self.options.dry_run else WRITING,
         )
 
     def prepare(self) -> None:
@@ -113,22 +114,24 @@ class CacheRun:
         return result
 
     def _sweep(self, mode: Mode) -> SweepResult:
-        name = self.access.cache.name
-        databases = self.access.settings.databases
+        name, kept_as = self.access.cache.name, self.options.mode
         topology = self._discover()
         workers = self._workers(len(topology.primaries))
         scope = Scope(
             mode=mode,
             match=self.access.settings.match,
-            databases=None if databases == "all" else databases,
+            databases=self.access.settings.databases,
             only_key=self.options.only_key if mode is Mode.RUN else None,
             page=self.options.page,
             limits=self.options.limits.share(workers),
         )
         engine = self._engine(workers)
         with self.progress(name, _PHASES[mode], topology.names) as bar:
-            control = _Control(self.stopper, bar, self.state, name, self.options)
-            result = Sweep(self._discover, engine, scope, control).run()
+            control = ProgressControl(self.stopper.reason, bar)
+            control.save = partial(self.state.save_position, name, kept_as)
+            if not self.options.fresh:
+                control.load = partial(self.state.load_position, name, kept_as)
+            result = sweep_cache(self._discover, engine, scope, control)
         result.visits_now, result.rotated_now = control.visits, control.rotated
         if result.complete:
             self.state.drop_positions(name, mode)
@@ -157,8 +160,8 @@ class CacheRun:
             return InlineEngine(self.access)
         return ProcessEngine(self.files, self.access, self.state.path, workers)
 
-    def _discover(self, known: Topology | None = None) -> Topology:
-        topology = self._preflight.discover(known)
+    def _discover(self) -> Topology:
+        topology = self._preflight.discover()
         self._observer.note(topology)
         return topology
 
@@ -178,20 +181,3 @@ class CacheRun:
             write=self.access.settings.write,
             match=list(self.access.settings.match),
         )
-
-
-@dataclass(slots=True)
-class _Control(ProgressControl):
-    """Control: carries the progress of one sweep to the bar, and its positions to the state."""
-
-    state: State
-    cache: str
-    options: RunOptions
-
-    def save(self, node: str, position: dict[str, Any]) -> None:
-        self.state.save_position(self.cache, self.options.mode, node, position)
-
-    def load(self, node: str) -> dict[str, Any] | None:
-        if self.options.fresh:
-            return None
-        return self.state.load_position(self.cache, self.options.mode, node)

@@ -170,7 +170,7 @@ def run_record_of(
         begun_at=sweep.started_at,
         visits=sweep.visits_now,
         rotated=sweep.rotated_now,
-        seconds=sweep.lasted,
+        seconds=sweep.seconds,
         visited=last.tally.visits,
         rotated_in_all=sweep.tally.outcomes[Outcome.ROTATED],
         names=_names(result, sweep, known),
@@ -213,7 +213,7 @@ def _waited(sweep: SweepResult) -> dict[str, float]:
     waited: dict[str, float] = {}
     for node in sweep.nodes:
         for reason, length in node.waited.items():
-            part = length / worked * sweep.lasted if worked else 0.0
+            part = length / worked * sweep.seconds if worked else 0.0
             waited[reason] = waited.get(reason, 0.0) + part
     return waited
 

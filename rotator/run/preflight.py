@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import structlog
 
 from rotator.errors import BusyError, RightsError, ServerError, StateError
-from rotator.server.acl import require_rights
+from rotator.server.acl import Rules, require_rights
 from rotator.server.connection import Reply
 from rotator.server.context import CacheContext
 from rotator.server.store import Store
@@ -38,8 +37,8 @@ class Preflight:
     """
     Preflight: proves that a run over a cache can be done, and keeps other runs away until `close`.
 
-    *pattern* is a glob that names to be visited match; *writes* and *deletes* say which rights are
-    needed besides reading. A cluster is given *patience* seconds to settle, or less if
+    *pattern* is a glob that names to be visited match; *besides* are the rights that are needed
+    besides reading, as ACL rules. A cluster is given *patience* seconds to settle, or less if
     *should_stop* gives something true. *topology* is the last one that was found.
     """
 
@@ -47,8 +46,7 @@ class Preflight:
     pattern: str
     patience: float
     should_stop: Callable[[], object]
-    writes: bool = False
-    deletes: bool = False
+    besides: Rules = ()
     topology: Topology | None = None
     _locks: ExitStack = field(default_factory=ExitStack, repr=False)
 
@@ -61,33 +59,27 @@ class Preflight:
                 cluster is not whole.
             BusyError: Another run works on this cache.
         """
-        require = partial(
-            require_rights,
-            self.context.connect,
-            writes=self.writes,
-            deletes=self.deletes,
-            pattern=self.pattern,
-        )
+        connect, addresses = self.context.connect, self.context.cache.addresses
         try:
             topology = self.discover()
         except RightsError:  # one right is missing for that: name all that are
-            require(self.context.cache.addresses)
+            require_rights(connect, addresses, self.besides, self.pattern)
             raise
         if topology.problems:
             raise ServerError(
                 f"the cluster is not whole: {topology.problems[0]}",
                 hint="bring it into order first: redis-cli --cluster check",
             )
-        require(topology.primaries)
+        require_rights(connect, topology.primaries, self.besides, self.pattern)
         if state is not None:
             name, first = self.context.cache.name, min(topology.primaries)
             self._locks.enter_context(run_lock(state, name))
-            self._locks.enter_context(announce_run(name, lambda: self.context.connect(first)))
+            self._locks.enter_context(announce_run(name, lambda: connect(first)))
         return topology
 
-    def discover(self, known: Topology | None = None) -> Topology:
+    def discover(self) -> Topology:
         """
-        Find the nodes that own the data now; *known* is what they were, else `topology`.
+        Find the nodes that own the data now.
 
         Raises:
             ServerError: Who owns the data cannot be found out.
@@ -96,7 +88,7 @@ class Preflight:
             self.context.cache.addresses,
             self.context.connect,
             settle_timeout=self.patience,
-            known=known or self.topology,
+            known=self.topology,
             should_stop=self.should_stop,
         )
         return self.topology
@@ -121,8 +113,7 @@ def announce_run(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
     """
     channel = f"rotator:run:{cache}"
     for _ in range(_TRIES):
-        listener = connect().connection
-        with listener, connect().connection as asker:
+        with connect().connection as listener, connect().connection as asker:
             subscribed = listener.pipeline([("SUBSCRIBE", channel)])[0]
             counted = asker.pipeline([("PUBSUB", "NUMSUB", channel)])[0]
             if _alone(cache, subscribed, counted):
@@ -165,19 +156,17 @@ def run_lock(state: Path, cache: str) -> Iterator[None]:
             f"the lock file {path} cannot be opened ({error.strerror})",
             hint="make it and its folder readable and writable, or choose another with --state",
         ) from error
-    try:
+    with os.fdopen(handle, "r+b", buffering=0) as file:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+            owner = file.read(20).decode("ascii", "replace").strip()
             raise BusyError(
                 f"another run on {cache} is in progress",
                 hint=f"wait until it ends; it is process {owner or 'unknown'} and has {path} open",
             ) from None
         # Whose it is helps others and nobody else: where there is no room for it, it goes unsaid.
         with suppress(OSError):
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+            file.truncate(0)
+            file.write(b"%d\n" % os.getpid())
         yield
-    finally:
-        os.close(handle)

@@ -118,8 +118,7 @@ class ServerObserver:
     def look_ahead(self, topology: Topology, connect: Callable[[Address], Store]) -> None:
         """Ask every primary for its replicas and its clock, before anything is written."""
         for address in topology.primaries:
-            store = connect(address)
-            with store.connection:
+            with connect(address) as store:
                 self._replicas[address] = set(store.replicas())
                 self.clock.compare(store)
 
@@ -127,8 +126,7 @@ class ServerObserver:
         """Return the other copies of what the primaries hold, as they are when all is done."""
         found = []
         for address in topology.primaries:
-            store = connect(address)
-            with store.connection:
+            with connect(address) as store:
                 store.identity()
                 lagging = _wait_for_replicas(store, self._replicas.get(address, ()))
                 found.append(find_copies(store, lagging))
@@ -138,8 +136,7 @@ class ServerObserver:
         """Ask every primary again; one that is gone tells nothing."""
         for address, before in self._before.items():
             try:
-                store = connect(address)
-                with store.connection:
+                with connect(address) as store:
                     self.clock.compare(store)
                     self.evictions[str(address)] = store.identity().evicted_since(before)
             except ServerError as error:

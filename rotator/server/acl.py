@@ -21,6 +21,8 @@ from rotator.server.connection import Command
 from rotator.server.store import Store
 from rotator.text import listing
 
+Rules = tuple[str, ...]
+
 READING = ("+info", "+select", "+scan", "+get", "+mget", "+pttl")
 """What a dry run needs, as ACL rules."""
 WRITING = ("+set", "+evalsha", "+script|load")
@@ -34,16 +36,14 @@ CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
 _NO_COMMAND = "to run the"
 
 
-def missing_rights(
-    store: Store, *, writes: bool = False, deletes: bool = False, pattern: str = "*"
-) -> list[str]:
+def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> list[str]:
     """
     Return what the connected user may not use, as ACL rules: `["+scan", "+script|load"]`.
 
-    *pattern* is one that the names to visit match, so that the probe is within the user's reach.
+    *besides* are the rules that the job needs besides reading. *pattern* is one that the names to
+    visit match, so that the probe is within the user's reach.
     """
-    rules = READING + (WRITING if writes else ()) + (DELETING if deletes else ())
-    rules += CLUSTERED if store.cluster_enabled() else ()
+    rules = (*READING, *besides, *(CLUSTERED if store.cluster_enabled() else ()))
     name = pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
     probes = _probes(name, store.connection.db)
     replies = store.connection.pipeline([probes[rule] for rule in rules])
@@ -54,28 +54,21 @@ def missing_rights(
 
 
 def require_rights(
-    connect: Callable[[Address], Store],
-    addresses: Iterable[Address],
-    *,
-    writes: bool = False,
-    deletes: bool = False,
-    pattern: str = "*",
+    connect: Callable[[Address], Store], addresses: Iterable[Address], besides: Rules, pattern: str
 ) -> None:
     """
     Raise unless the user may do all that the job needs at every one of *addresses*.
 
-    Every node has ACL users of its own, so each is asked.
+    Every node has ACL users of its own, so each is asked; see `missing_rights`.
 
     Raises:
         RightsError: Rights are missing; the hint is the ACL rule that grants them.
     """
     lacking: dict[tuple[str, ...], list[str]] = {}
     for address in addresses:
-        store = connect(address)
-        with store.connection:
-            lacks = missing_rights(store, writes=writes, deletes=deletes, pattern=pattern)
-        if lacks:
-            lacking.setdefault(tuple(lacks), []).append(str(address))
+        with connect(address) as store:
+            if lacks := missing_rights(store, besides, pattern):
+                lacking.setdefault(tuple(lacks), []).append(str(address))
     if lacking:
         raise RightsError(
             "; ".join(

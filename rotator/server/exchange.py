@@ -113,8 +113,7 @@ def _replicas_know(store: Store, connect: Callable[[Address], Store], depth: int
     """Return whether each replica, and each of theirs, says that its SET has IFEQ."""
     for fields in store.replicas().values():
         try:
-            replica = connect(Address(fields["ip"], int(fields["port"])))
-            with replica.connection:
+            with connect(Address(fields["ip"], int(fields["port"]))) as replica:
                 knows = replica.knows("SET", "IFEQ")
                 if not knows or depth == 0 or not _replicas_know(replica, connect, depth - 1):
                     return False

@@ -122,9 +122,8 @@ class Identity:
             more = after.calls.get(mover, 0) - self.calls.get(mover, 0)
             reset |= more < 0
             if more > 0 and mover not in excused:
-                found.append(
-                    f"{mover.upper()} was called {more} {'time' if more == 1 else 'times'}"
-                )
+                times = "time" if more == 1 else "times"
+                found.append(f"{mover.upper()} was called {more} {times}")
         if reset and after.run_id == self.run_id:
             found.append("the command counters were reset")
         return found
@@ -145,6 +144,12 @@ class Node:
     def __init__(self, connection: Connection, *, clustered: bool | None = None) -> None:
         self.connection = connection
         self.clustered = clustered
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
 
     @property
     def node(self) -> str:

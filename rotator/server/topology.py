@@ -145,8 +145,7 @@ def _ask_all(
 
 
 def _ask(address: Address, connect: Connect) -> _View:
-    store = connect(address)
-    with store.connection:
+    with connect(address) as store:
         info = store.info("replication")
         members = store.members() if store.cluster_enabled() else []
         return _View(
@@ -219,25 +218,20 @@ def _ask_members(known: dict[str, _View], connect: Connect) -> tuple[list[Member
 
     Return those that own slots, by what is said of them, and do not answer, and why, by id.
     """
-    silent: dict[str, Member] = {}
+    absent: dict[str, Member] = {}
     reasons: dict[str, str] = {}
     told = [member for view in known.values() for member in view.members]
     while told:
         member = told.pop(0)
-        if member.id in known:
-            continue
-        if member.id in silent:
-            if member.is_primary and member.slots:
-                silent[member.id] = member
-            continue
-        try:
-            view = _ask_member(member, connect)
-        except ServerError as error:
-            silent[member.id], reasons[member.id] = member, str(error)
-            continue
-        known[member.id] = view
-        told += view.members
-    return [one for one in silent.values() if one.is_primary and one.slots], reasons
+        if member.id not in known and member.id not in reasons:
+            try:
+                known[member.id] = _ask_member(member, connect)
+                told += known[member.id].members
+            except ServerError as error:
+                reasons[member.id] = str(error)
+        if member.id in reasons and member.is_primary and member.slots:
+            absent[member.id] = member
+    return list(absent.values()), reasons
 
 
 def _ask_member(member: Member, connect: Connect) -> _View:

@@ -5,6 +5,7 @@ A sweep asks `stop` between two pages and reports after each one, so that a stop
 every finished page recorded and no page half done.
 """
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -51,27 +52,25 @@ class StopSignal:
     def __init__(
         self, max_duration: timedelta | None = None, until: datetime | None = None
     ) -> None:
-        seconds = None if max_duration is None else max_duration.total_seconds()
-        self._deadline = None if seconds is None else time.monotonic() + seconds
-        self._until = None if until is None else until.timestamp()
+        seconds = math.inf if max_duration is None else max_duration.total_seconds()
+        self._deadline = time.monotonic() + seconds
+        self._until = math.inf if until is None else until.timestamp()
         self._signalled: Stop | None = None
 
     @property
     def ends_at(self) -> datetime | None:
         """The moment when time is up, as far as the clock can say now; None if it never is."""
-        now = time.time()
-        left = None if self._deadline is None else now + self._deadline - time.monotonic()
-        ends = [at for at in (left, self._until) if at is not None]
-        return datetime.fromtimestamp(min(ends), UTC) if ends else None
+        end = min(time.time() + self._deadline - time.monotonic(), self._until)
+        return None if end == math.inf else datetime.fromtimestamp(end, UTC)
 
     def reason(self) -> Stop | None:
         """Return the reason to stop, or None."""
         if self._signalled is not None:
             return self._signalled
-        if self._deadline is not None and time.monotonic() >= self._deadline:
+        if time.monotonic() >= self._deadline:
             return Stop.TIME_UP
         # By the wall clock: it may be set, and a machine that slept must not sweep on past it.
-        return Stop.UNTIL if self._until is not None and time.time() >= self._until else None
+        return Stop.UNTIL if time.time() >= self._until else None
 
     @contextmanager
     def handling_signals(self, announce: Callable[[Stop], None]) -> Iterator[None]:
@@ -118,29 +117,31 @@ class Control(Protocol):
     def wait(self, node: str, reason: str | None) -> None:
         """Note that the sweep of *node* waits, for *reason*; with None it goes on."""
 
-    def save(self, node: str, position: dict[str, Any]) -> None:
+    def save(self, node: str, position: dict[str, Any], /) -> None:
         """Keep *position*: everything before it is finished."""
 
 
 class SweepControl(Control, Protocol):
     """Sweep control: knows positions too, for the engine that starts the sweeps of the nodes."""
 
-    def load(self, node: str) -> dict[str, Any] | None:
+    def load(self, node: str, /) -> dict[str, Any] | None:
         """Return the position that was kept last, or None to begin anew."""
 
 
 @dataclass(slots=True)
 class ProgressControl:
-    """Progress control: shows one sweep on a bar, and keeps no positions."""
+    """
+    Progress control: shows one sweep on a bar, and adds up what it did.
 
-    stop_signal: StopSignal
+    *stop*, *save* and *load* are as in `SweepControl`; unless given, no position is kept.
+    """
+
+    stop: Callable[[], Stop | None]
     bar: Progress
+    save: Callable[[str, dict[str, Any]], None] = field(default=lambda *_: None)
+    load: Callable[[str], dict[str, Any] | None] = field(default=lambda _: None)
     visits: int = field(default=0, init=False)
     rotated: int = field(default=0, init=False)
-
-    def stop(self) -> Stop | None:
-        """See `Control`."""
-        return self.stop_signal.reason()
 
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:  # noqa: ARG002 - one bar for all nodes
         """See `Control`."""
@@ -152,38 +153,48 @@ class ProgressControl:
         """See `Control`."""
         self.bar.wait(reason)
 
-    def save(self, node: str, position: dict[str, Any]) -> None:
-        """See `Control`."""
-
-    def load(self, node: str) -> dict[str, Any] | None:  # noqa: ARG002 - nothing is kept
-        """See `SweepControl`."""
-        return None
-
 
 @dataclass(slots=True)
 class WorkerChannel:
     """
-    Worker channel: carries messages from workers to their parent, and the wish to stop to them.
+    Worker channel: is the `Control` of workers, whose parent gets all that they tell it.
 
     *queue* carries (method, arguments) to the parent; *order* has as its value the number of a
     `Stop`, from 1, or 0. Neither leaves anybody stuck when a worker is killed: *order* has no lock
     that it could take with it, and messages are shorter than what a pipe takes in one piece
     (PIPE_BUF, 4096 bytes on Linux), so there is never half of one. Positions are longer: they come
-    through it only where no pipe is used. *positions* holds the last one of each node.
+    through it only where no pipe is used, else *keep* takes them. *positions* holds the last one of
+    each node.
     """
 
     queue: Any
     order: Any
     positions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    keep: Callable[[str, dict[str, Any]], None] | None = None
 
     def ask_to_stop(self, reason: Stop) -> None:
         """Tell every worker to stop after its page."""
         self.order.value = list(Stop).index(reason) + 1
 
-    def asked_to_stop(self) -> Stop | None:
-        """Return the reason to stop that the parent gave, or None."""
+    def stop(self) -> Stop | None:
+        """See `Control`; the reason is the one that the parent gave."""
         number = self.order.value
         return list(Stop)[number - 1] if number else None
+
+    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
+        """See `Control`."""
+        self.send("page_done", node, visits, rotated, left)
+
+    def wait(self, node: str, reason: str | None) -> None:
+        """See `Control`."""
+        self.send("wait", node, reason)
+
+    def save(self, node: str, position: dict[str, Any]) -> None:
+        """See `Control`."""
+        if self.keep:
+            self.keep(node, position)
+        else:
+            self.send("save", node, position)
 
     def send(self, method: str, *arguments: Any) -> None:
         """Send a message to the parent."""
@@ -203,35 +214,10 @@ class WorkerChannel:
             elif method == "wait":
                 control.wait(*arguments)
             elif method == "save":
-                node, position = arguments
-                self.positions[node] = position
-                control.save(node, position)
+                self.positions.update([arguments])
+                control.save(*arguments)
             else:
                 control.page_done(*arguments)
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelControl:
-    """Channel control: passes on to the parent what a worker tells; *keep* takes its positions."""
-
-    channel: WorkerChannel
-    keep: Callable[[str, dict[str, Any]], None]
-
-    def stop(self) -> Stop | None:
-        """See `Control`."""
-        return self.channel.asked_to_stop()
-
-    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
-        """See `Control`."""
-        self.channel.send("page_done", node, visits, rotated, left)
-
-    def wait(self, node: str, reason: str | None) -> None:
-        """See `Control`."""
-        self.channel.send("wait", node, reason)
-
-    def save(self, node: str, position: dict[str, Any]) -> None:
-        """See `Control`."""
-        self.keep(node, position)
 
 
 def _shortened(value: object) -> object:

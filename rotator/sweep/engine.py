@@ -23,7 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, w
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -36,7 +36,7 @@ from rotator.config.types import Address
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.server.context import CacheContext, Fingerprint
 from rotator.state.state import State
-from rotator.sweep.control import ChannelControl, Control, SweepControl, WorkerChannel
+from rotator.sweep.control import Control, SweepControl, WorkerChannel
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.worker import Worker
 from rotator.sweep.results import NodeResult
@@ -120,18 +120,12 @@ class InlineEngine:
 
 @dataclass(frozen=True, slots=True)
 class ProcessEngine:
-    """
-    Process engine: sweeps nodes, so many *workers* at once; positions go to *state*.
-
-    *start* makes the executor that carries out `run_node_task`, for a number of workers and the
-    channel to them; each worker has called `init_worker` with that channel before.
-    """
+    """Process engine: sweeps nodes, so many *workers* at once; positions go to *state*."""
 
     files: tuple[Path, ...]
     access: CacheContext
     state: Path
     workers: int
-    start: Callable[[int, WorkerChannel], Executor] | None = None
 
     def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
         """See `Engine`."""
@@ -152,8 +146,7 @@ class ProcessEngine:
         tasks = list(_tasks(self.access, nodes, scope, control, self.files, self.state))
         channel = WorkerChannel(_SPAWN.SimpleQueue(), _SPAWN.RawValue("i", 0))
         others = set(multiprocessing.active_children())
-        start = self.start or start_processes
-        with start(min(self.workers, len(tasks)), channel) as executor:
+        with start_processes(min(self.workers, len(tasks)), channel) as executor:
             try:
                 yield from _attend(executor, tasks, channel, control)
             except BaseException:
@@ -215,9 +208,8 @@ def run_node_task(task: NodeTask) -> NodeResult | str:
     if differs := Fingerprint.of(access).difference(task.fingerprint, *whose):
         return differs
     with nullcontext() if task.state is None else State(task.state) as state:
-        save = partial(state.save_position, name, task.scope.mode) if state else None
-        control = ChannelControl(channel, save or partial(channel.send, "save"))
-        return _sweep_node(access, task, control)
+        keep = partial(state.save_position, name, task.scope.mode) if state else None
+        return _sweep_node(access, task, replace(channel, keep=keep))
 
 
 def _sweep_node(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -21,6 +21,9 @@ from rotator.sweep.scope import RunOptions, Scope
 from rotator.tally.tally import BulkOutcome, Outcome, Tally, not_moved
 from rotator.text import utc_now
 
+# Made when one is needed: that takes some milliseconds.
+_adapter: Callable[[Any], TypeAdapter[Checkpoint]] = cache(TypeAdapter)
+
 
 @dataclass(slots=True)
 class NodeResult:
@@ -34,7 +37,7 @@ class NodeResult:
     node: str
     started_at: datetime
     tally: Tally
-    complete: bool
+    complete: bool = False
     identity: Identity | None = None
     databases: tuple[int, ...] = ()
     restarts: int = 0
@@ -49,9 +52,7 @@ class NodeResult:
     @classmethod
     def failed(cls, address: Address, reason: str, restarts: int) -> Self:
         """Return the result of a node that was not swept at all."""
-        result = cls(str(address), utc_now(), Tally(), complete=False)
-        result.reasons, result.restarts = (reason,), restarts
-        return result
+        return cls(str(address), utc_now(), Tally(), reasons=(reason,), restarts=restarts)
 
 
 @dataclass(slots=True)
@@ -62,8 +63,8 @@ class SweepResult:
     *complete* says that every name of the cache was visited; else *stopped* says why it ended, or
     *not_looked_at* what it cannot vouch for, in sentences. *begun_at* is when this run began it,
     *started_at* when an earlier run did, if this one went on from there; of the tally, *visits_now*
-    and *rotated_now* are this run's own. *cut_short* is a wish to stop that no
-    node was left to hear.
+    and *rotated_now* are this run's own. *seconds* is how long this run worked at it, by a clock
+    that nobody sets. *cut_short* is a wish to stop that no node was left to hear.
     """
 
     scope: Scope
@@ -74,7 +75,7 @@ class SweepResult:
     nodes: list[NodeResult] = field(default_factory=list)
     topology_changed: bool = False
     not_looked_at: list[str] = field(default_factory=list)
-    seconds: float | None = None
+    seconds: float = 0.0
     visits_now: int = 0
     rotated_now: int = 0
     cut_short: Stop | None = None
@@ -82,12 +83,6 @@ class SweepResult:
     def node(self, address: Address) -> NodeResult | None:
         """Return the last scan of the node at *address*."""
         return next((node for node in self.nodes if node.node == str(address)), None)
-
-    @property
-    def lasted(self) -> float:
-        """The seconds that this run worked at it, by a clock that nobody sets if it was asked."""
-        by_the_clock = (self.finished_at - self.begun_at).total_seconds()
-        return by_the_clock if self.seconds is None else self.seconds
 
     @property
     def tally(self) -> Tally:
@@ -140,10 +135,9 @@ class CacheResult:
     @property
     def verified(self) -> bool:
         """True if a verifying sweep was not needed, or came to its end."""
-        if self.sweep is None or self.verification is None:
-            rotated = self.sweep is not None and self.sweep.tally.outcomes[Outcome.ROTATED]
-            return not rotated
-        return self.verification.complete
+        if self.verification is not None:
+            return self.verification.complete
+        return self.sweep is None or not self.sweep.tally.outcomes[Outcome.ROTATED]
 
     @property
     def found_under_old_keys(self) -> int:
@@ -187,18 +181,12 @@ class Checkpoint:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return dict(_adapter().dump_python(self, mode="json"))
+        return dict(_adapter(Checkpoint).dump_python(self, mode="json"))
 
     @staticmethod
     def from_dict(saved: dict[str, Any]) -> Checkpoint:
         """Read what `to_dict` wrote down."""
-        return _adapter().validate_python(saved)
-
-
-@cache
-def _adapter() -> TypeAdapter[Checkpoint]:
-    """Return what reads and writes checkpoints; making it takes some milliseconds."""
-    return TypeAdapter(Checkpoint)
+        return _adapter(Checkpoint).validate_python(saved)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from rotator.server.topology import SETTLE_SECONDS
 from rotator.tally.tally import Mode, Outcome
@@ -51,14 +52,14 @@ class Scope:
     """
     Scope: bounds one sweep.
 
-    *match* are glob patterns of SCAN; *databases* None means all that the server reports;
+    *match* are glob patterns of SCAN; *databases* "all" means all that the server reports;
     *only_key* is the key id that alone is to be moved; *page* is the COUNT of a SCAN call, at most;
     *limits* say how hard the server may be worked.
     """
 
     mode: Mode
     match: tuple[str, ...] = ("*",)
-    databases: tuple[int, ...] | None = None
+    databases: tuple[int, ...] | Literal["all"] = "all"
     only_key: str | None = None
     page: int = 500
     limits: Limits = Limits()
@@ -69,12 +70,13 @@ class Scope:
 
         The page size and the limits are left out: a cursor does not depend on them.
         """
-        bound = [self.mode, self.match, self.databases, self.only_key, codec_digest]
+        databases = None if self.databases == "all" else self.databases
+        bound = [self.mode, self.match, databases, self.only_key, codec_digest]
         return hashlib.sha256(json.dumps(bound).encode()).hexdigest()
 
     def scans(self, databases: list[int]) -> list[tuple[int, str | None]]:
         """Return the scans to make, as (database, pattern); pattern None visits every name."""
-        chosen = [db for db in databases if self.databases is None or db in self.databases]
+        chosen = [db for db in databases if self.databases == "all" or db in self.databases]
         patterns = [None] if "*" in self.match else list(self.match)
         return [(db, pattern) for db in chosen for pattern in patterns]
 

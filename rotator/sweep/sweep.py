@@ -8,7 +8,6 @@ new, or no longer what it was when its scan began, is scanned once more.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
@@ -27,74 +26,68 @@ from rotator.text import count, utc_now
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+def sweep_cache(
+    discover: Callable[[], Topology], engine: Engine, scope: Scope, control: SweepControl
+) -> SweepResult:
     """
-    Sweep: visits the nodes of one cache until all of it is covered.
+    Sweep until every node that owns data has one whole scan behind it, or cannot have one.
 
-    *discover* asks for the topology as it is now, given what it was before; *engine* sweeps nodes.
+    *discover* finds the topology as it is now.
+
+    Raises:
+        ServerError: The topology cannot be found out at all.
     """
+    now, begun = utc_now(), time.monotonic()
+    result = SweepResult(scope, now, now, now, discover())
+    pending = dict.fromkeys(result.topology.primaries, 0)
+    while pending and result.stopped is None:
+        for address, node in engine.sweep(pending, scope, control):
+            _put(result, address, node)
+        if result.stopped is None:
+            pending = _look_again(result, discover)
+    for node in result.nodes:
+        if node.node not in {str(address) for address in result.topology.primaries}:
+            node.reasons += ("it owns no data any more",)
+    result.not_looked_at += _gaps(result)
+    if result.not_looked_at:
+        # A cluster that is given no time to settle is not at fault for what is missing.
+        result.cut_short = control.stop()
+    result.started_at = min([now, *(node.started_at for node in result.nodes)])
+    result.finished_at = utc_now()
+    result.seconds = time.monotonic() - begun
+    return result
 
-    discover: Callable[[Topology | None], Topology]
-    engine: Engine
-    scope: Scope
-    control: SweepControl
 
-    def run(self) -> SweepResult:
-        """
-        Sweep until every node that owns data has one whole scan behind it, or cannot have one.
+def _look_again(result: SweepResult, discover: Callable[[], Topology]) -> dict[Address, int]:
+    """
+    Return the nodes to scan (again): the topology is no longer what their scans saw.
 
-        Raises:
-            ServerError: The topology cannot be found out at all.
-        """
-        now, begun = utc_now(), time.monotonic()
-        result = SweepResult(self.scope, now, now, now, self.discover(None))
-        pending = dict.fromkeys(result.topology.primaries, 0)
-        while pending and result.stopped is None:
-            for address, node in self.engine.sweep(pending, self.scope, self.control):
-                _put(result, address, node)
-            if result.stopped is None:
-                pending = self._look_again(result)
-        _excuse(result)
-        result.not_looked_at += _gaps(result)
-        if result.not_looked_at:
-            # A cluster that is given no time to settle is not at fault for what is missing.
-            result.cut_short = self.control.stop()
-        result.started_at = min([now, *(node.started_at for node in result.nodes)])
-        result.finished_at = utc_now()
-        result.seconds = time.monotonic() - begun
-        return result
-
-    def _look_again(self, result: SweepResult) -> dict[Address, int]:
-        """
-        Return the nodes to scan (again): the topology is no longer what their scans saw.
-
-        Each comes with how often its scan will then have been begun again.
-        """
-        before = result.topology
-        try:
-            now = result.topology = self.discover(before)
-        except ServerError as error:
-            result.not_looked_at.append(f"the topology could not be checked at the end: {error}")
-            return {}
-        result.topology_changed |= set(now.primaries) != set(before.primaries)
-        result.topology_changed |= now.slots != before.slots
-        again: dict[Address, int] = {}
-        for address, identity in now.identities.items():
-            node = result.node(address)
-            if node is None:
-                again[address] = 0
-                continue
-            changes = node.identity.changes(identity, NODE_LOCAL_COMMANDS) if node.identity else []
-            result.topology_changed |= bool(changes)
-            if node.complete and changes:
-                node.complete = False
-                node.reasons += tuple(changes)
-            if not node.complete and node.restarts < RESTARTS:
-                again[address] = node.restarts + 1
-        if again:
-            log.warning("to be swept again", nodes=[str(address) for address in again])
-        return again
+    Each comes with how often its scan will then have been begun again.
+    """
+    before = result.topology
+    try:
+        now = result.topology = discover()
+    except ServerError as error:
+        result.not_looked_at.append(f"the topology could not be checked at the end: {error}")
+        return {}
+    result.topology_changed |= set(now.primaries) != set(before.primaries)
+    result.topology_changed |= now.slots != before.slots
+    again: dict[Address, int] = {}
+    for address, identity in now.identities.items():
+        node = result.node(address)
+        if node is None:
+            again[address] = 0
+            continue
+        changes = node.identity.changes(identity, NODE_LOCAL_COMMANDS) if node.identity else []
+        result.topology_changed |= bool(changes)
+        if node.complete and changes:
+            node.complete = False
+            node.reasons += tuple(changes)
+        if not node.complete and node.restarts < RESTARTS:
+            again[address] = node.restarts + 1
+    if again:
+        log.warning("to be swept again", nodes=[str(address) for address in again])
+    return again
 
 
 def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
@@ -115,13 +108,6 @@ def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
         left=new.tally.remaining,
         seconds=round(new.seconds, 1),
     )
-
-
-def _excuse(result: SweepResult) -> None:
-    """Say of nodes that no longer own data why it does not matter that they were not finished."""
-    for node in result.nodes:
-        if node.node not in {str(address) for address in result.topology.primaries}:
-            node.reasons += ("it owns no data any more",)
 
 
 def _gaps(result: SweepResult) -> list[str]:

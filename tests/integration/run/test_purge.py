@@ -510,7 +510,7 @@ class TestOthers:
         access = filled.access()
         task = PurgeKey(access.codec, access.keyring.old[0])
         with State(filled.state) as state:
-            errand = BulkRun(access, task, BulkOptions("delete", "x"), **held(state))
+            errand = BulkRun(access, task, BulkOptions("x"), **held(state))
             errand.prepare()
             with pytest.raises(BusyError):
                 filled.run()
@@ -653,7 +653,7 @@ class TestCluster:
             errand = BulkRun(
                 access,
                 task,
-                BulkOptions("delete", "deleting", page=20, **FAST),
+                BulkOptions("deleting", page=20, **FAST),
                 state=state,
                 stopper=StopSignal(),
                 progress=lambda _cache, phase, _total: Pages(
@@ -761,7 +761,7 @@ def test_a_connection_that_breaks(filled, redis):
         errand = BulkRun(
             access,
             task,
-            BulkOptions("delete", "deleting", page=10),
+            BulkOptions("deleting", page=10),
             state=state,
             stopper=StopSignal(),
             progress=lambda _cache, phase, _total: Pages(phase, cut),

@@ -280,7 +280,7 @@ def test_names_out_of_reach_are_no_missing_commands(redis: Redis, entries, tmp_p
     access = place_for(tmp_path, entries, login).access()
     store = access.connect(access.cache.addresses[0])
     with store.connection:
-        assert missing_rights(store, writes=True) == []
+        assert missing_rights(store, WRITING) == []
 
 
 def test_nothing_is_written(redis, server):
@@ -290,5 +290,5 @@ def test_nothing_is_written(redis, server):
     store = store_of(server)
     with store.connection:
         for pattern in "*", "app:*", "app:1":
-            assert missing_rights(store, writes=True, pattern=pattern) == []
+            assert missing_rights(store, WRITING, pattern=pattern) == []
     assert redis.execute_command("DEBUG", "DIGEST") == before

@@ -16,12 +16,11 @@ from structlog.testing import capture_logs
 
 from rotator.config.types import Address
 from rotator.errors import Exit
-from rotator.run import cache_run
 from rotator.server.context import Fingerprint
 from rotator.state.state import State
 from rotator.sweep import engine
 from rotator.sweep.control import Stop, WorkerChannel
-from rotator.sweep.engine import NodeTask, ProcessEngine
+from rotator.sweep.engine import NodeTask, start_processes
 from rotator.sweep.scope import Limits, Scope
 from rotator.tally.tally import Mode, Outcome
 from support.caches import Cache, Place, StopAfter, counted, wait_for
@@ -44,11 +43,10 @@ def executors(monkeypatch):
     """Runs get their executor from what is put into the list, the last one again and again."""
     starts = []
 
-    class Replaced(ProcessEngine):
-        def __init__(self, *arguments):
-            super().__init__(*arguments, start=starts[-1])
+    def start(workers, line):
+        return starts[-1](workers, line)
 
-    monkeypatch.setattr(cache_run, "ProcessEngine", Replaced)
+    monkeypatch.setattr(engine, "start_processes", start)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     return starts
 
@@ -99,7 +97,7 @@ class TestPool:
 
         def start(workers, line):
             asked.append(workers)
-            return engine.start_processes(workers, line)
+            return start_processes(workers, line)
 
         executors.append(start)
         place, _ = filled
@@ -228,7 +226,7 @@ class TestRefusal:
 
         def start(workers, line):
             Place(place.folder, other)
-            return engine.start_processes(workers, line)
+            return start_processes(workers, line)
 
         executors.append(start)
         report = place.run(workers=3, **FAST)
