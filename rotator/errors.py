@@ -154,7 +154,7 @@ class UnopenedError(RotatorError):
 
 
 class EmptyError(RotatorError):
-    """Nothing opened: not one value opens, where some ought to."""
+    """Nothing opened: stops a purge where not one value opens; a run ends so by its result."""
 
     exit_code = Exit.EMPTY
 

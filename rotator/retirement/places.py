@@ -1,5 +1,5 @@
 """
-Places: list everywhere a value may live, each with its proof.
+Places: list everywhere a value may live, with proof; a hold says what keeps a key `held`.
 
 Old copies of values could come back although the live data is clean: from a replica, a file or a
 backup. Copies, baselines and times in, holds out. Everything is counted from *clean_since*, the end

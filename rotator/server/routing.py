@@ -9,6 +9,9 @@ Routing: follows MOVED and ASK.
   (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
 - A slot that is just being moved: the node that ASK names is asked for this name alone. A scan
   lists what was moved to its node already, but GET says MOVED there until ASKING comes before it.
+  So a sweep that meets MOVED asks the same node once more, with ASKING. What it means if that does
+  not help is decided in `sweep.node`: the page says `topology_error`, and the worker looks what has
+  changed.
 """
 
 from collections.abc import Callable

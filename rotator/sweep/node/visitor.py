@@ -198,7 +198,11 @@ class Visitor:
             page.commit(store.expiries([kept.name for kept in page.remaining]))
 
     def _next_store(self, page: PageTally, store: Store, again: Again) -> Store:
-        """Return where a visit goes on: here, or at the node that was named."""
+        """
+        Return where a visit goes on: at the node that ASK names; else here.
+
+        After MOVED it is here too, with ASKING: the slot may be on its way to this node.
+        """
         reply = again.reply
         if reply is None or reply.meaning is ErrorKind.RETRY:
             return store
