@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from rotator.retirement.forecast import Progress, Schedule
-from rotator.retirement.judge import Verdict
+from rotator.retirement.places import Verdict
 from rotator.tally.tally import Outcome
 from rotator.text import rfc3339
 

@@ -13,10 +13,9 @@ Evidence in, a judgement out; nothing is read and no clock is asked.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import NamedTuple
 
-from rotator.retirement.places import Evidence
+from rotator.retirement.places import Evidence, Verdict
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
 from rotator.text import add_clamped, ago, begin_with, clock, count, duration, listing, moment
 
@@ -54,17 +53,6 @@ _OPEN_ITEMS = {
         "see the errors in the report's problems, then run again",
     ),
 }
-
-
-class Verdict(StrEnum):
-    """Verdict: says how far an old key is from being removed, worst first (design, section 7)."""
-
-    UNKNOWN = "unknown"
-    IN_USE = "in-use"
-    DRAINING = "draining"
-    VERIFYING = "verifying"
-    HELD = "held"
-    RETIRABLE = "retirable"
 
 
 class Finding(NamedTuple):

@@ -9,6 +9,7 @@ of the first complete sweep that no longer met the key: a copy made after that m
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Self
 
 from rotator.retirement.forecast import RunRecord
@@ -17,6 +18,103 @@ from rotator.tally.tally import Mode, Outcome
 from rotator.text import add_clamped, duration, moment
 
 _NO_HISTORY = KeyHistory()
+
+
+class Kind(StrEnum):
+    """Kind: the closed list of places where a value under a key may be, now or later."""
+
+    NAMES = "names"
+    OUTSIDE = "outside"
+    NOT_OPENED = "not-opened"
+    WRITERS = "writers"
+    REPLICA = "replica"
+    RDB = "rdb"
+    AOF = "aof"
+    BACKUP_COMMAND = "backup-command"
+    CACHES = "caches"
+    BACKUPS = "backups"
+
+
+class Status(StrEnum):
+    """Status: says what is known of a place, the worst first."""
+
+    HOLDING = "holding"
+    UNKNOWN = "unknown"
+    ASSUMED = "assumed"
+    CLEAN = "clean"
+
+
+class Verdict(StrEnum):
+    """Verdict: says how far an old key is from being removed, worst first (design, section 7)."""
+
+    UNKNOWN = "unknown"
+    IN_USE = "in-use"
+    DRAINING = "draining"
+    VERIFYING = "verifying"
+    HELD = "held"
+    RETIRABLE = "retirable"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    Place: says of one place what is known of it, since when, on what evidence, and what ends it.
+
+    *where* is a server, a cache, or empty. *evidence* is a sentence without an end, *remedy* what to
+    do, empty where it is clean. *verdict* is what it makes of the key. It ends by itself at
+    *until*; None: not, or nobody knows when.
+    """
+
+    kind: Kind
+    where: str
+    status: Status
+    evidence: str
+    verdict: Verdict = Verdict.RETIRABLE
+    since: datetime | None = None
+    remedy: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """
+    Fence: the moment after which no application encrypts with the keys that were old then.
+
+    *current* is the id of the current key, and *old* those of the old ones; with another current
+    key there is no fence. *voided_at* is when a value was read that says otherwise.
+    """
+
+    at: datetime
+    current: str
+    old: tuple[str, ...]
+    declared_at: datetime
+    voided_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declarations:
+    """
+    Declarations: hold what the operator of a cache knows; a text is the reason that was given.
+
+    *rdb*, *aof*: there are none. *outside*: what is left out is another's. *replicas*: they are as
+    the primary says. *only*: there are no replicas but these. *decommissioned*: servers at these
+    addresses are gone, and caches of these names (*caches*) never used the keys. *identity*: it is
+    one server, never another. *accepted* counts visits by outcome, *outside_accepted* those left
+    out; *empty*: that nothing was ever opened is right. *retention* is that of backups.
+    """
+
+    retention: timedelta | None = None
+    rdb: str | None = None
+    aof: str | None = None
+    outside: str | None = None
+    replicas: str | None = None
+    only: tuple[str, ...] | None = None
+    decommissioned: Mapping[str, str] = field(default_factory=dict)
+    caches: Mapping[str, str] = field(default_factory=dict)
+    identity: str | None = None
+    accepted: Mapping[Outcome, int] = field(default_factory=dict)
+    outside_accepted: int | None = None
+    empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import pytest
 from rotator.errors import Exit
 from rotator.report.model import Report
 from rotator.retirement.history import KeyHistory, SweepRecord, fold
-from rotator.retirement.judge import Verdict, judge
-from rotator.retirement.places import Evidence
+from rotator.retirement.judge import judge
+from rotator.retirement.places import Evidence, Verdict
 from rotator.run.surroundings import TOLERANCE, ClockCheck
 from rotator.sweep.control import StopSignal
 from rotator.tally.tally import Mode, Tally

@@ -15,7 +15,7 @@ from rotator.errors import ConfigError, StateError
 from rotator.report import files
 from rotator.report.files import check_target, write_whole
 from rotator.report.model import VERDICTS, Cache, Report, Verification
-from rotator.retirement.judge import Verdict
+from rotator.retirement.places import Verdict
 from rotator.tally.tally import Outcome
 from support.sample_reports import HOUR, START, example, old_key, problem, report_on
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord, fold
-from rotator.retirement.judge import Verdict, judge
-from rotator.retirement.places import Evidence, Hold
+from rotator.retirement.judge import judge
+from rotator.retirement.places import Evidence, Hold, Verdict
 from rotator.tally.tally import BLOCKING, Mode, Outcome, Tally
 
 KEY = "9f2c41d07be3a655"

@@ -16,8 +16,8 @@ import pytest
 
 from rotator.errors import BusyError, StateError
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
-from rotator.retirement.judge import Verdict, judge
-from rotator.retirement.places import Hold
+from rotator.retirement.judge import judge
+from rotator.retirement.places import Hold, Verdict
 from rotator.run.preflight import run_lock
 from rotator.state.database import VERSION, default_path
 from rotator.state.state import State
