@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import structlog
 
@@ -174,6 +174,38 @@ def all_keyrings(
             log.warning("keys of a cache that is not in this run are not known", error=str(error))
             keyrings[cache.name] = None
     return keyrings
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """
+    Listing: the keys of a cache that is never swept, because of its type or with encryption off.
+
+    *key_ids* are those of all keys that it lists; None: they cannot be known now.
+    """
+
+    reason: Literal["disabled", "cluster"]
+    key_ids: tuple[str, ...] | None
+
+
+def other_listings(config: RotatorConfig, provider: Provider | None) -> dict[str, Listing]:
+    """Return the keys that caches list which are never swept, by the names of the caches."""
+    listings = {}
+    for cache in config.every:
+        if isinstance(cache, CacheConfig) and not cache.encryption.disabled:
+            continue
+        key_ids = None
+        try:
+            if (refs := cache.listed_key_refs) is not None:
+                keys = [Key.from_hex(ref.resolve(provider), ref.field) for ref in refs]
+                key_ids = tuple(key.id for key in keys)
+        except (ConfigError, SourceError) as error:
+            log.warning("keys of a cache that is not swept are not known", error=str(error))
+        reason: Literal["disabled", "cluster"] = (
+            "disabled" if isinstance(cache, CacheConfig) else "cluster"
+        )
+        listings[cache.name] = Listing(reason, key_ids)
+    return listings
 
 
 @dataclass(frozen=True, slots=True)
