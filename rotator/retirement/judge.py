@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from rotator.retirement.places import Evidence, Verdict
+from rotator.retirement.places import Evidence, Place, Verdict
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
 from rotator.text import add_clamped, ago, begin_with, clock, count, duration, listing, moment
 
@@ -76,7 +76,7 @@ class Judgement:
 
     *drains_at* is set when all that remains has a TTL, *ready_at* when the verdict is `verifying`,
     *held_until* when it is `verifying` or `held` and a hold ends by itself. *first_seen_at* and
-    *last_seen_at* are of all sweeps of all caches.
+    *last_seen_at* are of all sweeps of all caches. *places* are the worst first.
     """
 
     key_id: str
@@ -88,6 +88,8 @@ class Judgement:
     held_until: datetime | None = None
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
+    places: tuple[Place, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
 
 def judge(

@@ -55,6 +55,13 @@ class Verdict(StrEnum):
     RETIRABLE = "retirable"
 
 
+SEVERITY = (
+    *(Verdict.IN_USE, Verdict.DRAINING, Verdict.UNKNOWN),
+    *(Verdict.VERIFYING, Verdict.HELD, Verdict.RETIRABLE),
+)
+"""Which of several verdicts on a key counts, that one first: what was met comes before the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """
