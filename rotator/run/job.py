@@ -107,7 +107,8 @@ class Job:
         recorder = EvidenceRecorder(self.state, self.stopper.ends_at)
         for result in results:
             recorder.keep(result)
-        judgements = recorder.judge(self.keyrings, now=finished_at, quiet=self.quiet)
+        judged = recorder.judge(self.keyrings, now=finished_at, quiet=self.quiet)
+        judgements = {(name, one): judged[one] for name in recorder.records for one in judged}
         codes = [result.exit_code() for result in results]
         report = build_report(
             results,
