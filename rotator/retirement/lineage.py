@@ -6,7 +6,7 @@ sweep that only read. Both are kept as they were, and every rule here is a funct
 field that is missing equals nothing: what cannot be told does not go on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -350,3 +350,18 @@ def _before(looks: tuple[Look, ...], first: Look, *, one_server: bool) -> tuple[
 
 def _is_replica(look: Look) -> bool:
     return look.facts.get("role") == "slave"
+
+
+def same_lineage(noted: Sequence[Look], now: Sequence[Look]) -> bool:
+    """
+    Return whether primaries hold the data of a lineage: by a process or a history noted before.
+
+    In a cluster it is the same while most of its primaries' node ids are known.
+    """
+    if nodes := [one.node_id for one in now if one.node_id]:
+        known = {one.node_id for one in noted}
+        return 2 * len([one for one in nodes if one in known]) > len(nodes)
+    runs = {one.facts.get("run_id") for one in noted} - {None}
+    histories = {one.facts.get("master_replid") for one in noted} - {None}
+    facts = [one.facts for one in now]
+    return any(one.get("run_id") in runs or one.get("master_replid2") in histories for one in facts)

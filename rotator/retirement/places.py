@@ -5,11 +5,12 @@ The list is closed: a key can be removed only if every place on it is known to b
 declared by the operator (verdict 1). What was not asked, not answered or not understood is unknown.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, KeySeen, SweepRecord
@@ -17,6 +18,7 @@ from rotator.retirement.lineage import Look, Proof
 from rotator.tally.tally import Mode, Outcome
 
 _NO_HISTORY = KeyHistory()
+T = TypeVar("T")
 
 
 class Kind(StrEnum):
@@ -264,3 +266,59 @@ class CacheRecord:
     proofs: tuple[Proof, ...] = ()
     looks: tuple[Look, ...] = ()
     fence: Fence | None = None
+
+
+_LATEST = 20  # looks at a server, and proofs of a node, that are kept in any case
+_APART = timedelta(days=1)
+
+
+def thinned(proofs: Sequence[Proof], looks: Sequence[Look]) -> tuple[list[Proof], list[Look]]:
+    """
+    Return what is worth keeping of proofs and looks, in their order: nothing that is new is lost.
+
+    What is like the one kept before it goes, but for one a day and the last ones. To leave one out
+    never makes anything look better.
+    """
+    kept = _thinned(proofs, lambda one: one.node, lambda one: one.begun_at, _shows)
+    needed = {(one.address, one.at) for proof in kept for one in (proof.before, proof.after)}
+    few = _thinned(looks, lambda one: one.address, lambda one: one.at, _says)
+    alive = {id(one) for one in few}
+    return kept, [one for one in looks if id(one) in alive or (one.address, one.at) in needed]
+
+
+def _thinned(
+    records: Sequence[T],
+    owner: Callable[[T], str],
+    at: Callable[[T], datetime],
+    content: Callable[[T], object],
+) -> list[T]:
+    """Return the records to keep: of each *owner*, the last ones, and those with other content."""
+    left, last = Counter(map(owner, records)), dict[str, T]()
+    kept = []
+    for one in records:
+        mine = owner(one)
+        left[mine] -= 1
+        before = last.get(mine)
+        new = before is None or content(before) != content(one) or at(one) - at(before) >= _APART
+        if new or left[mine] < _LATEST:
+            kept.append(one)
+            last[mine] = one
+    return kept
+
+
+def _shows(proof: Proof) -> object:
+    """Return what a proof says besides its times."""
+    return proof.basis, dict(proof.met), dict(proof.open_items), proof.outside, proof.doubt
+
+
+_PASSING = {
+    *("uptime_in_seconds", "total_commands_processed", "master_repl_offset", "slave_repl_offset"),
+    *("expired_keys", "evicted_keys", "rdb_changes_since_last_save", "aof_current_size"),
+}
+
+
+def _says(look: Look) -> object:
+    """Return what a look says besides what changes all the time."""
+    facts = {name: fact for name, fact in look.facts.items() if name not in _PASSING}
+    counted = {name: n for name, n in (look.calls or {}).items() if name != "scan"}
+    return facts, counted, look.settings, look.slots, look.epoch, look.listed, look.missing
