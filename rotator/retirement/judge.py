@@ -27,7 +27,7 @@ from rotator.retirement.names import (
     writers_place,
 )
 from rotator.retirement.persistence import file_places
-from rotator.retirement.places import SEVERITY, Evidence, Kind, Place, Status, Verdict
+from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
 from rotator.retirement.replicas import Server, caught_up, replica_place, servers
 from rotator.text import add_clamped, clock, duration, listing, moment
 
@@ -121,7 +121,7 @@ def _judgement(
     now: datetime,
 ) -> Judgement:
     """Return the judgement on a key, with the places of one cache."""
-    against = [one for one in found if one.status in {Status.HOLDING, Status.UNKNOWN}]
+    against = [one for one in found if _is_shut(one)]
     grounds = against or [one for one in found if one.kind is Kind.NAMES]
     return Judgement(
         key_id=case.key_id,
@@ -145,6 +145,15 @@ def _judgement(
 def sentence(place: Place) -> str:
     """Return a place that is not clean as one sentence: what, since when, and what ends it."""
     return f"{place.evidence}; {place.remedy}" if place.remedy else place.evidence
+
+
+def not_clean(judgement: Judgement) -> list[Place]:
+    """Return the places that keep a key from being retirable, the worst first."""
+    return [one for one in judgement.places if _is_shut(one)]
+
+
+def _is_shut(place: Place) -> bool:
+    return place.status in {Status.HOLDING, Status.UNKNOWN}
 
 
 def cut_short(case: Evidence) -> Iterable[str]:
@@ -238,15 +247,15 @@ def _backups(case: Evidence, found: Sequence[Place], now: datetime) -> Place:
     if not length:
         text = "there are no backups outside Redis (backups.retention: 0s)"
         return Place(Kind.BACKUPS, "", Status.CLEAN, text)
-    waiting = any(
-        one.kind in kinds and one.status in {Status.HOLDING, Status.UNKNOWN} for one in found
-    )
+    waiting = any(one.kind in kinds and _is_shut(one) for one in found)
     ends = [one.since for one in found if one.kind in kinds and one.since]
     text = f"backups are kept for {duration(length)}"
     if waiting or not ends:
         text = f"{text}, counted from when all else is clean"
         remedy = f"wait {duration(length)} from then on"
-        return Place(Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, None, remedy)
+        return Place(
+            Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, None, remedy, passes=True
+        )
     until = add_clamped(max(ends), length)
     if until <= now:
         text = f"{text}, and those from before {moment(max(ends))} are gone"
@@ -282,8 +291,9 @@ def _others(
 
 def _rank(place: Place) -> tuple[int, int, int]:
     """Return where a place stands among others, the worst first."""
-    shut = place.status in {Status.HOLDING, Status.UNKNOWN}
-    order = _ORDER.index((place.verdict, place.kind in _FIRST)) if shut else len(_ORDER)
+    order = len(_ORDER)
+    if _is_shut(place):
+        order = _ORDER.index((place.verdict, place.kind in _FIRST))
     waits = place.kind is Kind.BACKUPS
     return order, _STATUSES.index(place.status), waits
 
@@ -310,8 +320,3 @@ def _until(found: Iterable[Place], verdict: Verdict, otherwise: datetime | None)
     """Return when the last of the places with this verdict may get better by itself."""
     ends = [one.until for one in found if one.verdict is verdict and one.until]
     return max(ends, default=otherwise)
-
-
-def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the worst of several verdicts."""
-    return min(verdicts, key=SEVERITY.index, default=Verdict.UNKNOWN)

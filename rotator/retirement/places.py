@@ -36,6 +36,10 @@ class Kind(StrEnum):
     BACKUPS = "backups"
 
 
+FILES: Final = (Kind.RDB, Kind.AOF)
+"""The places that a server writes anew when it is asked to."""
+
+
 class Status(StrEnum):
     """Status: says what is known of a place, the worst first."""
 

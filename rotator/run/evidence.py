@@ -43,9 +43,9 @@ class EvidenceRecorder:
     """
     Evidence recorder: takes the sweeps of one run into the state, and has its keys judged.
 
-    *ends_at* is when the run's time is up, if it is limited. *declared* is what the operator knows of
-    each cache, by name; *listings* are caches that are never swept. *records* is all that the state knows of each cache, by name, once `judge` was
-    called.
+    *ends_at* is when the run's time is up, if it is limited. *declared* is what the operator knows
+    of each cache, by name; *listings* are caches that are never swept. *records* is all that the
+    state knows of each cache, by name, once `judge` was called.
     """
 
     state: State
@@ -132,7 +132,7 @@ class EvidenceRecorder:
         rings = {name: ring for name, ring in keyrings.items() if ring is not None}
         unknown = [name for name, ring in keyrings.items() if ring is None]
         doubt = next((one.doubt for one in self._results.values() if one.doubt), None)
-        judgements = {}
+        judgements: dict[tuple[str, str], Judgement] = {}
         for key_id in {key.id for ring in rings.values() for key in ring.old}:
             cases = [
                 self._evidence(name, ring, key_id, key.field)
