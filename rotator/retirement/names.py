@@ -7,7 +7,7 @@ which no application writes with the key (verdict 1, 2, 5).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotator.retirement.lineage import Ancestry, Look, Proof, ancestry, number, same_process
@@ -147,13 +147,20 @@ def _place(
     return Place(Kind.NAMES, "", status, evidence, verdict, None, remedy, until)
 
 
+def _later(evidence: str, remedy: str = "run again", until: datetime | None = None) -> Place:
+    """Return what another run makes better."""
+    place = _place(Status.UNKNOWN, Verdict.VERIFYING, evidence, remedy, until)
+    return replace(place, passes=True)
+
+
 def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Place]:
     """Yield what shows that values stay under the key, or that something writes with it."""
     names, holding = begin_with(case.prefixes), (Status.HOLDING, Verdict.IN_USE)
     if left := case.remaining_without_ttl:
         since = f", first seen {moment(case.first_seen_at)}" if case.first_seen_at else ""
         remain = "remains" if left == 1 else "remain"
-        text = f"{count(left, 'value')} without a TTL {remain} under it{since}{names}"
+        least = "" if case.latest and case.latest.complete else "at least "
+        text = f"{least}{count(left, 'value')} without a TTL {remain} under it{since}{names}"
         yield _place(*holding, text, f"run {_anew(case)} to move what remains")
     if met := case.met_again:
         text = (
@@ -220,7 +227,7 @@ def _verifying(
     elif not all(one.same_process for one in gone.values()):
         where = ", ".join(name for name, one in gone.items() if not one.same_process)
         text = f"{where} failed over or restarted after the last sweep"
-        yield _place(*still, text, "run again")
+        yield _later(text)
     elif case.in_force is None and not all(one.again for one in gone.values()):
         yield _too_early(gone, now, quiet)
 
@@ -241,14 +248,13 @@ def _not_proven(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
         yield _place(Status.UNKNOWN, Verdict.UNKNOWN, sentence, "see to that, then run again")
     if reasons:
         return
-    verifying = (Status.UNKNOWN, Verdict.VERIFYING)
     for address, one in gone.items():
         if one.first is None and case.proofs and one.ancestry.why:
             text = f"what was known of {address} counts no more: {one.ancestry.why}"
             remedy = "run again; where that happens every night: `run --wait`, or `rotator fence`"
-            yield _place(*verifying, text, remedy)
+            yield _later(text, remedy)
             return
-    yield _place(*verifying, "no sweep that only read has yet shown that none is left", "run again")
+    yield _later("no sweep that only read has yet shown that none is left")
 
 
 def _too_early(gone: Mapping[str, Gone], now: datetime, quiet: timedelta) -> Place:
@@ -261,7 +267,7 @@ def _too_early(gone: Mapping[str, Gone], now: datetime, quiet: timedelta) -> Pla
     else:
         text = f"found gone at {clock(ends, now)}, and not yet confirmed by a later complete sweep"
     remedy = f"run again after {clock(calm_at, now)}" if now < calm_at else "run again"
-    return _place(Status.UNKNOWN, Verdict.VERIFYING, text, remedy, max(now, calm_at))
+    return _later(text, remedy, max(now, calm_at))
 
 
 def _clean(case: Evidence, gone: Mapping[str, Gone]) -> Place:
@@ -288,9 +294,7 @@ def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:
     known = [proof.outside for proof in proofs if proof]
     if not known or len(known) < len(proofs):
         text = "names outside `match` and `databases` were not yet looked at"
-        return Place(
-            Kind.OUTSIDE, "", Status.UNKNOWN, text, Verdict.VERIFYING, None, "run again to the end"
-        )
+        return replace(_later(text), kind=Kind.OUTSIDE)
     if any(one.visits is None for one in known):
         names, reason = sum(one.names for one in known), case.declared.outside or "declared"
         text = f"{count(names, 'name')} outside `match` and `databases` hold none: {reason}"

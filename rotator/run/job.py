@@ -181,11 +181,10 @@ class Job:
         shut = self._shut()
         if not shut or not all(map(self._may_pass, shut)):
             return None
-        names = [place.until for place in shut if place.until and place.verdict != Verdict.HELD]
-        copies = [place.until for place in shut if place.until]
-        if any(place.passes for place in shut):
-            copies.append(self.clock() + _SOON)
-        until = max(names) if names else min(copies, default=self.clock())
+        soon = self.clock() + _SOON
+        names = [place.until or soon for place in shut if place.verdict is not Verdict.HELD]
+        copies = [place.until or soon for place in shut]
+        until = max(names) if names else min(copies)
         return until if until <= deadline else None
 
     def _shut(self) -> list[Place]:
