@@ -49,7 +49,10 @@ class Job:
 
     *keyrings* holds that of every cache in the configuration with encryption on, in this run or
     not, by name; None where its keys cannot be known now. *quiet* is how long a key must not have
-    been met. *machines* sweep the nodes, if there are any. *clock* tells the time of day.
+    been met. *machines* sweep the nodes, if there are any. *clock* tells the time of day. *wait*
+    is how long to wait for every old key to become retirable; *refresh_files*: servers are asked to
+    write their files anew, where only those hold a key. *fence_at* is when the last application
+    switched to the current key, None if that is not said in this run.
     """
 
     files: tuple[Path, ...]
@@ -64,6 +67,9 @@ class Job:
     show_names: bool = False
     machines: RemoteWorkers | None = None
     clock: Callable[[], datetime] = utc_now
+    wait: timedelta | None = None
+    refresh_files: bool = False
+    fence_at: datetime | None = None
     _runs: list[CacheRun] = field(init=False)
 
     def __post_init__(self) -> None:
