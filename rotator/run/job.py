@@ -120,6 +120,7 @@ class Job:
                 stopper=self.stopper,
                 progress=self.progress,
                 declared=self.declared.get(access.cache.name, Declarations()),
+                refreshes=self.refresh_files,
                 machines=self.machines,
             )
             for access in self.accesses
@@ -167,7 +168,7 @@ class Job:
                 if place.status is Status.HOLDING
             )
             if tasks:
-                self._recorder.add_looks(result, run.refresh_files(result, list(tasks)))
+                self._recorder.add_looks(result, run.refresh_files(list(tasks)))
 
     def _look_again(self, results: Sequence[CacheResult]) -> None:
         """Look at servers and files only: the names are clean."""
