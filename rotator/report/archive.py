@@ -97,7 +97,8 @@ def load_reports(state: State, now: datetime) -> Report:
     """
     Return the last reports on all caches as one, each cache as it was last seen.
 
-    A name is there more than once if other servers answered to it. When what is not done yet will be done is told as of *now*.
+    A name is there more than once if other servers answered to it. When what is not done yet will be
+    done is told as of *now*.
 
     Raises:
         StateError: There is none yet, or one is damaged.

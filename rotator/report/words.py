@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from rotator.report.model import (
-    STATUSES,
     Attempt,
     Cache,
     Key,
@@ -23,7 +22,7 @@ from rotator.report.model import (
     Verification,
 )
 from rotator.retirement.forecast import Progress, Schedule
-from rotator.retirement.places import SEVERITY, Kind, Status, Verdict
+from rotator.retirement.places import Kind, Status
 from rotator.tally.tally import GOOD, Outcome, not_moved
 from rotator.text import ago, count, listing, minute, moment, stamp
 
@@ -70,7 +69,9 @@ STATUS_MEANINGS = {
     Status.CLEAN: "looked at, and there is none",
 }
 
-OUTDATED = "judged by an earlier version of rotator, which looked at fewer places; the next run proves anew"
+OUTDATED = (
+    "judged by an earlier version of rotator, which looked less far; the next run proves anew"
+)
 SUPERSEDED = "another server answers at these addresses now; what is said here counts no more"
 
 STOPPED = {
@@ -153,23 +154,10 @@ def forecast(key: Key) -> str | None:
     return f"{expire:,} of {count(key.remaining, 'value')} {expires}{by}; {never:,} {stay} no TTL"
 
 
-def worst_first(places: Iterable[KeyPlace]) -> tuple[KeyPlace, ...]:
-    """Return places in the order of their verdicts; what is assumed comes before what is clean."""
-    return tuple(
-        sorted(
-            places,
-            key=lambda one: (
-                SEVERITY.index(Verdict(one.verdict)),
-                STATUSES.index(one.status),
-            ),
-        )
-    )
-
-
 def open_places(key: Key) -> Iterator[KeyPlace]:
     """Yield the places of a key that are not clean, worst first, without what is assumed anyway."""
     said = " ".join(map(clause, key.assumptions))
-    for place in worst_first(key.places):
+    for place in key.places:
         assumed = place.status == Status.ASSUMED and place.evidence in said
         if place.status != Status.CLEAN and not assumed:
             yield place
@@ -204,8 +192,10 @@ def reasons(key: Key, shared: Collection[KeyPlace] = ()) -> Iterator[str]:
             yield place_line(place)
     if any(_said(place) in told for place in known):
         yield "and what is said above of every old key"
-    # What has no place is not lost: that it is a current key elsewhere, that a clock is wrong.
-    yield from (one for one in key.reasons if not any(place.evidence in one for place in known))
+    # What is no place is not lost: that the last sweep was stopped.
+    yield from (one for one in key.reasons if not any(p.evidence in one for p in key.places))
+    if not known and key.places:
+        yield from key.reasons[:1]
     if number := sum(place.status == Status.CLEAN for place in key.places):
         yield f"{count(number, 'place')} clean"
     if assumed := assumption(key):

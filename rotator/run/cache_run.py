@@ -98,9 +98,7 @@ class CacheRun:
         self._observer.note(topology)
         self._begin = self._observer.look_ahead(topology, self.access.connect)
         addresses = map(str, self.access.cache.addresses)
-        self._history = find_history(
-            self.state, cache.name, addresses, self._begin, self.declared
-        )
+        self._history = find_history(self.state, cache.name, addresses, self._begin)
         self._announce(topology, keyring)
 
     def _known_servers(self) -> set[str]:

@@ -247,7 +247,6 @@ def find_history(
     cache: str,
     addresses: Iterable[str],
     looks: Sequence[Look],
-    declared: Declarations,
 ) -> str:
     """
     Return the id of the history that the data seen in *looks* at primaries goes on with.
@@ -264,10 +263,6 @@ def find_history(
     before = known.get(history, {}).get("addresses", [])
     record = {"addresses": sorted(here | set(before)), "at": looks[-1].at.isoformat()}
     state.set_lineage(history, cache, record)
-    for other in order:
-        gone = set(known[other]["addresses"]) <= set(declared.decommissioned)
-        if other != history and gone != known[other].get("decommissioned", False):
-            state.set_lineage(other, cache, {**known[other], "decommissioned": gone})
     return history
 
 

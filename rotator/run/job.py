@@ -241,7 +241,9 @@ class Job:
             exit_code=min(codes, key=_SEVERITY.index, default=Exit.OK),
             show_names=self.show_names,
         )
-        save_reports(report, self.state)
+        gone = {name: tuple(one.decommissioned) for name, one in self.declared.items()}
+        histories = {one.access.cache.name: one.history for one in results if one.history}
+        save_reports(report, self.state, histories, gone)
         for cache in report.caches:
             if cache.progress:
                 said = cache.model_dump(mode="json", include={"progress"}, exclude_none=True)
