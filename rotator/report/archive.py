@@ -97,8 +97,8 @@ def load_reports(state: State, now: datetime) -> Report:
     """
     Return the last reports on all caches as one, each cache as it was last seen.
 
-    A name is there more than once if other servers answered to it. When what is not done yet will be
-    done is told as of *now*.
+    A name is there more than once if other servers answered to it. When what is not done yet will
+    be done is told as of *now*.
 
     Raises:
         StateError: There is none yet, or one is damaged.
@@ -252,7 +252,7 @@ def _agreed(caches: Sequence[Cache], state: State) -> Iterator[Cache]:
     """Yield the caches, each old key with the worst verdict that is known of it."""
     worst: dict[str, _Worst] = {}
     living = [cache for cache in caches if not cache.superseded]
-    for cache, key in ((cache, key) for cache in living for key in cache.keys):
+    for cache, key in [(one, key) for one in living for key in one.keys]:
         known = worst.get(key.id)
         worse = known is None or _rank(key.verdict) < _rank(known.key.verdict)
         if key.role == "old" and worse:

@@ -105,12 +105,7 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
         yield _outcomes(cache)
     if cache.keys:
         yield _keys(cache.keys)
-    if cache.outdated or cache.superseded:
-        yield text(words.OUTDATED if cache.outdated else words.SUPERSEDED, "yellow")
-    if shared := words.shared_places(cache.keys):
-        yield listed("for every old key", map(words.place_line, shared))
-    for key in (key for key in cache.keys if key.verdict):
-        yield _verdict(key, shared, now)
+    yield from _verdicts(cache, now)
     if cache.verification:
         yield _verified(cache.verification)
     if cache.coverage:
@@ -124,6 +119,16 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
         yield listed("waited", waits)
     if cache.warnings:
         yield listed("warnings", cache.warnings, "yellow")
+
+
+def _verdicts(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
+    """Yield what is said of each old key, after what is so for all of them."""
+    if cache.outdated or cache.superseded:
+        yield text(words.OUTDATED if cache.outdated else words.SUPERSEDED, "yellow")
+    if shared := words.shared_places(cache.keys):
+        yield listed("for every old key", map(words.place_line, shared))
+    for key in (key for key in cache.keys if key.verdict):
+        yield _verdict(key, shared, now)
 
 
 def _headline(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:

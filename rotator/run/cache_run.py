@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
@@ -22,10 +23,13 @@ from rotator.run.preflight import Preflight
 from rotator.run.surroundings import ServerObserver, refresh_files
 from rotator.server.acl import WRITING
 from rotator.server.context import CacheContext
+from rotator.server.replies import SetResult
+from rotator.server.store import Store
 from rotator.server.topology import Topology
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
+from rotator.sweep.node.session import PageReader
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.sweep.scope import RunOptions, Scope
 from rotator.sweep.sweep import sweep_cache
@@ -33,6 +37,7 @@ from rotator.tally.tally import Mode
 
 log = structlog.get_logger(__name__)
 
+_PAGE = 100  # names to ask for, where one value is looked for
 _PHASES = {Mode.RUN: "rotating", Mode.DRY_RUN: "looking", Mode.VERIFY: "verifying"}
 
 
@@ -41,8 +46,9 @@ class CacheRun:
     """
     Cache run: works on one cache that has encryption on.
 
-    *files* are those of the configuration, *declared* is what the operator knows. *progress* makes the bar of a phase of a cache, told how
-    many names are expected. *machines* sweep the nodes, if there are any; else this one does.
+    *files* are those of the configuration, *declared* is what the operator knows. *progress* makes
+    the bar of a phase of a cache, told how many names are expected. *refreshes*: servers may be
+    asked to write files anew. *machines* sweep the nodes, if there are any; else this one does.
     """
 
     access: CacheContext
@@ -52,7 +58,7 @@ class CacheRun:
     state: State
     stopper: StopSignal
     progress: Callable[[str, str, int], Progress]
-    declared: Declarations = Declarations()
+    declared: Declarations = field(default_factory=Declarations)
     refreshes: bool = False
     machines: RemoteWorkers | None = None
     _preflight: Preflight = field(init=False)
