@@ -20,7 +20,8 @@ from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import ConfigError, Exit
 from rotator.server.context import CacheContext
-from rotator.server.store import NoValue, Store, Value
+from rotator.server.replies import NoValue
+from rotator.server.store import Store, Value
 from rotator.server.topology import discover
 from rotator.sweep.node.session import PageReader
 from rotator.sweep.scope import Scope

@@ -112,8 +112,11 @@ class Exchange:
 def _replicas_know(store: Store, connect: Callable[[Address], Store], depth: int) -> bool:
     """Return whether each replica, and each of theirs, says that its SET has IFEQ."""
     for fields in store.replicas().values():
+        host, port = fields.get("ip", ""), fields.get("port", "")
+        if not host or not port.isdecimal() or not int(port):
+            return False  # nobody can ask it
         try:
-            with connect(Address(fields["ip"], int(fields["port"]))) as replica:
+            with connect(Address(host, int(port))) as replica:
                 knows = replica.knows("SET", "IFEQ")
                 if not knows or depth == 0 or not _replicas_know(replica, connect, depth - 1):
                     return False

@@ -161,8 +161,11 @@ def _standalone(views: list[_View]) -> Topology:
     """Find the primaries among servers that are no cluster; replicas hold nothing of their own."""
     primaries: dict[str, _View] = {}
     for view in views:
+        if not view.identity.role:
+            raise ServerError(f"{view.address} does not say who it is (no role)")
         if view.identity.role == "master":
-            primaries.setdefault(view.identity.run_id, view)
+            # Of two that do not say who they are nobody knows that they are one.
+            primaries.setdefault(view.identity.run_id or str(view.address), view)
     known = {view.identity.replication_id for view in primaries.values()}
     known |= {str(view.address) for view in primaries.values()}
     replicas = [view for view in views if view.identity.role != "master"]

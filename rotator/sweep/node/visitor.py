@@ -16,10 +16,10 @@ from dataclasses import InitVar, dataclass, field
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Reason
 from rotator.errors import ServerError
-from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply
+from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, NoValue
 from rotator.server.routing import RedirectTargets
 from rotator.server.scripts import NAMES_A_CALL
-from rotator.server.store import Answers, NoValue, Store, Value
+from rotator.server.store import Answers, Store, Value
 from rotator.sweep.node.page import (
     Again,
     Page,
