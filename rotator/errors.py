@@ -68,7 +68,8 @@ ENDINGS: Final[Mapping[int, Ending]] = {
     ),
     Exit.TIME_UP: Ending(
         "stopped by --max-duration or --until before the end",
-        "stopped by --max-duration or --until before the end; the next run goes on from there",
+        "stopped by --max-duration or --until before the end; the next run goes on from there;"
+        " run --wait: the time is over, and an old key is not yet retirable",
     ),
     Exit.EMPTY: Ending(
         "complete, but not one encrypted value was found",
@@ -76,7 +77,9 @@ ENDINGS: Final[Mapping[int, Ending]] = {
         " (--allow-empty makes it 0)",
     ),
     Exit.REQUIRED: Ending(
-        "what was required does not hold", "report --require: the condition does not hold"
+        "all is moved, but a key is not retirable, and waiting cannot help",
+        "report --require: the condition does not hold; run --wait: all is moved, but a key is not"
+        " retirable, and waiting cannot help",
     ),
     Exit.BUSY: Ending(
         "another run on the same cache was in progress",

@@ -1,5 +1,5 @@
 """
-Text: writes durations, times, counts, lists and sizes; reads durations and deadlines; escapes and
+Text: writes durations, times, counts, lists and sizes; reads durations and times; escapes and
 redacts.
 
 One function for each, so that a report never says one thing in two ways. For people a number is
@@ -17,6 +17,7 @@ _LONGEST = timedelta(days=36_500)
 """The longest duration that is read: added to any date of today it stays a date."""
 
 _EXPECTED = "expected a time to come, such as 05:00 or 2026-11-24T05:00Z"
+_EXPECTED_PAST = "expected a past time, such as 14:30 or 2026-11-24T14:30Z"
 SHORT_ID = 8
 """How many of a key id's 16 characters tell it apart for people."""
 
@@ -36,7 +37,7 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _DATED = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
-_DAYS = (-1, 0, 1, 2)  # around today in UTC; the wall clock's date may be another one
+_DAYS = range(-2, 3)  # around today in UTC; the wall clock's date may be another one
 _PREFIXES = 3  # of names, in one sentence
 
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64,}")
@@ -193,29 +194,51 @@ def parse_deadline(text: str, now: datetime, zone: tzinfo | None = None) -> date
         ValueError: It is not written like that, there is no such date, or it is not after *now*.
     """
     text = text.strip()
-    if shown := _CLOCK.fullmatch(text):
-        return _next(time(int(shown[1]), int(shown[2])), now, zone)
-    if not _DATED.fullmatch(text):
-        raise ValueError(_EXPECTED)
-    try:
-        at = datetime.fromisoformat(text)
-        at = at.astimezone(UTC) if at.tzinfo else min(_moments(at.date(), at.time(), zone))
-    except (ValueError, OverflowError, OSError):  # the last from a C library, of far years
-        raise ValueError(f"{text} is no date and time; {_EXPECTED}") from None
+    clock, found = _read_time(text, now, zone, _EXPECTED)
+    if clock:
+        return min(at for at in found if at > now)
+    at = min(found)
     if at <= now:
         raise ValueError(f"{text} is past; {_EXPECTED}")
     return at
 
 
-def _next(shown: time, now: datetime, zone: tzinfo | None) -> datetime:
-    """Return the next moment after *now* at which the wall clock shows *shown*."""
-    today = now.astimezone(UTC).date()
-    return min(
-        at
-        for days in _DAYS
-        for at in _moments(today + timedelta(days=days), shown, zone)
-        if at > now
-    )
+def parse_past(text: str, now: datetime, zone: tzinfo | None = None) -> datetime:
+    """
+    Read a point in time that is past, or just now, as `parse_deadline` does; the result is in UTC.
+
+    - `HH:MM` is the last moment at which a clock on the wall showed that.
+    - Where the clock was put back and showed a time twice, the later of the two counts.
+
+    Raises:
+        ValueError: It is not written like that, there is no such date, or it is after *now*.
+    """
+    text = text.strip()
+    _, found = _read_time(text, now, zone, _EXPECTED_PAST)
+    past = [at for at in found if at <= now]
+    if not past:
+        raise ValueError(f"{text} is still to come; {_EXPECTED_PAST}")
+    return max(past)
+
+
+def _read_time(
+    text: str, now: datetime, zone: tzinfo | None, expected: str
+) -> tuple[bool, set[datetime]]:
+    """Return whether *text* is a time of any day, and the moments around *now* that it may mean."""
+    if shown := _CLOCK.fullmatch(text):
+        at, today = time(int(shown[1]), int(shown[2])), now.astimezone(UTC).date()
+        days = [today + timedelta(days=number) for number in _DAYS]
+        return True, {moment for day in days for moment in _moments(day, at, zone)}
+    if not _DATED.fullmatch(text):
+        raise ValueError(expected)
+    try:
+        read = datetime.fromisoformat(text)
+        moments = (
+            {read.astimezone(UTC)} if read.tzinfo else _moments(read.date(), read.time(), zone)
+        )
+    except (ValueError, OverflowError, OSError):  # the last from a C library, of far years
+        raise ValueError(f"{text} is no date and time; {expected}") from None
+    return False, moments
 
 
 def _moments(day: date, shown: time, zone: tzinfo | None) -> set[datetime]:

@@ -44,7 +44,7 @@ COMMANDS = {
     "keygen": ("keys", "Make a fresh key: 64 hex characters on stdout."),
     "purge": ("purge", "Delete the values under an old key, or those that nothing opens."),
     "adopt": (
-        "adopt",
+        "purge",
         "Encrypt plaintext values under the current key: only names that match, never by a guess.",
     ),
     "demo": ("docs", "Rotate a cache on a private server, step by step; nothing is left behind."),

@@ -25,7 +25,7 @@ import typer
 from rotator.console import configure_logging
 from rotator.errors import RotatorError
 from rotator.progress import Progress, start_progress
-from rotator.text import parse_deadline, parse_duration, utc_now
+from rotator.text import parse_deadline, parse_duration, parse_past, utc_now
 
 if TYPE_CHECKING:
     from rotator.server.context import CacheContext
@@ -94,6 +94,12 @@ def deadline(flag: str, help_text: str, **settings: Any) -> Any:
     return option(flag, help_text, **settings)
 
 
+def past(flag: str, help_text: str, **settings: Any) -> Any:
+    """Return an option that takes a time that is past, such as `14:30` or `2026-11-24T14:30Z`."""
+    settings |= {"parser": _past, "metavar": "TIME"}
+    return option(flag, help_text, **settings)
+
+
 def _duration(text: str) -> timedelta:
     try:
         return parse_duration(text)
@@ -104,6 +110,13 @@ def _duration(text: str) -> timedelta:
 def _deadline(text: str) -> datetime:
     try:
         return parse_deadline(text, utc_now())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _past(text: str) -> datetime:
+    try:
+        return parse_past(text, utc_now())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -235,6 +248,21 @@ class CachesOptions(_Configured):
     """Caches options: name some caches of a configuration, or all."""
 
     cache: Caches = None
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """Target options: name the files that the report is left in."""
+
+    report: Path | None = option(
+        "--report", "Write the report as JSON, whole or not at all.", metavar="FILE"
+    )
+    html: HtmlFile = None
+    metrics_file: Path | None = option(
+        "--metrics-file",
+        "Write the numbers of the run for the textfile collector of Prometheus' node_exporter.",
+        metavar="FILE",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""`rotator purge`: delete the values under an old key, or those that nothing opens."""
+"""
+`rotator purge`, `rotator adopt`: delete what an old key or nothing opens; encrypt plaintext.
+
+Both look at everything first, show what would be done, and ask.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +12,7 @@ from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Yes
 from rotator.crypto.codec import Reason
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
-from rotator.run.bulk import REASONS, BulkOptions, purge_key, purge_undecryptable
+from rotator.run.bulk import REASONS, Adoption, BulkOptions, purge_key, purge_undecryptable
 from rotator.secrets.provider import provider_from_url
 from rotator.server.context import open_config, select
 from rotator.tally.tally import BulkOutcome, Outcome
@@ -25,9 +29,19 @@ Examples:
 Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
 not be deleted; 5 not one value opens (--allow-empty); 7 a run is in progress.
 """
+ADOPT_EXAMPLES = """\b
+Examples:
+  rotator adopt --cache shared-redis --match '/app/oidc:*' --dry-run
+      which values are plaintext; sends no command that writes
+  rotator adopt --cache shared-redis --match '/app/oidc:*'
+      show them, ask, and encrypt them under the current key
+
+Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
+not be encrypted; 7 a run is in progress.
+"""
 _REASONS = ", ".join(Reason)
 _KEY_ID = re.compile(r"[0-9A-Fa-f]{4,16}")
-_MEANINGS: dict[str, str] = {
+_PURGE_MEANINGS: dict[str, str] = {
     Outcome.CURRENT: "under the current key",
     BulkOutcome.OTHER_KEY: "under an old key, and left",
     BulkOutcome.OTHER_CACHE: "another cache of the configuration reads them; left",
@@ -35,6 +49,15 @@ _MEANINGS: dict[str, str] = {
     Outcome.UNDECRYPTABLE: "no configured format and key opens them, so they may be under this one;"
     " left",
 }
+_ADOPT_MEANINGS: dict[str, str] = {
+    BulkOutcome.ENCRYPTED: "open under a configured key",
+    Outcome.UNDECRYPTABLE: "look like an encrypted value, and do not open; left",
+    BulkOutcome.OUTSIDE: "match here, but not in the configuration, so no run visits them; left",
+}
+_ADOPT_NOTES = (
+    "Applications read encrypted values from then on: they must be configured for it already",
+    "(README, Runbooks, From plaintext to encrypted).",
+)
 
 
 def purge_command(
@@ -79,12 +102,12 @@ def purge_command(
     contexts = select(loaded, which.cache or (), provider)
     if key is not None:
         selectors, key_id = purge_key(contexts, key, named=bool(which.cache))
-        what, meanings = f"under the key {key_id}", _MEANINGS
+        what, meanings = f"under the key {key_id}", _PURGE_MEANINGS
     else:
         every = select(loaded, (), provider)
         selectors = purge_undecryptable(contexts, every, reason or REASONS, allow_empty)
         what = "no configured format and key opens them"
-        meanings = _MEANINGS | {
+        meanings = _PURGE_MEANINGS | {
             Outcome.UNDECRYPTABLE: "do not open for another reason; left",
         }
     wording = BulkWording(
@@ -96,6 +119,58 @@ def purge_command(
         next_step="rotator run: it looks again, and judges the key",
     )
     bulk = BulkOptions("deleting", page=page, rate=max_rate)
+    BulkCommand(selectors, bulk, wording, output).run()
+
+
+def adopt_command(
+    *,
+    match: list[str] | None = options.option(
+        "--match",
+        "Glob pattern of names whose values are to be encrypted; repeatable. Required.",
+        metavar="PATTERN",
+    ),
+    which: options.CacheOptions,
+    dry_run: options.DryRun = False,
+    yes: Yes = False,
+    max_rate: options.MaxRate = None,
+    page: options.PageSize = DEFAULT_PAGE,
+    state: options.StatePath = None,
+    display: options.DisplayOptions,
+) -> None:
+    """
+    Encrypt plaintext values under the current key: only names that match, never by a guess.
+
+    A value is taken for plaintext only if it has the structure of no configured format. One that
+    has, and does not open, is left and listed. The TTL is kept, and a value that an application
+    writes meanwhile is not overwritten. What opens already is left as it is.
+
+    Applications must already be able to read encrypted values.
+    """
+    display.start_logging()
+    if not match:
+        raise ConfigError(
+            "--match: which names are to be encrypted has to be said",
+            hint="for example --match '/app/oidc:*'; '*' is every name",
+        )
+    output = OutputOptions(dry_run, yes, state, display)
+    access = which.open()
+    codec = access.codec
+    if codec is None:
+        raise ConfigError(
+            f"{access.cache.field('encryption.disabled')}: encryption is off",
+            hint="switch it on, with a current key, at every application first",
+        )
+    wording = BulkWording(
+        command="adopt",
+        verb="encrypt",
+        done="encrypted",
+        what=f"plaintext; encrypted under the current key {codec.keyring.current.id}",
+        meanings=_ADOPT_MEANINGS,
+        next_step="rotator run --dry-run: it looks at everything again",
+        notes=_ADOPT_NOTES,
+    )
+    bulk = BulkOptions("encrypting", match=tuple(match), page=page, rate=max_rate)
+    selectors = {access: Adoption(codec, access.settings.match)}
     BulkCommand(selectors, bulk, wording, output).run()
 
 

@@ -2,16 +2,18 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import structlog
 import typer
 
 from rotator.cli import options
-from rotator.cli.options import deadline, duration, option
+from rotator.cli.options import deadline, duration, option, past
 from rotator.config.types import Provider
 from rotator.console import print_result
 from rotator.errors import ConfigError, RotatorError
@@ -40,8 +42,14 @@ Examples:
       one cache, in a maintenance window; the next run goes on from there
   rotator run --until 05:00
       the same, every night from cron: it tells when all of it will be done
-  rotator run --accept undecryptable=12
-      these twelve are known, and shall not keep a key from being retired
+  rotator run --wait 4h
+      from the new key to the verdict in one go: sleep until a key may be
+      retirable, look again; end when all are, or when waiting cannot help
+  rotator run --refresh-files --writers-switched-at 14:30
+      where only files still hold a key, have the servers write them anew; and
+      no application has encrypted with an old key since 14:30
+  rotator run --accept undecryptable=12 --accept outside=3
+      these are known, and shall not keep a key from being retired
   rotator run --on-change '/etc/rotator/mail.sh ops@example.com'
       from cron: be told when a verdict changes, or a run fails
   rotator run --metrics-file /var/lib/node_exporter/rotator.prom
@@ -52,11 +60,13 @@ Examples:
       on several machines: the workers of a dask cluster
 
 Exit codes: 0 done; 1 could not be done; 2 usage or configuration; 3 some values
-could not be moved; 4 the time is over; 5 nothing encrypted was found; 7 another
+could not be moved; 4 the time is over; 5 nothing encrypted was found; 6 with
+--wait: all is moved, but a key is not retirable, and waiting cannot help; 7 another
 run is at work; 130 and 143 interrupted. `rotator --help` says more of each, and
 how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
 """
 
+_OUTSIDE, _EMPTY = "outside", "empty"  # acceptable, and no outcome of a visit
 _COUNT = re.compile(r"[0-9]{1,18}")
 
 log = structlog.get_logger(__name__)
@@ -83,8 +93,24 @@ class RunSettings:
     accept: list[str] | None = option(
         "--accept",
         "Up to COUNT values of this outcome are known and shall not block a verdict;"
-        f" repeatable. Outcomes: {', '.join(ACCEPTABLE)}.",
+        f" repeatable. Outcomes: {', '.join(ACCEPTABLE)}; outside: names that match and databases"
+        " leave out, and no key opens. empty, without a count: it is right that no value of this"
+        " cache was ever opened.",
         metavar="OUTCOME=COUNT",
+    )
+    wait: timedelta | None = duration(
+        "--wait",
+        "Wait so long for every old key to become retirable: sleep until one may be, look again.",
+    )
+    refresh_files: bool = option(
+        "--refresh-files",
+        "Where only files of the servers hold an old key, ask for BGSAVE or BGREWRITEAOF, one"
+        " server at a time. Each takes memory for a fork.",
+    )
+    writers_switched_at: datetime | None = past(
+        "--writers-switched-at",
+        "No application has encrypted with the keys that are old now since this time: 14:30, the"
+        " last one, or a date and time such as 2026-11-24T14:30Z. The same as `rotator fence`.",
     )
     allow_empty: bool = option("--allow-empty", "To find no encrypted value is no failure.")
     only_key: str | None = option(
@@ -138,8 +164,13 @@ class RunSettings:
         Return the options of the run.
 
         Raises:
-            ConfigError: `--accept` names an outcome that cannot be accepted, or no count.
+            ConfigError: What `--accept` says cannot be accepted, or what goes with `--dry-run`.
         """
+        if self.refresh_files and self.dry_run:
+            raise ConfigError(
+                "--refresh-files has servers write their files, and --dry-run writes nothing",
+                hint="leave one of them out",
+            )
         return RunOptions(
             dry_run=self.dry_run,
             verify=not self.no_verify,
@@ -155,23 +186,8 @@ class RunSettings:
             workers=self.workers,
             fresh=self.fresh,
             allow_empty=self.allow_empty,
-            accept=dict(map(_parse_accept, self.accept or ())),
+            **_parse_accepted(self.accept or ()),
         )
-
-
-@dataclass(frozen=True)
-class TargetOptions:
-    """Target options: name the files that the report is left in."""
-
-    report: Path | None = option(
-        "--report", "Write the report as JSON, whole or not at all.", metavar="FILE"
-    )
-    html: options.HtmlFile = None
-    metrics_file: Path | None = option(
-        "--metrics-file",
-        "Write the numbers of the run for the textfile collector of Prometheus' node_exporter.",
-        metavar="FILE",
-    )
 
 
 def run_command(
@@ -186,7 +202,7 @@ def run_command(
         metavar="COMMAND",
     ),
     state: options.StatePath = None,
-    files: TargetOptions,
+    files: options.TargetOptions,
     display: options.DisplayOptions,
 ) -> int:
     """
@@ -260,17 +276,29 @@ def _run_job(
             progress=display.bar(),
             show_names=display.show_names,
             machines=machines,
+            wait=settings.wait,
+            refresh_files=settings.refresh_files,
+            fence_at=settings.writers_switched_at,
         ).run()
 
 
-def _parse_accept(text: str) -> tuple[Outcome, int]:
-    outcome, _, count = text.partition("=")
-    if outcome not in ACCEPTABLE or not _COUNT.fullmatch(count):
-        raise ConfigError(
-            f"--accept {text[:80]}: expected OUTCOME=COUNT, such as undecryptable=12",
-            hint=f"outcomes that can be accepted: {', '.join(ACCEPTABLE)}",
-        )
-    return Outcome(outcome), int(count)
+def _parse_accepted(given: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of `RunOptions` that say what is accepted."""
+    found: dict[str, Any] = {"accept": {}}
+    for text in given:
+        outcome, _, count = text.partition("=")
+        if text == _EMPTY:
+            found["accept_empty"] = True
+        elif outcome not in {*ACCEPTABLE, _OUTSIDE} or not _COUNT.fullmatch(count):
+            raise ConfigError(
+                f"--accept {text[:80]}: expected OUTCOME=COUNT, such as undecryptable=12, or empty",
+                hint=f"what can be accepted: {', '.join((*ACCEPTABLE, _OUTSIDE, _EMPTY))}",
+            )
+        elif outcome == _OUTSIDE:
+            found["accept_outside"] = int(count)
+        else:
+            found["accept"][Outcome(outcome)] = int(count)
+    return found
 
 
 def _open_provider(url: str | None) -> Provider | None:

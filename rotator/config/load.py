@@ -23,6 +23,7 @@ from rotator.config.schema import (
     CacheConfig,
     CacheSettings,
     ClusterCache,
+    Encryption,
     RotatorSection,
     TlsProfile,
 )
@@ -142,12 +143,24 @@ def _read_caches(given: Any, info: ValidationInfo[Reading]) -> tuple[Entry, ...]
 
 
 def _read_cache(given: Any, reading: Reading) -> Entry:
-    """Read one cache; of one of type cluster only its name."""
+    """Read one cache; of one of type cluster only its name and its keys."""
     path = reading.path
     if isinstance(given, dict) and expand(given.get("type"), f"{path}.type") == "cluster":
         name = expand(given.get("name"), f"{path}.name")
-        return read_section(ClusterCache, {"name": name}, reading)
+        cache = read_section(ClusterCache, {"name": name}, reading)
+        keys = _read_skipped(given.get("encryption"), f"{path}.encryption")
+        return cache.model_copy(update={"encryption": keys})
     return read_section(CacheConfig, expand(given, path), reading)
+
+
+def _read_skipped(given: Any, path: str) -> Encryption | None:
+    """Read the keys of a cache that is skipped; None if not all of it is understood."""
+    reading = Reading(path)
+    try:
+        found = read_section(Encryption, expand(given, path), reading)
+    except ConfigError:  # it is no error of ours that another cache is not understood
+        return None
+    return None if reading.warnings else found
 
 
 def _read_profiles(given: Any, info: ValidationInfo[Reading]) -> dict[str, TlsProfile]:
@@ -232,12 +245,19 @@ class RotatorConfig(Section):
     def _check_names(cls, ours: RotatorSection, info: ValidationInfo[Reading]) -> RotatorSection:
         """Check that the settings are for caches that exist."""
         kinds = {cache.name: type(cache) for cache in info.data["every"]}
-        for name in ours.caches:
+        names = sorted(kinds, key=lambda name: kinds[name] is ClusterCache)
+        hint = f"under caches there are {', '.join(map(shown, names))}"
+        for name, settings in ours.caches.items():
             path = child("rotator.caches", name)
             if name not in kinds:
-                names = sorted(kinds, key=lambda name: kinds[name] is ClusterCache)
-                hint = f"under caches there are {', '.join(map(shown, names))}"
                 raise problem("there is no such cache", hint, "caches", name)
+            assumed = settings.assume.caches
+            for index, other in enumerate(assumed.value if assumed else ()):
+                at = ("caches", name, "assume", "caches", "is", index)
+                if other not in kinds:
+                    raise problem("there is no such cache", hint, *at)
+                if other == name:
+                    raise problem("is this cache itself", "name other caches", *at)
             if kinds[name] is ClusterCache:
                 warning = f"{path}: settings of a cache of type cluster, ignored"
                 info.context.warnings.append(warning)

@@ -5,123 +5,34 @@ They are the configuration: fields are references, addresses and durations at on
 Orchestrator's, which moves on: where the section is not `strict`, an unknown field is a warning.
 """
 
-import hashlib
-import re
-from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import Field, model_validator
 
+from rotator.config.fields import (
+    Addresses,
+    AddressMap,
+    Boolean,
+    CacheName,
+    CacheNames,
+    Databases,
+    Duration,
+    HashName,
+    Keys,
+    MinVersion,
+    OneAddress,
+    PlainRef,
+    Reason,
+    Replicas,
+    ReplicaSettings,
+    Texts,
+)
 from rotator.config.types import Address, SecretRef, Section, problem, shown
-from rotator.text import parse_duration
 
 BUILT_IN_FORMATS = ("sealed", "gcm", "gcm-base64")
 SAME = "same"
 
-_ADDRESS_HINT = "write host:port, such as redis-0.internal:6379 or [2001:db8::1]:6379"
-_DATABASE = re.compile("0|[1-9][0-9]{0,8}")  # 010 is ten to some readers, and eight to others
-_BOOLEANS = {
-    form: means
-    for means, words in ((True, "true y yes on"), (False, "false n no off"))
-    for word in words.split()
-    for form in (word, word.capitalize(), word.upper())
-}
-_HASHES = sorted(name for name in hashlib.algorithms_available if not name.startswith("shake"))
-
-
-def _hash(value: Any) -> Any:
-    """Take the name of a hash."""
-    if value not in _HASHES:
-        raise problem("is not known", f"known are {', '.join(_HASHES)}")
-    return value
-
-
-def _name(value: str) -> str:
-    """Take the name of a cache, but for the built-in one's."""
-    if not value:
-        raise problem("is empty", "give the cache a name")
-    if value == "local_default":
-        raise problem(f"{value} is the Orchestrator's built-in cache", "choose another name")
-    return value
-
-
-def _address(value: Any) -> Address:
-    """Read an address."""
-    if not isinstance(value, str):
-        raise problem("must be host:port", _ADDRESS_HINT)
-    if set(value) & set("/@<> "):
-        raise problem("must be host:port and nothing else, no URL and no reference", _ADDRESS_HINT)
-    try:
-        return Address.parse(value)
-    except ValueError as error:
-        raise problem(str(error), _ADDRESS_HINT) from None
-
-
-def _address_map(value: Any) -> dict[Address, Address]:
-    """Read addresses on both sides."""
-    if not isinstance(value, dict):
-        raise problem("must be a mapping", 'write "host:port": "host:port" for each node')
-    return {_address(seen): _address(reached) for seen, reached in value.items()}
-
-
-def _numbered(keys: tuple[Any, ...]) -> tuple[SecretRef, ...]:
-    """Take a list of keys, and tell each its place."""
-    if None in keys:
-        hint = "give the key, or a reference such as <cache_key_old>"
-        raise problem("is empty", hint, keys.index(None))
-    return tuple(key.at(index) for index, key in enumerate(keys))
-
-
-def _not_empty(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Take a list that says something, each thing once."""
-    if not value or not all(value):
-        raise problem("is empty", "leave the field out to get the default")
-    if len(set(value)) < len(value):
-        raise problem("lists the same thing twice", "list each once")
-    return value
-
-
-def _boolean(value: Any) -> bool:
-    """Read a boolean of JSON, or one of the words that YAML 1.1 and 1.2 have for it."""
-    found = _BOOLEANS.get(value) if isinstance(value, str) else value
-    if not isinstance(found, bool):
-        hint = "write true or false; yes and no, on and off are read too"
-        raise problem("must be true or false", hint)
-    return found
-
-
-def _databases(value: Any) -> Any:
-    """Read the word all, or numbers, and put these in order."""
-    if value == "all":
-        return value
-    numbers = [str(number) for number in value] if isinstance(value, list | tuple) else []
-    if not numbers or not all(map(_DATABASE.fullmatch, numbers)):
-        raise problem("must be all or a list of database numbers", "write all, or [0, 3]")
-    return tuple(sorted(map(int, set(numbers))))
-
-
-def _min_version(value: Any) -> str:
-    """Read a TLS version: in JSON it may be a number."""
-    text = str(value).removeprefix("TLSv").removeprefix("TLS").strip()
-    if isinstance(value, str | float) and text in {"1.2", "1.3"}:
-        return text
-    if isinstance(value, str | float | int) and text in {"1", "1.0", "1.1"}:
-        raise problem("a TLS version below 1.2 is refused", "write 1.2 or 1.3")
-    raise problem("must be a TLS version", "write 1.2 or 1.3")
-
-
-def _duration(value: Any) -> timedelta:
-    """Read a duration such as 30d."""
-    try:
-        return parse_duration(value if isinstance(value, str) else "")
-    except ValueError as error:
-        raise problem(str(error), "write a number and s, m, h or d, such as 30d") from None
-
-
-Boolean = Annotated[bool, PlainValidator(_boolean)]
-CacheName = Annotated[str, AfterValidator(_name)]
-Texts = Annotated[tuple[str, ...], AfterValidator(_not_empty)]
-PlainRef = Annotated[SecretRef | None, AfterValidator(lambda ref: ref and ref.as_plain())]
+Value = TypeVar("Value")
 
 
 class KeyNames(Section):
@@ -134,7 +45,7 @@ class EncryptionKeys(Section):
     """Encryption keys: `caches[].encryption.keys`, one that encrypts and others that only open."""
 
     current: SecretRef | None = None
-    old: Annotated[tuple[SecretRef, ...], AfterValidator(_numbered)] = ()
+    old: Keys = ()
 
 
 class Encryption(Section):
@@ -142,6 +53,11 @@ class Encryption(Section):
 
     disabled: Boolean = False
     keys: EncryptionKeys = EncryptionKeys()
+
+    @property
+    def refs(self) -> tuple[SecretRef, ...]:
+        """Return the current key and the old ones, whether encryption is on or off."""
+        return (*([self.keys.current] if self.keys.current else []), *self.keys.old)
 
 
 class KeyHashing(Section):
@@ -159,7 +75,7 @@ class Hashing(Section):
 class Redis(Section):
     """Redis: `caches[].redis`, how to reach the server; *tls* names a profile."""
 
-    addresses: tuple[Annotated[Address, PlainValidator(_address)], ...] = ()
+    addresses: tuple[OneAddress, ...] = ()
     username: PlainRef = None
     password: SecretRef | None = None
     tls: str | None = None
@@ -184,7 +100,12 @@ class CacheConfig(Section):
     def key_refs(self) -> tuple[SecretRef, ...]:
         """Return the current key and the old ones; none where encryption is off."""
         keys = self.encryption.keys
-        return () if self.encryption.disabled or not keys.current else (keys.current, *keys.old)
+        return () if self.encryption.disabled or not keys.current else self.encryption.refs
+
+    @property
+    def listed_key_refs(self) -> tuple[SecretRef, ...]:
+        """Return all keys that are listed, also where encryption is off."""
+        return self.encryption.refs
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -204,10 +125,20 @@ class CacheConfig(Section):
 
 
 class ClusterCache(Section):
-    """Cluster cache: one of `caches` that rotator skips, so only its name matters."""
+    """
+    Cluster cache: one of `caches` that rotator skips, so only its name and its keys matter.
+
+    *encryption* is None if what stands there is not understood.
+    """
 
     foreign: ClassVar[bool] = True
     name: CacheName
+    encryption: Encryption | None = Encryption()
+
+    @property
+    def listed_key_refs(self) -> tuple[SecretRef, ...] | None:
+        """Return all keys that are listed; None: that is not understood."""
+        return None if self.encryption is None else self.encryption.refs
 
 
 class TlsProfile(Section):
@@ -222,7 +153,7 @@ class TlsProfile(Section):
     ca_path: PlainRef = None
     cert_file: PlainRef = None
     key_file: PlainRef = None
-    min_version: Annotated[Literal["1.2", "1.3"], BeforeValidator(_min_version)] = "1.2"
+    min_version: MinVersion = "1.2"
     enabled_ciphers: tuple[str, ...] = ()
 
     @property
@@ -255,16 +186,55 @@ class NameSettings(Section):
     """
 
     strict: ClassVar[bool] = True
-    hash: Annotated[str, BeforeValidator(_hash)] = "sha256"
+    hash: HashName = "sha256"
     encoding: Literal["hex", "base64url"] = "hex"
     scope: Literal["key", "name"] = "key"
 
 
 class BackupSettings(Section):
-    """Backups: how long copies live outside Redis; None: not declared."""
+    """Backups: how long copies live outside Redis; zero: there are none; None: not declared."""
 
     strict: ClassVar[bool] = True
-    retention: Annotated[timedelta | None, PlainValidator(_duration)] = None
+    retention: Duration = None
+
+
+class Assumption(Section, Generic[Value]):
+    """Assumption: one of `assume`, what the operator knows (`is`), and whence: *reason*."""
+
+    strict: ClassVar[bool] = True
+    value: Value = Field(alias="is")
+    reason: Reason
+
+    @model_validator(mode="before")
+    @classmethod
+    def _want_both(cls, given: Any) -> Any:
+        """Have what is left out refused in the same words as what says nothing."""
+        if not isinstance(given, dict):
+            return given
+        said = {name: one for name, one in given.items() if one is not None}
+        return {"is": "", "reason": ""} | said
+
+
+class Assumptions(Section):
+    """
+    Assumptions: `rotator.caches.<name>.assume`, what the operator knows better than any server.
+
+    - *rdb*, *aof*: there are no such files
+    - *outside*: what `match` and `databases` leave out is another's
+    - *replicas*: they are as their primary says
+    - *decommissioned*: the servers at these addresses are gone for good
+    - *caches*: the caches of these names never used the keys
+    - *identity*: it is one server, never another, whatever it does not say of itself
+    """
+
+    strict: ClassVar[bool] = True
+    rdb: Assumption[Literal["none"]] | None = None
+    aof: Assumption[Literal["none"]] | None = None
+    outside: Assumption[Literal["foreign"]] | None = None
+    replicas: Assumption[Literal["as-primary-says"]] | None = None
+    decommissioned: Assumption[Addresses] | None = None
+    caches: Assumption[CacheNames] | None = None
+    identity: Assumption[Literal["one-server"]] | None = None
 
 
 class CacheSettings(Section):
@@ -275,17 +245,21 @@ class CacheSettings(Section):
     - *databases*: "all" that the server reports, or their numbers, ascending
     - *formats*: names of formats, in the order they are tried
     - *write*: "same" (each value keeps its format), or the name of one of *formats*
+    - *replicas*: where replicas are that the servers may not name, or not say where
+    - *assume*: what the operator knows, each with a reason
     - *address_map*: where a node that calls itself by the first address is reached
     """
 
     strict: ClassVar[bool] = True
     match: Texts = ("*",)
-    databases: Annotated[Literal["all"] | tuple[int, ...], PlainValidator(_databases)] = "all"
+    databases: Databases = "all"
     formats: Texts = BUILT_IN_FORMATS
     write: str = SAME
     names: NameSettings = NameSettings()
     backups: BackupSettings = BackupSettings()
-    address_map: Annotated[dict[Address, Address], PlainValidator(_address_map)] = Field(default={})
+    replicas: Replicas = ReplicaSettings()
+    assume: Assumptions = Assumptions()
+    address_map: AddressMap = Field(default={})
 
 
 class RotatorSection(Section):

@@ -183,7 +183,8 @@ def _retold(detail: ErrorDetails, path: str) -> ConfigError:
         text, hint = "missing", f"add {shown(str(at[-1]))} there"
     elif kind == "literal_error":
         known = _QUOTED.findall(detail["ctx"]["expected"])
-        text, hint = "is not known", f"known are {', '.join(known)}"
+        text = "is not known" if detail["input"] else "missing"
+        hint = f"known are {', '.join(known)}" if known[1:] else f"write {known[0]}"
     elif text == _NO_TEXT[0] and isinstance(detail["input"], bool | int | float):
         hint = "quote the value: unquoted, JSON reads it as something else"
     for part in at:

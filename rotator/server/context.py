@@ -10,25 +10,27 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import structlog
 
 from rotator.config.load import RotatorConfig, load
-from rotator.config.schema import SAME, CacheConfig, TlsProfile
+from rotator.config.schema import SAME, CacheConfig, CacheSettings, TlsProfile
 from rotator.config.types import Address, Provider, SecretRef
 from rotator.console import start_logging
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.errors import ConfigError, SourceError
+from rotator.retirement.places import Declarations
 from rotator.secrets.provider import PROVIDER_VARIABLE, Unpicklable, provider_from_url
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
+from rotator.tally.tally import Outcome
 from rotator.tls import (
     add_trusted,
     client_context,
@@ -177,6 +179,38 @@ def all_keyrings(
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """
+    Listing: the keys of a cache that is never swept, because of its type or with encryption off.
+
+    *key_ids* are those of all keys that it lists; None: they cannot be known now.
+    """
+
+    reason: Literal["disabled", "cluster"]
+    key_ids: tuple[str, ...] | None
+
+
+def other_listings(config: RotatorConfig, provider: Provider | None) -> dict[str, Listing]:
+    """Return the keys that caches list which are never swept, by the names of the caches."""
+    listings = {}
+    for cache in config.every:
+        if isinstance(cache, CacheConfig) and not cache.encryption.disabled:
+            continue
+        key_ids = None
+        try:
+            if (refs := cache.listed_key_refs) is not None:
+                keys = [Key.from_hex(ref.resolve(provider), ref.field) for ref in refs]
+                key_ids = tuple(key.id for key in keys)
+        except (ConfigError, SourceError) as error:
+            log.warning("keys of a cache that is not swept are not known", error=str(error))
+        reason: Literal["disabled", "cluster"] = (
+            "disabled" if isinstance(cache, CacheConfig) else "cluster"
+        )
+        listings[cache.name] = Listing(reason, key_ids)
+    return listings
+
+
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """
     Fingerprint: digests of a cache's keys and formats, and of all else that is configured for it.
@@ -277,3 +311,30 @@ def _pem(reference: SecretRef, provider: Provider | None) -> str:
     """Return PEM: the secret's own, or that of the file at the path that is given."""
     text = reference.resolve(provider)
     return text if "-----BEGIN" in text else Path(text.strip()).read_text(errors="ignore")
+
+
+def declarations(
+    cache: CacheConfig,
+    settings: CacheSettings,
+    *,
+    accepted: Mapping[Outcome, int],
+    outside: int | None = None,
+    empty: bool = False,
+) -> Declarations:
+    """Return what the operator declares of a cache: in its configuration, and for this run."""
+    assume, only = settings.assume, settings.replicas.only
+    gone, caches = assume.decommissioned, assume.caches
+    return Declarations(
+        retention=settings.backups.retention,
+        rdb=assume.rdb and assume.rdb.reason,
+        aof=assume.aof and assume.aof.reason,
+        outside=assume.outside and assume.outside.reason,
+        replicas=assume.replicas and assume.replicas.reason,
+        only=None if only is None else tuple(map(str, (*cache.addresses, *only))),
+        decommissioned=dict.fromkeys(map(str, gone.value), gone.reason) if gone else {},
+        caches=dict.fromkeys(caches.value, caches.reason) if caches else {},
+        identity=assume.identity and assume.identity.reason,
+        accepted=accepted,
+        outside_accepted=outside,
+        empty=empty,
+    )

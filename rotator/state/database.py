@@ -24,8 +24,8 @@ from rotator.errors import StateError
 Change = Callable[[str, Sequence[Any]], object]
 """Executes a statement with its values, within a transaction."""
 
-VERSION = 2
-"""The version of the schema, kept as `PRAGMA user_version`."""
+VERSION = 3
+"""The version of the schema, kept as `PRAGMA user_version`; 1.0.0 wrote 2."""
 
 _APPLICATION = 0x524F5401  # "ROT", 1
 _RUNS = (
@@ -33,7 +33,22 @@ _RUNS = (
     "CREATE INDEX windows_by_cache ON windows (cache, number)",
     "CREATE TABLE endings (caches TEXT PRIMARY KEY, exit_code INTEGER NOT NULL) WITHOUT ROWID",
 )
-_UPGRADES = {1: _RUNS}
+_LINEAGES = (
+    """CREATE TABLE looks (
+        number INTEGER PRIMARY KEY, history TEXT NOT NULL, address TEXT NOT NULL,
+        record TEXT NOT NULL
+    )""",
+    "CREATE INDEX looks_by_history ON looks (history, number)",
+    """CREATE TABLE proofs (
+        number INTEGER PRIMARY KEY, history TEXT NOT NULL, node TEXT NOT NULL, record TEXT NOT NULL
+    )""",
+    "CREATE INDEX proofs_by_history ON proofs (history, number)",
+    "CREATE TABLE fences (cache TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE lineages (
+        history TEXT PRIMARY KEY, cache TEXT NOT NULL, record TEXT NOT NULL
+    ) WITHOUT ROWID""",
+)
+_UPGRADES = {1: _RUNS, 2: _LINEAGES}
 _SCHEMA = f"""
 CREATE TABLE positions (
     cache TEXT, phase TEXT, node TEXT, position TEXT NOT NULL,
@@ -62,7 +77,7 @@ CREATE TABLE verdicts (
 );
 CREATE INDEX verdicts_by_key ON verdicts (key_id, number);
 CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
-{";".join(_RUNS)};
+{";".join((*_RUNS, *_LINEAGES))};
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {VERSION};
 """
@@ -91,12 +106,16 @@ class Database:
     """
     Database: an open SQLite file, which threads may share.
 
+    Names of tables and columns are our own; what comes from elsewhere is passed as values.
+    *upgraded_from* is the version of the schema that this opening has replaced, if it has.
+
     Raises:
         StateError: From every method, with what is wrong with the file and what to do.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.upgraded_from: int | None = None
         self._turn = threading.RLock()
         with self._explained():
             if not path.exists():
@@ -117,14 +136,34 @@ class Database:
         with self._turn, self._explained():
             return self._connection.execute(statement, values).fetchall()
 
+    def found(self, table: str, order: str = "", **key: str) -> list[Any]:
+        """Return what the last column holds in each row of a key, in the order of a column."""
+        where = " AND ".join(f"{name} = ?" for name in key)
+        by = f" ORDER BY {order}" if order else ""
+        statement = f"SELECT * FROM {table} WHERE {where}{by}"  # noqa: S608 - see the class
+        return [row[-1] for row in self.rows(statement, tuple(key.values()))]
+
+    def append(self, table: str, owner: str, *values: str, keep: int) -> None:
+        """Add a row, and drop all but the last *keep* of the same *owner*, the first column."""
+        with self.change() as change:
+            put(change, table, None, *values)
+            change(
+                f"DELETE FROM {table} WHERE {owner} = ? AND number NOT IN"  # noqa: S608 - see above
+                f" (SELECT number FROM {table} WHERE {owner} = ? ORDER BY number DESC LIMIT ?)",
+                (values[0], values[0], keep),
+            )
+
     @contextmanager
     def change(self) -> Iterator[Change]:
         """
         Begin a transaction: what is executed with the function is committed at the end, or lost.
 
-        No other process can change the file in between.
+        No other process can change the file in between. A change within a change is a part of it.
         """
         with self._turn, self._explained():
+            if self._connection.in_transaction:  # of this thread: the others wait for their turn
+                yield self._connection.execute
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection.execute
@@ -162,11 +201,13 @@ class Database:
         with self.change() as change:
             # Another process may have been faster.
             (version,) = self.rows("PRAGMA user_version")[0]
+            before = int(version)
             while version in _UPGRADES:
                 for statement in _UPGRADES[version]:
                     change(statement, ())
                 version += 1
             change(f"PRAGMA user_version = {version}", ())
+        self.upgraded_from = before if version > before else None
         return int(version)
 
     @contextmanager
@@ -183,6 +224,18 @@ class Database:
             what, hint = _MEANINGS[sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_CANTOPEN]
             reason = error.strerror or error
             raise StateError(f"the state file {self.path} {what} ({reason})", hint=hint) from error
+
+
+def put(change: Change, table: str, *values: object) -> None:
+    """Set a row of a table; it replaces one with the same key."""
+    marks = ", ".join("?" * len(values))
+    change(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", values)  # noqa: S608 - our own names
+
+
+def drop(change: Change, table: str, **key: str) -> None:
+    """Delete the rows of a key from a table."""
+    where = " AND ".join(f"{name} = ?" for name in key)
+    change(f"DELETE FROM {table} WHERE {where}", tuple(key.values()))  # noqa: S608 - our own names
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -1,5 +1,5 @@
 """
-State: keeps checkpoints, histories, places, run records and reports.
+State: keeps checkpoints, histories, looks, proofs, fences, run records and reports.
 
 One small SQLite file. Nothing in it is secret: key ids, counts, times, and names only as samples or
 prefixes. Losing it costs time, never correctness; but a file that is damaged is never replaced in
@@ -10,7 +10,7 @@ under the names of their fields, so those names stay as they are.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -20,8 +20,9 @@ from pydantic import TypeAdapter
 
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, SweepRecord, fold
-from rotator.retirement.places import CacheRecord, Hold
-from rotator.state.database import Change, Database, default_path
+from rotator.retirement.lineage import Look, Proof
+from rotator.retirement.places import CacheRecord, Fence
+from rotator.state.database import Database, default_path, drop, put
 
 VERDICTS = 100
 """How many changes of verdict are kept for each key."""
@@ -37,7 +38,8 @@ class State:
     """
     State: an open state file, which threads may share.
 
-    It is created (with mode 0600, in a folder of mode 0700) if there is none.
+    It is created (with mode 0600, in a folder of mode 0700) if there is none. *upgraded_from* is
+    the schema it had if this opening has upgraded it, else None.
 
     Raises:
         StateError: From every method: the file cannot be read, written or understood, is of a newer
@@ -47,6 +49,7 @@ class State:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or default_path()
         self._database = Database(self.path)
+        self.upgraded_from = self._database.upgraded_from
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +70,7 @@ class State:
     def save_position(self, cache: str, phase: str, node: str, position: Mapping[str, Any]) -> None:
         """Save the checkpoint of a node; *position* holds plain JSON values."""
         with self._database.change() as change:
-            _put(change, "positions", cache, phase, node, json.dumps(dict(position)))
+            put(change, "positions", cache, phase, node, json.dumps(dict(position)))
 
     def drop_positions(self, cache: str, phase: str | None = None) -> None:
         """Forget the checkpoints of a cache, in one phase or in all."""
@@ -82,10 +85,10 @@ class State:
         """Fold a sweep into the history of each of its keys; once for each, in their order."""
         with self._database.change() as change:
             if record.complete:
-                _put(change, "sweeps", record.cache, _text(SweepRecord, record))
+                put(change, "sweeps", record.cache, _text(SweepRecord, record))
             for key_id in {*record.keys, record.current}:
                 history = fold(self.history(record.cache, key_id), record, key_id)
-                _put(change, "histories", record.cache, key_id, _text(KeyHistory, history))
+                put(change, "histories", record.cache, key_id, _text(KeyHistory, history))
 
     def history(self, cache: str, key_id: str) -> KeyHistory:
         """Return what all sweeps of a cache saw of a key; an empty history if there was none."""
@@ -95,57 +98,94 @@ class State:
         """Return the last complete sweep of a cache, if there was one."""
         return self._get(SweepRecord, "sweeps", cache=cache)
 
-    def save_holds(self, cache: str, key_id: str, holds: Sequence[Hold]) -> None:
-        """Save what held a key when the cache was last swept."""
-        with self._database.change() as change:
-            _put(change, "holds", cache, key_id, _text(tuple[Hold, ...], tuple(holds)))
-
-    def holds(self, cache: str, key_id: str) -> tuple[Hold, ...]:
-        """Return what held a key when the cache was last swept."""
-        return self._get(tuple[Hold, ...], "holds", cache=cache, key_id=key_id) or ()
-
-    def aof_baselines(
-        self, cache: str, key_id: str, clean_since: datetime
-    ) -> dict[str, dict[str, Any] | None]:
-        """Return the append-only files, by node, as they were when the key became clean."""
-        at = clean_since.isoformat()
-        kind = dict[str, dict[str, Any] | None]
-        return self._get(kind, "marks", cache=cache, key_id=key_id, clean_since=at) or {}
-
-    def set_aof_baselines(
-        self, cache: str, key_id: str, clean_since: datetime, now: Mapping[str, Any]
-    ) -> None:
-        """
-        Save the append-only files, by node, that later ones are compared with.
-
-        One that is saved for this *clean_since* stays; where there is none yet, that of *now*
-        counts from here on: a later one only makes for a later end.
-        """
-        kept = self.aof_baselines(cache, key_id, clean_since)
-        new = {node: baseline for node, baseline in now.items() if kept.get(node) is None}
-        if new:
-            with self._database.change() as change:
-                text = json.dumps(kept | new)
-                _put(change, "marks", cache, key_id, clean_since.isoformat(), text)
-
-    def cache_record(self, cache: str, key_ids: Iterable[str]) -> CacheRecord:
-        """Return all that is known of a cache and of these keys."""
-        ids = tuple(key_ids)
+    def cache_record(
+        self, cache: str, key_ids: Iterable[str], history: str | None = None
+    ) -> CacheRecord:
+        """Return all that is known of a cache and of these keys, by its *history*."""
+        history = cache if history is None else history
         return CacheRecord(
             cache=cache,
-            sweep=self.last_sweep(cache),
-            runs=tuple(self.run_records(cache)),
+            sweep=self.last_sweep(history),
+            runs=tuple(self.run_records(history)),
+            proofs=tuple(self.proofs(history)),
+            looks=tuple(self.looks(history)),
+            fence=self.fence(cache),
             keys={
                 key_id: KeyRecord(
-                    self.history(cache, key_id),
+                    self.history(history, key_id),
                     self.encryptions(key_id),
                     self.most_seen(key_id),
                     tuple(self.verdicts(key_id)),
                 )
-                for key_id in ids
+                for key_id in key_ids
             },
-            holds={key_id: self.holds(cache, key_id) for key_id in ids},
         )
+
+    # Lineages, looks, proofs and fences
+
+    def lineages(self, cache: str) -> dict[str, dict[str, Any]]:
+        """Return what is recorded of each lineage of a cache's data, by the id of its history."""
+        rows = self._database.rows("SELECT history, record FROM lineages WHERE cache = ?", (cache,))
+        return {history: self._record(dict[str, Any], text) for history, text in sorted(rows)}
+
+    def set_lineage(self, history: str, cache: str, record: Mapping[str, Any]) -> None:
+        """Record a lineage; its history is called like the cache, the next ones `<cache>#2`, ..."""
+        with self._database.change() as change:
+            put(change, "lineages", history, cache, json.dumps(dict(record)))
+
+    def drop_history(self, history: str) -> None:
+        """Forget a lineage with all that was found out about its data."""
+        with self._database.change() as change:
+            for table in ("sweeps", "histories", "holds", "marks", "windows", "reports"):
+                drop(change, table, cache=history)
+            for table in ("looks", "proofs", "lineages"):
+                drop(change, table, history=history)
+
+    def add_looks(self, history: str, looks: Iterable[Look]) -> None:
+        """Add looks at servers to a history, in their order."""
+        with self._database.change() as change:
+            for look in looks:
+                put(change, "looks", None, history, look.address, _text(Look, look))
+
+    def replace_looks(self, history: str, looks: Iterable[Look]) -> None:
+        """Keep these looks of a history, and no others."""
+        with self._database.change() as change:
+            drop(change, "looks", history=history)
+            self.add_looks(history, looks)
+
+    def looks(self, history: str) -> list[Look]:
+        """Return the looks of a history, in the order they were added."""
+        return self._all(Look, "looks", history=history)
+
+    def add_proofs(self, history: str, proofs: Iterable[Proof]) -> None:
+        """Add proofs to a history, in their order."""
+        with self._database.change() as change:
+            for proof in proofs:
+                put(change, "proofs", None, history, proof.node, _text(Proof, proof))
+
+    def replace_proofs(self, history: str, proofs: Iterable[Proof]) -> None:
+        """Keep these proofs of a history, and no others."""
+        with self._database.change() as change:
+            drop(change, "proofs", history=history)
+            self.add_proofs(history, proofs)
+
+    def proofs(self, history: str) -> list[Proof]:
+        """Return the proofs of a history, in the order they were added."""
+        return self._all(Proof, "proofs", history=history)
+
+    def set_fence(self, cache: str, fence: Fence) -> None:
+        """Save the fence of a cache, in place of an earlier one."""
+        with self._database.change() as change:
+            put(change, "fences", cache, _text(Fence, fence))
+
+    def fence(self, cache: str) -> Fence | None:
+        """Return the fence of a cache, if one was declared."""
+        return self._get(Fence, "fences", cache=cache)
+
+    def drop_fence(self, cache: str) -> None:
+        """Forget the fence of a cache."""
+        with self._database.change() as change:
+            drop(change, "fences", cache=cache)
 
     # Encryptions
 
@@ -160,7 +200,7 @@ class State:
 
     def encryptions(self, key_id: str) -> int:
         """Return how many encryptions under a key were counted, by all runs with this state."""
-        return self._sum("encryptions", key_id)
+        return sum(self._database.found("encryptions", key_id=key_id))
 
     def note_seen(self, cache: str, key_id: str, number: int) -> None:
         """Remember that one sweep of a cache met so many values under a key, if it is the most."""
@@ -173,7 +213,7 @@ class State:
 
     def most_seen(self, key_id: str) -> int:
         """Return the most values that a sweep met under a key, summed over the caches."""
-        return self._sum("seen", key_id)
+        return sum(self._database.found("seen", key_id=key_id))
 
     # Verdicts
 
@@ -181,7 +221,8 @@ class State:
         """Write down the verdict on a key, as a new line if it is another; return all of them."""
         past = self.verdicts(key_id)
         if not past or past[-1][1] != verdict:
-            self._append("verdicts", "key_id", key_id, at.isoformat(), verdict, keep=VERDICTS)
+            values = (key_id, at.isoformat(), verdict)
+            self._database.append("verdicts", "key_id", *values, keep=VERDICTS)
             past.append((at, verdict))
         return past[-VERDICTS:]
 
@@ -200,7 +241,7 @@ class State:
     def save_report(self, cache: str, report: str, at: datetime) -> None:
         """Save the last report on a cache, as JSON text."""
         with self._database.change() as change:
-            _put(change, "reports", cache, report, at.isoformat())
+            put(change, "reports", cache, report, at.isoformat())
 
     def last_reports(self) -> dict[str, tuple[datetime, str]]:
         """Return the last report on each cache: its time and its JSON text."""
@@ -211,32 +252,30 @@ class State:
 
     def add_run_record(self, cache: str, record: RunRecord) -> None:
         """Write down what one run did of a sweep of a cache."""
-        self._append("windows", "cache", cache, _text(RunRecord, record), keep=RUNS)
+        self._database.append("windows", "cache", cache, _text(RunRecord, record), keep=RUNS)
 
     def run_records(self, cache: str) -> list[RunRecord]:
         """Return what the last runs did of sweeps of a cache, in their order."""
-        rows = self._database.rows(
-            "SELECT record FROM windows WHERE cache = ? ORDER BY number", (cache,)
-        )
-        return [self._record(RunRecord, text) for (text,) in rows]
+        return self._all(RunRecord, "windows", cache=cache)
 
     def set_run_result(self, caches: str, exit_code: int) -> None:
         """Write down how a run over *caches*, as they were asked for, ended."""
         with self._database.change() as change:
-            _put(change, "endings", caches, exit_code)
+            put(change, "endings", caches, exit_code)
 
     def run_result(self, caches: str) -> int | None:
         """Return the exit code of the last run over *caches*, if there was one."""
-        rows = self._database.rows("SELECT exit_code FROM endings WHERE caches = ?", (caches,))
-        return rows[0][0] if rows else None
+        return next(iter(self._database.found("endings", caches=caches)), None)
 
     # Rows
 
     def _get(self, kind: type[T], table: str, **key: str) -> T | None:
-        """Return the record of *kind*, a table's last column, in the row of a key; or None."""
-        where = " AND ".join(f"{column} = ?" for column in key)
-        rows = self._database.rows(f"SELECT * FROM {table} WHERE {where}", tuple(key.values()))  # noqa: S608 - our own names
-        return self._record(kind, rows[0][-1]) if rows else None
+        """Return the record of *kind* in the row of a key; None: there is no such row."""
+        return next(iter(self._all(kind, table, "", **key)), None)
+
+    def _all(self, kind: type[T], table: str, order: str = "number", **key: str) -> list[T]:
+        """Return the records of *kind*, a table's last column, in the rows of a key."""
+        return [self._record(kind, text) for text in self._database.found(table, order, **key)]
 
     def _record(self, kind: type[T], text: str) -> T:
         """Return the record of *kind* that is stored as *text*."""
@@ -245,27 +284,6 @@ class State:
         except ValueError as error:  # of JSON, or of what it should hold
             raise self._database.damaged() from error
         return record
-
-    def _append(self, table: str, owner: str, *values: str, keep: int) -> None:
-        """Add a row, and drop all but the last *keep* of the same *owner*, the first column."""
-        with self._database.change() as change:
-            _put(change, table, None, *values)
-            change(
-                f"DELETE FROM {table} WHERE {owner} = ? AND number NOT IN"  # noqa: S608 - our own names
-                f" (SELECT number FROM {table} WHERE {owner} = ? ORDER BY number DESC LIMIT ?)",
-                (values[0], values[0], keep),
-            )
-
-    def _sum(self, table: str, key_id: str) -> int:
-        """Return the sum of the numbers of a key."""
-        rows = self._database.rows(f"SELECT number FROM {table} WHERE key_id = ?", (key_id,))  # noqa: S608 - our own names
-        return sum(number for (number,) in rows)
-
-
-def _put(change: Change, table: str, *values: object) -> None:
-    """Set a row of a table; it replaces one with the same key."""
-    marks = ", ".join("?" * len(values))
-    change(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", values)  # noqa: S608 - our own names
 
 
 def _text(kind: Any, value: object) -> str:

@@ -86,7 +86,9 @@ class RunOptions:
     """
     Run options: hold what the operator asked for, as in the options of `run`.
 
-    *patience* is how many seconds a cluster may take to settle.
+    *patience* is how many seconds a cluster may take to settle. *accept_outside* is how many names
+    that `match` and `databases` leave out may stay unopened; *accept_empty*: that nothing was ever
+    opened is right.
     """
 
     dry_run: bool = False
@@ -99,6 +101,8 @@ class RunOptions:
     fresh: bool = False
     allow_empty: bool = False
     accept: Mapping[Outcome, int] = field(default_factory=dict)
+    accept_outside: int | None = None
+    accept_empty: bool = False
 
     @property
     def mode(self) -> Mode:

@@ -22,6 +22,7 @@ from rotator.text import (
     moment,
     parse_deadline,
     parse_duration,
+    parse_past,
     redact,
     rfc3339,
     short_id,
@@ -107,6 +108,71 @@ class TestClock:
             "2026-12-01T04:00:00+00:00",
             "2026-07-02T03:00:00+00:00",
         ]
+
+
+class TestPast:
+    """A time that is past."""
+
+    @pytest.mark.parametrize(
+        ("now", "text", "at"),
+        [
+            ("2026-11-24 14:00", "14:30", "2026-11-24 13:30"),
+            ("2026-11-24 13:30", " 14:30 ", "2026-11-24 13:30"),
+            ("2026-11-24 13:29", "14:30", "2026-11-23 13:30"),
+            ("2026-11-24 23:30", "00:15", "2026-11-24 23:15"),
+            ("2026-12-31 23:05", "00:00", "2026-12-31 23:00"),
+            # a time that the clock skipped
+            ("2026-03-29 05:00", "02:30", "2026-03-29 01:30"),
+            # one that it showed twice: the second, before it the first, then that of the day before
+            ("2026-10-25 05:00", "02:30", "2026-10-25 01:30"),
+            ("2026-10-25 01:29", "02:30", "2026-10-25 00:30"),
+            ("2026-10-25 00:29", "02:30", "2026-10-24 00:30"),
+        ],
+    )
+    def test_clock(self, now, text, at):
+        """It is the last moment at which the wall clock showed that, now included."""
+        assert parse_past(text, utc(now), BERLIN) == utc(at)
+
+    @pytest.mark.parametrize(
+        ("text", "at"),
+        [
+            ("2026-11-24T14:30Z", "2026-11-24 14:30"),
+            ("2026-11-24T15:00Z", "2026-11-24 15:00"),
+            ("2026-11-24T14:30+01:00", "2026-11-24 13:30"),
+            ("2026-11-24 14:30:07", "2026-11-24 13:30:07"),
+            ("2026-10-25T02:30", "2026-10-25 01:30"),
+        ],
+    )
+    def test_date(self, text, at):
+        """A date and time may be just now; the later counts where the clock showed it twice."""
+        assert parse_past(text, utc("2026-11-24 15:00"), BERLIN) == utc(at)
+
+    @pytest.mark.parametrize(
+        "text", ["2026-11-24T15:01Z", "2026-11-24T16:00:01", "2027-01-01T00:00"]
+    )
+    def test_to_come(self, text):
+        """What is still to come is refused."""
+        with pytest.raises(ValueError, match="is still to come; expected a past time"):
+            parse_past(text, utc("2026-11-24 15:00"), BERLIN)
+
+    @pytest.mark.parametrize("text", ["", "now", "24:00", "2026-02-30T00:00Z", "2026-11-24", "1h"])
+    def test_wrong(self, text):
+        """What is no time is refused, with what is expected."""
+        with pytest.raises(ValueError, match="expected a past time"):
+            parse_past(text, utc("2026-11-24 15:00"), BERLIN)
+
+    @given(
+        st.integers(946_684_800, 2_114_380_800).map(lambda s: datetime.fromtimestamp(s, UTC)),
+        st.times().map(lambda one: one.replace(second=0, microsecond=0)),
+        st.sampled_from(ZONES),
+    )
+    def test_lately_and_right(self, now, clock, zone):
+        """It is within the last 25 hours, and the clock showed it then, unless it skipped it."""
+        at = parse_past(f"{clock:%H:%M}", now, zone)
+        assert now - timedelta(hours=25) <= at <= now
+        shown = at.astimezone(zone)
+        skipped = shown.utcoffset() != (at - timedelta(hours=2)).astimezone(zone).utcoffset()
+        assert shown.time() == clock or skipped
 
 
 class TestDate:

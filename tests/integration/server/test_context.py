@@ -10,12 +10,13 @@ import pytest
 
 from rotator.config.load import load
 from rotator.config.types import Address
-from rotator.crypto.keyring import generate
+from rotator.crypto.keyring import Key, generate
 from rotator.errors import ConfigError, KeyMaterialError, SecretError
-from rotator.server.context import CacheContext
+from rotator.server.context import CacheContext, Listing, other_listings
 from support.caches import Cache, Place, user
 
 PASSWORD = "correct horse battery staple"
+KEYS = ["c0ffee00" * 8, "0dd5eed5" * 8]
 
 
 class TestOpening:
@@ -120,6 +121,59 @@ class TestOpening:
         assert [form.name for form in access.codec.formats] == ["gcm-base64", "sealed"]
         value = access.codec.seal(b"app:1", b"hello")
         assert access.codec.open(b"app:1", value).format.name == "sealed"
+
+
+class TestOtherListings:
+    """The keys that caches list which are never swept."""
+
+    @pytest.fixture
+    def listings(self, tmp_path):
+        """What is found of two sections, beside a cache that is encrypted."""
+
+        def find(*sections, provider=None):
+            own = Cache("127.0.0.1:1", keys=KEYS).section
+            file = tmp_path / "maverics.yaml"
+            file.write_text(json.dumps({"caches": [own, *sections]}))
+            return other_listings(load([file]), provider)
+
+        return find
+
+    @staticmethod
+    def plain(**encryption):
+        """A cache without encryption, with what *encryption* says besides."""
+        own = Cache("127.0.0.1:1", name="plain").section
+        return {**own, "encryption": {"disabled": True, **encryption}}
+
+    @staticmethod
+    def cluster(**encryption):
+        """A cache of type cluster."""
+        return {"name": "mesh", "type": "cluster", "encryption": encryption}
+
+    def test_ids(self, listings):
+        """Their keys are known by their ids, the encrypted cache's own are not among them."""
+        ids = tuple(Key.from_hex(key, "test").id for key in KEYS)
+        keys = {"current": KEYS[0], "old": KEYS[1:]}
+        assert listings(self.plain(keys=keys), self.cluster(keys={"old": KEYS[1:]})) == {
+            "plain": Listing("disabled", ids),
+            "mesh": Listing("cluster", ids[1:]),
+        }
+
+    def test_no_keys(self, listings):
+        """A cache that lists no key is one that lists none."""
+        assert listings(self.plain(), self.cluster()) == {
+            "plain": Listing("disabled", ()),
+            "mesh": Listing("cluster", ()),
+        }
+        assert listings() == {}
+
+    def test_not_known(self, listings):
+        """A key that cannot be resolved, or is none, makes all of that cache's keys unknown."""
+        keys = {"current": KEYS[0], "old": ["<lost>"]}
+        assert listings(self.plain(keys=keys), self.cluster(keys={"current": "00"})) == {
+            "plain": Listing("disabled", None),
+            "mesh": Listing("cluster", None),
+        }
+        assert listings(self.cluster(keys={"odd": 1}))["mesh"] == Listing("cluster", None)
 
 
 class TestSecrets:

@@ -6,12 +6,14 @@ import json
 import pickle
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import hypothesis
 import pytest
 import yaml
 from hypothesis import strategies as st
 
+from rotator.config.fields import ReplicaSettings
 from rotator.config.load import RotatorConfig, load
 from rotator.config.types import Address, SecretRef
 from rotator.errors import ConfigError
@@ -186,6 +188,44 @@ class TestCache:
         [made] = loaded.caches
         assert made.path == "caches[1]"
         assert made.encryption.keys.old[1].field == "caches[1].encryption.keys.old[1]"
+
+    @pytest.mark.parametrize(
+        ("encryption", "keys"),
+        [
+            (..., []),
+            (None, []),
+            ({"disabled": True}, []),
+            (
+                {"keys": {"current": "<new>", "old": ["<old>", KEY]}},
+                ["current", "old[0]", "old[1]"],
+            ),
+            ({"disabled": True, "keys": {"old": ["<old>"]}}, ["old[0]"]),
+            ({"keys": {"current": "{{ env.ROT_UNSET }}"}}, None),
+            ({"keys": {"current": "<new>", "pending": ["<next>"]}}, None),
+            ({"keys": {"old": "<old>"}}, None),
+            ({"keys": [KEY]}, None),
+            (SECRET, None),
+        ],
+    )
+    def test_keys_of_a_cache_that_is_skipped(self, config, monkeypatch, encryption, keys):
+        """The keys of a cache of type cluster are known, or that they are not; never an error."""
+        monkeypatch.delenv("ROT_UNSET", raising=False)
+        other = {"name": "c", "type": "cluster"}
+        other |= {} if encryption is ... else {"encryption": encryption}
+        loaded = config({"caches": [cache(), other]})
+        assert loaded.warnings == ()
+        refs = loaded.every[1].listed_key_refs
+        place = "caches[1].encryption.keys."
+        assert (refs and [ref.field.removeprefix(place) for ref in refs]) == (keys or refs)
+        assert (refs is None) is (keys is None)
+
+    def test_keys_of_a_cache_without_encryption(self, config):
+        """Where encryption is off the keys are listed still, and none is in use."""
+        [made] = config({"caches": [cache(encryption__disabled=True)]}).caches
+        assert made.key_refs == ()
+        assert [ref.display for ref in made.listed_key_refs] == ["<new>", "<old>", "***"]
+        [made] = config({"caches": [cache()]}).caches
+        assert made.listed_key_refs == made.key_refs
 
     def test_cache_that_does_not_exist(self, config):
         """Asking for another cache is refused with the names that exist."""
@@ -635,6 +675,130 @@ class TestSettings:
     def test_no_mapping(self, refused, section):
         """The section is a mapping."""
         refused("rotator", "mapping", given={"caches": [cache()], "rotator": section})
+
+
+class TestDeclarations:
+    """What an operator knows: `replicas`, `assume` and `backups`."""
+
+    EVERYTHING: ClassVar = {
+        "rdb": {"is": "none", "reason": "no disk attached"},
+        "aof": {"is": "none", "reason": "never switched on"},
+        "outside": {"is": "foreign", "reason": "database of the billing team"},
+        "replicas": {"is": "as-primary-says", "reason": "the provider hides replicas"},
+        "decommissioned": {"is": ["10.0.0.8:6379", "[2001:db8::1]:1"], "reason": "VM deleted"},
+        "caches": {"is": ["second", "c"], "reason": "the key was never used there"},
+        "identity": {"is": "one-server", "reason": "a single instance"},
+    }
+
+    @staticmethod
+    def document(settings):
+        """Caches, two of them of type redis, the first with *settings*."""
+        caches = [cache(), cache(name="second"), {"name": "c", "type": "cluster"}]
+        return {"caches": caches, "rotator": {"caches": {"shared": settings}}}
+
+    @pytest.mark.parametrize("kind", ["yaml", "json"])
+    def test_everything(self, config, kind):
+        """Every declaration is read, with its reason."""
+        loaded = config(self.document({"assume": self.EVERYTHING}), kind=kind)
+        assume = loaded.settings(loaded.cache("shared")).assume
+        for name, given in self.EVERYTHING.items():
+            assert getattr(assume, name).reason == given["reason"]
+        values = [one.value for one in (assume.rdb, assume.aof, assume.outside, assume.replicas)]
+        assert values == ["none", "none", "foreign", "as-primary-says"]
+        addresses = (Address("10.0.0.8", 6379), Address("2001:db8::1", 1))
+        assert assume.decommissioned.value == addresses
+        assert (assume.caches.value, assume.identity.value) == (("second", "c"), "one-server")
+
+    def test_defaults(self, config):
+        """Nothing is assumed that was not said."""
+        loaded = config(self.document({"assume": None, "replicas": None}))
+        for settings in (loaded.settings(one) for one in loaded.caches):
+            assert {
+                name: getattr(settings.assume, name) for name in self.EVERYTHING
+            } == dict.fromkeys(self.EVERYTHING)
+            assert settings.replicas == ReplicaSettings((), announced=False, only=None)
+
+    @pytest.mark.parametrize(
+        ("given", "read"),
+        [
+            (["a:1", "[::1]:2"], ReplicaSettings((Address("a", 1), Address("::1", 2)))),
+            ([], ReplicaSettings()),
+            ("announced", ReplicaSettings(announced=True)),
+            ({"only": ["a:1"]}, ReplicaSettings(only=(Address("a", 1),))),
+            ({"only": []}, ReplicaSettings(only=())),
+        ],
+    )
+    def test_replicas(self, config, given, read):
+        """Replicas are listed, announced, or only those that are listed."""
+        loaded = config(self.document({"replicas": given}))
+        assert loaded.settings(loaded.cache("shared")).replicas == read
+
+    def test_no_backups(self, config):
+        """A retention of nothing says that there are no backups; silence says nothing."""
+        loaded = config(self.document({"backups": {"retention": "0s"}}))
+        assert loaded.settings(loaded.cache("shared")).backups.retention == timedelta(0)
+
+    @pytest.mark.parametrize("name", EVERYTHING)
+    @pytest.mark.parametrize("reason", [..., None, "", "  "])
+    @pytest.mark.parametrize("kind", ["yaml", "json"])
+    def test_without_a_reason(self, refused, name, reason, kind):
+        """What is assumed without a reason is refused, with where, and what to write."""
+        given = {"is": self.EVERYTHING[name]["is"]} | ({} if reason is ... else {"reason": reason})
+        path = f"rotator.caches.shared.assume.{name}.reason"
+        given = self.document({"assume": {name: given}})
+        refused(path, "needs a reason", "such as reason:", given=given, kind=kind)
+
+    @pytest.mark.parametrize("name", EVERYTHING)
+    def test_without_what(self, refused, name):
+        """A reason alone assumes nothing, and is refused."""
+        given = self.document({"assume": {name: {"reason": "because"}}})
+        refused(f"rotator.caches.shared.assume.{name}.is", "", given=given)
+
+    @pytest.mark.parametrize(
+        ("name", "given", "path", "word"),
+        [
+            ("rdb", {"is": SECRET}, "rdb.is", "write none"),
+            ("rdb", {"is": None}, "rdb.is", "missing | write none"),
+            ("aof", {"is": ["none"]}, "aof.is", "write none"),
+            ("outside", {"is": "none"}, "outside.is", "write foreign"),
+            ("replicas", {"is": "none"}, "replicas.is", "write as-primary-says"),
+            ("identity", {"is": True}, "identity.is", "write one-server"),
+            ("decommissioned", {"is": SECRET}, "decommissioned.is", "list of addresses"),
+            ("decommissioned", {"is": []}, "decommissioned.is", "leave the declaration out"),
+            ("decommissioned", {"is": ["a:1", SECRET]}, "decommissioned.is[1]", "host:port"),
+            ("caches", {"is": SECRET}, "caches.is", "must be a list"),
+            ("caches", {"is": []}, "caches.is", "leave the declaration out"),
+            ("caches", {"is": ["second", "thrid"]}, "caches.is[1]", "shared, second, c"),
+            ("caches", {"is": ["shared"]}, "caches.is[0]", "this cache itself"),
+            ("rdb", {"is": "none", "reasons": "x"}, "rdb.reasons", "did you mean reason?"),
+            ("rdb", SECRET, "rdb", "must be a mapping"),
+            ("rbd", {"is": "none"}, "rbd", "did you mean rdb?"),
+            ("network", {"is": "none"}, "network", "known are rdb, aof, outside, replicas"),
+        ],
+    )
+    def test_wrong(self, refused, name, given, path, word):
+        """Another word, an address that is none, or an unknown cache is refused with its path."""
+        given = {"reason": "because", **given} if isinstance(given, dict) else given
+        given = self.document({"assume": {name: given}})
+        refused(f"rotator.caches.shared.assume.{path}", word, given=given)
+
+    @pytest.mark.parametrize(
+        ("given", "path"),
+        [
+            (SECRET, "replicas"),
+            ({"only": SECRET}, "replicas.only"),
+            ({"only": ["a:1", SECRET]}, "replicas.only[1]"),
+            ({"only": ["a:1"], "announced": True}, "replicas"),
+            ({"just": ["a:1"]}, "replicas"),
+            (["a:1", f"u:{SECRET}@h:1"], "replicas[1]"),
+            ([["a:1"]], "replicas[0]"),
+            (7, "replicas"),
+        ],
+    )
+    def test_wrong_replicas(self, refused, given, path):
+        """What is neither addresses nor one of the two other forms is refused."""
+        given = self.document({"replicas": given})
+        refused(f"rotator.caches.shared.{path}", "write", given=given)
 
 
 class TestPlainValues:

@@ -17,7 +17,8 @@ import pytest
 from rotator.errors import BusyError, StateError
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
 from rotator.retirement.judge import judge
-from rotator.retirement.places import Hold, Verdict
+from rotator.retirement.lineage import Listed, Look, Outside, Proof
+from rotator.retirement.places import Fence, Hold, Verdict
 from rotator.run.preflight import run_lock
 from rotator.state.database import VERSION, default_path
 from rotator.state.state import State
@@ -125,20 +126,49 @@ class TestFile:
         with State(path) as state:
             assert state.encryptions("aa") == 5
 
-    def test_older(self, path):
-        """A file of the schema before is brought up to date, with all that it holds."""
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_older(self, path, version):
+        """A file of an earlier schema is brought up to date once, with all that it holds."""
         with State(path) as state:
             state.add_encryptions("aa", 5)
+            assert state.upgraded_from is None
+        tables = ["looks", "proofs", "fences", "lineages"]
+        tables += ["windows", "endings"] if version == 1 else []
         with closing(sqlite3.connect(path)) as database:
-            database.executescript(
-                "DROP TABLE windows; DROP TABLE endings; PRAGMA user_version = 1"
-            )
+            database.executescript("".join(f"DROP TABLE {table};" for table in tables))
+            database.execute(f"PRAGMA user_version = {version}")
         with State(path) as first, State(path) as second:
+            assert (first.upgraded_from, second.upgraded_from) == (version, None)
             first.set_run_result("[]", 3)
             assert (second.encryptions("aa"), second.run_records("a")) == (5, [])
             assert (second.run_result("[]"), second.run_result('["a"]')) == (3, None)
+            first.add_looks("a", [Look("node:1", NOW)])
+            assert second.looks("a") == [Look("node:1", NOW)]
+        with State(path) as state:
+            assert state.upgraded_from is None
         with closing(sqlite3.connect(path)) as database:
             assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_an_upgrade_makes_what_a_new_file_has(self, path, tmp_path, version):
+        """A file that was upgraded has the tables and indexes of a new one."""
+
+        def schema(file):
+            with closing(sqlite3.connect(file)) as database:
+                rows = database.execute("SELECT name, sql FROM sqlite_master ORDER BY name")
+                return {name: " ".join((sql or "").split()) for name, sql in rows}
+
+        State(path).close()
+        new = schema(path)
+        old = tmp_path / "old.db"
+        State(old).close()
+        tables = ["looks", "proofs", "fences", "lineages"]
+        tables += ["windows", "endings"] if version == 1 else []
+        with closing(sqlite3.connect(old)) as database:
+            database.executescript("".join(f"DROP TABLE {table};" for table in tables))
+            database.execute(f"PRAGMA user_version = {version}")
+        State(old).close()
+        assert schema(old) == new
 
     def test_newer(self, path):
         """A file with a newer schema is refused, and stays as it is."""
@@ -146,7 +176,7 @@ class TestFile:
         with closing(sqlite3.connect(path)) as database:
             database.execute(f"PRAGMA user_version = {VERSION + 1}")
         before = path.read_bytes()
-        with pytest.raises(StateError, match="has schema 3, this rotator knows 2") as refused:
+        with pytest.raises(StateError, match="has schema 4, this rotator knows 3") as refused:
             State(path)
         assert "use the version of rotator that wrote it" in refused.value.hint
         assert path.read_bytes() == before
@@ -268,6 +298,14 @@ class TestTransactions:
         assert state.last_sweep(CACHE).finished_at == NOW
         connection.execute("PRAGMA max_page_count = 100000")
         state.record_sweep(_record(NOW + HOUR, keys=many))
+
+    def test_a_change_within_a_change(self, state, monkeypatch):
+        """Changes within a change are a part of it: what fails takes all of them back."""
+        state.add_looks(CACHE, [LOOK])
+        monkeypatch.setattr(state, "add_looks", lambda *_: json.loads("{"))
+        with pytest.raises(ValueError, match="Expecting"):
+            state.replace_looks(CACHE, [])
+        assert state.looks(CACHE) == [LOOK]
 
     def test_killed(self, path):
         """A process that is killed in the middle of a change leaves nothing of it."""
@@ -391,6 +429,134 @@ class TestSightings:
         """A sweep made before the key was listed is no evidence for it."""
         state.record_sweep(_record(NOW, keys={}))
         assert state.cache_record(CACHE, [KEY]).evidence(KEY, "field").sweep is None
+
+
+LOOK = Look(
+    "[2001:db8::1]:6379",
+    NOW,
+    facts={"run_id": "a" * 40, "role": "master", "redis_version": "7.0.15\udcff"},
+    calls={"config|set": 3, "get": 0},
+    own_config=2,
+    settings={"save": "", "dir": "/data\udcff"},
+    node_id="b" * 40,
+    epoch=7,
+    slots="0-5460, 5462",
+    listed=(Listed("10.0.0.8:6379", "online", "replica"), Listed("10.0.0.9:0")),
+    backups=-1,
+    missing="timed out \udcff",
+    named_by="10.0.0.7:6379",
+)
+PROOF = Proof(
+    "node:1",
+    LOOK,
+    Look("node:1", NOW + HOUR),
+    "basis",
+    met={KEY: 0, "f" * 16: 4},
+    opened=9,
+    open_items={Outcome.UNDECRYPTABLE: 1, Outcome.DENIED: 0},
+    outside=Outside(None, {KEY: 2}, 3, 4, 5),
+    hidden=6,
+    doubt="a clock was set back",
+)
+FENCE = Fence(NOW, CURRENT, (KEY, "f" * 16), NOW + HOUR, NOW + 2 * HOUR)
+
+
+class TestLineages:
+    """Looks, proofs and lineages, as they were."""
+
+    @pytest.mark.parametrize("look", [LOOK, Look("node:1", NOW)])
+    def test_look(self, state, look):
+        """A look comes back as it was, also with text from a server that is no text."""
+        state.add_looks(CACHE, [look])
+        assert state.looks(CACHE) == [look]
+
+    @pytest.mark.parametrize(
+        "proof", [PROOF, Proof("node:1", Look("n", NOW), Look("n", NOW), "b", met={})]
+    )
+    def test_proof(self, state, proof):
+        """A proof comes back as it was: its mappings, its times, and what is not known."""
+        state.add_proofs(CACHE, [proof])
+        [found] = state.proofs(CACHE)
+        assert found == proof
+        assert [type(outcome) for outcome in found.open_items] == [Outcome] * len(proof.open_items)
+        assert (found.begun_at, found.ended_at) == (proof.begun_at, proof.ended_at)
+
+    def test_order(self, state):
+        """They come back in the order in which they were added, for each history by itself."""
+        looks = [Look(f"node:{number}", NOW - number * HOUR) for number in range(4)]
+        state.add_looks(CACHE, looks[:2])
+        state.add_looks(f"{CACHE}#2", looks[3:])
+        state.add_looks(CACHE, looks[2:3])
+        assert state.looks(CACHE) == looks[:3]
+        assert state.looks(f"{CACHE}#2") == looks[3:]
+        assert state.looks("other") == []
+
+    def test_replace(self, state):
+        """Those of one history can be thinned out, and the others stay."""
+        for history in (CACHE, "other"):
+            state.add_looks(history, [LOOK, Look("node:1", NOW)])
+            state.add_proofs(history, [PROOF, PROOF])
+        state.replace_looks(CACHE, [LOOK])
+        state.replace_proofs(CACHE, [PROOF])
+        assert (state.looks(CACHE), state.proofs(CACHE)) == ([LOOK], [PROOF])
+        assert (len(state.looks("other")), len(state.proofs("other"))) == (2, 2)
+
+    def test_lineages(self, state):
+        """The lineages of a cache are found by its name, each with its history's id."""
+        state.set_lineage(CACHE, CACHE, {"addresses": ["a:1"], "superseded_by": None})
+        state.set_lineage(f"{CACHE}#2", CACHE, {"addresses": ["a:1"]})
+        state.set_lineage("other", "other", {})
+        state.set_lineage(f"{CACHE}#2", CACHE, {"addresses": ["b:1"]})
+        assert state.lineages(CACHE) == {
+            CACHE: {"addresses": ["a:1"], "superseded_by": None},
+            f"{CACHE}#2": {"addresses": ["b:1"]},
+        }
+        assert state.lineages("none") == {}
+
+    def test_drop_history(self, state):
+        """A history that is dropped is gone with all that belongs to it, and no other is."""
+        histories = (CACHE, f"{CACHE}#2")
+        for history in histories:
+            state.set_lineage(history, CACHE, {})
+            state.add_looks(history, [LOOK])
+            state.add_proofs(history, [PROOF])
+            state.record_sweep(_record(NOW, cache=history))
+            state.save_holds(history, KEY, [Hold.failover("node:1")])
+            state.save_report(history, "{}", NOW)
+        state.drop_history(CACHE)
+        for history, number in zip(histories, (0, 1), strict=True):
+            assert len(state.looks(history)) == len(state.proofs(history)) == number
+            assert len(state.holds(history, KEY)) == number
+            assert (state.last_sweep(history) is not None) is bool(number)
+            assert (state.history(history, KEY) != KeyHistory()) is bool(number)
+        assert set(state.lineages(CACHE)) == set(state.last_reports()) == {f"{CACHE}#2"}
+
+    def test_not_understood(self, state, path):
+        """A record that makes no sense is an error, not a look that was never made."""
+        state.add_looks(CACHE, [LOOK])
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE looks SET record = '{}'")
+        with pytest.raises(StateError, match="is damaged"):
+            state.looks(CACHE)
+
+
+class TestFences:
+    """What an operator declared of the writers of a cache."""
+
+    @pytest.mark.parametrize("fence", [FENCE, Fence(NOW, CURRENT, (), NOW)])
+    def test_round_trip(self, state, fence):
+        """A fence comes back as it was; the last one counts, and each cache has its own."""
+        state.set_fence(CACHE, Fence(NOW, "1" * 16, (), NOW))
+        state.set_fence(CACHE, fence)
+        assert (state.fence(CACHE), state.fence("other")) == (fence, None)
+
+    def test_drop(self, state):
+        """A fence that is dropped is gone."""
+        state.set_fence(CACHE, FENCE)
+        state.set_fence("other", FENCE)
+        state.drop_fence(CACHE)
+        state.drop_fence("none")
+        assert (state.fence(CACHE), state.fence("other")) == (None, FENCE)
 
 
 class TestEncryptions:
