@@ -122,6 +122,10 @@ class Identity:
         same = self.run_id == before.run_id and self.evicted >= before.evicted
         return self.evicted - before.evicted if same else self.evicted
 
+    def calls_between(self, after: Identity, commands: Collection[str]) -> int:
+        """Return how often *commands* were called since, as far as they are counted."""
+        return sum(after.calls.get(one, 0) - self.calls.get(one, 0) for one in commands)
+
     def changes(self, after: Identity, excused: Collection[str] = NOTHING) -> list[str]:
         """
         Return in words what a scan between this moment and *after* may have missed.

@@ -228,6 +228,7 @@ def _sweep_node(
             saved=task.saved,
             restarts=task.restarts,
             selector=selector,
+            neighbours=access.neighbours,
         ).run()
     except ServerError as error:
         return NodeResult.failed(task.address, str(error), task.restarts)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rotator.crypto.codec import Codec
 from rotator.server.topology import SETTLE_SECONDS
 from rotator.tally.tally import Mode, Outcome
 
@@ -54,7 +55,9 @@ class Scope:
 
     *match* are glob patterns of SCAN; *databases* "all" means all that the server reports;
     *only_key* is the key id that alone is to be moved; *page* is the COUNT of a SCAN call, at most;
-    *limits* say how hard the server may be worked.
+    *limits* say how hard the server may be worked. *outside*: a sweep that may be a proof reads what
+    *match* and *databases* leave out, too. *one_server* is declared: it is never another, whatever
+    it does not say of itself.
     """
 
     mode: Mode
@@ -63,6 +66,25 @@ class Scope:
     only_key: str | None = None
     page: int = 500
     limits: Limits = Limits()
+    outside: bool = True
+    one_server: bool = False
+
+    @property
+    def leaves_out(self) -> bool:
+        """True if *match* or *databases* may leave something out."""
+        return "*" not in self.match or self.databases != "all"
+
+    @property
+    def reads_outside(self) -> bool:
+        """True if every name is asked for, and those left out are told apart here."""
+        return self.outside and self.leaves_out
+
+    def basis(self, codec: Codec) -> str:
+        """Return what a proof is made with: the current key, the formats, and what is visited."""
+        databases = None if self.databases == "all" else self.databases
+        formats = [str(one) for one in codec.formats]
+        made_with = [codec.keyring.current.id, formats, self.match, databases]
+        return hashlib.sha256(json.dumps(made_with).encode()).hexdigest()
 
     def digest(self, codec_digest: str) -> str:
         """
@@ -72,13 +94,19 @@ class Scope:
         """
         databases = None if self.databases == "all" else self.databases
         bound = [self.mode, self.match, databases, self.only_key, codec_digest]
+        bound += [True] if self.reads_outside else []
         return hashlib.sha256(json.dumps(bound).encode()).hexdigest()
 
     def scans(self, databases: list[int]) -> list[tuple[int, str | None]]:
         """Return the scans to make, as (database, pattern); pattern None visits every name."""
-        chosen = [db for db in databases if self.databases == "all" or db in self.databases]
-        patterns = [None] if "*" in self.match else list(self.match)
+        chosen = [db for db in databases if self.reads_outside or self.visits(db)]
+        everything = "*" in self.match or self.reads_outside
+        patterns = [None] if everything else list(self.match)
         return [(db, pattern) for db in chosen for pattern in patterns]
+
+    def visits(self, db: int) -> bool:
+        """Return whether names of this database are visited."""
+        return self.databases == "all" or db in self.databases
 
 
 @dataclass(frozen=True, slots=True)
