@@ -283,7 +283,7 @@ def _worsened(key: Key, worst: _Worst) -> Key:
             verdict=verdict,
         )
         others = (one for one in key.places if (one.kind, one.where) != (Kind.CACHES, worst.where))
-        update["places"] = words.worst_first((place, *others))
+        update["places"] = (place, *others)
     return key.model_copy(update=update)
 
 

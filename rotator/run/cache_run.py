@@ -20,11 +20,11 @@ from rotator.retirement.lineage import Look
 from rotator.retirement.places import Declarations
 from rotator.run.evidence import find_history, latest_history
 from rotator.run.preflight import Preflight
-from rotator.run.surroundings import ServerObserver, refresh_files
-from rotator.server.acl import WRITING
+from rotator.run.surroundings import Observation, ServerObserver, refresh_files
+from rotator.server.acl import REFRESHING, WRITING
 from rotator.server.context import CacheContext
 from rotator.server.replies import SetResult
-from rotator.server.store import Store
+from rotator.server.store import START, Store
 from rotator.server.topology import Topology
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
@@ -73,9 +73,11 @@ class CacheRun:
             pattern=self.access.settings.match[0],
             patience=self.options.patience,
             should_stop=self.stopper.reason,
-            besides=() if self.options.dry_run else WRITING,
-            refresh=self.refreshes,
-            known=self._known_servers(),
+            besides=(
+                *(() if self.options.dry_run else WRITING),
+                *(REFRESHING if self.refreshes else ()),
+            ),
+            replicas=self._known_servers(),
         )
 
     def prepare(self) -> None:
@@ -148,16 +150,16 @@ class CacheRun:
             log.warning("servers could not be looked at", error=str(error))
             return []
         result.primaries = topology.primaries
-        return self._observer.observe(
-            topology,
-            self.access.connect,
-            known=[*self.state.looks(result.history), *result.looks],
-            declared=self.declared,
-            replicas=self.access.settings.replicas,
+        return Observation(
+            topology=topology,
+            connect=self.access.connect,
             addresses=self.access.cache.addresses,
+            replicas=self.access.settings.replicas,
+            declared=self.declared,
+            known=[*self.state.looks(result.history), *result.looks],
             has_password=self.access.login.has_password,
             should_stop=self.stopper.reason,
-        )
+        ).run()
 
     def refresh_files(self, tasks: Sequence[tuple[str, str]]) -> list[Look]:
         """Have servers write files anew, each an address and `rdb` or `aof`; return the looks."""
@@ -165,7 +167,6 @@ class CacheRun:
             return refresh_files(
                 tasks,
                 self.access.connect,
-                self._discover(),
                 touch=self._touch,
                 waiting=bar.wait,
                 should_stop=self.stopper.reason,

@@ -60,6 +60,11 @@ class Login:
     def __repr__(self) -> str:
         return f"Login(username={self.username!r}, tls={self._tls is not None})"
 
+    @property
+    def has_password(self) -> bool:
+        """True if a password is sent to whoever is connected to."""
+        return self._password is not None
+
     def __getstate__(self) -> NoReturn:
         raise TypeError("a login must not be pickled")
 

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -89,6 +90,7 @@ class CacheContext(Unpicklable):
             write = self.settings.write
             tried = [self.formats[name] for name in self.settings.formats]
             self.codec = Codec(self.keyring, tried, None if write == SAME else self.formats[write])
+        self._neighbours = partial(_neighbours, config, cache, provider)
 
     @classmethod
     def open(
@@ -105,6 +107,11 @@ class CacheContext(Unpicklable):
         """
         url = os.environ.get(PROVIDER_VARIABLE) if provider_url is None else provider_url
         return cls(config, config.cache(name), provider_from_url(url))
+
+    @cached_property
+    def neighbours(self) -> tuple[Codec, ...]:
+        """The codecs of other caches that may be on the same server."""
+        return tuple(self._neighbours())
 
     def __repr__(self) -> str:
         return f"CacheContext({self.cache.name!r})"
@@ -138,6 +145,22 @@ def select(
             hint="is this the right configuration?",
         )
     return [CacheContext(config, cache, provider) for cache in chosen]
+
+
+def _neighbours(
+    config: RotatorConfig, cache: CacheConfig, provider: Provider | None
+) -> Iterator[Codec]:
+    """Yield the codecs of other caches at an address of *cache*, as far as their keys are known."""
+    for other in config.caches:
+        if other.name == cache.name or not set(other.addresses) & set(cache.addresses):
+            continue
+        try:
+            codec = CacheContext(config, other, provider).codec
+        except (ConfigError, SourceError) as error:
+            log.info("values of another cache cannot be opened", cache=other.name, error=str(error))
+            continue
+        if codec is not None:
+            yield codec
 
 
 def _resolve(reference: SecretRef | None, provider: Provider | None) -> str | None:

@@ -312,6 +312,10 @@ class Node:
                 return False
         return self._reply_or_none("CLIENT", "NO-TOUCH", "ON") is not None
 
+    def ask(self, *command: Any) -> Any:
+        """Send a command that concerns the node as a whole; wait while the server is busy."""
+        return self._ask(*command)
+
     def _reply_or_none(self, *command: Any) -> Any:
         """Send a command that may be denied or unknown; None stands for any error reply."""
         reply = self.connection.pipeline([command])[0]

@@ -140,8 +140,9 @@ class CacheResult:
     *sweep* None: it was not begun, because of *stopped* or *error*. *verification* None: nothing
     was rewritten, or `--no-verify`. *looks* are at all servers, in their order, *history* is the id
     of what the state keeps of the data, *basis* what a proof is made with, and *primaries* own the
-    data in the end. *evictions* is how many entries each node evicted meanwhile. *doubt* says why times are not to be
-    relied on, and *latest* is the latest time that it may have been at the end by any clock.
+    data in the end. *evictions* is how many entries each node evicted meanwhile. *doubt* says why
+    times are not to be relied on, and *latest* is the latest time that it may have been at the end
+    by any clock.
     """
 
     access: CacheContext

@@ -55,9 +55,9 @@ class Scope:
 
     *match* are glob patterns of SCAN; *databases* "all" means all that the server reports;
     *only_key* is the key id that alone is to be moved; *page* is the COUNT of a SCAN call, at most;
-    *limits* say how hard the server may be worked. *outside*: a sweep that may be a proof reads what
-    *match* and *databases* leave out, too. *one_server* is declared: it is never another, whatever
-    it does not say of itself.
+    *limits* say how hard the server may be worked. *outside*: a sweep that may be a proof reads
+    what *match* and *databases* leave out, too. *one_server* is declared: it is never another,
+    whatever it does not say of itself.
     """
 
     mode: Mode
@@ -93,7 +93,7 @@ class Scope:
         The page size and the limits are left out: a cursor does not depend on them.
         """
         databases = None if self.databases == "all" else self.databases
-        bound = [self.mode, self.match, databases, self.only_key, codec_digest]
+        bound: list[object] = [self.mode, self.match, databases, self.only_key, codec_digest]
         bound += [True] if self.reads_outside else []
         return hashlib.sha256(json.dumps(bound).encode()).hexdigest()
 

@@ -225,7 +225,7 @@ class PageReader:
     else those of which it is true.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - what SCAN takes, and what is told apart here
         self,
         store: Store,
         db: int,

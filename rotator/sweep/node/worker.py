@@ -93,7 +93,7 @@ class Worker:
         self._saved_at = 0.0
         self._orphans = 0
         self._losses = 0
-        self._lost_at: tuple[int, int] | None = None
+        self._lost_at: tuple[int, bytes] | None = None
         self._last_seen: Identity | None = None
         self._resumed = False
         self._builder = ProofBuilder(scope, codec)
