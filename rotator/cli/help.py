@@ -41,6 +41,7 @@ COMMANDS = {
         "keys",
         "List the keys: role, key id, where each is configured; never the key itself.",
     ),
+    "fence": ("keys", "Record since when no application encrypts with the keys that are old now."),
     "keygen": ("keys", "Make a fresh key: 64 hex characters on stdout."),
     "purge": ("purge", "Delete the values under an old key, or those that nothing opens."),
     "adopt": (
