@@ -6,7 +6,7 @@ Codec: opens, seals and re-encrypts values, with one format and with several.
 - Most formats are sequential: header, nonce, ciphertext and tag in a row. Their codec cuts with
   three slices; any other layout goes through `Format.split` and `Format.join`.
 - A plaintext that opens as a value itself, under the same name, is nested: the keys met inside are
-  reported, `DEPTH` deep, and such a value is not rewritten.
+  reported, to the innermost, and such a value is not rewritten.
 - What was encrypted is opened again and compared before it is handed out.
 """
 
@@ -21,8 +21,6 @@ from rotator.crypto.keyring import TAG_SIZE, Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding, decode, encode
 from rotator.errors import FormatError, SelfCheckError
-
-DEPTH = 4  # layers
 
 
 class Reason(StrEnum):
@@ -43,7 +41,7 @@ class FormatCodec:
 
     def __init__(self, form: Format, keyring: Keyring) -> None:
         self.format = form
-        self.nonce_size, self.unique_prefix = form.nonce_size, form.unique_prefix
+        self.nonce_size = form.nonce_size
         self.read = self.by_id if form.names_key else self.by_trial
         self._keyring = keyring
         self._current, self._keys = keyring.current, keyring.all
@@ -190,6 +188,11 @@ class Opened:
     format: Format
     inner: tuple[Key, ...] = ()
 
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys that it is under, each once, outermost first."""
+        return tuple(dict.fromkeys((self.key, *self.inner)))
+
 
 class Codec:
     """
@@ -256,12 +259,16 @@ class Codec:
         return long_enough and plaintext.isascii() and plaintext[0] not in self._letters
 
     def nested_keys(self, name: bytes, plaintext: bytes) -> tuple[Key, ...]:
-        """Return the keys of the values that *plaintext* consists of, outermost first."""
-        keys: tuple[Key, ...] = ()
-        while len(keys) < DEPTH and isinstance(found := self.read(name, plaintext), tuple):
+        """
+        Return the keys of the values that *plaintext* consists of, outermost first.
+
+        It comes to an end by itself: each layer is shorter by a nonce and a tag at least.
+        """
+        keys: list[Key] = []
+        while isinstance(found := self.read(name, plaintext), tuple):
             plaintext, key, _ = found
-            keys = (*keys, key)
-        return keys
+            keys.append(key)
+        return tuple(keys)
 
     def needs_rewrite(self, opened: Opened) -> bool:
         """Return whether the value is under an old key, or not in the format to write."""

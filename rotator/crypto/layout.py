@@ -26,12 +26,10 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from rotator.crypto.keyring import KEY_ID_SIZE, NONCE_SIZES, TAG_SIZE
-from rotator.crypto.text_layout import ALPHABETS, Encoding, decode, encode, encoded_size
+from rotator.crypto.text_layout import ALPHABETS, Encoding, decode, encode
 from rotator.errors import FormatError
 
 RANDOM_SIZE: Final = 64  # bytes of ciphertext and tag that are never all ASCII
-_BLOCK_SIZE = 16  # bytes, of the cipher
-_UNIQUE_NONCE_SIZE = 12  # bytes; so many random ones are never met twice
 _FIXED_SIZES = {"key-id:8": KEY_ID_SIZE, "ciphertext": 0, "tag:16": TAG_SIZE}
 _PARTS = "hex:<literal>, key-id:8, nonce:<n> (8 to 128), ciphertext and tag:16"
 _AADS = "none, name, header+name or hex:<literal>"
@@ -69,7 +67,6 @@ class _Derived:
     binds_header: bool  # whether what stands before the nonce is authenticated too
     nonce_size: int  # bytes
     min_random_size: int  # from which on laid-out bytes that are all ASCII do not fit
-    unique_prefix: int | None  # bytes at the beginning that no two values share; None: all
     # Begin of nonce and ciphertext, where a header, nonce, ciphertext and tag are all there is.
     sequential: tuple[int, int] | None
     _smallest: int  # size of a value with an empty plaintext
@@ -120,7 +117,6 @@ class Format(_Derived):
         placed = zip(places[1:], entries[1:], strict=True)
         header = entries[:nonce] if nonce < min(body, tag) else []
         smallest, size = sum(entry.size for entry in entries), entries[nonce].size
-        unique = body == nonce + 1 and size >= _UNIQUE_NONCE_SIZE
         start, stop, tag_is_next = places[nonce].start, places[body].start, tag == body + 1
         derived = {
             "names_key": "key-id" in kinds,
@@ -128,7 +124,6 @@ class Format(_Derived):
             "binds_header": self.aad == "header+name",
             "nonce_size": size,
             "min_random_size": smallest - TAG_SIZE + RANDOM_SIZE,
-            "unique_prefix": encoded_size(self.encoding, stop + _BLOCK_SIZE) if unique else None,
             "sequential": (start, stop) if kinds[-3:] == ["nonce", "ciphertext", "tag"] else None,
             "_smallest": smallest,
             "_start": entries[0].literal,

@@ -66,10 +66,3 @@ def encode(encoding: Encoding, value: bytes, *, variant: bool) -> bytes:
     if variant:
         text = text.rstrip(b"=")
     return text.translate(_TO_URL) if encoding is Encoding.BASE64URL else text
-
-
-def encoded_size(encoding: Encoding, size: int) -> int:
-    """Return the number of bytes of text that hold the first *size* bytes."""
-    if encoding is Encoding.RAW:
-        return size
-    return 2 * size if encoding is Encoding.HEX else -(-size * 4 // 3)

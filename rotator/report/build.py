@@ -4,9 +4,9 @@ Build: makes the report from results and key records, once.
 Names are shown as stored where they are hashes anyway, else as their SHA-256.
 """
 
-import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,13 +16,29 @@ from rotator.crypto import keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.report.model import Past
+from rotator.report.words import display_name
 from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
+from rotator.retirement.lineage import Proof
 from rotator.retirement.places import CacheRecord
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
 from rotator.tally.tally import PROBLEMATIC, Mode
 from rotator.text import count
+
+Judgements = Mapping[tuple[str, str], Judgement]
+"""The judgements on old keys, by the name of a cache and the id of a key that it lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """Proofs: hold those of one cache, a primary each; *failed* says by node why it has none."""
+
+    made: tuple[Proof, ...] = ()
+    failed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+_NOTHING = KeyTally()
 
 
 def known_of_cache(record: CacheRecord, stopped: str | None, now: datetime) -> dict[str, Any]:
@@ -53,19 +69,9 @@ def budget_warnings(record: CacheRecord, roles: Mapping[str, str]) -> Iterator[s
             yield said
 
 
-_NOTHING = KeyTally()
-
-
-def display_name(name: bytes, *, plain: bool) -> str:
-    """Return what reports call *name*; with *plain* as it is stored, else its SHA-256."""
-    if plain:
-        return name.decode("utf-8", "backslashreplace")
-    return f"sha256:{hashlib.sha256(name).hexdigest()}"
-
-
 def build_report(
     results: Sequence[CacheResult],
-    judgements: Mapping[str, Judgement],
+    judgements: Judgements,
     records: Mapping[str, CacheRecord],
     *,
     mode: Mode,
@@ -73,11 +79,13 @@ def build_report(
     finished_at: datetime,
     exit_code: Exit,
     show_names: bool,
+    proofs: Mapping[str, Proofs] | None = None,
 ) -> model.Report:
     """
     Return the report on a run.
 
-    *judgements* are by key id, *records* hold what the state knows of each cache, by name.
+    *judgements* are by cache and key id, *records* hold what the state knows of each cache, by
+    name; so do *proofs*, which this run made or failed to make.
     """
     return model.Report(
         rotator=__version__,
@@ -90,6 +98,7 @@ def build_report(
                 result,
                 judgements,
                 records[result.access.cache.name],
+                (proofs or {}).get(result.access.cache.name, Proofs()),
                 now=finished_at,
                 show_names=show_names,
             )
@@ -114,29 +123,35 @@ def failed_report(
 
 def _cache(
     result: CacheResult,
-    judgements: Mapping[str, Judgement],
+    judgements: Judgements,
     record: CacheRecord,
+    proofs: Proofs,
     *,
     now: datetime,
     show_names: bool,
 ) -> model.Cache:
-    name, sweep, verification = result.access.cache.name, result.sweep, result.verification
+    sweep, verification = result.sweep, result.verification
+    known: dict[str, Any] = {
+        "name": result.access.cache.name,
+        "addresses": tuple(map(str, result.access.cache.addresses)),
+        "judged_at": now,
+    }
     if sweep is None:
         stopped = _text(result.stopped)
-        known = known_of_cache(record, stopped, now)
-        return model.Cache(name=name, stopped=stopped, error=result.error, judged_at=now, **known)
+        known |= known_of_cache(record, stopped, now)
+        return model.Cache(stopped=stopped, error=result.error, **known)
+    stopped = _text(sweep.stopped or (verification.stopped if verification else None))
+    known |= known_of_cache(record, stopped, now)
     tally, keyring = sweep.tally, result.access.keyring
     roles = {key.id: keyring.role(key.id) for key in keyring.all} if keyring else {}
     shown = partial(display_name, plain=show_names or not result.access.cache.hashing.keys.disabled)
-    stopped = _text(sweep.stopped or (verification.stopped if verification else None))
     return model.Cache(
-        name=name,
         complete=sweep.complete and (verification is None or verification.complete),
         stopped=stopped,
         visits=tally.visits,
         outcomes={str(outcome): number for outcome, number in tally.outcomes.items()},
         verification=_verification(verification) if verification else None,
-        coverage=_coverage(sweep, verification, result.evictions),
+        coverage=_coverage(sweep, verification, result.evictions, proofs),
         keys=tuple(_keys(result, judgements, record, shown, now)),
         problems=tuple(
             model.Problem(
@@ -154,8 +169,8 @@ def _cache(
         visits_now=sweep.visits_now,
         waited_seconds=_waited(result),
         warnings=(*_warnings(result), *budget_warnings(record, roles)),
-        judged_at=now,
-        **known_of_cache(record, stopped, now),
+        outside=_outside(proofs.made),
+        **known,
     )
 
 
@@ -174,7 +189,10 @@ def _verification(sweep: SweepResult) -> model.Verification:
 
 
 def _coverage(
-    sweep: SweepResult, verification: SweepResult | None, evictions: Mapping[str, int]
+    sweep: SweepResult,
+    verification: SweepResult | None,
+    evictions: Mapping[str, int],
+    proofs: Proofs,
 ) -> model.Coverage:
     last = verification or sweep
     both = (sweep, verification) if verification else (sweep,)
@@ -186,12 +204,12 @@ def _coverage(
         restarts=sum(node.restarts for one in both for node in one.nodes),
         orphans=sum(node.orphans for node in last.nodes),
         databases=tuple(sorted({db for node in sweep.nodes for db in node.databases})),
-        nodes=tuple(_node(node, evictions.get(node.node)) for node in sweep.nodes),
+        nodes=tuple(_node(node, evictions.get(node.node), proofs) for node in sweep.nodes),
         not_looked_at=tuple(dict.fromkeys(missing)),
     )
 
 
-def _node(node: NodeResult, evictions: int | None) -> model.Node:
+def _node(node: NodeResult, evictions: int | None, proofs: Proofs) -> model.Node:
     return model.Node(
         node=node.node,
         run_id=node.identity.run_id if node.identity else None,
@@ -201,12 +219,30 @@ def _node(node: NodeResult, evictions: int | None) -> model.Node:
         restarts=node.restarts,
         reasons=node.reasons,
         evictions=evictions,
+        proven=any(proof.node == node.node for proof in proofs.made),
+        unproven=tuple(proofs.failed.get(node.node, ())),
+    )
+
+
+def _outside(made: Sequence[Proof]) -> model.Outside | None:
+    """Return the sums over all primaries of what is left out, if anything is."""
+    parts = [proof.outside for proof in made]
+    if not any(part.visits is None or part.visits or part.names for part in parts):
+        return None
+    read = [part.visits for part in parts if part.visits is not None]
+    under = sum((Counter(part.under_old_keys) for part in parts), Counter[str]())
+    return model.Outside(
+        visits=sum(read) if len(read) == len(parts) else None,
+        names=sum(part.names for part in parts),
+        under_old_keys=under,
+        not_opened=sum(part.not_opened for part in parts),
+        denied=sum(part.denied for part in parts),
     )
 
 
 def _keys(
     result: CacheResult,
-    judgements: Mapping[str, Judgement],
+    judgements: Judgements,
     record: CacheRecord,
     shown: Callable[[bytes], str],
     now: datetime,
@@ -223,8 +259,9 @@ def _keys(
             "first_seen_at": found.first_seen_at,
             "last_seen_at": found.last_seen_at,
         }
-        if role == "old" and key.id in judgements:
-            judged = asdict(judgements[key.id])
+        judgement = judgements.get((result.access.cache.name, key.id))
+        if role == "old" and judgement:
+            judged = asdict(judgement)
         yield model.Key(
             id=key.id,
             role=role,

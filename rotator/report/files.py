@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import VERDICTS, Cache, Report
@@ -160,6 +160,12 @@ def _sync_folder(folder: Path) -> None:
 def json_text(report: Report) -> str:
     """Return the report as text, its fields always in the same order, with a newline at the end."""
     return f"{report.model_dump_json(by_alias=True, indent=2)}\n"
+
+
+def report_schema() -> dict[str, Any]:
+    """Return the JSON Schema of what `json_text` writes."""
+    schema = Report.model_json_schema(by_alias=True, mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def page_text(report: Report, now: datetime | None = None) -> str:

@@ -9,11 +9,12 @@ It is what `--format json` prints and every rendering is made from (design 9).
 - Every outcome is always there, zero or not, so that readers need not know which may be missing.
 - Plain data: no key material, no password and no plaintext has a field here, and names arrive as
   they may be shown.
-- A report that a later version saved can be read: fields that are not known are passed over.
+- A report that a later version saved can be read: fields that are not known are passed over. So can
+  one of an earlier schema; its caches are marked as *outdated*.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,34 +24,34 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
 from rotator.retirement.forecast import Progress, Schedule
-from rotator.retirement.places import Verdict
+from rotator.retirement.places import Kind, Status, Verdict
 from rotator.tally.tally import Outcome
 from rotator.text import rfc3339
 
-SCHEMA = 1
-"""The version of the JSON, kept in its field `schema`."""
+SCHEMA = 2
+"""The version of the JSON, kept in its field `schema`; 1.0.0 wrote 1, without places."""
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 VERDICTS = tuple(str(verdict) for verdict in Verdict)
-"""The verdicts, worst first (design, section 7)."""
+"""The verdicts, in the order of the design, section 7."""
+KINDS = tuple(str(kind) for kind in Kind)
+STATUSES = tuple(str(status) for status in Status)
+"""What may be known of a place, the worst first."""
 MODES = ("run", "dry-run")
 ROLES = ("current", "old")
 METHODS = ("tracking", "scan")
 """How a run was verified: the server told which names were written, or a second sweep looked."""
 
 
-def _one_of(*words: str) -> AfterValidator:
-    """Return what lets a field take only some words."""
-
-    def check(value: str) -> str:
-        if value not in words:
-            raise ValueError(f"expected one of {', '.join(words)}")
-        return str(value)
-
-    return AfterValidator(check)
+def _one_of(*words: str) -> Any:
+    """Return what lets a field take only some words, and says so in the JSON Schema."""
+    return Field(pattern=f"^({'|'.join(words)})$", json_schema_extra={"enum": list(words)})
 
 
 def _writable(value: object) -> object:
@@ -76,19 +77,23 @@ def _every_outcome(counts: dict[str, int]) -> dict[str, int]:
     return {name: counts.get(name, 0) for name in OUTCOMES}
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_cut_off), PlainSerializer(rfc3339)]
+_SHAPE = WithJsonSchema({"type": "string", "format": "date-time"})
+Moment = Annotated[AwareDatetime, AfterValidator(_cut_off), PlainSerializer(rfc3339), _SHAPE]
 """A time that has passed."""
-Deadline = Annotated[AwareDatetime, AfterValidator(_round_up), PlainSerializer(rfc3339)]
+Deadline = Annotated[AwareDatetime, AfterValidator(_round_up), PlainSerializer(rfc3339), _SHAPE]
 """A time before which something must not be relied on."""
 Text = Annotated[str, BeforeValidator(_writable)]
 """What comes from a server: any text, made such that every encoder can write it."""
 Outcomes = Annotated[dict[str, int], AfterValidator(_every_outcome)]
 
 
+_REQUIRED: ConfigDict = {"json_schema_serialization_defaults_required": True}
+
+
 class Part(BaseModel):
     """Part: cannot be changed once it is made; all parts of a report are such."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, **_REQUIRED)
 
 
 class Problem(Part):
@@ -105,8 +110,8 @@ class Node(Part):
     """
     Node: holds what was seen of one node.
 
-    *reasons* says, in sentences, why it is not *complete*. *evictions* is how many entries it
-    evicted during the run, by whomever; None where that is not known.
+    *reasons* says why it is not *complete*, *unproven* why no sweep of it is a proof. *evictions*
+    is how many entries it evicted during the run, by whomever; None where that is not known.
     """
 
     node: str
@@ -117,6 +122,8 @@ class Node(Part):
     restarts: int = 0
     reasons: tuple[Text, ...] = ()
     evictions: int | None = None
+    proven: bool = False
+    unproven: tuple[Text, ...] = ()
 
 
 class Coverage(Part):
@@ -171,6 +178,24 @@ class Past(Part):
     verdicts: tuple[tuple[Moment, Annotated[str, _one_of(*VERDICTS)]], ...] = ()
 
 
+class KeyPlace(Part):
+    """
+    Place: says of one place where a value under a key may be what is known of it.
+
+    *where* is a server, a cache, or empty. It is so *since* then, by the *evidence*; *remedy* ends
+    it, and by itself it ends at *until*. *verdict* is what this place alone makes of the key.
+    """
+
+    kind: Annotated[str, _one_of(*KINDS)]
+    where: Text
+    status: Annotated[str, _one_of(*STATUSES)]
+    since: Moment | None = None
+    evidence: Text
+    remedy: Text = ""
+    until: Deadline | None = None
+    verdict: Annotated[str, _one_of(*VERDICTS)] = str(Verdict.RETIRABLE)
+
+
 class Key(Part):
     """
     Key: holds what was met under one key, and for an old key the verdict.
@@ -179,7 +204,8 @@ class Key(Part):
     counts name prefixes; those of names without one, and the rare ones, stand under "". *samples*
     are names that remain. *verdict* and *next_step* are None for a current key. *encryptions* are
     those by rotator, in all runs; *nonce_budget_used* is 1 when all 2^32 are used up. *past* is
-    None for a current key, and where no state was asked.
+    None for a current key, and where no state was asked. *places* are those of an old key, worst
+    first, *assumptions* what its verdict takes for granted: "no disk is attached".
     """
 
     id: str
@@ -204,6 +230,8 @@ class Key(Part):
     encryptions: int = 0
     nonce_budget_used: float = 0.0
     past: Past | None = None
+    places: tuple[KeyPlace, ...] = ()
+    assumptions: tuple[Text, ...] = ()
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
@@ -211,6 +239,16 @@ class Key(Part):
         if (self.role == "old") == (self.verdict is None):
             raise ValueError("an old key has a verdict and a current key has none")
         return self
+
+
+class Outside(Part):
+    """Outside: counts names that `match` and `databases` leave out; *visits* None: not read."""
+
+    visits: int | None = 0
+    names: int = 0
+    under_old_keys: dict[str, int] = {}
+    not_opened: int = 0
+    denied: int = 0
 
 
 class Cache(Part):
@@ -223,9 +261,11 @@ class Cache(Part):
     *sweep_seconds* is what the visits of this run took, *visits_now*, which are fewer where it went
     on from where another one was stopped. *progress* is that of a sweep that was stopped.
     *attempt* is the last run, if it was to look at the cache later than all of this and did not.
-    *outlook* says whether it will be done by a time that was asked for.
-    *judged_at* is when this was reported, and *swept_at* the end of the last complete sweep there
-    ever was.
+    *outlook* says whether it will be done by a time that was asked for. *judged_at* is when this
+    was reported, *swept_at* the end of the last complete sweep there ever was. *outside* is None
+    where nothing is left out. *history* is what the state calls it: the name, or `box#2` for a
+    second server; *superseded*: another one took its place. *outdated*: an earlier version of
+    rotator judged it, without places.
     """
 
     name: str
@@ -249,6 +289,11 @@ class Cache(Part):
     progress: Progress | None = None
     attempt: Attempt | None = None
     outlook: Schedule | None = None
+    outside: Outside | None = None
+    addresses: tuple[str, ...] = ()
+    history: str | None = None
+    superseded: bool = False
+    outdated: bool = False
 
 
 class Report(Part):
@@ -262,3 +307,11 @@ class Report(Part):
     exit_code: int
     caches: tuple[Cache, ...] = ()
     error: Text | None = None
+
+    @field_validator("caches")
+    @classmethod
+    def _mark(cls, caches: tuple[Cache, ...], known: ValidationInfo) -> tuple[Cache, ...]:
+        """Mark what was judged without places, in a report that an earlier version wrote."""
+        if known.data.get("schema_", SCHEMA) >= SCHEMA:
+            return caches
+        return tuple(cache.model_copy(update={"outdated": True}) for cache in caches)

@@ -4,6 +4,7 @@ Words: give outcomes, verdicts and stops their sentences, for every rendering.
 Each sentence about a report is made here once, so that table, page and summary say the same.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -46,6 +47,13 @@ STOPPED = {
 Look = Literal["good", "doubtful", "bad"]
 _DRAIN = 6
 _VERDICTS = 6
+
+
+def display_name(name: bytes, *, plain: bool) -> str:
+    """Return what reports call *name*; with *plain* as it is stored, else its SHA-256."""
+    if plain:
+        return name.decode("utf-8", "backslashreplace")
+    return f"sha256:{hashlib.sha256(name).hexdigest()}"
 
 
 def headline(cache: Cache) -> tuple[str, Look]:

@@ -5,8 +5,8 @@ A `SweepRecord` is what one finished or broken-off sweep of one cache leaves beh
 into the `KeyHistory` of each key. Nothing in either is secret: key ids, counts, times and prefixes
 of names. Both are stored under the names of their fields.
 
-- A key is clean since the end of the first complete sweep that no longer met it, and only if that
-  sweep looked everywhere: an entry that was not looked at may hide the key.
+- What it says is for facts: when a key was met, and that it came back. Whether it is gone is proven
+  by looks and proofs (`lineage`, `names`).
 - What a sweep under another scope (names, databases, formats) saw is not comparable: the history
   then starts anew, but for when the key was last seen.
 - Records are taken in the order in which they happened. Their times are believed only on the
@@ -77,6 +77,9 @@ class SweepRecord:
     count visits by outcome. *keys* holds every old key that the sweep knew, also those it did not
     meet; *current* is the id of the current key. *verified* False means `--no-verify`. *doubt* says
     why its times are not to be relied on; *finished_at* is then the latest that it may have been.
+    It is *proven* that it met all there was on each of *primaries*, else *unproven* says why not; a
+    *resumed* one went on from where another was stopped. *goes_on*: the data is that of the sweep
+    before it, or later data. *opened* counts visits that met a key.
     """
 
     cache: str
@@ -93,6 +96,12 @@ class SweepRecord:
     open_items: Mapping[Outcome, int] = field(default_factory=dict)
     accepted: Mapping[Outcome, int] = field(default_factory=dict)
     doubt: str | None = None
+    proven: bool = False
+    unproven: tuple[str, ...] = ()
+    resumed: bool = False
+    goes_on: bool = True
+    opened: int = 0
+    primaries: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, tally: Tally, *, old: Iterable[str], **known: Any) -> Self:
@@ -102,6 +111,7 @@ class SweepRecord:
             keys={key_id: met.get(key_id, _NOTHING) for key_id in old},
             visits=tally.visits,
             open_items={outcome: tally.outcomes[outcome] for outcome in BLOCKING},
+            opened=sum(key.found for key in tally.keys.values()),
             **known,
         )
 
@@ -184,10 +194,12 @@ def fold(history: KeyHistory, record: SweepRecord, key_id: str) -> KeyHistory:
             first_seen_at=history.first_seen_at,
             last_seen_at=history.last_seen_at,
         )
+    if not record.goes_on:  # what is met may be old data that came back
+        history = replace(history, clean_since=None, clean_sweeps=0)
     seen = record.seen(key_id)
     if seen.met:
         history = _met(history, seen, record)
-    elif record.looked_everywhere and not record.doubt:
+    elif record.looked_everywhere and record.proven and not record.doubt:
         history = replace(
             history,
             clean_since=history.clean_since or record.finished_at,

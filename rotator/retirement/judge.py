@@ -1,72 +1,51 @@
 """
-Judge: turns places into findings, verdict and next step.
+Judge: turns places into verdict, reasons and next step.
 
-Evidence in, a judgement out; nothing is read and no clock is asked.
+Evidence in, a judgement out; nothing is read and no clock is asked. There is no other source of
+reasons than the places (verdict 1):
 
-- Every cache that lists the key is a case of its own; the key is as far as the worst of them.
+- Every cache that lists the key has places of its own, and is a place for the others; the key is as
+  far as the worst of them.
 - All reasons that apply are given, the worst first. The worst one is the verdict, and the next step
   is about that.
-- Not having looked is never a reason to remove a key: what is missing in the evidence makes the
-  verdict worse, never better.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from itertools import chain
 
-from rotator.retirement.places import Evidence, Verdict
-from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
-from rotator.text import add_clamped, ago, begin_with, clock, count, duration, listing, moment
-
-CLOCKS = "set the clocks right (NTP), then run again"
-"""What to do when a clock is wrong."""
-_CLOCK = (
-    "set the clock right, then run again; if it is right an earlier run had a wrong one, and the"
-    " state file is to be moved away"
+from rotator.retirement.lineage import Look
+from rotator.retirement.names import (
+    CLOCKS,
+    Gone,
+    gone_from,
+    gone_since,
+    names_places,
+    not_opened_places,
+    outside_place,
+    writers_place,
 )
-_FIND = "find what still encrypts with it, give that the current key, then run again"
-_OPEN_ITEMS = {
-    Outcome.UNDECRYPTABLE: (
-        "value opens under no known key and format, and may be under this one",
-        "values open under no known key and format, and may be under this one",
-        "see what they are with `rotator detect`",
-    ),
-    Outcome.NOT_STRING: (
-        "entry is of another Redis type and was not looked into",
-        "entries are of another Redis type and were not looked into",
-        "see what they are in the report's problems",
-    ),
-    Outcome.TOO_LARGE: (
-        "value would be too large for the server once it is re-encrypted",
-        "values would be too large for the server once they are re-encrypted",
-        "have them written anew or deleted",
-    ),
-    Outcome.DENIED: (
-        "entry could not be read or written: the ACL forbids it",
-        "entries could not be read or written: the ACL forbids it",
-        "give the user the rights that `rotator check` names, then run again",
-    ),
-    Outcome.FAILED: (
-        "entry could not be read or written: the server answered with an error",
-        "entries could not be read or written: the server answered with an error",
-        "see the errors in the report's problems, then run again",
-    ),
-}
+from rotator.retirement.persistence import file_places
+from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
+from rotator.retirement.replicas import Server, caught_up, replica_place, servers
+from rotator.text import add_clamped, clock, duration, listing, moment
 
-
-class Finding(NamedTuple):
-    """
-    Finding: one reason, as a sentence, the verdict that it leads to, and what to do about it.
-
-    Of several steps the one of the highest *rank* says most. *field* lists a key that can go.
-    """
-
-    verdict: Verdict
-    reason: str
-    step: str
-    rank: int = 0
-    field: str = ""
+# The verdict of the places, the first that fits (verdict 1): facts, then what was not looked at.
+_FIRST = (Kind.NAMES, Kind.OUTSIDE, Kind.NOT_OPENED)
+_ORDER = (
+    (Verdict.IN_USE, True),
+    (Verdict.IN_USE, False),
+    (Verdict.DRAINING, True),
+    (Verdict.DRAINING, False),
+    (Verdict.UNKNOWN, True),
+    (Verdict.VERIFYING, True),
+    (Verdict.VERIFYING, False),
+    (Verdict.UNKNOWN, False),
+    (Verdict.HELD, True),
+    (Verdict.HELD, False),
+)
+_STATUSES = tuple(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +55,8 @@ class Judgement:
 
     *drains_at* is set when all that remains has a TTL, *ready_at* when the verdict is `verifying`,
     *held_until* when it is `verifying` or `held` and a hold ends by itself. *first_seen_at* and
-    *last_seen_at* are of all sweeps of all caches.
+    *last_seen_at* are of all sweeps of all caches. *places* are those of one cache, the worst
+    first; *assumptions* are sentences.
     """
 
     key_id: str
@@ -88,76 +68,95 @@ class Judgement:
     held_until: datetime | None = None
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
+    places: tuple[Place, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
 
 def judge(
-    key_id: str,
     evidence: Sequence[Evidence],
     *,
     now: datetime,
     quiet: timedelta,
     current_in: Iterable[str] = (),
+    elsewhere: Sequence[Place] = (),
     doubt: str | None = None,
-) -> Judgement:
+) -> dict[str, Judgement]:
     """
-    Return the judgement on an old key.
+    Return the judgement on an old key in each cache that lists it; the verdict is the same in all.
 
-    *evidence* is that of every cache that lists the key, whether it was swept in this run or not;
-    *current_in* are the fields where it is the current key of a cache. *doubt* says why *now* is
-    not to be relied on.
+    *evidence* is that of every cache that lists it, whether it was swept in this run or not;
+    *current_in* are the fields where it is the current key of a cache; *elsewhere* are the places
+    that other caches are which cannot be swept. *doubt* says why *now* is not to be relied on.
     """
-    found = [
-        Finding(Verdict.IN_USE, f"it is the current key at {field}", f"give {field} another key")
-        for field in current_in
-    ]
-    for case in evidence:
-        label = f"{case.cache}: " if len(evidence) > 1 else ""
-        found += [one._replace(reason=f"{label}{one.reason}") for one in findings(case, now, quiet)]
+    own = {case.cache: places(case, now=now, quiet=quiet) for case in evidence}
+    shared = [*elsewhere, *(_as_current(field) for field in current_in)]
     if doubt:
-        found.append(Finding(Verdict.VERIFYING, doubt, CLOCKS, rank=2))
-    if not evidence:
-        found.append(Finding(Verdict.UNKNOWN, "no cache that lists it was swept", "run again"))
-    order = list(Verdict).index
-    verdict = min((one.verdict for one in found), key=order)
-    against = [one for one in found if one.verdict is not Verdict.RETIRABLE] or found
-    against.sort(key=lambda one: order(one.verdict))
-    notes = [sentence for case in evidence for sentence in (*accepted(case), *cut_short(case))]
-    ready_at = _ready_at(evidence, now, quiet) if verdict is Verdict.VERIFYING else None
+        shared.append(Place(Kind.NAMES, "", Status.UNKNOWN, doubt, Verdict.VERIFYING, None, CLOCKS))
+    everything = sorted([*chain(*own.values()), *shared], key=_rank)
+    verdict = everything[0].verdict if everything else Verdict.UNKNOWN
+    fields = [case.field for case in evidence]
+    step = _next_step([one for one in everything if one.verdict is verdict], fields, now)
+    return {
+        case.cache: _judgement(
+            case,
+            sorted([*own[case.cache], *shared, *_others(case, evidence, own)], key=_rank),
+            verdict=verdict,
+            step=step,
+            evidence=evidence,
+            everything=everything,
+            now=now,
+        )
+        for case in evidence
+    }
+
+
+def _judgement(
+    case: Evidence,
+    found: Sequence[Place],
+    *,
+    verdict: Verdict,
+    step: str,
+    evidence: Sequence[Evidence],
+    everything: Sequence[Place],
+    now: datetime,
+) -> Judgement:
+    """Return the judgement on a key, with the places of one cache."""
+    against = [one for one in found if _is_shut(one)]
+    grounds = against or [one for one in found if one.kind is Kind.NAMES]
     return Judgement(
-        key_id=key_id,
+        key_id=case.key_id,
         verdict=verdict,
-        reasons=tuple(dict.fromkeys([*(one.reason for one in against), *notes])),
-        next_step=_next_step([one for one in found if one.verdict is verdict], ready_at, now),
+        reasons=tuple(dict.fromkeys([*map(sentence, grounds), *cut_short(case)])),
+        next_step=step,
         drains_at=_drains_at(evidence),
-        ready_at=ready_at,
-        held_until=_held_until(evidence, verdict, now),
-        first_seen_at=min(filter(None, (case.first_seen_at for case in evidence)), default=None),
-        last_seen_at=max(filter(None, (case.last_seen_at for case in evidence)), default=None),
+        ready_at=_until(everything, Verdict.VERIFYING, now) if verdict == "verifying" else None,
+        held_until=(
+            _until(everything, Verdict.HELD, None) if verdict in {"verifying", "held"} else None
+        ),
+        first_seen_at=min(filter(None, (one.first_seen_at for one in evidence)), default=None),
+        last_seen_at=max(filter(None, (one.last_seen_at for one in evidence)), default=None),
+        places=tuple(found),
+        assumptions=tuple(
+            dict.fromkeys(one.evidence for one in found if one.status is Status.ASSUMED)
+        ),
     )
 
 
-def findings(case: Evidence, now: datetime, quiet: timedelta) -> list[Finding]:
-    """Return all that speaks against removal, the worst first; or what speaks for it."""
-    against = [
-        *_unknown(case),
-        *_in_use(case, now, quiet),
-        *_draining(case),
-        *_verifying(case, now, quiet),
-    ]
-    holds = [hold for hold in case.holds if hold.open(now)]
-    against += [Finding(Verdict.HELD, hold.reason, hold.ends_by) for hold in holds]
-    return against or [_retirable(case)]
+def sentence(place: Place) -> str:
+    """Return a place that is not clean as one sentence: what, since when, and what ends it."""
+    return f"{place.evidence}; {place.remedy}" if place.remedy else place.evidence
 
 
-def accepted(case: Evidence) -> Iterator[str]:
-    """Yield what was accepted, a sentence each."""
-    for outcome in ACCEPTABLE:
-        number = max((sweep.open_items.get(outcome, 0) for sweep in case.sweeps), default=0)
-        if number and not case.blocking(outcome):
-            yield f"{number:,} {outcome} {'was' if number == 1 else 'were'} accepted"
+def not_clean(judgement: Judgement) -> list[Place]:
+    """Return the places that keep a key from being retirable, the worst first."""
+    return [one for one in judgement.places if _is_shut(one)]
 
 
-def cut_short(case: Evidence) -> Iterator[str]:
+def _is_shut(place: Place) -> bool:
+    return place.status in {Status.HOLDING, Status.UNKNOWN}
+
+
+def cut_short(case: Evidence) -> Iterable[str]:
     """Yield that the last sweep was stopped, and so the one before it counts."""
     if case.cut_short_at and case.sweep:
         yield (
@@ -166,120 +165,147 @@ def cut_short(case: Evidence) -> Iterator[str]:
         )
 
 
-def _unknown(case: Evidence) -> Iterator[Finding]:
-    """Yield what was not looked at."""
-    if case.sweep is None:
-        yield Finding(Verdict.UNKNOWN, "never swept to the end", f"run for {case.cache}")
-        return
-    missing = list(dict.fromkeys(one for sweep in case.sweeps for one in sweep.not_looked_at))
-    for sentence in missing:
-        yield Finding(Verdict.UNKNOWN, sentence, "see to what was not looked at, then run again")
-    if not case.complete and not missing:
-        yield Finding(Verdict.UNKNOWN, "no complete sweep", "run again until one is complete")
-    for outcome in BLOCKING:
-        if number := case.blocking(outcome):
-            one, many, step = _OPEN_ITEMS[outcome]
-            if outcome in ACCEPTABLE:
-                step = f"{step}, or accept them with --accept {outcome}={number}"
-            yield Finding(Verdict.UNKNOWN, count(number, one, many), step)
+def places(case: Evidence, *, now: datetime, quiet: timedelta) -> list[Place]:
+    """Return all places of a key in one cache, the backups last: they wait for all others."""
+    gone = gone_from(case, quiet)
+    found = [
+        *names_places(case, gone, now, quiet),
+        outside_place(case, gone),
+        *not_opened_places(case),
+        writers_place(case, gone, now),
+        *copy_places(case, gone),
+    ]
+    return [*found, _backups(case, found, now)]
 
 
-def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Finding]:
-    """Yield what shows that values stay under the key, or that something writes with it."""
-    names = begin_with(case.prefixes)
-    if number := case.remaining_without_ttl:
-        since = f", first seen {moment(case.first_seen_at)}" if case.first_seen_at else ""
-        remain = "remains" if number == 1 else "remain"
-        yield Finding(
-            Verdict.IN_USE,
-            f"{count(number, 'value')} without a TTL {remain} under it{since}{names}",
-            f"run {_anew(case)} to move what remains",
+def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
+    """Return the places that replicas and files of all servers are."""
+    gone_at, found = gone_since(gone), list[Place]()
+    for looks in servers(case.looks):
+        if _ended(looks, case):
+            continue
+        address = next((one for one in gone if one == looks[-1].address), None)
+        if address is not None:
+            server = Server(looks, _since(looks, gone[address], gone_at))
+        else:
+            server = _as_replica(looks, gone, gone_at)
+            primary = _primary_of(looks[-1], gone)
+            offset = primary.offset if primary else None
+            place = replica_place(server, primary.now if primary else None, offset)
+            found.append(place)
+            if place.status is Status.UNKNOWN:  # its files are not known either
+                continue
+        found += file_places(server, case.declared, gone_at)
+    return found
+
+
+def _ended(looks: Sequence[Look], case: Evidence) -> bool:
+    """Return whether the operator declares that there is no such server any more."""
+    addresses = {one.address for one in looks}
+    if addresses & {*case.primaries}:
+        return False
+    only = case.declared.only
+    gone = addresses <= {*case.declared.decommissioned} and not looks[-1].facts
+    return gone or (only is not None and not addresses & {*only})
+
+
+def _since(looks: Sequence[Look], gone: Gone, gone_at: datetime | None) -> tuple[Look, ...]:
+    """Return the looks at a primary's process from when the key was gone everywhere."""
+    if gone_at is None or gone.first is None:
+        return ()
+    kept = {(one.address, one.at) for one in gone.ancestry.process}
+    return tuple(one for one in looks if (one.address, one.at) in kept and one.at >= gone_at)
+
+
+def _as_replica(
+    looks: tuple[Look, ...], gone: Mapping[str, Gone], gone_at: datetime | None
+) -> Server:
+    """Return a server that is no primary now, with the looks at which it had caught up."""
+    primary = _primary_of(looks[-1], gone)
+    if primary is None or gone_at is None:
+        return Server(looks)
+    after = [one for one in looks if one.at >= gone_at]
+    return Server(looks, tuple(caught_up(after, primary.ancestry.looks, primary.offset)))
+
+
+def _primary_of(look: Look, gone: Mapping[str, Gone]) -> Gone | None:
+    """Return the primary whose history a replica follows."""
+    history = look.facts.get("master_replid")
+    for one in gone.values():
+        if one.now and history and one.now.facts.get("master_replid") == history:
+            return one
+    return next(iter(gone.values())) if len(gone) == 1 else None
+
+
+def _backups(case: Evidence, found: Sequence[Place], now: datetime) -> Place:
+    """Return the place that copies outside Redis are: they were taken of whatever was not clean."""
+    length, kinds = case.declared.retention, {Kind.NAMES, Kind.OUTSIDE, Kind.REPLICA, Kind.RDB}
+    kinds |= {Kind.AOF, Kind.BACKUP_COMMAND}
+    if length is None:
+        text = "no backup outside Redis holds it (backups.retention is not declared)"
+        return Place(Kind.BACKUPS, "", Status.ASSUMED, text)
+    if not length:
+        text = "there are no backups outside Redis (backups.retention: 0s)"
+        return Place(Kind.BACKUPS, "", Status.CLEAN, text)
+    waiting = any(one.kind in kinds and _is_shut(one) for one in found)
+    ends = [one.since for one in found if one.kind in kinds and one.since]
+    text = f"backups are kept for {duration(length)}"
+    if waiting or not ends:
+        text = f"{text}, counted from when all else is clean"
+        remedy = f"wait {duration(length)} from then on"
+        return Place(
+            Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, None, remedy, passes=True
         )
-    if number := case.met_again:
-        yield Finding(
-            Verdict.IN_USE,
-            f"the verifying sweep still met {count(number, 'value')} under it: "
-            f"something still encrypts with it{names}",
-            _FIND,
-        )
-    past = case.history
-    if past.clean_before is None or past.returned_at is None:
-        return
-    calm_at = add_clamped(case.last_seen_at or past.returned_at, quiet)
-    if past.clean_since is None or now < calm_at:
-        values = f"{count(past.returned, 'value')} {'was' if past.returned == 1 else 'were'}"
-        yield Finding(
-            Verdict.IN_USE,
-            f"{values} encrypted with it after it had been clean since {moment(past.clean_before)}:"
-            f" something still writes with it{begin_with(past.prefixes)}",
-            _FIND,
-        )
+    until = add_clamped(max(ends), length)
+    if until <= now:
+        text = f"{text}, and those from before {moment(max(ends))} are gone"
+        return Place(Kind.BACKUPS, "", Status.CLEAN, text, since=until)
+    text = f"{text} and may hold it until {moment(until)}"
+    remedy = f"wait until {moment(until)}, then run again"
+    return Place(Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, max(ends), remedy, until)
 
 
-def _draining(case: Evidence) -> Iterator[Finding]:
-    """Yield what will be gone by itself."""
-    if not case.remaining or case.drains_at is None:
-        return
-    number, until = case.remaining, moment(case.drains_at)
-    remain, last = ("remains", "it") if number == 1 else ("remain", "the last")
-    yield Finding(
-        Verdict.DRAINING,
-        f"{count(number, 'value')} with a TTL {remain} under it; {last} expires at {until}",
-        f"run {_anew(case)} to move what remains, or wait until {until} and run again",
-    )
+def _as_current(field: str) -> Place:
+    """Return the place that a cache is where the key is the current one."""
+    text, remedy = f"it is the current key at {field}", f"give {field} another key"
+    return Place(Kind.CACHES, field, Status.HOLDING, text, Verdict.IN_USE, None, remedy)
 
 
-def _verifying(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Finding]:
-    """Yield what is missing until it is certain that none is left."""
-    latest, since = case.latest, case.quiet_since
-    if not case.complete or latest is None or since is None or case.remaining:
-        return
-    again, rank = "run again", 0
-    if not all(sweep.verified for sweep in case.sweeps):
-        again, rank = "run again without --no-verify", 1
-        yield Finding(Verdict.VERIFYING, "the sweep was not verified (--no-verify)", again, rank)
-    elif not case.confirmed:
-        yield Finding(Verdict.VERIFYING, "not yet confirmed by a later complete sweep", again, rank)
-    newest = max(since, latest.finished_at, case.history.swept_at or since)
-    if doubt := next((sweep.doubt for sweep in case.sweeps if sweep.doubt), None):
-        yield Finding(Verdict.VERIFYING, doubt, CLOCKS, 2)
-    if newest > now:
-        reason = f"last looked at {moment(newest)}, which is later than now: a clock is wrong"
-        yield Finding(Verdict.VERIFYING, reason, _CLOCK, 3)
-    elif now < add_clamped(since, quiet):
-        how = "last met" if case.last_seen_at else "first looked for"
-        reason = f"{how} {ago(since, now)}; {duration(quiet)} of quiet is asked for"
-        yield Finding(Verdict.VERIFYING, reason, again, rank)
-    elif latest.finished_at < add_clamped(since, quiet):
-        reason = f"last swept at {clock(latest.finished_at, now)}, when {duration(quiet)} of quiet"
-        yield Finding(Verdict.VERIFYING, f"{reason} was not over", again, rank)
+def _others(
+    case: Evidence, evidence: Sequence[Evidence], own: Mapping[str, list[Place]]
+) -> Iterable[Place]:
+    """Yield the places that the other caches which list the key are: the worst of theirs each."""
+    for other in evidence:
+        if other.cache == case.cache:
+            continue
+        worst = min(own[other.cache], key=_rank)
+        at = other.latest.finished_at if other.latest else None
+        looked = f", last looked at {moment(at)}" if at else ""
+        if worst.status is Status.CLEAN:
+            text = f"{other.cache} is clean{looked}"
+            yield Place(Kind.CACHES, other.cache, Status.CLEAN, text, since=worst.since)
+        else:
+            text = f"{other.cache}: {worst.evidence}{looked}"
+            yield replace(worst, kind=Kind.CACHES, where=other.cache, evidence=text)
 
 
-def _retirable(case: Evidence) -> Finding:
-    """On what evidence the key can go."""
-    past = case.history
-    sweeps = count(past.clean_sweeps, "complete sweep")
-    if case.last_seen_at:
-        reason = f"last met {moment(case.last_seen_at)}; {sweeps} since then did not meet it"
-    else:
-        reason = f"{sweeps} did not meet it, and none ever did"
-    return Finding(Verdict.RETIRABLE, reason, f"remove {case.field}", field=case.field)
+def _rank(place: Place) -> tuple[int, int, int]:
+    """Return where a place stands among others, the worst first."""
+    order = len(_ORDER)
+    if _is_shut(place):
+        order = _ORDER.index((place.verdict, place.kind in _FIRST))
+    waits = place.kind is Kind.BACKUPS
+    return order, _STATUSES.index(place.status), waits
 
 
-def _anew(case: Evidence) -> str:
-    """Return how the next run is to differ from this one."""
-    dry_run = case.sweep is not None and case.sweep.mode is Mode.DRY_RUN
-    return "without --dry-run" if dry_run else "again"
-
-
-def _next_step(worst: Sequence[Finding], ready_at: datetime | None, now: datetime) -> str:
-    """Return what to do about the worst findings."""
-    if worst[0].verdict is Verdict.RETIRABLE:
-        return f"remove {listing(dict.fromkeys(one.field for one in worst))}"
-    if ready_at is None:
-        return "; ".join(dict.fromkeys(one.step for one in worst))
-    step = max(worst, key=lambda one: one.rank).step
-    return f"{step} after {clock(ready_at, now)}" if ready_at > now else step
+def _next_step(worst: Sequence[Place], fields: Sequence[str], now: datetime) -> str:
+    """Return what to do about the worst places."""
+    if not worst or worst[0].verdict is Verdict.RETIRABLE:
+        return f"remove {listing(dict.fromkeys(fields))}" if fields and worst else "run again"
+    until = max((one.until for one in worst if one.until), default=None)
+    if worst[0].verdict is Verdict.VERIFYING and until and until > now:
+        return f"run again after {clock(until, now)}"
+    return "; ".join(dict.fromkeys(one.remedy for one in worst if one.remedy))
 
 
 def _drains_at(evidence: Sequence[Evidence]) -> datetime | None:
@@ -290,14 +316,7 @@ def _drains_at(evidence: Sequence[Evidence]) -> datetime | None:
     return max((at for at in ends if at), default=None)
 
 
-def _ready_at(evidence: Sequence[Evidence], now: datetime, quiet: timedelta) -> datetime:
-    """Return when the next sweep can find that it was quiet for long enough."""
-    return max(now, *(add_clamped(case.quiet_since or now, quiet) for case in evidence))
-
-
-def _held_until(evidence: Sequence[Evidence], verdict: Verdict, now: datetime) -> datetime | None:
-    """Return when the last of the holds that end by themselves does."""
-    if verdict not in {Verdict.VERIFYING, Verdict.HELD}:
-        return None
-    holds = (hold for case in evidence for hold in case.holds if hold.open(now))
-    return max((hold.until for hold in holds if hold.until), default=None)
+def _until(found: Iterable[Place], verdict: Verdict, otherwise: datetime | None) -> datetime | None:
+    """Return when the last of the places with this verdict may get better by itself."""
+    ends = [one.until for one in found if one.verdict is verdict and one.until]
+    return max(ends, default=otherwise)

@@ -1,23 +1,24 @@
 """
-Places: list everywhere a value may live, with proof; a hold says what keeps a key `held`.
+Places: list everywhere a value may live, with what is known of each; hold the evidence for it.
 
-Old copies of values could come back although the live data is clean: from a replica, a file or a
-backup. Copies, baselines and times in, holds out. Everything is counted from *clean_since*, the end
-of the first complete sweep that no longer met the key: a copy made after that moment is clean.
+The list is closed: a key can be removed only if every place on it is known to be clean, or is
+declared by the operator (verdict 1). What was not asked, not answered or not understood is unknown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Final, TypeVar
 
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, KeySeen, SweepRecord
+from rotator.retirement.lineage import Look, Proof
 from rotator.tally.tally import Mode, Outcome
-from rotator.text import add_clamped, duration, moment
 
 _NO_HISTORY = KeyHistory()
+T = TypeVar("T")
 
 
 class Kind(StrEnum):
@@ -33,6 +34,10 @@ class Kind(StrEnum):
     BACKUP_COMMAND = "backup-command"
     CACHES = "caches"
     BACKUPS = "backups"
+
+
+FILES: Final = (Kind.RDB, Kind.AOF)
+"""The places that a server writes anew when it is asked to."""
 
 
 class Status(StrEnum):
@@ -55,14 +60,21 @@ class Verdict(StrEnum):
     RETIRABLE = "retirable"
 
 
+SEVERITY: Final = (
+    *(Verdict.IN_USE, Verdict.DRAINING, Verdict.UNKNOWN),
+    *(Verdict.VERIFYING, Verdict.HELD, Verdict.RETIRABLE),
+)
+"""The verdicts, worst first where several are put together: facts go before what is not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """
     Place: says of one place what is known of it, since when, on what evidence, and what ends it.
 
-    *where* is a server, a cache, or empty. *evidence* is a sentence without an end, *remedy* what to
-    do, empty where it is clean. *verdict* is what it makes of the key. It ends by itself at
-    *until*; None: not, or nobody knows when.
+    *where* is a server, a cache, or empty. *evidence* is a sentence without an end, *remedy* what
+    to do, empty where it is clean. *verdict* is what it makes of the key. It ends by itself at
+    *until*, or, if it *passes*, nobody knows when.
     """
 
     kind: Kind
@@ -73,6 +85,7 @@ class Place:
     since: datetime | None = None
     remedy: str = ""
     until: datetime | None = None
+    passes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,129 +131,15 @@ class Declarations:
 
 
 @dataclass(frozen=True, slots=True)
-class Copies:
-    """
-    Copies: hold what is known of the other copies of one node's data, at one moment.
-
-    *lagging* maps a replica to what is wrong with it, in words. *snapshot*: there is an RDB file,
-    begun at *snapshot_begun_at* by this machine's clock, None if that is not known. *append_only*:
-    an append-only file is kept, and *rewrites* counts those in the life of the process *run_id*.
-    Before Redis 7.0, which does not count them, that is 1 if the last attempt was one, else 0, and
-    *sizes*, of the file after the last rewrite and now, in bytes, tell one that came later; they
-    are None where rewrites are counted.
-    """
-
-    node: str
-    run_id: str
-    lagging: Mapping[str, str]
-    snapshot: bool
-    snapshot_begun_at: datetime | None
-    append_only: bool
-    rewrites: int
-    rewriting: bool
-    sizes: tuple[int, int] | None = None
-
-    @property
-    def aof_baseline(self) -> dict[str, Any] | None:
-        """The process and its append-only file, for later runs to compare with."""
-        if self.sizes is None:
-            # A rewrite that is going on began too early to count as one that came after.
-            return {"run_id": self.run_id, "rewrites": self.rewrites + self.rewriting}
-        if self.rewriting:
-            return None
-        return {"run_id": self.run_id, "rewrites": None, "sizes": list(self.sizes)}
-
-    def rewritten_since(self, baseline: Mapping[str, Any] | None) -> bool:
-        """
-        Return whether the append-only file was rewritten since *baseline*.
-
-        INFO does not say when it was rewritten, only how often. In a process that is younger than
-        the baseline every rewrite came after it. Without a baseline nothing is known.
-        """
-        if baseline is None:
-            return False
-        if baseline["run_id"] != self.run_id:
-            return self.rewrites > 0
-        if self.sizes is None or baseline["rewrites"] is not None:
-            return baseline["rewrites"] is not None and self.rewrites > baseline["rewrites"]
-        # Between rewrites the first size stays, and the second grows.
-        (base, size), now = baseline["sizes"], self.sizes
-        return bool(now[0] != base or now[1] < size)
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """
-    Hold: says why old copies could come back although the live data is clean.
-
-    It ends by itself at *until*; None means that something has to be done: *ends_by*.
-    """
-
-    reason: str
-    until: datetime | None
-    ends_by: str
-
-    def open(self, now: datetime) -> bool:
-        """Return whether it still holds."""
-        return self.until is None or self.until > now
-
-    @classmethod
-    def replica(cls, node: str, why: str) -> Self:
-        """Make the hold of a replica with old values; *why* as in "is 4096 bytes behind"."""
-        return cls(f"replica {node} {why}", None, f"run again when replica {node} has caught up")
-
-    @classmethod
-    def failover(cls, node: str) -> Self:
-        """Make the hold of a node where another process answers than the one found clean."""
-        return cls(
-            f"{node} failed over or restarted after it was found clean", None, "run again now"
-        )
-
-    @classmethod
-    def snapshot(cls, node: str, begun_at: datetime | None, clean_since: datetime) -> Self | None:
-        """
-        Make the hold of an RDB file from before the key was gone; None if it is from after.
-
-        The last good BGSAVE began at *begun_at*, by the clock of *clean_since*, if that is known
-        (rdb_last_save_time less rdb_last_bgsave_time_sec, redis-rules 3).
-        """
-        if begun_at is not None and begun_at > clean_since:
-            return None
-        age = "of unknown age" if begun_at is None else f"from {moment(begun_at)}"
-        return cls(
-            f"the RDB file of {node} is {age}, when the key was not yet known to be gone",
-            None,
-            f"BGSAVE on {node}, then run again",
-        )
-
-    @classmethod
-    def append_only(cls, node: str) -> Self:
-        """Make the hold of an append-only file with what was written before the key was gone."""
-        return cls(
-            f"the append-only file of {node} was not rewritten since the key is gone",
-            None,
-            f"BGREWRITEAOF on {node}, then run again",
-        )
-
-    @classmethod
-    def backups(cls, clean_since: datetime, retention: timedelta) -> Self:
-        """Make the hold of copies outside Redis that are kept for *retention*."""
-        until = add_clamped(clean_since, retention)
-        return cls(
-            f"backups are kept for {duration(retention)} and may hold it until {moment(until)}",
-            until,
-            f"wait until {moment(until)}, then run again",
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Evidence:
     """
     Evidence: holds all that is known of one old key in one cache, which lists it at *field*.
 
     *sweep* is the sweep of this run, or the last complete one; None if there never was one.
     *verification* is the reading sweep after it, if there was one. *history* has both folded in.
-    A later sweep was stopped at *cut_short_at*, and had not met the key up to there.
+    *proofs* and *looks* are all that the state keeps, in their order, and *primaries* the addresses
+    of those that own data now. *basis* is what a proof must have been made with. A later sweep was
+    stopped at *cut_short_at*, and had not met the key up to there.
     """
 
     key_id: str
@@ -249,7 +148,12 @@ class Evidence:
     sweep: SweepRecord | None
     verification: SweepRecord | None = None
     history: KeyHistory = _NO_HISTORY
-    holds: tuple[Hold, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    looks: tuple[Look, ...] = ()
+    primaries: tuple[str, ...] = ()
+    basis: str = ""
+    declared: Declarations = Declarations()
+    fence: Fence | None = None
     cut_short_at: datetime | None = None
 
     @property
@@ -258,15 +162,22 @@ class Evidence:
         return tuple(sweep for sweep in (self.sweep, self.verification) if sweep)
 
     @property
-    def complete(self) -> bool:
-        """True if there is a complete sweep."""
-        return self.sweep is not None and self.sweep.complete
-
-    @property
     def latest(self) -> SweepRecord | None:
         """The last sweep that is complete, else the last one."""
         complete = [sweep for sweep in self.sweeps if sweep.complete] or self.sweeps
         return complete[-1] if complete else None
+
+    @property
+    def ever_opened(self) -> bool:
+        """True if a key of the ring ever opened a value here (verdict 2.6)."""
+        return any(one.opened for one in self.proofs) or any(one.opened for one in self.sweeps)
+
+    @property
+    def in_force(self) -> Fence | None:
+        """The fence, if it covers the key and nothing was read that says otherwise."""
+        fence = self.fence
+        covers = fence and self.key_id in fence.old and fence.voided_at is None
+        return fence if covers else None
 
     def blocking(self, outcome: Outcome) -> int:
         """
@@ -296,9 +207,14 @@ class Evidence:
 
     @property
     def met_again(self) -> int:
-        """The number of values the verifying sweep met beyond those that the one before left."""
+        """
+        The number of values the verifying sweep met beyond those that the one before left.
+
+        A sweep that went on where an earlier one was stopped accuses nobody: what it had visited
+        may have been written before it went on.
+        """
         last = self.sweeps[-1] if self.sweeps else None
-        if last is None or last.mode is not Mode.VERIFY:
+        if last is None or last.mode is not Mode.VERIFY or self.sweeps[0].resumed:
             return 0
         met = last.seen(self.key_id).met
         before = self.sweeps[0].seen(self.key_id) if len(self.sweeps) > 1 else KeySeen()
@@ -322,24 +238,6 @@ class Evidence:
         seen = [sweep.seen(self.key_id).last_seen_at for sweep in self.sweeps]
         return max((at for at in (self.history.last_seen_at, *seen) if at), default=None)
 
-    @property
-    def quiet_since(self) -> datetime | None:
-        """The time since which it has been quiet: last met, or else first looked for."""
-        begun = self.sweep.started_at if self.sweep else None
-        return self.last_seen_at or self.history.first_looked_at or begun
-
-    @property
-    def confirmed(self) -> bool:
-        """
-        True if a complete sweep after the last meeting did not meet it.
-
-        If it was never met, the first sweep is only a first look, and a second one confirms.
-        """
-        clean, seen = self.history.clean_since, self.last_seen_at
-        if clean is None or self.latest is None or self.latest.seen(self.key_id).met:
-            return False
-        return clean >= seen if seen else self.history.clean_sweeps > 1
-
     def _last_seen(self) -> list[KeySeen]:
         """Return what the last complete sweep saw, and what came after it."""
         latest = self.latest
@@ -362,51 +260,69 @@ class CacheRecord:
     """
     Cache record: holds all that the state knows of one cache, and of its *keys* by id.
 
-    *sweep* is the last complete one, *runs* are the last ones in their order. *holds* are those on
-    each key when the cache was last swept.
+    *sweep* is the last complete one, *runs*, *proofs* and *looks* are in their order.
     """
 
     cache: str
     sweep: SweepRecord | None = None
     runs: tuple[RunRecord, ...] = ()
     keys: dict[str, KeyRecord] = field(default_factory=dict)
-    holds: Mapping[str, tuple[Hold, ...]] = field(default_factory=dict)
-
-    def evidence(self, key_id: str, listed_at: str) -> Evidence:
-        """Return what earlier runs found out; a sweep that did not know the key is none."""
-        return Evidence(
-            key_id=key_id,
-            cache=self.cache,
-            field=listed_at,
-            sweep=self.sweep if self.sweep and key_id in self.sweep.keys else None,
-            history=self.keys[key_id].history,
-            holds=self.holds[key_id],
-        )
+    proofs: tuple[Proof, ...] = ()
+    looks: tuple[Look, ...] = ()
+    fence: Fence | None = None
 
 
-def find_holds(
-    copies: Sequence[Copies],
-    *,
-    clean_since: datetime,
-    baselines: Mapping[str, Mapping[str, Any] | None],
-    swept: Mapping[str, str],
-    retention: timedelta | None,
-) -> tuple[Hold, ...]:
+_LATEST = 20  # looks at a server, and proofs of a node, that are kept in any case
+_APART = timedelta(days=1)
+
+
+def thinned(proofs: Sequence[Proof], looks: Sequence[Look]) -> tuple[list[Proof], list[Look]]:
     """
-    Return the holds on one key.
+    Return what is worth keeping of proofs and looks, in their order: nothing that is new is lost.
 
-    *baselines* are those of when the key became clean, by node; *swept* are the run ids of the
-    processes that the last sweep found clean, by node.
+    What is like the one kept before it goes, but for one a day and the last ones. To leave one out
+    never makes anything look better.
     """
-    holds: list[Hold | None] = []
-    for copy in copies:
-        holds += [Hold.replica(name, why) for name, why in copy.lagging.items()]
-        if swept.get(copy.node, copy.run_id) != copy.run_id:
-            holds.append(Hold.failover(copy.node))
-        if copy.snapshot:
-            holds.append(Hold.snapshot(copy.node, copy.snapshot_begun_at, clean_since))
-        if copy.append_only and not copy.rewritten_since(baselines.get(copy.node)):
-            holds.append(Hold.append_only(copy.node))
-    if retention is not None:
-        holds.append(Hold.backups(clean_since, retention))
-    return tuple(hold for hold in holds if hold)
+    kept = _thinned(proofs, lambda one: one.node, lambda one: one.begun_at, _shows)
+    needed = {(one.address, one.at) for proof in kept for one in (proof.before, proof.after)}
+    few = _thinned(looks, lambda one: one.address, lambda one: one.at, _says)
+    alive = {id(one) for one in few}
+    return kept, [one for one in looks if id(one) in alive or (one.address, one.at) in needed]
+
+
+def _thinned(
+    records: Sequence[T],
+    owner: Callable[[T], str],
+    at: Callable[[T], datetime],
+    content: Callable[[T], object],
+) -> list[T]:
+    """Return the records to keep: of each *owner*, the last ones, and those with other content."""
+    left, last = Counter(map(owner, records)), dict[str, T]()
+    kept = []
+    for one in records:
+        mine = owner(one)
+        left[mine] -= 1
+        before = last.get(mine)
+        new = before is None or content(before) != content(one) or at(one) - at(before) >= _APART
+        if new or left[mine] < _LATEST:
+            kept.append(one)
+            last[mine] = one
+    return kept
+
+
+def _shows(proof: Proof) -> object:
+    """Return what a proof says besides its times."""
+    return proof.basis, dict(proof.met), dict(proof.open_items), proof.outside, proof.doubt
+
+
+_PASSING = {
+    *("uptime_in_seconds", "total_commands_processed", "master_repl_offset", "slave_repl_offset"),
+    *("expired_keys", "evicted_keys", "rdb_changes_since_last_save", "aof_current_size"),
+}
+
+
+def _says(look: Look) -> object:
+    """Return what a look says besides what changes all the time."""
+    facts = {name: fact for name, fact in look.facts.items() if name not in _PASSING}
+    counted = {name: n for name, n in (look.calls or {}).items() if name != "scan"}
+    return facts, counted, look.settings, look.slots, look.epoch, look.listed, look.missing

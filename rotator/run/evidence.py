@@ -1,25 +1,41 @@
 """
-Evidence recorder: brings sweeps and copies to `judge`, and keeps what came of it in the state.
+Evidence recorder: brings proofs, looks and sweeps to `judge`, and keeps them in the state.
 
 A key that several caches list is judged by all of them: those of this run by what it found, the
-others by their last complete sweep in the state.
+others by what the state has of them. What is kept belongs to a lineage of the data, not to the name
+of a cache: another server under the same name has a history of its own (verdict 4).
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+
+import structlog
 
 from rotator.crypto.keyring import Keyring
 from rotator.errors import Exit
 from rotator.retirement.forecast import RunRecord, unfinished_runs
 from rotator.retirement.history import SweepRecord
 from rotator.retirement.judge import Judgement, judge
-from rotator.retirement.places import CacheRecord, Evidence, Hold, find_holds
+from rotator.retirement.lineage import Look, ancestry, same_lineage
+from rotator.retirement.places import (
+    CacheRecord,
+    Declarations,
+    Evidence,
+    Kind,
+    Place,
+    Status,
+    Verdict,
+    thinned,
+)
+from rotator.server.context import Listing
 from rotator.state.state import State
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.tally.tally import Mode, Outcome
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -27,12 +43,15 @@ class EvidenceRecorder:
     """
     Evidence recorder: takes the sweeps of one run into the state, and has its keys judged.
 
-    *ends_at* is when the run's time is up, if it is limited. *records* is all that the state knows
-    of each cache, by name, once `judge` was called.
+    *ends_at* is when the run's time is up, if it is limited. *declared* is what the operator knows
+    of each cache, by name; *listings* are caches that are never swept. *records* is all that the
+    state knows of each cache, by name, once `judge` was called.
     """
 
     state: State
     ends_at: datetime | None = None
+    declared: Mapping[str, Declarations] = field(default_factory=dict)
+    listings: Mapping[str, Listing] = field(default_factory=dict)
     records: dict[str, CacheRecord] = field(default_factory=dict, init=False)
     _kept: dict[str, list[SweepRecord]] = field(default_factory=dict, init=False)
     _results: dict[str, CacheResult] = field(default_factory=dict, init=False)
@@ -43,25 +62,69 @@ class EvidenceRecorder:
         self._results[name] = result
         if result.sweep is None or keyring is None:
             return
+        history, goes_on = result.history, self._goes_on(result)
+        self.add_looks(result, result.looks)
         sweeps = [sweep for sweep in (result.sweep, result.verification) if sweep]
-        self._kept[name] = [_sweep_record(result, sweep, keyring) for sweep in sweeps]
-        known = self.state.last_sweep(name)
+        self._kept[name] = [
+            _sweep_record(result, sweep, keyring, goes_on=goes_on or bool(number))
+            for number, sweep in enumerate(sweeps)
+        ]
+        known = self.state.last_sweep(history)
         if known and known.scope != self._kept[name][0].scope:
             known = None
-        before = self.state.run_records(name)
+        before = self.state.run_records(history)
         run = run_record_of(result, result.sweep, before=before, known=known, ends_at=self.ends_at)
-        self.state.add_run_record(name, run)
+        self.state.add_run_record(history, run)
         for sweep, record in zip(sweeps, self._kept[name], strict=True):
+            self._void_fence(name, keyring, record)
             self.state.record_sweep(record)
+            self._add_proofs(history, sweep, result.doubt)
             self.state.add_encryptions(keyring.current.id, sweep.tally.encryptions)
             for key_id, key in sweep.tally.keys.items():
-                self.state.note_seen(name, key_id, key.found)
+                self.state.note_seen(history, key_id, key.found)
+
+    def add_looks(self, result: CacheResult, looks: Iterable[Look]) -> None:
+        """Keep looks at the servers of a cache."""
+        self.state.add_looks(result.history, looks)
+
+    def _add_proofs(self, history: str, sweep: SweepResult, doubt: str | None) -> None:
+        """Keep the proofs of a sweep, and of all that is kept only what adds something."""
+        proofs = [replace(node.proof, doubt=doubt) for node in sweep.nodes if node.proof]
+        if not proofs:
+            return
+        kept, looks = thinned([*self.state.proofs(history), *proofs], self.state.looks(history))
+        self.state.replace_proofs(history, kept)
+        self.state.replace_looks(history, looks)
+
+    def _goes_on(self, result: CacheResult) -> bool:
+        """Return whether the data is that of the run before, or later data."""
+        earlier = self.state.looks(result.history)
+        one_server = result.access.settings.assume.identity is not None
+        begin = [one for one in result.looks if one.facts.get("role") == "master"]
+        for look in {one.address: one for one in reversed(begin)}.values():
+            line = ancestry((*earlier, *result.looks), look, one_server=one_server)
+            if earlier and line.looks[0].at > earlier[-1].at:
+                return False
+        return True
+
+    def _void_fence(self, name: str, keyring: Keyring, record: SweepRecord) -> None:
+        """Note that something still writes, if values came after a proof that there were none."""
+        fence = self.state.fence(name)
+        if fence is None or fence.current != keyring.current.id or fence.voided_at:
+            return
+        proofs = [one for one in self.state.proofs(record.cache) if one.begun_at >= fence.at]
+        for key_id in fence.old:
+            clean = any(one.met.get(key_id) == 0 for one in proofs)
+            if clean and record.goes_on and record.seen(key_id).met:
+                log.warning("an application still writes with an old key", cache=name, key=key_id)
+                self.state.set_fence(name, replace(fence, voided_at=record.finished_at))
+                return
 
     def judge(
         self, keyrings: Mapping[str, Keyring | None], *, now: datetime, quiet: timedelta
-    ) -> dict[str, Judgement]:
+    ) -> dict[tuple[str, str], Judgement]:
         """
-        Return the judgement on every old key, by key id.
+        Return the judgement on every old key, by the names of the caches and key id.
 
         *keyrings* are those of all caches, by name; one that is None may list any key.
         """
@@ -69,20 +132,24 @@ class EvidenceRecorder:
         rings = {name: ring for name, ring in keyrings.items() if ring is not None}
         unknown = [name for name, ring in keyrings.items() if ring is None]
         doubt = next((one.doubt for one in self._results.values() if one.doubt), None)
-        judgements = {}
+        judgements: dict[tuple[str, str], Judgement] = {}
         for key_id in {key.id for ring in rings.values() for key in ring.old}:
             cases = [
-                self._evidence(name, key_id, key.field)
+                self._evidence(name, ring, key_id, key.field)
                 for name, ring in rings.items()
                 for key in ring.old
                 if key.id == key_id
             ]
-            cases += [Evidence(key_id, name, "", sweep=None) for name in unknown]
-            current_in = [r.current.field for r in rings.values() if r.current.id == key_id]
-            judgements[key_id] = judge(
-                key_id, cases, now=now, quiet=quiet, current_in=current_in, doubt=doubt
+            found = judge(
+                cases,
+                now=now,
+                quiet=quiet,
+                current_in=[r.current.field for r in rings.values() if r.current.id == key_id],
+                elsewhere=[*self._listed(key_id, cases), *map(_keys_not_known, unknown)],
+                doubt=doubt,
             )
-            self._note_verdict(judgements[key_id], now)
+            judgements |= {(name, key_id): one for name, one in found.items()}
+            self._note_verdict(next(iter(found.values())), now)
         return judgements
 
     def _read(self, keyrings: Mapping[str, Keyring | None]) -> None:
@@ -90,19 +157,37 @@ class EvidenceRecorder:
         own = {name: result.access.keyring for name, result in self._results.items()}
         for name, ring in {**keyrings, **own}.items():
             key_ids = [key.id for key in ring.all] if ring else []
-            self.records[name] = self.state.cache_record(name, key_ids)
+            result = self._results.get(name)
+            history = result.history if result else latest_history(self.state, name)
+            self.records[name] = self.state.cache_record(name, key_ids, history)
 
-    def _evidence(self, cache: str, key_id: str, listed_at: str) -> Evidence:
+    def _evidence(self, cache: str, ring: Keyring, key_id: str, listed_at: str) -> Evidence:
         """Return what is known of an old key in a cache: by this run, or else by earlier ones."""
-        earlier, sweeps = self.records[cache].evidence(key_id, listed_at), self._kept.get(cache)
-        if not sweeps:
+        record, result = self.records[cache], self._results.get(cache)
+        swept = record.sweep if record.sweep and key_id in record.sweep.keys else None
+        fence = record.fence if record.fence and record.fence.current == ring.current.id else None
+        current = swept is not None and swept.current == ring.current.id
+        earlier = Evidence(
+            key_id=key_id,
+            cache=cache,
+            field=listed_at,
+            sweep=swept,
+            history=record.keys[key_id].history,
+            proofs=record.proofs,
+            looks=record.looks,
+            primaries=swept.primaries if swept else (),
+            basis=record.proofs[-1].basis if record.proofs and current else "",
+            declared=self.declared.get(cache, Declarations()),
+            fence=fence,
+        )
+        sweeps = self._kept.get(cache)
+        if not sweeps or result is None or result.sweep is None:
             return earlier
+        primaries = tuple(str(one) for one in result.primaries)
+        earlier = replace(earlier, primaries=primaries, basis=result.basis)
         if self._outlasts(earlier, cache):
             return replace(earlier, cut_short_at=sweeps[0].finished_at)
-        holds = self._holds(self._results[cache], key_id, earlier.history.clean_since)
-        self.state.save_holds(cache, key_id, holds)
-        verification = sweeps[1] if len(sweeps) > 1 else None
-        return replace(earlier, sweep=sweeps[0], verification=verification, holds=holds)
+        return replace(earlier, sweep=sweeps[0], verification=sweeps[1] if sweeps[1:] else None)
 
     def _outlasts(self, earlier: Evidence, cache: str) -> bool:
         """
@@ -117,24 +202,24 @@ class EvidenceRecorder:
         same_scope = earlier.sweep is not None and earlier.sweep.scope == sweep.scope
         return same_scope and not sweep.hides_or_holds(earlier.key_id)
 
-    def _holds(
-        self, result: CacheResult, key_id: str, clean_since: datetime | None
-    ) -> tuple[Hold, ...]:
-        """Return what still holds a key that the live data no longer has; keep its baselines."""
-        if clean_since is None:
-            return ()
-        last = result.verification or result.sweep
-        nodes = last.nodes if last else []
-        key = (result.access.cache.name, key_id, clean_since)
-        now = {copy.node: copy.aof_baseline for copy in result.copies}
-        self.state.set_aof_baselines(*key, now)
-        return find_holds(
-            result.copies,
-            clean_since=clean_since,
-            baselines=self.state.aof_baselines(*key),
-            swept={node.node: node.identity.run_id for node in nodes if node.identity},
-            retention=result.access.settings.backups.retention,
-        )
+    def _listed(self, key_id: str, cases: Sequence[Evidence]) -> Iterable[Place]:
+        """Yield the places that caches are which list the key, and are never swept."""
+        for name, listing in self.listings.items():
+            if listing.key_ids is not None and key_id not in listing.key_ids:
+                continue
+            reason = next((r for c in cases if (r := c.declared.caches.get(name))), None)
+            if reason is not None:
+                yield Place(
+                    Kind.CACHES, name, Status.ASSUMED, f"{name} never used the key: {reason}"
+                )
+            elif listing.reason == "disabled" and listing.key_ids is not None:
+                text = f"{name}, where encryption is off, holds nothing under it"
+                yield Place(Kind.CACHES, name, Status.ASSUMED, text)
+            else:
+                why = "is of type cluster" if listing.reason == "cluster" else "cannot be read"
+                text = f"{name} lists the key, and {why}: it cannot be looked at"
+                remedy = "declare assume.caches if the key was never used there"
+                yield Place(Kind.CACHES, name, Status.UNKNOWN, text, Verdict.UNKNOWN, None, remedy)
 
     def _note_verdict(self, judgement: Judgement, now: datetime) -> None:
         """Write the verdict on a key down, in the state and in the records of its caches."""
@@ -143,6 +228,47 @@ class EvidenceRecorder:
         for record in self.records.values():
             if key_id in record.keys:
                 record.keys[key_id] = replace(record.keys[key_id], verdicts=tuple(verdicts))
+
+
+def _keys_not_known(name: str) -> Place:
+    """Return the place that a cache is whose keys cannot be known now."""
+    text, remedy = f"the keys of {name} cannot be known now", "see to its secrets, then run again"
+    return Place(Kind.CACHES, name, Status.UNKNOWN, text, Verdict.UNKNOWN, None, remedy)
+
+
+def latest_history(state: State, cache: str) -> str:
+    """Return the id of the history of a cache that was worked on last."""
+    known = state.lineages(cache)
+    return max(known, key=lambda one: str(known[one].get("at", "")), default=cache)
+
+
+def find_history(
+    state: State,
+    cache: str,
+    addresses: Iterable[str],
+    looks: Sequence[Look],
+    declared: Declarations,
+) -> str:
+    """
+    Return the id of the history that the data seen in *looks* at primaries goes on with.
+
+    At the same *addresses* it is the same history, whatever answers there: what a new process loses
+    are proofs, never places. Other data at other addresses has a history of its own (verdict 4).
+    """
+    known, here = state.lineages(cache), {*addresses, *(one.address for one in looks)}
+    order = sorted(known, key=lambda one: str(known[one].get("at", "")), reverse=True)
+    alike = [one for one in order if same_lineage(state.looks(one), looks)]
+    alike += [one for one in order if here & set(known[one]["addresses"])]
+    new = cache if not known else f"{cache}#{len(known) + 1}"
+    history = alike[0] if alike else new
+    before = known.get(history, {}).get("addresses", [])
+    record = {"addresses": sorted(here | set(before)), "at": looks[-1].at.isoformat()}
+    state.set_lineage(history, cache, record)
+    for other in order:
+        gone = set(known[other]["addresses"]) <= set(declared.decommissioned)
+        if other != history and gone != known[other].get("decommissioned", False):
+            state.set_lineage(other, cache, {**known[other], "decommissioned": gone})
+    return history
 
 
 def run_record_of(
@@ -218,14 +344,16 @@ def _waited(sweep: SweepResult) -> dict[str, float]:
     return waited
 
 
-def _sweep_record(result: CacheResult, sweep: SweepResult, keyring: Keyring) -> SweepRecord:
+def _sweep_record(
+    result: CacheResult, sweep: SweepResult, keyring: Keyring, *, goes_on: bool
+) -> SweepRecord:
     """Return what one sweep of this run leaves for the histories."""
     settings = result.access.settings
     formats = [str(result.access.formats[name]) for name in settings.formats]
     scope = [settings.match, settings.databases, formats]
     return SweepRecord.of(
         sweep.tally,
-        cache=result.access.cache.name,
+        cache=result.history,
         mode=sweep.scope.mode,
         started_at=sweep.started_at,
         finished_at=max(sweep.finished_at, (result.doubt and result.latest) or sweep.finished_at),
@@ -237,4 +365,9 @@ def _sweep_record(result: CacheResult, sweep: SweepResult, keyring: Keyring) -> 
         not_looked_at=tuple(sweep.not_looked_at),
         accepted=dict(result.plan.accept),
         doubt=result.doubt,
+        proven=sweep.complete and all(node.proof for node in sweep.nodes),
+        unproven=tuple(dict.fromkeys(one for node in sweep.nodes for one in node.unproven)),
+        resumed=sweep.resumed,
+        goes_on=goes_on,
+        primaries=tuple(str(address) for address in sweep.topology.primaries),
     )

@@ -1,10 +1,13 @@
 """
-Job: takes several caches from preflight to report.
+Job: takes several caches from preflight to report, and waits for the verdict if it is to.
 
 Preflight comes first for every cache, because nothing is to be written before all of it holds. The
-judgement comes last, because a key that several caches share is judged by all of them.
+judgement comes last, because a key that several caches share is judged by all of them. Where time
+makes a verdict better, `--wait` sleeps until then and looks again: with a sweep where names are to
+be proven, else only at servers and files.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
@@ -18,15 +21,20 @@ from rotator.progress import Progress
 from rotator.report.archive import save_reports
 from rotator.report.build import build_report
 from rotator.report.model import Report
+from rotator.retirement.judge import Judgement, not_clean
+from rotator.retirement.places import FILES, Declarations, Fence, Kind, Place, Status, Verdict
 from rotator.run.cache_run import CacheRun
 from rotator.run.evidence import EvidenceRecorder
-from rotator.server.context import CacheContext
+from rotator.server.context import CacheContext, Listing
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import RemoteWorkers
 from rotator.sweep.results import CacheResult
 from rotator.sweep.scope import RunOptions
-from rotator.text import utc_now
+from rotator.text import add_clamped, clock, rfc3339, utc_now
+
+_SOON = timedelta(seconds=5)  # until a server has saved by itself, or a replica caught up
+_POLL_SECONDS = 0.2
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +60,8 @@ class Job:
     been met. *machines* sweep the nodes, if there are any. *clock* tells the time of day. *wait*
     is how long to wait for every old key to become retirable; *refresh_files*: servers are asked to
     write their files anew, where only those hold a key. *fence_at* is when the last application
-    switched to the current key, None if that is not said in this run.
+    switched to the current key, None if that is not said in this run. *declared* is what the
+    operator knows of each cache; *listings* are caches that are never swept.
     """
 
     files: tuple[Path, ...]
@@ -70,21 +79,10 @@ class Job:
     wait: timedelta | None = None
     refresh_files: bool = False
     fence_at: datetime | None = None
+    declared: Mapping[str, Declarations] = field(default_factory=dict)
+    listings: Mapping[str, Listing] = field(default_factory=dict)
     _runs: list[CacheRun] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._runs = [
-            CacheRun(
-                access,
-                self.plan,
-                files=self.files,
-                state=self.state,
-                stopper=self.stopper,
-                progress=self.progress,
-                machines=self.machines,
-            )
-            for access in self.accesses
-        ]
+    _recorder: EvidenceRecorder = field(init=False)
 
     def run(self) -> Report:
         """
@@ -96,29 +94,146 @@ class Job:
             BusyError: Another run works on one of the caches; nothing was written anywhere.
         """
         started_at = self.clock()
+        results = self._sweep()
+        report = self._report(results, started_at)
+        if self.wait is None:
+            return report
+        deadline = add_clamped(started_at, self.wait)
+        while report.exit_code == Exit.OK and (until := self._next_look(deadline)):
+            if stopped := self._sleep(until, deadline):
+                return self._ended(report, stopped.exit_code)
+            if self._needs_sweep():
+                results = self._sweep()
+            else:
+                self._look_again(results)
+            report = self._report(results, started_at)
+        return self._ended(report, self._waited_for(report))
+
+    def _sweep(self) -> list[CacheResult]:
+        """Take all caches from preflight to their results, and these into the state."""
+        self._runs = [
+            CacheRun(
+                access,
+                self.plan,
+                files=self.files,
+                state=self.state,
+                stopper=self.stopper,
+                progress=self.progress,
+                declared=self.declared.get(access.cache.name, Declarations()),
+                machines=self.machines,
+            )
+            for access in self.accesses
+        ]
+        self._recorder = EvidenceRecorder(
+            self.state, self.stopper.ends_at, declared=self.declared, listings=self.listings
+        )
         try:
             if stopped := self._preflight():
                 results = [self._stopped(run, stopped) for run in self._runs]
             else:
+                self._set_fences()
                 results = [self._work(run) for run in self._runs]
+            for result in results:
+                self._recorder.keep(result)
+            if self.refresh_files:
+                self._refresh_files(results)
         finally:
             for run in self._runs:
                 run.close()
-        return self._report(results, started_at, self.clock())
+        return results
 
-    def _report(
-        self, results: Sequence[CacheResult], started_at: datetime, finished_at: datetime
-    ) -> Report:
+    def _set_fences(self) -> None:
+        """Record since when no application writes with the keys that are old now."""
+        for access in self.accesses:
+            if self.fence_at is not None and access.keyring is not None:
+                old = tuple(key.id for key in access.keyring.old)
+                fence = Fence(self.fence_at, access.keyring.current.id, old, self.clock())
+                self.state.set_fence(access.cache.name, fence)
+
+    def _judge(self) -> dict[tuple[str, str], Judgement]:
+        """Judge every old key as of now."""
+        return self._recorder.judge(self.keyrings, now=self.clock(), quiet=self.quiet)
+
+    def _refresh_files(self, results: Sequence[CacheResult]) -> None:
+        """Have files written anew where nothing but files holds a key."""
+        if any(place.kind not in {*FILES, Kind.BACKUPS} for place in self._shut()):
+            return
+        for run, result in zip(self._runs, results, strict=True):
+            tasks = dict.fromkeys(
+                (place.where, str(place.kind))
+                for (cache, _), one in self._judge().items()
+                for place in not_clean(one)
+                if cache == run.access.cache.name and place.kind in FILES
+                if place.status is Status.HOLDING
+            )
+            if tasks:
+                self._recorder.add_looks(result, run.refresh_files(result, list(tasks)))
+
+    def _look_again(self, results: Sequence[CacheResult]) -> None:
+        """Look at servers and files only: the names are clean."""
+        for run, result in zip(self._runs, results, strict=True):
+            self._recorder.add_looks(result, run.look_again(result))
+        if self.refresh_files:
+            self._refresh_files(results)
+
+    def _next_look(self, deadline: datetime) -> datetime | None:
+        """Return when to look again; None: all is done, waiting cannot help, or it is too late."""
+        shut = self._shut()
+        if not shut or not all(map(self._may_pass, shut)):
+            return None
+        soon = self.clock() + _SOON
+        names = [place.until or soon for place in shut if place.verdict is not Verdict.HELD]
+        copies = [place.until or soon for place in shut]
+        until = max(names) if names else min(copies)
+        return until if until <= deadline else None
+
+    def _shut(self) -> list[Place]:
+        """Return the places that keep keys from being retirable, as of now."""
+        return [place for one in self._judge().values() for place in not_clean(one)]
+
+    def _may_pass(self, place: Place) -> bool:
+        """Return whether a place gets clean by itself, or by what this run does later."""
+        later = self.refresh_files and place.kind in FILES and self._needs_sweep()
+        return place.until is not None or place.passes or later
+
+    def _needs_sweep(self) -> bool:
+        """Return whether names are to be proven, or only copies are to be looked at."""
+        return any(place.verdict is not Verdict.HELD for place in self._shut())
+
+    def _sleep(self, until: datetime, deadline: datetime) -> Stop | None:
+        """Sleep, saying what for; return the wish to stop if one came."""
+        names = ", ".join(access.cache.name for access in self.accesses)
+        log.info("waiting", until=rfc3339(until), at_most_until=rfc3339(deadline))
+        with self.progress(names, "waiting", 0) as bar:
+            bar.wait(f"until {clock(until, self.clock())}, when a key may be retirable")
+            while self.clock() <= until:
+                if stopped := self.stopper.reason():
+                    return stopped
+                time.sleep(_POLL_SECONDS)
+        return None
+
+    def _waited_for(self, report: Report) -> Exit:
+        """Return how a run ends that was to wait: all is retirable, time is up, or in vain."""
+        if report.exit_code != Exit.OK:
+            return Exit(report.exit_code)
+        shut = self._shut()
+        if not shut:
+            return Exit.OK
+        return Exit.TIME_UP if all(map(self._may_pass, shut)) else Exit.REQUIRED
+
+    def _ended(self, report: Report, code: Exit) -> Report:
+        """Return the report with the exit code that the waiting came to."""
+        return report.model_copy(update={"exit_code": int(code)})
+
+    def _report(self, results: Sequence[CacheResult], started_at: datetime) -> Report:
         """Judge what was found, and store it."""
-        recorder = EvidenceRecorder(self.state, self.stopper.ends_at)
-        for result in results:
-            recorder.keep(result)
-        judgements = recorder.judge(self.keyrings, now=finished_at, quiet=self.quiet)
+        finished_at = self.clock()
+        judgements = self._judge()
         codes = [result.exit_code() for result in results]
         report = build_report(
             results,
             judgements,
-            recorder.records,
+            self._recorder.records,
             mode=self.plan.mode,
             started_at=started_at,
             finished_at=finished_at,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +19,18 @@ from typing import Literal, Self
 import structlog
 
 from rotator.config.load import RotatorConfig, load
-from rotator.config.schema import SAME, CacheConfig, TlsProfile
+from rotator.config.schema import SAME, CacheConfig, CacheSettings, TlsProfile
 from rotator.config.types import Address, Provider, SecretRef
 from rotator.console import start_logging
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.errors import ConfigError, SourceError
+from rotator.retirement.places import Declarations
 from rotator.secrets.provider import PROVIDER_VARIABLE, Unpicklable, provider_from_url
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
+from rotator.tally.tally import Outcome
 from rotator.tls import (
     add_trusted,
     client_context,
@@ -309,3 +311,30 @@ def _pem(reference: SecretRef, provider: Provider | None) -> str:
     """Return PEM: the secret's own, or that of the file at the path that is given."""
     text = reference.resolve(provider)
     return text if "-----BEGIN" in text else Path(text.strip()).read_text(errors="ignore")
+
+
+def declarations(
+    cache: CacheConfig,
+    settings: CacheSettings,
+    *,
+    accepted: Mapping[Outcome, int],
+    outside: int | None = None,
+    empty: bool = False,
+) -> Declarations:
+    """Return what the operator declares of a cache: in its configuration, and for this run."""
+    assume, only = settings.assume, settings.replicas.only
+    gone, caches = assume.decommissioned, assume.caches
+    return Declarations(
+        retention=settings.backups.retention,
+        rdb=assume.rdb and assume.rdb.reason,
+        aof=assume.aof and assume.aof.reason,
+        outside=assume.outside and assume.outside.reason,
+        replicas=assume.replicas and assume.replicas.reason,
+        only=None if only is None else tuple(map(str, (*cache.addresses, *only))),
+        decommissioned=dict.fromkeys(map(str, gone.value), gone.reason) if gone else {},
+        caches=dict.fromkeys(caches.value, caches.reason) if caches else {},
+        identity=assume.identity and assume.identity.reason,
+        accepted=accepted,
+        outside_accepted=outside,
+        empty=empty,
+    )

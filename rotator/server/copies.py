@@ -1,19 +1,192 @@
 """
-Copies: asks one server about its replicas, RDB, append-only file and backups.
+Copies: takes a look at one server: what it says of itself, its files, its replicas and its calls.
 
-All of it comes from INFO, so that managed services can be judged too; CONFIG is asked only to be
-sure that no snapshots are configured where INFO of an old version cannot tell (redis-rules 3).
+All that counts comes from INFO, so that managed services can be judged too. CONFIG is asked only
+where the user may ask: which `save`, `dir` and `dbfilename` the server has. What a server leaves
+out is left out of the look, and what is not as documented is an error: nothing is guessed.
 """
 
+import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from redis.exceptions import ResponseError
+
+from rotator.errors import RightsError, ServerError
+from rotator.retirement.lineage import FACTS, Listed, Look
 from rotator.retirement.places import Copies
-from rotator.server.cluster_nodes import myself
+from rotator.server.cluster_nodes import myself, ranges
+from rotator.server.node import DATA_MOVING_COMMANDS, parse_fields
 from rotator.server.store import Store
 from rotator.text import utc_now
 
+CANARY = "cluster|myid"
+"""A command that nobody else uses: while it is still counted, no counter was reset."""
+CANARY_CALLS = 20
+WATCHED = frozenset(
+    (
+        *DATA_MOVING_COMMANDS,
+        *("debug", "replicaof", "slaveof", "failover", "scan", "bgsave", "save", "bgrewriteaof"),
+        *("cluster", "cluster|failover", "cluster|replicate", "cluster|reset"),
+        *("cluster|flushslot", CANARY, "config", "config|set", "config|resetstat"),
+    )
+)
+"""The commands whose calls a look counts; before 7.0 `cluster` and `config` as a whole."""
+SECTIONS = ("server", "replication", "stats", "commandstats", "persistence", "cluster")
+SETTINGS = ("save", "dir", "dbfilename")
+
+_TEXTS = frozenset(
+    (
+        *("run_id", "redis_version", "valkey_version", "role", "master_replid", "master_replid2"),
+        *("master_link_status", "master_host", "rdb_last_bgsave_status"),
+        "aof_last_bgrewrite_status",
+    )
+)
+_NUMBER = re.compile(r"-?\d{1,20}")
+_VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})")
+_WITH_BACKUP = (8, 10)  # the version of Redis that brought BACKUP
 _START_SECONDS = 1  # both times are whole seconds
+
+
+def take_look(store: Store, *, canary: bool = False, settings: bool = True) -> Look:
+    """
+    Return what the server says of itself now.
+
+    With *canary*, a command that nobody else uses is called until it was called 20 times, so that
+    later looks can tell whether the counters were reset. Without *settings* CONFIG is not asked;
+    `with_settings` does so later.
+
+    Raises:
+        LostError: The connection broke.
+        RightsError: The user may not ask for INFO.
+        ServerError: What the server says is not as documented.
+    """
+    if canary:
+        _call_canary(store)
+    at, info = utc_now(), store.info(*SECTIONS)
+    facts = {name: _checked(store, name, info[name]) for name in FACTS if info.get(name)}
+    look = Look(
+        address=store.node,
+        at=at,
+        facts=facts,
+        calls=_calls(store, info),
+        listed=_listed(info),
+        backups=_backups(store, info),
+    )
+    if facts.get("cluster_enabled") == "1":
+        look = _with_place(store, look)
+    return with_settings(store, look) if settings else look
+
+
+def with_settings(store: Store, look: Look) -> Look:
+    """
+    Return *look* with `save`, `dir` and `dbfilename`, as far as the user may ask for them.
+
+    These calls are counted by the server, after what *look* holds: `own_config` says how many. One
+    that was refused is not counted (info-facts: rejected).
+    """
+    replies = store.connection.pipeline([("CONFIG", "GET", name) for name in SETTINGS])
+    answered = {
+        name: reply
+        for name, reply in zip(SETTINGS, replies, strict=True)
+        if not isinstance(reply, ResponseError)
+    }
+    found = {
+        name: reply[1].decode(errors="replace")
+        for name, reply in answered.items()
+        if isinstance(reply, list) and len(reply) == 2 and reply[0] == name.encode()
+        if isinstance(reply[1], bytes)
+    }
+    return replace(look, settings=found, own_config=look.own_config + len(answered))
+
+
+def missing_look(address: str, reason: str, named_by: str = "") -> Look:
+    """Return the look at a server that was not asked, or did not answer, for this *reason*."""
+    return Look(address=address, at=utc_now(), missing=reason, named_by=named_by)
+
+
+def _call_canary(store: Store) -> None:
+    """
+    Call the canary until it was called 20 times in all.
+
+    It is an error on a server that is no node of a cluster, but counted; from a user who may not
+    call it, it is not, and the count stays what it is.
+    """
+    calls = _calls(store, store.info("commandstats")) or {}
+    # Before 7.0 the command is counted without its second word.
+    missing = CANARY_CALLS - calls.get(CANARY, calls.get("cluster", 0))
+    if missing > 0:
+        store.connection.pipeline([("CLUSTER", "MYID")] * CANARY_CALLS)
+
+
+def _checked(store: Store, name: str, value: str) -> str:
+    """Return the *value* of a field of INFO; it is a number unless it is known as a text."""
+    if name not in _TEXTS and not _NUMBER.fullmatch(value):
+        raise _odd(store, f"{name} is no number")
+    return value
+
+
+def _calls(store: Store, info: Mapping[str, str]) -> dict[str, int] | None:
+    """Return how often each watched command was called; None if there is no such section."""
+    lines = {
+        name.removeprefix("cmdstat_").lower(): parse_fields(value).get("calls", "")
+        for name, value in info.items()
+        if name.startswith("cmdstat_")
+    }
+    watched = {name: calls for name, calls in lines.items() if name in WATCHED}
+    for name, calls in watched.items():
+        if not calls.isascii() or not calls.isdigit():
+            raise _odd(store, f"the calls of {name} are no number")
+    return {name: int(calls) for name, calls in watched.items() if int(calls)} if lines else None
+
+
+def _listed(info: Mapping[str, str]) -> tuple[Listed, ...]:
+    """Return the replicas as the server lists them; one without a port has port 0."""
+    lines = [parse_fields(value) for name, value in info.items() if re.fullmatch(r"slave\d+", name)]
+    return tuple(
+        Listed(
+            address=f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}",
+            state=line.get("state", ""),
+            type=line.get("type", ""),
+        )
+        for line in lines
+        for ip, port in [(line.get("ip", ""), line.get("port", "0"))]
+    )
+
+
+def _with_place(store: Store, look: Look) -> Look:
+    """Return *look* with the node's own line of CLUSTER NODES, if the user may ask for it."""
+    try:
+        own = myself(store.members())
+    except RightsError:
+        return look
+    return replace(look, node_id=own.id, epoch=own.epoch, slots=ranges(own.slots))
+
+
+def _backups(store: Store, info: Mapping[str, str]) -> int | None:
+    """
+    Return how many sealed backups the server holds; None: it has no such command.
+
+    -1 stands for what cannot be told, a denied command included (redis-rules, Redis 8.10).
+    """
+    version = _VERSION.match(info.get("redis_version", ""))
+    known = None if version is None else (int(version[1]), int(version[2]))
+    if "valkey_version" in info or (known is not None and known < _WITH_BACKUP):
+        return None
+    reply: Any = store.connection.pipeline([("BACKUP", "LIST")])[0]
+    if known is None and "unknown command" in str(reply):
+        return None
+    return len(reply) if isinstance(reply, list) else -1
+
+
+def _odd(store: Store, what: str) -> ServerError:
+    """Return the error that what the server answers to INFO is not as documented."""
+    return ServerError(
+        f"{store.node}: INFO is not as documented: {what}",
+        hint="is there a proxy or another program than Redis or Valkey at this address?",
+    )
 
 
 def find_copies(store: Store, lagging: Mapping[str, str]) -> Copies:

@@ -24,8 +24,6 @@ from rotator.server.replies import WRONG_TYPE, ErrorKind, ErrorReply, error_repl
 from rotator.server.scripts import (
     DELETE_SCRIPT,
     DELETE_SCRIPT_SHA,
-    LARGE,
-    NO_SIZE,
     SCRIPT,
     Replacement,
     call,
@@ -67,7 +65,6 @@ class Store(Node):
         super().__init__(connection, clustered=clustered)
         self._asking = asking
         self._loaded: set[bytes] = set()  # scripts
-        self._large: int | None = None
         self.ifeq = False  # whether `SET ... IFEQ` may be used
         self.sizes: list[int] = []  # of the values that were read last, in bytes
         self._has_expire_time = True
@@ -206,19 +203,14 @@ class Store(Node):
     def start_compare_and_set(self, swaps: Sequence[Replacement]) -> Callable[[], Answers]:
         """Do the same, but return at once; what is returned waits for the answers."""
         if self.ifeq:
-            commands = [
-                ("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, _, _ in swaps
-            ]
+            commands = [("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, _ in swaps]
             replies = self._start(commands)
             return lambda: [_exchanged(reply) for reply in replies()]
-        if self._large is None and swaps:
-            self._large = self._find_large(swaps[0].name)
-        large = self._large or NO_SIZE
         return self._start_calls(
             SCRIPT,
             [swap.name for swap in swaps],
             [len(swap.old) + len(swap.new) for swap in swaps],
-            lambda batch: call([swaps[index] for index in batch], large),
+            lambda batch: call([swaps[index] for index in batch]),
         )
 
     def compare_and_delete(self, entries: Sequence[tuple[bytes, bytes]]) -> Answers:
@@ -276,12 +268,6 @@ class Store(Node):
         for index, reply in zip(alone, self._each([command([one]) for one in alone]), strict=True):
             answers[index] = _answer(reply if isinstance(reply, ResponseError) else reply[0])
         return [answers[index] for index in range(len(answers))]
-
-    def _find_large(self, name: bytes) -> int:
-        """Return the size, in bytes, from which on the script may look at a prefix of values."""
-        replies = self._each([("GETRANGE", name, 0, 0), ("STRLEN", name)])  # two more rights
-        denied = any(isinstance(reply, NoPermissionError) for reply in replies)
-        return NO_SIZE if denied else LARGE
 
 
 def _value(reply: Any) -> Value:

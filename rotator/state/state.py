@@ -10,7 +10,7 @@ under the names of their fields, so those names stay as they are.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, SweepRecord, fold
 from rotator.retirement.lineage import Look, Proof
-from rotator.retirement.places import CacheRecord, Fence, Hold
+from rotator.retirement.places import CacheRecord, Fence
 from rotator.state.database import Database, default_path, drop, put
 
 VERDICTS = 100
@@ -98,56 +98,27 @@ class State:
         """Return the last complete sweep of a cache, if there was one."""
         return self._get(SweepRecord, "sweeps", cache=cache)
 
-    def save_holds(self, cache: str, key_id: str, holds: Sequence[Hold]) -> None:
-        """Save what held a key when the cache was last swept."""
-        with self._database.change() as change:
-            put(change, "holds", cache, key_id, _text(tuple[Hold, ...], tuple(holds)))
-
-    def holds(self, cache: str, key_id: str) -> tuple[Hold, ...]:
-        """Return what held a key when the cache was last swept."""
-        return self._get(tuple[Hold, ...], "holds", cache=cache, key_id=key_id) or ()
-
-    def aof_baselines(
-        self, cache: str, key_id: str, clean_since: datetime
-    ) -> dict[str, dict[str, Any] | None]:
-        """Return the append-only files, by node, as they were when the key became clean."""
-        at = clean_since.isoformat()
-        kind = dict[str, dict[str, Any] | None]
-        return self._get(kind, "marks", cache=cache, key_id=key_id, clean_since=at) or {}
-
-    def set_aof_baselines(
-        self, cache: str, key_id: str, clean_since: datetime, now: Mapping[str, Any]
-    ) -> None:
-        """
-        Save the append-only files, by node, that later ones are compared with.
-
-        One that is saved for this *clean_since* stays; where there is none yet, that of *now*
-        counts from here on: a later one only makes for a later end.
-        """
-        kept = self.aof_baselines(cache, key_id, clean_since)
-        new = {node: baseline for node, baseline in now.items() if kept.get(node) is None}
-        if new:
-            with self._database.change() as change:
-                text = json.dumps(kept | new)
-                put(change, "marks", cache, key_id, clean_since.isoformat(), text)
-
-    def cache_record(self, cache: str, key_ids: Iterable[str]) -> CacheRecord:
-        """Return all that is known of a cache and of these keys."""
-        ids = tuple(key_ids)
+    def cache_record(
+        self, cache: str, key_ids: Iterable[str], history: str | None = None
+    ) -> CacheRecord:
+        """Return all that is known of a cache and of these keys, by its *history*."""
+        history = cache if history is None else history
         return CacheRecord(
             cache=cache,
-            sweep=self.last_sweep(cache),
-            runs=tuple(self.run_records(cache)),
+            sweep=self.last_sweep(history),
+            runs=tuple(self.run_records(history)),
+            proofs=tuple(self.proofs(history)),
+            looks=tuple(self.looks(history)),
+            fence=self.fence(cache),
             keys={
                 key_id: KeyRecord(
-                    self.history(cache, key_id),
+                    self.history(history, key_id),
                     self.encryptions(key_id),
                     self.most_seen(key_id),
                     tuple(self.verdicts(key_id)),
                 )
-                for key_id in ids
+                for key_id in key_ids
             },
-            holds={key_id: self.holds(cache, key_id) for key_id in ids},
         )
 
     # Lineages, looks, proofs and fences

@@ -123,7 +123,7 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
             end = used + reader.nonce_size
             new = reader.seal(name, plaintext, nonces[used:end])
             used = end
-            rewrites.append(Replacement(name, value, new, reader.unique_prefix, key))
+            rewrites.append(Replacement(name, value, new, key))
         else:
             decision.kept.append(Kept(name, Outcome.WOULD_ROTATE, (key,), len(value), listed=False))
     decision.encryptions = len(rewrites)

@@ -99,7 +99,7 @@ class Rotation(Selector):
         if isinstance(opened, Reason):
             reason = self._codec.explain(name, value, opened, others) if closely else opened
             return Kept(name, Outcome.UNDECRYPTABLE, (), size, reason, f"{size} bytes")
-        keys = (opened.key, *opened.inner)
+        keys = opened.keys
         if opened.inner:
             return Kept(name, Outcome.NESTED, keys, size)
         if not self._codec.needs_rewrite(opened):
@@ -109,4 +109,4 @@ class Rotation(Selector):
         new = self._codec.rewrite(name, opened)
         if max(size, len(new)) > self.largest:  # both are sent, to compare and to set
             return Kept(name, Outcome.TOO_LARGE, keys, size)
-        return Replacement(name, value, new, opened.format.unique_prefix, opened.key)
+        return Replacement(name, value, new, opened.key)

@@ -221,4 +221,4 @@ def recorded_as(name: bytes, value: Value, codec: Codec) -> Recorded | None:
     if isinstance(opened, Reason):
         return Outcome.UNDECRYPTABLE
     current = not opened.inner and not codec.needs_rewrite(opened)
-    return None if current else tuple(key.id for key in (opened.key, *opened.inner))
+    return None if current else tuple(key.id for key in opened.keys)

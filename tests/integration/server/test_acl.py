@@ -38,7 +38,7 @@ PRESENCE = documented("+subscribe")
 TIME = documented("+time")
 MORE = {rule.removeprefix("+") for rule in (*TRACKING, *NO_TOUCH, *PRESENCE, *TIME)}
 """What is tried without being needed."""
-TRIED = MORE | {"config|get", "pexpiretime", "ping", "client|setinfo", "getrange", "strlen"}
+TRIED = MORE | {"config|get", "pexpiretime", "ping", "client|setinfo"}
 
 
 def rules_of(line):

@@ -243,6 +243,15 @@ class TestCompareAndSet:
             with store.connection, pytest.raises(RightsError, match="SCRIPT failed"):
                 store.compare_and_set([(b"a", b"old", b"new")])
 
+    @pytest.mark.parametrize("size", [60, 3_000, MIB])
+    def test_a_value_that_differs_in_its_last_byte(self, store, redis, size):
+        """A value that begins like the one that was read, and is as long, is not replaced."""
+        read, held = bytes(size) + b"1", bytes(size) + b"2"
+        redis.set("app", held)
+
+        assert store.compare_and_set([(b"app", read, b"new")]) == [SetResult.CHANGED]
+        assert redis.get("app") == held
+
     def test_large(self, store, redis):
         """Values of several megabytes are compared and set among small ones."""
         sizes = [10, 3 * MIB, 20, MIB // 2, MIB // 2, 30, 5 * MIB]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.crypto.codec import DEPTH, Codec, Opened, Reason
+from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
@@ -336,13 +336,16 @@ class TestNested:
         assert opened.key.id == key(3).id
         assert [inside.id for inside in opened.inner] == [key(2).id, key(1).id]
 
-    def test_depth_is_bounded(self):
-        """Nesting is followed so deep and no deeper."""
-        value = b"text"
-        for _ in range(DEPTH + 3):
+    def test_every_layer_is_opened(self):
+        """A value that was encrypted again and again is opened to its innermost layer."""
+        value = codec(2).seal(NAME, b"text", GCM)
+        for _ in range(50):
             value = codec(1).seal(NAME, value, GCM)
 
-        assert len(codec(1).open(NAME, value).inner) == DEPTH
+        opened = codec(1, 2).open(NAME, value)
+
+        assert [inside.id for inside in opened.inner] == [key(1).id] * 49 + [key(2).id]
+        assert [one.id for one in opened.keys] == [key(1).id, key(2).id]
 
     def test_empty_inner_plaintext(self):
         """The smallest inner value is found too."""

@@ -122,22 +122,6 @@ class TestFacts:
     """Facts that follow from a description."""
 
     @pytest.mark.parametrize(
-        ("layout", "encoding", "size"),
-        [
-            (GCM, "raw", 28),
-            (GCM, "hex", 56),
-            (GCM, "base64", 38),
-            (("hex:01", "key-id:8", *GCM), "raw", 37),
-            (("nonce:12", "tag:16", "ciphertext"), "raw", None),
-            (("ciphertext", "nonce:12", "tag:16"), "raw", None),
-            (("nonce:8", "ciphertext", "tag:16"), "raw", None),
-        ],
-    )
-    def test_unique_prefix(self, layout, encoding, size):
-        """A value is told by its nonce of 12 bytes and the block behind it, else by all of it."""
-        assert parse(layout, encoding).unique_prefix == size
-
-    @pytest.mark.parametrize(
         ("layout", "places"),
         [
             (GCM, (0, 12)),

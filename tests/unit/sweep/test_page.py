@@ -136,7 +136,7 @@ def test_what_is_adopted():
     """Plaintext is encrypted, and no key of it is tallied."""
     decision = decided(ADOPTS, PLAIN)
     [swap] = decision.rewrites
-    assert (swap.old, swap.key, swap.prefix) == (PLAIN, None, None)
+    assert (swap.old, swap.key) == (PLAIN, None)
     assert codec().open(NAME, swap.new).plaintext == PLAIN
     assert decided(ADOPTS, PLAIN, names=[b"other"]).kept[0].outcome is BulkOutcome.OUTSIDE
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_read():
     assert decided(ROTATES, BUSY).refused == [(NAME, BUSY)]
 
 
-SWAP = Replacement(NAME, b"old", b"new", None, OLD)
+SWAP = Replacement(NAME, b"old", b"new", OLD)
 PLAIN_SWAP = Replacement(NAME, b"old", b"new")
 DELETION = Deletion(NAME, b"old", "bad_tag")
 
@@ -262,7 +262,7 @@ def test_a_whole_page():
     decision = PageDecision(CURRENT, current=3, current_size=300)
     keys = [OLD, OTHER, OLD, OTHER]
     decision.rewrites = [
-        Replacement(b"a:%d" % n, b"x" * n, b"new", None, key) for n, key in enumerate(keys)
+        Replacement(b"a:%d" % n, b"x" * n, b"new", key) for n, key in enumerate(keys)
     ]
     decision.kept = [
         Kept(b"list", Outcome.NOT_STRING),

@@ -1,1 +1,0 @@
-"""Copies: say of replicas, RDB files, append-only files and backups whether they are clean."""

@@ -1,0 +1,353 @@
+"""
+Names: say of the live data whether a key is gone from it, since when, and whether it stays so.
+
+What was met is a fact, and is told first. That nothing is left is proven: each primary by a sweep
+that only read, in the living lineage, and again after the quiet time, or after the moment since
+which no application writes with the key (verdict 1, 2, 5).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from rotator.retirement.lineage import Ancestry, Look, Proof, ancestry, number, same_process
+from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
+from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
+from rotator.text import add_clamped, ago, begin_with, clock, count, duration, moment
+
+CLOCKS = "set the clocks right (NTP), then run again"
+"""What to do when a clock is wrong."""
+_CLOCK = (
+    "set the clock right, then run again; if it is right an earlier run had a wrong one, and the"
+    " state file is to be moved away"
+)
+_FIND = "find what still encrypts with it, give that the current key, then run again"
+_OPEN_ITEMS = {
+    Outcome.UNDECRYPTABLE: (
+        "value opens under no known key and format, and may be under this one",
+        "values open under no known key and format, and may be under this one",
+        "see what they are with `rotator detect`",
+    ),
+    Outcome.NOT_STRING: (
+        "entry is of another Redis type and was not looked into",
+        "entries are of another Redis type and were not looked into",
+        "see what they are in the report's problems",
+    ),
+    Outcome.TOO_LARGE: (
+        "value would be too large for the server once it is re-encrypted",
+        "values would be too large for the server once they are re-encrypted",
+        "have them written anew or deleted",
+    ),
+    Outcome.DENIED: (
+        "entry could not be read or written: the ACL forbids it",
+        "entries could not be read or written: the ACL forbids it",
+        "give the user the rights that `rotator check` names, then run again",
+    ),
+    Outcome.FAILED: (
+        "entry could not be read or written: the server answered with an error",
+        "entries could not be read or written: the server answered with an error",
+        "see the errors in the report's problems, then run again",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """
+    Gone: says since when a key is proven to be gone from one primary, and how that began.
+
+    *now* is the last look at the primary, None if there is none; *ancestry* are those whose data it
+    still has. *first* is the first proof that counts, *last* the last one. *again* is one that
+    began after the quiet time.
+    """
+
+    now: Look | None
+    ancestry: Ancestry
+    first: Proof | None = None
+    last: Proof | None = None
+    again: Proof | None = None
+
+    @property
+    def offset(self) -> int | None:
+        """How far the primary's stream of writes was when the key was gone, in bytes."""
+        return number(self.first.after, "master_repl_offset") if self.first else None
+
+    @property
+    def same_process(self) -> bool:
+        """True if the process that answers now is the one that the last proof found."""
+        if self.now is None or self.last is None:
+            return False
+        known = "run_id" in self.now.facts or "run_id" in self.last.after.facts
+        return same_process(self.last.after, self.now) if known else True
+
+
+def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
+    """Return since when the key is gone from each primary, by its address."""
+    fence, found = case.in_force, {}
+    met_at = _last_met(case)
+    for address in case.primaries:
+        looks = [one for one in case.looks if one.address == address and not one.missing]
+        if not looks:
+            found[address] = Gone(None, Ancestry())
+            continue
+        line = ancestry(case.looks, looks[-1], one_server=case.declared.identity is not None)
+        proofs = [one for one in case.proofs if line.has(one.after)]
+        good = [
+            one
+            for one in proofs
+            if case.key_id in one.met
+            and one.basis == case.basis
+            and not one.doubt
+            and (met_at is None or one.begun_at > met_at)
+            and (fence is None or one.begun_at >= fence.at)
+            and _shows_no_more(one, proofs[-1])
+        ]
+        first, last = (good[0], good[-1]) if good else (None, None)
+        calm_at = add_clamped(first.ended_at, quiet) if first else None
+        again = [one for one in good[1:] if calm_at is not None and one.begun_at >= calm_at]
+        found[address] = Gone(looks[-1], line, first, last, again[0] if again else None)
+    return found
+
+
+def gone_since(gone: Mapping[str, Gone]) -> datetime | None:
+    """Return since when the key is gone from all primaries; None: it is not known to be."""
+    ends = [one.first.ended_at if one.first else None for one in gone.values()]
+    known = [at for at in ends if at]
+    return max(known) if known and len(known) == len(ends) else None
+
+
+def _last_met(case: Evidence) -> datetime | None:
+    """Return when anything met the key last, within the scope or outside of it."""
+    proofs = [
+        one.ended_at
+        for one in case.proofs
+        if one.met.get(case.key_id) or one.outside.under_old_keys.get(case.key_id)
+    ]
+    return max((at for at in (case.last_seen_at, *proofs) if at), default=None)
+
+
+def _shows_no_more(first: Proof, last: Proof) -> bool:
+    """Return whether the last proof shows no more open items than *first*: see `clean_since`."""
+    return all(last.open_items.get(one, 0) <= first.open_items.get(one, 0) for one in BLOCKING)
+
+
+def names_places(
+    case: Evidence, gone: Mapping[str, Gone], now: datetime, quiet: timedelta
+) -> list[Place]:
+    """Return what is known of the names in scope, the worst first."""
+    against = [*_in_use(case, now, quiet), *_draining(case), *_unknown(case)]
+    if not case.remaining and not any(one.verdict is Verdict.UNKNOWN for one in against):
+        against += _verifying(case, gone, now, quiet)
+    return against or [_clean(case, gone)]
+
+
+def _place(
+    status: Status, verdict: Verdict, evidence: str, remedy: str, until: datetime | None = None
+) -> Place:
+    return Place(Kind.NAMES, "", status, evidence, verdict, None, remedy, until)
+
+
+def _later(evidence: str, remedy: str = "run again", until: datetime | None = None) -> Place:
+    """Return what another run makes better."""
+    place = _place(Status.UNKNOWN, Verdict.VERIFYING, evidence, remedy, until)
+    return replace(place, passes=True)
+
+
+def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Place]:
+    """Yield what shows that values stay under the key, or that something writes with it."""
+    names, holding = begin_with(case.prefixes), (Status.HOLDING, Verdict.IN_USE)
+    if left := case.remaining_without_ttl:
+        since = f", first seen {moment(case.first_seen_at)}" if case.first_seen_at else ""
+        remain = "remains" if left == 1 else "remain"
+        least = "" if case.latest and case.latest.complete else "at least "
+        text = f"{least}{count(left, 'value')} without a TTL {remain} under it{since}{names}"
+        yield _place(*holding, text, f"run {_anew(case)} to move what remains")
+    if met := case.met_again:
+        text = (
+            f"the verifying sweep still met {count(met, 'value')} under it: "
+            f"something still encrypts with it{names}"
+        )
+        yield _place(*holding, text, _FIND)
+    past = case.history
+    if past.clean_before is None or past.returned_at is None:
+        return
+    calm_at = add_clamped(case.last_seen_at or past.returned_at, quiet)
+    if past.clean_since is None or now < calm_at:
+        values = f"{count(past.returned, 'value')} {'was' if past.returned == 1 else 'were'}"
+        text = (
+            f"{values} encrypted with it after it had been clean since {moment(past.clean_before)}:"
+            f" something still writes with it{begin_with(past.prefixes)}"
+        )
+        yield _place(*holding, text, _FIND)
+
+
+def _draining(case: Evidence) -> Iterator[Place]:
+    """Yield what will be gone by itself."""
+    if not case.remaining or case.drains_at is None:
+        return
+    left, until = case.remaining, moment(case.drains_at)
+    remain, last = ("remains", "it") if left == 1 else ("remain", "the last")
+    text = f"{count(left, 'value')} with a TTL {remain} under it; {last} expires at {until}"
+    remedy = f"run {_anew(case)} to move what remains, or wait until {until} and run again"
+    yield _place(Status.HOLDING, Verdict.DRAINING, text, remedy, case.drains_at)
+
+
+def _unknown(case: Evidence) -> Iterator[Place]:
+    """Yield what was not looked at, or proves nothing."""
+    unknown = (Status.UNKNOWN, Verdict.UNKNOWN)
+    if case.sweep is None:
+        yield _place(*unknown, "never swept to the end", f"run for {case.cache}")
+        return
+    missing = list(dict.fromkeys(one for sweep in case.sweeps for one in sweep.not_looked_at))
+    for sentence in missing:
+        yield _place(*unknown, sentence, "see to what was not looked at, then run again")
+    if not case.sweep.complete and not missing:
+        yield _place(*unknown, "no complete sweep", "run again until one is complete")
+    if not case.ever_opened and not case.declared.empty:
+        text = "no value of this cache was ever opened here; is it the right server?"
+        remedy = "look at redis.addresses, match, databases and formats; --accept empty if it is"
+        yield _place(*unknown, text, f"{remedy} right")
+
+
+def _verifying(
+    case: Evidence, gone: Mapping[str, Gone], now: datetime, quiet: timedelta
+) -> Iterator[Place]:
+    """Yield what is missing until it is certain that none is left."""
+    still = (Status.UNKNOWN, Verdict.VERIFYING)
+    if doubt := next((sweep.doubt for sweep in case.sweeps if sweep.doubt), None):
+        yield _place(*still, doubt, CLOCKS)
+    elif wrong := _from_the_future(case, now):
+        yield _place(*still, wrong, _CLOCK)
+    elif not all(sweep.verified for sweep in case.sweeps):
+        yield _place(
+            *still, "the sweep was not verified (--no-verify)", "run again without --no-verify"
+        )
+    elif not gone or any(one.first is None for one in gone.values()):
+        yield from _not_proven(case, gone)
+    elif not all(one.same_process for one in gone.values()):
+        where = ", ".join(name for name, one in gone.items() if not one.same_process)
+        text = f"{where} failed over or restarted after the last sweep"
+        yield _later(text)
+    elif case.in_force is None and not all(one.again for one in gone.values()):
+        yield _too_early(gone, now, quiet)
+
+
+def _from_the_future(case: Evidence, now: datetime) -> str | None:
+    """Return that something was seen later than now, if that is so."""
+    times = [case.history.swept_at, case.last_seen_at, *(one.ended_at for one in case.proofs)]
+    newest = max((at for at in times if at), default=now)
+    if newest <= now:
+        return None
+    return f"last looked at {moment(newest)}, which is later than now: a clock is wrong"
+
+
+def _not_proven(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
+    """Yield why there is no proof yet that the key is gone."""
+    reasons = list(dict.fromkeys(one for sweep in case.sweeps for one in sweep.unproven))
+    for sentence in reasons:
+        yield _place(Status.UNKNOWN, Verdict.UNKNOWN, sentence, "see to that, then run again")
+    if reasons:
+        return
+    for address, one in gone.items():
+        if one.first is None and case.proofs and one.ancestry.why:
+            text = f"what was known of {address} counts no more: {one.ancestry.why}"
+            remedy = "run again; where that happens every night: `run --wait`, or `rotator fence`"
+            yield _later(text, remedy)
+            return
+    yield _later("no sweep that only read has yet shown that none is left")
+
+
+def _too_early(gone: Mapping[str, Gone], now: datetime, quiet: timedelta) -> Place:
+    """Return when a sweep can confirm that none is left."""
+    ends = max(one.first.ended_at for one in gone.values() if one.first)
+    calm_at = add_clamped(ends, quiet)
+    if now < calm_at:
+        text = f"found gone {ago(ends, now)}, and not yet confirmed: {duration(quiet)} of quiet is"
+        text = f"{text} asked for"
+    else:
+        text = f"found gone at {clock(ends, now)}, and not yet confirmed by a later complete sweep"
+    remedy = f"run again after {clock(calm_at, now)}" if now < calm_at else "run again"
+    return _later(text, remedy, max(now, calm_at))
+
+
+def _clean(case: Evidence, gone: Mapping[str, Gone]) -> Place:
+    """Return on what evidence the names are clean."""
+    since = gone_since(gone)
+    met = f"last met {moment(case.last_seen_at)}" if case.last_seen_at else "never met"
+    proofs = [one.first.begun_at for one in gone.values() if one.first]
+    text = f"{met}; no sweep since {moment(max(proofs))} met it" if proofs else met
+    return Place(Kind.NAMES, "", Status.CLEAN, text, since=since)
+
+
+def _anew(case: Evidence) -> str:
+    """Return how the next run is to differ from this one."""
+    dry_run = case.sweep is not None and case.sweep.mode is Mode.DRY_RUN
+    return "without --dry-run" if dry_run else "again"
+
+
+def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:
+    """Return what is known of names that `match` and `databases` leave out."""
+    proofs = [
+        next((p for p in reversed(case.proofs) if one.ancestry.has(p.after)), None)
+        for one in gone.values()
+    ]
+    known = [proof.outside for proof in proofs if proof]
+    if not known or len(known) < len(proofs):
+        text = "names outside `match` and `databases` were not yet looked at"
+        return replace(_later(text), kind=Kind.OUTSIDE)
+    if any(one.visits is None for one in known):
+        names, reason = sum(one.names for one in known), case.declared.outside or "declared"
+        text = f"{count(names, 'name')} outside `match` and `databases` hold none: {reason}"
+        return Place(Kind.OUTSIDE, "", Status.ASSUMED, text)
+    if under := sum(one.under_old_keys.get(case.key_id, 0) for one in known):
+        text = f"{count(under, 'value')} outside `match` or `databases` under it"
+        remedy = "widen match or databases, then run again"
+        return Place(Kind.OUTSIDE, "", Status.HOLDING, text, Verdict.IN_USE, None, remedy)
+    shut = sum(one.not_opened + one.denied for one in known)
+    since = gone_since(gone)
+    if not shut:
+        text = "no value outside `match` and `databases` is under it"
+        return Place(Kind.OUTSIDE, "", Status.CLEAN, text, since=since)
+    text = f"{count(shut, 'entry', 'entries')} outside `match` or `databases` not opened"
+    if shut <= (case.declared.outside_accepted or 0):
+        return Place(Kind.OUTSIDE, "", Status.ASSUMED, f"{text}, and accepted", since=since)
+    remedy = f"widen match or databases, declare assume.outside, or --accept outside={shut}"
+    return Place(Kind.OUTSIDE, "", Status.UNKNOWN, text, Verdict.UNKNOWN, None, remedy)
+
+
+def not_opened_places(case: Evidence) -> Iterator[Place]:
+    """Yield what is known of entries in scope that could not be opened."""
+    clean = True
+    for outcome in BLOCKING:
+        shown = max((sweep.open_items.get(outcome, 0) for sweep in case.sweeps), default=0)
+        against = case.blocking(outcome) if case.ever_opened else shown
+        if against:
+            one, many, step = _OPEN_ITEMS[outcome]
+            if outcome in ACCEPTABLE and case.ever_opened:
+                step = f"{step}, or accept them with --accept {outcome}={against}"
+            text, clean = count(against, one, many), False
+            yield Place(Kind.NOT_OPENED, "", Status.UNKNOWN, text, Verdict.UNKNOWN, None, step)
+        elif shown:
+            text = f"{shown:,} {outcome} {'was' if shown == 1 else 'were'} accepted"
+            clean = False
+            yield Place(Kind.NOT_OPENED, "", Status.ASSUMED, text)
+    if clean:
+        yield Place(Kind.NOT_OPENED, "", Status.CLEAN, "every entry in scope was opened")
+
+
+def writers_place(case: Evidence, gone: Mapping[str, Gone], now: datetime) -> Place:
+    """Return what is known of applications that may still encrypt with the key (verdict 5)."""
+    fence, where = case.in_force, case.cache
+    if fence and fence.at > now:
+        text = f"by `rotator fence` applications have the current key from {moment(fence.at)} on"
+        remedy = f"run again after {moment(fence.at)}"
+        return Place(
+            Kind.WRITERS, "", Status.UNKNOWN, text, Verdict.VERIFYING, None, remedy, fence.at
+        )
+    if fence:
+        text = f"no application has encrypted with it since {moment(fence.at)}, by `rotator fence`"
+        return Place(Kind.WRITERS, "", Status.CLEAN, text, since=fence.at)
+    begun = [one.first.begun_at for one in gone.values() if one.first]
+    since = f" since {moment(max(begun))}" if begun else ""
+    text = f"no application of {where} has written with it{since}"
+    return Place(Kind.WRITERS, "", Status.ASSUMED, text)

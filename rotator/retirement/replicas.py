@@ -1,0 +1,143 @@
+"""
+Replicas: tell the servers of a cache apart by their looks, and whether a replica's memory is clean.
+
+A replica is asked itself. What its primary says of it, or WAIT, counts for nothing: both can be
+told anything (verdict 1; info-facts C).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rotator.retirement.lineage import (
+    Look,
+    called_between,
+    counts_subcommands,
+    number,
+    same_process,
+)
+from rotator.retirement.places import Kind, Place, Status, Verdict
+from rotator.text import moment
+
+_ENDING_REPLICA = ("debug", "replicaof", "slaveof")
+_ENDING_REPLICA_7 = ("cluster|replicate", "cluster|reset", "config|resetstat")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """
+    Server: one server of a cache, by all the *looks* at it, the last one included.
+
+    *good* are the last looks, of one process and without a break, whose memory is known to be
+    clean; *since* is when the first of them was, None if it is not clean, or not known to be.
+    """
+
+    looks: tuple[Look, ...]
+    good: tuple[Look, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Where it was looked at last."""
+        return self.looks[-1].address
+
+    @property
+    def last(self) -> Look:
+        """The last look at it."""
+        return self.looks[-1]
+
+    @property
+    def is_replica(self) -> bool:
+        """True if it was a replica when it was looked at last."""
+        return self.last.facts.get("role") == "slave"
+
+    @property
+    def clean(self) -> bool:
+        """True if its memory is clean now."""
+        return bool(self.good) and self.good[-1] is self.last
+
+
+def servers(looks: Sequence[Look]) -> list[tuple[Look, ...]]:
+    """Return the looks at each server: those at one address, of one node id or of one process."""
+    groups: dict[int, list[int]] = {}
+    owners: dict[tuple[str, str], int] = {}
+    for place, look in enumerate(looks):
+        names = {"address": look.address, "node": look.node_id, "run": look.facts.get("run_id")}
+        known = [(kind, name) for kind, name in names.items() if name]
+        alike = sorted({owners[name] for name in known if name in owners})
+        owner = alike[0] if alike else place
+        members = [one for group in alike for one in groups.pop(group)]
+        groups[owner] = [*members, place]
+        owners |= dict.fromkeys([one for one, at in owners.items() if at in alike], owner)
+        owners |= dict.fromkeys(known, owner)
+    return [tuple(looks[place] for place in sorted(group)) for group in groups.values()]
+
+
+# Replicas
+
+
+def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | None:
+    """Return why a replica is not known to have all up to *offset* of *primary*; None: it has."""
+    fact = replica.facts.get
+    wrong = {
+        "is no replica now": fact("role") != "slave",
+        "is loading": fact("loading") != "0" or fact("async_loading", "0") != "0",
+        "has no link to its primary": fact("master_link_status") != "up",
+        "is synchronizing": fact("master_sync_in_progress") != "0",
+        "can be written to (replica-read-only no)": fact("slave_read_only") != "1",
+        "follows another history than its primary": (
+            not fact("master_replid") or fact("master_replid") != primary.facts.get("master_replid")
+        ),
+    }
+    if why := next((sentence for sentence, is_so in wrong.items() if is_so), None):
+        return why
+    reached = number(replica, "slave_repl_offset")
+    if offset is None or reached is None:
+        return "does not say how far it is"
+    return f"is {offset - reached:,} bytes behind" if reached < offset else None
+
+
+def caught_up(looks: Sequence[Look], primaries: Sequence[Look], offset: int | None) -> list[Look]:
+    """
+    Return the last looks at a replica, without a break, at which it had all up to *offset*.
+
+    *primaries* are looks at the primary; each is compared with that of its own time.
+    """
+    good: list[Look] = []
+    for look in looks:
+        nearest = [one for one in primaries if one.at <= look.at][-1:] or list(primaries[:1])
+        if not nearest or why_not_follows(look, nearest[0], offset):
+            good = []
+        elif good and _interrupted(good[-1], look):
+            good = [look]
+        else:
+            good.append(look)
+    return good
+
+
+def _interrupted(before: Look, after: Look) -> bool:
+    """Return whether a replica may have been something else in between."""
+    named = _ENDING_REPLICA_7 if counts_subcommands(after) else ()
+    return not same_process(before, after) or called_between(
+        before, after, *_ENDING_REPLICA, *named
+    )
+
+
+def replica_place(server: Server, primary: Look | None, offset: int | None) -> Place:
+    """Return the place that a replica's memory is; *offset* is the primary's when it was clean."""
+    last, where = server.last, server.name
+    if last.missing:
+        before = [one for one in server.looks if not one.missing]
+        seen = f"; it was last seen {moment(before[-1].at)}" if before else ""
+        evidence = f"{where} was not looked at: {last.missing}{seen}"
+        remedy = "run again when it can be reached, or declare it decommissioned"
+        return Place(Kind.REPLICA, where, Status.UNKNOWN, evidence, Verdict.UNKNOWN, None, remedy)
+    if server.clean:
+        evidence = f"replica {where} has all that its primary had when the key was gone"
+        return Place(Kind.REPLICA, where, Status.CLEAN, evidence, since=server.good[0].at)
+    if last.facts.get("role") == "master":
+        evidence = f"{where}, seen earlier in this cache, answers as a primary of its own"
+        remedy = "make it a replica again, or declare it decommissioned"
+        return Place(Kind.REPLICA, where, Status.UNKNOWN, evidence, Verdict.UNKNOWN, None, remedy)
+    why = "its primary is not known" if primary is None else why_not_follows(last, primary, offset)
+    evidence = f"replica {where} {why or 'was not yet looked at since the key is gone'}"
+    remedy = f"run again when {where} has caught up"
+    return Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
