@@ -1,5 +1,5 @@
 """
-Cache context: resolves secrets, makes keyring, codec and login, connects; has a fingerprint.
+Cache context: resolves secrets, makes keyring, codec and login, connects.
 
 A context is opened where it is used and never travels: what goes to another process is the list of
 configuration files and the cache's name.
@@ -7,7 +7,6 @@ configuration files and the cache's name.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -210,46 +209,6 @@ def other_listings(config: RotatorConfig, provider: Provider | None) -> dict[str
     return listings
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """
-    Fingerprint: digests of a cache's keys and formats, and of all else that is configured for it.
-
-    Two machines must agree on it before one sweeps for the other. It tells that something differs,
-    not what: of the keys only what their ids say goes in, of the configuration what is not secret.
-    Where a reference stands, the reference counts; that both machines find the same key behind it,
-    the key ids say. What is in a TLS profile may differ: it says how this machine gets there.
-    """
-
-    cache: str
-    codec: str
-    settings: str
-
-    @classmethod
-    def of(cls, access: CacheContext) -> Self:
-        """
-        Return the fingerprint of a cache with encryption on.
-
-        Raises:
-            ValueError: It has none.
-        """
-        if access.codec is None:
-            raise ValueError("a cache without encryption is not swept")
-        configured = repr((access.cache.path, access.cache, access.settings))
-        digest = hashlib.sha256(configured.encode()).hexdigest()
-        return cls(access.cache.name, access.codec.digest, digest)
-
-    def difference(
-        self, other: Fingerprint, whose: str = "its", others: str = "this machine"
-    ) -> str | None:
-        """Say how *whose* fingerprint this is differs from that of *others*; None: not at all."""
-        if self.codec != other.codec:
-            return f"{whose} keys or formats of the cache {self.cache} are not those of {others}"
-        if self.settings != other.settings:
-            return f"{whose} configuration of the cache {self.cache} is not that of {others}"
-        return None
-
-
 def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SSLContext | None:
     """
     Return the context that *profile* describes; None without a profile.
@@ -326,14 +285,14 @@ def declarations(
     gone, caches = assume.decommissioned, assume.caches
     return Declarations(
         retention=settings.backups.retention,
-        rdb=assume.rdb and assume.rdb.reason,
-        aof=assume.aof and assume.aof.reason,
-        outside=assume.outside and assume.outside.reason,
-        replicas=assume.replicas and assume.replicas.reason,
+        rdb=assume.rdb.reason if assume.rdb else None,
+        aof=assume.aof.reason if assume.aof else None,
+        outside=assume.outside.reason if assume.outside else None,
+        replicas=assume.replicas.reason if assume.replicas else None,
         only=None if only is None else tuple(map(str, (*cache.addresses, *only))),
         decommissioned=dict.fromkeys(map(str, gone.value), gone.reason) if gone else {},
         caches=dict.fromkeys(caches.value, caches.reason) if caches else {},
-        identity=assume.identity and assume.identity.reason,
+        identity=assume.identity.reason if assume.identity else None,
         accepted=accepted,
         outside_accepted=outside,
         empty=empty,
