@@ -48,6 +48,7 @@ COMMANDS = {
         "purge",
         "Encrypt plaintext values under the current key: only names that match, never by a guess.",
     ),
+    "schema": ("docs", "Print the JSON Schema of the configuration, or of reports."),
     "demo": ("docs", "Rotate a cache on a private server, step by step; nothing is left behind."),
 }
 

@@ -37,9 +37,9 @@ Exit codes: 0 done; 1 the key could not be written out.
 FENCE_EXAMPLES = """\b
 Examples:
   rotator fence
-      just now the last application has switched to the current key, in every cache
+      just now the last application has switched to the current key
   rotator fence --cache shared-redis --at 14:30
-      in this cache it was at half past two, the last time that a clock showed that
+      of this cache the last one switched at half past two
   rotator fence --show
       what is recorded, and whether it still counts
   rotator fence --cache shared-redis --remove
@@ -208,7 +208,7 @@ def _print_fences(
         )
         for (name, fence), row in zip(fences.items(), rows, strict=True)
     ]
-    print_result(table("cache", "since", "current key", "old keys", "", rows=lines))
+    print_result(table("cache", "since", "current key", "old keys", "counts", rows=lines))
 
 
 def _fence_row(name: str, fence: Fence | None, keyring: Keyring) -> dict[str, Any]:

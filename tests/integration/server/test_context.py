@@ -186,8 +186,8 @@ class TestDeclarations:
     def of(tmp_path, settings, **given):
         """The declarations of a cache with these *settings*."""
         cache = Cache("10.0.0.7:6379", settings=settings)
-        loaded = load([Place(tmp_path, cache).file])
-        (own,) = loaded.caches
+        loaded = load([Place(tmp_path, cache, Cache("127.0.0.1:1", name="old-cluster")).file])
+        own = loaded.cache("shared-redis")
         return declarations(own, loaded.settings(own), **{"accepted": {}, **given})
 
     def test_nothing(self, tmp_path):
