@@ -1,5 +1,5 @@
 """
-Cache context: resolves secrets, makes keyring, codec and login, connects; has a fingerprint.
+Cache context: resolves secrets, makes keyring, codec and login, connects.
 
 A context is opened where it is used and never travels: what goes to another process is the list of
 configuration files and the cache's name.
@@ -7,7 +7,6 @@ configuration files and the cache's name.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -231,46 +230,6 @@ def other_listings(config: RotatorConfig, provider: Provider | None) -> dict[str
         )
         listings[cache.name] = Listing(reason, key_ids)
     return listings
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """
-    Fingerprint: digests of a cache's keys and formats, and of all else that is configured for it.
-
-    Two machines must agree on it before one sweeps for the other. It tells that something differs,
-    not what: of the keys only what their ids say goes in, of the configuration what is not secret.
-    Where a reference stands, the reference counts; that both machines find the same key behind it,
-    the key ids say. What is in a TLS profile may differ: it says how this machine gets there.
-    """
-
-    cache: str
-    codec: str
-    settings: str
-
-    @classmethod
-    def of(cls, access: CacheContext) -> Self:
-        """
-        Return the fingerprint of a cache with encryption on.
-
-        Raises:
-            ValueError: It has none.
-        """
-        if access.codec is None:
-            raise ValueError("a cache without encryption is not swept")
-        configured = repr((access.cache.path, access.cache, access.settings))
-        digest = hashlib.sha256(configured.encode()).hexdigest()
-        return cls(access.cache.name, access.codec.digest, digest)
-
-    def difference(
-        self, other: Fingerprint, whose: str = "its", others: str = "this machine"
-    ) -> str | None:
-        """Say how *whose* fingerprint this is differs from that of *others*; None: not at all."""
-        if self.codec != other.codec:
-            return f"{whose} keys or formats of the cache {self.cache} are not those of {others}"
-        if self.settings != other.settings:
-            return f"{whose} configuration of the cache {self.cache} is not that of {others}"
-        return None
 
 
 def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SSLContext | None:

@@ -197,7 +197,7 @@ def write_file(store: Store, command: str) -> None:
     """
     info = store.info("memory")
     total, used = (
-        number_of_fact(info, name) for name in ("total_system_memory", "used_memory_rss")
+        _fact(info, name) for name in ("total_system_memory", "used_memory_rss")
     )
     if total is not None and used is not None and used > total - used:
         raise ServerError(

@@ -1,5 +1,5 @@
 """
-Scope: says which names and databases are visited, and within which limits.
+Scope: says which names and databases are visited, within which limits, and by which settings.
 
 Patterns of names mean what they mean to SCAN MATCH (https://redis.io/docs/latest/commands/keys/),
 also for names that do not come from SCAN: `?` is one byte, `*` any number of them, `[ae]`, `[^e]`
@@ -13,9 +13,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Self
 
 from rotator.crypto.codec import Codec
+from rotator.server.context import CacheContext
 from rotator.server.topology import SETTLE_SECONDS
 from rotator.tally.tally import Mode, Outcome
 
@@ -172,3 +173,43 @@ def _translate(part: re.Match[bytes]) -> bytes:
     if not members:
         return b"." if inverted else b"(?!)"
     return b"[%s%s]" % (inverted, b"".join(b"\\x%02x" % member for member in sorted(members)))
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """
+    Fingerprint: digests of a cache's keys and formats, and of all else that is configured for it.
+
+    Two machines must agree on it before one sweeps for the other. It tells that something differs,
+    not what: of the keys only what their ids say goes in, of the configuration what is not secret.
+    Where a reference stands, the reference counts; that both machines find the same key behind it,
+    the key ids say. What is in a TLS profile may differ: it says how this machine gets there.
+    """
+
+    cache: str
+    codec: str
+    settings: str
+
+    @classmethod
+    def of(cls, access: CacheContext) -> Self:
+        """
+        Return the fingerprint of a cache with encryption on.
+
+        Raises:
+            ValueError: It has none.
+        """
+        if access.codec is None:
+            raise ValueError("a cache without encryption is not swept")
+        configured = repr((access.cache.path, access.cache, access.settings))
+        digest = hashlib.sha256(configured.encode()).hexdigest()
+        return cls(access.cache.name, access.codec.digest, digest)
+
+    def difference(
+        self, other: Fingerprint, whose: str = "its", others: str = "this machine"
+    ) -> str | None:
+        """Say how *whose* fingerprint this is differs from that of *others*; None: not at all."""
+        if self.codec != other.codec:
+            return f"{whose} keys or formats of the cache {self.cache} are not those of {others}"
+        if self.settings != other.settings:
+            return f"{whose} configuration of the cache {self.cache} is not that of {others}"
+        return None
