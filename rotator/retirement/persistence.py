@@ -85,7 +85,7 @@ def _is_blank(look: Look) -> bool:
 
 def _restarted_clean(server: Server) -> bool:
     """Return whether the process began with a file that is clean: see rule 3 of verdict 4."""
-    if not server.began_clean:
+    if not server.began_clean or server.is_replica:
         return False
     mine = [one for one in server.looks if same_process(one, server.last)]
     loaded = (number(mine[0], "rdb_last_load_keys_loaded") or 0) > 0
