@@ -186,7 +186,7 @@ def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
             continue
         address = next((one for one in gone if one == looks[-1].address), None)
         if address is not None:
-            server = Server(looks, _since(looks, gone[address], gone_at))
+            server = _as_primary(looks, gone[address], gone_at)
         else:
             server = _as_replica(looks, gone, gone_at)
             primary = _primary_of(looks[-1], gone)
@@ -209,12 +209,14 @@ def _ended(looks: Sequence[Look], case: Evidence) -> bool:
     return gone or (only is not None and not addresses & {*only})
 
 
-def _since(looks: Sequence[Look], gone: Gone, gone_at: datetime | None) -> tuple[Look, ...]:
-    """Return the looks at a primary's process from when the key was gone everywhere."""
+def _as_primary(looks: tuple[Look, ...], gone: Gone, gone_at: datetime | None) -> Server:
+    """Return a primary, with the looks at its process from when the key was gone everywhere."""
     if gone_at is None or gone.first is None:
-        return ()
-    kept = {(one.address, one.at) for one in gone.ancestry.process}
-    return tuple(one for one in looks if (one.address, one.at) in kept and one.at >= gone_at)
+        return Server(looks)
+    process = {(one.address, one.at) for one in gone.ancestry.process}
+    good = [one for one in looks if (one.address, one.at) in process and one.at >= gone_at]
+    earlier = [one for one in gone.ancestry.looks if (one.address, one.at) not in process]
+    return Server(looks, tuple(good), any(one.at >= gone_at for one in earlier))
 
 
 def _as_replica(

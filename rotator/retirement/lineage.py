@@ -120,8 +120,8 @@ CANARY_CALLS = 20
 
 _ORIGIN = "0" * 40  # a replication id that is none
 _MOVES_ROLES = (
-    *("replicaof", "slaveof", "failover", "cluster|failover", "cluster|replicate"),
-    "cluster|reset",
+    *("replicaof", "slaveof", "failover"),
+    *("cluster|failover", "cluster|replicate", "cluster|reset"),
 )
 
 
@@ -189,6 +189,19 @@ def reset_between(before: Look, after: Look) -> str | None:
     return None
 
 
+def may_be_reset(before: Look, after: Look) -> bool:
+    """
+    Return whether the counters may have begun anew in between, also where no canary was called.
+
+    CONFIG RESETSTAT is counted itself, after the reset (info-facts D): a count of 0 is no reset.
+    """
+    if counts_subcommands(after) and calls(after, "config|resetstat") == 0:
+        return False
+    if not counts_subcommands(after) and not config_set_between(before, after):
+        return False
+    return reset_between(before, after) is not None
+
+
 def same_process(before: Look, after: Look) -> bool:
     """Return whether both are of one process: the run id is there, and the same."""
     run_id = before.facts.get("run_id")
@@ -208,7 +221,8 @@ def broken_between(before: Look, after: Look, *, one_server: bool = False) -> st
             return why
         if called_between(before, after, "debug"):
             return "DEBUG was called"
-    if before.epoch != after.epoch or not covers(before.slots, after.slots):
+    unnumbered = after.facts.get("cluster_enabled") == "1" and after.epoch is None
+    if unnumbered or before.epoch != after.epoch or not covers(before.slots, after.slots):
         return "its slots or its epoch changed"
     same = before.facts.get("master_replid") == after.facts.get("master_replid")
     return None if same else _history_changed(before, after)
@@ -332,10 +346,9 @@ def _before(looks: tuple[Look, ...], first: Look, *, one_server: bool) -> tuple[
     nowhere = "another process answers, and not from later data"
     earlier = looks[: _index(looks, first)]
     as_replica = [one for one in earlier if same_process(one, first) and _is_replica(one)]
-    promoted = all(one.facts.get("slave_read_only") == "1" for one in as_replica)
-    if as_replica and (not promoted or called_between(as_replica[0], first, "debug")):
+    if as_replica and not _followed_only(as_replica, first):
         return [], "a replica was promoted that may have had data of its own"
-    if not as_replica and version(first) < (7,):
+    if not as_replica and not restarted_only(first):
         return [], nowhere
     for noted in reversed(earlier):
         if _is_replica(noted) or not goes_on_from(noted, first):
@@ -346,6 +359,27 @@ def _before(looks: tuple[Look, ...], first: Look, *, one_server: bool) -> tuple[
             return [], nowhere
         return segment[: segment.index(noted) + 1], why
     return [], nowhere
+
+
+def _followed_only(as_replica: Sequence[Look], promoted: Look) -> bool:
+    """Return whether a replica never had data but those of its primary, until it was promoted."""
+    read_only = all(one.facts.get("slave_read_only") == "1" for one in as_replica)
+    since = as_replica[0]
+    return read_only and not (
+        called_between(since, promoted, "debug") or may_be_reset(since, promoted)
+    )
+
+
+def restarted_only(first: Look) -> bool:
+    """
+    Return whether a process has what it found in its file at the start, and what came to it since.
+
+    A replica that nobody saw before it was promoted may have been writable. Before 7.0 a file does
+    not say whose it is (info-facts A).
+    """
+    others = (*_MOVES_ROLES, "debug", "config|resetstat")
+    alone = number(first, "total_net_repl_input_bytes") == 0
+    return counts_subcommands(first) and alone and calls(first, *others) == 0
 
 
 def _is_replica(look: Look) -> bool:

@@ -86,8 +86,8 @@ def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
     fence, found = case.in_force, {}
     met_at = _last_met(case)
     for address in case.primaries:
-        looks = [one for one in case.looks if one.address == address and not one.missing]
-        if not looks:
+        looks = [one for one in case.looks if one.address == address]
+        if not looks or looks[-1].facts.get("role") != "master":  # it did not answer, or follows
             found[address] = Gone(None, Ancestry())
             continue
         line = ancestry(case.looks, looks[-1], one_server=case.declared.identity is not None)
@@ -348,6 +348,7 @@ def writers_place(case: Evidence, gone: Mapping[str, Gone], now: datetime) -> Pl
         text = f"no application has encrypted with it since {moment(fence.at)}, by `rotator fence`"
         return Place(Kind.WRITERS, "", Status.CLEAN, text, since=fence.at)
     begun = [one.first.begun_at for one in gone.values() if one.first]
-    since = f" since {moment(max(begun))}" if begun else ""
+    # The earliest: what was written to one primary later might be seen by no proof of that one.
+    since = f" since {moment(min(begun))}" if begun else ""
     text = f"no application of {where} has written with it{since}"
     return Place(Kind.WRITERS, "", Status.ASSUMED, text)

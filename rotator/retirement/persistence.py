@@ -16,6 +16,7 @@ from rotator.retirement.lineage import (
     counts_subcommands,
     is_valkey,
     number,
+    restarted_only,
     same_process,
     version,
 )
@@ -71,7 +72,8 @@ def _had_file(look: Look, last: Look) -> bool:
         return False
     loaded = (number(look, "rdb_last_load_keys_loaded") or 0) > 0
     other = not same_process(look, last) and not _is_blank(look)
-    return other or loaded or (number(look, "rdb_saves") or 0) > 0 or look.facts["role"] != "master"
+    saved = (number(look, "rdb_saves") or 0) > 0
+    return other or loaded or saved or look.facts.get("role") != "master"
 
 
 def _is_blank(look: Look) -> bool:
@@ -83,13 +85,17 @@ def _is_blank(look: Look) -> bool:
 
 def _restarted_clean(server: Server) -> bool:
     """Return whether the process began with a file that is clean: see rule 3 of verdict 4."""
-    first = server.good[0] if server.good else None
-    if first is None or server.is_replica or first.facts.get("aof_enabled") != "0":
+    if not server.began_clean or server.is_replica:
         return False
-    mine = [one for one in server.looks if same_process(one, first)]
-    fresh = not any(one.facts.get("role") == "slave" for one in mine)
-    loaded = (number(first, "rdb_last_load_keys_loaded") or 0) > 0
-    return fresh and loaded and first.facts.get("master_replid2") not in {None, _ORIGIN}
+    mine = [one for one in server.looks if same_process(one, server.last)]
+    loaded = (number(mine[0], "rdb_last_load_keys_loaded") or 0) > 0
+    without_aof = all(one.facts.get("aof_enabled") == "0" for one in mine)
+    return (
+        loaded
+        and without_aof
+        and restarted_only(mine[0])
+        and not any(config_set_between(mine[0], one) for one in mine)
+    )
 
 
 def rdb_place(server: Server, declared: Declarations, gone_at: datetime | None) -> Place:
@@ -228,11 +234,14 @@ def aof_place(server: Server, declared: Declarations, gone_at: datetime | None) 
         return _unknown(Kind.AOF, where, f"{where} does not say whether it keeps one", remedy)
     if on == "1":
         return _kept_aof(server, declared, gone_at)
-    told = ("bgrewriteaof", "config|set") if counts_subcommands(last) else ("bgrewriteaof",)
-    if any(one.facts.get("aof_enabled") == "1" for one in server.looks):
+    told = ["bgrewriteaof", *(("config|set",) if counts_subcommands(last) else ())]
+    asked = [one for one in server.looks if not one.missing]
+    if any(one.facts.get("aof_enabled") == "1" for one in asked):
         evidence = f"{where} kept an append-only file earlier, which may be there still"
-    elif calls(last, *told) != 0:
+    elif any(calls(one, *told) != 0 for one in asked):
         evidence = f"{where} may have been told to keep an append-only file ({' or '.join(told)})"
+    elif counts_subcommands(last) and calls(last, "config|resetstat"):
+        evidence = f"whether {where} was told to keep an append-only file is not counted any more"
     else:
         return Place(Kind.AOF, where, Status.CLEAN, f"{where} keeps none", since=gone_at)
     remedy = "remove the file if there is one, and declare assume.aof"

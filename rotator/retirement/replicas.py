@@ -12,6 +12,7 @@ from rotator.retirement.lineage import (
     Look,
     called_between,
     counts_subcommands,
+    may_be_reset,
     number,
     same_process,
 )
@@ -28,11 +29,12 @@ class Server:
     Server: one server of a cache, by all the *looks* at it, the last one included.
 
     *good* are the last looks, of one process and without a break, whose memory is known to be
-    clean; *since* is when the first of them was, None if it is not clean, or not known to be.
+    clean. *began_clean*: its process began with data from after the key was gone.
     """
 
     looks: tuple[Look, ...]
     good: tuple[Look, ...] = ()
+    began_clean: bool = False
 
     @property
     def name(self) -> str:
@@ -56,7 +58,12 @@ class Server:
 
 
 def servers(looks: Sequence[Look]) -> list[tuple[Look, ...]]:
-    """Return the looks at each server: those at one address, of one node id or of one process."""
+    """
+    Return the looks at each server: those at one address, of one node id or of one process.
+
+    Where servers have changed their addresses, each has the looks at all of them, for nobody knows
+    whose files are where.
+    """
     groups: dict[int, list[int]] = {}
     owners: dict[tuple[str, str], int] = {}
     for place, look in enumerate(looks):
@@ -68,7 +75,25 @@ def servers(looks: Sequence[Look]) -> list[tuple[Look, ...]]:
         groups[owner] = [*members, place]
         owners |= dict.fromkeys([one for one, at in owners.items() if at in alike], owner)
         owners |= dict.fromkeys(known, owner)
-    return [tuple(looks[place] for place in sorted(group)) for group in groups.values()]
+    found = [[looks[place] for place in sorted(group)] for group in groups.values()]
+    return [tuple(group[: end + 1]) for group in found for end in _ends(group)]
+
+
+def _ends(looks: Sequence[Look]) -> list[int]:
+    """Return where the last look at each of the servers that share addresses is among *looks*."""
+    here = {look.address: place for place, look in enumerate(looks)}  # the last at each address
+    ends = []
+    for address, place in here.items():
+        known = [one for one in looks if one.address == address and not one.missing]
+        moved = known and any(_is_same(known[-1], one) for one in looks[place + 1 :])
+        if not moved:
+            ends.append(place)
+    return ends
+
+
+def _is_same(one: Look, other: Look) -> bool:
+    """Return whether both are of one node or process."""
+    return same_process(one, other) or bool(one.node_id and one.node_id == other.node_id)
 
 
 # Replicas
@@ -116,9 +141,8 @@ def caught_up(looks: Sequence[Look], primaries: Sequence[Look], offset: int | No
 def _interrupted(before: Look, after: Look) -> bool:
     """Return whether a replica may have been something else in between."""
     named = _ENDING_REPLICA_7 if counts_subcommands(after) else ()
-    return not same_process(before, after) or called_between(
-        before, after, *_ENDING_REPLICA, *named
-    )
+    called = called_between(before, after, *_ENDING_REPLICA, *named)
+    return called or not same_process(before, after) or may_be_reset(before, after)
 
 
 def replica_place(server: Server, primary: Look | None, offset: int | None) -> Place:

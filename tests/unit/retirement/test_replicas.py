@@ -1,0 +1,209 @@
+"""Replicas: who is who among the looks, and when a replica's memory is clean."""
+
+import pytest
+
+from rotator.retirement.places import Status, Verdict
+from rotator.retirement.replicas import Server, caught_up, replica_place, servers, why_not_follows
+from support.looks import PRIMARY, REPLICA, away, primary, replica
+
+LEADS = primary(0)
+NOT_FOLLOWING = {
+    "its primary is gone": ({"master_link_status": "down"}, "has no link"),
+    "no link is told": ({"master_link_status": None}, "has no link"),
+    "syncing from another, old data served": (
+        {"master_sync_in_progress": 1, "master_replid": "id-o"},
+        "is synchronizing",
+    ),
+    "no sync is told": ({"master_sync_in_progress": None}, "is synchronizing"),
+    "loading": ({"loading": 1}, "is loading"),
+    "loading is not told": ({"loading": None}, "is loading"),
+    "loading, swapdb": ({"async_loading": 1}, "is loading"),
+    "promoted": ({"role": "master"}, "is no replica now"),
+    "no role": ({"role": None}, "is no replica now"),
+    "writable": ({"slave_read_only": 0}, "can be written to"),
+    "writable is not told": ({"slave_read_only": None}, "can be written to"),
+    "another history": ({"master_replid": "id-o"}, "follows another history"),
+    "no history": ({"master_replid": None}, "follows another history"),
+    "one byte behind": ({"slave_repl_offset": 99}, "is 1 bytes behind"),
+    "no offset": ({"slave_repl_offset": None}, "does not say how far it is"),
+    "an offset that is none": ({"slave_repl_offset": "x"}, "does not say how far it is"),
+}
+
+
+class TestFollows:
+    """What a replica says of itself."""
+
+    @pytest.mark.parametrize("offset", [100, 101])
+    def test_follows(self, offset):
+        """One that is up, reads only and has as many bytes has all that its primary had."""
+        assert why_not_follows(replica(slave_repl_offset=offset), LEADS, 100) is None
+
+    def test_before_7(self):
+        """Where `async_loading` does not exist it does not have to be there."""
+        assert why_not_follows(replica(version="6.0.16"), primary(version="6.0.16"), 100) is None
+
+    @pytest.mark.parametrize("state", NOT_FOLLOWING)
+    def test_does_not(self, state):
+        """Whatever is otherwise, or is not said, does not count as followed."""
+        more, why = NOT_FOLLOWING[state]
+        assert why_not_follows(replica(**more), LEADS, 100).startswith(why)
+
+    def test_primary_without_offset(self):
+        """How far the primary was has to be known."""
+        assert why_not_follows(replica(), LEADS, None) == "does not say how far it is"
+
+    def test_primary_without_history(self):
+        """Two histories that are both missing are not the same one."""
+        nobody = primary(master_replid=None)
+        assert why_not_follows(replica(master_replid=None), nobody, 100)
+
+
+ENDS = {
+    "another process": {"run_id": "run-s"},
+    "DEBUG": {"calls": {"debug": 1}},
+    "REPLICAOF": {"calls": {"replicaof": 1}},
+    "SLAVEOF": {"calls": {"slaveof": 1}},
+    "CLUSTER REPLICATE": {"calls": {"cluster|replicate": 1}},
+    "CLUSTER RESET": {"calls": {"cluster|reset": 1}},
+    "CONFIG RESETSTAT": {"calls": {"config|resetstat": 1}},
+    "no commandstats": {"calls": False},
+}
+
+
+class TestCaughtUp:
+    """Since when a replica has had all, without a break."""
+
+    def _good(self, *looks, primaries=(LEADS,)):
+        return caught_up(looks, primaries, 100)
+
+    def test_from_the_first(self):
+        """The looks count from the first at which it had caught up."""
+        late = replica(1, slave_repl_offset=50)
+        looks = [replica(minutes) for minutes in (2, 3)]
+        assert self._good(late, *looks) == looks
+
+    @pytest.mark.parametrize("state", NOT_FOLLOWING)
+    def test_a_break(self, state):
+        """A look at which it did not follow takes all earlier ones away."""
+        last = replica(5)
+        assert self._good(replica(1), replica(3, **NOT_FOLLOWING[state][0]), last) == [last]
+
+    @pytest.mark.parametrize("event", ENDS)
+    def test_begins_anew(self, event):
+        """What may have changed its data or its counters between two looks begins it anew."""
+        last = replica(5, **ENDS[event])
+        assert self._good(replica(1), last) == [last]
+
+    def test_reset_that_an_earlier_one_hides(self):
+        """Where the counters were reset earlier, and no canary is there, another may be hidden."""
+        counted = {"config|resetstat": 1, "cluster|myid": 0}
+        last = replica(5, calls=counted)
+        assert self._good(replica(1, calls=counted), last) == [last]
+        watched = [replica(minutes, calls={"config|resetstat": 1}) for minutes in (1, 5)]
+        assert self._good(*watched) == watched
+
+    def test_before_7(self):
+        """Where subcommands are not told those of the whole command stand in."""
+        looks = [replica(minutes, version="6.2.14") for minutes in (1, 5)]
+        leads = (primary(version="6.2.14"),)
+        assert self._good(*looks, primaries=leads) == looks
+        moved = replica(5, version="6.2.14", calls={"slaveof": 1})
+        assert self._good(looks[0], moved, primaries=leads) == [moved]
+
+    def test_primary_of_its_time(self):
+        """Each look is compared with the primary as it was then."""
+        primaries = (LEADS, primary(4, master_replid="id-2"))
+        looks = [replica(2), replica(5, master_replid="id-2")]
+        assert self._good(*looks, primaries=primaries) == looks
+        assert self._good(looks[0], replica(5), primaries=primaries) == []
+
+    def test_no_primary(self):
+        """Without a look at its primary nothing is known of it."""
+        assert self._good(replica(1), primaries=()) == []
+
+
+class TestServers:
+    """Which looks are of one server."""
+
+    def test_apart(self):
+        """Two addresses are two servers, unless something says otherwise."""
+        looks = [primary(0), replica(0), primary(5), replica(5)]
+        assert servers(looks) == [(looks[0], looks[2]), (looks[1], looks[3])]
+
+    def test_one_process_at_two_names(self):
+        """A process that answers at two names is one server, at the later one."""
+        looks = [replica(0, "10.0.0.8:6379"), replica(1)]
+        assert servers(looks) == [tuple(looks)]
+
+    def test_one_node_moves(self):
+        """A node of a cluster is the same after a restart at another address."""
+        looks = [replica(0, node_id="n"), replica(5, "10.0.0.9:6379", node_id="n", run_id="s")]
+        assert servers(looks) == [tuple(looks)]
+
+    def test_address_left_by_a_node(self):
+        """An address at which nobody is any more is no server if its process is seen elsewhere."""
+        looks = [replica(0), away(4), replica(5, "10.0.0.9:6379")]
+        assert servers(looks) == [tuple(looks)]
+
+    def test_restart(self):
+        """Another process at an address inherits the files of the one before."""
+        looks = [replica(0), replica(5, run_id="run-s")]
+        assert servers(looks) == [tuple(looks)]
+
+    def test_addresses_exchanged(self):
+        """Of two nodes that have exchanged their addresses none is lost, nor any earlier look."""
+        one, two = {"node_id": "one"}, {"node_id": "two"}
+        looks = [
+            replica(0, "a:1", run_id="a", **one),
+            replica(0, "b:1", run_id="b", **two),
+            replica(5, "a:1", run_id="c", **two),
+            replica(6, "b:1", run_id="d", **one),
+        ]
+        assert servers(looks) == [tuple(looks[:3]), tuple(looks)]
+
+    def test_nothing_known(self):
+        """A server that never answered is one, by its address."""
+        assert servers([away(0), away(5)]) == [(away(0), away(5))]
+
+
+class TestPlace:
+    """The place that a replica's memory is."""
+
+    def _place(self, *looks, good=()):
+        return replica_place(Server(looks, tuple(good)), LEADS, 100)
+
+    def test_clean(self):
+        """It is clean since the first look at which it had caught up."""
+        looks = (replica(1), replica(5))
+        place = self._place(*looks, good=looks)
+        assert (place.status, place.since) == (Status.CLEAN, looks[0].at)
+
+    def test_clean_once(self):
+        """One that was clean, and is not at the last look, is not clean."""
+        earlier = replica(1)
+        place = self._place(earlier, replica(5, master_link_status="down"), good=[earlier])
+        assert (place.status, place.verdict) == (Status.HOLDING, Verdict.HELD)
+        assert place.evidence == f"replica {REPLICA} has no link to its primary"
+
+    def test_behind(self):
+        """One that is behind holds the key, and how far it is behind is told."""
+        place = self._place(replica(1, slave_repl_offset=1))
+        assert place.evidence == f"replica {REPLICA} is 99 bytes behind"
+        assert place.remedy == f"run again when {REPLICA} has caught up"
+
+    def test_away(self):
+        """One that was not reached is unknown, with when it was last seen."""
+        place = self._place(replica(1), away(5))
+        assert (place.status, place.verdict) == (Status.UNKNOWN, Verdict.UNKNOWN)
+        assert "it could not be reached; it was last seen 2026-11-23 02:01" in place.evidence
+
+    def test_primary_of_its_own(self):
+        """A former member that answers as a primary has data that nobody looked at."""
+        place = self._place(primary(1, REPLICA))
+        assert (place.status, place.verdict) == (Status.UNKNOWN, Verdict.UNKNOWN)
+
+    def test_no_primary(self):
+        """A replica of nobody that is known holds."""
+        place = replica_place(Server((replica(1),)), None, None)
+        assert (place.status, place.where) == (Status.HOLDING, REPLICA)
+        assert PRIMARY not in place.evidence
