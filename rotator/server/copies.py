@@ -196,9 +196,7 @@ def write_file(store: Store, command: str) -> None:
         ServerError: There is too little memory for a fork, as far as INFO tells; or it refused.
     """
     info = store.info("memory")
-    total, used = (
-        _fact(info, name) for name in ("total_system_memory", "used_memory_rss")
-    )
+    total, used = (_fact(info, name) for name in ("total_system_memory", "used_memory_rss"))
     if total is not None and used is not None and used > total - used:
         raise ServerError(
             f"{store.node}: a fork may need up to {used:,} bytes more, and of {total:,} there are"
