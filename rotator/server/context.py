@@ -115,6 +115,16 @@ class CacheContext(Unpicklable):
     def __repr__(self) -> str:
         return f"CacheContext({self.cache.name!r})"
 
+    def may_log_in(self, address: Address) -> bool:
+        """
+        Return whether the password may be sent to a server that only an INFO names.
+
+        Whoever may replicate can name any address there (redis-rules 8).
+        """
+        replicas = self.settings.replicas
+        listed = {*self.cache.addresses, *replicas.listed, *(replicas.only or ())}
+        return not self.login.has_password or replicas.announced or address in listed
+
     def connect(self, address: Address) -> Store:
         """Return a store on a new pinned connection to *address*, or to where it is mapped."""
         reached = self.settings.address_map.get(address, address)

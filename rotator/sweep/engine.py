@@ -229,6 +229,7 @@ def _sweep_node(
             restarts=task.restarts,
             selector=selector,
             neighbours=access.neighbours,
+            may_log_in=access.may_log_in,
         ).run()
     except ServerError as error:
         return NodeResult.failed(task.address, str(error), task.restarts)

@@ -128,6 +128,7 @@ class NodeSession:
         *,
         selector: Selector | None = None,
         neighbours: Sequence[Codec] = (),
+        may_log_in: Callable[[Address], bool] = lambda _: True,
         before: NodeSession | None = None,
     ) -> None:
         writes, limits = scope.mode is Mode.RUN, scope.limits
@@ -165,7 +166,7 @@ class NodeSession:
         if self.exchange is not None:
             self.exchange.attach(self.store)
         elif writes and not selector.deletes:
-            self.exchange = Exchange(self.store, connect, scope.match[0])
+            self.exchange = Exchange(self.store, connect, scope.match[0], may_log_in)
 
     def track_writes(self) -> WriteTracker:
         """Track what is written from now on; purge and adopt do not read again what was moved."""

@@ -71,6 +71,7 @@ class Worker:
         restarts: int = 0,
         selector: Selector | None = None,
         neighbours: Sequence[Codec] = (),
+        may_log_in: Callable[[Address], bool] = lambda _: True,
     ) -> None:
         self._begun_at = time.monotonic()
         self._address = address
@@ -86,6 +87,7 @@ class Worker:
             control,
             selector=selector,
             neighbours=neighbours,
+            may_log_in=may_log_in,
         )
         self._rotates = selector is None
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
