@@ -102,13 +102,11 @@ class TestReading:
         assert not one("h:1@2 master - 0 0 7 connected").failing
 
 
-NODES = "\n".join(
-    (
-        "aa 127.0.0.1:7000@17000 myself,master - 0 0 7 connected 0-92 93 [93->-bb] [94-<-cc]",
-        "bb 10.0.0.2:6379@16379,redis-1.internal master - 0 0 8 connected 94-100",
-        "cc [2001:db8::1]:6379@16379 master - 0 0 9 connected 101-200",
-    )
-).encode()
+NODES = b"""
+aa 127.0.0.1:7000@17000 myself,master - 0 0 7 connected 0-92 93 [93->-bb] [94-<-cc]
+bb 10.0.0.2:6379@16379,redis-1.internal master - 0 0 8 connected 94-100
+cc [2001:db8::1]:6379@16379 master - 0 0 9 connected 101-200
+"""
 NAMED = Address("redis-1.internal", 6379)
 REDIRECTIONS = {
     "ASK 93 10.0.0.2:6379": NAMED,

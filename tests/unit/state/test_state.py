@@ -412,6 +412,36 @@ class TestSightings:
         assert state.history(CACHE, KEY).last_seen_at == NOW + HOUR
 
 
+LOOK = Look(
+    "[2001:db8::1]:6379",
+    NOW,
+    facts={"run_id": "a" * 40, "role": "master", "redis_version": "7.0.15\udcff"},
+    calls={"config|set": 3, "get": 0},
+    own_config=2,
+    settings={"save": "", "dir": "/data\udcff"},
+    node_id="b" * 40,
+    epoch=7,
+    slots="0-5460, 5462",
+    listed=(Listed("10.0.0.8:6379", "online", "replica"), Listed("10.0.0.9:0")),
+    backups=-1,
+    missing="timed out \udcff",
+    named_by="10.0.0.7:6379",
+)
+PROOF = Proof(
+    "node:1",
+    LOOK,
+    Look("node:1", NOW + HOUR),
+    "basis",
+    met={KEY: 0, "f" * 16: 4},
+    opened=9,
+    open_items={Outcome.UNDECRYPTABLE: 1, Outcome.DENIED: 0},
+    outside=Outside(None, {KEY: 2}, 3, 4, 5),
+    hidden=6,
+    doubt="a clock was set back",
+)
+FENCE = Fence(NOW, CURRENT, (KEY, "f" * 16), NOW + HOUR, NOW + 2 * HOUR)
+
+
 class TestLineages:
     """Looks, proofs and lineages, as they were."""
 
