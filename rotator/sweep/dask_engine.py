@@ -36,13 +36,14 @@ from rotator.sweep.control import Stop, SweepControl, WorkerChannel
 from rotator.sweep.dask_cluster import (
     PATIENCE_SECONDS,
     POLL_SECONDS,
+    TOPIC,
     DaskCluster,
     DaskStop,
     GoneError,
     open_cluster,
     other_version,
+    run_dask_task,
 )
-from rotator.sweep.dask_worker import TOPIC, run_dask_task
 from rotator.sweep.engine import DIED, NodeTask, Results
 from rotator.sweep.results import Checkpoint, NodeResult
 from rotator.sweep.scope import Fingerprint, Scope

@@ -43,6 +43,7 @@ def leave(path, *caches, age=timedelta(hours=1), swept=True):
                         started_at=at,
                         finished_at=at,
                         complete=True,
+                        proven=True,
                         current=CURRENT,
                         old=[OLD],
                     )

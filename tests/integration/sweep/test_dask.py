@@ -21,7 +21,7 @@ from rotator.errors import ConfigError, Exit, ServerError
 from rotator.state.state import State
 from rotator.sweep import dask_cluster, dask_engine
 from rotator.sweep.control import Stop
-from rotator.sweep.dask_worker import run_dask_task
+from rotator.sweep.dask_cluster import run_dask_task
 from rotator.sweep.engine import NodeTask, open_remote_workers
 from rotator.sweep.scope import Fingerprint, Limits, Scope
 from rotator.tally.tally import Mode
