@@ -155,7 +155,7 @@ def forecast(key: Key) -> str | None:
 
 def remarks(key: Key) -> list[str]:
     """Return the reasons of a verdict that are not those of a place that is not clean."""
-    told = [one.evidence for one in key.places if one.status != Status.CLEAN]
+    told = [place.evidence for place in key.places if place.status != Status.CLEAN]
     return [reason for reason in key.reasons if not any(said in reason for said in told)]
 
 
