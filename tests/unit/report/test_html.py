@@ -192,6 +192,9 @@ class TestPlaces:
         ]
         holding, unknown, assumed, clean = groups.values()
         assert holding[0] == f"aof 10.0.0.7:6379 {HELD} BGREWRITEAOF there"
+        assert holding[1] == (
+            "backups backups are kept for 30d it ends by itself 2026-12-23 10:00:00 UTC"
+        )
         assert unknown == [f"replica 10.0.0.7:6379 {UNKNOWN} list it"]
         assert assumed == [f"writers {QUIET}"]
         assert "the rdb of 10.0.0.7:6379 was looked at 2026-11-23 11:00:00 UTC" in clean[3]
