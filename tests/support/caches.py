@@ -183,7 +183,7 @@ class Place:
         *on_page* is called after each page with the name of the phase and the page's number in it.
         """
         config = load([self.file])
-        on = [cache for cache in config.caches if not cache.encryption.disabled]
+        on = [one for one in config.caches if one.name in names or not one.encryption.disabled]
         every = {cache.name: kind(config, cache, None) for cache in on}
         ours = {name: plan.pop(name) for name in JOB & plan.keys()}
         options = RunOptions(**plan)
