@@ -9,12 +9,13 @@ import html5lib
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from rotator.report.archive import save_reports
 from rotator.report.files import json_text
 from rotator.report.model import KeyPlace
 from rotator.retirement.history import SweepRecord
 from rotator.state.state import State
 from rotator.tally.tally import Mode, Tally
-from support.caches import Cache, Place, fill, now_ms
+from support.caches import NO_FILES, Cache, Place, fill, now_ms
 from support.html_pages import report
 from support.processes import job, run_here
 
@@ -132,6 +133,18 @@ class TestOutput:
         assert [cache["name"] for cache in json.loads(done.stdout)["caches"]] == ["b"]
         assert other.returncode == 2
         assert "it holds reports on a, b" in other.stderr
+
+    def test_several_servers(self, state):
+        """With --cache it shows every server that answered to that name."""
+        for address, key, history in [("10.0.0.7:1", OLD, "a"), ("10.0.0.9:1", DRAINING, "a#2")]:
+            cache = cache_with(key, name="a").model_copy(update={"addresses": (address,)})
+            with State(state) as opened:
+                save_reports(report(caches=(cache,)), opened, {"a": history})
+
+        done = asked(state, "--cache", "a")
+
+        assert "\na (10.0.0.7:1): " in done.stdout
+        assert "\na (10.0.0.9:1): " in done.stdout
 
     def test_no_state(self, state):
         """Without a state file it says so, and leaves none behind."""
@@ -278,6 +291,17 @@ class TestRequire:
         assert done.returncode == 6
         assert f"key {OLD} is held" in done.stderr
         assert DRAINING not in done.stderr
+
+    def test_superseded(self, state):
+        """What a server had that another one superseded is not asked for."""
+        gone = cache_with(DRAINING, name="a").model_copy(update={"superseded": True})
+        leave(state, gone, cache_with(OLD, name="b"))
+
+        everything = asked(state, "--require", "retirable")
+        one = asked(state, "--require", f"retirable:{DRAINING}")
+
+        assert (everything.returncode, one.returncode) == (0, 6)
+        assert "no server that is still there was asked for" in one.stderr
 
     def test_no_old_key(self, state):
         """Where there is nothing to retire the condition does not hold."""
@@ -449,12 +473,14 @@ class TestRealRuns:
         """A key that two caches share is retirable only when it is in both."""
         keys = Cache(server.address, keys=2).keys
         caches = [
-            Cache(server.address, name=name, keys=keys, settings={"match": [f"{name}:*"]})
+            Cache(
+                server.address, name=name, keys=keys, settings={**NO_FILES, "match": [f"{name}:*"]}
+            )
             for name in "ab"
         ]
         place = Place(tmp_path, *caches)
         redis.set("a:1", caches[0].seal("a:1", b"x", key=0))
-        redis.set("b:1", caches[1].seal("b:1", b"x", key=1))
+        redis.set("b:1", caches[1].seal("b:1", b"x", key=0))
         for _ in range(2):
             run_here(job(place, "--cache", "a", "--quiet", "0s"))
 
