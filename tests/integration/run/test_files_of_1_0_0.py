@@ -13,6 +13,7 @@ from redis.crc import key_slot
 
 from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer
+from rotator.report.words import OUTDATED
 from rotator.state.database import VERSION
 from support import legacy
 from support.caches import Place, as_bytes, keys_of, wait_for
@@ -25,6 +26,9 @@ STATES = sorted(NOW)
 REPORTS = sorted(path.name for path in (FOLDER / "reports").iterdir())
 OF_THE_STATE = ("swept_at", "progress", "past", "encryptions", "nonce_budget_used")
 """Fields that `rotator report` takes from the rest of the state, not from the report."""
+JUDGED = ("verdict", "ready_at", "held_until", "reasons", "next_step", "past")
+"""Fields of a key that verdicts are in."""
+JUDGED_METRIC = re.compile(r"rotator_key_(places|assumptions|verdict|retirable)")
 LAST_MET = "2026-11-01T03:00:01Z"
 """When a value of `sessions` was last met under an old key."""
 
@@ -100,6 +104,23 @@ def replaced(server, port):
     return {f"127.0.0.1:{port}": server.address}
 
 
+def of_before(found, before):
+    """What of JSON data 1.0.0 had fields for; the number of the schema is as it was, too."""
+    if isinstance(before, dict):
+        kept = {key: of_before(found[key], old) for key, old in before.items() if key in found}
+        return kept | ({"schema": before["schema"]} if "schema" in before else {})
+    if isinstance(before, list) and len(found) == len(before):
+        return [of_before(one, old) for one, old in zip(found, before, strict=True)]
+    return found
+
+
+def without_note(text, number):
+    """A text without the line on what an earlier version judged, which is there so often."""
+    note = re.compile(rf"(?im)^ *{re.escape(OUTDATED)}\.?\n\n?")
+    assert len(note.findall(text)) == number
+    return note.sub("", text)
+
+
 class TestReport:
     """`rotator report`, on each of the states of 1.0.0."""
 
@@ -114,24 +135,40 @@ class TestReport:
         clock(NOW[name])
         return legacy.load(name, tmp_path / "state.db")
 
+    def caches(self, name):
+        """How many caches the state holds a report on."""
+        return len(json.loads(expected(f"{name}.json"))["caches"])
+
     def test_json(self, name, state):
-        """The JSON has every field that it had, with the same value."""
-        assert json.loads(legacy.shown(state, "--format", "json")) == json.loads(
-            expected(f"{name}.json")
-        )
+        """The JSON has every field that it had, with the same value, and calls it outdated."""
+        found = json.loads(legacy.shown(state, "--format", "json"))
+        before = json.loads(expected(f"{name}.json"))
+        assert of_before(found, before) == before
+        assert [cache["outdated"] for cache in found["caches"]] == [True] * len(before["caches"])
+        assert not any(key["places"] for cache in found["caches"] for key in cache["keys"])
 
     def test_table(self, name, state):
-        """The table says what it said."""
-        assert legacy.shown(state).split() == expected(f"{name}.txt").split()
+        """The table says what it said, and of each cache that this is of an earlier version."""
+        found = without_note(legacy.shown(state), self.caches(name))
+        assert found.split() == expected(f"{name}.txt").split()
 
     def test_outlook(self, name, state):
         """What is to come by a time is foreseen from the windows that were written down."""
         by = f"{NOW[name] + timedelta(days=1):%Y-%m-%dT05:00Z}"
-        assert legacy.shown(state, "--by", by).split() == expected(f"{name}-by.txt").split()
+        found = without_note(legacy.shown(state, "--by", by), self.caches(name))
+        assert found.split() == expected(f"{name}-by.txt").split()
 
     def test_page(self, name, state, tmp_path):
-        """The page says what it said."""
-        assert legacy.page(state, tmp_path) == expected(f"{name}-page.txt")
+        """The page says what it said, and of each old key that this is of an earlier version."""
+        end = "How to read this\n"
+        found = legacy.page(state, tmp_path).partition(end)[0]
+        keys = {
+            key["id"]
+            for cache in json.loads(expected(f"{name}.json"))["caches"]
+            for key in cache["keys"]
+            if key["role"] == "old"
+        }
+        assert without_note(found, len(keys)) == expected(f"{name}-page.txt").partition(end)[0]
 
     def test_nothing_is_lost(self, name, state):
         """The file keeps every table and row of 1.0.0; a newer schema adds tables, all empty."""
@@ -172,11 +209,18 @@ class TestRequire:
         return ask
 
     def test_verdicts(self, asked):
-        """Each verdict of 1.0.0 counts, and only what was retirable is."""
+        """Each verdict of 1.0.0 counts but for retirable: that is to be proven anew."""
         ids = [*legacy.sessions().ids, *legacy.tokens().ids[1:3], legacy.audit().ids[1]]
         found = {key: asked(key, "--max-age", "30d") for key in ids}
-        assert [code for code, _ in found.values()] == [6, 6, 0, 6, 6, 6]
-        words = ["is the current key", "is held", "", "is draining", "is in-use", "is held"]
+        assert [code for code, _ in found.values()] == [6] * 6
+        words = [
+            "is the current key",
+            "is held",
+            "was judged by an earlier version of rotator",
+            "is draining",
+            "is in-use",
+            "is held",
+        ]
         for (_, said), word in zip(found.values(), words, strict=True):
             assert word in said
 
@@ -516,32 +560,54 @@ class TestReports:
 
     @pytest.mark.parametrize("name", REPORTS)
     def test_same(self, written, name):
-        """Each file says the same: all fields, gauges and words, but for times and servers."""
+        """Each file says the same of what was met: fields, gauges and words, but for verdicts."""
         before = mended((FOLDER / "reports" / name).read_text())
-        assert masked(name, written[name]) == masked(name, before)
+        assert masked(name, met(name, written[name], before)) == masked(name, met(name, before))
 
     @pytest.mark.parametrize("name", [name for name in REPORTS if name.endswith(".json")])
     def test_order(self, written, name):
-        """The fields stand in the order in which they stood."""
+        """The fields stand in the order in which they stood, and new ones behind them."""
         before = json.loads((FOLDER / "reports" / name).read_text())
-        assert order(json.loads(written[name])) == order(before)
+        assert order(json.loads(written[name]), before) == order(before, before)
 
     @pytest.mark.parametrize("name", [name for name in REPORTS if name.endswith(".prom")])
     def test_metrics(self, written, name):
         """Every gauge has its name, its labels and its help."""
-        before = (FOLDER / "reports" / name).read_text()
-        assert gauges(written[name]) == gauges(before)
+        before = gauges((FOLDER / "reports" / name).read_text())
+        found = gauges(written[name])
+        assert {one: found[one] for one in before} == before
 
     def test_schema(self, written):
-        """A report says that its schema is 1."""
-        assert json.loads(written["run.json"])["schema"] == 1
+        """A report says that its schema is 2."""
+        assert json.loads(written["run.json"])["schema"] == 2
 
 
-def order(data):
-    """The names of the fields, in their order."""
+def met(name, text, before=None):
+    """
+    A file without what was judged, for which there are other rules now.
+
+    Of JSON the fields that stand in *before* are left; of a table what stands over the keys.
+    """
+    if name.endswith(".txt"):
+        return text.partition("\n  key ")[0]
+    if name.endswith(".prom"):
+        return "".join(line for line in text.splitlines(True) if not JUDGED_METRIC.search(line))
+    data = json.loads(text)
+    if before:
+        data = of_before(data, json.loads(before))
+    for cache in data.get("caches", ()):
+        for key in cache.get("keys", ()):
+            key.update(dict.fromkeys(JUDGED))
+    return json.dumps(data)
+
+
+def order(data, before):
+    """The names of the fields, in their order, the first so many as there were before."""
     if isinstance(data, list):
-        return [order(data[0])] if data else []
-    return [(key, order(value)) for key, value in data.items()] if isinstance(data, dict) else None
+        return [order(data[0], before[0])] if data and before else []
+    if not isinstance(data, dict) or not isinstance(before, dict):
+        return None
+    return [(key, order(data[key], before.get(key))) for key in list(data)[: len(before)]]
 
 
 def gauges(text):
@@ -576,4 +642,4 @@ class TestKept:
                 cache.update(dict.fromkeys(OF_THE_STATE))
                 for key in cache["keys"]:
                     key.update(dict.fromkeys(OF_THE_STATE))
-        assert found == before
+        assert of_before(found, before) == before
