@@ -27,7 +27,7 @@ from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.retirement.lineage import Look, number
 from rotator.retirement.places import Declarations
-from rotator.server.copies import missing_look, take_look, write_file
+from rotator.server.copies import missing_look, take_look, with_settings, write_file
 from rotator.server.node import Identity
 from rotator.server.store import Store
 from rotator.server.topology import Topology
@@ -257,7 +257,7 @@ class Observation:
                 time.sleep(_POLL_SECONDS)
                 try:
                     with self.connect(Address.parse(address)) as store:
-                        self._looks[address] = take_look(store)
+                        self._looks[address] = take_look(store, settings=False)
                 except ServerError as error:
                     self._looks[address] = missing_look(address, str(error))
             if patience:
@@ -274,10 +274,8 @@ def _patience(look: Look, goals: dict[str, int]) -> float:
         return min(_LONGEST_WRITE_SECONDS, max(2.0 * last, _SHORTEST_WRITE_SECONDS))
     if look.facts.get("role") != "slave":
         return 0.0
-    goal = goals.get(look.facts.get("master_replid", ""), 0)
-    reached = (number(look, "slave_repl_offset") or 0) >= goal
     linked = look.facts.get("master_link_status") == "up"
-    return 0.0 if reached and linked else _CATCH_UP_SECONDS
+    return 0.0 if linked and not _is_behind(look, goals) else _CATCH_UP_SECONDS
 
 
 def _is_writing(look: Look) -> bool:
@@ -309,7 +307,7 @@ def refresh_files(
     tasks: Sequence[tuple[str, str]],
     connect: Callable[[Address], Store],
     *,
-    touch: Callable[[], None],
+    touch: Callable[[], dict[str, int]],
     waiting: Callable[[str | None], None],
     should_stop: Callable[[], object],
 ) -> list[Look]:
@@ -317,10 +315,10 @@ def refresh_files(
     Have servers write files anew, one at a time, replicas first; return looks before and after.
 
     *tasks* are addresses, each with `rdb` or `aof`. *touch* writes one value on each primary: a
-    rewrite of unchanged data cannot be seen (info-facts B2). *waiting* is told what for.
+    rewrite of unchanged data cannot be seen (info-facts B2); it returns how far the primaries' streams
+    are then, by replication id, for replicas to reach that. *waiting* is told what for.
     """
-    if any(kind == "aof" for _, kind in tasks):
-        touch()
+    goals = touch() if any(kind == "aof" for _, kind in tasks) else {}
     looks: dict[tuple[str, str], list[Look]] = {}
     roles = {address: _role(address, connect) for address, _ in tasks}
     for address, kind in sorted(tasks, key=lambda task: (roles[task[0]] == "master", task)):
@@ -329,7 +327,7 @@ def refresh_files(
         waiting(f"for {_COMMANDS[kind]} on {address}")
         try:
             with connect(Address.parse(address)) as store:
-                looks[address, kind] = list(_refresh(store, kind, should_stop))
+                looks[address, kind] = list(_refresh(store, kind, goals, should_stop))
         except ServerError as error:
             log.warning("a file was not written anew", node=address, error=str(error))
     waiting(None)
@@ -345,24 +343,37 @@ def _role(address: str, connect: Callable[[Address], Store]) -> str:
         return ""
 
 
-def _refresh(store: Store, kind: str, should_stop: Callable[[], object]) -> Iterator[Look]:
+def _refresh(
+    store: Store, kind: str, goals: dict[str, int], should_stop: Callable[[], object]
+) -> Iterator[Look]:
     """Yield a look at a server at rest, have it write a file, and yield another when it has."""
     before = _at_rest(store, should_stop)
     if kind == "aof" and before.facts.get("aof_enabled") != "1":
         return
-    while kind == "rdb" and _server_second(store) == before.facts.get("rdb_last_save_time"):
+    deadline = time.monotonic() + _LONGEST_WRITE_SECONDS
+    while time.monotonic() < deadline and (
+        (kind == "aof" and _is_behind(before, goals))
+        or (kind == "rdb" and _server_second(store) == before.facts.get("rdb_last_save_time"))
+    ):
         time.sleep(_POLL_SECONDS)
-    before = _at_rest(store, should_stop)
+        before = _at_rest(store, should_stop)
     yield before
     write_file(store, _COMMANDS[kind])
     yield _at_rest(store, should_stop)
 
 
+def _is_behind(look: Look, goals: dict[str, int]) -> bool:
+    """Return whether a replica does not yet have what its primary had."""
+    goal = goals.get(look.facts.get("master_replid", ""), 0)
+    reached = number(look, "slave_repl_offset") or 0
+    return look.facts.get("role") == "slave" and reached < goal
+
+
 def _at_rest(store: Store, should_stop: Callable[[], object]) -> Look:
     """Return a look at a server once no file is being written."""
-    while _is_writing(look := take_look(store)) and not should_stop():
+    while _is_writing(look := take_look(store, settings=False)) and not should_stop():
         time.sleep(_POLL_SECONDS)
-    return look
+    return with_settings(store, look)
 
 
 def _server_second(store: Store) -> str:

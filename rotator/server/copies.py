@@ -91,11 +91,15 @@ def with_settings(store: Store, look: Look) -> Look:
         for name, reply in zip(SETTINGS, replies, strict=True)
         if not isinstance(reply, ResponseError)
     }
-    found = {
-        name: reply[1].decode(errors="replace")
+    pairs = {
+        name: [*next(iter(reply.items()), ())] if isinstance(reply, dict) else reply
         for name, reply in answered.items()
-        if isinstance(reply, list) and len(reply) == 2 and reply[0] == name.encode()
-        if isinstance(reply[1], bytes)
+    }
+    found = {
+        name: pair[1].decode(errors="replace")
+        for name, pair in pairs.items()
+        if isinstance(pair, list) and len(pair) == 2 and pair[0] == name.encode()
+        if isinstance(pair[1], bytes)
     }
     return replace(look, settings=found, own_config=look.own_config + len(answered))
 
