@@ -315,8 +315,8 @@ def refresh_files(
     Have servers write files anew, one at a time, replicas first; return looks before and after.
 
     *tasks* are addresses, each with `rdb` or `aof`. *touch* writes one value on each primary: a
-    rewrite of unchanged data cannot be seen (info-facts B2); it returns how far the primaries' streams
-    are then, by replication id, for replicas to reach that. *waiting* is told what for.
+    rewrite of unchanged data cannot be seen (info-facts B2); it returns how far their streams are
+    then, by replication id, for replicas to reach that. *waiting* is told what for.
     """
     goals = touch() if any(kind == "aof" for _, kind in tasks) else {}
     looks: dict[tuple[str, str], list[Look]] = {}
