@@ -40,6 +40,7 @@ def render(report: Report, now: datetime | None = None) -> str:
             report=report,
             now=now,
             keys=_old_keys(report),
+            placed=any(key.places for cache in report.caches for key in cache.keys),
             problems_shown=_PROBLEMS,
             ending=ending.short if ending else "unknown",
             words=words,

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from rotator.retirement.lineage import (
     Look,
     called_between,
+    calls,
     counts_subcommands,
-    may_be_reset,
     number,
+    reset_between,
     same_process,
 )
 from rotator.retirement.places import Kind, Place, Status, Verdict
@@ -100,8 +101,13 @@ def _is_same(one: Look, other: Look) -> bool:
 
 
 def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | None:
-    """Return why a replica is not known to have all up to *offset* of *primary*; None: it has."""
+    """
+    Return why a replica is not known to have all up to *offset* of *primary*; None: it has.
+
+    DEBUG may have loaded an old file at any time, and left the offset what it is (info-facts A).
+    """
     fact = replica.facts.get
+    reset = counts_subcommands(replica) and calls(replica, "config|resetstat") != 0
     wrong = {
         "is no replica now": fact("role") != "slave",
         "is loading": fact("loading") != "0" or fact("async_loading", "0") != "0",
@@ -110,6 +116,10 @@ def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | N
         "can be written to (replica-read-only no)": fact("slave_read_only") != "1",
         "follows another history than its primary": (
             not fact("master_replid") or fact("master_replid") != primary.facts.get("master_replid")
+        ),
+        "had its data loaded by DEBUG: start it anew": bool(calls(replica, "debug")),
+        "may have had its data loaded by DEBUG, which is not counted any more: start it anew": (
+            reset or calls(replica, "debug") is None
         ),
     }
     if why := next((sentence for sentence, is_so in wrong.items() if is_so), None):
@@ -142,7 +152,7 @@ def _interrupted(before: Look, after: Look) -> bool:
     """Return whether a replica may have been something else in between."""
     named = _ENDING_REPLICA_7 if counts_subcommands(after) else ()
     called = called_between(before, after, *_ENDING_REPLICA, *named)
-    return called or not same_process(before, after) or may_be_reset(before, after)
+    return called or not same_process(before, after) or reset_between(before, after) is not None
 
 
 def replica_place(server: Server, primary: Look | None, offset: int | None) -> Place:

@@ -44,6 +44,14 @@ READING = ("ping", "hello", "select", "scan", "get", "mget", "info", "pttl")
 WRITING = ("set", "evalsha", "script|load")
 """Those that a run needs besides."""
 
+NO_FILES = {
+    "assume": {file: {"is": "none", "reason": "a server of the tests"} for file in ("rdb", "aof")}
+}
+"""
+Settings of a cache on a server that other tests use too: its counters are reset between them, so it
+cannot show by itself that it never had a file.
+"""
+
 
 class Cache:
     """
