@@ -26,9 +26,15 @@ from rotator.retirement.names import (
     outside_place,
     writers_place,
 )
-from rotator.retirement.persistence import file_places
+from rotator.retirement.persistence import aof_place, file_places, rdb_place
 from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
-from rotator.retirement.replicas import Server, caught_up, replica_place, servers
+from rotator.retirement.replicas import (
+    Server,
+    caught_up,
+    declared_place,
+    replica_place,
+    servers,
+)
 from rotator.text import add_clamped, clock, duration, listing, moment
 
 # The verdict of the places, the first that fits (verdict 1): facts, then what was not looked at.
@@ -191,6 +197,12 @@ def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
             server = _as_replica(looks, gone, gone_at)
             primary = _primary_of(looks[-1], gone)
             offset = primary.offset if primary else None
+            known = [one.now for one in gone.values() if one.now]
+            if assumed := declared_place(server, known, case.declared.replicas):
+                found += [assumed, rdb_place(server, case.declared, gone_at)]
+                if any(one.facts.get("aof_enabled") != "0" for one in known):
+                    found.append(aof_place(server, case.declared, gone_at))
+                continue
             place = replica_place(server, primary.now if primary else None, offset)
             found.append(place)
             if place.status is Status.UNKNOWN:  # its files are not known either
