@@ -270,7 +270,7 @@ class World:
         return self.put(replace(one, old=back).called("debug"))
 
     def restart(self, name, *, aof=None):
-        """A primary is started again, from its append-only file if it keeps one, or from the RDB."""
+        """A primary is started again, from its append-only file if it keeps one, else the RDB."""
         one, aof = self.server(name), self.server(name).aof if aof is None else aof
         saved = one.file or Saved((False, False))
         old = one.old if aof else saved.old
