@@ -30,9 +30,9 @@ from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.server.context import CacheContext
-from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.replies import ErrorKind, ErrorReply, NoValue
 from rotator.server.routing import ClusterRouter
-from rotator.server.store import NoValue, Value
+from rotator.server.store import Value
 
 _MILLISECOND = timedelta(milliseconds=1)
 _SHOWN = 12  # characters of a hash that are enough to recognise it

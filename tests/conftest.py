@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer
-from support.caches import Cache, Place, held_port
+from support.caches import NO_FILES, Cache, Place, held_port
 from support.clusters import flush
 
 TESTS = Path(__file__).parent
@@ -206,7 +206,7 @@ def redis(server):
 @pytest.fixture
 def place(server, redis, tmp_path):  # noqa: ARG001 - redis empties the server first
     """A configuration of one cache on the session's empty server, and a state file."""
-    return Place(tmp_path, Cache(server.address))
+    return Place(tmp_path, Cache(server.address, settings=NO_FILES))
 
 
 @pytest.fixture

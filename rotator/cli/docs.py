@@ -1,8 +1,20 @@
-"""`rotator demo`: play a rotation on a private server."""
+"""`rotator demo`, `schema`: play a rotation on a private server, print what files look like."""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
 
 from rotator.cli import options
+from rotator.config.schema import CacheConfig, RotatorSection, TlsProfile
+from rotator.config.types import Section
+from rotator.console import print_result
 from rotator.demo.story import VALUES, run_demo
 from rotator.errors import Exit
+from rotator.report.files import report_schema
 
 DEMO_EXAMPLES = """\b
 Examples:
@@ -15,6 +27,25 @@ Exit codes: 0 all of it worked; 1 something did not; 2 usage; 130 and 143
 interrupted.
 """
 
+SCHEMA_EXAMPLES = """\b
+Examples:
+  rotator schema config
+      what may stand in those parts of maverics.yaml that are read
+  rotator schema config > maverics.schema.json
+      for an editor, which then completes fields and marks what is wrong
+  rotator schema report > report.schema.json
+      for programs that read what --report and --format json write
+
+Exit codes: 0 done; 2 usage.
+"""
+
+
+class Subject(StrEnum):
+    """Subject: says what is described."""
+
+    CONFIG = "config"
+    REPORT = "report"
+
 
 def demo_command(
     *,
@@ -24,3 +55,68 @@ def demo_command(
 ) -> Exit:
     """Rotate a cache on a private server, step by step; nothing is left behind."""
     return run_demo(values)
+
+
+def schema_command(
+    subject: Annotated[
+        Subject,
+        typer.Argument(
+            metavar="config|report", help="What to describe: the configuration, or reports as JSON."
+        ),
+    ],
+) -> None:
+    """
+    Print the JSON Schema of the configuration, or of reports.
+
+    That of the configuration knows the sections that rotator reads and no others, and fields as
+    JSON has them: secrets, addresses and durations are text. What passes it may still be wrong:
+    `rotator check` says so. That of reports holds for what this version writes; fields may be added
+    later.
+    """
+    found = config_schema() if subject is Subject.CONFIG else report_schema()
+    print_result(json.dumps(found, indent=2))
+
+
+class _Schema(GenerateJsonSchema):
+    """Schema: says of sections which fields there are, and of a field only a simple default."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Return the schema of a section."""
+        found, kind = super().model_schema(schema), schema["cls"]
+        return found | ({"additionalProperties": False} if getattr(kind, "strict", False) else {})
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Return the schema of a field that may be left out."""
+        found = super().default_schema(schema)
+        if isinstance(found.get("default"), dict) or not found.get("default", True):
+            del found["default"]
+        return found
+
+
+def config_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a whole configuration: of what rotator reads, nothing else."""
+    kinds: list[tuple[type[Section], Literal["validation"]]] = [
+        *((CacheConfig, "validation"), (TlsProfile, "validation"), (RotatorSection, "validation"))
+    ]
+    _, found = models_json_schema(kinds, by_alias=True, schema_generator=_Schema)
+    for become in ("Address", "ReplicaSettings"):  # text and lists are read as these
+        del found["$defs"][become]
+    cache, profile, ours = ({"$ref": f"#/$defs/{kind.__name__}"} for kind, _ in kinds)
+    skipped = {"properties": {"type": {"const": "cluster"}}, "required": ["type"]}
+    name = {"properties": {"name": {"type": "string"}}, "required": ["name"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "What rotator reads of maverics.yaml",
+        "type": "object",
+        "properties": {
+            "caches": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"if": skipped, "then": name, "else": cache},
+            },
+            "tls": {"type": "object", "additionalProperties": profile},
+            "rotator": ours,
+        },
+        "required": ["caches"],
+        **found,
+    }

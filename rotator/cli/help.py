@@ -41,12 +41,14 @@ COMMANDS = {
         "keys",
         "List the keys: role, key id, where each is configured; never the key itself.",
     ),
+    "fence": ("keys", "Record since when no application encrypts with the keys that are old now."),
     "keygen": ("keys", "Make a fresh key: 64 hex characters on stdout."),
     "purge": ("purge", "Delete the values under an old key, or those that nothing opens."),
     "adopt": (
         "purge",
         "Encrypt plaintext values under the current key: only names that match, never by a guess.",
     ),
+    "schema": ("docs", "Print the JSON Schema of the configuration, or of reports."),
     "demo": ("docs", "Rotate a cache on a private server, step by step; nothing is left behind."),
 }
 

@@ -54,6 +54,13 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class Engine(StrEnum):
+    """Engine: says who sweeps."""
+
+    LOCAL = "local"
+    DASK = "dask"
+
+
 # Making options
 
 

@@ -10,6 +10,7 @@ from rotator.errors import ConditionError, ConfigError, StateError
 from rotator.report import table
 from rotator.report.archive import (
     IN_TIME,
+    PROVEN,
     RETIRABLE,
     add_schedule,
     late_caches,
@@ -32,6 +33,8 @@ Examples:
       the same as a page, to print or to send
   rotator report --require retirable:9f2c41d0 && remove-the-key
       go on only if this key can be removed, by a sweep of the last 24 hours
+  rotator report --require proven:9f2c41d0
+      the same, and nothing that speaks for it is only assumed
   rotator report --by 2026-11-30T05:00Z
       whether the rotation will be done by then, and how fast it has to be
 
@@ -49,8 +52,10 @@ def report_command(
     require: str | None = options.option(
         "--require",
         "For scripts: exit with 6 unless every old key, or the one with this id, is retirable;"
-        " or unless every cache will be done by the time of --by.",
-        metavar="retirable[:ID]|in-time",
+        " or proven, which is the same with nothing assumed: no declaration, nothing accepted, a"
+        " fence, and a retention of backups that is over; or unless every cache will be done by"
+        " the time of --by.",
+        metavar="retirable[:ID]|proven[:ID]|in-time",
     ),
     max_age: timedelta | None = options.duration(
         "--max-age", "How old the last complete sweep may be for --require to hold. Default: 24h."
@@ -86,7 +91,10 @@ def report_command(
     print_result(json_text(shown) if as_json else table.render(shown, now))
     if wanted is not None:
         max_age = _DAY if max_age is None else max_age
-        _require(RETIRABLE, unmet_conditions(everything, wanted, now=now, max_age=max_age))
+        condition = str(require).partition(":")[0]
+        proven = condition == PROVEN
+        unmet = unmet_conditions(everything, wanted, now=now, max_age=max_age, proven=proven)
+        _require(condition, unmet)
     if require == IN_TIME:
         hint = "`rotator report --by` says how fast each cache would have to be"
         _require(IN_TIME, [(reason, hint) for reason in late_caches(shown)])
@@ -124,9 +132,9 @@ def _required_keys(require: str, everything: Report, shown: Report) -> list[str]
         ConfigError: It is not written like that, or no key, or more than one, has this id.
     """
     word, colon, ident = require.partition(":")
-    if word != RETIRABLE or (colon and len(ident) < SHORT_ID):
+    if word not in {RETIRABLE, PROVEN} or (colon and len(ident) < SHORT_ID):
         raise ConfigError(
-            f"--require {require[:80]}: expected retirable or retirable:ID",
+            f"--require {require[:80]}: expected retirable or proven, or one of them with :ID",
             hint="ID is a key id, or its first 8 characters; or with --by: --require in-time",
         )
     old = {key.id for one in shown.caches for key in one.keys if key.role == "old"}

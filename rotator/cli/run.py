@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,20 @@ import typer
 
 from rotator.cli import options
 from rotator.cli.options import deadline, duration, option, past
-from rotator.config.types import Provider
+from rotator.config.load import RotatorConfig
 from rotator.console import print_result
 from rotator.errors import ConfigError, RotatorError
 from rotator.report import table
 from rotator.report.build import failed_report
 from rotator.report.files import Targets, json_text
 from rotator.report.model import Report
+from rotator.retirement.places import Declarations
 from rotator.run.job import Job
 from rotator.run.notify import NotificationCommand, RunNotifier
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.server.context import all_keyrings, open_config, select
+from rotator.server.context import all_keyrings, declarations, open_config, other_listings, select
 from rotator.state.state import State
-from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.control import StopSignal
 from rotator.sweep.engine import check_scheduler, open_remote_workers
 from rotator.sweep.scope import Limits, RunOptions
 from rotator.tally.tally import ACCEPTABLE, Outcome
@@ -38,10 +38,8 @@ Examples:
       look only: what would be rotated, and what would drain by itself
   rotator run
       rotate every cache with encryption on
-  rotator run --cache shared-redis --max-duration 2h
-      one cache, in a maintenance window; the next run goes on from there
-  rotator run --until 05:00
-      the same, every night from cron: it tells when all of it will be done
+  rotator run --cache shared-redis --until 05:00
+      one cache, every night from cron: the next run goes on from there
   rotator run --wait 4h
       from the new key to the verdict in one go: sleep until a key may be
       retirable, look again; end when all are, or when waiting cannot help
@@ -54,8 +52,6 @@ Examples:
       from cron: be told when a verdict changes, or a run fails
   rotator run --metrics-file /var/lib/node_exporter/rotator.prom
       from cron, watched by Prometheus
-  rotator run --html keys.html
-      with a page for whoever asks when the old keys may go
   rotator run --engine dask --scheduler tcp://sched:8786
       on several machines: the workers of a dask cluster
 
@@ -70,13 +66,6 @@ _OUTSIDE, _EMPTY = "outside", "empty"  # acceptable, and no outcome of a visit
 _COUNT = re.compile(r"[0-9]{1,18}")
 
 log = structlog.get_logger(__name__)
-
-
-class Engine(StrEnum):
-    """Engine: says who sweeps."""
-
-    LOCAL = "local"
-    DASK = "dask"
 
 
 @dataclass(frozen=True)
@@ -146,11 +135,11 @@ class RunSettings:
         "Processes, where there are several nodes. Default: one a core, or one a dask worker.",
         min=1,
     )
-    engine: Engine = option(
+    engine: options.Engine = option(
         "--engine",
         "Who sweeps: processes of this machine, or the workers of a dask cluster"
         " (needs redis-rotator[dask]).",
-        default=Engine.LOCAL,
+        default=options.Engine.LOCAL,
     )
     scheduler: str | None = option(
         "--scheduler",
@@ -256,14 +245,20 @@ def _run_job(
 ) -> Report:
     """Open all that the job needs, and run it."""
     loaded = open_config(which.config)
-    provider = _open_provider(which.secret_provider)
+    if which.secret_provider:  # where worker processes find it too
+        os.environ[PROVIDER_VARIABLE] = which.secret_provider
+    provider = provider_from_url(which.secret_provider)
     accesses = select(loaded, which.cache or (), provider)
     keyrings = all_keyrings(loaded, accesses, provider)
     with (
         State(state) as opened,
-        stopper.handling_signals(_say_stopping),
+        stopper.handling_signals(
+            lambda stop: log.warning("stopping after this page", reason=str(stop))
+        ),
         open_remote_workers(settings.scheduler, stopper.reason) as machines,
     ):
+        if opened.upgraded_from is not None:
+            log.info("the state file is of an earlier version: what it knows is proven anew")
         notifier.watch((access.cache.name for access in accesses), keyrings, opened)
         return Job(
             loaded.files,
@@ -279,7 +274,23 @@ def _run_job(
             wait=settings.wait,
             refresh_files=settings.refresh_files,
             fence_at=settings.writers_switched_at,
+            declared=_declared(loaded, plan),
+            listings=other_listings(loaded, provider),
         ).run()
+
+
+def _declared(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations]:
+    """Return what the operator declares of each cache, in this run or not, by its name."""
+    return {
+        cache.name: declarations(
+            cache,
+            config.settings(cache),
+            accepted=plan.accept,
+            outside=plan.accept_outside,
+            empty=plan.accept_empty,
+        )
+        for cache in config.caches
+    }
 
 
 def _parse_accepted(given: Iterable[str]) -> dict[str, Any]:
@@ -299,17 +310,6 @@ def _parse_accepted(given: Iterable[str]) -> dict[str, Any]:
         else:
             found["accept"][Outcome(outcome)] = int(count)
     return found
-
-
-def _open_provider(url: str | None) -> Provider | None:
-    """Return the secret provider, and put its URL where worker processes find it too."""
-    if url:
-        os.environ[PROVIDER_VARIABLE] = url
-    return provider_from_url(url)
-
-
-def _say_stopping(stop: Stop) -> None:
-    log.warning("stopping after this page", reason=str(stop))
 
 
 def _keep(failed: Report, targets: Targets) -> None:

@@ -20,7 +20,8 @@ from rotator.crypto.layout import BUILTIN, Format
 from rotator.crypto.text_layout import Encoding
 from rotator.errors import ConfigError, Exit
 from rotator.server.context import CacheContext
-from rotator.server.store import NoValue, Store, Value
+from rotator.server.replies import NoValue
+from rotator.server.store import START, Store, Value
 from rotator.server.topology import discover
 from rotator.sweep.node.session import PageReader
 from rotator.sweep.scope import Scope
@@ -175,7 +176,7 @@ def _sample(access: CacheContext, samples: int) -> _Sample:
 def _entries(store: Store, database: int, pattern: str | None) -> Iterator[tuple[bytes, Value]]:
     """Yield every entry of one database once, page by page as a sweep meets them."""
     seen: set[bytes] = set()
-    reader = PageReader(store, database, pattern, 0, lambda: _PAGE)
+    reader = PageReader(store, database, pattern, START, lambda: _PAGE)
     while (page := reader.take()) is not None:
         for name, value in zip(page.names, page.values(), strict=True):
             if name not in seen and value is not NoValue.GONE:

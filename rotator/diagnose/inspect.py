@@ -13,8 +13,8 @@ from rotator.crypto.codec import Opened
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError
 from rotator.server.context import CacheContext
-from rotator.server.replies import ErrorReply
-from rotator.server.store import GONE, NEVER, NoValue, Store
+from rotator.server.replies import ErrorReply, NoValue
+from rotator.server.store import GONE, NEVER, Store
 from rotator.server.topology import discover
 from rotator.text import listing
 

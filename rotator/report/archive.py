@@ -6,32 +6,46 @@ the worst that any of them gave it, or a later run over other caches. So nothing
 better than it was judged.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from rotator.errors import StateError
+from rotator.report import words
 from rotator.report.build import known_of_cache, known_of_key
 from rotator.report.files import json_text
-from rotator.report.model import VERDICTS, Attempt, Cache, Key, Report
+from rotator.report.model import SCHEMA, Attempt, Cache, Key, KeyPlace, Report
 from rotator.retirement.forecast import plan_until
+from rotator.retirement.places import SEVERITY, Kind, Status, Verdict
 from rotator.state.state import State
 from rotator.text import ago, duration, moment
 
 IN_TIME = "in-time"
-
-
 RETIRABLE = "retirable"
-
+PROVEN = "proven"
 
 _JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
 
 
-def save_reports(report: Report, state: State) -> None:
-    """Store the report on a run, for each cache by itself."""
+def save_reports(
+    report: Report,
+    state: State,
+    history: Mapping[str, str] | None = None,
+    decommissioned: Mapping[str, Collection[str]] | None = None,
+) -> None:
+    """
+    Store the report on a run, for each cache by itself.
+
+    *history* maps the name of a cache to what the state calls the history of the server that
+    answered, if that is not the name; *decommissioned* to the addresses that are declared gone.
+    """
     for cache in report.caches:
-        alone = report.model_copy(update={"caches": (cache,)})
-        text = json_text(merged_with_stored(alone, state))
-        state.save_report(cache.name, text, report.finished_at)
+        known = (history or {}).get(cache.name, cache.name)
+        own = cache.model_copy(update={"history": known})
+        alone = report.model_copy(update={"caches": (own,)})
+        state.save_report(known, json_text(merged_with_stored(alone, state)), report.finished_at)
+        if cache.coverage is not None:
+            _supersede(own, state, (decommissioned or {}).get(cache.name, ()))
 
 
 def merged_with_stored(report: Report, state: State) -> Report:
@@ -42,7 +56,7 @@ def merged_with_stored(report: Report, state: State) -> Report:
     looked makes nothing better, and nothing worse but older.
     """
     (cache,) = report.caches
-    kept = state.last_reports().get(cache.name)
+    kept = state.last_reports().get(cache.history or cache.name)
     if cache.coverage is not None or kept is None:
         return report
     try:
@@ -54,90 +68,153 @@ def merged_with_stored(report: Report, state: State) -> Report:
     return earlier.model_copy(update={"caches": caches})
 
 
+def _supersede(cache: Cache, state: State, gone: Collection[str]) -> None:
+    """
+    Mark the histories of other servers of this name that are not there any more.
+
+    That is so where *cache* now answers at every one of their addresses that is not *gone*.
+    """
+    for history, (at, text) in state.last_reports().items():
+        try:
+            report = Report.model_validate_json(text)
+        except ValueError:  # damaged: whoever reads it is told
+            continue
+        (other,) = report.caches or (cache,)
+        left = set(other.addresses or _nodes(other)) - {*cache.addresses, *_nodes(cache)}
+        known = bool(other.addresses or _nodes(other))
+        if history == cache.history or other.name != cache.name or not known or left - set(gone):
+            continue
+        marked = other.model_copy(update={"superseded": True})
+        state.save_report(history, json_text(report.model_copy(update={"caches": (marked,)})), at)
+
+
+def _nodes(cache: Cache) -> list[str]:
+    """Return the addresses of the nodes that were swept."""
+    return [node.node for node in cache.coverage.nodes] if cache.coverage else []
+
+
 def load_reports(state: State, now: datetime) -> Report:
     """
     Return the last reports on all caches as one, each cache as it was last seen.
 
-    When what is not done yet will be done is told as of *now*.
+    A name is there more than once if other servers answered to it. When what is not done yet will
+    be done is told as of *now*.
 
     Raises:
         StateError: There is none yet, or one is damaged.
     """
-    reports = [_read(cache, text) for cache, (_, text) in state.last_reports().items()]
+    reports = {known: _read(known, text) for known, (_, text) in state.last_reports().items()}
     if not reports:
         raise StateError(
             "the state holds no report yet", hint="`rotator run --dry-run` looks without writing"
         )
-    newest = max(reports, key=lambda one: one.finished_at)
-    caches = [_with_record(cache, state, now) for one in reports for cache in one.caches]
-    return newest.model_copy(update={"caches": tuple(_agreed(caches, state))})
+    newest = max(reports.values(), key=lambda one: one.finished_at)
+    caches = [
+        _with_record(cache, known, state, now)
+        for known, one in reports.items()
+        for cache in one.caches
+    ]
+    update = {"schema_": SCHEMA, "caches": tuple(_agreed(caches, state))}
+    return newest.model_copy(update=update)
 
 
 def add_schedule(report: Report, state: State, by: datetime, now: datetime) -> Report:
     """Return the report with whether each cache will be done *by* then."""
-    caches = tuple(
-        cache.model_copy(update={"outlook": plan_until(by, state.run_records(cache.name), now)})
-        for cache in report.caches
-    )
-    return report.model_copy(update={"caches": caches})
+    caches = []
+    for cache in report.caches:
+        runs = state.run_records(cache.history or cache.name)
+        caches.append(cache.model_copy(update={"outlook": plan_until(by, runs, now)}))
+    return report.model_copy(update={"caches": tuple(caches)})
 
 
 def late_caches(report: Report) -> list[str]:
     """Return the caches that are not known to be in time, and why, for `--require`."""
     return [
-        f"{cache.name}: {cache.outlook.advice}"
+        f"{words.title(report, cache)}: {cache.outlook.advice}"
         for cache in report.caches
-        if cache.outlook and not cache.outlook.in_time
+        if cache.outlook and not cache.outlook.in_time and not cache.superseded
     ]
 
 
 def unmet_conditions(
-    report: Report, keys: Iterable[str], *, now: datetime, max_age: timedelta
+    report: Report,
+    keys: Iterable[str],
+    *,
+    now: datetime,
+    max_age: timedelta,
+    proven: bool = False,
 ) -> list[tuple[str, str]]:
     """
     Return why not all keys with these ids are retirable, each reason with what to do about it.
 
     *report* is that on all caches, because a key may be listed in several. Nothing speaks against
-    it only if every one of them was looked at, not longer than *max_age* ago.
+    it only if every one of them was looked at, not longer than *max_age* ago; *proven* asks that
+    nothing is assumed of any place, as well. A server that another one superseded is not asked for.
     """
-    wanted = list(keys)
+    wanted, living = list(keys), [cache for cache in report.caches if not cache.superseded]
     if not wanted:
         return [("no cache has an old key, so none is retirable", "nothing is to be removed")]
     reasons = []
-    for cache in report.caches:
+    for cache in living:
+        title = words.title(report, cache)
         if not cache.keys:
             why = cache.error or cache.stopped or "nothing was looked at"
-            reasons.append((f"the last run could not judge {cache.name}: {why}", "run again"))
+            reasons.append((f"the last run could not judge {title}: {why}", "run again"))
         listed = [key for key in cache.keys if key.id in wanted]
-        if listed and (old := _too_old(cache, now, max_age)):
+        if listed and (old := _too_old(title, cache.swept_at, now, max_age)):
             reasons.append((old, f"run again: rotator run --cache {cache.name}"))
         for key in listed:
-            reasons += _against(cache, key)
+            reasons += _against(title, cache, key) or (_assumed(key) if proven else [])
+    for key_id in set(wanted) - {key.id for cache in living for key in cache.keys}:
+        reasons.append((f"no server that is still there was asked for key {key_id}", "run again"))
     return list(dict.fromkeys(reasons))
 
 
-def _against(cache: Cache, key: Key) -> list[tuple[str, str]]:
+def _against(title: str, cache: Cache, key: Key) -> list[tuple[str, str]]:
     """Return what one cache has against the removal of one key."""
     if key.role == "current":
-        return [(f"key {key.id} is the current key of {cache.name}", f"give {key.field} another")]
+        return [(f"key {key.id} is the current key of {title}", f"give {key.field} another")]
     if key.verdict != RETIRABLE:
         why = key.reasons[0] if key.reasons else "no reason is known"
         return [(f"key {key.id} is {key.verdict}: {why}", key.next_step or "run again")]
+    if cache.outdated:
+        return [(f"key {key.id} was judged by an earlier version of rotator", "run again")]
     return []
 
 
-def _too_old(cache: Cache, now: datetime, max_age: timedelta) -> str | None:
+def _assumed(key: Key) -> list[tuple[str, str]]:
+    """Return what is not proven of a retirable key, and so only assumed."""
+    against = [
+        (f"key {key.id} is {RETIRABLE}, but not {PROVEN}: {place.evidence}", place.remedy)
+        for place in key.places
+        if place.status != Status.CLEAN
+    ]
+    said = " ".join(place.evidence for place in key.places)
+    for assumption in key.assumptions:
+        if words.clause(assumption) not in said:
+            reason = f"key {key.id} is {RETIRABLE}, assuming that {words.clause(assumption)}"
+            against.append((reason, ""))
+    for kind in (Kind.WRITERS, Kind.BACKUPS):
+        if all(place.kind != kind for place in key.places):
+            what = words.KIND_NAMES[kind]
+            against.append((f"key {key.id}: nothing is known of {what}", "run again"))
+    return [(reason, step or "prove what is assumed, then run again") for reason, step in against]
+
+
+def _too_old(
+    title: str, swept_at: datetime | None, now: datetime, max_age: timedelta
+) -> str | None:
     """Return why what is known of a cache is too old to rely on, or None."""
-    if cache.swept_at is None:
-        return f"there is no complete sweep of {cache.name}"
-    if cache.swept_at > now:
+    if swept_at is None:
+        return f"there is no complete sweep of {title}"
+    if swept_at > now:
         return (
-            f"the last complete sweep of {cache.name} ended {moment(cache.swept_at)}, which is"
+            f"the last complete sweep of {title} ended {moment(swept_at)}, which is"
             " later than now: a clock is wrong"
         )
-    if now - cache.swept_at > max_age:
+    if now - swept_at > max_age:
         return (
-            f"the last complete sweep of {cache.name} ended {ago(cache.swept_at, now)},"
+            f"the last complete sweep of {title} ended {ago(swept_at, now)},"
             f" and --max-age is {duration(max_age)}"
         )
     return None
@@ -154,51 +231,79 @@ def _read(cache: str, text: str) -> Report:
         ) from None
 
 
-def _with_record(cache: Cache, state: State, now: datetime) -> Cache:
+def _with_record(cache: Cache, history: str, state: State, now: datetime) -> Cache:
     """Return a cache with its age, progress and the history of its keys as they are now."""
-    record = state.cache_record(cache.name, [key.id for key in cache.keys])
+    record = state.cache_record(history, [key.id for key in cache.keys])
     keys = tuple(
         key.model_copy(update=known_of_key(record, key.id, key.role)) for key in cache.keys
     )
     known = known_of_cache(record, cache.stopped, now)
-    return cache.model_copy(update={"keys": keys, **known})
+    return cache.model_copy(update={"keys": keys, "history": history, **known})
+
+
+class _Worst(NamedTuple):
+    """Worst: holds the key with the worst verdict, and the cache *where* it has it, if known."""
+
+    where: str
+    key: Key
 
 
 def _agreed(caches: Sequence[Cache], state: State) -> Iterator[Cache]:
     """Yield the caches, each old key with the worst verdict that is known of it."""
-    worst: dict[str, Key] = {}
-    for key in (key for cache in caches for key in cache.keys if key.role == "old"):
+    worst: dict[str, _Worst] = {}
+    living = [cache for cache in caches if not cache.superseded]
+    for cache, key in [(one, key) for one in living for key in one.keys]:
         known = worst.get(key.id)
-        if known is None or _rank(key.verdict) < _rank(known.verdict):
-            worst[key.id] = key
-    worst = {key_id: _judged_later(key, state) for key_id, key in worst.items()}
+        worse = known is None or _rank(key.verdict) < _rank(known.key.verdict)
+        if key.role == "old" and worse:
+            worst[key.id] = _Worst(cache.name, key)
+    worst = {key_id: _judged_later(one, state) for key_id, one in worst.items()}
     for cache in caches:
-        keys = (
-            key.model_copy(update={name: getattr(worst[key.id], name) for name in _JUDGED})
-            if key.role == "old"
-            else key
+        keys = tuple(
+            key if key.role != "old" or cache.superseded else _worsened(key, worst[key.id])
             for key in cache.keys
         )
-        yield cache.model_copy(update={"keys": tuple(keys)})
+        yield cache.model_copy(update={"keys": keys})
 
 
-def _judged_later(key: Key, state: State) -> Key:
-    """Return the key with the last verdict that was given, over other caches, if it is worse."""
-    past = state.verdicts(key.id)
-    if not past or _rank(past[-1][1]) >= _rank(key.verdict):
+def _worsened(key: Key, worst: _Worst) -> Key:
+    """Return the key with the worst verdict on it, and with the place that it is from."""
+    own, other = _rank(key.verdict), _rank(worst.key.verdict)
+    if own < other or (own == other and key.places):
         return key
+    update = {name: getattr(worst.key, name) for name in _JUDGED}
+    if key.places:
+        verdict = Verdict(str(worst.key.verdict))
+        place = KeyPlace(
+            kind=Kind.CACHES,
+            where=worst.where,
+            status=Status.UNKNOWN if verdict is Verdict.UNKNOWN else Status.HOLDING,
+            evidence=": ".join(filter(None, (worst.where, *worst.key.reasons[:1]))),
+            remedy=worst.key.next_step or "run again",
+            verdict=verdict,
+        )
+        others = (one for one in key.places if (one.kind, one.where) != (Kind.CACHES, worst.where))
+        update["places"] = (place, *others)
+    return key.model_copy(update=update)
+
+
+def _judged_later(worst: _Worst, state: State) -> _Worst:
+    """Return the key with the last verdict that was given, over other caches, if it is worse."""
+    past = state.verdicts(worst.key.id)
+    if not past or _rank(past[-1][1]) >= _rank(worst.key.verdict):
+        return worst
     at, verdict = past[-1]
     reason = f"judged {verdict} at {moment(at)} by a run over other caches"
     update = {
         "verdict": verdict,
-        "reasons": (reason, *key.reasons),
+        "reasons": (reason, *worst.key.reasons),
         "next_step": "run again over all caches",
         "ready_at": None,
         "held_until": None,
     }
-    return key.model_copy(update=update)
+    return _Worst("", worst.key.model_copy(update=update))
 
 
 def _rank(verdict: str | None) -> int:
     """Return the place of a verdict, the worst first; what is none is the worst."""
-    return VERDICTS.index(verdict) if verdict in VERDICTS else -1
+    return SEVERITY.index(Verdict(verdict)) if verdict in set(Verdict) else -1

@@ -6,7 +6,7 @@ Names are shown as stored where they are hashes anyway, else as their SHA-256.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -28,14 +28,6 @@ from rotator.text import count
 
 Judgements = Mapping[tuple[str, str], Judgement]
 """The judgements on old keys, by the name of a cache and the id of a key that it lists."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proofs:
-    """Proofs: hold those of one cache, a primary each; *failed* says by node why it has none."""
-
-    made: tuple[Proof, ...] = ()
-    failed: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 _NOTHING = KeyTally()
@@ -79,13 +71,12 @@ def build_report(
     finished_at: datetime,
     exit_code: Exit,
     show_names: bool,
-    proofs: Mapping[str, Proofs] | None = None,
 ) -> model.Report:
     """
     Return the report on a run.
 
     *judgements* are by cache and key id, *records* hold what the state knows of each cache, by
-    name; so do *proofs*, which this run made or failed to make.
+    name.
     """
     return model.Report(
         rotator=__version__,
@@ -98,7 +89,6 @@ def build_report(
                 result,
                 judgements,
                 records[result.access.cache.name],
-                (proofs or {}).get(result.access.cache.name, Proofs()),
                 now=finished_at,
                 show_names=show_names,
             )
@@ -125,7 +115,6 @@ def _cache(
     result: CacheResult,
     judgements: Judgements,
     record: CacheRecord,
-    proofs: Proofs,
     *,
     now: datetime,
     show_names: bool,
@@ -151,7 +140,7 @@ def _cache(
         visits=tally.visits,
         outcomes={str(outcome): number for outcome, number in tally.outcomes.items()},
         verification=_verification(verification) if verification else None,
-        coverage=_coverage(sweep, verification, result.evictions, proofs),
+        coverage=_coverage(sweep, verification, result.evictions),
         keys=tuple(_keys(result, judgements, record, shown, now)),
         problems=tuple(
             model.Problem(
@@ -169,7 +158,7 @@ def _cache(
         visits_now=sweep.visits_now,
         waited_seconds=_waited(result),
         warnings=(*_warnings(result), *budget_warnings(record, roles)),
-        outside=_outside(proofs.made),
+        outside=_outside([node.proof for node in (verification or sweep).nodes if node.proof]),
         **known,
     )
 
@@ -192,7 +181,6 @@ def _coverage(
     sweep: SweepResult,
     verification: SweepResult | None,
     evictions: Mapping[str, int],
-    proofs: Proofs,
 ) -> model.Coverage:
     last = verification or sweep
     both = (sweep, verification) if verification else (sweep,)
@@ -204,12 +192,14 @@ def _coverage(
         restarts=sum(node.restarts for one in both for node in one.nodes),
         orphans=sum(node.orphans for node in last.nodes),
         databases=tuple(sorted({db for node in sweep.nodes for db in node.databases})),
-        nodes=tuple(_node(node, evictions.get(node.node), proofs) for node in sweep.nodes),
+        nodes=tuple(_node(node, evictions.get(node.node), last) for node in sweep.nodes),
         not_looked_at=tuple(dict.fromkeys(missing)),
     )
 
 
-def _node(node: NodeResult, evictions: int | None, proofs: Proofs) -> model.Node:
+def _node(node: NodeResult, evictions: int | None, last: SweepResult) -> model.Node:
+    """Return what was seen of a node, and whether the *last* sweep proves it."""
+    proven = next((one for one in last.nodes if one.node == node.node), node)
     return model.Node(
         node=node.node,
         run_id=node.identity.run_id if node.identity else None,
@@ -219,8 +209,8 @@ def _node(node: NodeResult, evictions: int | None, proofs: Proofs) -> model.Node
         restarts=node.restarts,
         reasons=node.reasons,
         evictions=evictions,
-        proven=any(proof.node == node.node for proof in proofs.made),
-        unproven=tuple(proofs.failed.get(node.node, ())),
+        proven=proven.proof is not None,
+        unproven=proven.unproven,
     )
 
 

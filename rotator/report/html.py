@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from rotator.errors import ENDINGS
 from rotator.report import chart, words
-from rotator.report.model import Cache, Key, Report
+from rotator.report.model import STATUSES, Cache, Key, KeyPlace, Report
 from rotator.text import count, elapsed, escape, listing, short_id, size, stamp
 
 _WIDE = {"width": 720, "height": 230}
@@ -68,6 +68,7 @@ def _environment() -> Environment:
         finalize=_printable,
     )
     made.filters |= {
+        "by_status": _by_status,
         "count": count,
         "curve": _curve,
         "elapsed": elapsed,
@@ -86,6 +87,12 @@ def _environment() -> Environment:
 def _printable(value: Any) -> Any:
     """Return text without what a browser, or a reader, could be misled by."""
     return escape(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _by_status(key: Key) -> list[tuple[str, list[KeyPlace]]]:
+    """Return the places of a key by their status, the worst first."""
+    groups = [(one, [place for place in key.places if place.status == one]) for one in STATUSES]
+    return [(status, places) for status, places in groups if places]
 
 
 def _summary(keys: Sequence[Sequence[tuple[Cache, Key]]]) -> str:

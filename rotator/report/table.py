@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rotator.report import words
-from rotator.report.model import Cache, Coverage, Key, Problem, Report, Verification
+from rotator.report.model import Cache, Coverage, Key, KeyPlace, Problem, Report, Verification
 from rotator.text import count, elapsed, escape, short_id, size, stamp
 
 PROBLEMS = 10
@@ -105,12 +105,13 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
         yield _outcomes(cache)
     if cache.keys:
         yield _keys(cache.keys)
-    for key in (key for key in cache.keys if key.verdict):
-        yield _verdict(key, now)
+    yield from _verdicts(cache, now)
     if cache.verification:
         yield _verified(cache.verification)
     if cache.coverage:
         yield _coverage(cache.coverage)
+    if cache.outside:
+        yield heading("left out by match or databases", words.left_out(cache.outside))
     if cache.problems_total:
         yield _problems(cache)
     if cache.waited_seconds:
@@ -118,6 +119,16 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
         yield listed("waited", waits)
     if cache.warnings:
         yield listed("warnings", cache.warnings, "yellow")
+
+
+def _verdicts(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
+    """Yield what is said of each old key, after what is so for all of them."""
+    if cache.outdated or cache.superseded:
+        yield text(words.OUTDATED if cache.outdated else words.SUPERSEDED, "yellow")
+    if shared := words.shared_places(cache.keys):
+        yield listed("for every old key", map(words.place_line, shared))
+    for key in (key for key in cache.keys if key.verdict):
+        yield _verdict(key, shared, now)
 
 
 def _headline(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
@@ -175,7 +186,7 @@ def _keys(keys: Iterable[Key]) -> Table:
     return table
 
 
-def _verdict(key: Key, now: datetime | None) -> RenderableType:
+def _verdict(key: Key, shared: Sequence[KeyPlace], now: datetime | None) -> RenderableType:
     """Return an old key's verdict, every reason for it, what else is known, and what to do."""
     verdict = key.verdict or ""
     title = text(f"{short_id(key.id)} ", "bold")
@@ -185,7 +196,7 @@ def _verdict(key: Key, now: datetime | None) -> RenderableType:
     if key.next_step:
         ends.add_row(text("next:", "dim"), text(key.next_step, "bold"))
     ends.add_row(text("field:", "dim"), text(key.field))
-    known = [*key.reasons, *words.facts(key), *words.deadlines(key)]
+    known = [*words.reasons(key, shared), *words.facts(key), *words.deadlines(key)]
     if key.past and now is not None:
         known += words.history(key.past)
     return Group(title, bullets(dict.fromkeys(known)), indented(ends))
@@ -212,11 +223,9 @@ def _coverage(coverage: Coverage) -> RenderableType:
         said.append(f"{count(coverage.orphans, 'name')} on a node that does not own the slot")
     nodes = grid("left", "left", "right", "left")
     for node in coverage.nodes:
-        state = "complete" if node.complete else "; ".join(("not complete", *node.reasons))
-        if node.restarts:
-            state += f", begun again {count(node.restarts, 'time')}"
         cells = (node.node, node.version or "", count(node.visits, "visit"))
-        nodes.add_row(*map(text, cells), text(state, "" if node.complete else "yellow"))
+        good = node.complete and not node.unproven
+        nodes.add_row(*map(text, cells), text(words.node_state(node), "" if good else "yellow"))
     parts: list[RenderableType] = [heading("covered", ", ".join(said))]
     if coverage.nodes:
         parts.append(indented(nodes))

@@ -1,18 +1,30 @@
 """
 Words: give outcomes, verdicts and stops their sentences, for every rendering.
 
-Each sentence about a report is made here once, so that table, page and summary say the same.
+Each sentence about a report is made here once, so that table, page and summary say the same; so
+are the names of entries, as they may be shown.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from rotator.report.model import Attempt, Cache, Key, Past, Verification
+from rotator.report.model import (
+    Attempt,
+    Cache,
+    Key,
+    KeyPlace,
+    Node,
+    Outside,
+    Past,
+    Report,
+    Verification,
+)
 from rotator.retirement.forecast import Progress, Schedule
+from rotator.retirement.places import Kind, Status
 from rotator.tally.tally import GOOD, Outcome, not_moved
-from rotator.text import ago, count, minute, moment, stamp
+from rotator.text import ago, count, listing, minute, moment, stamp
 
 MEANINGS = {
     Outcome.CURRENT: "already under the current key",
@@ -37,6 +49,31 @@ VERDICT_MEANINGS = {
     "retirable": "it can be removed",
 }
 
+KIND_NAMES = {
+    Kind.NAMES: "the names in scope",
+    Kind.OUTSIDE: "the names left out",
+    Kind.NOT_OPENED: "the values not opened",
+    Kind.WRITERS: "the applications that write",
+    Kind.REPLICA: "the replicas",
+    Kind.RDB: "the RDB files",
+    Kind.AOF: "the append-only files",
+    Kind.BACKUP_COMMAND: "the backups made by the server",
+    Kind.CACHES: "the other caches that list the key",
+    Kind.BACKUPS: "the copies outside Redis",
+}
+
+STATUS_MEANINGS = {
+    Status.HOLDING: "values under the key are there, or may be there until it is looked at again",
+    Status.UNKNOWN: "nobody knows whether values under the key are there",
+    Status.ASSUMED: "taken to be clean, because the operator says so or nothing shows it",
+    Status.CLEAN: "looked at, and there is none",
+}
+
+OUTDATED = (
+    "judged by an earlier version of rotator, which looked less far; the next run proves anew"
+)
+SUPERSEDED = "another server answers at these addresses now; what is said here counts no more"
+
 STOPPED = {
     "interrupted": "interrupted, position saved",
     "terminated": "terminated, position saved",
@@ -47,6 +84,15 @@ STOPPED = {
 Look = Literal["good", "doubtful", "bad"]
 _DRAIN = 6
 _VERDICTS = 6
+_ASSUMING = "assuming that "
+
+
+def title(report: Report, cache: Cache) -> str:
+    """Return the name of a cache, with its addresses where several servers have the same name."""
+    same = sum(one.name == cache.name for one in report.caches)
+    if same < 2 or not cache.addresses:
+        return cache.name
+    return f"{cache.name} ({', '.join(cache.addresses)})"
 
 
 def display_name(name: bytes, *, plain: bool) -> str:
@@ -106,6 +152,90 @@ def forecast(key: Key) -> str | None:
     stay = "has" if never == 1 else "have"
     expires = "expires" if expire == 1 else "expire"
     return f"{expire:,} of {count(key.remaining, 'value')} {expires}{by}; {never:,} {stay} no TTL"
+
+
+def open_places(key: Key) -> Iterator[KeyPlace]:
+    """Yield the places of a key that are not clean, worst first, without what is assumed anyway."""
+    said = " ".join(map(clause, key.assumptions))
+    for place in key.places:
+        assumed = place.status == Status.ASSUMED and place.evidence in said
+        if place.status != Status.CLEAN and not assumed:
+            yield place
+
+
+def shared_places(keys: Iterable[Key]) -> tuple[KeyPlace, ...]:
+    """Return the places that are not clean for the same reason for every old key of a cache."""
+    judged = [key for key in keys if key.verdict]
+    first, *others = [list(open_places(key)) for key in judged] or [[]]
+    if not others:
+        return ()
+    known = [{_said(place) for place in places} for places in others]
+    return tuple(place for place in first if all(_said(place) in one for one in known))
+
+
+def place_line(place: KeyPlace) -> str:
+    """Return what keeps one place from being clean, and what ends it."""
+    word = "assumed" if place.status == Status.ASSUMED else place.verdict
+    remedy = f"; {place.remedy}" if place.remedy else ""
+    return f"{word}: {place.evidence}{remedy}"
+
+
+def reasons(key: Key, shared: Collection[KeyPlace] = ()) -> Iterator[str]:
+    """
+    Yield why the verdict on a key is what it is: each place that is not clean, and the sums.
+
+    *shared* places were told before, for every old key.
+    """
+    known, told = list(open_places(key)), {_said(place) for place in shared}
+    for place in known:
+        if _said(place) not in told:
+            yield place_line(place)
+    if any(_said(place) in told for place in known):
+        yield "and what is said above of every old key"
+    # What is no place is not lost: that the last sweep was stopped.
+    yield from (one for one in key.reasons if not any(p.evidence in one for p in key.places))
+    if not known and key.places:
+        yield from key.reasons[:1]
+    if number := sum(place.status == Status.CLEAN for place in key.places):
+        yield f"{count(number, 'place')} clean"
+    if assumed := assumption(key):
+        yield assumed
+
+
+def assumption(key: Key) -> str:
+    """Return all that the verdict on a key takes for granted, as one clause; or nothing."""
+    parts = [f"that {clause(one)}" for one in key.assumptions]
+    return f"assuming {listing(parts)}" if parts else ""
+
+
+def clause(said: str) -> str:
+    """Return an assumption without the words that it may begin with."""
+    return said.removeprefix(_ASSUMING)
+
+
+def _said(place: KeyPlace) -> tuple[str, ...]:
+    """Return what makes two places of different keys the same to a reader."""
+    return (place.kind, place.where, place.status, place.verdict, place.evidence, place.remedy)
+
+
+def left_out(outside: Outside) -> str:
+    """Return what lies outside of the names in scope, in one line."""
+    if outside.visits is None:
+        return f"{count(outside.names, 'name')}, not read, as declared"
+    under = sum(outside.under_old_keys.values())
+    parts = [count(outside.visits, "visit"), f"{under:,} under old keys"]
+    parts += [f"{outside.not_opened:,} not opened"] if outside.not_opened else []
+    parts += [f"{outside.denied:,} denied"] if outside.denied else []
+    return ", ".join(parts)
+
+
+def node_state(node: Node) -> str:
+    """Return how far a node was swept, and why that proves nothing, if so."""
+    state = "complete" if node.complete else "; ".join(("not complete", *node.reasons))
+    if node.restarts:
+        state += f", begun again {count(node.restarts, 'time')}"
+    why = [one for one in node.unproven if one not in node.reasons]
+    return f"{state}; proves nothing: {'; '.join(why)}" if why else state
 
 
 def how_far(progress: Progress) -> str:

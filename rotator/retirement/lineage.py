@@ -315,6 +315,8 @@ def _unbroken(looks: tuple[Look, ...], now: Look, *, one_server: bool) -> tuple[
         if not one.missing
         and (same_process(one, now) or (one_server and one.address == now.address))
     ]
+    if not alike:
+        return [now], "it does not say who it is"
     found = alike[-1:]
     for before, after in zip(alike[-2::-1], alike[:0:-1], strict=True):
         if _is_replica(before):

@@ -21,6 +21,7 @@ _CLOCK = (
     "set the clock right, then run again; if it is right an earlier run had a wrong one, and the"
     " state file is to be moved away"
 )
+_SEE_TO_THAT = "see to that, then run again"
 _FIND = "find what still encrypts with it, give that the current key, then run again"
 _OPEN_ITEMS = {
     Outcome.UNDECRYPTABLE: (
@@ -243,10 +244,13 @@ def _from_the_future(case: Evidence, now: datetime) -> str | None:
 
 def _not_proven(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
     """Yield why there is no proof yet that the key is gone."""
-    reasons = list(dict.fromkeys(one for sweep in case.sweeps for one in sweep.unproven))
-    for sentence in reasons:
-        yield _place(Status.UNKNOWN, Verdict.UNKNOWN, sentence, "see to that, then run again")
-    if reasons:
+    for sweep in case.sweeps:
+        for sentence in sweep.unproven:
+            if sweep.complete or sweep.not_looked_at:
+                yield _place(Status.UNKNOWN, Verdict.UNKNOWN, sentence, _SEE_TO_THAT)
+            else:  # it was stopped
+                yield _later(sentence)
+    if any(sweep.unproven for sweep in case.sweeps):
         return
     for address, one in gone.items():
         if one.first is None and case.proofs and one.ancestry.why:

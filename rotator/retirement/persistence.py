@@ -264,7 +264,8 @@ def _kept_aof(server: Server, declared: Declarations, gone_at: datetime | None) 
     evidence = f"the append-only file of {where} has not been rewritten {since}"
     if declared.aof is not None:
         evidence = f"{evidence}; assume.aof says that there is none, but one is kept"
-    remedy = f"one write, then BGREWRITEAOF on {where}, then run again"
+    idle = number(server.last, "aof_base_size") == number(server.last, "aof_current_size")
+    remedy = f"{'one write, then ' if idle else ''}BGREWRITEAOF on {where}, then run again"
     return Place(Kind.AOF, where, Status.HOLDING, evidence, Verdict.HELD, gone_at, remedy)
 
 

@@ -121,6 +121,8 @@ class Declarations:
     aof: str | None = None
     outside: str | None = None
     replicas: str | None = None
+    listed: tuple[str, ...] = ()
+    announced: bool = False
     only: tuple[str, ...] | None = None
     decommissioned: Mapping[str, str] = field(default_factory=dict)
     caches: Mapping[str, str] = field(default_factory=dict)

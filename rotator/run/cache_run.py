@@ -5,31 +5,40 @@ Nothing is written before `prepare` has come back, and nothing at all in a dry r
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 
 import structlog
 
+from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
+from rotator.retirement.lineage import Look, number
+from rotator.retirement.places import Declarations
+from rotator.run.evidence import find_history, latest_history
 from rotator.run.preflight import Preflight
-from rotator.run.surroundings import ServerObserver
-from rotator.server.acl import WRITING
+from rotator.run.surroundings import Observation, ServerObserver, refresh_files
+from rotator.server.acl import REFRESHING, WRITING
 from rotator.server.context import CacheContext
+from rotator.server.copies import take_look
+from rotator.server.replies import SetResult
+from rotator.server.store import START, Store
 from rotator.server.topology import Topology
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
+from rotator.sweep.node.session import PageReader
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.sweep.scope import RunOptions, Scope
 from rotator.sweep.sweep import sweep_cache
-from rotator.tally.tally import Mode, Outcome
+from rotator.tally.tally import Mode
 
 log = structlog.get_logger(__name__)
 
+_PAGE = 100  # names to ask for, where one value is looked for
 _PHASES = {Mode.RUN: "rotating", Mode.DRY_RUN: "looking", Mode.VERIFY: "verifying"}
 
 
@@ -38,8 +47,10 @@ class CacheRun:
     """
     Cache run: works on one cache that has encryption on.
 
-    *files* are those of the configuration. *progress* makes the bar of a phase of a cache, told how
-    many names are expected. *machines* sweep the nodes, if there are any; else this one does.
+    *files* are those of the configuration, *declared* is what the operator knows. *progress* makes
+    the bar of a phase of a cache, told how many names are expected. *refreshes*: servers may be
+    asked to write files anew. *machines* sweep the nodes, if there are any; else this one does.
+    *history* is what the state calls that of the data, once it is known.
     """
 
     access: CacheContext
@@ -49,9 +60,14 @@ class CacheRun:
     state: State
     stopper: StopSignal
     progress: Callable[[str, str, int], Progress]
+    declared: Declarations = field(default_factory=Declarations)
+    refreshes: bool = False
     machines: RemoteWorkers | None = None
     _preflight: Preflight = field(init=False)
     _observer: ServerObserver = field(init=False, default_factory=ServerObserver)
+    history: str = field(init=False, default="")
+    _begin: list[Look] = field(init=False, default_factory=list)
+    _basis: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         self._preflight = Preflight(
@@ -59,7 +75,11 @@ class CacheRun:
             pattern=self.access.settings.match[0],
             patience=self.options.patience,
             should_stop=self.stopper.reason,
-            besides=() if self.options.dry_run else WRITING,
+            besides=(
+                *(() if self.options.dry_run else WRITING),
+                *(REFRESHING if self.refreshes else ()),
+            ),
+            replicas=self._known_servers(),
         )
 
     def prepare(self) -> None:
@@ -86,32 +106,91 @@ class CacheRun:
             )
         topology = self._preflight.run(None if self.options.dry_run else self.state.path)
         self._observer.note(topology)
-        self._observer.look_ahead(topology, self.access.connect)
+        self._begin = self._observer.look_ahead(topology, self.access.connect)
+        addresses = map(str, self.access.cache.addresses)
+        self.history = find_history(self.state, cache.name, addresses, self._begin)
         self._announce(topology, keyring)
+
+    def _known_servers(self) -> set[str]:
+        """Return the addresses that were seen in the data's latest history."""
+        history = latest_history(self.state, self.access.cache.name)
+        return {look.address for look in self.state.looks(history)}
 
     def close(self) -> None:
         """Let other runs have the cache again."""
         self._preflight.close()
 
     def run(self) -> CacheResult:
-        """Sweep, and sweep again to verify if anything was rewritten."""
-        result = CacheResult(self.access, self.options)
+        """Sweep, and sweep again, only reading, unless the first sweep proves what it saw."""
+        result = CacheResult(self.access, self.options, history=self.history, looks=self._begin)
+        if self.options.mode is Mode.RUN:
+            self.state.drop_positions(self.access.cache.name, Mode.DRY_RUN)
         result.sweep = self._sweep(self.options.mode)
-        rotated = result.sweep.tally.outcomes[Outcome.ROTATED]
-        if result.sweep.complete and rotated and self.options.verify:
+        if self._wants_proof(result.sweep):
             result.verification = self._sweep(Mode.VERIFY)
-        last = result.verification or result.sweep
-        if last.complete:
-            try:
-                result.copies = self._observer.find_copies(self._discover(), self.access.connect)
-            except ServerError as error:
-                last.not_looked_at.append(f"replicas and files could not be looked at: {error}")
-                last.cut_short = self.stopper.reason()
+        result.basis = self._basis
+        for sweep in filter(None, (result.sweep, result.verification)):
+            proofs = [node.proof for node in sweep.nodes if node.proof]
+            result.looks += [look for proof in proofs for look in (proof.before, proof.after)]
+        result.looks += self.look_again(result)
+        if result.sweep.rotated_now and result.sweep.complete and _hides_rewrites(result.looks):
+            self._touch()
+            result.looks += self.look_again(result)
         self._observer.look_back(self.access.connect)
         result.evictions = self._observer.evictions
         clock = self._observer.clock
         result.doubt, result.latest = clock.clock_warning, clock.latest()
         return result
+
+    def _wants_proof(self, sweep: SweepResult) -> bool:
+        """Return whether a sweep that only reads is to follow: one that worked proves nothing."""
+        works = self.options.mode is Mode.RUN and self.options.verify
+        return works and sweep.complete and not sweep.proven
+
+    def look_again(self, result: CacheResult) -> list[Look]:
+        """Return looks at all servers of the cache as they are now."""
+        try:
+            topology = self._discover()
+        except ServerError as error:
+            log.warning("servers could not be looked at", error=str(error))
+            return []
+        result.primaries = topology.primaries
+        return Observation(
+            topology=topology,
+            connect=self.access.connect,
+            addresses=self.access.cache.addresses,
+            replicas=self.access.settings.replicas,
+            declared=self.declared,
+            known=[*self.state.looks(result.history), *result.looks],
+            has_password=self.access.login.has_password,
+            should_stop=self.stopper.reason,
+        ).run()
+
+    def refresh_files(self, tasks: Sequence[tuple[str, str]]) -> list[Look]:
+        """Have servers write files anew, each an address and `rdb` or `aof`; return the looks."""
+        with self.progress(self.access.cache.name, "refreshing files", len(tasks)) as bar:
+            return refresh_files(
+                tasks,
+                self.access.connect,
+                touch=self._touch,
+                waiting=bar.wait,
+                should_stop=self.stopper.reason,
+            )
+
+    def _touch(self) -> dict[str, int]:
+        """
+        Encrypt one current value anew on every primary: only then a rewrite can be seen.
+
+        Return how far the stream of each is then, in bytes, by its replication id.
+        """
+        codec, goals = self.access.codec, {}
+        for address in self._discover().primaries:
+            with self.access.connect(address) as store:
+                if codec and not _write_one_anew(store, codec, self.access.settings.match[0]):
+                    log.info("no value to write anew", node=store.node)
+                look = take_look(store, settings=False)
+                goals[look.facts.get("master_replid", "")] = number(look, "master_repl_offset") or 0
+        return goals
 
     def _sweep(self, mode: Mode) -> SweepResult:
         name, kept_as = self.access.cache.name, self.options.mode
@@ -124,7 +203,10 @@ class CacheRun:
             only_key=self.options.only_key if mode is Mode.RUN else None,
             page=self.options.page,
             limits=self.options.limits.share(workers),
+            outside=self.declared.outside is None,
+            one_server=self.declared.identity is not None,
         )
+        self._basis = scope.basis(self.access.codec) if self.access.codec else ""
         engine = self._engine(workers)
         with self.progress(name, _PHASES[mode], topology.names) as bar:
             control = ProgressControl(self.stopper.reason, bar)
@@ -181,3 +263,32 @@ class CacheRun:
             write=self.access.settings.write,
             match=list(self.access.settings.match),
         )
+
+
+def _hides_rewrites(looks: Sequence[Look]) -> bool:
+    """
+    Return whether an append-only file has just been rewritten, so that no later rewrite would show.
+
+    One more write, and BGREWRITEAOF alone ends the hold (info-facts B2: unchanged data).
+    """
+    latest = {look.address: look.facts for look in looks}
+    return any(
+        facts.get("aof_enabled") == "1" and facts["aof_base_size"] == facts.get("aof_current_size")
+        for facts in latest.values()
+        if "aof_base_size" in facts
+    )
+
+
+def _write_one_anew(store: Store, codec: Codec, pattern: str) -> bool:
+    """Encrypt one value under the current key anew, its TTL kept; False if none was found."""
+    page = PageReader(store, 0, pattern, START, lambda: _PAGE)
+    while found := page.take():
+        for name, value in zip(found.names, found.values(), strict=True):
+            opened = codec.open(name, value) if isinstance(value, bytes) else None
+            if not isinstance(opened, Opened) or codec.needs_rewrite(opened) or opened.inner:
+                continue
+            if isinstance(value, bytes):
+                swap = (name, value, codec.rewrite(name, opened))
+                if store.compare_and_set([swap]) == [SetResult.DONE]:
+                    return True
+    return False

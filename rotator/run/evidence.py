@@ -8,7 +8,7 @@ of a cache: another server under the same name has a history of its own (verdict
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -34,6 +34,7 @@ from rotator.server.context import Listing
 from rotator.state.state import State
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.tally.tally import Mode, Outcome
+from rotator.text import about
 
 log = structlog.get_logger(__name__)
 
@@ -158,7 +159,7 @@ class EvidenceRecorder:
         for name, ring in {**keyrings, **own}.items():
             key_ids = [key.id for key in ring.all] if ring else []
             result = self._results.get(name)
-            history = result.history if result else latest_history(self.state, name)
+            history = (result and result.history) or latest_history(self.state, name)
             self.records[name] = self.state.cache_record(name, key_ids, history)
 
     def _evidence(self, cache: str, ring: Keyring, key_id: str, listed_at: str) -> Evidence:
@@ -247,7 +248,6 @@ def find_history(
     cache: str,
     addresses: Iterable[str],
     looks: Sequence[Look],
-    declared: Declarations,
 ) -> str:
     """
     Return the id of the history that the data seen in *looks* at primaries goes on with.
@@ -264,10 +264,6 @@ def find_history(
     before = known.get(history, {}).get("addresses", [])
     record = {"addresses": sorted(here | set(before)), "at": looks[-1].at.isoformat()}
     state.set_lineage(history, cache, record)
-    for other in order:
-        gone = set(known[other]["addresses"]) <= set(declared.decommissioned)
-        if other != history and gone != known[other].get("decommissioned", False):
-            state.set_lineage(other, cache, {**known[other], "decommissioned": gone})
     return history
 
 
@@ -366,8 +362,25 @@ def _sweep_record(
         accepted=dict(result.plan.accept),
         doubt=result.doubt,
         proven=sweep.complete and all(node.proof for node in sweep.nodes),
-        unproven=tuple(dict.fromkeys(one for node in sweep.nodes for one in node.unproven)),
+        unproven=(
+            *dict.fromkeys(one for node in sweep.nodes for one in node.unproven),
+            *_too_long(sweep),
+        ),
         resumed=sweep.resumed,
         goes_on=goes_on,
         primaries=tuple(str(address) for address in sweep.topology.primaries),
     )
+
+
+def _too_long(sweep: SweepResult) -> Iterator[str]:
+    """Yield that a proof, which is made in one go, takes longer than a run was given for it."""
+    reads = sweep.scope.mode is not Mode.RUN
+    if not reads or sweep.stopped is None or sweep.stopped.exit_code is not Exit.TIME_UP:
+        return
+    if sweep.visits_now and sweep.topology.names > sweep.visits_now:
+        takes = timedelta(seconds=sweep.seconds * sweep.topology.names / sweep.visits_now)
+        had = timedelta(seconds=sweep.seconds)
+        yield (
+            f"the proof takes about {about(takes)} in one go, and had {about(had)};"
+            " `rotator run --dry-run` without a window proves as much and writes nothing"
+        )

@@ -120,6 +120,7 @@ class Job:
                 stopper=self.stopper,
                 progress=self.progress,
                 declared=self.declared.get(access.cache.name, Declarations()),
+                refreshes=self.refresh_files,
                 machines=self.machines,
             )
             for access in self.accesses
@@ -167,7 +168,7 @@ class Job:
                 if place.status is Status.HOLDING
             )
             if tasks:
-                self._recorder.add_looks(result, run.refresh_files(result, list(tasks)))
+                self._recorder.add_looks(result, run.refresh_files(list(tasks)))
 
     def _look_again(self, results: Sequence[CacheResult]) -> None:
         """Look at servers and files only: the names are clean."""
@@ -240,7 +241,9 @@ class Job:
             exit_code=min(codes, key=_SEVERITY.index, default=Exit.OK),
             show_names=self.show_names,
         )
-        save_reports(report, self.state)
+        gone = {name: tuple(one.decommissioned) for name, one in self.declared.items()}
+        histories = {one.access.cache.name: one.history for one in results if one.history}
+        save_reports(report, self.state, histories, gone)
         for cache in report.caches:
             if cache.progress:
                 said = cache.model_dump(mode="json", include={"progress"}, exclude_none=True)
@@ -267,7 +270,7 @@ class Job:
         return stopped
 
     def _stopped(self, run: CacheRun, stopped: Stop) -> CacheResult:
-        return CacheResult(run.access, self.plan, stopped=stopped)
+        return CacheResult(run.access, self.plan, stopped=stopped, history=run.history)
 
     def _work(self, run: CacheRun) -> CacheResult:
         """Do one cache; what goes wrong here must not keep the others from being done."""
@@ -279,4 +282,4 @@ class Job:
             if stopped := self._stopped_by(error):
                 return self._stopped(run, stopped)
             log.error("cache failed", cache=run.access.cache.name, error=str(error))  # noqa: TRY400 - the message says it all
-            return CacheResult(run.access, self.plan, error=str(error))
+            return CacheResult(run.access, self.plan, error=str(error), history=run.history)

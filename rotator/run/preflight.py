@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +39,8 @@ class Preflight:
 
     *pattern* is a glob that names to be visited match; *besides* are the rights that are needed
     besides reading, as ACL rules. A cluster is given *patience* seconds to settle, or less if
-    *should_stop* gives something true. *topology* is the last one that was found.
+    *should_stop* gives something true. *replicas* are addresses that earlier runs met as those of
+    replicas or former primaries: they may be silent. *topology* is the last one that was found.
     """
 
     context: CacheContext
@@ -47,6 +48,7 @@ class Preflight:
     patience: float
     should_stop: Callable[[], object]
     besides: Rules = ()
+    replicas: Collection[str] = ()
     topology: Topology | None = None
     _locks: ExitStack = field(default_factory=ExitStack, repr=False)
 
@@ -90,6 +92,7 @@ class Preflight:
             settle_timeout=self.patience,
             known=self.topology,
             should_stop=self.should_stop,
+            replicas=self.replicas,
         )
         return self.topology
 

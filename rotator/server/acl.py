@@ -29,6 +29,8 @@ WRITING = ("+set", "+evalsha", "+script|load")
 """What a run needs besides."""
 DELETING = ("+unlink", "+evalsha", "+script|load")
 """What deleting needs besides reading; `+del` will do in place of `+unlink`."""
+REFRESHING = ("+bgsave",)
+"""What `--refresh-files` needs besides; `+bgrewriteaof`, too, which cannot be tried."""
 CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
 """What both need besides in a cluster."""
 
@@ -98,6 +100,7 @@ def _probes(name: bytes, database: int) -> dict[str, Command]:
         "+unlink": _deletion("UNLINK"),
         "+evalsha": ("EVALSHA", "0" * 40, 0),
         "+script|load": ("SCRIPT", "LOAD", "return 1"),
+        "+bgsave": ("BGSAVE", "ROTATOR"),  # a syntax error
         "+cluster|nodes": ("CLUSTER", "NODES"),
         "+cluster|countkeysinslot": ("CLUSTER", "COUNTKEYSINSLOT", 0),
         "+asking": ("ASKING",),

@@ -5,6 +5,7 @@ Only a node's own line (`myself`) is authoritative about its slots and its epoch
 others lags, and slots being moved stand on the mover's own line alone (redis-rules 1.3 and 1.5).
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +16,18 @@ SLOTS = 16384
 
 Range = tuple[int, int]  # first and last slot, both included
 
+# A slot on the move, and the other node.
+_MARK = re.compile(r"\[([0-9]{1,5})-([<>])-(\w+)]", re.ASCII)
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
     """
     Member: one line of CLUSTER NODES (https://redis.io/docs/latest/commands/cluster-nodes/).
 
-    *address* is None where the node does not say where it listens. *moving* holds the markers of
-    slots that are being moved, as they stand: `[93->-id]`, `[93-<-id]`.
+    *address* is None where the node does not say where it listens; *by_ip* is the same with its IP
+    address, where it announces a host name. *moving* holds the markers of slots that are being
+    moved, as they stand: `[93->-id]`, `[93-<-id]`.
     """
 
     id: str
@@ -33,6 +38,7 @@ class Member:
     connected: bool
     slots: tuple[Range, ...]
     moving: tuple[str, ...]
+    by_ip: Address | None = None
 
     @property
     def is_primary(self) -> bool:
@@ -52,8 +58,18 @@ class Member:
 
 
 def parse_nodes(reply: bytes, asked: Address) -> list[Member]:
-    """Return the lines of a CLUSTER NODES reply from the node at *asked*."""
-    return [_member(line.split(), asked) for line in reply.decode().splitlines() if line.strip()]
+    """
+    Return the lines of a CLUSTER NODES reply from the node at *asked*.
+
+    Raises:
+        ValueError: A line is not as its command's page says, or not one of them is the node's own.
+    """
+    lines = reply.decode(errors="replace").splitlines()
+    members = [_member(line.split(), asked) for line in lines if line.strip()]
+    own = sum("myself" in member.flags for member in members)
+    if own != 1:
+        raise ValueError(f"{own} lines are the node's own")
+    return members
 
 
 def myself(members: Iterable[Member]) -> Member:
@@ -73,21 +89,31 @@ def foreign_slots(owner: Member) -> list[int]:
     return [slot for slot in range(SLOTS) if slot not in own]
 
 
-def redirection(message: str, asked: Address) -> Address | None:
+def redirected(members: Sequence[Member], message: str) -> Address | None:
     """
-    Return the address that the answer `MOVED <slot> <host>:<port>`, or `ASK ...`, points to.
+    Return where the node is that `MOVED <slot> <host>:<port>`, or `ASK ...`, points to.
 
-    An IPv6 address stands there without brackets; no host, or `?`, is that of *asked*, the node
-    that answered. None: it is another answer.
+    *members* are what the node that answered so says of its cluster. None: it is another answer,
+    the node is none of them, or, for ASK, the slot is not on the move to it.
+
+    An IPv6 address stands there without brackets; no host, or `?`, is not told.
 
     https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
     """
     words = message.split()
-    if len(words) != 3 or words[0] not in {"MOVED", "ASK"}:
+    if len(words) != 3 or words[0] not in {"MOVED", "ASK"} or not words[1].isdecimal():
         return None
     host, _, port = words[2].rpartition(":")
-    host = host.strip("[]")
-    return Address(asked.host if host in {"", "?"} else host, int(port))
+    untold, host = host in {"", "?"}, host.strip("[]")
+    marks = [mark for text in myself(members).moving if (mark := _MARK.fullmatch(text))]
+    takers = {mark[3] for mark in marks if int(mark[1]) == int(words[1]) and mark[2] == ">"}
+    for member in members:
+        if words[0] == "ASK" and member.id not in takers:
+            continue
+        for address in (member.address, member.by_ip):
+            if address and str(address.port) == port and (untold or address.host == host):
+                return member.address
+    return None
 
 
 def uncovered(owners: Iterable[Member]) -> list[Range]:
@@ -162,22 +188,38 @@ def moves(owners: Mapping[Address, Member]) -> list[str]:
 
 
 def _member(words: list[str], asked: Address) -> Member:
+    if len(words) < 8:
+        raise ValueError(f"a line has {len(words)} words")
     node_id, where, flags, primary, _ping, _pong, epoch, link, *slots = words
+    moving = tuple(word for word in slots if word.startswith("["))
+    if not all(map(_MARK.fullmatch, moving)):
+        raise ValueError("a slot is on the move in another way than to or from a node")
+    mine = "myself" in flags
     return Member(
         id=node_id,
-        address=_address(where, asked, mine="myself" in flags),
+        address=_address(where, asked, mine=mine),
         flags=frozenset(flags.split(",")),
         primary_id=None if primary == "-" else primary,
-        epoch=int(epoch),
+        epoch=_number(epoch),
         connected=link == "connected",
         slots=tuple(_range(word) for word in slots if not word.startswith("[")),
-        moving=tuple(word for word in slots if word.startswith("[")),
+        moving=moving,
+        by_ip=_address(where.partition(",")[0], asked, mine=mine),
     )
 
 
 def _range(word: str) -> Range:
     first, _, last = word.partition("-")
-    return int(first), int(last or first)
+    found = _number(first), _number(last or first)
+    if not 0 <= found[0] <= found[1] < SLOTS:
+        raise ValueError("a range of slots is none")
+    return found
+
+
+def _number(word: str) -> int:
+    if not re.fullmatch("[0-9]{1,20}", word):
+        raise ValueError("an epoch or a slot is no number")
+    return int(word)
 
 
 def _address(where: str, asked: Address, *, mine: bool) -> Address | None:
@@ -193,4 +235,4 @@ def _address(where: str, asked: Address, *, mine: bool) -> Address | None:
     best = hostname or host.strip("[]")
     if best in {"", "?"}:
         return asked if mine else None
-    return Address(best, int(port)) if port.isdigit() and int(port) else None
+    return Address(best, int(port)) if port.isdecimal() and int(port) else None

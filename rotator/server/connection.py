@@ -60,6 +60,11 @@ class Login:
     def __repr__(self) -> str:
         return f"Login(username={self.username!r}, tls={self._tls is not None})"
 
+    @property
+    def has_password(self) -> bool:
+        """True if a password is sent to whoever is connected to."""
+        return self._password is not None
+
     def __getstate__(self) -> NoReturn:
         raise TypeError("a login must not be pickled")
 
@@ -128,6 +133,7 @@ class Connection:
         self._opened = False
         self._ahead: deque[Pending] = deque()
         self._written: set[bytes] = set()
+        self.flushes = 0  # how often everything was reported as written
 
     def open(self) -> Self:
         """Connect, log in and select the database."""
@@ -183,7 +189,8 @@ class Connection:
     def select(self, db: int) -> None:
         """Go to database *db*."""
         if db != self.db:
-            self.call("SELECT", db)
+            if self.call("SELECT", db) != b"OK":
+                raise ResponseError("the answer to SELECT is not OK")
             self.db = db
 
     def track(self, prefixes: Sequence[bytes] = ()) -> bool:
@@ -221,7 +228,8 @@ class Connection:
             self.pipeline([("PING",)])
 
     def _note_written(self, message: list[Any]) -> object:
-        # None instead of names: the database was flushed, so nothing is left to look at.
+        # None instead of names stands for all: the data was flushed, or replaced as a whole.
+        self.flushes += message[1] is None
         self._written.update(message[1] or ())
         return _REPORT
 

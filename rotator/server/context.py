@@ -1,5 +1,5 @@
 """
-Cache context: resolves secrets, makes keyring, codec and login, connects; has a fingerprint.
+Cache context: resolves secrets, makes keyring, codec and login, connects.
 
 A context is opened where it is used and never travels: what goes to another process is the list of
 configuration files and the cache's name.
@@ -7,12 +7,11 @@ configuration files and the cache's name.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -36,8 +35,8 @@ from rotator.tls import (
     client_context,
     openssl_cipher,
     pem_file,
-    reason_of,
     show_certificate,
+    usable,
 )
 
 log = structlog.get_logger(__name__)
@@ -89,6 +88,7 @@ class CacheContext(Unpicklable):
             write = self.settings.write
             tried = [self.formats[name] for name in self.settings.formats]
             self.codec = Codec(self.keyring, tried, None if write == SAME else self.formats[write])
+        self._neighbours = partial(_neighbours, config, cache, provider)
 
     @classmethod
     def open(
@@ -106,8 +106,23 @@ class CacheContext(Unpicklable):
         url = os.environ.get(PROVIDER_VARIABLE) if provider_url is None else provider_url
         return cls(config, config.cache(name), provider_from_url(url))
 
+    @cached_property
+    def neighbours(self) -> tuple[Codec, ...]:
+        """The codecs of other caches that may be on the same server."""
+        return tuple(self._neighbours())
+
     def __repr__(self) -> str:
         return f"CacheContext({self.cache.name!r})"
+
+    def may_log_in(self, address: Address) -> bool:
+        """
+        Return whether the password may be sent to a server that only an INFO names.
+
+        Whoever may replicate can name any address there (redis-rules 8).
+        """
+        replicas = self.settings.replicas
+        listed = {*self.cache.addresses, *replicas.listed, *(replicas.only or ())}
+        return not self.login.has_password or replicas.announced or address in listed
 
     def connect(self, address: Address) -> Store:
         """Return a store on a new pinned connection to *address*, or to where it is mapped."""
@@ -138,6 +153,22 @@ def select(
             hint="is this the right configuration?",
         )
     return [CacheContext(config, cache, provider) for cache in chosen]
+
+
+def _neighbours(
+    config: RotatorConfig, cache: CacheConfig, provider: Provider | None
+) -> Iterator[Codec]:
+    """Yield the codecs of other caches at an address of *cache*, as far as their keys are known."""
+    for other in config.caches:
+        if other.name == cache.name or not set(other.addresses) & set(cache.addresses):
+            continue
+        try:
+            codec = CacheContext(config, other, provider).codec
+        except (ConfigError, SourceError) as error:
+            log.info("values of another cache cannot be opened", cache=other.name, error=str(error))
+            continue
+        if codec is not None:
+            yield codec
 
 
 def _resolve(reference: SecretRef | None, provider: Provider | None) -> str | None:
@@ -210,46 +241,6 @@ def other_listings(config: RotatorConfig, provider: Provider | None) -> dict[str
     return listings
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """
-    Fingerprint: digests of a cache's keys and formats, and of all else that is configured for it.
-
-    Two machines must agree on it before one sweeps for the other. It tells that something differs,
-    not what: of the keys only what their ids say goes in, of the configuration what is not secret.
-    Where a reference stands, the reference counts; that both machines find the same key behind it,
-    the key ids say. What is in a TLS profile may differ: it says how this machine gets there.
-    """
-
-    cache: str
-    codec: str
-    settings: str
-
-    @classmethod
-    def of(cls, access: CacheContext) -> Self:
-        """
-        Return the fingerprint of a cache with encryption on.
-
-        Raises:
-            ValueError: It has none.
-        """
-        if access.codec is None:
-            raise ValueError("a cache without encryption is not swept")
-        configured = repr((access.cache.path, access.cache, access.settings))
-        digest = hashlib.sha256(configured.encode()).hexdigest()
-        return cls(access.cache.name, access.codec.digest, digest)
-
-    def difference(
-        self, other: Fingerprint, whose: str = "its", others: str = "this machine"
-    ) -> str | None:
-        """Say how *whose* fingerprint this is differs from that of *others*; None: not at all."""
-        if self.codec != other.codec:
-            return f"{whose} keys or formats of the cache {self.cache} are not those of {others}"
-        if self.settings != other.settings:
-            return f"{whose} configuration of the cache {self.cache} is not that of {others}"
-        return None
-
-
 def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SSLContext | None:
     """
     Return the context that *profile* describes; None without a profile.
@@ -264,12 +255,12 @@ def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SS
     context = client_context(profile.min_version)
     _set_ciphers(context, profile)
     if profile.ca is not None:
-        with _usable(profile.ca.field, "a file or secret with certificates in PEM"):
+        with usable(profile.ca.field, "a file or secret with certificates in PEM"):
             add_trusted(context, _pem(profile.ca, provider))
     if profile.cert_file is not None:
         key = profile.key_file or profile.cert_file
         with (
-            _usable(
+            usable(
                 f"{profile.cert_file.field}, {key.field}",
                 "PEM, and key and certificate of one pair",
             ),
@@ -287,24 +278,11 @@ def _set_ciphers(context: ssl.SSLContext, profile: TlsProfile) -> None:
         if (name := openssl_cipher(cipher)) is not None:
             field = profile.field(f"enabledCiphers[{index}]")
             # Of a list, OpenSSL passes over in silence what it does not know.
-            with _usable(field, "a TLS 1.2 suite by its IANA or OpenSSL name"):
+            with usable(field, "a TLS 1.2 suite by its IANA or OpenSSL name"):
                 context.set_ciphers(name)
             names.append(name)
     if names:
         context.set_ciphers(":".join(names))
-
-
-@contextmanager
-def _usable(field: str, hint: str) -> Iterator[None]:
-    """Name the field in whatever goes wrong with it; OpenSSL's own words quote nothing secret."""
-    try:
-        yield
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigError(f"{field}: cannot be used: {error}", hint=f"it is {hint}") from None
-    except OSError as error:
-        raise ConfigError(
-            f"{field}: cannot be read: {reason_of(error)}", hint=f"it is {hint}"
-        ) from None
 
 
 def _pem(reference: SecretRef, provider: Provider | None) -> str:
@@ -326,14 +304,14 @@ def declarations(
     gone, caches = assume.decommissioned, assume.caches
     return Declarations(
         retention=settings.backups.retention,
-        rdb=assume.rdb and assume.rdb.reason,
-        aof=assume.aof and assume.aof.reason,
-        outside=assume.outside and assume.outside.reason,
-        replicas=assume.replicas and assume.replicas.reason,
+        rdb=assume.rdb.reason if assume.rdb else None,
+        aof=assume.aof.reason if assume.aof else None,
+        outside=assume.outside.reason if assume.outside else None,
+        replicas=assume.replicas.reason if assume.replicas else None,
         only=None if only is None else tuple(map(str, (*cache.addresses, *only))),
         decommissioned=dict.fromkeys(map(str, gone.value), gone.reason) if gone else {},
         caches=dict.fromkeys(caches.value, caches.reason) if caches else {},
-        identity=assume.identity and assume.identity.reason,
+        identity=assume.identity.reason if assume.identity else None,
         accepted=accepted,
         outside_accepted=outside,
         empty=empty,

@@ -7,24 +7,22 @@ out is left out of the look, and what is not as documented is an error: nothing 
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from rotator.errors import RightsError, ServerError
-from rotator.retirement.lineage import FACTS, Listed, Look
-from rotator.retirement.places import Copies
+from rotator.retirement.lineage import CANARY_CALLS, FACTS, Listed, Look
 from rotator.server.cluster_nodes import myself, ranges
-from rotator.server.node import DATA_MOVING_COMMANDS, parse_fields
+from rotator.server.node import DATA_MOVING_COMMANDS
+from rotator.server.replies import parse_fields
 from rotator.server.store import Store
 from rotator.text import utc_now
 
 CANARY = "cluster|myid"
 """A command that nobody else uses: while it is still counted, no counter was reset."""
-CANARY_CALLS = 20
 WATCHED = frozenset(
     (
         *DATA_MOVING_COMMANDS,
@@ -93,11 +91,15 @@ def with_settings(store: Store, look: Look) -> Look:
         for name, reply in zip(SETTINGS, replies, strict=True)
         if not isinstance(reply, ResponseError)
     }
-    found = {
-        name: reply[1].decode(errors="replace")
+    pairs = {
+        name: [*next(iter(reply.items()), ())] if isinstance(reply, dict) else reply
         for name, reply in answered.items()
-        if isinstance(reply, list) and len(reply) == 2 and reply[0] == name.encode()
-        if isinstance(reply[1], bytes)
+    }
+    found = {
+        name: pair[1].decode(errors="replace")
+        for name, pair in pairs.items()
+        if isinstance(pair, list) and len(pair) == 2 and pair[0] == name.encode()
+        if isinstance(pair[1], bytes)
     }
     return replace(look, settings=found, own_config=look.own_config + len(answered))
 
@@ -189,76 +191,25 @@ def _odd(store: Store, what: str) -> ServerError:
     )
 
 
-def find_copies(store: Store, lagging: Mapping[str, str]) -> Copies:
-    """Return the other copies of what *store* holds; *lagging* are replicas, and what is wrong."""
-    info = store.info("server", "persistence")
-    begun_at = _snapshot_begun_at(store, info)
-    counted = info.get("aof_rewrites")
-    rewritten = (
-        int(info.get("aof_last_rewrite_time_sec", -1)) >= 0
-        and info.get("aof_last_bgrewrite_status") == "ok"
-    )
-    sizes = int(info.get("aof_base_size", 0)), int(info.get("aof_current_size", 0))
-    return Copies(
-        node=store.node,
-        run_id=info.get("run_id", ""),
-        lagging=lagging,
-        snapshot=begun_at is not None or _loaded_at_start(store, info),
-        snapshot_begun_at=begun_at,
-        append_only=info.get("aof_enabled") == "1",
-        rewrites=int(rewritten if counted is None else counted),
-        rewriting=info.get("aof_rewrite_in_progress") == "1",
-        sizes=sizes if counted is None else None,
-    )
-
-
-def replication_offset(store: Store) -> int:
-    """Return how far the server's stream of writes is, in bytes, for `lagging_replicas`."""
-    return int(store.info("replication").get("master_repl_offset", 0))
-
-
-def lagging_replicas(store: Store, goal: int, expected: Collection[str]) -> dict[str, str]:
+def write_file(store: Store, command: str) -> None:
     """
-    Return the replicas that do not have all that was written, and what is wrong with them.
+    Have a server write a file anew: *command* is BGSAVE or BGREWRITEAOF.
 
-    *goal* is the `replication_offset` that they have to reach, *expected* are replicas that ought
-    to be there.
+    Raises:
+        RightsError: The user may not ask for it.
+        ServerError: There is too little memory for a fork, as far as INFO tells; or it refused.
     """
-    replicas = store.replicas()
-    lagging = dict.fromkeys(sorted(set(expected) - set(replicas)), "is not connected")
-    members = store.members() if store.clustered else []
-    own = myself(members).id if members else None
-    for member in members:
-        if member.primary_id == own and own is not None and member.failing:
-            lagging[str(member.address or member.id)] = "is taken for failed by the cluster"
-    for name, fields in replicas.items():
-        behind = goal - int(fields.get("offset", 0))
-        if fields.get("state") != "online":
-            lagging[name] = f"is not online ({fields.get('state', 'unknown')})"
-        elif behind > 0:
-            lagging[name] = f"is {behind} bytes behind"
-    return lagging
+    info = store.info("memory")
+    total, used = (_fact(info, name) for name in ("total_system_memory", "used_memory_rss"))
+    if total is not None and used is not None and used > total - used:
+        raise ServerError(
+            f"{store.node}: a fork may need up to {used:,} bytes more, and of {total:,} there are"
+            f" {total - used:,} left: {command} was not asked for"
+        )
+    store.ask(command)
 
 
-def _snapshot_begun_at(store: Store, info: Mapping[str, str]) -> datetime | None:
-    """
-    Return when the RDB file of this process was begun; None if it has not saved one.
-
-    Until it has, rdb_last_save_time is when it started. The counters do not tell: they also count
-    what is sent to replicas without a file, and CONFIG RESETSTAT sets them back.
-    """
-    theirs = store.time() or utc_now()  # a user who may not ask has no better one
-    started = int(theirs.timestamp()) - int(info.get("uptime_in_seconds", 0))
-    saved = int(info.get("rdb_last_save_time", 0))
-    if saved <= started + _START_SECONDS:
-        return None
-    took = max(int(info.get("rdb_last_bgsave_time_sec", -1)), 0)
-    begun = datetime.fromtimestamp(saved, UTC) - timedelta(seconds=took)
-    return begun + (utc_now() - theirs)
-
-
-def _loaded_at_start(store: Store, info: Mapping[str, str]) -> bool:
-    """Return whether there may be an RDB file that is older than this process."""
-    if "rdb_last_load_keys_loaded" in info:  # Redis 7.0
-        return int(info["rdb_last_load_keys_loaded"]) > 0 and info.get("aof_enabled") != "1"
-    return store.config("save") != ""  # a server that does not say may have snapshots
+def _fact(info: Mapping[str, str], name: str) -> int | None:
+    """Return a field of INFO as a number; None where it is missing or none."""
+    text = info.get(name, "")
+    return int(text) if text.isdecimal() else None

@@ -28,16 +28,23 @@ class Exchange:
     """
     Exchange: chooses how the values of the node of *store* are replaced.
 
-    *connect* reaches a replica by its address; *pattern* is one that the names to visit match.
+    *connect* reaches a replica by its address, and *may_log_in* says whether that may be asked at
+    all; *pattern* is one that the names to visit match.
     """
 
-    def __init__(self, store: Store, connect: Callable[[Address], Store], pattern: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        connect: Callable[[Address], Store],
+        pattern: str,
+        may_log_in: Callable[[Address], bool] = lambda _: True,
+    ) -> None:
         self._store = store
         self._pattern = pattern
         self._written: set[tuple[int, bytes]] = set()
         self._looked_at = 0.0
         self._joined = self._joins()
-        self._allowed = self._known() and _replicas_know(store, connect, _DEPTH)
+        self._allowed = self._known() and _replicas_know(store, connect, may_log_in, _DEPTH)
         store.ifeq = self._allowed
 
     def attach(self, store: Store) -> None:
@@ -109,13 +116,26 @@ class Exchange:
         return None
 
 
-def _replicas_know(store: Store, connect: Callable[[Address], Store], depth: int) -> bool:
+def _replicas_know(
+    store: Store,
+    connect: Callable[[Address], Store],
+    may_log_in: Callable[[Address], bool],
+    depth: int,
+) -> bool:
     """Return whether each replica, and each of theirs, says that its SET has IFEQ."""
+    members = {member.address for member in store.members()} if store.cluster_enabled() else set()
     for fields in store.replicas().values():
+        host, port = fields.get("ip", ""), fields.get("port", "")
+        if not host or not port.isdecimal() or not int(port):
+            return False  # nobody can ask it
+        address = Address(host, int(port))
+        if address not in members and not may_log_in(address):
+            return False
         try:
-            with connect(Address(fields["ip"], int(fields["port"]))) as replica:
+            with connect(address) as replica:
                 knows = replica.knows("SET", "IFEQ")
-                if not knows or depth == 0 or not _replicas_know(replica, connect, depth - 1):
+                deeper = depth and _replicas_know(replica, connect, may_log_in, depth - 1)
+                if not knows or not deeper:
                     return False
         except ServerError:
             return False

@@ -10,9 +10,9 @@ as evidence, and it is done again.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
 from redis.exceptions import ResponseError
@@ -20,7 +20,25 @@ from redis.exceptions import ResponseError
 from rotator.errors import RightsError, ServerError
 from rotator.server.cluster_nodes import Member, myself, parse_nodes
 from rotator.server.connection import Connection
-from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, error_reply
+from rotator.server.replies import (
+    RETRY_SECONDS,
+    ErrorKind,
+    ErrorReply,
+    Read,
+    clock_of,
+    counts,
+    error_reply,
+    mentions,
+    number,
+    number_of,
+    numbers_of,
+    parse_fields,
+    parse_info,
+    setting_of,
+    survives_no_touch,
+    text_of,
+    understood,
+)
 
 # Those of the next that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again what
 # was reported has missed nothing because of them.
@@ -28,26 +46,18 @@ TRACKED_COMMANDS = ("rename", "renamenx", "copy", "move", "restore", "restore-as
 # Commands that put a value under a name the scan may have passed already, or that replace the data.
 DATA_MOVING_COMMANDS = (
     *TRACKED_COMMANDS,
-    *("swapdb", "flushdb", "flushall", "replicaof", "slaveof", "failover"),
+    *("swapdb", "flushdb", "flushall", "debug", "replicaof", "slaveof", "failover"),
+    *("cluster|failover", "cluster|replicate", "cluster|reset", "cluster|flushslot"),
     *("cluster|setslot", "cluster|syncslots", "cluster|migration", "cluster|migrateslots"),
     "config|resetstat",
 )
+# After each of these, and after nothing else, a server reports "everything" as written.
+FLUSHING_COMMANDS = ("flushdb", "flushall", "swapdb")
 # Those that take values from one name or database of the node to another, or away: once every
 # value of the node was seen they hide none, while RESTORE may bring one from another node.
 NODE_LOCAL_COMMANDS = ("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall")
 NOTHING: tuple[str, ...] = ()
 _LARGEST_VALUE = 512 * 1024 * 1024  # bytes; the default of proto-max-bulk-len
-
-
-def parse_info(text: bytes) -> dict[str, str]:
-    """Return the fields of an INFO reply (https://redis.io/docs/latest/commands/info/)."""
-    lines = (line.partition(":") for line in text.decode(errors="replace").splitlines())
-    return {name: value for name, colon, value in lines if colon and not name.startswith("#")}
-
-
-def parse_fields(text: str) -> dict[str, str]:
-    """Return the parts of a value such as `calls=3,usec=12`."""
-    return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,9 @@ class Identity:
 
     *calls* counts the commands that move data, by name, and *commands* all commands; *place* is the
     node's state in its cluster (own id, epoch, slots, moves), empty without one. *version* and
-    *evicted*, the number of entries evicted for want of memory, are for the report only. All fields
-    are stored under their names, in checkpoints.
+    *evicted*, the number of entries evicted for want of memory, are for the report only. *counted*
+    is whether the server counts calls at all. All fields are stored under their names, in
+    checkpoints.
     """
 
     run_id: str
@@ -69,17 +80,20 @@ class Identity:
     place: str = ""
     commands: int = 0
     evicted: int = 0
+    counted: bool = True
 
     @classmethod
     def from_info(cls, info: Mapping[str, str], place: str = "") -> Self:
-        """Return what INFO shows in the sections server, replication, stats and commandstats."""
+        """
+        Return what INFO shows in the sections server, replication, stats and commandstats.
+
+        Raises:
+            ValueError: A count is no number.
+        """
         software = "valkey" if "valkey_version" in info else "redis"
         version = info.get("valkey_version") or info.get("redis_version", "?")
-        calls = {
-            mover: int(parse_fields(info[f"cmdstat_{mover}"]).get("calls", 0))
-            for mover in DATA_MOVING_COMMANDS
-            if f"cmdstat_{mover}" in info
-        }
+        called = counts(info, "cmdstat_", "calls")
+        calls = {mover: called[mover] for mover in DATA_MOVING_COMMANDS if mover in called}
         return cls(
             run_id=info.get("run_id", ""),
             role=info.get("role", ""),
@@ -87,9 +101,17 @@ class Identity:
             version=f"{software} {version}",
             calls=calls,
             place=place,
-            commands=int(info.get("total_commands_processed", 0)),
-            evicted=int(info.get("evicted_keys", 0)),
+            commands=number(info.get("total_commands_processed", "0"), "a count of commands"),
+            evicted=number(info.get("evicted_keys", "0"), "evicted_keys"),
+            counted=bool(called),
         )
+
+    @property
+    def unnamed(self) -> list[str]:
+        """The names in INFO of what the server does not say and would be told by."""
+        said = (self.run_id, self.replication_id, self.counted)
+        names = ("run_id", "master_replid", "commandstats")
+        return [name for name, value in zip(names, said, strict=True) if not value]
 
     def evicted_since(self, before: Identity) -> int:
         """
@@ -99,6 +121,10 @@ class Identity:
         """
         same = self.run_id == before.run_id and self.evicted >= before.evicted
         return self.evicted - before.evicted if same else self.evicted
+
+    def calls_between(self, after: Identity, commands: Collection[str]) -> int:
+        """Return how often *commands* were called since, as far as they are counted."""
+        return sum(after.calls.get(one, 0) - self.calls.get(one, 0) for one in commands)
 
     def changes(self, after: Identity, excused: Collection[str] = NOTHING) -> list[str]:
         """
@@ -163,7 +189,7 @@ class Node:
         for section, reply in zip(sections, replies, strict=True):
             if isinstance(reply, ResponseError):  # busy with something else, or really refused
                 reply = self._ask("INFO", section)  # noqa: PLW2901 - the same, asked again
-            merged.update(parse_info(reply))
+            merged.update(parse_info(understood(self.node, "INFO", text_of, reply)))
         return merged
 
     def cluster_enabled(self) -> bool | None:
@@ -180,27 +206,27 @@ class Node:
         """Return who this process is now."""
         info = self.info("server", "replication", "stats", "commandstats")
         place = myself(self.members()).place if self.cluster_enabled() else ""
-        return Identity.from_info(info, place)
+        return understood(self.node, "INFO", Identity.from_info, info, place)
 
     def members(self) -> list[Member]:
-        """Return the nodes of the cluster, as this one sees them."""
-        return parse_nodes(self._ask("CLUSTER", "NODES"), self.connection.address)
+        """Return the nodes of the cluster, as this one sees them; one is itself."""
+        text = understood(self.node, "CLUSTER NODES", text_of, self._ask("CLUSTER", "NODES"))
+        return understood(self.node, "CLUSTER NODES", parse_nodes, text, self.connection.address)
 
     def replicas(self) -> dict[str, dict[str, str]]:
         """Return the replicas that are connected, by `ip:port`, with what INFO says of each."""
         return {
-            f"{fields['ip']}:{fields['port']}": fields
+            f"{fields.get('ip', '?')}:{fields.get('port', '?')}": fields
             for name, value in self.info("replication").items()
-            if name.removeprefix("slave").isdigit() and "ip" in (fields := parse_fields(value))
+            if name.removeprefix("slave").isdigit() and (fields := parse_fields(value))
         }
 
     def databases(self) -> dict[int, int]:
         """Return the databases that hold something, with their number of names (INFO keyspace)."""
-        return {
-            int(field[2:]): int(parse_fields(value).get("keys", 0))
-            for field, value in self.info("keyspace").items()
-            if field.startswith("db") and field[2:].isdigit()
-        }
+        info = self.info("keyspace")
+        held = {name: text for name, text in info.items() if name[2:].isdecimal()}
+        found = understood(self.node, "INFO", counts, held, "db", "keys")
+        return {int(db): names for db, names in found.items()}
 
     def names_in_slots(self, slots: Sequence[int]) -> int:
         """
@@ -213,8 +239,24 @@ class Node:
         for reply in self.connection.pipeline(asked):
             if isinstance(reply, ResponseError):
                 raise self._failure("CLUSTER COUNTKEYSINSLOT", error_reply(reply))
-            count += reply
+            count += understood(self.node, "CLUSTER COUNTKEYSINSLOT", number_of, reply)
         return count
+
+    def names_outside(self, slots: Sequence[int]) -> int | None:
+        """
+        Return the number of names in other slots than *slots*; None for a user who may not ask.
+
+        Redis 8.4 and later hide names of slots that are not the node's from every command but
+        DBSIZE, so what is counted in *slots* is taken from that, at one moment.
+
+        https://redis.io/docs/latest/commands/cluster-countkeysinslot/
+        """
+        asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
+        replies = self.connection.pipeline([("MULTI",), ("DBSIZE",), *asked, ("EXEC",)])
+        if isinstance(replies[-1], ResponseError):
+            return None
+        total, *own = understood(self.node, "EXEC", numbers_of, replies[-1], len(asked) + 1)
+        return total - sum(own)
 
     def select(self, db: int) -> None:
         """
@@ -233,30 +275,25 @@ class Node:
 
     def time(self) -> datetime | None:
         """Return the server's clock, in UTC; None for a user who may not ask."""
-        reply = self._reply_or_none("TIME")
-        if reply is None:
-            return None
-        return datetime.fromtimestamp(int(reply[0]) + int(reply[1]) / 1e6, UTC)
+        return self._read_or_none(clock_of, "TIME")
 
     def type(self, name: bytes) -> str | None:
         """Return Redis's word for what *name* holds; None for a user who may not ask."""
-        reply = self._reply_or_none("TYPE", name)
-        return None if reply is None else reply.decode()
+        word = self._read_or_none(text_of, "TYPE", name)
+        return None if word is None else word.decode(errors="replace")
 
     def config(self, name: str) -> str | None:
         """Return one setting: empty if the server has none of that *name*, None if it refuses."""
-        reply = self._reply_or_none("CONFIG", "GET", name)
-        if reply is None:
-            return None
-        return reply[1].decode() if len(reply) == 2 else ""
+        return self._read_or_none(setting_of, "CONFIG", "GET", name)
 
     def knows(self, command: str, token: str) -> bool:
         """Return whether the server documents the argument *token* (upper case) of *command*."""
-        return _mentions(self._reply_or_none("COMMAND", "DOCS", command), token.encode())
+        return mentions(self._reply_or_none("COMMAND", "DOCS", command), token.encode())
 
     def largest_value(self) -> int:
         """Return the size of the longest value that the server takes, in bytes."""
-        return int(self.config("proto-max-bulk-len") or _LARGEST_VALUE)
+        said = self.config("proto-max-bulk-len") or str(_LARGEST_VALUE)
+        return understood(self.node, "CONFIG", number, said, "proto-max-bulk-len")
 
     def enable_no_touch(self) -> bool:
         """
@@ -271,14 +308,23 @@ class Node:
                 info = self.info("server")
             except RightsError:
                 return False
-            if not _survives_no_touch(info):
+            if not survives_no_touch(info):
                 return False
         return self._reply_or_none("CLIENT", "NO-TOUCH", "ON") is not None
+
+    def ask(self, *command: Any) -> Any:
+        """Send a command that concerns the node as a whole; wait while the server is busy."""
+        return self._ask(*command)
 
     def _reply_or_none(self, *command: Any) -> Any:
         """Send a command that may be denied or unknown; None stands for any error reply."""
         reply = self.connection.pipeline([command])[0]
         return None if isinstance(reply, ResponseError) else reply
+
+    def _read_or_none(self, read: Callable[[Any], Read], *command: Any) -> Read | None:
+        """Do the same, and return what *read* makes of the reply."""
+        reply = self._reply_or_none(*command)
+        return None if reply is None else understood(self.node, command[0], read, reply)
 
     def _ask(self, *command: Any) -> Any:
         """Send a command that concerns the node, not a name; wait while the server is busy."""
@@ -295,21 +341,3 @@ class Node:
     def _failure(self, command: str, refused: ErrorReply) -> ServerError:
         kind = RightsError if refused.meaning is ErrorKind.DENIED else ServerError
         return kind(f"{self.node}: {command} failed: {refused.message}")
-
-
-def _survives_no_touch(info: Mapping[str, str]) -> bool:
-    """Return whether this version was seen to survive CLIENT NO-TOUCH while slots move."""
-    text = info.get("valkey_version") or info.get("redis_version", "")
-    version = tuple(int(part) for part in text.split(".") if part.isdigit())
-    if "valkey_version" in info:
-        return (8, 1, 8) <= version < (8, 2) or version >= (9, 1, 2)
-    return (7, 4, 1) <= version < (8,)
-
-
-def _mentions(reply: Any, token: bytes) -> bool:
-    """Return whether *token* is somewhere in a nested reply."""
-    if isinstance(reply, dict):
-        return any(_mentions(one, token) for one in reply.values())
-    if isinstance(reply, list):
-        return any(_mentions(one, token) for one in reply)
-    return isinstance(reply, bytes) and reply.upper() == token

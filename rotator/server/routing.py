@@ -5,8 +5,10 @@ Routing: follows MOVED and ASK.
   it no longer is one, or is gone, the primary is looked for again.
 - A cluster: the node that owns the slot. Where it answers MOVED the nodes are asked again who owns
   what, by the names that they are configured or announced with: MOVED gives an IP address, which no
-  certificate need have. Only if they do not know yet, the address it gives is taken
+  certificate need have. Only if they do not know yet, the node that it points to is taken
   (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/).
+- Nobody is followed to a stranger, who would get the password: MOVED has to point to a node that
+  the one that was asked counts as one of the cluster, and ASK to the one that it moves the slot to.
 - A slot that is just being moved: the node that ASK names is asked for this name alone. A scan
   lists what was moved to its node already, but GET says MOVED there until ASKING comes before it.
   So a sweep that meets MOVED asks the same node once more, with ASKING. What it means if that does
@@ -21,9 +23,9 @@ from redis.crc import key_slot
 
 from rotator.config.types import Address
 from rotator.errors import LoginError, RightsError, ServerError
-from rotator.server.cluster_nodes import Range, redirection
+from rotator.server.cluster_nodes import Range, redirected
 from rotator.server.context import CacheContext
-from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.replies import AnswerError, ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
 
@@ -39,6 +41,7 @@ class RedirectTargets:
         self.stores: dict[Address, Store] = {}
         self._connect = connect
         self._asking: dict[Store, Store] = {}
+        self._known: dict[tuple[Store, str], Address] = {}
 
     def at(self, address: Address, database: int) -> Store:
         """
@@ -57,13 +60,22 @@ class RedirectTargets:
         Return the node that ASK names, else the one that was *asked*, to be asked with ASKING.
 
         Raises:
+            AnswerError: The slot is not on the move to there, as the node itself says.
             ServerError: The other node cannot be reached.
         """
-        address = reply.elsewhere(asked.connection.address)
-        store = asked if address is None else self.at(address, asked.connection.db)
+        store = asked
+        if reply.message.startswith("ASK "):
+            known = (asked, reply.message)
+            if known not in self._known:
+                self._known[known] = follow(reply.message, asked)
+            store = self.at(self._known[known], asked.connection.db)
         if store not in self._asking:
             self._asking[store] = store.asking()
         return self._asking[store]
+
+    def forget(self) -> None:
+        """Forget which slots are on the move where; it is asked anew."""
+        self._known.clear()
 
     def close(self) -> None:
         """Close the connections that were opened here."""
@@ -71,6 +83,23 @@ class RedirectTargets:
             store.connection.close()
         self.stores.clear()
         self._asking.clear()
+        self.forget()
+
+
+def follow(message: str, asked: Store) -> Address:
+    """
+    Return where the node is that a MOVED or ASK of the node of *asked* points to.
+
+    Raises:
+        AnswerError: It is none of the cluster, or the slot is not on the move to it.
+    """
+    address = redirected(asked.members(), message)
+    if address is None:
+        raise AnswerError(
+            f"{asked.node} points to somebody who, as it says itself, is no node of its cluster, or"
+            f" not the one that the slot is moved to: {message}"
+        )
+    return address
 
 
 class ClusterRouter:
@@ -96,6 +125,7 @@ class ClusterRouter:
             if not isinstance(answer, ErrorReply) or answer.meaning is not ErrorKind.TOPOLOGY:
                 break
             if answer.message.startswith("ASK "):
+                self._targets.forget()
                 answer = call(self._targets.asking(answer, self._store_for(name)))
             else:
                 self._follow(name, answer.message)
@@ -129,10 +159,10 @@ class ClusterRouter:
             self.close()
             return
         asked, slot = self._address_for(name), key_slot(name)
-        target = redirection(message, asked)
+        target = follow(message, self._store_for(name))
         self._homes.pop(slot, None)
         self._first = self._discovered()
-        if target is not None and self._address_for(name) == asked:
+        if self._address_for(name) == asked:
             self._homes[slot] = target
 
     def _store_for(self, name: bytes) -> Store:

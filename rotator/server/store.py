@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,21 @@ from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
 from rotator.server.connection import Command, Connection
 from rotator.server.node import Node
-from rotator.server.replies import WRONG_TYPE, ErrorKind, ErrorReply, error_reply
+from rotator.server.replies import (
+    WRONG_TYPE,
+    AnswerError,
+    ErrorKind,
+    ErrorReply,
+    NoValue,
+    SetResult,
+    answer_of,
+    error_reply,
+    exchanged,
+    scan_page,
+    text_of,
+    understood,
+    values_of,
+)
 from rotator.server.scripts import (
     DELETE_SCRIPT,
     DELETE_SCRIPT_SHA,
@@ -32,24 +45,8 @@ from rotator.server.scripts import (
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
 GONE = -2  # and that of a name that is not there
+START = b"0"  # the cursor that begins a scan, and ends it
 _BYTES_A_REPLY = 1 << 17
-
-
-class NoValue(Enum):
-    """No value: says why a name has none to look at."""
-
-    GONE = "gone"
-    NOT_STRING = "not_string"
-    DENIED = "denied"
-
-
-class SetResult(Enum):
-    """Set result: says what became of one name."""
-
-    DONE = 1
-    CHANGED = 0
-    GONE = -1
-    DENIED = -2
 
 
 Value = bytes | NoValue | ErrorReply
@@ -67,30 +64,35 @@ class Store(Node):
         self._loaded: set[bytes] = set()  # scripts
         self.ifeq = False  # whether `SET ... IFEQ` may be used
         self.sizes: list[int] = []  # of the values that were read last, in bytes
+        self.pages = 0  # how often SCAN gave one
         self._has_expire_time = True
 
     def start_page(
-        self, cursor: int, pattern: str | None, count: int
-    ) -> Callable[[], tuple[int, list[bytes]]]:
+        self, cursor: bytes, pattern: str | None, count: int
+    ) -> Callable[[], tuple[bytes, list[bytes]]]:
         """
         Ask for one page of SCAN; what is returned waits for it and gives the next cursor and names.
 
-        Cursor 0 ends the scan; a page may be empty, and a name may come twice.
+        The cursor `START` ends the scan; a page may be empty, and a name may come twice.
         """
-        command: tuple[Any, ...] = ("SCAN", str(cursor), "COUNT", count)
+        command: tuple[Any, ...] = ("SCAN", cursor, "COUNT", count)
         if pattern is not None:
             command += ("MATCH", pattern)
         return partial(self._finish_page, command, self._start([command]))
 
     def _finish_page(
         self, command: Command, replies: Callable[[], list[Any]]
-    ) -> tuple[int, list[bytes]]:
+    ) -> tuple[bytes, list[bytes]]:
         (reply,) = replies()
         if isinstance(reply, ResponseError):
             reply = self._ask(*command)
-        return int(reply[0]), reply[1]
+        cursor, names = understood(self.node, "SCAN", scan_page, reply)
+        self.pages += 1
+        if cursor == command[1] != START:
+            raise AnswerError(f"{self.node}: the scan does not end: the same cursor came again")
+        return cursor, names
 
-    def page(self, cursor: int, pattern: str | None, count: int) -> tuple[int, list[bytes]]:
+    def page(self, cursor: bytes, pattern: str | None, count: int) -> tuple[bytes, list[bytes]]:
         """Return the next cursor and names: one page of SCAN."""
         return self.start_page(cursor, pattern, count)()
 
@@ -126,7 +128,10 @@ class Store(Node):
         alone: list[int] = []
         self.sizes = []
         for group, reply in zip(groups, replies(), strict=True):
-            found = [None] * len(group) if isinstance(reply, ResponseError) else reply
+            if isinstance(reply, ResponseError):
+                found: list[bytes | None] = [None] * len(group)
+            else:
+                found = understood(self.node, "MGET", values_of, reply, len(group))
             self.sizes += map(len, filter(None, found))
             for index, value in zip(group, found, strict=True):
                 if value is None:
@@ -135,8 +140,18 @@ class Store(Node):
                     values[index] = value
         singly = self._each([("GET", names[index]) for index in alone])
         for index, reply in zip(alone, singly, strict=True):
-            values[index] = _value(reply)
+            values[index] = self._value(reply)
         return values
+
+    def _value(self, reply: Any) -> Value:
+        if reply is None:
+            return NoValue.GONE
+        if not isinstance(reply, ResponseError):
+            return understood(self.node, "GET", text_of, reply)
+        refused = error_reply(reply)
+        if refused.message.startswith(WRONG_TYPE):
+            return NoValue.NOT_STRING
+        return NoValue.DENIED if refused.meaning is ErrorKind.DENIED else refused
 
     def asking(self) -> Store:
         """
@@ -205,13 +220,23 @@ class Store(Node):
         if self.ifeq:
             commands = [("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, _ in swaps]
             replies = self._start(commands)
-            return lambda: [_exchanged(reply) for reply in replies()]
+            return lambda: [self._set(reply) for reply in replies()]
         return self._start_calls(
             SCRIPT,
             [swap.name for swap in swaps],
             [len(swap.old) + len(swap.new) for swap in swaps],
             lambda batch: call([swaps[index] for index in batch]),
         )
+
+    def _set(self, reply: Any) -> SetResult | ErrorReply:
+        """Read what `SET ... IFEQ` says; nil may be gone as well, which the next look shows."""
+        if reply is None:
+            return SetResult.CHANGED
+        if isinstance(reply, ResponseError):
+            return answer_of(reply)
+        if reply != b"OK":
+            raise AnswerError(f"{self.node} gave an answer to SET that is neither OK nor nothing")
+        return SetResult.DONE
 
     def compare_and_delete(self, entries: Sequence[tuple[bytes, bytes]]) -> Answers:
         """Delete each name whose value is still the one given with it; answer in their order."""
@@ -254,7 +279,7 @@ class Store(Node):
     ) -> Answers:
         said = replies()
         if len(said) == 1 and not isinstance(said[0], ResponseError):
-            return [_answer(one) for one in said[0]]
+            return self._answers(said[0], len(batches[0]))
         answers: dict[int, SetResult | ErrorReply] = {}
         alone: list[int] = []
         for batch, reply in zip(batches, said, strict=True):
@@ -262,45 +287,20 @@ class Store(Node):
                 # One name spoilt it, or the script was forgotten: each gets a call of its own.
                 alone += batch
             else:
-                answers.update(zip(batch, map(_answer, reply), strict=True))
+                answers.update(zip(batch, self._answers(reply, len(batch)), strict=True))
         if any(isinstance(reply, NoScriptError) for reply in said):
             self._ask("SCRIPT", "LOAD", script)
         for index, reply in zip(alone, self._each([command([one]) for one in alone]), strict=True):
-            answers[index] = _answer(reply if isinstance(reply, ResponseError) else reply[0])
+            refused = isinstance(reply, ResponseError)
+            answers[index] = answer_of(reply) if refused else self._answers(reply, 1)[0]
         return [answers[index] for index in range(len(answers))]
 
-
-def _value(reply: Any) -> Value:
-    if reply is None:
-        return NoValue.GONE
-    if not isinstance(reply, ResponseError):
-        return bytes(reply)
-    refused = error_reply(reply)
-    if refused.message.startswith(WRONG_TYPE):
-        return NoValue.NOT_STRING
-    return NoValue.DENIED if refused.meaning is ErrorKind.DENIED else refused
+    def _answers(self, reply: Any, count: int) -> Answers:
+        """Return what a script says of *count* names."""
+        return [answer_of(one) for one in understood(self.node, "EVALSHA", exchanged, reply, count)]
 
 
 def _expiry(reply: Any, now: int) -> int | None:
     if not isinstance(reply, int):
         return None
     return reply if reply in {NEVER, GONE} else now + reply
-
-
-def _exchanged(reply: bytes | ResponseError | None) -> SetResult | ErrorReply:
-    """Read what `SET ... IFEQ` says; nil may be gone as well, which the next look shows."""
-    if reply is None:
-        return SetResult.CHANGED
-    return _answer(reply) if isinstance(reply, ResponseError) else SetResult.DONE
-
-
-_ANSWERS = {answer.value: answer for answer in SetResult}
-
-
-def _answer(reply: int | bytes | ResponseError) -> SetResult | ErrorReply:
-    if isinstance(reply, int):
-        return _ANSWERS[reply]
-    refused = error_reply(reply)
-    if refused.message.startswith(WRONG_TYPE):  # a list took the value's place since it was read
-        return SetResult.CHANGED
-    return SetResult.DENIED if refused.meaning is ErrorKind.DENIED else refused

@@ -7,7 +7,7 @@ RedisCluster would never visit them (redis-rules 0.2).
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -80,6 +80,7 @@ class _View:
     names: int
     replica_of: str
     members: list[Member]
+    replicas: Collection[str]
 
 
 def discover(
@@ -89,13 +90,15 @@ def discover(
     settle_timeout: float = SETTLE_SECONDS,
     known: Topology | None = None,
     should_stop: Callable[[], object] = lambda: None,
+    replicas: Collection[str] = (),
 ) -> Topology:
     """
     Ask every node who it is, again and again while the cluster is just changing.
 
     After *settle_timeout* seconds it is taken as it is. *known* is what it was a moment ago: a
     cluster is then found although the configured nodes are gone, and a server that does not answer
-    is given the same time. Waiting ends as soon as *should_stop* gives something true.
+    is given the same time. Waiting ends as soon as *should_stop* gives something true. *replicas*
+    are the addresses of replicas and former primaries that earlier runs met: these may be silent.
 
     Raises:
         ServerError: No configured address can be reached, or none of the servers is a primary.
@@ -105,7 +108,7 @@ def discover(
     while True:
         over = bool(should_stop()) or time.monotonic() > deadline
         try:
-            topology = _look(addresses, connect, seeds)
+            topology = _look(addresses, connect, seeds, replicas)
         except (LoginError, RightsError):
             raise
         except ServerError as error:
@@ -119,15 +122,24 @@ def discover(
         time.sleep(_PAUSE_SECONDS)
 
 
-def _look(addresses: Sequence[Address], connect: Connect, seeds: Sequence[Address]) -> Topology:
+def _look(
+    addresses: Sequence[Address],
+    connect: Connect,
+    seeds: Sequence[Address],
+    replicas: Collection[str],
+) -> Topology:
     views, failures = _ask_all(addresses, connect)
     if not any(view.members for view in views):
         # Where the nodes of a cluster are gone, whoever else was in it knows what became of them.
         views += _ask_all(seeds, connect)[0]
     if any(view.members for view in views):
         return _cluster(views, addresses, connect)
-    if failures:  # of one that does not answer nobody knows what it holds
-        raise next(iter(failures.values()))
+    named = {name for view in views if view.identity.role == "master" for name in view.replicas}
+    for address, failure in failures.items():
+        silent = not isinstance(failure, LoginError | RightsError)
+        # Of one that does not answer, and was never met, nobody knows what it holds.
+        if not (views and silent and str(address) in {*replicas, *named}):
+            raise failure
     return _standalone(views)
 
 
@@ -154,6 +166,7 @@ def _ask(address: Address, connect: Connect) -> _View:
             names=sum(store.databases().values()),
             replica_of=f"{info.get('master_host')}:{info.get('master_port')}",
             members=members,
+            replicas=store.replicas(),
         )
 
 
@@ -161,8 +174,11 @@ def _standalone(views: list[_View]) -> Topology:
     """Find the primaries among servers that are no cluster; replicas hold nothing of their own."""
     primaries: dict[str, _View] = {}
     for view in views:
+        if not view.identity.role:
+            raise ServerError(f"{view.address} does not say who it is (no role)")
         if view.identity.role == "master":
-            primaries.setdefault(view.identity.run_id, view)
+            # Of two that do not say who they are nobody knows that they are one.
+            primaries.setdefault(view.identity.run_id or str(view.address), view)
     known = {view.identity.replication_id for view in primaries.values()}
     known |= {str(view.address) for view in primaries.values()}
     replicas = [view for view in views if view.identity.role != "master"]

@@ -31,21 +31,22 @@ from distributed.versions import get_versions
 
 from rotator import DISTRIBUTION
 from rotator.config.types import Address
-from rotator.server.context import CacheContext, Fingerprint
+from rotator.server.context import CacheContext
 from rotator.sweep.control import Stop, SweepControl, WorkerChannel
 from rotator.sweep.dask_cluster import (
     PATIENCE_SECONDS,
     POLL_SECONDS,
+    TOPIC,
     DaskCluster,
     DaskStop,
     GoneError,
     open_cluster,
     other_version,
+    run_dask_task,
 )
-from rotator.sweep.dask_worker import TOPIC, run_dask_task
 from rotator.sweep.engine import DIED, NodeTask, Results
 from rotator.sweep.results import Checkpoint, NodeResult
-from rotator.sweep.scope import Scope
+from rotator.sweep.scope import Fingerprint, Scope
 
 SILENCE_SECONDS = 30.0
 """How long a worker may hear nothing of this machine; then it counts as gone."""

@@ -34,13 +34,13 @@ import structlog
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import ConfigError, RotatorError, ServerError
-from rotator.server.context import CacheContext, Fingerprint
+from rotator.server.context import CacheContext
 from rotator.state.state import State
 from rotator.sweep.control import Control, SweepControl, WorkerChannel
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.worker import Worker
 from rotator.sweep.results import NodeResult
-from rotator.sweep.scope import Scope
+from rotator.sweep.scope import Fingerprint, Scope
 
 DIED = "its worker process died again and again"
 
@@ -228,6 +228,8 @@ def _sweep_node(
             saved=task.saved,
             restarts=task.restarts,
             selector=selector,
+            neighbours=access.neighbours,
+            may_log_in=access.may_log_in,
         ).run()
     except ServerError as error:
         return NodeResult.failed(task.address, str(error), task.restarts)

@@ -12,9 +12,10 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from rotator.config.types import Address
 from rotator.errors import Exit
-from rotator.retirement.places import Copies
+from rotator.retirement.lineage import Look, Proof
 from rotator.server.context import CacheContext
 from rotator.server.node import Identity
+from rotator.server.store import START
 from rotator.server.topology import Topology
 from rotator.sweep.control import Stop
 from rotator.sweep.scope import RunOptions, Scope
@@ -32,6 +33,8 @@ class NodeResult:
 
     *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
     name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
+    *resumed*: it went on from where an earlier run was stopped. *proof* is None if it proves
+    nothing; *unproven* are sentences, why not, if it was not simply work.
     """
 
     node: str
@@ -47,6 +50,9 @@ class NodeResult:
     seconds: float = 0.0
     no_touch: bool = False
     tracked: bool = False
+    resumed: bool = False
+    proof: Proof | None = None
+    unproven: tuple[str, ...] = ()
     waited: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -109,6 +115,22 @@ class SweepResult:
         """True if every name was visited."""
         return not self.not_looked_at and self.stopped is None
 
+    @property
+    def proven(self) -> bool:
+        """True if it is complete, and every node was swept in one go that only read."""
+        return self.complete and all(node.proof for node in self.nodes)
+
+    @property
+    def resumed(self) -> bool:
+        """True if a node was not swept in one go."""
+        return any(node.resumed for node in self.nodes)
+
+    @property
+    def under_old_keys_outside(self) -> int:
+        """The number of values under old keys among what is left out."""
+        proofs = [node.proof for node in self.nodes if node.proof]
+        return sum(sum(proof.outside.under_old_keys.values()) for proof in proofs)
+
 
 @dataclass(slots=True)
 class CacheResult:
@@ -116,16 +138,21 @@ class CacheResult:
     Cache result: holds what became of one cache.
 
     *sweep* None: it was not begun, because of *stopped* or *error*. *verification* None: nothing
-    was rewritten, or `--no-verify`. *copies* are the other copies of the data when all was done,
-    *evictions* how many entries each node evicted meanwhile. *doubt* says why times are not to be
-    relied on, and *latest* is the latest time that it may have been at the end by any clock.
+    was rewritten, or `--no-verify`. *looks* are at all servers, in their order, *history* is the id
+    of what the state keeps of the data, *basis* what a proof is made with, and *primaries* own the
+    data in the end. *evictions* is how many entries each node evicted meanwhile. *doubt* says why
+    times are not to be relied on, and *latest* is the latest time that it may have been at the end
+    by any clock.
     """
 
     access: CacheContext
     plan: RunOptions
     sweep: SweepResult | None = None
     verification: SweepResult | None = None
-    copies: list[Copies] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    history: str = ""
+    basis: str = ""
+    primaries: list[Address] = field(default_factory=list)
     evictions: Mapping[str, int] = field(default_factory=dict)
     doubt: str | None = None
     latest: datetime | None = None
@@ -157,7 +184,18 @@ class CacheResult:
         if not tally.keys and not self.plan.allow_empty:
             return Exit.EMPTY
         stuck = not_moved(tally.outcomes, self.plan.accept)
-        return Exit.NOT_MOVED if stuck or self.found_under_old_keys else Exit.OK
+        outside = (self.verification or self.sweep).under_old_keys_outside
+        return Exit.NOT_MOVED if stuck or self.found_under_old_keys or outside else Exit.OK
+
+
+def _token(saved: str | bytes) -> bytes:
+    return saved if isinstance(saved, bytes) else saved.encode("latin-1")
+
+
+Cursor = Annotated[
+    bytes, PlainValidator(_token), PlainSerializer(lambda token: token.decode("latin-1"))
+]
+"""A cursor as the server gave it: a token, not a number."""
 
 
 @dataclass(slots=True)
@@ -174,7 +212,7 @@ class Checkpoint:
     started_at: Annotated[datetime, PlainSerializer(datetime.isoformat)]
     tally: Annotated[Tally, PlainValidator(Tally.from_dict), PlainSerializer(Tally.to_dict)]
     scanning: tuple[int, str | None] | None = None
-    cursor: Annotated[int, PlainSerializer(str)] = 0  # it may have 64 bits, too many for JSON
+    cursor: Cursor = START
     done: list[tuple[int, str | None]] = field(default_factory=list)
     restarts: int = 0
     reasons: list[str] = field(default_factory=list)

@@ -1,5 +1,5 @@
 """
-Scope: says which names and databases are visited, and within which limits.
+Scope: says which names and databases are visited, within which limits, and by which settings.
 
 Patterns of names mean what they mean to SCAN MATCH (https://redis.io/docs/latest/commands/keys/),
 also for names that do not come from SCAN: `?` is one byte, `*` any number of them, `[ae]`, `[^e]`
@@ -13,8 +13,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Self
 
+from rotator.crypto.codec import Codec
+from rotator.server.context import CacheContext
 from rotator.server.topology import SETTLE_SECONDS
 from rotator.tally.tally import Mode, Outcome
 
@@ -54,7 +56,9 @@ class Scope:
 
     *match* are glob patterns of SCAN; *databases* "all" means all that the server reports;
     *only_key* is the key id that alone is to be moved; *page* is the COUNT of a SCAN call, at most;
-    *limits* say how hard the server may be worked.
+    *limits* say how hard the server may be worked. *outside*: a sweep that may be a proof reads
+    what *match* and *databases* leave out, too. *one_server* is declared: it is never another,
+    whatever it does not say of itself.
     """
 
     mode: Mode
@@ -63,6 +67,25 @@ class Scope:
     only_key: str | None = None
     page: int = 500
     limits: Limits = Limits()
+    outside: bool = True
+    one_server: bool = False
+
+    @property
+    def leaves_out(self) -> bool:
+        """True if *match* or *databases* may leave something out."""
+        return "*" not in self.match or self.databases != "all"
+
+    @property
+    def reads_outside(self) -> bool:
+        """True if every name is asked for, and those left out are told apart here."""
+        return self.outside and self.leaves_out
+
+    def basis(self, codec: Codec) -> str:
+        """Return what a proof is made with: the current key, the formats, and what is visited."""
+        databases = None if self.databases == "all" else self.databases
+        formats = [str(one) for one in codec.formats]
+        made_with = [codec.keyring.current.id, formats, self.match, databases]
+        return hashlib.sha256(json.dumps(made_with).encode()).hexdigest()
 
     def digest(self, codec_digest: str) -> str:
         """
@@ -71,14 +94,20 @@ class Scope:
         The page size and the limits are left out: a cursor does not depend on them.
         """
         databases = None if self.databases == "all" else self.databases
-        bound = [self.mode, self.match, databases, self.only_key, codec_digest]
+        bound: list[object] = [self.mode, self.match, databases, self.only_key, codec_digest]
+        bound += [True] if self.reads_outside else []
         return hashlib.sha256(json.dumps(bound).encode()).hexdigest()
 
     def scans(self, databases: list[int]) -> list[tuple[int, str | None]]:
         """Return the scans to make, as (database, pattern); pattern None visits every name."""
-        chosen = [db for db in databases if self.databases == "all" or db in self.databases]
-        patterns = [None] if "*" in self.match else list(self.match)
+        chosen = [db for db in databases if self.reads_outside or self.visits(db)]
+        everything = "*" in self.match or self.reads_outside
+        patterns = [None] if everything else list(self.match)
         return [(db, pattern) for db in chosen for pattern in patterns]
+
+    def visits(self, db: int) -> bool:
+        """Return whether names of this database are visited."""
+        return self.databases == "all" or db in self.databases
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +173,43 @@ def _translate(part: re.Match[bytes]) -> bytes:
     if not members:
         return b"." if inverted else b"(?!)"
     return b"[%s%s]" % (inverted, b"".join(b"\\x%02x" % member for member in sorted(members)))
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """
+    Fingerprint: digests of a cache's keys and formats, and of all else that is configured for it.
+
+    Two machines must agree on it before one sweeps for the other. It tells that something differs,
+    not what: of the keys only what their ids say goes in, of the configuration what is not secret.
+    Where a reference stands, the reference counts; that both machines find the same key behind it,
+    the key ids say. What is in a TLS profile may differ: it says how this machine gets there.
+    """
+
+    cache: str
+    codec: str
+    settings: str
+
+    @classmethod
+    def of(cls, access: CacheContext) -> Self:
+        """
+        Return the fingerprint of a cache with encryption on.
+
+        Raises:
+            ValueError: It has none.
+        """
+        if access.codec is None:
+            raise ValueError("a cache without encryption is not swept")
+        configured = repr((access.cache.path, access.cache, access.settings))
+        digest = hashlib.sha256(configured.encode()).hexdigest()
+        return cls(access.cache.name, access.codec.digest, digest)
+
+    def difference(
+        self, other: Fingerprint, whose: str = "its", others: str = "this machine"
+    ) -> str | None:
+        """Say how *whose* fingerprint this is differs from that of *others*; None: not at all."""
+        if self.codec != other.codec:
+            return f"{whose} keys or formats of the cache {self.cache} are not those of {others}"
+        if self.settings != other.settings:
+            return f"{whose} configuration of the cache {self.cache} is not that of {others}"
+        return None

@@ -24,6 +24,7 @@ OPTIONS = [
 # Values that are not the default; "7" where none is given here: it is a number, a name and a path.
 VALUES = {
     "--accept": ["undecryptable=1", "too_large=2"],
+    "--at": ["2026-11-24T14:30Z"],
     "--cache": ["first"],
     "--by": ["2099-11-24T05:00Z"],
     "--config": ["one.yaml", "two.yaml"],
@@ -43,6 +44,8 @@ VALUES = {
     "--state": ["state.db"],
     "--ttl": ["15m"],
     "--until": ["2099-11-24T05:00Z"],
+    "--wait": ["4h"],
+    "--writers-switched-at": ["2026-11-24T14:30Z"],
     "--values": ["1000"],  # at least 100
     "--require": ["retirable"],
     "--max-age": ["2h"],

@@ -10,10 +10,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rotator.report.files import json_text
+from rotator.report.model import KeyPlace
 from rotator.retirement.history import SweepRecord
 from rotator.state.state import State
 from rotator.tally.tally import Mode, Tally
-from support.caches import Cache, Place, fill, now_ms
+from support.caches import NO_FILES, Cache, Place, fill, now_ms
 from support.html_pages import report
 from support.processes import job, run_here
 
@@ -42,6 +43,7 @@ def leave(path, *caches, age=timedelta(hours=1), swept=True):
                         started_at=at,
                         finished_at=at,
                         complete=True,
+                        proven=True,
                         current=CURRENT,
                         old=[OLD],
                     )
@@ -215,9 +217,11 @@ class TestRequire:
         ("asked_for", "message"),
         [
             ("retirable:ffffffffffffffff", "no key has this id"),
-            ("retirable:9f2c", "expected retirable or retirable:ID"),
-            ("retirable:", "expected retirable or retirable:ID"),
-            ("held", "expected retirable or retirable:ID"),
+            ("retirable:9f2c", "expected retirable or proven"),
+            ("retirable:", "expected retirable or proven"),
+            ("proven:9f2c", "expected retirable or proven"),
+            ("proven:ffffffffffffffff", "no key has this id"),
+            ("held", "expected retirable or proven"),
         ],
     )
     def test_wrong_usage(self, state, asked_for, message):
@@ -288,6 +292,57 @@ class TestRequire:
 
         assert asked(state, "--require", "retirable", "--html", page).returncode == 6
         assert DRAINING in page.read_text()
+
+
+class TestProven:
+    """`--require proven`."""
+
+    @staticmethod
+    def leave(state, *, key=OLD, **statuses):
+        """Leave a state in which the places of a key are clean, but for those with a status."""
+        places = tuple(
+            KeyPlace(
+                kind=kind, where="", status=statuses.get(kind, "clean"), evidence=f"the {kind}"
+            )
+            for kind in ("names", "writers", "backups")
+        )
+        alone = cache_with(key).keys[0].model_copy(update={"places": places, "assumptions": ()})
+        leave(state, cache_with().model_copy(update={"keys": (alone,)}))
+
+    @pytest.mark.parametrize("suffix", ["", f":{OLD}", f":{OLD[:8]}"])
+    def test_holds(self, state, suffix):
+        """It holds for a retirable key of which every place is clean."""
+        self.leave(state)
+
+        done = asked(state, "--require", f"proven{suffix}")
+
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_assumed(self, state):
+        """What is only assumed makes it 6, with the place; for `retirable` it is good enough."""
+        self.leave(state, writers="assumed")
+
+        done = asked(state, "--require", f"proven:{OLD}")
+
+        assert done.returncode == 6
+        assert f"--require proven does not hold: key {OLD} is retirable" in done.stderr
+        assert "the writers" in done.stderr
+        assert asked(state, "--require", f"retirable:{OLD}").returncode == 0
+
+    def test_not_retirable(self, state):
+        """A key that is not even retirable is not proven."""
+        self.leave(state, key=DRAINING)
+
+        done = asked(state, "--require", "proven")
+
+        assert done.returncode == 6
+        assert f"--require proven does not hold: key {DRAINING} is draining" in done.stderr
+
+
+@pytest.fixture
+def place(server, redis, tmp_path):  # noqa: ARG001 - redis empties the server first
+    """A configuration of one cache on the session's empty server, which has no file."""
+    return Place(tmp_path, Cache(server.address, settings=NO_FILES))
 
 
 class TestRealRuns:
@@ -400,7 +455,9 @@ class TestRealRuns:
         """A key that two caches share is retirable only when it is in both."""
         keys = Cache(server.address, keys=2).keys
         caches = [
-            Cache(server.address, name=name, keys=keys, settings={"match": [f"{name}:*"]})
+            Cache(
+                server.address, name=name, keys=keys, settings={"match": [f"{name}:*"], **NO_FILES}
+            )
             for name in "ab"
         ]
         place = Place(tmp_path, *caches)
@@ -410,9 +467,9 @@ class TestRealRuns:
             run_here(job(place, "--cache", "a", "--quiet", "0s"))
 
         alone = asked(place.state, "--require", "retirable")
-        for _ in range(2):
+        for _ in range(3):  # the first still finds what is of the other outside of a's names
             run_here(job(place, "--quiet", "0s"))
         both = asked(place.state, "--require", "retirable")
 
         assert (alone.returncode, both.returncode) == (6, 0)
-        assert "is unknown" in alone.stderr
+        assert "is in-use: 1 value outside" in alone.stderr

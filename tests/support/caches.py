@@ -27,7 +27,7 @@ from rotator.crypto.layout import BUILTIN
 from rotator.progress import Progress
 from rotator.run.job import Job
 from rotator.server.connection import Connection, Login
-from rotator.server.context import CacheContext
+from rotator.server.context import CacheContext, declarations, other_listings
 from rotator.server.store import Store
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
@@ -43,6 +43,14 @@ READING = ("ping", "hello", "select", "scan", "get", "mget", "info", "pttl")
 """The commands that a dry run cannot do without."""
 WRITING = ("set", "evalsha", "script|load")
 """Those that a run needs besides."""
+
+NO_FILES = {
+    "assume": {file: {"is": "none", "reason": "a server of the tests"} for file in ("rdb", "aof")}
+}
+"""
+Settings of a cache on a server that other tests use too: its counters are reset between them, so it
+cannot show by itself that it never had a file.
+"""
 
 
 class Cache:
@@ -120,6 +128,16 @@ class Cache:
         )
 
 
+NO_FILES = {
+    "assume": {
+        name: {"is": "none", "reason": "a server of the tests, told many things by many of them"}
+        for name in ("rdb", "aof")
+    }
+}
+"""The settings of a cache on a server that has been told so much that it cannot prove its past."""
+JOB = {"wait", "refresh_files", "fence_at"}  # what a job takes besides options of the run
+
+
 class Place:
     """A folder with a configuration of some caches and a state file, and runs over them."""
 
@@ -173,11 +191,26 @@ class Place:
         *on_page* is called after each page with the name of the phase and the page's number in it.
         """
         config = load([self.file])
-        every = {cache.name: kind(config, cache, None) for cache in config.caches}
+        on = [one for one in config.caches if one.name in names or not one.encryption.disabled]
+        every = {cache.name: kind(config, cache, None) for cache in on}
+        ours = {name: plan.pop(name) for name in JOB & plan.keys()}
+        options = RunOptions(**plan)
         return Job(
             config.files,
             [every[name] for name in names or every],
-            RunOptions(**plan),
+            options,
+            declared={
+                cache.name: declarations(
+                    cache,
+                    config.settings(cache),
+                    accepted=options.accept,
+                    outside=options.accept_outside,
+                    empty=options.accept_empty,
+                )
+                for cache in on
+            },
+            listings=other_listings(config, None),
+            **ours,
             keyrings={name: access.keyring for name, access in every.items()},
             state=state,
             stopper=stopper or StopSignal(),

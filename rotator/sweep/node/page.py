@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key
-from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.replies import ErrorKind, ErrorReply, NoValue, SetResult
 from rotator.server.scripts import Replacement
-from rotator.server.store import GONE, NoValue, SetResult, Value
+from rotator.server.store import GONE, Value
 from rotator.sweep.node.selector import Candidate, Deletion, Kept, Selector
 from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome, Problem, Tally
 

@@ -9,17 +9,18 @@ with an error and not with an outcome: it is the server that cannot be worked wi
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 
 from rotator.config.types import Address
-from rotator.crypto.codec import Codec, Reason
+from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.errors import ServerError
-from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply
+from rotator.retirement.lineage import Outside
+from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, NoValue
 from rotator.server.routing import RedirectTargets
 from rotator.server.scripts import NAMES_A_CALL
-from rotator.server.store import Answers, NoValue, Store, Value
+from rotator.server.store import Answers, Store, Value
 from rotator.sweep.node.page import (
     Again,
     Page,
@@ -38,7 +39,26 @@ RECORDS = 10_000
 """How many names are remembered of those that were not under the current key in the end."""
 
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each of `page.TRIES` tries
+_OUTSIDE = 100  # names that are left out, read at a time
 _UNDER_WAY = 3  # calls that the server has before it while others are made ready
+
+
+@dataclass(slots=True)
+class OutsideTally:
+    """
+    Outside tally: counts names that `match` and `databases` leave out.
+
+    *under_old_keys* counts values by the id of the key.
+    """
+
+    visits: int = 0
+    under_old_keys: Counter[str] = field(default_factory=Counter)
+    not_opened: int = 0
+    denied: int = 0
+
+    def counted(self) -> Outside:
+        """Return the counts, to be kept."""
+        return Outside(self.visits, dict(self.under_old_keys), self.not_opened, self.denied)
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +69,8 @@ class Visitor:
     *connect* reaches another node of the cluster, for a slot that is being moved there.
     *measure_latency* is called while the server is at work for us. *topology_error* is whether the
     node answered MOVED or READONLY in the last visit, *rewritten* are the names that it rewrote.
+    *outside* is where names are counted that are left out, None if they are not read; they may be
+    of other caches, which *neighbours* open.
     """
 
     store: Store
@@ -56,6 +78,8 @@ class Visitor:
     selector: Selector
     connect: InitVar[Callable[[Address], Store]] = field(kw_only=True)
     measure_latency: Callable[[], None] = field(default=lambda: None, kw_only=True)
+    neighbours: Sequence[Codec] = field(default=(), kw_only=True)
+    outside: OutsideTally | None = field(default=None, init=False)
     topology_error: bool = field(default=False, init=False)
     rewritten: set[bytes] = field(default_factory=set, init=False)
     _targets: RedirectTargets = field(init=False)
@@ -112,6 +136,35 @@ class Visitor:
             if record is not None and record != self._records.get((db, name)):
                 found.append(name)
         return found
+
+    def look_outside(self, names: Sequence[bytes], *, written: bool = False) -> None:
+        """
+        Read *names* that are left out, and count them.
+
+        If they were only *written* meanwhile, what matters is whether they are under an old key:
+        the scan counts the rest, if it comes to them.
+        """
+        if self.outside is None or not names:
+            return
+        for start in range(0, len(names), _OUTSIDE):
+            some = names[start : start + _OUTSIDE]
+            for name, value in zip(some, self.store.read(some), strict=True):
+                if value is not NoValue.GONE:
+                    self._count_outside(self.outside, name, value, written=written)
+
+    def _count_outside(
+        self, tally: OutsideTally, name: bytes, value: Value, *, written: bool
+    ) -> None:
+        """Count one name that is left out."""
+        codecs = (self.codec, *self.neighbours)
+        opened = [codec.open(name, value) for codec in codecs] if isinstance(value, bytes) else []
+        keys = {key.id for one in opened if isinstance(one, Opened) for key in one.keys}
+        old = {key.id for key in self.codec.keyring.old}
+        tally.under_old_keys.update(keys & old)
+        if not written:
+            tally.visits += 1
+            tally.denied += value is NoValue.DENIED
+            tally.not_opened += not keys and value is not NoValue.DENIED
 
     def _visit(
         self,

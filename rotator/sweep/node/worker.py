@@ -13,7 +13,7 @@ Worker: brings one node to its end: restarts, reconnects, resumes.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,14 +22,17 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
+from rotator.retirement.lineage import Proof
 from rotator.server.cluster_nodes import foreign_slots, myself
-from rotator.server.node import NOTHING, TRACKED_COMMANDS, Identity
-from rotator.server.store import Store
+from rotator.server.node import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS, Identity
+from rotator.server.store import START, Store
 from rotator.sweep.control import Control, Stop
+from rotator.sweep.node.proof import ProofBuilder
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.session import NextPage, NodeSession, PageReader
+from rotator.sweep.node.visitor import OutsideTally
 from rotator.sweep.results import Checkpoint, NodeResult
-from rotator.sweep.scope import RESTARTS, Scope
+from rotator.sweep.scope import RESTARTS, Scope, matcher
 from rotator.tally.tally import Mode, Tally
 from rotator.text import utc_now
 
@@ -67,6 +70,8 @@ class Worker:
         saved: dict[str, Any] | None = None,
         restarts: int = 0,
         selector: Selector | None = None,
+        neighbours: Sequence[Codec] = (),
+        may_log_in: Callable[[Address], bool] = lambda _: True,
     ) -> None:
         self._begun_at = time.monotonic()
         self._address = address
@@ -74,7 +79,15 @@ class Worker:
         self._control = control
         self._digest = scope.digest(codec.digest)
         self._connect = partial(
-            NodeSession, address, connect, codec, scope, control, selector=selector
+            NodeSession,
+            address,
+            connect,
+            codec,
+            scope,
+            control,
+            selector=selector,
+            neighbours=neighbours,
+            may_log_in=may_log_in,
         )
         self._rotates = selector is None
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
@@ -82,8 +95,11 @@ class Worker:
         self._saved_at = 0.0
         self._orphans = 0
         self._losses = 0
-        self._lost_at: tuple[int, int] | None = None
+        self._lost_at: tuple[int, bytes] | None = None
         self._last_seen: Identity | None = None
+        self._resumed = False
+        self._builder = ProofBuilder(scope, codec)
+        self._doubts: list[str] = []
         self._session = self._connect()
         self._scans: list[tuple[int, str | None]] = []
         self._databases: list[int] = []
@@ -118,7 +134,8 @@ class Worker:
                 self._save(counted=True)
                 return self._result(complete=False, stopped=stopped)
             if not changes:
-                return self._result(complete=True)
+                self._checkpoint.reasons += self._doubts
+                return self._result(complete=not self._doubts)
             self._checkpoint.reasons += changes
             if self._checkpoint.restarts >= RESTARTS:
                 return self._result(complete=False)
@@ -131,18 +148,29 @@ class Worker:
             if (db, pattern) in checkpoint.done:
                 continue
             if checkpoint.scanning != (db, pattern):
-                checkpoint.scanning, checkpoint.cursor = (db, pattern), 0
+                checkpoint.scanning, checkpoint.cursor = (db, pattern), START
             pages = PageReader(
-                self._session.store, db, pattern, checkpoint.cursor, self._session.names_a_page
+                self._session.store,
+                db,
+                pattern,
+                checkpoint.cursor,
+                self._session.names_a_page,
+                self._inside(db),
             )
             while page := pages.take():
                 self._session.throttle.rest(visited)
-                visited = len(page.names)
+                visited = len(page.names) + len(page.outside)
                 if stop := self._control.stop():
                     return stop, []
                 if changes := self._visit(page):
                     return None, changes
         return None, []
+
+    def _inside(self, db: int) -> Callable[[bytes], object] | None:
+        """Return what tells names to visit from those left out; None: all are visited."""
+        if not self._scope.reads_outside:
+            return None
+        return matcher(self._scope.match).fullmatch if self._scope.visits(db) else lambda _: False
 
     def _visit(self, page: NextPage) -> list[str]:
         """Bring a page to its end; return what made the scan worthless, if anything did."""
@@ -151,6 +179,12 @@ class Worker:
         done, left = tally.done, tally.remaining
         self._session.visitor.visit(page.names, tally, page.values)
         self._session.page_done()
+        if self._only_read:
+            self._session.visitor.look_outside(page.outside)
+        else:  # it is work from here on, and the next sweep is the proof
+            self._session.visitor.outside = None
+        if checkpoint.scanning is not None:
+            self._builder.shown[checkpoint.scanning[0]] += len(page.names) + len(page.outside)
         done, left = tally.done - done, tally.remaining - left if self._rotates else 0
         self._control.page_done(str(self._address), len(page.names), done, left)
         if self._session.visitor.topology_error:  # what became of the node?
@@ -158,7 +192,7 @@ class Worker:
             if changes := checkpoint.identity.changes(now, TRACKED_COMMANDS):
                 return changes
         checkpoint.cursor = page.cursor
-        if page.cursor == 0 and checkpoint.scanning is not None:
+        if page.cursor == START and checkpoint.scanning is not None:
             checkpoint.done.append(checkpoint.scanning)
         # Only now: were the connection lost here, the page must not count twice.
         self._session.tracker.look(self._session.visitor, self._databases)
@@ -166,19 +200,32 @@ class Worker:
             self._save()
         return []
 
+    @property
+    def _only_read(self) -> bool:
+        """True if nothing was met so far that is to be rewritten, and it is no later part."""
+        return not self._resumed and not self._checkpoint.tally.encryptions
+
     def _finish(self) -> list[str]:
         """Read what was written meanwhile; return what happened that the scan may have missed."""
-        self._session.finish()
-        self._session.tracker.finish(self._session.visitor, self._databases, self._checkpoint.tally)
+        session = self._session
+        session.finish()
+        session.tracker.finish(session.visitor, self._databases, self._checkpoint.tally)
         self._orphans = self._count_orphans()
-        now = self._session.store.identity()
-        changes = self._checkpoint.identity.changes(
-            now, TRACKED_COMMANDS if self._session.tracker.complete else NOTHING
-        )
-        databases = list(self._session.store.databases())
+        pages = session.store.pages
+        self._builder.end(session.store)
+        now = session.store.identity()
+        tracked = session.tracker.complete
+        before = self._checkpoint.identity
+        changes = before.changes(now, TRACKED_COMMANDS if tracked else NOTHING)
+        if changes and not tracked and not before.changes(now, TRACKED_COMMANDS):
+            changes[-1] += "; with the right +client|tracking what it moved is looked at"
+        if session.tracker.flushed() > before.calls_between(now, FLUSHING_COMMANDS):
+            changes.append("everything was reported as written, and no command explains it")
+        databases = list(session.store.databases())
         appeared = {db for db, _ in self._scope.scans(databases)} - set(self._databases)
         changes += [f"database {db} appeared" for db in sorted(appeared)]
         self._last_seen = now
+        self._doubts = self._builder.doubts(before, now, pages, resumed=self._resumed)
         return changes
 
     def _count_orphans(self) -> int:
@@ -232,6 +279,9 @@ class Worker:
                 hint="put the primary's address into redis.addresses",
             )
         self._plan_scans()
+        self._resumed = False
+        self._builder.begin(self._session.store)
+        self._session.visitor.outside = OutsideTally() if self._scope.reads_outside else None
         return Checkpoint(self._digest, identity, utc_now(), tally, restarts=restarts)
 
     def _resume(self, saved: dict[str, Any] | None) -> Checkpoint | None:
@@ -246,6 +296,7 @@ class Worker:
             return None
         self._plan_scans()
         self._session.tracker.interrupted()  # nobody watched between the runs
+        self._resumed = True
         return checkpoint
 
     def _plan_scans(self) -> None:
@@ -285,5 +336,13 @@ class Worker:
             stopped=stopped,
             no_touch=self._session.no_touch,
             tracked=self._session.tracker.complete,
+            resumed=self._resumed,
+            proof=self._proof() if complete and self._only_read else None,
+            unproven=tuple(self._doubts),
             waited=dict(self._session.waited),
         )
+
+    def _proof(self) -> Proof | None:
+        outside = self._session.visitor.outside
+        counted = outside.counted() if outside else None
+        return self._builder.proof(self._address, self._checkpoint.tally, counted, self._orphans)

@@ -36,7 +36,8 @@ TRACKING = documented("+client|tracking")
 NO_TOUCH = documented("+client|no-touch")
 PRESENCE = documented("+subscribe")
 TIME = documented("+time")
-MORE = {rule.removeprefix("+") for rule in (*TRACKING, *NO_TOUCH, *PRESENCE, *TIME)}
+CANARY = documented("+cluster|myid")
+MORE = {rule.removeprefix("+") for rule in (*TRACKING, *NO_TOUCH, *PRESENCE, *TIME, *CANARY)}
 """What is tried without being needed."""
 TRIED = MORE | {"config|get", "pexpiretime", "ping", "client|setinfo"}
 

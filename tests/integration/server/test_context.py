@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import traceback
+from datetime import timedelta
 
 import pytest
 
@@ -12,7 +13,9 @@ from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.crypto.keyring import Key, generate
 from rotator.errors import ConfigError, KeyMaterialError, SecretError
-from rotator.server.context import CacheContext, Listing, other_listings
+from rotator.retirement.places import Declarations
+from rotator.server.context import CacheContext, Listing, declarations, other_listings
+from rotator.tally.tally import Outcome
 from support.caches import Cache, Place, user
 
 PASSWORD = "correct horse battery staple"
@@ -174,6 +177,56 @@ class TestOtherListings:
             "mesh": Listing("cluster", None),
         }
         assert listings(self.cluster(keys={"odd": 1}))["mesh"] == Listing("cluster", None)
+
+
+class TestDeclarations:
+    """What an operator declares of a cache."""
+
+    @staticmethod
+    def of(tmp_path, settings, **given):
+        """The declarations of a cache with these *settings*."""
+        cache = Cache("10.0.0.7:6379", settings=settings)
+        loaded = load([Place(tmp_path, cache, Cache("127.0.0.1:1", name="old-cluster")).file])
+        own = loaded.cache("shared-redis")
+        return declarations(own, loaded.settings(own), **{"accepted": {}, **given})
+
+    def test_nothing(self, tmp_path):
+        """Where nothing is declared, nothing is: retention and replicas are not known."""
+        assert self.of(tmp_path, {}) == Declarations()
+
+    def test_reasons(self, tmp_path):
+        """Each assumption is kept as its reason, of addresses and caches for each of them."""
+        assume = {
+            "rdb": {"is": "none", "reason": "no disk"},
+            "aof": {"is": "none", "reason": "never on"},
+            "outside": {"is": "foreign", "reason": "the billing team's"},
+            "replicas": {"is": "as-primary-says", "reason": "hidden"},
+            "decommissioned": {"is": ["10.0.0.8:6379"], "reason": "deleted"},
+            "caches": {"is": ["old-cluster"], "reason": "never used there"},
+            "identity": {"is": "one-server", "reason": "a single instance"},
+        }
+        found = self.of(tmp_path, {"assume": assume, "backups": {"retention": "0s"}})
+        assert found == Declarations(
+            retention=timedelta(0),
+            rdb="no disk",
+            aof="never on",
+            outside="the billing team's",
+            replicas="hidden",
+            decommissioned={"10.0.0.8:6379": "deleted"},
+            caches={"old-cluster": "never used there"},
+            identity="a single instance",
+        )
+
+    def test_only(self, tmp_path):
+        """Where the replicas are said to be all there are, the cache's own addresses count too."""
+        found = self.of(tmp_path, {"replicas": {"only": ["10.0.0.8:6379"]}})
+        assert found.only == ("10.0.0.7:6379", "10.0.0.8:6379")
+
+    def test_of_a_run(self, tmp_path):
+        """What is accepted in a run by number, and that nothing is there, is declared with it."""
+        accepted = {Outcome.UNDECRYPTABLE: 3}
+        found = self.of(tmp_path, {}, accepted=accepted, outside=2, empty=True)
+        assert found == Declarations(accepted=accepted, outside_accepted=2, empty=True)
 
 
 class TestSecrets:

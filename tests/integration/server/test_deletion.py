@@ -6,9 +6,9 @@ from redis import Redis
 from rotator.config.types import Address
 from rotator.errors import ServerError
 from rotator.server.connection import Connection, Login
-from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.replies import ErrorKind, ErrorReply, SetResult
 from rotator.server.scripts import NAMES_A_CALL
-from rotator.server.store import SetResult, Store
+from rotator.server.store import Store
 from support.caches import store_of, user
 from support.clusters import names_in
 

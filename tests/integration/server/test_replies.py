@@ -13,8 +13,7 @@ from redis.exceptions import ResponseError
 from cluster.local_cluster import LocalCluster, Move, ask
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LostError
-from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, error_reply
-from rotator.server.store import NoValue, SetResult
+from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, NoValue, SetResult, error_reply
 from rotator.sweep.node import visitor
 from support.caches import Cache, Place, counted, store_of, user, wait_for
 from support.clusters import (

@@ -11,8 +11,8 @@ from redis.exceptions import ResponseError
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RightsError
-from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, error_reply
-from rotator.server.store import GONE, NEVER, NoValue, SetResult, Store
+from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, NoValue, SetResult, error_reply
+from rotator.server.store import GONE, NEVER, Store
 from support.caches import FAR_MS, now_ms, store_of, user, wait_for
 from support.expiries import expiry_of, put
 from support.server_versions import since, without

@@ -18,13 +18,12 @@ from structlog.testing import capture_logs
 from rotator import __version__
 from rotator.config.types import Address
 from rotator.errors import ConfigError, Exit, ServerError
-from rotator.server.context import Fingerprint
 from rotator.state.state import State
 from rotator.sweep import dask_cluster, dask_engine
 from rotator.sweep.control import Stop
-from rotator.sweep.dask_worker import run_dask_task
+from rotator.sweep.dask_cluster import run_dask_task
 from rotator.sweep.engine import NodeTask, open_remote_workers
-from rotator.sweep.scope import Limits, Scope
+from rotator.sweep.scope import Fingerprint, Limits, Scope
 from rotator.tally.tally import Mode
 from support.caches import Cache, Place, StopAfter, counted, wait_for
 from support.clusters import FAST, check, fill, remaining, verdicts

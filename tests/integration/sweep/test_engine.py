@@ -16,12 +16,11 @@ from structlog.testing import capture_logs
 
 from rotator.config.types import Address
 from rotator.errors import Exit
-from rotator.server.context import Fingerprint
 from rotator.state.state import State
 from rotator.sweep import engine
 from rotator.sweep.control import Stop, WorkerChannel
 from rotator.sweep.engine import NodeTask, start_processes
-from rotator.sweep.scope import Limits, Scope
+from rotator.sweep.scope import Fingerprint, Limits, Scope
 from rotator.tally.tally import Mode, Outcome
 from support.caches import Cache, Place, StopAfter, counted, wait_for
 from support.clusters import FAST, at_page, calls, check, fill, remaining

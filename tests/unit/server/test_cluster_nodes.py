@@ -18,7 +18,7 @@ from rotator.server.cluster_nodes import (
     myself,
     parse_nodes,
     ranges,
-    redirection,
+    redirected,
     silences,
     uncovered,
 )
@@ -57,8 +57,8 @@ LINES = {
 
 def one(line, asked=ASKED):
     """The only node of a reply."""
-    [member] = parse_nodes(f"aa {line}\n".encode(), asked)
-    return member
+    mine = "" if "myself" in line else "zz h:1@2 myself,slave - 0 0 1 connected\n"
+    return parse_nodes(f"aa {line}\n{mine}".encode(), asked)[0]
 
 
 def member(node_id="aa", flags="master", slots=(), moving=(), address=OTHER):
@@ -102,14 +102,26 @@ class TestReading:
         assert not one("h:1@2 master - 0 0 7 connected").failing
 
 
+NODES = b"""
+aa 127.0.0.1:7000@17000 myself,master - 0 0 7 connected 0-92 93 [93->-bb] [94-<-cc]
+bb 10.0.0.2:6379@16379,redis-1.internal master - 0 0 8 connected 94-100
+cc [2001:db8::1]:6379@16379 master - 0 0 9 connected 101-200
+"""
+NAMED = Address("redis-1.internal", 6379)
 REDIRECTIONS = {
-    "MOVED 93 10.0.0.2:6379": OTHER,
-    "ASK 93 10.0.0.2:6379": OTHER,
-    "MOVED 93 redis-1.internal:6379": Address("redis-1.internal", 6379),
-    "ASK 93 2001:db8::1:6379": Address("2001:db8::1", 6379),
-    "ASK 93 [2001:db8::1]:6379": Address("2001:db8::1", 6379),
-    "MOVED 93 :6380": Address("127.0.0.1", 6380),
-    "ASK 93 ?:6380": Address("127.0.0.1", 6380),
+    "ASK 93 10.0.0.2:6379": NAMED,
+    "ASK 93 redis-1.internal:6379": NAMED,
+    "ASK 93 ?:6379": NAMED,
+    "ASK 93 :6379": NAMED,
+    "ASK 95 10.0.0.2:6379": None,
+    "ASK 94 2001:db8::1:6379": None,
+    "ASK 93 10.0.0.3:6379": None,
+    "ASK 93 10.0.0.2:6380": None,
+    "MOVED 95 10.0.0.2:6379": NAMED,
+    "MOVED 150 2001:db8::1:6379": Address("2001:db8::1", 6379),
+    "MOVED 150 [2001:db8::1]:6379": Address("2001:db8::1", 6379),
+    "MOVED 150 10.9.9.9:6379": None,
+    "MOVED 150 10.0.0.2": None,
     "CLUSTERDOWN The cluster is down": None,
     "READONLY": None,
 }
@@ -117,8 +129,8 @@ REDIRECTIONS = {
 
 @pytest.mark.parametrize(("message", "address"), REDIRECTIONS.items(), ids=REDIRECTIONS)
 def test_redirection(message, address):
-    """A redirection is understood in every form servers use."""
-    assert redirection(message, ASKED) == address
+    """Only a node of the cluster is turned to, and for ASK only the one the slot moves to."""
+    assert redirected(parse_nodes(NODES, ASKED), message) == address
 
 
 spans = st.tuples(st.integers(0, SLOTS - 1), st.integers(0, 400)).map(

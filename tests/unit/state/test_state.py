@@ -16,9 +16,8 @@ import pytest
 
 from rotator.errors import BusyError, StateError
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
-from rotator.retirement.judge import judge
 from rotator.retirement.lineage import Listed, Look, Outside, Proof
-from rotator.retirement.places import Fence, Hold, Verdict
+from rotator.retirement.places import Fence
 from rotator.run.preflight import run_lock
 from rotator.state.database import VERSION, default_path
 from rotator.state.state import State
@@ -369,8 +368,7 @@ class TestSightings:
         """Where nothing is known, nothing is claimed."""
         assert state.history(CACHE, KEY) == KeyHistory()
         assert state.last_sweep(CACHE) is None
-        assert state.holds(CACHE, KEY) == ()
-        assert state.cache_record(CACHE, [KEY]).evidence(KEY, "field").sweep is None
+        assert state.cache_record(CACHE, [KEY]).sweep is None
 
     def test_record(self, state):
         """A record comes back as it was, also with text from a server that is no text."""
@@ -392,7 +390,7 @@ class TestSightings:
         """Sweeps add up: met, clean, met again."""
         for record in (
             _record(NOW, _seen(NOW)),
-            _record(NOW + HOUR),
+            _record(NOW + HOUR, proven=True),
             _record(NOW + 2 * HOUR, _seen(NOW + 2 * HOUR)),
         ):
             state.record_sweep(record)
@@ -412,23 +410,6 @@ class TestSightings:
         state.record_sweep(_record(NOW + HOUR, _seen(NOW + HOUR), complete=False))
         assert state.last_sweep(CACHE).finished_at == NOW
         assert state.history(CACHE, KEY).last_seen_at == NOW + HOUR
-
-    def test_evidence(self, state):
-        """What earlier runs found is evidence: here that the key is gone but for a backup."""
-        hold = Hold.backups(NOW, timedelta(days=30))
-        for hours in range(3):
-            state.record_sweep(_record(NOW + hours * HOUR))
-        state.save_holds(CACHE, KEY, [Hold.failover("node:1")])
-        state.save_holds(CACHE, KEY, [hold])
-        record = state.cache_record(CACHE, [KEY])
-        evidence = record.evidence(KEY, "caches[0].encryption.keys.old[0]")
-        judgement = judge(KEY, [evidence], now=NOW + 2 * HOUR, quiet=HOUR)
-        assert (judgement.verdict, judgement.held_until) == (Verdict.HELD, hold.until)
-
-    def test_a_sweep_that_did_not_know_the_key(self, state):
-        """A sweep made before the key was listed is no evidence for it."""
-        state.record_sweep(_record(NOW, keys={}))
-        assert state.cache_record(CACHE, [KEY]).evidence(KEY, "field").sweep is None
 
 
 LOOK = Look(
@@ -521,12 +502,10 @@ class TestLineages:
             state.add_looks(history, [LOOK])
             state.add_proofs(history, [PROOF])
             state.record_sweep(_record(NOW, cache=history))
-            state.save_holds(history, KEY, [Hold.failover("node:1")])
             state.save_report(history, "{}", NOW)
         state.drop_history(CACHE)
         for history, number in zip(histories, (0, 1), strict=True):
             assert len(state.looks(history)) == len(state.proofs(history)) == number
-            assert len(state.holds(history, KEY)) == number
             assert (state.last_sweep(history) is not None) is bool(number)
             assert (state.history(history, KEY) != KeyHistory()) is bool(number)
         assert set(state.lineages(CACHE)) == set(state.last_reports()) == {f"{CACHE}#2"}
@@ -573,16 +552,18 @@ class TestCacheRecord:
     """All that is known of a cache, read at once."""
 
     def test_all(self, state):
-        """It holds the last sweep, and of each key history, holds, counts and verdicts."""
-        hold = Hold.failover("node:1")
+        """It holds the last sweep, looks, proofs and fence, and of each key history and counts."""
         state.record_sweep(_record(NOW))
-        state.save_holds(CACHE, KEY, [hold])
+        state.add_looks(CACHE, [LOOK])
+        state.add_proofs(CACHE, [PROOF])
+        state.set_fence(CACHE, FENCE)
         state.add_encryptions(KEY, 3)
         state.note_seen(CACHE, KEY, 4)
         verdicts = [state.note_verdict(KEY, verdict, NOW) for verdict in ("held", "held")]
         record = state.cache_record(CACHE, [KEY])
         known = record.keys[KEY]
-        assert (record.sweep, record.runs, record.holds) == (_record(NOW), (), {KEY: (hold,)})
+        assert (record.sweep, record.runs, record.fence) == (_record(NOW), (), FENCE)
+        assert (record.looks, record.proofs) == ((LOOK,), (PROOF,))
         assert known.history == state.history(CACHE, KEY)
         assert (known.encryptions, known.most_seen) == (3, 4)
         assert verdicts == [[(NOW, "held")]] * 2 == [list(known.verdicts)] * 2

@@ -8,9 +8,9 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
 from rotator.run.bulk import Adoption, PurgeKey, PurgeUndecryptable
-from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.replies import ErrorKind, ErrorReply, NoValue, SetResult
 from rotator.server.scripts import Replacement
-from rotator.server.store import GONE, NEVER, NoValue, SetResult
+from rotator.server.store import GONE, NEVER
 from rotator.sweep.node.page import Page, PageDecision, PageTally, decide, look, settle
 from rotator.sweep.node.selector import Deletion, Kept, Rotation
 from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome

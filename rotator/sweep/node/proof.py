@@ -1,0 +1,123 @@
+"""
+Proof: takes what one node's sweep proves: looks before and after, and counts that must fit.
+
+A sweep is a proof only if it was made in one go and only read, by a server that says who it is, and
+whose counters hold our own calls and shrank nowhere (verdict 2).
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from rotator.config.types import Address
+from rotator.crypto.codec import Codec
+from rotator.retirement.lineage import Look, Outside, Proof, calls, number
+from rotator.server.copies import take_look
+from rotator.server.node import Identity
+from rotator.server.store import Store
+from rotator.sweep.scope import Scope
+from rotator.tally.tally import BLOCKING, Tally
+from rotator.text import count
+
+_FEW = 100  # names that may be missing anyway: they come and go
+_SHARE = 10  # and one of so many
+
+
+@dataclass(slots=True)
+class ProofBuilder:
+    """
+    Proof builder: holds what is known of the sweep of one node while it goes on.
+
+    *shown* counts the names that SCAN showed, by database, and *expected* those that INFO told of
+    at the beginning.
+    """
+
+    scope: Scope
+    codec: Codec
+    before: Look | None = None
+    after: Look | None = None
+    shown: Counter[int] = field(default_factory=Counter)
+    expected: dict[int, int] = field(default_factory=dict)
+    found: dict[int, int] = field(default_factory=dict)
+
+    def begin(self, store: Store) -> None:
+        """Look at the server before the first page."""
+        self.before, self.after = take_look(store, canary=True), None
+        self.expected = store.databases()
+        self.shown.clear()
+        store.pages = 0
+
+    def end(self, store: Store) -> None:
+        """Look at the server after the last page."""
+        self.after, self.found = take_look(store, canary=True), store.databases()
+
+    def doubts(self, before: Identity, now: Identity, pages: int, *, resumed: bool) -> list[str]:
+        """Return why the node cannot be vouched for, which doing it again would not mend."""
+        doubts = []
+        missing = dict.fromkeys([*before.unnamed, *now.unnamed])
+        if missing and not self.scope.one_server:
+            doubts.append(
+                f"the server does not say who it is (no {', '.join(missing)} in INFO); declare"
+                " assume.identity if it is one server that was not restarted"
+            )
+        if self.before and self.after and not resumed:
+            doubts += counters_doubts(self.before, self.after, pages)
+            doubts += self._names_doubts(self.before, self.after)
+        return doubts
+
+    def _names_doubts(self, before: Look, after: Look) -> list[str]:
+        """Return whether SCAN showed fewer names than there must be (verdict 2.7)."""
+        gone = sum(
+            max((number(after, name) or 0) - (number(before, name) or 0), 0)
+            for name in ("expired_keys", "evicted_keys")
+        )
+        whole = "*" in self.scope.match or self.scope.reads_outside
+        doubts = []
+        for db in self.expected if whole else ():
+            if not (self.scope.reads_outside or self.scope.visits(db)):
+                continue
+            said = min(self.expected[db], self.found.get(db, 0)) - gone
+            missing = said - self.shown[db]
+            if missing > _FEW and missing * _SHARE > said:
+                doubts.append(
+                    f"the server says that it has {count(said, 'name')} in database {db}, SCAN"
+                    f" showed {self.shown[db]:,}"
+                )
+        return doubts
+
+    def proof(
+        self, address: Address, tally: Tally, outside: Outside | None, hidden: int
+    ) -> Proof | None:
+        """Return the proof, of a sweep that was made to the end and only read."""
+        if self.before is None or self.after is None:
+            return None
+        left = max(sum(self.expected.values()) - tally.visits, 0)
+        unread = Outside(visits=None, names=left) if self.scope.leaves_out else Outside()
+        keys = {key.id: tally.keys.get(key.id) for key in self.codec.keyring.old}
+        return Proof(
+            node=str(address),
+            before=self.before,
+            after=self.after,
+            basis=self.scope.basis(self.codec),
+            met={key_id: key.found if key else 0 for key_id, key in keys.items()},
+            opened=sum(key.found for key in tally.keys.values()),
+            open_items={outcome: tally.outcomes[outcome] for outcome in BLOCKING},
+            outside=unread if outside is None else outside,
+            hidden=hidden,
+        )
+
+
+def counters_doubts(before: Look, after: Look, pages: int) -> list[str]:
+    """
+    Return why the counters between two looks are not to be relied on (verdict 2.3).
+
+    *pages* is how often we called SCAN in between.
+    """
+    doubts = []
+    scans = [calls(one, "scan") for one in (before, after)]
+    if scans[0] is not None and scans[1] is not None and scans[1] - scans[0] < pages:
+        doubts.append("its counters do not hold our own calls of SCAN")
+    for name in ("uptime_in_seconds", "master_repl_offset", "total_commands_processed"):
+        earlier, later = number(before, name), number(after, name)
+        if earlier is not None and later is not None and later < earlier:
+            doubts.append(f"{name} became less during the sweep")
+    return doubts
