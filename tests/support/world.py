@@ -212,8 +212,9 @@ class World(State):
     World: the servers, what the tool has kept, and what happened.
 
     *looks* are pairs of minute and server. *wrote* is when an application last wrote with the key.
-    *fence* is when it was declared that none does. *odd* events have happened, *most* may. *cursor* is where a sweep is, -1: there is none.
-    *other* says of the second cache whether it has values under the key, None: there is none.
+    *fence* is when it was declared that none does. *odd* events have happened, *most* may, each
+    *more* often than in a small world. *cursor* is where a sweep is, -1: there is none. *other*
+    says of the second cache whether it has values under the key, None: there is none.
     """
 
     servers: tuple[Server, ...]
@@ -240,6 +241,7 @@ class World(State):
     judged: bool = False
     odd: int = 0
     most: int = 3
+    more: int = 0
 
     # What happens
 
@@ -264,6 +266,12 @@ class World(State):
         done[event] = done.get(event, 0) + 1
         odd = self.odd + (event not in OWN)
         return replace(self, done=tuple(sorted(done.items())), odd=odd)
+
+    def may(self, event, times=1):
+        """Whether an event may still happen."""
+        if event not in OWN and self.odd >= self.most:
+            return False
+        return self.times(event) < times + self.more
 
     def times(self, event):
         """How often that event has happened."""
