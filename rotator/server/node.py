@@ -10,7 +10,7 @@ as evidence, and it is done again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -30,8 +30,6 @@ from rotator.server.replies import (
     error_reply,
     mentions,
     number,
-    number_of,
-    numbers_of,
     parse_fields,
     parse_info,
     setting_of,
@@ -228,36 +226,6 @@ class Node:
         found = understood(self.node, "INFO", counts, held, "db", "keys")
         return {int(db): names for db, names in found.items()}
 
-    def names_in_slots(self, slots: Sequence[int]) -> int:
-        """
-        Return the number of names in *slots*, owned or not, in the selected database.
-
-        https://redis.io/docs/latest/commands/cluster-countkeysinslot/
-        """
-        asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
-        count = 0
-        for reply in self.connection.pipeline(asked):
-            if isinstance(reply, ResponseError):
-                raise self._failure("CLUSTER COUNTKEYSINSLOT", error_reply(reply))
-            count += understood(self.node, "CLUSTER COUNTKEYSINSLOT", number_of, reply)
-        return count
-
-    def names_outside(self, slots: Sequence[int]) -> int | None:
-        """
-        Return the number of names in other slots than *slots*; None for a user who may not ask.
-
-        Redis 8.4 and later hide names of slots that are not the node's from every command but
-        DBSIZE, so what is counted in *slots* is taken from that, at one moment.
-
-        https://redis.io/docs/latest/commands/cluster-countkeysinslot/
-        """
-        asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
-        replies = self.connection.pipeline([("MULTI",), ("DBSIZE",), *asked, ("EXEC",)])
-        if isinstance(replies[-1], ResponseError):
-            return None
-        total, *own = understood(self.node, "EXEC", numbers_of, replies[-1], len(asked) + 1)
-        return total - sum(own)
-
     def select(self, db: int) -> None:
         """
         Work in database *db* from here on.
@@ -336,8 +304,9 @@ class Node:
             if refused.meaning is not ErrorKind.RETRY or pause is None:
                 break
             time.sleep(pause)
-        raise self._failure(str(command[0]), refused)
+        raise self.failure(str(command[0]), refused)
 
-    def _failure(self, command: str, refused: ErrorReply) -> ServerError:
+    def failure(self, command: str, refused: ErrorReply) -> ServerError:
+        """Return the error that says that the server *refused* a command."""
         kind = RightsError if refused.meaning is ErrorKind.DENIED else ServerError
         return kind(f"{self.node}: {command} failed: {refused.message}")

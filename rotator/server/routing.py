@@ -25,7 +25,7 @@ from rotator.config.types import Address
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.server.cluster_nodes import Range, redirected
 from rotator.server.context import CacheContext
-from rotator.server.replies import AnswerError, ErrorKind, ErrorReply
+from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
 
@@ -60,8 +60,8 @@ class RedirectTargets:
         Return the node that ASK names, else the one that was *asked*, to be asked with ASKING.
 
         Raises:
-            AnswerError: The slot is not on the move to there, as the node itself says.
-            ServerError: The other node cannot be reached.
+            ServerError: The slot is not on the move to there, as the node itself says, or the other
+                node cannot be reached.
         """
         store = asked
         if reply.message.startswith("ASK "):
@@ -91,11 +91,11 @@ def follow(message: str, asked: Store) -> Address:
     Return where the node is that a MOVED or ASK of the node of *asked* points to.
 
     Raises:
-        AnswerError: It is none of the cluster, or the slot is not on the move to it.
+        ServerError: It is none of the cluster, or the slot is not, or no longer, on the move to it.
     """
     address = redirected(asked.members(), message)
     if address is None:
-        raise AnswerError(
+        raise ServerError(
             f"{asked.node} points to somebody who, as it says itself, is no node of its cluster, or"
             f" not the one that the slot is moved to: {message}"
         )

@@ -35,6 +35,7 @@ from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.server.context import CacheContext
+from rotator.server.replies import AnswerError
 from rotator.state.state import State
 from rotator.sweep.control import Control, SweepControl, WorkerChannel
 from rotator.sweep.node.selector import Selector
@@ -228,11 +229,13 @@ def _sweep_node(
             saved=task.saved,
             restarts=task.restarts,
             selector=selector,
-            neighbours=access.neighbours,
+            neighbours=access.neighbours if task.scope.reads_outside else (),
             may_log_in=access.may_log_in,
         ).run()
     except ServerError as error:
-        return NodeResult.failed(task.address, str(error), task.restarts)
+        result = NodeResult.failed(task.address, str(error), task.restarts)
+        result.hopeless = isinstance(error, AnswerError)
+        return result
 
 
 def init_worker(channel: WorkerChannel) -> None:

@@ -83,7 +83,7 @@ def _look_again(result: SweepResult, discover: Callable[[], Topology]) -> dict[A
         if node.complete and changes:
             node.complete = False
             node.reasons += tuple(changes)
-        if not node.complete and node.restarts < RESTARTS:
+        if not node.complete and not node.hopeless and node.restarts < RESTARTS:
             again[address] = node.restarts + 1
     if again:
         log.warning("to be swept again", nodes=[str(address) for address in again])
@@ -124,6 +124,7 @@ def _gaps(result: SweepResult) -> list[str]:
         if node is not None and node.orphans:
             gaps.append(
                 f"{address} holds {count(node.orphans, 'name')} of slots that it does not own, "
-                "left by a move that was broken off: no client can read them"
+                "left by a move that was broken off: no client can read them; finish the move"
+                " (CLUSTER SETSLOT <slot> NODE <id> on both), or delete them there"
             )
     return gaps

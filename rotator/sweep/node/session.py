@@ -74,14 +74,17 @@ class WriteTracker:
         self._own = [self._own[1], set(visitor.rewritten)]
         written = set(self._store.connection.written()) - self._own[0] - self._own[1]
         names = [name for name in written if self.complete and self._matches(name)]
-        others = written.difference(names) if self.complete and visitor.outside else set[bytes]()
+        outside = visitor.outside if self.complete else None
+        others = set[bytes]() if outside is None else written.difference(names)
         for db in databases if names or others else ():
             self._store.select(db)
             visited = self._scope.visits(db)
             for start in range(0, len(names) if visited else 0, _READ):
                 found = visitor.not_current(names[start : start + _READ])
                 self._suspects.update((db, name) for name in found)
-            visitor.look_outside(sorted(others if visited else {*others, *names}), written=True)
+            if outside is not None:
+                left_out = sorted(others if visited else {*others, *names})
+                outside.add(visitor.read_outside(left_out, written=True))
         if len(self._suspects) > RECORDS:
             self.complete = False
 
@@ -161,6 +164,7 @@ class NodeSession:
             measure_latency=self.throttle.measure_latency,
             neighbours=neighbours,
         )
+        self.visitor.outside = before.visitor.outside if before else None
         self.tracker = self.track_writes()
         self.exchange: Exchange | None = before.exchange if before else None
         if self.exchange is not None:

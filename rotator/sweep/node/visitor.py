@@ -8,6 +8,8 @@ Where the server is busy with something else it is waited for. If that does not 
 with an error and not with an outcome: it is the server that cannot be worked with, not the name.
 """
 
+from __future__ import annotations
+
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -48,17 +50,28 @@ class OutsideTally:
     """
     Outside tally: counts names that `match` and `databases` leave out.
 
-    *under_old_keys* counts values by the id of the key.
+    *under_old_keys* counts values by the id of the key. *behind* counts names that were written
+    during the sweep and do not open: the scan counts them, unless they came from elsewhere.
     """
 
     visits: int = 0
     under_old_keys: Counter[str] = field(default_factory=Counter)
     not_opened: int = 0
     denied: int = 0
+    behind: int = 0
 
-    def counted(self) -> Outside:
-        """Return the counts, to be kept."""
-        return Outside(self.visits, dict(self.under_old_keys), self.not_opened, self.denied)
+    def add(self, page: OutsideTally) -> None:
+        """Add what was counted on a page."""
+        self.visits += page.visits
+        self.under_old_keys.update(page.under_old_keys)
+        self.not_opened += page.not_opened
+        self.denied += page.denied
+        self.behind += page.behind
+
+    def counted(self, *, moved: bool) -> Outside:
+        """Return the counts, to be kept; *moved* is whether values may have come from elsewhere."""
+        shut = self.not_opened + (self.behind if moved else 0)
+        return Outside(self.visits, dict(self.under_old_keys), shut, self.denied)
 
 
 @dataclass(slots=True, eq=False)
@@ -110,6 +123,7 @@ class Visitor:
             LostError: The connection broke.
         """
         page = PageTally(self.store.node, utc_now())
+        self._targets.forget()  # a slot may be on the move no longer
         try:
             self._visit(page, names, tally, values)
         except ServerError:
@@ -137,34 +151,48 @@ class Visitor:
                 found.append(name)
         return found
 
-    def look_outside(self, names: Sequence[bytes], *, written: bool = False) -> None:
+    def read_outside(self, names: Sequence[bytes], *, written: bool = False) -> OutsideTally:
         """
-        Read *names* that are left out, and count them.
+        Return the counts of *names* that are left out, on a page, or *written* meanwhile.
 
-        If they were only *written* meanwhile, what matters is whether they are under an old key:
-        the scan counts the rest, if it comes to them.
+        Raises:
+            ServerError: The node cannot be worked with.
+            LostError: The connection broke.
         """
-        if self.outside is None or not names:
-            return
+        page = OutsideTally()
         for start in range(0, len(names), _OUTSIDE):
             some = names[start : start + _OUTSIDE]
-            for name, value in zip(some, self.store.read(some), strict=True):
+            for name, value in zip(some, self._read_patiently(some), strict=True):
                 if value is not NoValue.GONE:
-                    self._count_outside(self.outside, name, value, written=written)
+                    self._count_outside(page, name, value, written=written)
+        return page
+
+    def _read_patiently(self, names: Sequence[bytes]) -> list[Value]:
+        """Return the values of *names*, waited for while the server is busy."""
+        for pause in (0.0, *RETRY_SECONDS):
+            time.sleep(pause)
+            values = self.store.read(names)
+            errors = [value for value in values if isinstance(value, ErrorReply)]
+            busy = [error.message for error in errors if error.meaning is ErrorKind.RETRY]
+            if not busy:
+                return values
+        raise ServerError(f"{self.store.node} refuses to work: {busy[0]}")
 
     def _count_outside(
-        self, tally: OutsideTally, name: bytes, value: Value, *, written: bool
+        self, page: OutsideTally, name: bytes, value: Value, *, written: bool
     ) -> None:
         """Count one name that is left out."""
         codecs = (self.codec, *self.neighbours)
         opened = [codec.open(name, value) for codec in codecs] if isinstance(value, bytes) else []
         keys = {key.id for one in opened if isinstance(one, Opened) for key in one.keys}
         old = {key.id for key in self.codec.keyring.old}
-        tally.under_old_keys.update(keys & old)
-        if not written:
-            tally.visits += 1
-            tally.denied += value is NoValue.DENIED
-            tally.not_opened += not keys and value is not NoValue.DENIED
+        page.under_old_keys.update(keys & old)
+        if written:
+            page.behind += not keys
+        else:
+            page.visits += 1
+            page.denied += value is NoValue.DENIED
+            page.not_opened += not keys and value is not NoValue.DENIED
 
     def _visit(
         self,

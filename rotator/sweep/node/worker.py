@@ -23,16 +23,16 @@ from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
 from rotator.retirement.lineage import Proof
-from rotator.server.cluster_nodes import foreign_slots, myself
-from rotator.server.node import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS, Identity
+from rotator.server.node import TRACKED_COMMANDS, Identity
+from rotator.server.replies import AnswerError
 from rotator.server.store import START, Store
 from rotator.sweep.control import Control, Stop
-from rotator.sweep.node.proof import ProofBuilder
+from rotator.sweep.node.proof import ProofBuilder, moved_between
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.session import NextPage, NodeSession, PageReader
 from rotator.sweep.node.visitor import OutsideTally
 from rotator.sweep.results import Checkpoint, NodeResult
-from rotator.sweep.scope import RESTARTS, Scope, matcher
+from rotator.sweep.scope import RESTARTS, Scope
 from rotator.tally.tally import Mode, Tally
 from rotator.text import utc_now
 
@@ -78,28 +78,20 @@ class Worker:
         self._scope = scope
         self._control = control
         self._digest = scope.digest(codec.digest)
-        self._connect = partial(
-            NodeSession,
-            address,
-            connect,
-            codec,
-            scope,
-            control,
-            selector=selector,
-            neighbours=neighbours,
-            may_log_in=may_log_in,
-        )
+        known: dict[str, Any] = {"selector": selector, "neighbours": neighbours}
+        known["may_log_in"] = may_log_in
+        self._connect = partial(NodeSession, address, connect, codec, scope, control, **known)
         self._rotates = selector is None
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
         self._saves = self._rotates and scope.mode is not Mode.VERIFY
         self._saved_at = 0.0
-        self._orphans = 0
         self._losses = 0
         self._lost_at: tuple[int, bytes] | None = None
         self._last_seen: Identity | None = None
         self._resumed = False
         self._builder = ProofBuilder(scope, codec)
         self._doubts: list[str] = []
+        self._hopeless = False
         self._session = self._connect()
         self._scans: list[tuple[int, str | None]] = []
         self._databases: list[int] = []
@@ -111,6 +103,7 @@ class Worker:
         try:
             result = self._sweep()
         except ServerError as error:
+            self._hopeless |= isinstance(error, AnswerError)
             self._save(counted=True)
             self._checkpoint.reasons.append(str(error))
             result = self._result(complete=False)
@@ -149,14 +142,9 @@ class Worker:
                 continue
             if checkpoint.scanning != (db, pattern):
                 checkpoint.scanning, checkpoint.cursor = (db, pattern), START
-            pages = PageReader(
-                self._session.store,
-                db,
-                pattern,
-                checkpoint.cursor,
-                self._session.names_a_page,
-                self._inside(db),
-            )
+            store, count = self._session.store, self._session.names_a_page
+            inside = self._scope.inside(db)
+            pages = PageReader(store, db, pattern, checkpoint.cursor, count, inside)
             while page := pages.take():
                 self._session.throttle.rest(visited)
                 visited = len(page.names) + len(page.outside)
@@ -166,23 +154,19 @@ class Worker:
                     return None, changes
         return None, []
 
-    def _inside(self, db: int) -> Callable[[bytes], object] | None:
-        """Return what tells names to visit from those left out; None: all are visited."""
-        if not self._scope.reads_outside:
-            return None
-        return matcher(self._scope.match).fullmatch if self._scope.visits(db) else lambda _: False
-
     def _visit(self, page: NextPage) -> list[str]:
         """Bring a page to its end; return what made the scan worthless, if anything did."""
         checkpoint = self._checkpoint
         tally = checkpoint.tally
         done, left = tally.done, tally.remaining
-        self._session.visitor.visit(page.names, tally, page.values)
+        visitor = self._session.visitor
+        outside = visitor.read_outside(page.outside) if visitor.outside is not None else None
+        visitor.visit(page.names, tally, page.values)
+        if not self._only_read:
+            visitor.outside = None  # it is work from here on, and the next sweep is the proof
+        if visitor.outside is not None and outside is not None:  # now: else it may count twice
+            visitor.outside.add(outside)
         self._session.page_done()
-        if self._only_read:
-            self._session.visitor.look_outside(page.outside)
-        else:  # it is work from here on, and the next sweep is the proof
-            self._session.visitor.outside = None
         if checkpoint.scanning is not None:
             self._builder.shown[checkpoint.scanning[0]] += len(page.names) + len(page.outside)
         done, left = tally.done - done, tally.remaining - left if self._rotates else 0
@@ -210,34 +194,18 @@ class Worker:
         session = self._session
         session.finish()
         session.tracker.finish(session.visitor, self._databases, self._checkpoint.tally)
-        self._orphans = self._count_orphans()
         pages = session.store.pages
         self._builder.end(session.store)
-        now = session.store.identity()
-        tracked = session.tracker.complete
-        before = self._checkpoint.identity
-        changes = before.changes(now, TRACKED_COMMANDS if tracked else NOTHING)
-        if changes and not tracked and not before.changes(now, TRACKED_COMMANDS):
-            changes[-1] += "; with the right +client|tracking what it moved is looked at"
-        if session.tracker.flushed() > before.calls_between(now, FLUSHING_COMMANDS):
-            changes.append("everything was reported as written, and no command explains it")
-        databases = list(session.store.databases())
-        appeared = {db for db, _ in self._scope.scans(databases)} - set(self._databases)
+        before, now = self._checkpoint.identity, session.store.identity()
+        tracker = session.tracker
+        changes = moved_between(before, now, tracked=tracker.complete, flushed=tracker.flushed())
+        matters = self._scope.visits if not self._only_read else lambda _: True
+        scans = self._scope.scans(list(session.store.databases()))
+        appeared = {db for db, _ in scans if matters(db)} - set(self._databases)
         changes += [f"database {db} appeared" for db in sorted(appeared)]
         self._last_seen = now
         self._doubts = self._builder.doubts(before, now, pages, resumed=self._resumed)
         return changes
-
-    def _count_orphans(self) -> int:
-        """Count names in slots that the node does not own: listed by SCAN, but out of reach."""
-        if not self._session.store.clustered:
-            return 0
-        own = myself(self._session.store.members())
-        count = 0
-        for db in sorted({0, *self._databases}):
-            self._session.store.select(db)
-            count += self._session.store.names_in_slots(foreign_slots(own))
-        return count
 
     def _reattach(self, lost: LostError) -> list[str]:
         """Connect again; return what changed if it is not the process that it was."""
@@ -250,9 +218,7 @@ class Worker:
                 self._session.tracker.interrupted()
                 now = self._session.store.identity()
             except ServerError as error:
-                log.info(
-                    "cannot connect again yet", node=self._session.store.node, error=str(error)
-                )
+                log.info("not connected yet", node=self._session.store.node, error=str(error))
                 continue
             if now.role == "master":
                 return self._checkpoint.identity.changes(now)
@@ -331,18 +297,20 @@ class Worker:
             identity=(complete and self._last_seen) or checkpoint.identity,
             databases=tuple(self._databases),
             restarts=checkpoint.restarts,
-            orphans=self._orphans,
+            orphans=self._builder.hidden,
             reasons=tuple(checkpoint.reasons),
             stopped=stopped,
             no_touch=self._session.no_touch,
             tracked=self._session.tracker.complete,
             resumed=self._resumed,
             proof=self._proof() if complete and self._only_read else None,
-            unproven=tuple(self._doubts),
+            unproven=(*self._doubts, *self._builder.unproven),
+            hopeless=self._hopeless or bool(self._doubts),
             waited=dict(self._session.waited),
         )
 
     def _proof(self) -> Proof | None:
-        outside = self._session.visitor.outside
-        counted = outside.counted() if outside else None
-        return self._builder.proof(self._address, self._checkpoint.tally, counted, self._orphans)
+        outside, before = self._session.visitor.outside, self._checkpoint.identity
+        moved = not self._last_seen or before.calls_between(self._last_seen, TRACKED_COMMANDS) > 0
+        counted = None if outside is None else outside.counted(moved=moved)
+        return self._builder.proof(self._address, self._checkpoint.tally, counted)
