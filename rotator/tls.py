@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from rotator.errors import SourceError
+from rotator.errors import ConfigError, SourceError
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _DEPTH = 20  # errors looked at, of those that wrap each other
@@ -195,3 +195,23 @@ def _causes_of(error: BaseException) -> Iterator[BaseException]:
 def _refuse_password() -> str:
     """Keep OpenSSL from asking for a pass phrase."""
     raise ValueError("the private key is protected by a pass phrase")
+
+
+@contextmanager
+def usable(field: str, hint: str) -> Iterator[None]:
+    """
+    Name the field of the configuration in whatever goes wrong with it in the block.
+
+    OpenSSL's own words quote nothing secret.
+
+    Raises:
+        ConfigError: Something did.
+    """
+    try:
+        yield
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(f"{field}: cannot be used: {error}", hint=f"it is {hint}") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{field}: cannot be read: {reason_of(error)}", hint=f"it is {hint}"
+        ) from None

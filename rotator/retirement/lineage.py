@@ -176,30 +176,23 @@ def canary(look: Look) -> int:
 
 
 def reset_between(before: Look, after: Look) -> str | None:
-    """Return why the counters may have begun anew in between; None: they have not."""
+    """
+    Return why the counters may have begun anew in between; None: they have not.
+
+    CONFIG RESETSTAT is counted itself, after the reset: where it has no calls there was none. But
+    it hides an earlier one, and so the canary has to be there (info-facts D).
+    """
     if before.calls is None or after.calls is None:
         return "INFO shows no commandstats"
-    if canary(before) < CANARY_CALLS:
-        return "a reset of its counters could not be seen: +cluster|myid ends this"
     totals = [(number(one, "total_commands_processed") or 0) for one in (before, after)]
     shrunk = any(after.calls.get(name, 0) < count for name, count in before.calls.items())
     reset = counts_subcommands(after) and called_between(before, after, "config|resetstat")
     if totals[1] < totals[0] or shrunk or reset:
         return "its counters were reset"
+    ever = calls(after, "config|resetstat" if counts_subcommands(after) else "config") != 0
+    if ever and canary(before) < CANARY_CALLS:
+        return "a reset of its counters could not be seen: +cluster|myid ends this"
     return None
-
-
-def may_be_reset(before: Look, after: Look) -> bool:
-    """
-    Return whether the counters may have begun anew in between, also where no canary was called.
-
-    CONFIG RESETSTAT is counted itself, after the reset (info-facts D): a count of 0 is no reset.
-    """
-    if counts_subcommands(after) and calls(after, "config|resetstat") == 0:
-        return False
-    if not counts_subcommands(after) and not config_set_between(before, after):
-        return False
-    return reset_between(before, after) is not None
 
 
 def same_process(before: Look, after: Look) -> bool:
@@ -365,11 +358,13 @@ def _before(looks: tuple[Look, ...], first: Look, *, one_server: bool) -> tuple[
 
 def _followed_only(as_replica: Sequence[Look], promoted: Look) -> bool:
     """Return whether a replica never had data but those of its primary, until it was promoted."""
-    read_only = all(one.facts.get("slave_read_only") == "1" for one in as_replica)
     since = as_replica[0]
-    return read_only and not (
-        called_between(since, promoted, "debug") or may_be_reset(since, promoted)
+    if any(one.facts.get("slave_read_only") != "1" for one in as_replica):
+        return False
+    changed = called_between(since, promoted, "debug") or config_set_between(
+        as_replica[-1], promoted
     )
+    return not changed and reset_between(since, promoted) is None
 
 
 def restarted_only(first: Look) -> bool:

@@ -40,7 +40,7 @@ def saved_at(good: Sequence[Look]) -> datetime | None:
     No clock is compared: `rdb_last_save_time` is another than it was, whatever it says.
     """
     for number_, before in enumerate(good):
-        if before.facts.get("rdb_bgsave_in_progress") != "0":
+        if not _quiet(before):
             continue
         for after in good[number_ + 1 :]:
             stamps = [one.facts.get("rdb_last_save_time") for one in (before, after)]
@@ -49,6 +49,11 @@ def saved_at(good: Sequence[Look]) -> datetime | None:
             if after.facts.get("rdb_last_bgsave_status") == "ok":
                 return after.at
     return None
+
+
+def _quiet(look: Look) -> bool:
+    """Return whether no save is under way."""
+    return look.facts.get("rdb_bgsave_in_progress") == "0"
 
 
 def never_saved(looks: Sequence[Look]) -> bool:
@@ -101,7 +106,8 @@ def _restarted_clean(server: Server) -> bool:
 def rdb_place(server: Server, declared: Declarations, gone_at: datetime | None) -> Place:
     """Return the place that a server's RDB file is; the key was gone there *gone_at*."""
     where, looks, last = server.name, server.looks, server.last
-    if declared.rdb is not None and not _saved_ever(looks):
+    saves = _saved_ever(looks) or last.facts.get("rdb_bgsave_in_progress") == "1"
+    if declared.rdb is not None and not saves:
         return _assumed(Kind.RDB, where, f"{where} has no RDB file: {declared.rdb}")
     if not {"rdb_last_save_time", "rdb_bgsave_in_progress"} <= set(last.facts):
         remedy = f"+info for the user at {where}, or declare assume.rdb"
@@ -240,7 +246,7 @@ def aof_place(server: Server, declared: Declarations, gone_at: datetime | None) 
         evidence = f"{where} kept an append-only file earlier, which may be there still"
     elif any(calls(one, *told) != 0 for one in asked):
         evidence = f"{where} may have been told to keep an append-only file ({' or '.join(told)})"
-    elif counts_subcommands(last) and calls(last, "config|resetstat"):
+    elif any(counts_subcommands(one) and calls(one, "config|resetstat") for one in asked):
         evidence = f"whether {where} was told to keep an append-only file is not counted any more"
     else:
         return Place(Kind.AOF, where, Status.CLEAN, f"{where} keeps none", since=gone_at)
@@ -258,7 +264,8 @@ def _kept_aof(server: Server, declared: Declarations, gone_at: datetime | None) 
     evidence = f"the append-only file of {where} has not been rewritten {since}"
     if declared.aof is not None:
         evidence = f"{evidence}; assume.aof says that there is none, but one is kept"
-    remedy = f"one write, then BGREWRITEAOF on {where}, then run again"
+    idle = number(server.last, "aof_base_size") == number(server.last, "aof_current_size")
+    remedy = f"{'one write, then ' if idle else ''}BGREWRITEAOF on {where}, then run again"
     return Place(Kind.AOF, where, Status.HOLDING, evidence, Verdict.HELD, gone_at, remedy)
 
 

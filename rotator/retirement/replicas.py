@@ -13,9 +13,10 @@ from rotator.retirement.lineage import (
     Listed,
     Look,
     called_between,
+    calls,
     counts_subcommands,
-    may_be_reset,
     number,
+    reset_between,
     same_process,
 )
 from rotator.retirement.places import Kind, Place, Status, Verdict
@@ -177,12 +178,17 @@ def is_writing(look: Look) -> bool:
     return any(look.facts.get(name) not in {None, "0"} for name in names)
 
 
-def has_caught_up(replica: Look, goals: Mapping[str, int]) -> bool:
-    """Return whether a replica has all up to the offset of its history among *goals*."""
+def has_caught_up(replica: Look, goals: Mapping[str, int], *, told: bool = True) -> bool:
+    """
+    Return whether a replica has all up to the offset of its history among *goals*.
+
+    Unless *told*, the link to its primary is enough where there is none.
+    """
     goal = goals.get(replica.facts.get("master_replid", ""))
+    if replica.facts.get("master_link_status") != "up":
+        return False
     reached = number(replica, "slave_repl_offset")
-    linked = replica.facts.get("master_link_status") == "up"
-    return linked and None not in {goal, reached} and (reached or 0) >= (goal or 0)
+    return not told if goal is None else reached is not None and reached >= goal
 
 
 def offsets(looks: Iterable[Look]) -> dict[str, int]:
@@ -203,8 +209,13 @@ def longest_write(look: Look) -> float:
 
 
 def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | None:
-    """Return why a replica is not known to have all up to *offset* of *primary*; None: it has."""
+    """
+    Return why a replica is not known to have all up to *offset* of *primary*; None: it has.
+
+    DEBUG may have loaded an old file at any time, and left the offset what it is (info-facts A).
+    """
     fact = replica.facts.get
+    reset = counts_subcommands(replica) and calls(replica, "config|resetstat") != 0
     wrong = {
         "is no replica now": fact("role") != "slave",
         "is loading": fact("loading") != "0" or fact("async_loading", "0") != "0",
@@ -213,6 +224,10 @@ def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | N
         "can be written to (replica-read-only no)": fact("slave_read_only") != "1",
         "follows another history than its primary": (
             not fact("master_replid") or fact("master_replid") != primary.facts.get("master_replid")
+        ),
+        "had its data loaded by DEBUG: start it anew": bool(calls(replica, "debug")),
+        "may have had its data loaded by DEBUG, which is not counted any more: start it anew": (
+            reset or calls(replica, "debug") is None
         ),
     }
     if why := next((sentence for sentence, is_so in wrong.items() if is_so), None):
@@ -245,7 +260,7 @@ def _interrupted(before: Look, after: Look) -> bool:
     """Return whether a replica may have been something else in between."""
     named = _ENDING_REPLICA_7 if counts_subcommands(after) else ()
     called = called_between(before, after, *_ENDING_REPLICA, *named)
-    return called or not same_process(before, after) or may_be_reset(before, after)
+    return called or not same_process(before, after) or reset_between(before, after) is not None
 
 
 def replica_place(server: Server, primary: Look | None, offset: int | None) -> Place:

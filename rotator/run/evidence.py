@@ -159,7 +159,7 @@ class EvidenceRecorder:
         for name, ring in {**keyrings, **own}.items():
             key_ids = [key.id for key in ring.all] if ring else []
             result = self._results.get(name)
-            history = result.history if result else latest_history(self.state, name)
+            history = (result and result.history) or latest_history(self.state, name)
             self.records[name] = self.state.cache_record(name, key_ids, history)
 
     def _evidence(self, cache: str, ring: Keyring, key_id: str, listed_at: str) -> Evidence:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -36,8 +35,8 @@ from rotator.tls import (
     client_context,
     openssl_cipher,
     pem_file,
-    reason_of,
     show_certificate,
+    usable,
 )
 
 log = structlog.get_logger(__name__)
@@ -256,12 +255,12 @@ def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SS
     context = client_context(profile.min_version)
     _set_ciphers(context, profile)
     if profile.ca is not None:
-        with _usable(profile.ca.field, "a file or secret with certificates in PEM"):
+        with usable(profile.ca.field, "a file or secret with certificates in PEM"):
             add_trusted(context, _pem(profile.ca, provider))
     if profile.cert_file is not None:
         key = profile.key_file or profile.cert_file
         with (
-            _usable(
+            usable(
                 f"{profile.cert_file.field}, {key.field}",
                 "PEM, and key and certificate of one pair",
             ),
@@ -279,24 +278,11 @@ def _set_ciphers(context: ssl.SSLContext, profile: TlsProfile) -> None:
         if (name := openssl_cipher(cipher)) is not None:
             field = profile.field(f"enabledCiphers[{index}]")
             # Of a list, OpenSSL passes over in silence what it does not know.
-            with _usable(field, "a TLS 1.2 suite by its IANA or OpenSSL name"):
+            with usable(field, "a TLS 1.2 suite by its IANA or OpenSSL name"):
                 context.set_ciphers(name)
             names.append(name)
     if names:
         context.set_ciphers(":".join(names))
-
-
-@contextmanager
-def _usable(field: str, hint: str) -> Iterator[None]:
-    """Name the field in whatever goes wrong with it; OpenSSL's own words quote nothing secret."""
-    try:
-        yield
-    except (ssl.SSLError, ValueError) as error:
-        raise ConfigError(f"{field}: cannot be used: {error}", hint=f"it is {hint}") from None
-    except OSError as error:
-        raise ConfigError(
-            f"{field}: cannot be read: {reason_of(error)}", hint=f"it is {hint}"
-        ) from None
 
 
 def _pem(reference: SecretRef, provider: Provider | None) -> str:

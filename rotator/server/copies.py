@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from rotator.config.types import Address
 from rotator.errors import RightsError, ServerError
 from rotator.retirement.lineage import CANARY_CALLS, FACTS, Listed, Look
-from rotator.retirement.replicas import has_caught_up, is_writing, offsets
+from rotator.retirement.replicas import has_caught_up, is_writing
 from rotator.server.cluster_nodes import myself, ranges
 from rotator.server.node import DATA_MOVING_COMMANDS
 from rotator.server.replies import parse_fields
@@ -99,11 +99,15 @@ def with_settings(store: Store, look: Look) -> Look:
         for name, reply in zip(SETTINGS, replies, strict=True)
         if not isinstance(reply, ResponseError)
     }
-    found = {
-        name: reply[1].decode(errors="replace")
+    pairs = {
+        name: [*next(iter(reply.items()), ())] if isinstance(reply, dict) else reply
         for name, reply in answered.items()
-        if isinstance(reply, list) and len(reply) == 2 and reply[0] == name.encode()
-        if isinstance(reply[1], bytes)
+    }
+    found = {
+        name: pair[1].decode(errors="replace")
+        for name, pair in pairs.items()
+        if isinstance(pair, list) and len(pair) == 2 and pair[0] == name.encode()
+        if isinstance(pair[1], bytes)
     }
     return replace(look, settings=found, own_config=look.own_config + len(answered))
 
@@ -210,7 +214,7 @@ def refresh_files(
     connect: Callable[[Address], Store],
     *,
     primaries: Sequence[Address],
-    touch: Callable[[], None],
+    touch: Callable[[], Mapping[str, int]],
     waiting: Callable[[str | None], None],
     should_stop: Callable[[], object],
 ) -> list[Look]:
@@ -218,15 +222,11 @@ def refresh_files(
     Have servers write files anew, one at a time, replicas first; return looks before and after.
 
     *tasks* are addresses, each with `rdb` or `aof`. *touch* writes one value on each primary: a
-    rewrite of unchanged data cannot be seen (info-facts B2). *waiting* is told what for. What a
-    server refuses is said in the log, and its files stay as they are.
-
-    Raises:
-        ServerError: A primary cannot be asked.
+    rewrite of unchanged data cannot be seen (info-facts B2); it returns how far their streams are
+    then, by replication id, for replicas to reach that. *waiting* is told what for. What a server
+    refuses is said in the log, and its files stay as they are.
     """
-    if any(kind == "aof" for _, kind in tasks):
-        touch()
-    goals = offsets([_seen(address, connect) for address in primaries])
+    goals = touch() if any(kind == "aof" for _, kind in tasks) else {}
     names = {*map(str, primaries)}
     looks: list[Look] = []
     for address, kind in sorted(tasks, key=lambda task: (task[0] in names, task)):
@@ -243,11 +243,6 @@ def refresh_files(
     return looks
 
 
-def _seen(address: Address, connect: Callable[[Address], Store]) -> Look:
-    with connect(address) as store:
-        return take_look(store, settings=False)
-
-
 def _refresh(
     store: Store, kind: str, goals: Mapping[str, int], should_stop: Callable[[], object]
 ) -> list[Look]:
@@ -259,7 +254,7 @@ def _refresh(
     """
     before = _at_rest(store, should_stop)
     deadline = time.monotonic() + _CATCH_UP_SECONDS
-    while before.facts.get("role") == "slave" and not has_caught_up(before, goals):
+    while before.facts.get("role") == "slave" and not has_caught_up(before, goals, told=False):
         if time.monotonic() > deadline:
             raise ServerError(f"{store.node} has not caught up with its primary")
         time.sleep(_POLL_SECONDS)

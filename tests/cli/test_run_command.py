@@ -12,12 +12,15 @@ import subprocess
 import sys
 import termios
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
 from rotator.errors import StateError
 from rotator.report import files
-from support.caches import Cache, Place, contents, fill, keys_of
+from rotator.state.state import State
+from support import legacy
+from support.caches import NO_FILES, Cache, Place, contents, fill, keys_of
 from support.commandline import run
 from support.processes import Running, clean, job, run_here, waiting, writes_held
 
@@ -51,6 +54,12 @@ def verdicts(report):
     return {key["field"]: key["verdict"] for key in keys if key["role"] == "old"}
 
 
+@pytest.fixture
+def place(server, redis, tmp_path):  # noqa: ARG001 - redis empties the server first
+    """A configuration of one cache on the session's empty server, which has no file."""
+    return Place(tmp_path, Cache(server.address, settings=NO_FILES))
+
+
 class TestStreams:
     """stdout carries the result and nothing else; stderr everything else."""
 
@@ -70,7 +79,7 @@ class TestStreams:
         redis.set("foreign", "not a value of ours")
         report = report_of(run_here(job(place, "--format", "json")))
         assert list(report)[: len(TOP)] == TOP
-        assert (report["schema"], report["mode"], report["exit_code"]) == (1, "run", 3)
+        assert (report["schema"], report["mode"], report["exit_code"]) == (2, "run", 3)
         (cache,) = report["caches"]
         found = {
             "cache": cache,
@@ -108,8 +117,9 @@ class TestStreams:
         fill(redis, place.cache, 60)
         report = report_of(run_here(job(place, "--format", "json")))
         asked = redis.info("stats")["total_connections_received"]
-        again = run_here(["report", "--state", place.state, "--format", "json"])
-        assert report_of(again) == report
+        again = report_of(run_here(["report", "--state", place.state, "--format", "json"]))
+        (cache,) = report["caches"]
+        assert again == {**report, "caches": [{**cache, "history": cache["name"]}]}
         assert redis.info("stats")["total_connections_received"] == asked
 
     def test_the_log_can_be_json(self, place, redis):
@@ -411,3 +421,53 @@ class TestOptions:
         assert done.returncode == 130
         assert "interrupted" in done.stdout
         assert "shared-redis" in done.stdout
+
+
+class TestState:
+    """What a run says of the state file that it finds."""
+
+    @pytest.mark.parametrize("name", ["weeks", "killed"])
+    def test_an_earlier_version(self, server, redis, tmp_path, name):
+        """The first run on a state file of 1.0.0 says that all is proven anew, and no later one."""
+        place = Place(tmp_path, Cache(server.address))
+        fill(redis, place.cache, 10)
+        legacy.load(name, place.state)
+        said = "the state file is of an earlier version: what it knows is proven anew"
+        first, second = run_here(job(place)), run_here(job(place))
+        assert (first.returncode, second.returncode) == (0, 0)
+        assert (first.stderr.count(said), second.stderr.count(said)) == (1, 0)
+
+    def test_a_new_one(self, place, redis):
+        """A run that makes its state file says nothing of the kind."""
+        fill(redis, place.cache, 10)
+        assert "earlier version" not in run_here(job(place)).stderr
+
+
+class TestFence:
+    """Who has said since when no application writes with an old key."""
+
+    def test_by_command_and_by_run(self, place, redis):
+        """A fence is the same by `rotator fence` and by a run, and the report knows of it."""
+        fill(redis, place.cache, 10)
+        fence = ["fence", "--config", place.file, "--state", place.state]
+        run_here(job(place))
+        assert "no application of shared-redis has written" in self.assumed(place)
+        assert run_here([*fence, "--at", "2026-11-24T14:30Z"]).returncode == 0
+        assert self.fence(place).at == datetime(2026, 11, 24, 14, 30, tzinfo=UTC)
+        run_here(job(place, "--quiet", "0s"))
+        assert "no application of shared-redis has written" not in self.assumed(place)
+        run_here(job(place, "--writers-switched-at", "2026-11-25T14:30Z"))
+        assert self.fence(place).at == datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
+        assert self.fence(place).old == tuple(place.cache.ids[1:])
+
+    @staticmethod
+    def fence(place):
+        """What the state holds."""
+        with State(place.state) as state:
+            return state.fence("shared-redis")
+
+    @staticmethod
+    def assumed(place):
+        """What the last report assumes of the first old key, on one line."""
+        found = report_of(run_here(["report", "--state", place.state, "--format", "json"]))
+        return " ".join(found["caches"][0]["keys"][1]["assumptions"])

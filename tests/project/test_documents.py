@@ -22,8 +22,10 @@ from rotator.config.load import load
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
+from rotator.demo.local_server import LocalServer
 from rotator.errors import ENDINGS
 from support.documents import README, SHELLS, Shell, blocks, document, merged, missing, steps
+from support.server_versions import since
 
 ROOT = README.parent
 TEXT = README.read_text()
@@ -69,8 +71,12 @@ class Scene:
                 self.shell.env[name] = self.shell.here(value)
 
     def configure(self, block):
-        """Take over what a block of YAML says."""
+        """Take over what a block of YAML says, and what older servers need to be told."""
         self.config = merged(self.config, document(block))
+        if not since(self.redis, 7, 0):
+            assume = {"rdb": {"is": "none", "reason": "a server of the tests"}}
+            settings = {"rotator": {"caches": {"shared-redis": {"assume": assume}}}}
+            self.config = merged(self.config, settings)
         self.file.write_text(self.shell.here(yaml.safe_dump(self.config, allow_unicode=True)))
 
     def put(self, count, key=FORMER, form="gcm", prefix="session"):
@@ -262,13 +268,13 @@ the configuration that they work with, `Load` for a part of one that is only to 
 
 
 @pytest.fixture
-def scene(tmp_path, server, redis):
-    """A server, a configuration and a shell as README.md has them."""
+def scene(tmp_path):
+    """A fresh server, a configuration and a shell as README.md has them."""
     [rule] = re.findall(r"^(ACL SETUSER rotator .*)$", TEXT, re.MULTILINE)
-    # As the section on rights says, without the last no key gets better than `verifying`.
-    redis.execute_command(*rule.split(), "+unlink", "+cluster|myid")
-    yield Scene(tmp_path, server, redis)
-    redis.execute_command("ACL", "DELUSER", "rotator")
+    with LocalServer() as server, server.client() as redis:
+        # As the section on rights says, without the last no key gets better than `verifying`.
+        redis.execute_command(*rule.split(), "+unlink", "+cluster|myid")
+        yield Scene(tmp_path, server, redis)
 
 
 @pytest.mark.parametrize("section", list(dict.fromkeys(block.section for block in BLOCKS)))

@@ -44,6 +44,14 @@ READING = ("ping", "hello", "select", "scan", "get", "mget", "info", "pttl")
 WRITING = ("set", "evalsha", "script|load")
 """Those that a run needs besides."""
 
+NO_FILES = {
+    "assume": {file: {"is": "none", "reason": "a server of the tests"} for file in ("rdb", "aof")}
+}
+"""
+Settings of a cache on a server that other tests use too: its counters are reset between them, so it
+cannot show by itself that it never had a file.
+"""
+
 
 class Cache:
     """
@@ -183,7 +191,7 @@ class Place:
         *on_page* is called after each page with the name of the phase and the page's number in it.
         """
         config = load([self.file])
-        on = [cache for cache in config.caches if not cache.encryption.disabled]
+        on = [one for one in config.caches if one.name in names or not one.encryption.disabled]
         every = {cache.name: kind(config, cache, None) for cache in on}
         ours = {name: plan.pop(name) for name in JOB & plan.keys()}
         options = RunOptions(**plan)

@@ -7,12 +7,9 @@ import pytest
 
 from rotator.errors import Exit
 from rotator.report.model import Report
-from rotator.retirement.history import KeyHistory, SweepRecord, fold
-from rotator.retirement.judge import judge
-from rotator.retirement.places import Evidence, Verdict
+from rotator.retirement.history import KeyHistory
 from rotator.run.surroundings import TOLERANCE, ClockCheck
 from rotator.sweep.control import StopSignal
-from rotator.tally.tally import Mode, Tally
 from support.caches import READING, WRITING, Cache, Place, old_key, store_of, user
 from support.commandline import run
 from support.processes import job
@@ -101,62 +98,6 @@ class TestClock:
         assert hand.clock.clock_warning is None
 
 
-def record(at, doubt=None):
-    """A complete sweep that did not meet the key."""
-    return SweepRecord.of(
-        Tally(),
-        cache="a",
-        mode=Mode.RUN,
-        started_at=at - MINUTE,
-        finished_at=at,
-        complete=True,
-        current="0" * 16,
-        old=[KEY],
-        doubt=doubt,
-    )
-
-
-def judged(sweep, history, now=NOW):
-    """The judgement on the key after a sweep."""
-    case = Evidence(KEY, "a", "keys.old[0]", sweep, history=fold(history, sweep, KEY))
-    return judge(KEY, [case], now=now, quiet=HOUR)
-
-
-class TestJudgement:
-    """What a clock may do to the judgement on a key that is long clean."""
-
-    def test_all_is_well(self):
-        """With clocks that are right it is retirable."""
-        assert judged(record(NOW + HOUR), CLEAN, NOW + HOUR).verdict is Verdict.RETIRABLE
-
-    def test_earlier_than_the_last_sweep(self):
-        """A clock that is behind the last sweep is wrong, however long the key has been clean."""
-        judgement = judged(record(NOW - DAY), CLEAN, NOW - DAY)
-        assert judgement.verdict is Verdict.VERIFYING
-        assert judgement.reasons == (
-            "last looked at 2026-11-23 10:00 UTC, which is later than now: a clock is wrong",
-        )
-        assert "the state file is to be moved away" in judgement.next_step
-
-    def test_a_later_sweep_makes_it_good(self):
-        """Once the clock has passed that time, all is as it was."""
-        history = fold(CLEAN, record(NOW - DAY), KEY)
-        assert judged(record(NOW + MINUTE), history, NOW + MINUTE).verdict is Verdict.RETIRABLE
-
-    def test_in_doubt(self):
-        """A doubt is a reason, and what to do about it is said."""
-        judgement = judged(record(NOW + HOUR, "the clock is wrong"), CLEAN, NOW + HOUR)
-        assert judgement.verdict is Verdict.VERIFYING
-        assert judgement.reasons == ("the clock is wrong",)
-        assert judgement.next_step.startswith("set the clocks right")
-
-    def test_a_sweep_in_doubt_makes_no_key_clean(self):
-        """Backups and snapshots count from when a key is clean, so that has to be certain."""
-        history = fold(KeyHistory(), record(NOW, "the clock is wrong"), KEY)
-        assert history.clean_since is None
-        assert history.clean_sweeps == 0
-
-
 @pytest.fixture
 def scene(place, redis):
     """A configuration, and values under its first old key."""
@@ -192,7 +133,7 @@ class TestRuns:
         jumping.by = timedelta()
         verdict, reasons = verdict_in(scene.run(), scene)
         assert verdict == "verifying"
-        assert "last met less than a minute ago; 1h of quiet is asked for" in reasons
+        assert "found gone less than a minute ago, and not yet confirmed: 1h of quiet" in reasons
 
     def test_ahead_and_right_again(self, scene, jumping):
         """Times of a clock that was ahead are not believed to be over before they come."""
@@ -233,6 +174,7 @@ class TestRuns:
         place.cache.put(redis, "one:1", key=1)
         two.put(redis, "two:1", key=1)
         place.run("two")
+        place.run("one")
         place.run("two", quiet=timedelta(0))
         place.run("one")
         jumping.by = 2 * HOUR

@@ -1,21 +1,22 @@
-"""What still holds a key although the live data is clean, on real servers."""
+"""Copies that keep a key although the live data is clean, on real servers."""
 
-import json
+import os
 import signal
-import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from rotator.demo.local_server import LocalServer
 from support.caches import Cache, Place, wait_for
+from support.server_versions import since
 
 NOW = timedelta(0)
 
 
-def keys(report):
-    """The old keys of a report's only cache."""
-    return [key for key in report.caches[0].keys if key.role == "old"]
+def keys(report, cache=0):
+    """The old keys of one of a report's caches."""
+    return [key for key in report.caches[cache].keys if key.role == "old"]
 
 
 def verdict(report):
@@ -24,23 +25,68 @@ def verdict(report):
     return key.verdict
 
 
+def place_of(report, kind, where=None):
+    """A place of the only old key: of a kind, and at a server."""
+    [key] = keys(report)
+    found = [one for one in key.places if one.kind == kind and where in {None, one.where}]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def settled(place, **settings):
+    """The last of two runs, the least that proves a key to be gone where no fence is known."""
+    place.run(quiet=NOW, **settings)
+    return place.run(quiet=NOW, **settings)
+
+
+def at_rest(client):
+    """Wait until no file is being written."""
+    names = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
+    wait_for(lambda: not any(client.info("persistence")[name] for name in names))
+
+
 def save(client):
-    """Have an RDB file written by a server that did not start just now, and wait for it."""
-    wait_for(lambda: client.info("server")["uptime_in_seconds"] > 2)
+    """Have an RDB file written in another second than the last one, and wait for it."""
+    last = client.info("persistence")["rdb_last_save_time"]
+    wait_for(lambda: client.time()[0] > last)
     client.bgsave()
-    wait_for(lambda: not client.info("persistence")["rdb_bgsave_in_progress"])
+    at_rest(client)
+
+
+def signalled(client, number):
+    """Send a signal to the process of the server that writes a file, and wait for it to be born."""
+    pid = client.info("server")["process_id"]
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    wait_for(lambda: children.read_text().split())
+    for child in children.read_text().split():
+        os.kill(int(child), number)
 
 
 def rewrite(client):
-    """Have the append-only file rewritten, and wait for it."""
+    """Have the append-only file rewritten after a write that makes it another one."""
+    client.set("app:0", client.get("app:0"), keepttl=True)
     client.bgrewriteaof()
-    at_rest = {"aof_rewrite_in_progress": 0, "aof_rewrite_scheduled": 0}
-    wait_for(lambda: at_rest.items() <= client.info("persistence").items())
+    at_rest(client)
 
 
-def tells_what_it_loaded(client):
-    """Whether the server says if it began with a snapshot, as Redis does since 7.0."""
-    return "rdb_last_load_keys_loaded" in client.info("persistence")
+def follows(replica, server):
+    """Wait until a replica has all that its primary has."""
+
+    def caught_up():
+        there, here = replica.info("replication"), server.info("replication")
+        up = there.get("master_link_status") == "up"
+        return up and there["slave_repl_offset"] >= here["master_repl_offset"]
+
+    wait_for(caught_up)
+
+
+def filled(server, folder, *more, **settings):
+    """A place for runs over a cache with some values under its old key."""
+    place = Place(folder, Cache(server.address, *more, keys=2, settings=settings))
+    with server.client() as client:
+        for number in range(20):
+            place.cache.put(client, f"app:{number}")
+    return place
 
 
 @pytest.fixture
@@ -50,232 +96,367 @@ def alone(tmp_path):
         yield server, filled(server, tmp_path)
 
 
-def filled(server, folder, **settings):
-    """A place for runs over a cache with some values under its old key."""
-    place = Place(folder, Cache(server.address, keys=2, settings=settings))
-    with server.client() as client:
-        for number in range(20):
-            place.cache.put(client, f"app:{number}")
-    return place
+class TestNoFiles:
+    """A server that keeps nothing on its disk."""
 
+    def test_never_had_one(self, alone):
+        """From 7.0 a process can prove that it never had an RDB file; before, it is declared."""
+        server, place = alone
+        report = settled(place)
+        with server.client() as client:
+            tells = since(client, 7)
+        assert verdict(report) == ("retirable" if tells else "unknown")
+        assert place_of(report, "aof").status == "clean"
+        if not tells:
+            assert "declare assume.rdb" in place_of(report, "rdb").remedy
 
-class TestNothing:
-    """A server that keeps no other copies."""
-
-    def test_a_server_without_copies_holds_nothing(self, alone):
-        """Where nothing is saved and nothing replicated, a clean and quiet key is retirable."""
-        _, place = alone
-        assert verdict(place.run(quiet=NOW)) == "retirable"
-
-    def test_a_server_that_has_never_saved_is_not_asked_for_a_snapshot(self, alone):
-        """
-        The start of the process, which INFO gives as the last save, is not taken for one.
-
-        Before Redis 7.0 there may be one as soon as snapshots are configured.
-        """
+    def test_a_setting_that_was_changed(self, alone):
+        """After a CONFIG SET nobody knows what a server was told to keep."""
         server, place = alone
         with server.client() as client:
-            client.config_set("save", "3600 1")
-            tells = tells_what_it_loaded(client)
-        [key] = keys(place.run(quiet=NOW))
-        assert key.verdict == ("retirable" if tells else "held")
-        assert tells or "of unknown age" in key.reasons[0]
+            client.config_set("maxmemory-samples", 6)
+            counted = since(client, 7)
+        report = settled(place)
+        assert place_of(report, "rdb").status == "unknown"
+        assert place_of(report, "aof").status == ("unknown" if counted else "clean")
+
+    def test_declared(self, alone):
+        """What the operator declares is assumed, and said with the reason."""
+        server, place = alone
+        with server.client() as client:
+            client.config_set("maxmemory-samples", 6)
+        told = {"is": "none", "reason": "no disk is attached"}
+        place.cache.settings["assume"] = {"rdb": told, "aof": told}
+        place.configure(place.cache)
+        report = settled(place)
+        assert verdict(report) == "retirable"
+        assert any("no disk is attached" in one for one in keys(report)[0].assumptions)
+
+    def test_declared_and_seen(self, alone):
+        """A save that was seen goes before the declaration that there is none."""
+        server, place = alone
+        told = {"is": "none", "reason": "no disk is attached"}
+        place.cache.settings["assume"] = {"rdb": told, "aof": told}
+        place.configure(place.cache)
+        with server.client() as client:
+            place.run(quiet=NOW)
+            save(client)
+            report = place.run(quiet=NOW)
+            assert place_of(report, "rdb").status == "clean"  # it was begun later: no harm
+            client.bgsave()
+            signalled(client, signal.SIGKILL)
+            at_rest(client)
+            place.cache.put(client, "app:1")
+            report = settled(place)  # there is a file that is older than the key's end
+        assert place_of(report, "rdb").status == "holding"
+        assert "assume.rdb says that there is none" in place_of(report, "rdb").evidence
 
 
 class TestSnapshots:
     """The RDB file."""
 
-    def test_a_snapshot_from_before_holds_and_one_from_after_does_not(self, alone):
-        """An RDB file saved before the key was gone holds it, until BGSAVE writes a clean one."""
+    def test_from_before_and_from_after(self, alone):
+        """A file saved before the key was gone holds it, until BGSAVE writes a clean one."""
         server, place = alone
         with server.client() as client:
             save(client)
-        [key] = keys(place.run(quiet=NOW))
-        assert (key.verdict, key.next_step) == (
-            "held",
-            f"BGSAVE on {server.address}, then run again",
-        )
-        assert "when the key was not yet known to be gone" in key.reasons[0]
+            report = settled(place)
+            assert verdict(report) == "held"
+            assert keys(report)[0].next_step == f"BGSAVE on {server.address}, then run again"
+            assert "has not been saved anew since" in place_of(report, "rdb").evidence
+            save(client)
+            assert verdict(place.run(quiet=NOW)) == "retirable"
 
-        time.sleep(1.1)  # INFO tells the time of a save in whole seconds
+    def test_under_way(self, alone):
+        """A save that is under way when the server is looked at began too early to count."""
+        server, place = alone
+        with server.client() as client:
+            client.bgsave()
+            signalled(client, signal.SIGSTOP)
+            place.run(quiet=NOW)
+            signalled(client, signal.SIGCONT)
+            at_rest(client)
+            report = place.run(quiet=NOW)
+            assert place_of(report, "rdb").status == "holding"
+            save(client)
+            assert place_of(place.run(quiet=NOW), "rdb").status == "clean"
+
+    def test_settings_that_changed(self, alone):
+        """A save after a setting was changed may have gone to another file, and back."""
+        server, place = alone
         with server.client() as client:
             save(client)
-        assert verdict(place.run(quiet=NOW)) == "retirable"
+            settled(place)
+            client.config_set("maxmemory-samples", 6)
+            save(client)
+            report = place.run(quiet=NOW)
+        assert place_of(report, "rdb").status == "holding"
 
-    def test_a_server_that_was_started_from_a_snapshot_is_held(self, alone):
-        """
-        An RDB file that the process was started from is there, however old it is.
+    def test_a_save_that_failed(self, alone):
+        """A save whose process was killed leaves the old file, and holds."""
+        server, place = alone
+        with server.client() as client:
+            save(client)
+            settled(place)
+            client.bgsave()
+            signalled(client, signal.SIGKILL)
+            at_rest(client)
+            report = place.run(quiet=NOW)
+        assert place_of(report, "rdb").status == "holding"
 
-        Before Redis 7.0 only the configuration of snapshots gives it away.
-        """
+    def test_started_from_one(self, alone):
+        """A server that was started from a file has one, however old it is."""
         server, place = alone
         with server.client() as client:
             client.save()
         server.stop()
         server.start()
-        with server.client() as client:
-            if not tells_what_it_loaded(client):
-                client.config_set("save", "3600 1")
-        [key] = keys(place.run(quiet=NOW))
-        assert key.verdict == "held"
-        assert "of unknown age" in key.reasons[0]
+        assert place_of(settled(place), "rdb").status in {"holding", "unknown"}
 
-    def test_old_values_that_come_back_make_the_verdict_fall_back(self, alone):
-        """A restart from an RDB file of before the rotation: the old values are met again."""
+    def test_old_values_that_come_back(self, alone):
+        """A restart from a file of before the rotation: values are met, and nobody is accused."""
         server, place = alone
         with server.client() as client:
             save(client)
-        assert verdict(place.run(quiet=NOW)) == "held"
-
+        settled(place)
         server.signal(signal.SIGKILL)
         server.stop()
         server.start()
         [key] = keys(place.run(dry_run=True, quiet=NOW))
         assert key.verdict == "in-use"
-        assert any("after it had been clean" in reason for reason in key.reasons)
-
-
-class TestCopiesWithoutFiles:
-    """What looks like a snapshot and is none."""
-
-    def test_a_replica_that_was_synchronised_over_the_wire(self, tmp_path):
-        """A full synchronisation that wrote no file leaves none that could hold a key."""
-        with (
-            LocalServer("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0") as server,
-            LocalServer(replica_of=server),
-        ):
-            place = filled(server, tmp_path)
-            with server.client() as client:
-                wait_for(
-                    lambda: client.info("replication").get("slave0", {}).get("state") == "online"
-                )
-            assert verdict(place.run(quiet=NOW)) == "retirable"
-
-    def test_a_snapshot_that_the_counters_forgot(self, alone):
-        """CONFIG RESETSTAT does not hide an RDB file."""
-        server, place = alone
-        with server.client() as client:
-            save(client)
-            client.config_resetstat()
-        assert verdict(place.run(quiet=NOW)) == "held"
+        assert not any("still" in reason for reason in key.reasons)
 
 
 class TestAppendOnly:
     """The append-only file."""
 
-    def test_it_holds_until_it_is_rewritten(self, tmp_path):
-        """An AOF that was not rewritten since the key is gone still has its values."""
-        with LocalServer("--appendonly", "yes") as server:
-            place = filled(server, tmp_path)
-            [key] = keys(place.run(quiet=NOW))
-            assert (key.verdict, key.next_step) == (
-                "held",
-                f"BGREWRITEAOF on {server.address}, then run again",
-            )
+    @pytest.fixture
+    def kept(self, tmp_path):
+        """A server that keeps one, with a clean RDB file."""
+        with LocalServer("--appendonly", "yes", "--auto-aof-rewrite-percentage", "0") as server:
+            yield server, filled(server, tmp_path)
 
-            with server.client() as client:
-                rewrite(client)
-            assert verdict(place.run(quiet=NOW)) == "retirable"
+    def test_until_it_is_rewritten(self, kept):
+        """It holds the key until a rewrite that began after the key was gone has ended."""
+        server, place = kept
+        report = settled(place)
+        held = place_of(report, "aof")
+        assert (held.status, verdict(report)) == ("holding", "held")
+        assert f"BGREWRITEAOF on {server.address}" in held.remedy
+        assert "has not been rewritten since" in held.evidence
+        with server.client() as client:
+            rewrite(client)
+        assert place_of(place.run(quiet=NOW), "aof").status == "clean"
 
-    def test_a_rewrite_before_the_key_was_gone_does_not_count(self, tmp_path):
-        """An AOF that was rewritten while the values were there was rewritten with them."""
-        with LocalServer("--appendonly", "yes") as server:
-            place = filled(server, tmp_path)
-            with server.client() as client:
-                rewrite(client)
-            assert verdict(place.run(quiet=NOW)) == "held"
-            assert verdict(place.run(quiet=NOW)) == "held"
+    def test_rewritten_before(self, kept):
+        """One that was rewritten while the values were there was rewritten with them."""
+        server, place = kept
+        with server.client() as client:
+            rewrite(client)
+        assert place_of(settled(place), "aof").status == "holding"
 
-    def test_a_rewrite_in_a_later_process_counts(self, tmp_path):
-        """A process that was started later has its own count, and any rewrite of it will do."""
-        with LocalServer("--appendonly", "yes") as server:
-            place = filled(server, tmp_path)
-            with server.client() as client:
-                rewrite(client)
-            assert verdict(place.run(quiet=NOW)) == "held"
-            server.stop()
-            server.start()
-            assert verdict(place.run(quiet=NOW)) == "held"
-            with server.client() as client:
-                rewrite(client)
-            assert verdict(place.run(quiet=NOW)) == "retirable"
+    def test_cancelled(self, kept):
+        """A rewrite whose process was ended is counted by the server, and leaves the old file."""
+        server, place = kept
+        with server.client() as client:
+            settled(place)
+            client.set("app:0", client.get("app:0"), keepttl=True)
+            client.bgrewriteaof()
+            signalled(client, signal.SIGUSR1)
+            at_rest(client)
+            report = place.run(quiet=NOW)
+        assert place_of(report, "aof").status == "holding"
+
+    def test_under_way(self, kept):
+        """A rewrite that is under way when the server is looked at began too early to count."""
+        server, place = kept
+        with server.client() as client:
+            client.bgrewriteaof()
+            signalled(client, signal.SIGSTOP)
+            place.run(quiet=NOW)
+            signalled(client, signal.SIGCONT)
+            at_rest(client)
+            report = place.run(quiet=NOW)
+        assert place_of(report, "aof").status == "holding"
+
+    def test_switched_off(self, kept):
+        """A file that was kept once may be there still when it is kept no more."""
+        server, place = kept
+        place.run(quiet=NOW)
+        with server.client() as client:
+            client.config_set("appendonly", "no")
+        report = place.run(quiet=NOW)
+        assert place_of(report, "aof").status == "unknown"
+        assert "assume.aof" in place_of(report, "aof").remedy
 
 
 class TestReplicas:
-    """Replicas that could be promoted."""
+    """The memory of replicas, and their files."""
 
-    def test_a_stopped_replica_holds_until_it_has_caught_up(self, tmp_path):
-        """A replica that is frozen during the run has the old values; later it has not."""
+    def test_caught_up(self, tmp_path):
+        """A replica that follows is clean, and its own RDB file has to be saved anew."""
+        with LocalServer() as server, LocalServer(replica_of=server) as replica:
+            place = filled(server, tmp_path, replica.address)
+            with server.client() as client, replica.client() as follower:
+                follows(follower, client)
+                report = settled(place)
+                assert place_of(report, "replica").status == "clean"
+                assert place_of(report, "rdb", replica.address).status == "holding"
+                save(follower)
+                report = place.run(quiet=NOW)
+        assert place_of(report, "rdb", replica.address).status == "clean"
+
+    def test_frozen(self, tmp_path):
+        """A replica that does not answer is unknown, and clean when it has caught up."""
         with LocalServer() as server, LocalServer(replica_of=server) as replica:
             place = filled(server, tmp_path)
-            replica.signal(signal.SIGSTOP)
-            try:
-                [key] = keys(place.run(quiet=NOW))
-            finally:
-                replica.signal(signal.SIGCONT)
-            assert key.verdict == "held"
-            assert f"replica 127.0.0.1:{replica.port} is " in key.reasons[0]
-            assert "bytes behind" in key.reasons[0]
-            assert key.next_step.startswith("run again when replica")
+            with server.client() as client, replica.client() as follower:
+                follows(follower, client)
+                place.run(quiet=NOW)
+                replica.stop()
+                wait_for(lambda: client.info("replication")["connected_slaves"] == 0)
+                report = place.run(quiet=NOW)
+        gone = place_of(report, "replica")
+        assert (gone.status, verdict(report)) == ("unknown", "unknown")
+        assert "was not looked at" in gone.evidence
+        assert "decommissioned" in gone.remedy
 
-            place.run(quiet=NOW)
-            [key] = keys(place.run(quiet=NOW))
-            assert not any("replica" in reason for reason in key.reasons)
+    def test_decommissioned(self, tmp_path):
+        """A replica that is gone for good is declared so, and holds nothing any more."""
+        with LocalServer() as server:
+            with LocalServer(replica_of=server) as replica:
+                place = filled(server, tmp_path)
+                with server.client() as client, replica.client() as follower:
+                    follows(follower, client)
+                place.run(quiet=NOW)
+            gone = {"is": [replica.address], "reason": "its machine was deleted"}
+            place.cache.settings["assume"] = {"decommissioned": gone}
+            place.configure(place.cache)
+            report = place.run(quiet=NOW)
+        assert not [one for one in keys(report)[0].places if one.kind == "replica"]
 
-    def test_a_replica_that_goes_away_during_the_run_holds(self, tmp_path):
-        """A replica that was there at the beginning and is not at the end may come back."""
-        with LocalServer() as server, LocalServer(replica_of=server) as replica:
+    def test_writable(self, tmp_path):
+        """A replica that can be written to may hold anything."""
+        with (
+            LocalServer() as server,
+            LocalServer("--replica-read-only", "no", replica_of=server) as replica,
+        ):
+            place = filled(server, tmp_path, replica.address)
+            with server.client() as client, replica.client() as follower:
+                follows(follower, client)
+            report = settled(place)
+        assert place_of(report, "replica").status == "holding"
+        assert "can be written to" in place_of(report, "replica").evidence
+
+    def test_a_chain(self, tmp_path):
+        """A replica of a replica is named by that one, and looked at like any other."""
+        with (
+            LocalServer() as server,
+            LocalServer(replica_of=server) as middle,
+            LocalServer(replica_of=middle) as last,
+        ):
             place = filled(server, tmp_path)
+            with middle.client() as client:
+                wait_for(lambda: client.info("replication")["connected_slaves"] == 1)
+            report = settled(place)
+        found = {one.where for one in keys(report)[0].places if one.kind == "replica"}
+        assert found == {middle.address, last.address}
 
-            def leave(phase, page):
-                if (phase, page) == ("rotating", 1):
-                    replica.stop()
-                    with server.client() as client:
-                        wait_for(lambda: client.info("replication")["connected_slaves"] == 0)
-
-            [key] = keys(place.run(quiet=NOW, on_page=leave))
-            assert key.verdict == "held"
-            assert f"replica 127.0.0.1:{replica.port} is not connected" in key.reasons
+    def test_promoted(self, tmp_path):
+        """After a failover the proofs go on where the replica had all, and its process is swept."""
+        with LocalServer() as server, LocalServer(replica_of=server) as replica:
+            place = filled(server, tmp_path, replica.address)
+            with server.client() as client, replica.client() as follower:
+                follows(follower, client)
+                settled(place)
+                server.stop()
+                follower.replicaof("NO", "ONE")
+                report = place.run(quiet=NOW)
+        former = [one for one in keys(report)[0].places if one.where == server.address]
+        assert [one.status for one in former] == ["unknown"]
+        assert verdict(report) in {"unknown", "verifying"}
 
 
 class TestBackups:
     """Copies outside Redis, as declared."""
 
-    def test_a_declared_retention_holds_until_it_is_over(self, tmp_path):
-        """Backups that are kept for 30 days hold a key for 30 days from when it became clean."""
+    def test_retention(self, tmp_path):
+        """Backups that are kept for 30 days hold a key from when all else is clean."""
         with LocalServer() as server:
-            place = filled(server, tmp_path, backups={"retention": "30d"})
-            report = place.run(quiet=NOW)
+            told = {"is": "none", "reason": "no disk"}
+            settings = {"backups": {"retention": "30d"}, "assume": {"rdb": told}}
+            place = filled(server, tmp_path, **settings)
+            report = settled(place)
             [key] = keys(report)
             assert key.verdict == "held"
-            assert "backups are kept for 30d" in key.reasons[0]
+            assert any("backups are kept for 30d" in reason for reason in key.reasons)
             assert key.held_until - report.finished_at > timedelta(days=29)
-
             again = keys(place.run(quiet=NOW))[0]
             assert again.held_until == key.held_until
+
+    def test_none(self, tmp_path):
+        """Where there are none nothing is assumed of them."""
+        with LocalServer() as server:
+            place = filled(server, tmp_path, backups={"retention": "0s"})
+            report = settled(place)
+        assert place_of(report, "backups").status == "clean"
 
 
 class TestTogether:
     """Several caches, one key."""
 
-    def test_a_key_is_held_by_any_of_its_caches(self, tmp_path):
+    def test_held_by_another(self, tmp_path):
         """A key that two caches list is held as long as one of them holds it."""
+        told = {"is": "none", "reason": "no disk"}
         with LocalServer() as one, LocalServer() as two:
-            first = Cache(one.address, name="first", keys=2)
-            second = Cache(
-                two.address,
-                name="second",
-                keys=first.keys,
-                settings={"backups": {"retention": "1d"}},
-            )
+            first = Cache(one.address, name="first", keys=2, settings={"assume": {"rdb": told}})
+            settings = {"backups": {"retention": "1d"}, "assume": {"rdb": told}}
+            second = Cache(two.address, name="second", keys=first.keys, settings=settings)
             place = Place(tmp_path, first, second)
-            with one.client() as client:
-                first.put(client, "app:1")
-            report = place.run(quiet=NOW, allow_empty=True)
-            again = place.run(quiet=NOW, allow_empty=True)
+            for server, cache in ((one, first), (two, second)):
+                with server.client() as client:
+                    cache.put(client, "app:1")
+            report = settled(place)
+        assert [key.verdict for cache in (0, 1) for key in keys(report, cache)] == ["held", "held"]
+        [there] = [one for one in keys(report, 0)[0].places if one.kind == "caches"]
+        assert (there.where, there.status) == ("second", "holding")
+        assert "last looked at" in there.evidence
 
-        assert [key.verdict for cache in report.caches for key in cache.keys[1:]] == [
-            "verifying",
-            "verifying",
-        ], json.dumps([cache.keys[1].reasons for cache in report.caches])
-        assert [key.verdict for cache in again.caches for key in cache.keys[1:]] == ["held", "held"]
+
+class TestLineage:
+    """What a proof is worth when something happens to the server."""
+
+    @pytest.mark.parametrize("event", ["reset", "restart", "replicaof"])
+    def test_proofs_begin_anew(self, alone, event):
+        """What was proven counts no more after a reset of counters, a restart, another primary."""
+        server, place = alone
+        place.run(quiet=NOW)
+        with server.client() as client:
+            if event == "reset":
+                client.config_resetstat()
+            elif event == "replicaof":
+                with LocalServer() as other:
+                    client.replicaof("127.0.0.1", other.port)
+                    wait_for(lambda: client.info("replication")["master_link_status"] == "up")
+                    client.replicaof("NO", "ONE")
+                    place.cache.put(client, "app:1", key=0)
+        if event == "restart":
+            server.stop()
+            server.start()
+            with server.client() as client:
+                place.cache.put(client, "app:1", key=0)
+        report = place.run(quiet=NOW)
+        assert verdict(report) in {"verifying", "unknown"}
+        assert place_of(report, "names").status == "unknown"
+
+    def test_another_server(self, alone):
+        """Another server at another address under the same name has a history of its own."""
+        _, place = alone
+        settled(place)
+        with LocalServer() as other:
+            cache = Cache(other.address, keys=place.cache.keys)
+            place.configure(cache)
+            with other.client() as client:
+                cache.put(client, "app:1", key=0)
+            report = place.run(quiet=NOW)
+        assert verdict(report) == "verifying"

@@ -277,7 +277,7 @@ class TestRefresh:
     """Files are written anew, one server at a time."""
 
     @staticmethod
-    def refresh(tasks, *primaries, touch=lambda: None):
+    def refresh(tasks, *primaries, touch=dict):
         """What is done, and the looks."""
         said: list[str | None] = []
         looks = refresh_files(
@@ -310,8 +310,14 @@ class TestRefresh:
         ):
             primary.client().set("a", 1)
             tasks = [(one.address, "aof") for one in (primary, replica, other)]
-            touched = lambda: primary.client().set("a", "x" * 1000)  # noqa: E731 - called once
-            said, looks = self.refresh(tasks, primary, other, touch=touched)
+
+            def touch():
+                client = primary.client()
+                client.set("a", "x" * 1000)
+                info = client.info("replication")
+                return {info["master_replid"]: info["master_repl_offset"]}
+
+            said, looks = self.refresh(tasks, primary, other, touch=touch)
             assert said[0] == f"for BGREWRITEAOF on {replica.address}"
             assert [look.address for look in looks] == [replica.address] * 2 + [primary.address] * 2
             for before, after in (looks[:2], looks[2:]):

@@ -245,6 +245,8 @@ class TestRdb:
         saved = _rdb(primary(0, rdb_saves=1), declared=none)
         assert saved.verdict is Verdict.HELD
         assert "assume.rdb says that there is none, but a save was seen" in saved.evidence
+        begun = _rdb(primary(0, version="6.2.14", rdb_bgsave_in_progress=1), declared=none)
+        assert begun.status is not Status.ASSUMED
         moved = [
             primary(minutes, version="6.2.14", rdb_last_save_time=minutes) for minutes in (0, 5)
         ]
