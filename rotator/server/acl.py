@@ -40,7 +40,7 @@ JUDGING = {
     "+client|tracking": (("CLIENT", "TRACKING", "OFF"),),
 }
 """What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
-HIDING = {"+multi": (("MULTI",), ("DISCARD",)), "+exec": (("EXEC",),), "+dbsize": (("DBSIZE",),)}
+HIDING = {"+dbsize": (("DBSIZE",),), "+exec": (("EXEC",),), "+multi": (("MULTI",), ("EXEC",))}
 """The same in clusters whose servers hide names in slots that are not theirs."""
 _HIDES_NAMES = (8, 4)  # the version of Redis from which on a cluster does (verdict 2.8)
 
@@ -76,9 +76,13 @@ def missing_for_verdict(store: Store) -> list[str]:
     version = [int(part) for part in info.get("redis_version", "").split(".") if part.isdigit()]
     if store.cluster_enabled() and "valkey_version" not in info and (*version,) >= _HIDES_NAMES:
         probes |= HIDING
-    return [
-        rule for rule, commands in probes.items() if _denied(store.connection.pipeline(commands)[0])
-    ]
+    missing: list[str] = []
+    for rule, commands in probes.items():
+        # A transaction that may not be ended would swallow what comes after it.
+        stuck = rule == "+multi" and "+exec" in missing
+        if stuck or _denied(store.connection.pipeline(commands)[0]):
+            missing.append(rule)
+    return missing
 
 
 def require_rights(
