@@ -6,7 +6,7 @@ the tool sees of a server, and all that it concludes, are the product's own reco
 Steps take no time; a look takes a minute.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -29,8 +29,30 @@ from support.looks import (
     replica,
 )
 
+OWN = {"run", "sweep", "other"}
+"""Events that are the tool's own; of the others there are not too many in one history."""
 QUIET = timedelta(0)
 """Two proofs that follow one another are apart enough: what counts is what lies between them."""
+
+
+class State:
+    """State: computes its hash once; `replace` copies it faster than that of dataclasses."""
+
+    def __hash__(self):
+        """Return the hash of what can be compared."""
+        known = self.__dict__.get("_hash")
+        if known is None:
+            known = hash(tuple(v for k, v in self.__dict__.items() if k != "declared"))
+            self.__dict__["_hash"] = known
+        return known
+
+
+def replace(one, **more):
+    """Return a state with other values in some of its fields."""
+    new = object.__new__(type(one))
+    new.__dict__.update(one.__dict__, **more)
+    new.__dict__.pop("_hash", None)
+    return new
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +64,8 @@ class Saved:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+@dataclass(frozen=True)
+class Server(State):
     """
     Server: one Redis; *old* says of each name whether its value is under the key.
 
@@ -54,6 +76,7 @@ class Server:
 
     name: str
     old: tuple[bool, ...] = (True, True)
+    __hash__ = State.__hash__
     role: str = "master"
     run: int = 1
     replid: int = 1
@@ -183,20 +206,22 @@ class Rules:
     looks_at_replicas: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+@dataclass(frozen=True)
+class World(State):
     """
     World: the servers, what the tool has kept, and what happened.
 
     *looks* are pairs of minute and server. *wrote* is when an application last wrote with the key.
-    *fence* is when it was declared that none does. *cursor* is where a sweep is, -1: there is none.
-    *other* says of the second cache whether it has values under the key, None: there is none.
+    *fence* is when it was declared that none does. *odd* events have happened, *most* may, each
+    *more* often than in a small world. *cursor* is where a sweep is, -1: there is none. *other*
+    says of the second cache whether it has values under the key, None: there is none.
     """
 
     servers: tuple[Server, ...]
+    __hash__ = State.__hash__
     rules: Rules = Rules()
     files: bool = True
-    declared: Declarations = field(default=Declarations(), hash=False, compare=False)
+    declared: Declarations = field(default=Declarations(), compare=False)
     clock: int = 1
     fresh: int = 100
     looks: tuple = ()
@@ -214,6 +239,9 @@ class World:
     other: bool | None = None
     other_sweeps: tuple[Sweep, ...] = ()
     judged: bool = False
+    odd: int = 0
+    most: int = 3
+    more: int = 0
 
     # What happens
 
@@ -236,12 +264,14 @@ class World:
         """The world, in which that event has happened once more."""
         done = dict(self.done)
         done[event] = done.get(event, 0) + 1
-        return replace(self, done=tuple(sorted(done.items())))
+        odd = self.odd + (event not in OWN)
+        return replace(self, done=tuple(sorted(done.items())), odd=odd)
 
-    @property
-    def odd(self):
-        """How many events there were that were not the tool's own."""
-        return sum(times for event, times in self.done if event not in {"run", "sweep", "other"})
+    def may(self, event, times=1):
+        """Whether an event may still happen."""
+        if event not in OWN and self.odd >= self.most:
+            return False
+        return self.times(event) < times + self.more
 
     def times(self, event):
         """How often that event has happened."""
@@ -270,7 +300,7 @@ class World:
         return self.put(replace(one, old=back).called("debug"))
 
     def restart(self, name, *, aof=None):
-        """A primary is started again, from its append-only file if it keeps one, or from the RDB."""
+        """A primary is started again, from its append-only file if it keeps one, else the RDB."""
         one, aof = self.server(name), self.server(name).aof if aof is None else aof
         saved = one.file or Saved((False, False))
         old = one.old if aof else saved.old
