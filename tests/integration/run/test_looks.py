@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from rotator.config.fields import ReplicaSettings
 from rotator.config.types import Address
@@ -18,7 +19,7 @@ from rotator.server.copies import missing_look, refresh_files, take_look
 from rotator.server.store import Store
 from rotator.server.topology import discover
 from rotator.text import utc_now
-from support.caches import wait_for
+from support.caches import user, wait_for
 
 PASSWORD = "pw"
 ELSEWHERE = "10.255.255.1"  # an address that replicas announce, as behind address translation
@@ -323,6 +324,23 @@ class TestRefresh:
             for before, after in (looks[:2], looks[2:]):
                 assert before.facts["aof_base_size"] != after.facts["aof_base_size"]
             assert not list(other.folder.rglob("*aof*"))
+
+    def test_without_the_right(self, server, redis):
+        """A user who may not ask for it is told the rights, and the server has no new file."""
+        with user(redis, "+info", "+config", "+time") as (name, password):
+            login = Login(name, password)
+            said = []
+            with capture_logs() as logged:
+                refresh_files(
+                    [(server.address, "rdb")],
+                    lambda address: Store(Connection(address, login).open()),
+                    primaries=[at(server)],
+                    touch=dict,
+                    waiting=said.append,
+                    should_stop=lambda: None,
+                )
+        assert "BGSAVE needs +bgsave +bgrewriteaof" in logged[0]["error"]
+        assert said[-1] is None
 
     def test_one_that_has_not_caught_up(self):
         """A replica without its primary saves nothing."""
