@@ -113,14 +113,16 @@ def _open_existing(path: Path | None) -> State:
 
 def _select(everything: Report, names: Sequence[str]) -> Report:
     """Return the report on the caches called *names*, or on all."""
-    known = {one.name: one for one in everything.caches}
+    known = list(dict.fromkeys(one.name for one in everything.caches))
     for name in names:
         if name not in known:
             raise ConfigError(
                 f"--cache {name}: the state holds no report on it",
                 hint=f"it holds reports on {', '.join(known)}",
             )
-    caches = tuple(known[name] for name in dict.fromkeys(names or known))
+    # Several servers may have answered to one name.
+    wanted = dict.fromkeys(names or known)
+    caches = tuple(one for name in wanted for one in everything.caches if one.name == name)
     return everything.model_copy(update={"caches": caches})
 
 
@@ -137,7 +139,8 @@ def _required_keys(require: str, everything: Report, shown: Report) -> list[str]
             f"--require {require[:80]}: expected retirable or proven, or one of them with :ID",
             hint="ID is a key id, or its first 8 characters; or with --by: --require in-time",
         )
-    old = {key.id for one in shown.caches for key in one.keys if key.role == "old"}
+    living = [one for one in shown.caches if not one.superseded]
+    old = {key.id for one in living for key in one.keys if key.role == "old"}
     if not colon:
         return sorted(old)
     known = {key.id for one in everything.caches for key in one.keys}

@@ -37,10 +37,10 @@ def save_reports(
     Store the report on a run, for each cache by itself.
 
     *history* maps the name of a cache to what the state calls the history of the server that
-    answered, if that is not the name; *decommissioned* to the addresses that are declared gone.
+    answered, else it is the last one; *decommissioned* to the addresses that are declared gone.
     """
     for cache in report.caches:
-        known = (history or {}).get(cache.name, cache.name)
+        known = (history or {}).get(cache.name) or _latest_history(state, cache.name)
         own = cache.model_copy(update={"history": known})
         alone = report.model_copy(update={"caches": (own,)})
         state.save_report(known, json_text(merged_with_stored(alone, state)), report.finished_at)
@@ -66,6 +66,12 @@ def merged_with_stored(report: Report, state: State) -> Report:
     attempt = Attempt(at=report.finished_at, stopped=cache.stopped, error=cache.error)
     caches = tuple(one.model_copy(update={"attempt": attempt}) for one in earlier.caches)
     return earlier.model_copy(update={"caches": caches})
+
+
+def _latest_history(state: State, cache: str) -> str:
+    """Return what the state calls the history of a cache that was worked on last."""
+    known = state.lineages(cache)
+    return max(known, key=lambda one: str(known[one].get("at", "")), default=cache)
 
 
 def _supersede(cache: Cache, state: State, gone: Collection[str]) -> None:
@@ -233,7 +239,7 @@ def _read(cache: str, text: str) -> Report:
 
 def _with_record(cache: Cache, history: str, state: State, now: datetime) -> Cache:
     """Return a cache with its age, progress and the history of its keys as they are now."""
-    record = state.cache_record(history, [key.id for key in cache.keys])
+    record = state.cache_record(cache.name, [key.id for key in cache.keys], history)
     keys = tuple(
         key.model_copy(update=known_of_key(record, key.id, key.role)) for key in cache.keys
     )

@@ -23,7 +23,7 @@ from rotator.retirement.lineage import Proof
 from rotator.retirement.places import CacheRecord
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
-from rotator.tally.tally import PROBLEMATIC, Mode
+from rotator.tally.tally import PROBLEMATIC, Mode, Tally
 from rotator.text import count
 
 Judgements = Mapping[tuple[str, str], Judgement]
@@ -142,16 +142,7 @@ def _cache(
         verification=_verification(verification) if verification else None,
         coverage=_coverage(sweep, verification, result.evictions),
         keys=tuple(_keys(result, judgements, record, shown, now)),
-        problems=tuple(
-            model.Problem(
-                name=shown(problem.name),
-                node=problem.node,
-                outcome=str(problem.outcome),
-                reason=str(problem.reason),
-                detail=problem.detail,
-            )
-            for problem in tally.samples()
-        ),
+        problems=tuple(_problems(tally, shown)),
         problems_total=sum(tally.outcomes[outcome] for outcome in PROBLEMATIC),
         accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
         sweep_seconds=sweep.seconds,
@@ -161,6 +152,17 @@ def _cache(
         outside=_outside([node.proof for node in (verification or sweep).nodes if node.proof]),
         **known,
     )
+
+
+def _problems(tally: Tally, shown: Callable[[bytes], str]) -> Iterator[model.Problem]:
+    for problem in tally.samples():
+        yield model.Problem(
+            name=shown(problem.name),
+            node=problem.node,
+            outcome=str(problem.outcome),
+            reason=str(problem.reason),
+            detail=problem.detail,
+        )
 
 
 def _text(word: object | None) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
-from rotator.report.model import VERDICTS, Cache, Report
+from rotator.report.model import STATUSES, VERDICTS, Cache, Report
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
@@ -244,6 +245,10 @@ def _keys(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
     verdicts = make("rotator_key_verdict", meaning, (*_KEY[:2], "verdict"))
     meaning = "The part of the 2^32 safe encryptions that is used up."
     budget = make("rotator_nonce_budget_used_ratio", meaning, _KEY)
+    meaning = "Places where a value under an old key may be, by what is known of them."
+    places = make("rotator_key_places", meaning, (*_KEY[:2], "status"))
+    meaning = "What the verdict on an old key takes for granted."
+    assumptions = make("rotator_key_assumptions", meaning, _KEY[:2])
     for cache in caches:
         for key in cache.keys:
             under = key.remaining
@@ -253,5 +258,9 @@ def _keys(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
             budget.labels(cache.name, key.id, key.role).set(key.nonce_budget_used)
             if key.role == "old":
                 retirable.labels(cache.name, key.id).set(key.verdict == "retirable")
+                assumptions.labels(cache.name, key.id).set(len(key.assumptions))
+                counted = Counter(place.status for place in key.places)
+                for status in STATUSES:
+                    places.labels(cache.name, key.id, status).set(counted[status])
                 for verdict in VERDICTS:
                     verdicts.labels(cache.name, key.id, verdict).set(key.verdict == verdict)

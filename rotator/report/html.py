@@ -40,6 +40,7 @@ def render(report: Report, now: datetime | None = None) -> str:
             report=report,
             now=now,
             keys=_old_keys(report),
+            placed=any(key.places for cache in report.caches for key in cache.keys),
             problems_shown=_PROBLEMS,
             ending=ending.short if ending else "unknown",
             words=words,
@@ -72,6 +73,7 @@ def _environment() -> Environment:
         "count": count,
         "curve": _curve,
         "elapsed": elapsed,
+        "ending": _ending,
         "grouped": "{:,}".format,
         "listing": listing,
         "proof": _proof,
@@ -93,6 +95,13 @@ def _by_status(key: Key) -> list[tuple[str, list[KeyPlace]]]:
     """Return the places of a key by their status, the worst first."""
     groups = [(one, [place for place in key.places if place.status == one]) for one in STATUSES]
     return [(status, places) for status, places in groups if places]
+
+
+def _ending(place: KeyPlace) -> str:
+    """Return what ends that a place is not clean, if anything does."""
+    if place.remedy or place.until is None:
+        return place.remedy
+    return f"it ends by itself {stamp(place.until)}"
 
 
 def _summary(keys: Sequence[Sequence[tuple[Cache, Key]]]) -> str:

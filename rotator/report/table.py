@@ -20,6 +20,7 @@ from rich.text import Text
 
 from rotator.report import words
 from rotator.report.model import Cache, Coverage, Key, KeyPlace, Problem, Report, Verification
+from rotator.retirement.places import Status
 from rotator.text import count, elapsed, escape, short_id, size, stamp
 
 PROBLEMS = 10
@@ -87,13 +88,13 @@ def render(report: Report, now: datetime | None = None) -> RenderableType:
     if not report.caches and not report.error:
         parts += [Text(), text("no cache was looked at")]
     for cache in report.caches:
-        parts += [Text(), *_cache(cache, now)]
+        parts += [Text(), *_cache(cache, words.title(report, cache), now)]
     return Group(*parts)
 
 
-def _cache(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
+def _cache(cache: Cache, title: str, now: datetime | None) -> Iterator[RenderableType]:
     """Yield all there is to say about one cache: sections under it, each after an empty line."""
-    yield from _headline(cache, now)
+    yield from _headline(cache, title, now)
     for section in _sections(cache, now):
         yield Text()
         yield indented(section)
@@ -125,16 +126,16 @@ def _verdicts(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     """Yield what is said of each old key, after what is so for all of them."""
     if cache.outdated or cache.superseded:
         yield text(words.OUTDATED if cache.outdated else words.SUPERSEDED, "yellow")
-    if shared := words.shared_places(cache.keys):
-        yield listed("for every old key", map(words.place_line, shared))
+    if shared := _shared_places(cache.keys):
+        yield listed("for every old key", map(_place_line, shared))
     for key in (key for key in cache.keys if key.verdict):
         yield _verdict(key, shared, now)
 
 
-def _headline(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
+def _headline(cache: Cache, title: str, now: datetime | None) -> Iterator[RenderableType]:
     """Yield the name and whether all is done; below it the sums, and how old all of it is."""
     state, look = words.headline(cache)
-    yield text(f"{cache.name}: ", "bold").append_text(text(state, _STYLES[look]))
+    yield text(f"{title}: ", "bold").append_text(text(state, _STYLES[look]))
     for line, style in _known(cache, now):
         yield indented(text(line, style))
 
@@ -196,10 +197,55 @@ def _verdict(key: Key, shared: Sequence[KeyPlace], now: datetime | None) -> Rend
     if key.next_step:
         ends.add_row(text("next:", "dim"), text(key.next_step, "bold"))
     ends.add_row(text("field:", "dim"), text(key.field))
-    known = [*words.reasons(key, shared), *words.facts(key), *words.deadlines(key)]
+    known = [*_reasons(key, shared), *words.facts(key), *words.deadlines(key)]
     if key.past and now is not None:
         known += words.history(key.past)
     return Group(title, bullets(dict.fromkeys(known)), indented(ends))
+
+
+def _reasons(key: Key, shared: Sequence[KeyPlace]) -> Iterator[str]:
+    """
+    Yield why the verdict on a key is what it is: each place that is not clean, and the sums.
+
+    *shared* places were told before, for every old key.
+    """
+    known, told = list(_open_places(key)), {_said(place) for place in shared}
+    yield from (_place_line(place) for place in known if _said(place) not in told)
+    if told:
+        yield "and what is said above of every old key"
+    yield from words.remarks(key)
+    if number := sum(place.status == Status.CLEAN for place in key.places):
+        yield f"{count(number, 'place')} clean"
+    if assumed := words.assumption(key):
+        yield assumed
+
+
+def _open_places(key: Key) -> Iterator[KeyPlace]:
+    """Yield the places of a key that are not clean, worst first, without what is assumed anyway."""
+    said = {words.clause(one) for one in key.assumptions}
+    for place in key.places:
+        assumed = place.status == Status.ASSUMED and place.evidence in said
+        if place.status != Status.CLEAN and not assumed:
+            yield place
+
+
+def _shared_places(keys: Iterable[Key]) -> tuple[KeyPlace, ...]:
+    """Return the places that are not clean for the same reason for every old key of a cache."""
+    first, *others = [list(_open_places(key)) for key in keys if key.verdict] or [[]]
+    known = [{_said(place) for place in places} for places in others]
+    return tuple(place for place in first if others and all(_said(place) in one for one in known))
+
+
+def _place_line(place: KeyPlace) -> str:
+    """Return what keeps one place from being clean, and what ends it."""
+    word = "assumed" if place.status == Status.ASSUMED else place.verdict
+    remedy = f"; {place.remedy}" if place.remedy else ""
+    return f"{word}: {place.evidence}{remedy}"
+
+
+def _said(place: KeyPlace) -> tuple[str, ...]:
+    """Return what makes two places of different keys the same to a reader."""
+    return (place.kind, place.where, place.status, place.verdict, place.evidence, place.remedy)
 
 
 def _verified(verification: Verification) -> Text:

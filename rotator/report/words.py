@@ -6,7 +6,7 @@ are the names of entries, as they may be shown.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -14,7 +14,6 @@ from rotator.report.model import (
     Attempt,
     Cache,
     Key,
-    KeyPlace,
     Node,
     Outside,
     Past,
@@ -154,52 +153,10 @@ def forecast(key: Key) -> str | None:
     return f"{expire:,} of {count(key.remaining, 'value')} {expires}{by}; {never:,} {stay} no TTL"
 
 
-def open_places(key: Key) -> Iterator[KeyPlace]:
-    """Yield the places of a key that are not clean, worst first, without what is assumed anyway."""
-    said = " ".join(map(clause, key.assumptions))
-    for place in key.places:
-        assumed = place.status == Status.ASSUMED and place.evidence in said
-        if place.status != Status.CLEAN and not assumed:
-            yield place
-
-
-def shared_places(keys: Iterable[Key]) -> tuple[KeyPlace, ...]:
-    """Return the places that are not clean for the same reason for every old key of a cache."""
-    judged = [key for key in keys if key.verdict]
-    first, *others = [list(open_places(key)) for key in judged] or [[]]
-    if not others:
-        return ()
-    known = [{_said(place) for place in places} for places in others]
-    return tuple(place for place in first if all(_said(place) in one for one in known))
-
-
-def place_line(place: KeyPlace) -> str:
-    """Return what keeps one place from being clean, and what ends it."""
-    word = "assumed" if place.status == Status.ASSUMED else place.verdict
-    remedy = f"; {place.remedy}" if place.remedy else ""
-    return f"{word}: {place.evidence}{remedy}"
-
-
-def reasons(key: Key, shared: Collection[KeyPlace] = ()) -> Iterator[str]:
-    """
-    Yield why the verdict on a key is what it is: each place that is not clean, and the sums.
-
-    *shared* places were told before, for every old key.
-    """
-    known, told = list(open_places(key)), {_said(place) for place in shared}
-    for place in known:
-        if _said(place) not in told:
-            yield place_line(place)
-    if any(_said(place) in told for place in known):
-        yield "and what is said above of every old key"
-    # What is no place is not lost: that the last sweep was stopped.
-    yield from (one for one in key.reasons if not any(p.evidence in one for p in key.places))
-    if not known and key.places:
-        yield from key.reasons[:1]
-    if number := sum(place.status == Status.CLEAN for place in key.places):
-        yield f"{count(number, 'place')} clean"
-    if assumed := assumption(key):
-        yield assumed
+def remarks(key: Key) -> list[str]:
+    """Return the reasons of a verdict that are not those of a place that is not clean."""
+    told = [place.evidence for place in key.places if place.status != Status.CLEAN]
+    return [reason for reason in key.reasons if not any(said in reason for said in told)]
 
 
 def assumption(key: Key) -> str:
@@ -211,11 +168,6 @@ def assumption(key: Key) -> str:
 def clause(said: str) -> str:
     """Return an assumption without the words that it may begin with."""
     return said.removeprefix(_ASSUMING)
-
-
-def _said(place: KeyPlace) -> tuple[str, ...]:
-    """Return what makes two places of different keys the same to a reader."""
-    return (place.kind, place.where, place.status, place.verdict, place.evidence, place.remedy)
 
 
 def left_out(outside: Outside) -> str:

@@ -10,7 +10,7 @@ reasons than the places (verdict 1):
   is about that.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -26,9 +26,15 @@ from rotator.retirement.names import (
     outside_place,
     writers_place,
 )
-from rotator.retirement.persistence import file_places
+from rotator.retirement.persistence import aof_place, file_places, rdb_place
 from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
-from rotator.retirement.replicas import Server, caught_up, replica_place, servers
+from rotator.retirement.replicas import (
+    Server,
+    caught_up,
+    declared_place,
+    replica_place,
+    servers,
+)
 from rotator.text import add_clamped, clock, duration, listing, moment
 
 # The verdict of the places, the first that fits (verdict 1): facts, then what was not looked at.
@@ -122,7 +128,8 @@ def _judgement(
 ) -> Judgement:
     """Return the judgement on a key, with the places of one cache."""
     against = [one for one in found if _is_shut(one)]
-    grounds = against or [one for one in found if one.kind is Kind.NAMES]
+    clean = [one for one in found if one.kind is Kind.NAMES and one.status is Status.CLEAN]
+    grounds = against or clean
     return Judgement(
         key_id=case.key_id,
         verdict=verdict,
@@ -172,10 +179,25 @@ def places(case: Evidence, *, now: datetime, quiet: timedelta) -> list[Place]:
         *names_places(case, gone, now, quiet),
         outside_place(case, gone),
         *not_opened_places(case),
+        *_taken_on_trust(case, gone),
         writers_place(case, gone, now),
         *copy_places(case, gone),
     ]
     return [*found, _backups(case, found, now)]
+
+
+def _taken_on_trust(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
+    """Yield what is assumed of the names: declarations that stand in for what is missing."""
+    declared, now = case.declared, [one.now for one in gone.values() if one.now]
+    silent = any(
+        not {"run_id", "master_replid"} <= set(one.facts) or one.calls is None for one in now
+    )
+    if declared.identity is not None and silent:
+        text = f"{case.cache} is one server, never another: {declared.identity}"
+        yield Place(Kind.NAMES, "", Status.ASSUMED, text)
+    if declared.empty and not case.ever_opened:
+        text = f"it is right that no value of {case.cache} was ever opened"
+        yield Place(Kind.NAMES, "", Status.ASSUMED, text)
 
 
 def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
@@ -183,6 +205,10 @@ def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
     gone_at, found = gone_since(gone), list[Place]()
     for looks in servers(case.looks):
         if _ended(looks, case):
+            where = looks[-1].address
+            reason = case.declared.decommissioned.get(where, "replicas.only does not list it")
+            text = f"{where} is gone: {reason}"
+            found.append(Place(Kind.REPLICA, where, Status.ASSUMED, text))
             continue
         address = next((one for one in gone if one == looks[-1].address), None)
         if address is not None:
@@ -191,6 +217,12 @@ def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
             server = _as_replica(looks, gone, gone_at)
             primary = _primary_of(looks[-1], gone)
             offset = primary.offset if primary else None
+            known = [one.now for one in gone.values() if one.now]
+            if assumed := declared_place(server, known, case.declared.replicas):
+                found += [assumed, rdb_place(server, case.declared, gone_at)]
+                if any(one.facts.get("aof_enabled") != "0" for one in known):
+                    found.append(aof_place(server, case.declared, gone_at))
+                continue
             place = replica_place(server, primary.now if primary else None, offset)
             found.append(place)
             if place.status is Status.UNKNOWN:  # its files are not known either

@@ -183,3 +183,19 @@ def replica_place(server: Server, primary: Look | None, offset: int | None) -> P
     evidence = f"replica {where} {why or 'was not yet looked at since the key is gone'}"
     remedy = f"run again when {where} has caught up"
     return Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
+
+
+def declared_place(server: Server, primaries: Sequence[Look], reason: str | None) -> Place | None:
+    """
+    Return the place of a replica that cannot be asked, where it is declared that its primary may.
+
+    None: it was asked, no such thing is declared, or no primary says that it is online.
+    """
+    where = server.name
+    named = any(
+        one.address == where and one.state == "online" for look in primaries for one in look.listed
+    )
+    if reason is None or not server.last.missing or not named:
+        return None
+    evidence = f"replica {where} is as its primary says: {reason}"
+    return Place(Kind.REPLICA, where, Status.ASSUMED, evidence)

@@ -9,6 +9,7 @@ import html5lib
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from rotator.report.archive import save_reports
 from rotator.report.files import json_text
 from rotator.report.model import KeyPlace
 from rotator.retirement.history import SweepRecord
@@ -132,6 +133,18 @@ class TestOutput:
         assert [cache["name"] for cache in json.loads(done.stdout)["caches"]] == ["b"]
         assert other.returncode == 2
         assert "it holds reports on a, b" in other.stderr
+
+    def test_several_servers(self, state):
+        """With --cache it shows every server that answered to that name."""
+        for address, key, history in [("10.0.0.7:1", OLD, "a"), ("10.0.0.9:1", DRAINING, "a#2")]:
+            cache = cache_with(key, name="a").model_copy(update={"addresses": (address,)})
+            with State(state) as opened:
+                save_reports(report(caches=(cache,)), opened, {"a": history})
+
+        done = asked(state, "--cache", "a")
+
+        assert "\na (10.0.0.7:1): " in done.stdout
+        assert "\na (10.0.0.9:1): " in done.stdout
 
     def test_no_state(self, state):
         """Without a state file it says so, and leaves none behind."""
@@ -278,6 +291,17 @@ class TestRequire:
         assert done.returncode == 6
         assert f"key {OLD} is held" in done.stderr
         assert DRAINING not in done.stderr
+
+    def test_superseded(self, state):
+        """What a server had that another one superseded is not asked for."""
+        gone = cache_with(DRAINING, name="a").model_copy(update={"superseded": True})
+        leave(state, gone, cache_with(OLD, name="b"))
+
+        everything = asked(state, "--require", "retirable")
+        one = asked(state, "--require", f"retirable:{DRAINING}")
+
+        assert (everything.returncode, one.returncode) == (0, 6)
+        assert "no server that is still there was asked for" in one.stderr
 
     def test_no_old_key(self, state):
         """Where there is nothing to retire the condition does not hold."""

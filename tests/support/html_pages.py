@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from rotator.report.model import Cache, Coverage, Key, Node, Past, Problem, Report, Verification
+from support.sample_reports import QUIET, place, places
 
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
 END = START + timedelta(minutes=3, seconds=12)
@@ -87,6 +88,11 @@ def keys():
             held_until=END + 30 * 24 * HOUR,
             reasons=("the RDB file of redis-0 is from 2026-11-22, when the key was not gone",),
             next_step="BGSAVE on redis-0, then run again",
+            places=(
+                *places(),
+                place("rdb", HOSTILE, "unknown", evidence=HOSTILE, remedy=HOSTILE, verdict="held"),
+            ),
+            assumptions=(QUIET, HOSTILE),
             **common,
         ),
     )

@@ -2,7 +2,16 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.report.model import Cache, Coverage, Key, Node, Problem, Report, Verification
+from rotator.report.model import (
+    Cache,
+    Coverage,
+    Key,
+    KeyPlace,
+    Node,
+    Problem,
+    Report,
+    Verification,
+)
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -64,6 +73,60 @@ def old_key(**fields):
         "prefixes": {"/app/oidc": 812_203},
     }
     return Key(**usual | fields)
+
+
+def place(kind="rdb", where="10.0.0.7:6379", status="clean", **fields):
+    """A place; one that is clean unless said otherwise."""
+    usual = {"evidence": f"the {kind} of {where or 'it'} was looked at"}
+    return KeyPlace(kind=kind, where=where, status=status, **usual | fields)
+
+
+HELD = "the append-only file of 10.0.0.7:6379 has not been rewritten since 10:02"
+UNKNOWN = "replica 10.0.0.8:6379 was not reached"
+QUIET = "no application of shared-redis has written with it since 2026-11-23 10:00 UTC"
+
+
+def places():
+    """One place of each kind, and of each status at least one, worst first."""
+    wait = {"verdict": "held", "until": START + 720 * HOUR}
+    return (
+        place("replica", status="unknown", evidence=UNKNOWN, remedy="list it", verdict="unknown"),
+        place("aof", status="holding", evidence=HELD, remedy="BGREWRITEAOF there", verdict="held"),
+        place("backups", "", "holding", evidence="backups are kept for 30d", **wait),
+        place("writers", "", "assumed", evidence=QUIET),
+        place("names", since=START),
+        place("outside", ""),
+        place("not-opened", ""),
+        place("rdb", since=START + HOUR),
+        place("backup-command"),
+        place("caches", "sessions"),
+    )
+
+
+def placed_key(**fields):
+    """An old key with all these places."""
+    usual = {
+        "verdict": "unknown",
+        "ready_at": None,
+        "reasons": (f"{UNKNOWN}; list it", f"{HELD}; BGREWRITEAOF there"),
+        "next_step": "list it",
+        "places": places(),
+        "assumptions": (QUIET,),
+    }
+    return old_key(**usual | fields)
+
+
+def proven_key(**fields):
+    """An old key of which nothing is assumed: every place is clean."""
+    clean = tuple(one for one in places() if one.status == "clean")
+    usual = {
+        "verdict": "retirable",
+        "ready_at": None,
+        "reasons": (clean[0].evidence,),
+        "next_step": "remove it",
+        "places": (*clean, place("writers", ""), place("backups", "")),
+    }
+    return old_key(**usual | fields)
 
 
 def problem(**fields):

@@ -71,7 +71,7 @@ class TestRuns:
         assert sum(one.nonce_budget_used for one in report.caches[0].keys) == 12 / 2**32
 
     def test_shared_key(self, server, redis, tmp_path):
-        """A key that a later run met in another cache is no longer retirable in the first one."""
+        """A key that a run met in one cache is in use in both: the other has it outside."""
         keys = Cache(server.address, keys=2).keys
         first = Cache(server.address, name="a", keys=keys, settings={"match": ["a:*"]})
         second = Cache(server.address, name="b", keys=keys, settings={"match": ["b:*"]})
@@ -84,4 +84,7 @@ class TestRuns:
 
         with State(place.state) as state:
             report = load_reports(state, NOW)
-        assert {old_key(report, first.ids[1], name).verdict for name in "ab"} == {"draining"}
+        assert {old_key(report, first.ids[1], name).verdict for name in "ab"} == {"in-use"}
+        (outside,) = [one for one in report.caches[0].keys[1].places if one.kind == "outside"]
+        assert (outside.status, outside.verdict) == ("holding", "in-use")
+        assert report.caches[0].outside.under_old_keys == {first.ids[1]: 1}

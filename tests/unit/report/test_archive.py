@@ -1,19 +1,24 @@
 """Tests of what the state adds to a report: histories, budgets, age, and what `--require` asks."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from rotator.crypto import keyring
 from rotator.errors import StateError
-from rotator.report.archive import load_reports, unmet_conditions
+from rotator.report.archive import load_reports, save_reports, unmet_conditions
 from rotator.report.build import budget_warnings, known_of_key
 from rotator.report.files import json_text
+from rotator.report.model import KINDS, STATUSES, Coverage, Key, Node, Report
 from rotator.report.model import Cache as CacheReport
-from rotator.report.model import Key, Report
 from rotator.retirement.history import SweepRecord
 from rotator.state.state import VERDICTS, State
 from rotator.tally.tally import Mode, Tally
+from support.sample_reports import QUIET, place, placed_key, proven_key
+
+WRITTEN = Path(__file__).parents[2] / "written-by-1.0.0" / "reports"
+
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
@@ -58,6 +63,13 @@ def looked_at(name="a", *keys, swept_at=NOW - HOUR):
     return CacheReport(name=name, complete=True, keys=keys or (key(),), swept_at=swept_at)
 
 
+def swept(name, address="10.0.0.7:1", *keys):
+    """What a run says of a cache that it has swept."""
+    coverage = Coverage(mode="standalone", nodes=(Node(node=address, complete=True),))
+    known = {"coverage": coverage, "addresses": (address,)}
+    return looked_at(name, *keys).model_copy(update=known)
+
+
 def sweep(state, cache="a", at=NOW, **fields):
     """Let the state know of a complete sweep."""
     state.record_sweep(
@@ -71,6 +83,7 @@ def sweep(state, cache="a", at=NOW, **fields):
                 "complete": True,
                 "current": CURRENT,
                 "old": [OLD],
+                "proven": True,
             }
             | fields,
         )
@@ -237,6 +250,210 @@ class TestLastReport:
         state.note_verdict(OLD, "retirable", NOW + HOUR)
 
         assert load_reports(state, NOW).caches[0].keys[0].verdict == "held"
+
+    def test_order(self, state):
+        """What was met counts more than what is not known, and that more than a hold."""
+        verdicts = ["retirable", "held", "verifying", "unknown", "draining", "in-use"]
+        for number, verdict in enumerate(verdicts):
+            save(state, report_on(looked_at(f"c{number}", key(verdict=verdict))))
+
+            assert {one.keys[0].verdict for one in load_reports(state, NOW).caches} == {verdict}
+
+    def test_place_of_a_worse_verdict(self, state):
+        """A key that another cache makes worse has that cache as a place, once."""
+        worse = key(verdict="in-use", reasons=("9 remain",), next_step="find the writer")
+        before = place("caches", "b", evidence="b: clean")
+        good = key(places=(before, place("names")))
+        save(state, report_on(looked_at("a", good), looked_at("b", worse)))
+
+        (found, clean), other = (one.keys[0].places for one in load_reports(state, NOW).caches)
+
+        assert (found.kind, found.where, found.status) == ("caches", "b", "holding")
+        assert (found.evidence, found.remedy) == ("b: 9 remain", "find the writer")
+        assert (found.verdict, clean.kind, other) == ("in-use", "names", ())
+
+
+class TestProven:
+    """What `--require proven` asks for beyond `--require retirable`."""
+
+    def asked(self, key, **fields):
+        """The reasons why the only key of a cache is not proven."""
+        report = report_on(looked_at("a", key).model_copy(update=fields))
+        found = unmet_conditions(report, [key.id], now=NOW, max_age=DAY, proven=True)
+        return [reason for reason, _ in found]
+
+    def test_holds(self):
+        """Nothing speaks against a key of which every place is clean."""
+        assert self.asked(proven_key()) == []
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("status", [one for one in STATUSES if one != "clean"])
+    def test_not_clean(self, kind, status):
+        """A place of any kind that is not clean speaks against it, also one that is assumed."""
+        others = [one for one in proven_key().places if one.kind != kind]
+        odd = place(kind, "", status, evidence="so it is")
+
+        found = self.asked(proven_key(places=(odd, *others)))
+
+        assert found == ["key 9f2c41d07be3a655 is retirable, but not proven: so it is"]
+
+    @pytest.mark.parametrize(
+        ("kind", "what"),
+        [("writers", "the applications that write"), ("backups", "the copies outside Redis")],
+    )
+    def test_nothing_known(self, kind, what):
+        """Where writers or backups are no place at all, nothing is proven."""
+        places = tuple(one for one in proven_key().places if one.kind != kind)
+
+        assert self.asked(proven_key(places=places)) == [
+            f"key 9f2c41d07be3a655: nothing is known of {what}"
+        ]
+
+    def test_assumption(self):
+        """An assumption speaks against it, even if no place is assumed."""
+        assert self.asked(proven_key(assumptions=("the sky is blue",))) == [
+            "key 9f2c41d07be3a655 is retirable, assuming that the sky is blue"
+        ]
+
+    def test_retirable_with_assumptions(self):
+        """`--require retirable` passes with the same assumptions."""
+        assumed = place("writers", "", "assumed", evidence=QUIET)
+        key = proven_key(places=(assumed,), assumptions=(QUIET,))
+
+        assert (
+            unmet_conditions(report_on(looked_at("a", key)), [key.id], now=NOW, max_age=DAY) == []
+        )
+
+    def test_verdict_comes_first(self):
+        """A key that is not retirable is not proven either, and only its verdict is told."""
+        assert self.asked(placed_key(reasons=("it hides",))) == [
+            "key 9f2c41d07be3a655 is unknown: it hides"
+        ]
+
+
+class TestEarlierVersion:
+    """Reports of 1.0.0, which looked less far."""
+
+    def test_does_not_count(self):
+        """A key that 1.0.0 called retirable is to be judged again."""
+        cache = looked_at("a").model_copy(update={"outdated": True})
+
+        for proven in (False, True):
+            found = unmet_conditions(report_on(cache), [OLD], now=NOW, max_age=DAY, proven=proven)
+            assert found == [
+                (f"key {OLD} was judged by an earlier version of rotator", "run again")
+            ]
+
+    @pytest.mark.parametrize("name", ["again", "run", "dry-run", "stopped"])
+    def test_files(self, state, name):
+        """Each report of 1.0.0 is read from the state, without places, and never will do."""
+        text = (WRITTEN / f"{name}.json").read_text()
+        state.save_report("shared-redis", text, NOW)
+
+        report = load_reports(state, NOW)
+
+        (cache,) = report.caches
+        old = [one.id for one in cache.keys if one.role == "old"]
+        assert (report.schema_, cache.outdated, cache.history) == (2, True, "shared-redis")
+        assert [one.places for one in cache.keys] == [()] * len(cache.keys)
+        assert unmet_conditions(report, old, now=NOW, max_age=3650 * DAY)
+
+    def test_stays_marked(self, state):
+        """A run that could not look leaves the report of 1.0.0, which is of 1.0.0 still."""
+        state.save_report("shared-redis", (WRITTEN / "again.json").read_text(), NOW)
+
+        save_reports(report_on(CacheReport(name="shared-redis", error="refused")), state)
+
+        (cache,) = load_reports(state, NOW).caches
+        assert (cache.outdated, cache.attempt.error) == (True, "refused")
+        assert cache.keys[1].verdict == "retirable"
+
+    def test_next_run(self, state):
+        """The report of the next run takes its place."""
+        state.save_report("a", (WRITTEN / "again.json").read_text(), NOW)
+
+        save_reports(report_on(swept("a")), state)
+
+        assert [cache.outdated for cache in load_reports(state, NOW).caches] == [False]
+
+
+class TestSeveralServers:
+    """Servers that answered to one name, each with a history of its own."""
+
+    @pytest.fixture
+    def moved(self, state):
+        """A state with a server of the name box, and another one at another address later."""
+        save_reports(report_on(swept("box", "10.0.0.7:1", key(verdict="held"))), state)
+
+        def later(address="10.0.0.9:1", *keys, gone=()):
+            sweep(state, "box#2")
+            report = report_on(swept("box", address, *keys), at=NOW + HOUR)
+            save_reports(report, state, {"box": "box#2"}, {"box": gone})
+            return load_reports(state, NOW)
+
+        sweep(state, "box")
+        return later
+
+    def test_all_are_required(self, moved):
+        """At other addresses both are required, and told apart by their addresses."""
+        report = moved()
+
+        assert [one.history for one in report.caches] == ["box", "box#2"]
+        assert [one.superseded for one in report.caches] == [False, False]
+        found = unmet_conditions(report, [OLD], now=NOW, max_age=HOUR / 2)
+        assert [reason for reason, _ in found] == [f"key {OLD} is held: never met"]
+
+    def test_age_of_each(self, moved):
+        """How old each of them is counts."""
+        report = moved()
+        caches = [one.model_copy(update={"swept_at": NOW - 2 * DAY}) for one in report.caches]
+
+        found = asked(report.model_copy(update={"caches": tuple(caches)}))
+
+        assert found[0].startswith("the last complete sweep of box (10.0.0.7:1) ended 2 days ago")
+        assert "box (10.0.0.9:1)" in found[2]
+
+    def test_same_address(self, moved):
+        """A server at the same address supersedes the other, which is shown and not required."""
+        report = moved("10.0.0.7:1")
+
+        assert [one.superseded for one in report.caches] == [True, False]
+        assert [one.keys[0].verdict for one in report.caches] == ["held", "retirable"]
+        assert asked(report) == []
+
+    def test_decommissioned(self, moved):
+        """So does one at another address, once the first one's is declared gone."""
+        report = moved(gone=("10.0.0.7:1",))
+
+        assert [one.superseded for one in report.caches] == [True, False]
+        assert asked(report) == []
+
+    def test_comes_back(self, state, moved):
+        """A server that was superseded and answers again is required again."""
+        moved(gone=("10.0.0.7:1",))
+
+        save_reports(report_on(swept("box", "10.0.0.7:1", key(verdict="held"))), state)
+
+        caches = load_reports(state, NOW).caches
+        assert [one.superseded for one in caches] == [False, False]
+
+    def test_only_superseded(self, moved):
+        """A key that only a superseded server has is not retirable by that."""
+        report = moved("10.0.0.7:1", key(id="d" * 16))
+
+        assert asked(report) == [f"no server that is still there was asked for key {OLD}"]
+
+    def test_failed_run(self, state, moved):
+        """A run that reached no server is told at the history that was worked on last."""
+        for number, history in enumerate(["box", "box#2"]):
+            at = (NOW + number * HOUR).isoformat()
+            state.set_lineage(history, "box", {"addresses": [], "at": at})
+        moved()
+
+        save_reports(report_on(CacheReport(name="box", error="refused")), state)
+
+        told = [one.attempt for one in load_reports(state, NOW).caches]
+        assert (told[0], told[1].error) == (None, "refused")
 
 
 class TestVerdicts:

@@ -9,8 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from rotator.errors import ConfigError, ServerError
 from rotator.report import files
 from rotator.report.build import failed_report
-from rotator.report.model import OUTCOMES, VERDICTS, Cache, Key, Report
+from rotator.report.model import OUTCOMES, STATUSES, VERDICTS, Cache, Key, Report
 from rotator.tally.tally import Mode
+from support.sample_reports import placed_key
 from support.textfile import parsed
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -117,6 +118,23 @@ class TestRender:
 
         labels = (("cache", "shared-redis"), ("key_id", CURRENT), ("role", "current"))
         assert samples["rotator_nonce_budget_used_ratio", *labels] == 0.25
+
+    def test_places(self):
+        """How many places of an old key are in which state, and how much is assumed of it."""
+        samples = shown(looked_at(keys=(placed_key(id=OLD),)))
+
+        labels = (("cache", "shared-redis"), ("key_id", OLD))
+        counted = [samples["rotator_key_places", *labels, ("status", one)] for one in STATUSES]
+        assert counted == [2, 1, 1, 6]
+        assert samples["rotator_key_assumptions", *labels] == 1
+
+    def test_no_places(self):
+        """Of a key without places every state is there, and zero; a current key has none."""
+        samples = shown(looked_at())
+
+        places = [one for one in samples if one[0] == "rotator_key_places"]
+        assert {dict(labels)["key_id"] for _, *labels in places} == {OLD}
+        assert [samples[one] for one in places] == [0] * len(STATUSES)
 
     def test_failed_run(self):
         """A failed run says so, and leaves no number of an earlier one to be believed."""

@@ -18,6 +18,7 @@ from rotator.report.model import VERDICTS, Cache, Key
 from rotator.tally.tally import Mode
 from support import browser
 from support.html_pages import END, HOSTILE, HOUR, START, report
+from support.sample_reports import HELD, QUIET, UNKNOWN, placed_key
 
 SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e").replace("\x00", r"\x00")
 OLD = "9f2c41d07be3a655"
@@ -108,16 +109,16 @@ class TestPage:
             "undecryptable 30 no configured format and key opens them; up to 40 are accepted",
             "visits 812,346",
             "Verified by a second sweep, 812,346 visits, and every name written meanwhile: none",
-            "redis-2.internal:6379 redis 7.0.15 2f0e2f0e2f0e 270,782 complete; begun again 1 time",
+            "redis-2.internal:6379 redis 7.0.15 2f0e2f0e2f0e 270,782 complete, begun again 1 time",
             "Slots 16,384 of 16,384",
             "Waited for replicas behind 4.2 s",
             "only names that match /app/* were visited",
             "up to 40 undecryptable ; 30 met",
             "31 visits did not end well; 31 samples:",
             "Not everything was looked at: redis-9:6379 was not swept to the end",
-            "not complete ; the connection was lost",
+            "not complete; the connection was lost",
             "Failed: redis-7:6379: connection refused",
-            "Made by rotator 1.0.0, report schema 1.",
+            "Made by rotator 1.0.0, report schema 2.",
             "clean since 2026-11-23 08:00:00 UTC: 3 complete sweeps did not meet it",
             "if you only wait: all 48,210 values expire by 2026-11-24 17:03:12 UTC",
         ):
@@ -133,7 +134,7 @@ class TestPage:
     def test_same_numbers_as_the_report(self):
         """A row of the keys' table is what the report has."""
         found = page_of(report().caches[0])
-        rows = found.find(".//table[@class='stack']/tbody")
+        rows = found.find(".//section[@class='cache']/table[@class='stack']/tbody")
         assert words(rows[3]) == ("77b3c2d1e0f4a596 old 812,203 0 1,300 200 287 MB under 0.1 %")
 
     @pytest.mark.parametrize("verdict", VERDICTS)
@@ -165,6 +166,76 @@ class TestPage:
         """A page on the past says how old it is."""
         found = parsed(html.render(report(), now=END + 2 * HOUR))
         assert "Last complete sweep 2 hours ago: 2026-11-23 10:03:12 UTC." in words(found)
+
+
+class TestPlaces:
+    """The places of a key on the page."""
+
+    def groups(self, *keys):
+        """The groups of places of the first verdict: what stands over each, and its rows."""
+        caches = [Cache(name=f"c{number}", keys=(key,)) for number, key in enumerate(keys)]
+        found = page_of(*caches).findall(".//article/details")
+        return {
+            words(one.find("summary")): [words(row) for row in one.findall(".//tbody/tr")]
+            for one in found
+        }
+
+    def test_all_of_them(self):
+        """Every place is there, by its status, the worst first, with what is known of it."""
+        groups = self.groups(placed_key())
+
+        assert [title.partition(":")[0] for title in groups] == [
+            "2 places holding",
+            "1 place unknown",
+            "1 place assumed",
+            "6 places clean",
+        ]
+        holding, unknown, assumed, clean = groups.values()
+        assert holding[0] == f"aof 10.0.0.7:6379 {HELD} BGREWRITEAOF there"
+        assert holding[1] == (
+            "backups backups are kept for 30d it ends by itself 2026-12-23 10:00:00 UTC"
+        )
+        assert unknown == [f"replica 10.0.0.7:6379 {UNKNOWN} list it"]
+        assert assumed == [f"writers {QUIET}"]
+        assert "the rdb of 10.0.0.7:6379 was looked at 2026-11-23 11:00:00 UTC" in clean[3]
+
+    def test_clean_ones_are_closed(self):
+        """What is not clean is open to see; the rest opens with a click."""
+        found = page_of(Cache(name="a", keys=(placed_key(),))).findall(".//article/details")
+
+        assert [one.get("open") is not None for one in found] == [True, True, True, False]
+
+    def test_assumptions(self):
+        """What the verdict takes for granted is a sentence in its box."""
+        sentence = page_of(Cache(name="a", keys=(placed_key(),))).find(
+            ".//article/p[@class='assumptions']"
+        )
+
+        assert words(sentence) == f"Assuming that {QUIET}."
+
+    def test_nothing_twice(self):
+        """No reason stands above the places that say the same."""
+        article = words(page_of(Cache(name="a", keys=(placed_key(),))).find(".//article"))
+
+        assert [article.count(said) for said in (HELD, UNKNOWN)] == [1, 1]
+
+    def test_of_each_cache(self):
+        """A key that several caches list has the places of each, with its name."""
+        titles = list(self.groups(placed_key(), placed_key()))
+
+        assert [title.partition(" places")[0] for title in titles if "s clean" in title] == [
+            "c0: 6",
+            "c1: 6",
+        ]
+
+    def test_earlier_version(self):
+        """What an earlier version judged has its reasons, and says so."""
+        cache = Cache(name="a", keys=(old_key(reasons=("never met",)),), outdated=True)
+        article = page_of(cache).find(".//article")
+
+        assert "never met" in words(article)
+        assert "Judged by an earlier version of rotator" in words(article)
+        assert article.find("details") is None
 
 
 class TestSafety:

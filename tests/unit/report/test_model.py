@@ -9,19 +9,34 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import ValidationError as SchemaError
 from pydantic import ValidationError
 
 from rotator.errors import ConfigError, StateError
 from rotator.report import files
 from rotator.report.files import check_target, write_whole
-from rotator.report.model import VERDICTS, Cache, Report, Verification
-from rotator.retirement.places import Verdict
+from rotator.report.model import KINDS, STATUSES, VERDICTS, Cache, Outside, Report, Verification
+from rotator.retirement.places import Kind, Status, Verdict
 from rotator.tally.tally import Outcome
-from support.sample_reports import HOUR, START, example, old_key, problem, report_on
+from support.html_pages import report as page_report
+from support.sample_reports import (
+    HOUR,
+    START,
+    example,
+    old_key,
+    place,
+    placed_key,
+    problem,
+    proven_key,
+    report_on,
+)
+
+WRITTEN = Path(__file__).parents[2] / "written-by-1.0.0" / "reports"
 
 # The example of the design, section 9; the fields behind a comment came later.
 DESIGN = {
-    "schema": 1,
+    "schema": 2,
     "rotator": "1.0.0",
     "mode": "run",
     "started_at": "2026-11-23T10:00:00Z",
@@ -71,6 +86,8 @@ DESIGN = {
                         "restarts": 0,
                         "reasons": [],
                         "evictions": None,
+                        "proven": False,
+                        "unproven": [],
                     }
                 ],
                 "not_looked_at": [],
@@ -100,6 +117,8 @@ DESIGN = {
                     "encryptions": 0,
                     "nonce_budget_used": 0.0,
                     "past": None,
+                    "places": [],
+                    "assumptions": [],
                 }
             ],
             "problems": [
@@ -124,6 +143,11 @@ DESIGN = {
             "progress": None,
             "attempt": None,
             "outlook": None,
+            "outside": None,
+            "addresses": [],
+            "history": None,
+            "superseded": False,
+            "outdated": False,
         }
     ],
     # later
@@ -140,6 +164,10 @@ REFUSED = {
     "a role that is none": lambda: old_key(role="primary"),
     "a mode that is none": lambda: report_on(mode="test"),
     "a time without a zone": lambda: report_on(started_at=START.replace(tzinfo=None)),
+    "a kind of place that is none": lambda: place("disk"),
+    "a status that is none": lambda: place(status="fine"),
+    "a verdict of a place that is none": lambda: place(verdict="safe"),
+    "a word with a newline": lambda: place(status="clean\n"),
     "a method that is none": lambda: Verification(
         visits=1, found_under_old_keys=0, complete=True, method="trust"
     ),
@@ -160,6 +188,57 @@ class TestModel:
     def test_later_version(self):
         """A field that a later version added does not make a report unreadable."""
         assert example() == Report.model_validate_json(library.dumps(DESIGN | {"novel": 1}))
+
+    def test_place(self):
+        """A place has the fields of the design in its order; later ones stand behind them."""
+        report = report_on(Cache(name="a", keys=(placed_key(),)))
+
+        found = library.loads(files.json_text(report))["caches"][0]["keys"][0]["places"][2]
+
+        assert list(found.items()) == [
+            ("kind", "backups"),
+            ("where", ""),
+            ("status", "holding"),
+            ("since", None),
+            ("evidence", "backups are kept for 30d"),
+            ("remedy", ""),
+            ("until", "2026-12-23T10:00:00Z"),
+            ("verdict", "held"),
+        ]
+
+    def test_plain_words(self):
+        """Words of an enumeration are kept as plain text."""
+        assert type(place(Kind.RDB, status=Status.CLEAN).kind) is str
+        assert type(problem(outcome=Outcome.FAILED).outcome) is str
+
+    @pytest.mark.parametrize("name", ["again", "run", "dry-run", "stopped", "failed"])
+    def test_earlier_version(self, name):
+        """A report that 1.0.0 wrote is read: all is as it was, and its caches are outdated."""
+        text = (WRITTEN / f"{name}.json").read_text()
+
+        report = Report.model_validate_json(text)
+
+        shown = library.loads(files.json_text(report))
+        assert shown == shown | {
+            one: value for one, value in library.loads(text).items() if one != "caches"
+        }
+        for before, now in zip(library.loads(text)["caches"], shown["caches"], strict=True):
+            assert now["outdated"]
+            assert now | before | {"keys": now["keys"], "coverage": now["coverage"]} == now
+            for old, key in zip(before["keys"], now["keys"], strict=True):
+                assert key == {**old, "places": [], "assumptions": []}
+
+    def test_newer_schema(self):
+        """A report of this schema, or a later one, is not outdated."""
+        for schema in (2, 3):
+            report = Report.model_validate_json(library.dumps(DESIGN | {"schema": schema}))
+            assert [cache.outdated for cache in report.caches] == [False]
+
+    @pytest.mark.parametrize("caches", [3, [3], {"name": 1}])
+    def test_damaged(self, caches):
+        """A report of the earlier schema that is none is refused, not an internal error."""
+        with pytest.raises(ValidationError):
+            Report.model_validate_json(library.dumps(DESIGN | {"schema": 1, "caches": caches}))
 
     def test_every_outcome_is_there(self):
         """Outcomes that did not occur are zero, and all stand in the design's order."""
@@ -193,13 +272,53 @@ class TestModel:
         assert "a\\\\udc80" in files.json_text(report)
 
     def test_verdicts(self):
-        """The verdicts are those that the judgement knows, worst first."""
+        """The verdicts are those that the judgement knows."""
         assert list(VERDICTS) == [str(verdict) for verdict in Verdict]
 
     def test_frozen(self):
         """A report does not change once it is made."""
         with pytest.raises(ValidationError):
             example().exit_code = 3
+
+
+class TestSchema:
+    """The JSON Schema of a report."""
+
+    def check(self, text):
+        """Raise unless a report fits it."""
+        schema = files.report_schema()
+        Draft202012Validator.check_schema(schema)
+        Draft202012Validator(schema, format_checker=FormatChecker()).validate(library.loads(text))
+
+    def test_reports_fit(self):
+        """What is written fits: few fields or many, of today or of 1.0.0."""
+        full = Cache(name="a", keys=(placed_key(), proven_key()), outside=Outside(visits=None))
+        reports = [example(), report_on(), report_on(error="x"), report_on(full), page_report()]
+        reports += [
+            Report.model_validate_json(path.read_text())
+            for path in WRITTEN.glob("*.json")
+            if '"schema"' in path.read_text()
+        ]
+        for report in reports:
+            self.check(files.json_text(report))
+
+    @pytest.mark.parametrize(
+        "odd", [{"mode": "test"}, {"started_at": 3}, {"caches": [{}]}, {"exit_code": "0"}]
+    )
+    def test_others_do_not(self, odd):
+        """What is no report does not fit."""
+        text = library.dumps(library.loads(files.json_text(example())) | odd)
+        with pytest.raises(SchemaError):
+            self.check(text)
+
+    def test_says_what_may_stand(self):
+        """It lists the words of a field, says what a time is, and that no field is left out."""
+        parts = files.report_schema()["$defs"]
+        fields = parts["KeyPlace"]["properties"]
+        assert fields["kind"]["enum"] == list(KINDS)
+        assert fields["status"]["enum"] == list(STATUSES)
+        assert {"type": "string", "format": "date-time"} in fields["until"]["anyOf"]
+        assert parts["Key"]["required"] == list(parts["Key"]["properties"])
 
 
 class TestFile:

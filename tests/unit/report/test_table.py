@@ -6,16 +6,51 @@ import os
 import re
 import struct
 import termios
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
 from rotator.console import print_result
-from rotator.report.model import OUTCOMES, VERDICTS, Cache, Coverage, Key, Node, Past, Verification
+from rotator.report.model import (
+    KINDS,
+    OUTCOMES,
+    STATUSES,
+    VERDICTS,
+    Cache,
+    Coverage,
+    Key,
+    Node,
+    Outside,
+    Past,
+    Report,
+    Verification,
+)
 from rotator.report.table import PROBLEMS, render
-from rotator.report.words import MEANINGS, VERDICT_MEANINGS, forecast, outcome_rows
+from rotator.report.words import (
+    KIND_NAMES,
+    MEANINGS,
+    STATUS_MEANINGS,
+    VERDICT_MEANINGS,
+    forecast,
+    outcome_rows,
+)
 from rotator.tally.tally import Outcome
-from support.sample_reports import HOUR, START, example, old_key, problem, report_on
+from support.sample_reports import (
+    HELD,
+    HOUR,
+    QUIET,
+    START,
+    UNKNOWN,
+    example,
+    old_key,
+    place,
+    placed_key,
+    places,
+    problem,
+    proven_key,
+    report_on,
+)
 
 EXAMPLE = """\
 rotator 1.0.0, run of 2026-11-23 10:00:00 UTC
@@ -337,10 +372,156 @@ class TestTable:
         assert "run again after 11:02 UTC" in words
 
 
+SHOWN = """\
+  9f2c41d0 unknown: keep it; not everything was looked at
+    - unknown: replica 10.0.0.8:6379 was not reached; list it
+    - held: the append-only file of 10.0.0.7:6379 has not been rewritten since 10:02; BGREWRITEAOF
+      there
+    - held: backups are kept for 30d
+    - 6 places clean
+    - assuming that no application of shared-redis has written with it since 2026-11-23 10:00 UTC
+    next:  list it
+    field: caches[0].encryption.keys.old[0]
+"""
+
+
+def on_terminal(report, columns, monkeypatch):
+    """What a terminal of this width gets to see, without its colours."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
+    with os.fdopen(follower, "w", encoding="ascii", errors="backslashreplace") as stream:
+        print_result(render(report), stream)
+        shown = os.read(leader, 65536).decode("ascii")
+    os.close(leader)
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
+class TestPlaces:
+    """The places where values under a key may be."""
+
+    def test_worst_first(self):
+        """Places that are not clean are told with what ends them, the others are only counted."""
+        assert SHOWN in drawn(report_on(Cache(name="a", keys=(placed_key(),))))
+
+    def test_nothing_twice(self):
+        """No evidence and no reason is told twice of a key."""
+        shown = " ".join(drawn(report_on(Cache(name="a", keys=(placed_key(),)))).split())
+
+        assert [shown.count(said) for said in (HELD, UNKNOWN, QUIET)] == [1, 1, 1]
+
+    def test_reason_without_a_place(self):
+        """A reason that is that of no place is not lost."""
+        key = placed_key(reasons=(f"{UNKNOWN}; list it", "one that was stopped had not met it"))
+
+        shown = drawn(report_on(Cache(name="a", keys=(key,))))
+
+        assert "- one that was stopped had not met it\n" in shown
+
+    def test_retirable(self):
+        """On what evidence a key can go is told, though all of its places are clean."""
+        shown = drawn(report_on(Cache(name="a", keys=(proven_key(),))))
+
+        assert "- the names of 10.0.0.7:6379 was looked at\n    - 8 places clean\n" in shown
+        assert "assuming" not in shown
+
+    def test_for_every_key(self):
+        """What is so for every old key of a cache is told once, before them."""
+        own = place("names", "", "holding", evidence="9 remain", verdict="in-use")
+        keys = (
+            placed_key(),
+            placed_key(id="a" * 16, places=(own, *places()), verdict="in-use", reasons=()),
+        )
+
+        shown = drawn(report_on(Cache(name="a", keys=keys)))
+
+        assert "  for every old key:\n    - unknown: replica 10.0.0.8:6379 was not" in shown
+        assert shown.count("replica 10.0.0.8:6379") == 1
+        assert "- in-use: 9 remain\n    - and what is said above of every old key\n" in shown
+
+    def test_not_for_every_key(self):
+        """A place that one key has for another reason is told at each key."""
+        other = place("replica", status="unknown", evidence=UNKNOWN, remedy="x", verdict="unknown")
+        keys = (placed_key(), placed_key(id="a" * 16, places=(other,)))
+
+        shown = drawn(report_on(Cache(name="a", keys=keys)))
+
+        assert "for every old key" not in shown
+        assert shown.count("unknown: replica 10.0.0.8:6379") == 2
+
+    @pytest.mark.parametrize("columns", [80, 100, 200])
+    def test_widths(self, columns, monkeypatch):
+        """At any width nothing of a place is lost, without colours and in plain ASCII."""
+        report = report_on(Cache(name="a", keys=(placed_key(),)))
+
+        shown = on_terminal(report, columns, monkeypatch)
+
+        assert max(map(cell_len, shown.splitlines())) <= columns
+        assert " ".join(SHOWN.split()) in " ".join(shown.split())
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("status", ["holding", "unknown", "assumed"])
+    def test_every_kind(self, kind, status):
+        """A place of any kind that is not clean has a line of its own."""
+        verdict = {"holding": "held", "unknown": "unknown", "assumed": "retirable"}[status]
+        only = place(kind, "", status, evidence="so it is", remedy="do it", verdict=verdict)
+        key = placed_key(places=(only,), reasons=(), assumptions=(), verdict=verdict)
+
+        word = "assumed" if status == "assumed" else verdict
+        assert f"- {word}: so it is; do it\n" in drawn(report_on(Cache(name="a", keys=(key,))))
+
+    def test_outside(self):
+        """What the patterns and databases leave out is told in a line."""
+        read = Outside(visits=12, under_old_keys={"a": 2, "b": 1}, not_opened=4, denied=5)
+        shown = [
+            drawn(report_on(Cache(name="a", outside=outside)))
+            for outside in (read, Outside(visits=None, names=1200))
+        ]
+
+        assert "databases: 12 visits, 3 under old keys, 4 not opened, 5 denied\n" in shown[0]
+        assert "databases: 1,200 names, not read, as declared\n" in shown[1]
+
+    def test_unproven(self):
+        """A node whose sweep proves nothing says why."""
+        node = Node(node="r:1", complete=True, unproven=("it rewrote values",))
+        cache = Cache(name="a", coverage=Coverage(mode="standalone", nodes=(node,)))
+
+        assert "complete; proves nothing: it rewrote values\n" in drawn(report_on(cache))
+
+    def test_several_servers(self):
+        """Servers of one name are told apart by their addresses; one that is gone says so."""
+        first = Cache(name="box", addresses=("10.0.0.7:6379",), superseded=True)
+        second = Cache(name="box", addresses=("10.0.0.9:6379",))
+
+        shown = drawn(report_on(first, second, Cache(name="a", addresses=("10.0.0.1:1",))))
+
+        assert "box (10.0.0.7:6379): " in shown
+        assert "box (10.0.0.9:6379): " in shown
+        assert "\na: " in shown
+        assert shown.count("another server answers at these addresses now") == 1
+
+    @pytest.mark.parametrize("name", ["again", "run", "dry-run", "stopped"])
+    def test_earlier_version(self, name):
+        """A report of 1.0.0 is shown as it was, with one line that says how old its rules are."""
+        folder = Path(__file__).parents[2] / "written-by-1.0.0" / "reports"
+        report = Report.model_validate_json((folder / f"{name}.json").read_text())
+
+        shown = drawn(report)
+
+        line = "judged by an earlier version of rotator, which looked less far; the next run proves"
+        assert shown.count(line) == 1
+        reasons = [reason for key in report.caches[0].keys for reason in key.reasons]
+        assert reasons
+        assert all(f"- {reason}" in " ".join(shown.split()) for reason in reasons)
+        assert "places" not in shown
+
+
 class TestWords:
     """The meanings of words."""
 
     def test_everything_has_a_meaning(self):
-        """Every outcome and every verdict is explained."""
+        """Every outcome, verdict, kind of place and status is explained."""
         assert list(MEANINGS) == list(Outcome)
         assert list(VERDICT_MEANINGS) == list(VERDICTS)
+        assert list(KIND_NAMES) == list(KINDS)
+        assert list(STATUS_MEANINGS) == list(STATUSES)

@@ -2,8 +2,16 @@
 
 import pytest
 
+from rotator.retirement.lineage import Listed
 from rotator.retirement.places import Status, Verdict
-from rotator.retirement.replicas import Server, caught_up, replica_place, servers, why_not_follows
+from rotator.retirement.replicas import (
+    Server,
+    caught_up,
+    declared_place,
+    replica_place,
+    servers,
+    why_not_follows,
+)
 from support.looks import PRIMARY, REPLICA, away, primary, replica
 
 LEADS = primary(0)
@@ -213,3 +221,37 @@ class TestPlace:
         place = replica_place(Server((replica(1),)), None, None)
         assert (place.status, place.where) == (Status.HOLDING, REPLICA)
         assert PRIMARY not in place.evidence
+
+
+class TestDeclared:
+    """`assume.replicas`: replicas that cannot be asked are as their primary says."""
+
+    def place(self, look, state="online", reason="provider hides replicas"):
+        """The place of a server that was looked at like this, and that its primary names."""
+        named = primary(2, listed=(Listed(REPLICA, state),))
+        return declared_place(Server((look,)), [named], reason)
+
+    def test_away(self):
+        """A replica that does not answer, and is online for its primary, is assumed, with why."""
+        place = self.place(away(2))
+        assert (place.status, place.verdict) == (Status.ASSUMED, Verdict.RETIRABLE)
+        assert (
+            place.evidence == f"replica {REPLICA} is as its primary says: provider hides replicas"
+        )
+
+    def test_asked(self):
+        """One that answers for itself is judged by that."""
+        assert self.place(replica(2)) is None
+
+    @pytest.mark.parametrize("state", ["wait_bgsave", "send_bulk", ""])
+    def test_not_online(self, state):
+        """One that its primary does not call online is not assumed to have anything."""
+        assert self.place(away(2), state) is None
+
+    def test_not_named(self):
+        """One that no primary names now is not covered: it is as nobody says."""
+        assert declared_place(Server((away(2),)), [primary(2)], "hidden") is None
+
+    def test_not_declared(self):
+        """Without the declaration nothing is assumed."""
+        assert self.place(away(2), reason=None) is None
