@@ -471,6 +471,8 @@ class World(State):
         proven = None
         if not world.met and (world.rules.resumed_proves or not world.resumed):
             proven = world.proven(world.begun)
+        if world.rules.looks_at_replicas:
+            world = world.see(*(one.name for one in world.servers if one.role != "master"))
         swept = Sweep(world.begun[0], world.clock, world.met, resumed=world.resumed, proof=proven)
         return replace(
             world, cursor=-1, clock=world.clock + 1, sweeps=(*world.sweeps, swept), judged=True
