@@ -212,10 +212,10 @@ def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | N
     """
     Return why a replica is not known to have all up to *offset* of *primary*; None: it has.
 
-    DEBUG may have loaded an old file at any time, and left the offset what it is (info-facts A).
+    On either, DEBUG may have loaded another file at any time, which is not in the stream and leaves
+    the offset what it is (info-facts A); a reset of the counters hides that.
     """
     fact = replica.facts.get
-    reset = counts_subcommands(replica) and calls(replica, "config|resetstat") != 0
     wrong = {
         "is no replica now": fact("role") != "slave",
         "is loading": fact("loading") != "0" or fact("async_loading", "0") != "0",
@@ -225,9 +225,11 @@ def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | N
         "follows another history than its primary": (
             not fact("master_replid") or fact("master_replid") != primary.facts.get("master_replid")
         ),
-        "had its data loaded by DEBUG: start it anew": bool(calls(replica, "debug")),
-        "may have had its data loaded by DEBUG, which is not counted any more: start it anew": (
-            reset or calls(replica, "debug") is None
+        "may have loaded a file by DEBUG (see its commandstats): start it anew": (
+            _may_have_loaded(replica)
+        ),
+        "has a primary that may have loaded a file by DEBUG (see its commandstats)": (
+            _may_have_loaded(primary)
         ),
     }
     if why := next((sentence for sentence, is_so in wrong.items() if is_so), None):
@@ -236,6 +238,12 @@ def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | N
     if offset is None or reached is None:
         return "does not say how far it is"
     return f"is {offset - reached:,} bytes behind" if reached < offset else None
+
+
+def _may_have_loaded(look: Look) -> bool:
+    """Return whether DEBUG was called in this process, or may have been."""
+    reset = counts_subcommands(look) and calls(look, "config|resetstat") != 0
+    return reset or calls(look, "debug") != 0
 
 
 def caught_up(looks: Sequence[Look], primaries: Sequence[Look], offset: int | None) -> list[Look]:
