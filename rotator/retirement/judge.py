@@ -256,7 +256,8 @@ def _as_replica(
 ) -> Server:
     """Return a server that is no primary now, with the looks at which it had caught up."""
     primary = _primary_of(looks[-1], gone)
-    if primary is None or gone_at is None:
+    swept_at = [one.last.ended_at for one in gone.values() if one.last]
+    if primary is None or gone_at is None or looks[-1].at < max(swept_at):
         return Server(looks)
     after = [one for one in looks if one.at >= gone_at]
     return Server(looks, tuple(caught_up(after, primary.ancestry.looks, primary.offset)))

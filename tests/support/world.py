@@ -370,6 +370,24 @@ class World(State):
         own = replace(one.wrote((True, *one.old[1:])), writable=True, own=True)
         return own.called("config|set")
 
+    def children_end(self, name):
+        """Whatever a server's children are writing is written."""
+        one = self.server(name)
+        one = self.save_ended(one) if one.saving else one
+        if one.rewriting is not None:
+            size = one.base + 1
+            one = replace(one, log=one.rewriting, rewriting=None, base=size, size=size)
+        return self.put(one)
+
+    def files_anew(self, name):
+        """A server saves, and rewrites its append-only file after one more write."""
+        one = self.children_end(name).server(name)
+        one = self.saved(one)
+        if one.aof:
+            one = replace(one, log=any(one.old), base=one.base + 1,
+                          size=one.base + 1, rewrites=one.rewrites + 1)  # fmt: skip
+        return self.put(one)
+
     def saved_elsewhere(self, one):
         """A server that was told to save to a file of another name, and told back."""
         one = replace(one, saves=one.saves + 1, stamp=self.clock * 2 + one.skew)
@@ -453,6 +471,8 @@ class World(State):
         proven = None
         if not world.met and (world.rules.resumed_proves or not world.resumed):
             proven = world.proven(world.begun)
+        if world.rules.looks_at_replicas:
+            world = world.see(*(one.name for one in world.servers if one.role != "master"))
         swept = Sweep(world.begun[0], world.clock, world.met, resumed=world.resumed, proof=proven)
         return replace(
             world, cursor=-1, clock=world.clock + 1, sweeps=(*world.sweeps, swept), judged=True

@@ -34,9 +34,9 @@ NOT_FOLLOWING = {
     "no history": ({"master_replid": None}, "follows another history"),
     "one byte behind": ({"slave_repl_offset": 99}, "is 1 bytes behind"),
     "no offset": ({"slave_repl_offset": None}, "does not say how far it is"),
-    "DEBUG RELOAD": ({"calls": {"debug": 1}}, "had its data loaded by DEBUG"),
-    "RESETSTAT": ({"calls": {"config|resetstat": 1}}, "may have had its data loaded by DEBUG"),
-    "no commandstats": ({"calls": False}, "may have had its data loaded by DEBUG"),
+    "DEBUG RELOAD": ({"calls": {"debug": 1}}, "may have loaded a file by DEBUG"),
+    "RESETSTAT": ({"calls": {"config|resetstat": 1}}, "may have loaded a file by DEBUG"),
+    "no commandstats": ({"calls": False}, "may have loaded a file by DEBUG"),
     "an offset that is none": ({"slave_repl_offset": "x"}, "does not say how far it is"),
 }
 
@@ -58,6 +58,12 @@ class TestFollows:
         """Whatever is otherwise, or is not said, does not count as followed."""
         more, why = NOT_FOLLOWING[state]
         assert why_not_follows(replica(**more), LEADS, 100).startswith(why)
+
+    @pytest.mark.parametrize("calls", [{"debug": 1}, {"config|resetstat": 1}, False])
+    def test_primary_that_loaded_a_file(self, calls):
+        """What a primary loaded by DEBUG is not in the stream, and its replicas do not have it."""
+        leads = primary(calls=calls)
+        assert why_not_follows(replica(), leads, 100).startswith("has a primary that may have")
 
     def test_primary_without_offset(self):
         """How far the primary was has to be known."""
