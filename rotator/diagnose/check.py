@@ -57,6 +57,7 @@ NODE = (
     Step("TLS", steps.tls, ("TCP",)),
     Step("authentication", steps.authentication, ("TLS",)),
     Step("rights", steps.rights, ("authentication",)),
+    Step("rights for verdicts", steps.verdict_rights, ("authentication",)),
     Step("role", steps.role, ("authentication",)),
     Step("version", steps.version, ("role",)),
     Step("databases", steps.databases, ("role",)),

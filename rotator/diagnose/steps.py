@@ -19,7 +19,7 @@ from rotator.diagnose.detect import detect
 from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
-from rotator.server.acl import WRITING, grant_hint, missing_rights
+from rotator.server.acl import WRITING, grant_hint, missing_for_verdict, missing_rights
 from rotator.server.context import CacheContext, tls_context
 from rotator.server.node import Identity
 from rotator.server.replies import ErrorKind, ErrorReply
@@ -162,6 +162,14 @@ def rights(probe: Probe) -> str:
         return "all that a run needs"
     enough = "may do a dry run; for a run the user" if set(missing) <= set(WRITING) else "the user"
     raise RightsError(f"{enough} lacks rights: {' '.join(missing)}", hint=grant_hint(missing))
+
+
+def verdict_rights(probe: Probe) -> str | Advice:
+    """Try the rights without which a key may never be known to be retirable."""
+    missing = missing_for_verdict(probe.node)
+    if not missing:
+        return "all that a verdict is the better for"
+    return Advice(f"a verdict is the better for {' '.join(missing)}", grant_hint(missing))
 
 
 def topology(probe: Probe) -> str:

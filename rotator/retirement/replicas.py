@@ -5,10 +5,12 @@ A replica is asked itself. What its primary says of it, or WAIT, counts for noth
 told anything (verdict 1; info-facts C).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from rotator.retirement.lineage import (
+    Listed,
     Look,
     called_between,
     calls,
@@ -22,6 +24,7 @@ from rotator.text import moment
 
 _ENDING_REPLICA = ("debug", "replicaof", "slaveof")
 _ENDING_REPLICA_7 = ("cluster|replicate", "cluster|reset", "config|resetstat")
+_LONGEST_WRITE_SECONDS, _SHORTEST_WRITE_SECONDS = 60.0, 2.0  # that a file is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,112 @@ def _is_same(one: Look, other: Look) -> bool:
     return same_process(one, other) or bool(one.node_id and one.node_id == other.node_id)
 
 
-# Replicas
+class Addresses(Protocol):
+    """Addresses: tell which of them are those of one server, as far as names resolve."""
+
+    def numeric(self, address: str) -> frozenset[str]:
+        """Return `ip:port` for each IP address of a `host:port`."""
+
+    def same(self, address: str, others: Iterable[str]) -> bool:
+        """Return whether *address* is, or reaches, one of *others*."""
+
+
+def strangers(look: Look, looks: Mapping[str, Look], names: Addresses) -> list[Listed]:
+    """
+    Return the replicas that a server lists and that are none of those in *looks*, by address.
+
+    They are known by their addresses, or else, behind address translation, because as many that
+    were asked follow this server as it counts, all of them online (verdict 8). One that it counts
+    and does not list has port 0, as a reader of the stream has.
+    """
+    lines = [line for line in look.listed if line.type != "rdb-channel"]
+    counted = number(look, "connected_slaves") or 0
+    if counted > len(look.listed):
+        lines.append(Listed(f"{look.address.rpartition(':')[0]}:0"))
+    unmet = [one for one in lines if _has_no_port(one) or not names.same(one.address, looks)]
+    online = all(line.state == "online" for line in lines) and counted == len(look.listed)
+    if unmet and online and len(followers(look, looks, names)) == len(lines):
+        return []
+    return unmet
+
+
+def _has_no_port(line: Listed) -> bool:
+    return line.address.endswith(":0")
+
+
+def followers(look: Look, looks: Mapping[str, Look], names: Addresses) -> list[Look]:
+    """
+    Return the replicas among *looks* that follow a server itself, and not another replica of it.
+
+    They name it as their primary, be it by an address of an inner network, which is then that of no
+    other server that is known.
+    """
+    own = look.facts.get("run_id")
+    others = [at for at, one in looks.items() if one.facts.get("run_id") != own]
+    others += [line.address for one in looks.values() for line in one.listed]
+    found: dict[str, Look] = {}
+    for one in looks.values():
+        host, port = one.facts.get("master_host", ""), one.facts.get("master_port", "")
+        above = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        direct = names.same(above, [look.address]) or (
+            names.numeric(above) and not names.same(above, others)
+        )
+        process = one.facts.get("run_id")
+        if process and process != own and direct and _is_in_step(one, look):
+            found.setdefault(process, one)
+    return list(found.values())
+
+
+def stand_in(address: str, looks: Mapping[str, Look], names: Addresses) -> Look | None:
+    """Return a look at the listed server that a server which is only named turns out to be."""
+    for look in looks.values():
+        if any(line.address == address for line in look.listed):
+            those = followers(look, looks, names)
+            return replace(those[0], address=address) if those else None
+    return None
+
+
+def _is_in_step(replica: Look, primary: Look) -> bool:
+    """Return whether a replica is connected and of the same history as *primary*."""
+    fact, history = replica.facts.get, primary.facts.get("master_replid")
+    up = fact("master_link_status") == "up" and fact("master_sync_in_progress") == "0"
+    return fact("role") == "slave" and up and bool(history) and fact("master_replid") == history
+
+
+def is_writing(look: Look) -> bool:
+    """Return whether a file is being written, or is to be."""
+    names = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
+    return any(look.facts.get(name) not in {None, "0"} for name in names)
+
+
+def has_caught_up(replica: Look, goals: Mapping[str, int], *, told: bool = True) -> bool:
+    """
+    Return whether a replica has all up to the offset of its history among *goals*.
+
+    Unless *told*, the link to its primary is enough where there is none.
+    """
+    goal = goals.get(replica.facts.get("master_replid", ""))
+    if replica.facts.get("master_link_status") != "up":
+        return False
+    reached = number(replica, "slave_repl_offset")
+    return not told if goal is None else reached is not None and reached >= goal
+
+
+def offsets(looks: Iterable[Look]) -> dict[str, int]:
+    """Return how far the streams of primaries are, in bytes, by replication id."""
+    return {
+        look.facts["master_replid"]: number(look, "master_repl_offset") or 0
+        for look in looks
+        if look.facts.get("role") == "master" and "master_replid" in look.facts
+    }
+
+
+def longest_write(look: Look) -> float:
+    """Return how many seconds a file that is being written is worth waiting for."""
+    last = number(look, "rdb_last_bgsave_time_sec")
+    if last is None or last < 0 or look.facts.get("rdb_bgsave_in_progress") != "1":
+        return _LONGEST_WRITE_SECONDS  # nobody knows how long it takes
+    return min(_LONGEST_WRITE_SECONDS, max(2.0 * last, _SHORTEST_WRITE_SECONDS))
 
 
 def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | None:

@@ -20,10 +20,10 @@ from rotator.retirement.lineage import Look, number
 from rotator.retirement.places import Declarations
 from rotator.run.evidence import find_history, latest_history
 from rotator.run.preflight import Preflight
-from rotator.run.surroundings import Observation, ServerObserver, refresh_files
+from rotator.run.surroundings import Observation, ServerObserver
 from rotator.server.acl import REFRESHING, WRITING
 from rotator.server.context import CacheContext
-from rotator.server.copies import take_look
+from rotator.server.copies import refresh_files, take_look
 from rotator.server.replies import SetResult
 from rotator.server.store import START, Store
 from rotator.server.topology import Topology
@@ -161,7 +161,8 @@ class CacheRun:
             addresses=self.access.cache.addresses,
             replicas=self.access.settings.replicas,
             declared=self.declared,
-            known=[*self.state.looks(result.history), *result.looks],
+            known=self.state.looks(result.history),
+            recent=result.looks,
             has_password=self.access.login.has_password,
             should_stop=self.stopper.reason,
         ).run()
@@ -172,6 +173,7 @@ class CacheRun:
             return refresh_files(
                 tasks,
                 self.access.connect,
+                primaries=self._discover().primaries,
                 touch=self._touch,
                 waiting=bar.wait,
                 should_stop=self.stopper.reason,

@@ -5,19 +5,17 @@ Surroundings: look at every server of a cache, its clock and evictions, before a
   a replica may be anybody (verdict 8).
 - A server is looked at when it is quiet: whatever a save or a rewrite holds that has begun earlier
   is not known (verdict 3).
-
-- Quiet times, snapshots and backups are counted from when a key was last met, by this machine's
-  clock. One that is wrong, or is set while a run goes on, would make a key look as if it had been
-  quiet for longer than it was. So the clock is compared with that of every server, and with one
-  that nobody can set.
-- A value may grow when it is rewritten, and in a server whose memory is full that pushes others out
-  (redis-rules 2.5). Who had them evicted cannot be told: applications write meanwhile, too.
+- Quiet times and backups are counted by this machine's clock. One that is wrong, or is set while a
+  run goes on, would make a key look as if it had been quiet for longer than it was. So the clock is
+  compared with that of every server, and with one that nobody can set.
+- A value may grow when it is rewritten, and in a full server that pushes others out (redis-rules
+  2.5). Who had them evicted cannot be told: applications write meanwhile, too.
 """
 
-import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -25,22 +23,27 @@ import structlog
 from rotator.config.fields import ReplicaSettings
 from rotator.config.types import Address
 from rotator.errors import ServerError
-from rotator.retirement.lineage import Look, number
+from rotator.retirement.lineage import Look
 from rotator.retirement.places import Declarations
-from rotator.server.copies import missing_look, take_look, with_settings, write_file
+from rotator.retirement.replicas import (
+    has_caught_up,
+    is_writing,
+    longest_write,
+    offsets,
+    stand_in,
+    strangers,
+)
+from rotator.server.copies import missing_look, not_listed_look, take_look, with_settings
 from rotator.server.node import Identity
 from rotator.server.store import Store
-from rotator.server.topology import Topology
+from rotator.server.topology import AddressBook, Topology
 from rotator.text import duration, utc_now
 
 TOLERANCE = timedelta(minutes=5)
 """How far clocks may differ: little against the quiet that is asked for, and much for NTP."""
 
-# Replicas acknowledge once a second, so one that keeps up has done so within this time.
-_CATCH_UP_SECONDS = 3.0
-_LONGEST_WRITE_SECONDS, _SHORTEST_WRITE_SECONDS = 60.0, 5.0  # that a file is waited for
-_POLL_SECONDS = 0.1
-_COMMANDS = {"rdb": "BGSAVE", "aof": "BGREWRITEAOF"}
+_CATCH_UP_SECONDS = 3.0  # replicas acknowledge once a second
+_POLL_SECONDS, _QUIET_POLL_SECONDS = 0.1, 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -149,7 +152,8 @@ class Observation:
     """
     Observation: looks at every server of a cache once, when it is quiet.
 
-    *addresses* are those of the configuration, *known* looks are of servers seen earlier.
+    *addresses* are those of the configuration. *known* looks are of servers seen earlier, *recent*
+    ones are those of this run: a replica that the work has made fall behind is named there only.
     *has_password*: it would be sent to whoever is connected to.
     """
 
@@ -159,223 +163,158 @@ class Observation:
     replicas: ReplicaSettings
     declared: Declarations
     known: Sequence[Look] = ()
+    recent: Sequence[Look] = ()
     has_password: bool
     should_stop: Callable[[], object]
-    _members: set[str] = field(default_factory=set, init=False)
     _looks: dict[str, Look] = field(default_factory=dict, init=False)
+    _stores: dict[str, Store] = field(default_factory=dict, init=False)
+    _listed: set[str] = field(default_factory=set, init=False)  # where the password may be sent
+    _names: AddressBook = field(default_factory=AddressBook, init=False)
+    _goals: dict[str, int] = field(default_factory=dict, init=False)  # offsets, by replication id
 
     def run(self) -> list[Look]:
         """Return a look at each server, in the order in which they were asked."""
-        first = [*self.topology.nodes, *self.addresses, *self.replicas.listed]
-        for address in dict.fromkeys(map(str, [*first, *(self.replicas.only or ())])):
-            self._ask(address)
-        named: dict[str, str] = {}
-        for look in self.known:
-            named.setdefault(look.address, "an earlier run")
-            named |= {one.address: look.address for one in look.listed}
-        seen: set[str] = set()
-        while todo := {one: by for one, by in (named | self._named()).items() if one not in seen}:
-            seen |= todo.keys()
-            for address, by in todo.items():
-                if self._is_new(address):
-                    self._look_at_named(address, by)
-        return self._settled()
+        try:
+            self._ask_listed()
+            earlier = self._met_earlier()
+            for address, by in earlier.items():
+                if self._may_ask(address) and not self._is_ended(address):
+                    self._ask(address, by)
+            self._settle()
+            for address, by in earlier.items():
+                if address not in self._looks and not self._is_ended(address):
+                    found = stand_in(address, self._looks, self._names)
+                    self._looks[address] = found or not_listed_look(address, by)
+            self._wait_until_quiet()
+            # Other looks at a server are not kept: its calls of CONFIG are not to be among theirs.
+            for address, store in self._stores.items():
+                with suppress(ServerError):  # they are unknown then
+                    if not self._looks[address].missing:
+                        self._looks[address] = with_settings(store, self._looks[address])
+        finally:
+            for store in self._stores.values():
+                store.connection.close()
+        return list(self._looks.values())
 
-    def _is_new(self, address: str) -> bool:
-        return address not in self._looks and not self._is_ended(address)
+    def _ask_listed(self) -> None:
+        """Look at the servers of the configuration, and at all members of the cluster."""
+        listed = [*self.addresses, *self.replicas.listed, *(self.replicas.only or ())]
+        for address in dict.fromkeys(map(str, [*self.topology.nodes, *listed])):
+            self._listed.add(address)
+            self._ask(address)
+        for asked in list(self._stores):
+            try:
+                if self._looks[asked].node_id:
+                    self._ask_members(asked)
+            except ServerError as error:
+                self._looks[asked] = missing_look(asked, str(error))
+
+    def _ask_members(self, asked: str) -> None:
+        """Look at those members of the cluster that nobody has looked at, failing ones too."""
+        for member in self._stores[asked].members():
+            address = str(member.address or member.id)
+            if member.id in {look.node_id for look in self._looks.values()}:
+                continue
+            self._listed.add(address)
+            if member.address is None and address not in self._looks:
+                why = "the cluster does not know where it listens"
+                self._looks[address] = missing_look(address, why)
+            self._ask(address)
+
+    def _met_earlier(self) -> dict[str, str]:
+        """Return the servers of earlier looks, and those that they named in this run, by whom."""
+        met = {look.address: look.named_by or "an earlier run" for look in self.known}
+        for look in self.recent:
+            met.setdefault(look.address, "this run")
+            for line in look.listed:
+                met.setdefault(line.address, look.address)
+        # A reader of the stream without a port counts only while it is there.
+        return {address: by for address, by in met.items() if not address.endswith(":0")}
 
     def _is_ended(self, address: str) -> bool:
         """Return whether the operator declares that there is no such server."""
-        only = self.declared.only
-        return only is not None and address not in {*only, *self._members}
-
-    def _named(self) -> dict[str, str]:
-        """Return the servers that others name and nobody asked yet, and who names them."""
-        named = {one: "" for one in self._members if self._is_new(one)}
-        for look in self._looks.values():
-            for one in look.listed:
-                if self._is_new(one.address):
-                    named.setdefault(one.address, look.address)
-        return named
-
-    def _look_at_named(self, address: str, by: str) -> None:
-        """Ask a server that is only named, if it may be asked; else say why it was not."""
-        if address.endswith(":0"):
-            why = "it is a reader of the stream, or a replica without a port"
-            self._looks[address] = missing_look(address, why, by)
-        elif self._may_ask(address):
-            self._ask(address, by)
-        elif not self._is_listed_one(address, by):
-            why = f"{by} names it, but it is not listed"
-            remedy = "add it to replicas, or `replicas: announced`"
-            self._looks[address] = missing_look(address, f"{why}: {remedy}", by)
+        return self.declared.only is not None and address not in self._listed
 
     def _may_ask(self, address: str) -> bool:
         """Return whether the password may be sent there, if there is one."""
-        listed = {*self.addresses, *self.replicas.listed, *(self.replicas.only or ())}
-        listed |= set(self.topology.nodes)
-        known = {*map(str, listed), *self._members}
-        return not self.has_password or self.replicas.announced or address in known
-
-    def _is_listed_one(self, address: str, by: str) -> bool:
-        """Return whether a named replica is one of those that were asked under another name."""
-        if address in set(_resolved(self._looks)):
-            return True
-        primary = self._looks.get(by)
-        if primary is None:
-            return False
-        lines = [one for one in primary.listed if one.type != "rdb-channel"]
-        follow = [one for one in self._looks.values() if _follows(one, primary)]
-        online = all(one.state == "online" for one in lines)
-        return online and len(follow) >= (number(primary, "connected_slaves") or len(lines))
+        free = not self.has_password or self.replicas.announced
+        return free or address in self._listed or self._names.same(address, self._listed)
 
     def _ask(self, address: str, by: str = "") -> None:
         """Look at a server; one that does not answer gives a look that says why."""
         if address in self._looks:
             return
         try:
-            with self.connect(Address.parse(address)) as store:
-                self._looks[address] = take_look(store, canary=True)
-                if store.cluster_enabled():
-                    members = [one for one in store.members() if one.address]
-                    self._members.update(str(one.address) for one in members)
-        except ServerError as error:
-            self._looks[address] = missing_look(address, str(error), by)
+            store = self._stores[address] = self.connect(Address.parse(address))
+            look = take_look(store, canary=True, settings=False)
+        except (ServerError, ValueError) as error:  # or it is no address
+            look = missing_look(address, str(error))
+        self._note(address, look, by)
 
-    def _settled(self) -> list[Look]:
-        """Return the looks, once replicas have caught up and no file is being written."""
-        goals = {
-            look.facts["master_replid"]: number(look, "master_repl_offset") or 0
+    def _ask_again(self, address: str) -> None:
+        """Take another look at a server that has answered."""
+        try:
+            look = take_look(self._stores[address], settings=False)
+        except ServerError as error:
+            look = missing_look(address, str(error))
+        self._note(address, look, self._looks[address].named_by)
+
+    def _note(self, address: str, look: Look, by: str) -> None:
+        self._looks[address] = replace(look, address=address, named_by=by)
+        self._goals = offsets([look]) | self._goals  # how far they were at first
+
+    def _settle(self) -> None:
+        """
+        Look at what servers name, and wait for replicas that have not caught up.
+
+        What is named, and is none of the listed servers, has a look that says so, in the end.
+        """
+        deadline = time.monotonic() + _CATCH_UP_SECONDS
+        while True:
+            self._ask_named()
+            waiting = [one for one, look in self._looks.items() if not self._is_settled(look)]
+            if not waiting or time.monotonic() > deadline or self.should_stop():
+                break
+            time.sleep(_POLL_SECONDS)
+            for address in waiting:
+                self._ask_again(address)
+        for look in list(self._looks.values()):
+            for address in self._strangers(look):
+                self._looks[address] = not_listed_look(address, look.address)
+
+    def _ask_named(self) -> None:
+        """Look at the servers that others name, as far as they may be asked, and at theirs."""
+        while todo := [
+            (line.address, look.address)
             for look in self._looks.values()
-            if look.facts.get("role") == "master" and "master_replid" in look.facts
-        }
-        for address in list(self._looks):
-            begun = time.monotonic()
-            while (patience := _patience(self._looks[address], goals)) > time.monotonic() - begun:
-                if self.should_stop():
-                    break
-                time.sleep(_POLL_SECONDS)
-                try:
-                    with self.connect(Address.parse(address)) as store:
-                        self._looks[address] = take_look(store, settings=False)
-                except ServerError as error:
-                    self._looks[address] = missing_look(address, str(error))
-            if patience:
-                log.info("not waited for any longer", node=address, seconds=patience)
-        return list(self._looks.values())
+            for line in look.listed
+            if line.address not in self._looks
+            if not line.address.endswith(":0") and not self._is_ended(line.address)
+            if self._may_ask(line.address)
+            if not self._names.same(line.address, self._looks)
+        ]:
+            self._ask(*todo[0])
 
+    def _is_settled(self, look: Look) -> bool:
+        """Return whether waiting would not make a look better."""
+        behind = look.facts.get("role") == "slave" and not has_caught_up(look, self._goals)
+        return bool(look.missing) or not (behind or self._strangers(look))
 
-def _patience(look: Look, goals: dict[str, int]) -> float:
-    """Return how many seconds, from the first look on, a server is worth waiting for; 0: none."""
-    if look.missing:
-        return 0.0
-    if _is_writing(look):
-        last = number(look, "rdb_last_bgsave_time_sec") or 0
-        return min(_LONGEST_WRITE_SECONDS, max(2.0 * last, _SHORTEST_WRITE_SECONDS))
-    if look.facts.get("role") != "slave":
-        return 0.0
-    linked = look.facts.get("master_link_status") == "up"
-    return 0.0 if linked and not _is_behind(look, goals) else _CATCH_UP_SECONDS
+    def _strangers(self, look: Look) -> list[str]:
+        """Return the replicas that a server names and that nobody looked at."""
+        those = strangers(look, self._looks, self._names)
+        return [line.address for line in those if not self._is_ended(line.address)]
 
-
-def _is_writing(look: Look) -> bool:
-    """Return whether a file is being written, or is to be."""
-    names = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
-    return any(look.facts.get(name) not in {None, "0"} for name in names)
-
-
-def _follows(replica: Look, primary: Look) -> bool:
-    """Return whether a replica that was asked follows a primary."""
-    facts, history = replica.facts, primary.facts.get("master_replid")
-    up = facts.get("role") == "slave" and facts.get("master_link_status") == "up"
-    return up and bool(history) and facts.get("master_replid") == history
-
-
-def _resolved(addresses: Iterable[str]) -> Iterator[str]:
-    """Yield the numeric addresses of names, as far as they can be resolved."""
-    for text in addresses:
-        address = Address.parse(text)
-        try:
-            found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        except OSError:
-            continue
-        for *_, place in found:
-            yield str(Address(str(place[0]), address.port))
-
-
-def refresh_files(
-    tasks: Sequence[tuple[str, str]],
-    connect: Callable[[Address], Store],
-    *,
-    touch: Callable[[], dict[str, int]],
-    waiting: Callable[[str | None], None],
-    should_stop: Callable[[], object],
-) -> list[Look]:
-    """
-    Have servers write files anew, one at a time, replicas first; return looks before and after.
-
-    *tasks* are addresses, each with `rdb` or `aof`. *touch* writes one value on each primary: a
-    rewrite of unchanged data cannot be seen (info-facts B2); it returns how far their streams are
-    then, by replication id, for replicas to reach that. *waiting* is told what for.
-    """
-    goals = touch() if any(kind == "aof" for _, kind in tasks) else {}
-    looks: dict[tuple[str, str], list[Look]] = {}
-    roles = {address: _role(address, connect) for address, _ in tasks}
-    for address, kind in sorted(tasks, key=lambda task: (roles[task[0]] == "master", task)):
-        if should_stop():
-            break
-        waiting(f"for {_COMMANDS[kind]} on {address}")
-        try:
-            with connect(Address.parse(address)) as store:
-                looks[address, kind] = list(_refresh(store, kind, goals, should_stop))
-        except ServerError as error:
-            log.warning("a file was not written anew", node=address, error=str(error))
-    waiting(None)
-    return [look for both in looks.values() for look in both]
-
-
-def _role(address: str, connect: Callable[[Address], Store]) -> str:
-    """Return whether a server is a primary or a replica now; empty if it does not say."""
-    try:
-        with connect(Address.parse(address)) as store:
-            return store.info("replication").get("role", "")
-    except ServerError:
-        return ""
-
-
-def _refresh(
-    store: Store, kind: str, goals: dict[str, int], should_stop: Callable[[], object]
-) -> Iterator[Look]:
-    """Yield a look at a server at rest, have it write a file, and yield another when it has."""
-    before = _at_rest(store, should_stop)
-    if kind == "aof" and before.facts.get("aof_enabled") != "1":
-        return
-    deadline = time.monotonic() + _LONGEST_WRITE_SECONDS
-    while time.monotonic() < deadline and (
-        (kind == "aof" and _is_behind(before, goals))
-        or (kind == "rdb" and _server_second(store) == before.facts.get("rdb_last_save_time"))
-    ):
-        time.sleep(_POLL_SECONDS)
-        before = _at_rest(store, should_stop)
-    yield before
-    write_file(store, _COMMANDS[kind])
-    yield _at_rest(store, should_stop)
-
-
-def _is_behind(look: Look, goals: dict[str, int]) -> bool:
-    """Return whether a replica does not yet have what its primary had."""
-    goal = goals.get(look.facts.get("master_replid", ""), 0)
-    reached = number(look, "slave_repl_offset") or 0
-    return look.facts.get("role") == "slave" and reached < goal
-
-
-def _at_rest(store: Store, should_stop: Callable[[], object]) -> Look:
-    """Return a look at a server once no file is being written."""
-    while _is_writing(look := take_look(store, settings=False)) and not should_stop():
-        time.sleep(_POLL_SECONDS)
-    return with_settings(store, look)
-
-
-def _server_second(store: Store) -> str:
-    """Return the server's clock in whole seconds, as INFO has times."""
-    return str(int((store.time() or utc_now()).timestamp()))
+    def _wait_until_quiet(self) -> None:
+        """Look again each second until no file is being written, as far as it takes long."""
+        begun = time.monotonic()
+        while busy := [
+            address
+            for address, look in self._looks.items()
+            if is_writing(look) and time.monotonic() - begun < longest_write(look)
+        ]:
+            if self.should_stop():
+                return
+            time.sleep(_QUIET_POLL_SECONDS)
+            for address in busy:
+                self._ask_again(address)

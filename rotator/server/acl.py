@@ -34,6 +34,16 @@ REFRESHING = ("+bgsave",)
 CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
 """What both need besides in a cluster."""
 
+JUDGING = {
+    "+cluster|myid": (("CLUSTER", "MYID"),),
+    "+config|get": (("CONFIG", "GET", "save"),),
+    "+client|tracking": (("CLIENT", "TRACKING", "OFF"),),
+}
+"""What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
+HIDING = {"+dbsize": (("DBSIZE",),), "+exec": (("EXEC",),), "+multi": (("MULTI",), ("EXEC",))}
+"""The same in clusters whose servers hide names in slots that are not theirs."""
+_HIDES_NAMES = (8, 4)  # the version of Redis from which on a cluster does (verdict 2.8)
+
 # Redis 6 and 7 word it differently, both have this part; a denied *name* is another matter.
 _NO_COMMAND = "to run the"
 
@@ -52,6 +62,26 @@ def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> lis
     missing = [rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)]
     if "+unlink" in missing and not _denied(store.connection.pipeline([_deletion("DEL")])[0]):
         missing.remove("+unlink")
+    return missing
+
+
+def missing_for_verdict(store: Store) -> list[str]:
+    """
+    Return what the connected user may not use, as ACL rules, without which more stays unknown.
+
+    A run can be done without it.
+    """
+    probes: dict[str, tuple[Command, ...]] = dict(JUDGING)
+    info = store.info("server")
+    version = [int(part) for part in info.get("redis_version", "").split(".") if part.isdigit()]
+    if store.cluster_enabled() and "valkey_version" not in info and (*version,) >= _HIDES_NAMES:
+        probes |= HIDING
+    missing: list[str] = []
+    for rule, commands in probes.items():
+        # A transaction that may not be ended would swallow what comes after it.
+        stuck = rule == "+multi" and "+exec" in missing
+        if stuck or _denied(store.connection.pipeline(commands)[0]):
+            missing.append(rule)
     return missing
 
 

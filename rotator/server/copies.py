@@ -1,5 +1,5 @@
 """
-Copies: takes a look at one server: what it says of itself, its files, its replicas and its calls.
+Copies: takes a look at one server: itself, its files, its replicas, its calls; has files rewritten.
 
 All that counts comes from INFO, so that managed services can be judged too. CONFIG is asked only
 where the user may ask: which `save`, `dir` and `dbfilename` the server has. What a server leaves
@@ -7,14 +7,18 @@ out is left out of the look, and what is not as documented is an error: nothing 
 """
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import structlog
 from redis.exceptions import ResponseError
 
+from rotator.config.types import Address
 from rotator.errors import RightsError, ServerError
 from rotator.retirement.lineage import CANARY_CALLS, FACTS, Listed, Look
+from rotator.retirement.replicas import has_caught_up, is_writing
 from rotator.server.cluster_nodes import myself, ranges
 from rotator.server.node import DATA_MOVING_COMMANDS
 from rotator.server.replies import parse_fields
@@ -45,7 +49,11 @@ _TEXTS = frozenset(
 _NUMBER = re.compile(r"-?\d{1,20}")
 _VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})")
 _WITH_BACKUP = (8, 10)  # the version of Redis that brought BACKUP
-_START_SECONDS = 1  # both times are whole seconds
+_CATCH_UP_SECONDS = 3.0  # replicas acknowledge once a second
+_POLL_SECONDS = 0.1
+_COMMANDS = {"rdb": "BGSAVE", "aof": "BGREWRITEAOF"}
+
+log = structlog.get_logger(__name__)
 
 
 def take_look(store: Store, *, canary: bool = False, settings: bool = True) -> Look:
@@ -107,6 +115,16 @@ def with_settings(store: Store, look: Look) -> Look:
 def missing_look(address: str, reason: str, named_by: str = "") -> Look:
     """Return the look at a server that was not asked, or did not answer, for this *reason*."""
     return Look(address=address, at=utc_now(), missing=reason, named_by=named_by)
+
+
+def not_listed_look(address: str, by: str) -> Look:
+    """Return the look at a server that *by* names only, and so is not asked."""
+    if address.endswith(":0"):
+        why = f"{by} names it: a reader of the stream, or a replica without a port"
+    else:
+        remedy = "add it to replicas, or `replicas: announced`"
+        why = f"{by} names it, but it is not listed: {remedy}"
+    return missing_look(address, why, by)
 
 
 def _call_canary(store: Store) -> None:
@@ -191,12 +209,86 @@ def _odd(store: Store, what: str) -> ServerError:
     )
 
 
-def write_file(store: Store, command: str) -> None:
+def refresh_files(
+    tasks: Sequence[tuple[str, str]],
+    connect: Callable[[Address], Store],
+    *,
+    primaries: Sequence[Address],
+    touch: Callable[[], Mapping[str, int]],
+    waiting: Callable[[str | None], None],
+    should_stop: Callable[[], object],
+) -> list[Look]:
+    """
+    Have servers write files anew, one at a time, replicas first; return looks before and after.
+
+    *tasks* are addresses, each with `rdb` or `aof`. *touch* writes one value on each primary: a
+    rewrite of unchanged data cannot be seen (info-facts B2); it returns how far their streams are
+    then, by replication id, for replicas to reach that. *waiting* is told what for. What a server
+    refuses is said in the log, and its files stay as they are.
+    """
+    goals = touch() if any(kind == "aof" for _, kind in tasks) else {}
+    names = {*map(str, primaries)}
+    looks: list[Look] = []
+    for address, kind in sorted(tasks, key=lambda task: (task[0] in names, task)):
+        if should_stop():
+            break
+        waiting(f"for {_COMMANDS[kind]} on {address}")
+        try:
+            with connect(Address.parse(address)) as store:
+                both = _refresh(store, kind, goals, should_stop)
+                looks += [replace(look, address=address) for look in both]
+        except ServerError as error:
+            log.warning("a file was not written anew", node=address, error=str(error))
+    waiting(None)
+    return looks
+
+
+def _refresh(
+    store: Store, kind: str, goals: Mapping[str, int], should_stop: Callable[[], object]
+) -> list[Look]:
+    """
+    Return a look at a server at rest, and one when it has written a file that it was asked for.
+
+    Before 7.0 our own calls of CONFIG are counted with those of others, so looks that are not kept
+    do not ask for settings. A save in the second of the last one could not be told from it.
+    """
+    before = _at_rest(store, should_stop)
+    deadline = time.monotonic() + _CATCH_UP_SECONDS
+    while before.facts.get("role") == "slave" and not has_caught_up(before, goals, told=False):
+        if time.monotonic() > deadline:
+            raise ServerError(f"{store.node} has not caught up with its primary")
+        time.sleep(_POLL_SECONDS)
+        before = _at_rest(store, should_stop)
+    if kind == "aof" and before.facts.get("aof_enabled") != "1":
+        return []  # asked for, it would make a file
+    while kind == "rdb" and _server_second(store) == before.facts.get("rdb_last_save_time"):
+        time.sleep(_POLL_SECONDS)
+    before = _at_rest(store, should_stop)
+    if should_stop():
+        return []
+    before = with_settings(store, before)
+    _write_file(store, _COMMANDS[kind])
+    return [before, with_settings(store, _at_rest(store, should_stop))]
+
+
+def _at_rest(store: Store, should_stop: Callable[[], object]) -> Look:
+    """Return a look at a server once no file is being written."""
+    while is_writing(look := take_look(store, settings=False)) and not should_stop():
+        time.sleep(_POLL_SECONDS)
+    return look
+
+
+def _server_second(store: Store) -> str:
+    """Return the server's clock in whole seconds, as INFO has times."""
+    return str(int((store.time() or utc_now()).timestamp()))
+
+
+def _write_file(store: Store, command: str) -> None:
     """
     Have a server write a file anew: *command* is BGSAVE or BGREWRITEAOF.
 
     Raises:
-        RightsError: The user may not ask for it.
+        RightsError: The user may not ask for it; the message names the rights.
         ServerError: There is too little memory for a fork, as far as INFO tells; or it refused.
     """
     info = store.info("memory")
@@ -206,7 +298,10 @@ def write_file(store: Store, command: str) -> None:
             f"{store.node}: a fork may need up to {used:,} bytes more, and of {total:,} there are"
             f" {total - used:,} left: {command} was not asked for"
         )
-    store.ask(command)
+    try:
+        store.ask(command)
+    except RightsError:
+        raise RightsError(f"{store.node}: {command} needs +bgsave +bgrewriteaof") from None
 
 
 def _fact(info: Mapping[str, str], name: str) -> int | None:

@@ -6,8 +6,9 @@ every node is asked for its view, nodes without slots included: they may be abou
 RedisCluster would never visit them (redis-rules 0.2).
 """
 
+import socket
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -69,6 +70,32 @@ class Topology:
     def nodes(self) -> list[Address]:
         """The addresses of all nodes."""
         return [*self.primaries, *self.replicas]
+
+
+@dataclass(slots=True)
+class AddressBook:
+    """Address book: tells which addresses are those of one server, as far as names resolve."""
+
+    _known: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def numeric(self, address: str) -> frozenset[str]:
+        """Return `ip:port` for each IP address of a `host:port`; none if it does not resolve."""
+        if address not in self._known:
+            try:
+                host, port = Address.parse(address)
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except (OSError, ValueError):
+                self._known[address] = frozenset()
+            else:
+                self._known[address] = frozenset(
+                    str(Address(str(place[0]), port)) for *_, place in found
+                )
+        return self._known[address]
+
+    def same(self, address: str, others: Iterable[str]) -> bool:
+        """Return whether *address* is, or reaches, one of *others*."""
+        here = self.numeric(address)
+        return any(other == address or here & self.numeric(other) for other in others)
 
 
 @dataclass(slots=True)

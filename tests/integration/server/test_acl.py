@@ -152,6 +152,17 @@ class TestEnough:
         assert "may do a dry run" in found["detail"]
         assert found["remedy"].endswith("<user> +set +evalsha +script|load")
 
+    def test_check_of_verdicts(self, redis, entries, tmp_path):
+        """What a verdict is the better for is named as advice, until the user may do it."""
+        for more in ((), ("+cluster|myid", "+config|get", "+client|tracking")):
+            login = granted(redis, line=LINES[0], more=[] if not more else acl(redis, *more))
+            place = place_for(tmp_path, entries, login)
+            done = run_here(["check", "--config", place.file, "--format", "json"])
+            steps = {one["step"]: one for one in json.loads(done.stdout)["steps"]}
+            found = steps["rights for verdicts"]
+            assert (done.returncode, found["result"]) == (0, "ok" if more else "advice")
+            assert found["detail"].endswith("+client|tracking") is not bool(more)
+
     @pytest.mark.parametrize("writes", [True, False], ids=["run", "dry run"])
     def test_in_a_cluster(self, writes, cluster, tmp_path):
         """The same holds in a cluster, with the rights that are listed for one."""

@@ -14,6 +14,7 @@ from cluster.local_cluster import LocalCluster, Move, ask
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LostError
 from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, NoValue, SetResult, error_reply
+from rotator.server.routing import follow
 from rotator.sweep.node import visitor
 from support.caches import Cache, Place, counted, store_of, user, wait_for
 from support.clusters import (
@@ -284,7 +285,7 @@ class TestCluster:
         store = store_of(first)
         store.identity()
         answer = expect(read_one(store, names[0]), "ASK")
-        assert answer.elsewhere(store.connection.address).port == second.port
+        assert follow(answer.message, store).port == second.port
         there = store_of(second).asking()
         assert read_one(there, names[0]) == b"value"
         assert swap_one(there, names[0]) is SetResult.DONE

@@ -8,11 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
-from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RightsError
 from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, NoValue, SetResult, error_reply
-from rotator.server.store import GONE, NEVER, Store
+from rotator.server.store import GONE, NEVER, START, Store
 from support.caches import FAR_MS, now_ms, store_of, user, wait_for
 from support.expiries import expiry_of, put
 from support.server_versions import since, without
@@ -94,8 +93,8 @@ class TestRead:
         for name, value in entries.items():
             redis.set(name, value)
         assert store.read(list(entries)) == list(entries.values())
-        cursor, names = store.page(0, None, 1000)
-        assert cursor == 0
+        cursor, names = store.page(START, None, 1000)
+        assert cursor == START
         assert set(names) == set(entries)
 
 
@@ -350,11 +349,11 @@ class TestNode:
         """The pages of a scan together hold every name, and only those that match."""
         redis.mset({f"app:{number}": 1 for number in range(1000)})
         redis.mset({f"other:{number}": 1 for number in range(1000)})
-        names, cursor = set(), 0
+        names, cursor = set(), START
         while True:
             cursor, page = store.page(cursor, "app:*", 100)
             names.update(page)
-            if cursor == 0:
+            if cursor == START:
                 break
         assert names == {b"app:%d" % number for number in range(1000)}
 
@@ -363,7 +362,7 @@ class TestNode:
         with user(redis, "~*", "+@all", "-scan") as (name, password):
             store = store_of(server, name, password)
             with store.connection, pytest.raises(RightsError, match="SCAN failed: NOPERM"):
-                store.page(0, None, 10)
+                store.page(START, None, 10)
 
     def test_loading(self):
         """A server that is just loading its data is asked again until it has."""
@@ -378,7 +377,7 @@ class TestNode:
                 wait_for(lambda: store.info("persistence")["loading"] == "1")
                 [refused] = store.connection.pipeline([("SCAN", "0")])
                 assert error_reply(refused).message.startswith("LOADING")
-                _, names = store.page(0, None, 10)
+                _, names = store.page(START, None, 10)
                 assert len(names) >= 10
             assert reloading.read_response() == b"OK"
 
@@ -403,11 +402,3 @@ class TestRefusal:
     def test_unknown(self):
         """An unknown error is a failure, never something to be skipped."""
         assert error_reply(ResponseError("ERR whatever")).meaning is ErrorKind.FAILURE
-
-    def test_elsewhere(self):
-        """ASK names the node to ask; MOVED and the others do not."""
-        here = Address("10.0.0.9", 6380)
-        ask = error_reply(ResponseError("1234 10.0.0.1:6379", status_code="ASK"))
-        moved = error_reply(ResponseError("1234 10.0.0.1:6379", status_code="MOVED"))
-        assert ask.elsewhere(here) == Address("10.0.0.1", 6379)
-        assert moved.elsewhere(here) is None

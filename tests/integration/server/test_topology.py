@@ -431,3 +431,25 @@ def has_ipv6(port):
             return True
     except OSError:
         return False
+
+
+class TestSilentReplicas:
+    """A configured server that does not answer stops nothing if it is known as a replica."""
+
+    def test_one_that_was_met(self, server, closed_port):
+        """One that earlier runs met as a replica, or that the primary names, may be silent."""
+        addresses = [at(server), Address("127.0.0.1", closed_port)]
+        with pytest.raises(ServerError, match=str(closed_port)):
+            discover(addresses, reach, settle_timeout=0)
+        found = discover(addresses, reach, settle_timeout=0, replicas=[str(addresses[1])])
+        assert found.primaries == addresses[:1]
+        with LocalServer(replica_of=server) as replica:
+            replica.signal(signal.SIGSTOP)
+            addresses[1] = at(replica)
+            assert discover(addresses, reach, settle_timeout=0).primaries == addresses[:1]
+
+    def test_none_answers(self, closed_port):
+        """Where no server answers, that one is known is no help."""
+        address = Address("127.0.0.1", closed_port)
+        with pytest.raises(ServerError, match="cannot connect"):
+            discover([address], reach, settle_timeout=0, replicas=[str(address)])

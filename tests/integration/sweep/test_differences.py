@@ -16,7 +16,8 @@ from redis.exceptions import ResponseError
 from cluster.local_cluster import LocalCluster, Move
 from rotator.demo.local_server import LocalServer, find_binary
 from rotator.errors import Exit
-from support.caches import Cache, Place, StopAfter, counted, store_of, wait_for
+from rotator.server.store import START
+from support.caches import NO_FILES, Cache, Place, StopAfter, counted, store_of, wait_for
 from support.clusters import (
     FAST,
     calls,
@@ -134,8 +135,8 @@ class TestScan:
         reader = store_of(node.nodes[0])
         with reader.connection:
             names, cursor = [], None
-            while cursor != 0:
-                cursor, page = reader.page(cursor or 0, "*", 50)
+            while cursor != START:
+                cursor, page = reader.page(cursor or START, "*", 50)
                 names += page
         assert set(names) == set(expected)
         slots = [key_slot(name) for name in names]
@@ -174,7 +175,7 @@ class TestReplicas:
             primary.client() as ours,
             replica.client() as theirs,
         ):
-            place = Place(tmp_path, Cache(primary.address, keys=2))
+            place = Place(tmp_path, Cache(primary.address, keys=2, settings=NO_FILES))
             for name in names:
                 place.cache.put(ours, name)
             by_both = exchanges(ours) and exchanges(theirs)
@@ -183,6 +184,7 @@ class TestReplicas:
             followed = follows(ours)
             report = place.run(quiet=timedelta(0))
             assert counted(report) == {"rotated": 100}
+            report = place.run(quiet=timedelta(0))
             if not followed:
                 assert theirs.dbsize() == 0
                 return

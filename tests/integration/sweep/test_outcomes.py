@@ -317,7 +317,9 @@ class TestTooLarge:
         assert counted(report) == {"too_large": 1, "rotated": 1}
         assert redis.get("app:1") == value
         assert report.exit_code == Exit.NOT_MOVED
-        assert old_key(report, place.cache.ids[1]).verdict == "unknown"
+        key = old_key(report, place.cache.ids[1])
+        assert key.verdict == "in-use"  # a fact, and what is not known stands behind it
+        assert any("would be too large" in reason for reason in key.reasons)
 
     def test_exactly_the_limit(self, place, redis, configured):
         """A value of exactly the limit is rotated if it does not grow."""
@@ -370,7 +372,8 @@ class TestDenied:
         """A dry run finds what may not be read, too."""
         report, key = self.run(server, redis, tmp_path, "~app:*", dry_run=True)
         assert counted(report) == {"denied": 1, "would_rotate": 1}
-        assert key.verdict == "unknown"
+        assert key.verdict == "in-use"
+        assert any("the ACL forbids it" in reason for reason in key.reasons)
 
     def test_writing(self, server, redis, tmp_path):
         """A name that may only be read is denied, and remains under its key."""

@@ -379,7 +379,7 @@ class TestAof:
         place = _aof(KEPT, self.DONE, good=good)
         assert (place.verdict, place.remedy) == (
             Verdict.HELD,
-            f"one write, then BGREWRITEAOF on {PRIMARY}, then run again",
+            f"BGREWRITEAOF on {PRIMARY}, then run again",
         )
 
     def test_none(self):
