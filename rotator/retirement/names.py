@@ -136,7 +136,7 @@ def names_places(
     case: Evidence, gone: Mapping[str, Gone], now: datetime, quiet: timedelta
 ) -> list[Place]:
     """Return what is known of the names in scope, the worst first."""
-    against = [*_in_use(case, now, quiet), *_draining(case), *_unknown(case)]
+    against = [*_in_use(case, now, quiet), *_draining(case), *_unknown(case), *_hidden(gone)]
     if not case.remaining and not any(one.verdict is Verdict.UNKNOWN for one in against):
         against += _verifying(case, gone, now, quiet)
     return against or [_clean(case, gone)]
@@ -208,6 +208,15 @@ def _unknown(case: Evidence) -> Iterator[Place]:
         text = "no value of this cache was ever opened here; is it the right server?"
         remedy = "look at redis.addresses, match, databases and formats; --accept empty if it is"
         yield _place(*unknown, text, f"{remedy} right")
+
+
+def _hidden(gone: Mapping[str, Gone]) -> Iterator[Place]:
+    """Yield that names are in slots that are not their node's: they may come back (verdict 2.8)."""
+    for address, one in gone.items():
+        if one.last and one.last.hidden:
+            text = f"{count(one.last.hidden, 'name')} at {address} in slots that are not its own"
+            remedy = "finish the move (CLUSTER SETSLOT s NODE id on both nodes), or delete them"
+            yield _place(Status.UNKNOWN, Verdict.UNKNOWN, text, f"{remedy}; then run again")
 
 
 def _verifying(

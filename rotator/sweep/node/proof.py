@@ -147,6 +147,9 @@ def counters_doubts(before: Look, after: Look, pages: int) -> list[str]:
     scans = [calls(one, "scan") for one in (before, after)]
     if scans[0] is not None and scans[1] is not None and scans[1] - scans[0] < pages:
         doubts.append("its counters do not hold our own calls of SCAN")
+    if before.calls is not None and after.calls is not None:
+        shrunk = [name for name, times in before.calls.items() if after.calls.get(name, 0) < times]
+        doubts += [f"its counter of {name} became less during the sweep" for name in shrunk]
     for name in ("uptime_in_seconds", "master_repl_offset", "total_commands_processed"):
         earlier, later = number(before, name), number(after, name)
         if earlier is not None and later is not None and later < earlier:
