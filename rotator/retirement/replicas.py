@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from rotator.retirement.lineage import (
+from rotator.retirement.looks import (
     Listed,
     Look,
     called_between,

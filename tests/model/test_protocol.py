@@ -30,7 +30,8 @@ from unittest.mock import patch
 import pytest
 
 from rotator.retirement import judge, lineage, names, persistence, replicas
-from rotator.retirement.lineage import Ancestry, number
+from rotator.retirement.lineage import Ancestry
+from rotator.retirement.looks import number
 from rotator.retirement.places import Declarations, Kind, Verdict
 from support.looks import REPLICA, at
 from support.moves import (

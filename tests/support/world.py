@@ -12,7 +12,8 @@ from functools import cache
 
 from rotator.retirement import judge as judging
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord, fold
-from rotator.retirement.lineage import CANARY_CALLS, broken_between
+from rotator.retirement.lineage import broken_between
+from rotator.retirement.looks import CANARY_CALLS
 from rotator.retirement.places import Declarations, Fence, Kind, Status, Verdict
 from rotator.tally.tally import Mode
 from support.looks import (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
-from rotator.retirement.lineage import Look, Outside, Proof, calls, number
+from rotator.retirement.looks import Look, Outside, Proof, calls, number
 from rotator.server.copies import take_look
 from rotator.server.node import Identity
 from rotator.server.store import Store

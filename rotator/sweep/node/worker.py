@@ -22,7 +22,7 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
-from rotator.retirement.lineage import Proof
+from rotator.retirement.looks import Proof
 from rotator.server.cluster_nodes import foreign_slots, myself
 from rotator.server.node import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS, Identity
 from rotator.server.store import START, Store
