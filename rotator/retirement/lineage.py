@@ -106,12 +106,12 @@ class Proof:
 
     @property
     def begun_at(self) -> datetime:
-        """When the sweep began."""
+        """The time at which the sweep began."""
         return self.before.at
 
     @property
     def ended_at(self) -> datetime:
-        """When the sweep had ended."""
+        """The time at which the sweep had ended."""
         return self.after.at
 
 

@@ -70,7 +70,7 @@ class Gone:
 
     @property
     def offset(self) -> int | None:
-        """How far the primary's stream of writes was when the key was gone, in bytes."""
+        """The offset of the primary's stream of writes when the key was gone, in bytes."""
         return number(self.first.after, "master_repl_offset") if self.first else None
 
     @property

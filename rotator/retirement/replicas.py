@@ -42,7 +42,7 @@ class Server:
 
     @property
     def name(self) -> str:
-        """Where it was looked at last."""
+        """The address at which it was looked at last."""
         return self.looks[-1].address
 
     @property
