@@ -19,7 +19,7 @@ from rotator.report.model import Past
 from rotator.report.words import display_name
 from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
-from rotator.retirement.lineage import Proof
+from rotator.retirement.looks import Proof
 from rotator.retirement.places import CacheRecord
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally

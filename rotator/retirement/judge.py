@@ -10,24 +10,23 @@ reasons than the places (verdict 1):
   is about that.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
-from rotator.retirement.lineage import Look
+from rotator.retirement.lineage import Gone, gone_from, gone_since
+from rotator.retirement.looks import Look
 from rotator.retirement.names import (
     CLOCKS,
-    Gone,
-    gone_from,
-    gone_since,
     names_places,
     not_opened_places,
     outside_place,
+    trusted_places,
     writers_place,
 )
 from rotator.retirement.persistence import aof_place, file_places, rdb_place
-from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
+from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict, backups_place, is_shut
 from rotator.retirement.replicas import (
     Server,
     caught_up,
@@ -35,7 +34,7 @@ from rotator.retirement.replicas import (
     replica_place,
     servers,
 )
-from rotator.text import add_clamped, clock, duration, listing, moment
+from rotator.text import clock, listing, moment
 
 # The verdict of the places, the first that fits (verdict 1): facts, then what was not looked at.
 _FIRST = (Kind.NAMES, Kind.OUTSIDE, Kind.NOT_OPENED)
@@ -127,7 +126,7 @@ def _judgement(
     now: datetime,
 ) -> Judgement:
     """Return the judgement on a key, with the places of one cache."""
-    against = [one for one in found if _is_shut(one)]
+    against = [one for one in found if is_shut(one)]
     clean = [one for one in found if one.kind is Kind.NAMES and one.status is Status.CLEAN]
     grounds = against or clean
     return Judgement(
@@ -156,11 +155,7 @@ def sentence(place: Place) -> str:
 
 def not_clean(judgement: Judgement) -> list[Place]:
     """Return the places that keep a key from being retirable, the worst first."""
-    return [one for one in judgement.places if _is_shut(one)]
-
-
-def _is_shut(place: Place) -> bool:
-    return place.status in {Status.HOLDING, Status.UNKNOWN}
+    return [one for one in judgement.places if is_shut(one)]
 
 
 def cut_short(case: Evidence) -> Iterable[str]:
@@ -179,25 +174,11 @@ def places(case: Evidence, *, now: datetime, quiet: timedelta) -> list[Place]:
         *names_places(case, gone, now, quiet),
         outside_place(case, gone),
         *not_opened_places(case),
-        *_taken_on_trust(case, gone),
+        *trusted_places(case, gone),
         writers_place(case, gone, now),
         *copy_places(case, gone),
     ]
-    return [*found, _backups(case, found, now)]
-
-
-def _taken_on_trust(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
-    """Yield what is assumed of the names: declarations that stand in for what is missing."""
-    declared, now = case.declared, [one.now for one in gone.values() if one.now]
-    silent = any(
-        not {"run_id", "master_replid"} <= set(one.facts) or one.calls is None for one in now
-    )
-    if declared.identity is not None and silent:
-        text = f"{case.cache} is one server, never another: {declared.identity}"
-        yield Place(Kind.NAMES, "", Status.ASSUMED, text)
-    if declared.empty and not case.ever_opened:
-        text = f"it is right that no value of {case.cache} was ever opened"
-        yield Place(Kind.NAMES, "", Status.ASSUMED, text)
+    return [*found, backups_place(case, found, now)]
 
 
 def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
@@ -272,34 +253,6 @@ def _primary_of(look: Look, gone: Mapping[str, Gone]) -> Gone | None:
     return next(iter(gone.values())) if len(gone) == 1 else None
 
 
-def _backups(case: Evidence, found: Sequence[Place], now: datetime) -> Place:
-    """Return the place that copies outside Redis are: they were taken of whatever was not clean."""
-    length, kinds = case.declared.retention, {Kind.NAMES, Kind.OUTSIDE, Kind.REPLICA, Kind.RDB}
-    kinds |= {Kind.AOF, Kind.BACKUP_COMMAND}
-    if length is None:
-        text = "no backup outside Redis holds it (backups.retention is not declared)"
-        return Place(Kind.BACKUPS, "", Status.ASSUMED, text)
-    if not length:
-        text = "there are no backups outside Redis (backups.retention: 0s)"
-        return Place(Kind.BACKUPS, "", Status.CLEAN, text)
-    waiting = any(one.kind in kinds and _is_shut(one) for one in found)
-    ends = [one.since for one in found if one.kind in kinds and one.since]
-    text = f"backups are kept for {duration(length)}"
-    if waiting or not ends:
-        text = f"{text}, counted from when all else is clean"
-        remedy = f"wait {duration(length)} from then on"
-        return Place(
-            Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, None, remedy, passes=True
-        )
-    until = add_clamped(max(ends), length)
-    if until <= now:
-        text = f"{text}, and those from before {moment(max(ends))} are gone"
-        return Place(Kind.BACKUPS, "", Status.CLEAN, text, since=until)
-    text = f"{text} and may hold it until {moment(until)}"
-    remedy = f"wait until {moment(until)}, then run again"
-    return Place(Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, max(ends), remedy, until)
-
-
 def _as_current(field: str) -> Place:
     """Return the place that a cache is where the key is the current one."""
     text, remedy = f"it is the current key at {field}", f"give {field} another key"
@@ -327,7 +280,7 @@ def _others(
 def _rank(place: Place) -> tuple[int, int, int]:
     """Return where a place stands among others, the worst first."""
     order = len(_ORDER)
-    if _is_shut(place):
+    if is_shut(place):
         order = _ORDER.index((place.verdict, place.kind in _FIRST))
     waits = place.kind is Kind.BACKUPS
     return order, _STATUSES.index(place.status), waits

@@ -1,5 +1,5 @@
 """
-Lineage: keeps looks and proofs, and says whether the history of a server's data goes on.
+Lineage: says whether the history of a server's data goes on, and since when a key is gone from it.
 
 A look is what one server said of itself at one moment; a proof is one primary swept in one go, by a
 sweep that only read. Both are kept as they were, and every rule here is a function of two looks. A
@@ -7,198 +7,29 @@ field that is missing equals nothing: what cannot be told does not go on.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from rotator.tally.tally import Outcome
-
-FACTS = (
-    *("run_id", "redis_version", "valkey_version", "uptime_in_seconds"),
-    *("role", "master_replid", "master_replid2", "master_repl_offset", "second_repl_offset"),
-    *("slave_repl_offset", "slave_read_only", "master_link_status", "master_sync_in_progress"),
-    *("master_host", "master_port", "connected_slaves"),
-    *("total_commands_processed", "total_net_repl_input_bytes", "expired_keys", "evicted_keys"),
-    *("loading", "async_loading", "rdb_bgsave_in_progress", "rdb_last_save_time", "rdb_saves"),
-    *("rdb_last_bgsave_status", "rdb_last_bgsave_time_sec", "rdb_changes_since_last_save"),
-    *("rdb_last_load_keys_loaded", "rdb_last_load_keys_expired", "aof_enabled"),
-    *("aof_rewrite_in_progress", "aof_rewrite_scheduled", "aof_last_bgrewrite_status"),
-    *("aof_base_size", "aof_current_size", "aof_rewrites", "cluster_enabled"),
+from rotator.retirement.looks import (
+    Look,
+    Proof,
+    called_between,
+    calls,
+    config_set_between,
+    counts_subcommands,
+    number,
+    reset_between,
+    same_process,
 )
-"""The fields of INFO that a look keeps (https://redis.io/docs/latest/commands/info/)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """Listed: a replica as the INFO of a server names it, at `host:port`; port 0 is none."""
-
-    address: str
-    state: str = ""
-    type: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """
-    Look: holds what one server said of itself at one moment.
-
-    *facts* are those of `FACTS` that INFO showed. *calls* counts the commands that were called, by
-    their names in commandstats (`config|set`); None: INFO has no such section. *own_config* is how
-    often we sent CONFIG after the counters were read. *settings* are `save`, `dir`, `dbfilename`,
-    as far as CONFIG GET may be asked. Of a node of a cluster, *node_id*, *epoch* and *slots* are
-    its own line of CLUSTER NODES; *slots* are ranges, `0-5460, 5462`. *listed* are its replicas.
-    *backups* is how many sealed backups it holds, None where it has no such command, -1 where that
-    cannot be told. *missing* says why the server was not asked, or did not answer: nothing else is
-    known then; *named_by* is who named it, empty for a configured address or a cluster's member.
-    """
-
-    address: str
-    at: datetime
-    facts: Mapping[str, str] = field(default_factory=dict)
-    calls: Mapping[str, int] | None = None
-    own_config: int = 0
-    settings: Mapping[str, str] = field(default_factory=dict)
-    node_id: str = ""
-    epoch: int | None = None
-    slots: str = ""
-    listed: tuple[Listed, ...] = ()
-    backups: int | None = None
-    missing: str = ""
-    named_by: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """
-    Outside: counts names that `match` and `databases` leave out.
-
-    *under_old_keys* counts values by the id of the old key. *visits* None: they were not read, as
-    declared; *names* is then how many there are.
-    """
-
-    visits: int | None = 0
-    under_old_keys: Mapping[str, int] = field(default_factory=dict)
-    not_opened: int = 0
-    denied: int = 0
-    names: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """
-    Proof: one primary, at *node*, swept in one go and only read, from *before* to *after*.
-
-    *basis* is a digest of the current key, the formats and the scope. *met* counts the values under
-    each old key that was known, also those of which none was met. *opened* counts the values that
-    any key opened. *hidden* counts names in slots that are not the node's. *doubt* says why its
-    times are not to be relied on.
-    """
-
-    node: str
-    before: Look
-    after: Look
-    basis: str
-    met: Mapping[str, int]
-    opened: int = 0
-    open_items: Mapping[Outcome, int] = field(default_factory=dict)
-    outside: Outside = Outside()
-    hidden: int = 0
-    doubt: str | None = None
-
-    @property
-    def begun_at(self) -> datetime:
-        """When the sweep began."""
-        return self.before.at
-
-    @property
-    def ended_at(self) -> datetime:
-        """When the sweep had ended."""
-        return self.after.at
-
-
-CANARY_CALLS = 20
-"""How often the canary is called: a reset of the counters takes it away (verdict 2.3)."""
+from rotator.retirement.places import Evidence
+from rotator.tally.tally import BLOCKING
+from rotator.text import add_clamped
 
 _ORIGIN = "0" * 40  # a replication id that is none
 _MOVES_ROLES = (
     *("replicaof", "slaveof", "failover"),
     *("cluster|failover", "cluster|replicate", "cluster|reset"),
 )
-
-
-def number(look: Look, fact: str) -> int | None:
-    """Return a field of INFO as a number; None where it is missing or none."""
-    text = look.facts.get(fact, "")
-    return int(text) if text.lstrip("-").isdecimal() else None
-
-
-def is_valkey(look: Look) -> bool:
-    """Return whether the server is Valkey."""
-    return "valkey_version" in look.facts
-
-
-def version(look: Look) -> tuple[int, ...]:
-    """Return the server's version, `(7, 0, 15)`; empty, the least of all, if it does not say."""
-    text = look.facts.get("valkey_version") or look.facts.get("redis_version", "")
-    return tuple(int(part) for part in text.split(".") if part.isdecimal())
-
-
-def counts_subcommands(look: Look) -> bool:
-    """Return whether commandstats tells `config|set` from `config|get`: from 7.0 (info-facts D)."""
-    return version(look) >= (7,)
-
-
-def calls(look: Look, *commands: str) -> int | None:
-    """Return how often *commands* were called, together; None where that is not told."""
-    if look.calls is None:
-        return None
-    if not counts_subcommands(look) and any("|" in command for command in commands):
-        return None
-    return sum(look.calls.get(command, 0) for command in commands)
-
-
-def called_between(before: Look, after: Look, *commands: str) -> bool:
-    """Return whether any of *commands* was called in between, or may have been."""
-    earlier, later = calls(before, *commands), calls(after, *commands)
-    return earlier is None or later is None or earlier != later
-
-
-def config_set_between(before: Look, after: Look) -> bool:
-    """Return whether a setting may have been changed in between; before 7.0 by all CONFIG calls."""
-    if counts_subcommands(after):
-        return called_between(before, after, "config|set")
-    earlier, later = calls(before, "config"), calls(after, "config")
-    return earlier is None or later is None or later - earlier != before.own_config
-
-
-def canary(look: Look) -> int:
-    """Return how often the canary was called, as far as the counters tell."""
-    return calls(look, "cluster|myid" if counts_subcommands(look) else "cluster") or 0
-
-
-def reset_between(before: Look, after: Look) -> str | None:
-    """
-    Return why the counters may have begun anew in between; None: they have not.
-
-    CONFIG RESETSTAT is counted itself, after the reset: where it has no calls there was none. But
-    it hides an earlier one, and so the canary has to be there (info-facts D).
-    """
-    if before.calls is None or after.calls is None:
-        return "INFO shows no commandstats"
-    totals = [(number(one, "total_commands_processed") or 0) for one in (before, after)]
-    shrunk = any(after.calls.get(name, 0) < count for name, count in before.calls.items())
-    reset = counts_subcommands(after) and called_between(before, after, "config|resetstat")
-    if totals[1] < totals[0] or shrunk or reset:
-        return "its counters were reset"
-    ever = calls(after, "config|resetstat" if counts_subcommands(after) else "config") != 0
-    if ever and canary(before) < CANARY_CALLS:
-        return "a reset of its counters could not be seen: +cluster|myid ends this"
-    return None
-
-
-def same_process(before: Look, after: Look) -> bool:
-    """Return whether both are of one process: the run id is there, and the same."""
-    run_id = before.facts.get("run_id")
-    return bool(run_id) and run_id == after.facts.get("run_id")
 
 
 def broken_between(before: Look, after: Look, *, one_server: bool = False) -> str | None:
@@ -396,3 +227,83 @@ def same_lineage(noted: Sequence[Look], now: Sequence[Look]) -> bool:
     histories = {one.facts.get("master_replid") for one in noted} - {None}
     facts = [one.facts for one in now]
     return any(one.get("run_id") in runs or one.get("master_replid2") in histories for one in facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """
+    Gone: says since when a key is proven to be gone from one primary, and how that began.
+
+    *now* is the last look at the primary, None if there is none; *ancestry* are those whose data it
+    still has. *first* is the first proof that counts, *last* the last one. *again* is one that
+    began after the quiet time.
+    """
+
+    now: Look | None
+    ancestry: Ancestry
+    first: Proof | None = None
+    last: Proof | None = None
+    again: Proof | None = None
+
+    @property
+    def offset(self) -> int | None:
+        """The length of the primary's stream of writes when the key was gone, in bytes."""
+        return number(self.first.after, "master_repl_offset") if self.first else None
+
+    @property
+    def same_process(self) -> bool:
+        """True if the process that answers now is the one that the last proof found."""
+        if self.now is None or self.last is None:
+            return False
+        known = "run_id" in self.now.facts or "run_id" in self.last.after.facts
+        return same_process(self.last.after, self.now) if known else True
+
+
+def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
+    """Return since when the key is gone from each primary, by its address."""
+    fence, found = case.in_force, {}
+    met_at = _last_met(case)
+    for address in case.primaries:
+        looks = [one for one in case.looks if one.address == address]
+        if not looks or looks[-1].facts.get("role") != "master":  # it did not answer, or follows
+            found[address] = Gone(None, Ancestry())
+            continue
+        line = ancestry(case.looks, looks[-1], one_server=case.declared.identity is not None)
+        proofs = [one for one in case.proofs if line.has(one.after)]
+        good = [
+            one
+            for one in proofs
+            if case.key_id in one.met
+            and one.basis == case.basis
+            and not one.doubt
+            and (met_at is None or one.begun_at > met_at)
+            and (fence is None or one.begun_at >= fence.at)
+            and _shows_no_more(one, proofs[-1])
+        ]
+        first, last = (good[0], good[-1]) if good else (None, None)
+        calm_at = add_clamped(first.ended_at, quiet) if first else None
+        again = [one for one in good[1:] if calm_at is not None and one.begun_at >= calm_at]
+        found[address] = Gone(looks[-1], line, first, last, again[0] if again else None)
+    return found
+
+
+def gone_since(gone: Mapping[str, Gone]) -> datetime | None:
+    """Return since when the key is gone from all primaries; None: it is not known to be."""
+    ends = [one.first.ended_at if one.first else None for one in gone.values()]
+    known = [at for at in ends if at]
+    return max(known) if known and len(known) == len(ends) else None
+
+
+def _last_met(case: Evidence) -> datetime | None:
+    """Return when anything met the key last, within the scope or outside of it."""
+    proofs = [
+        one.ended_at
+        for one in case.proofs
+        if one.met.get(case.key_id) or one.outside.under_old_keys.get(case.key_id)
+    ]
+    return max((at for at in (case.last_seen_at, *proofs) if at), default=None)
+
+
+def _shows_no_more(first: Proof, last: Proof) -> bool:
+    """Return whether the last proof shows no more open items than *first*: see `clean_since`."""
+    return all(last.open_items.get(one, 0) <= first.open_items.get(one, 0) for one in BLOCKING)

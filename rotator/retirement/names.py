@@ -7,10 +7,10 @@ which no application writes with the key (verdict 1, 2, 5).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rotator.retirement.lineage import Ancestry, Look, Proof, ancestry, number, same_process
+from rotator.retirement.lineage import Gone, gone_since
 from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
 from rotator.text import add_clamped, ago, begin_with, clock, count, duration, moment
@@ -50,86 +50,6 @@ _OPEN_ITEMS = {
         "see the errors in the report's problems, then run again",
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """
-    Gone: says since when a key is proven to be gone from one primary, and how that began.
-
-    *now* is the last look at the primary, None if there is none; *ancestry* are those whose data it
-    still has. *first* is the first proof that counts, *last* the last one. *again* is one that
-    began after the quiet time.
-    """
-
-    now: Look | None
-    ancestry: Ancestry
-    first: Proof | None = None
-    last: Proof | None = None
-    again: Proof | None = None
-
-    @property
-    def offset(self) -> int | None:
-        """How far the primary's stream of writes was when the key was gone, in bytes."""
-        return number(self.first.after, "master_repl_offset") if self.first else None
-
-    @property
-    def same_process(self) -> bool:
-        """True if the process that answers now is the one that the last proof found."""
-        if self.now is None or self.last is None:
-            return False
-        known = "run_id" in self.now.facts or "run_id" in self.last.after.facts
-        return same_process(self.last.after, self.now) if known else True
-
-
-def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
-    """Return since when the key is gone from each primary, by its address."""
-    fence, found = case.in_force, {}
-    met_at = _last_met(case)
-    for address in case.primaries:
-        looks = [one for one in case.looks if one.address == address]
-        if not looks or looks[-1].facts.get("role") != "master":  # it did not answer, or follows
-            found[address] = Gone(None, Ancestry())
-            continue
-        line = ancestry(case.looks, looks[-1], one_server=case.declared.identity is not None)
-        proofs = [one for one in case.proofs if line.has(one.after)]
-        good = [
-            one
-            for one in proofs
-            if case.key_id in one.met
-            and one.basis == case.basis
-            and not one.doubt
-            and (met_at is None or one.begun_at > met_at)
-            and (fence is None or one.begun_at >= fence.at)
-            and _shows_no_more(one, proofs[-1])
-        ]
-        first, last = (good[0], good[-1]) if good else (None, None)
-        calm_at = add_clamped(first.ended_at, quiet) if first else None
-        again = [one for one in good[1:] if calm_at is not None and one.begun_at >= calm_at]
-        found[address] = Gone(looks[-1], line, first, last, again[0] if again else None)
-    return found
-
-
-def gone_since(gone: Mapping[str, Gone]) -> datetime | None:
-    """Return since when the key is gone from all primaries; None: it is not known to be."""
-    ends = [one.first.ended_at if one.first else None for one in gone.values()]
-    known = [at for at in ends if at]
-    return max(known) if known and len(known) == len(ends) else None
-
-
-def _last_met(case: Evidence) -> datetime | None:
-    """Return when anything met the key last, within the scope or outside of it."""
-    proofs = [
-        one.ended_at
-        for one in case.proofs
-        if one.met.get(case.key_id) or one.outside.under_old_keys.get(case.key_id)
-    ]
-    return max((at for at in (case.last_seen_at, *proofs) if at), default=None)
-
-
-def _shows_no_more(first: Proof, last: Proof) -> bool:
-    """Return whether the last proof shows no more open items than *first*: see `clean_since`."""
-    return all(last.open_items.get(one, 0) <= first.open_items.get(one, 0) for one in BLOCKING)
 
 
 def names_places(
@@ -365,3 +285,17 @@ def writers_place(case: Evidence, gone: Mapping[str, Gone], now: datetime) -> Pl
     since = f" since {moment(min(begun))}" if begun else ""
     text = f"no application of {where} has written with it{since}"
     return Place(Kind.WRITERS, "", Status.ASSUMED, text)
+
+
+def trusted_places(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
+    """Yield what is assumed of the names: declarations that stand in for what is missing."""
+    declared, now = case.declared, [one.now for one in gone.values() if one.now]
+    silent = any(
+        not {"run_id", "master_replid"} <= set(one.facts) or one.calls is None for one in now
+    )
+    if declared.identity is not None and silent:
+        text = f"{case.cache} is one server, never another: {declared.identity}"
+        yield Place(Kind.NAMES, "", Status.ASSUMED, text)
+    if declared.empty and not case.ever_opened:
+        text = f"it is right that no value of {case.cache} was ever opened"
+        yield Place(Kind.NAMES, "", Status.ASSUMED, text)

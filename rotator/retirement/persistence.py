@@ -9,14 +9,14 @@ else (verdict 3; info-facts B). Whatever cannot be told is unknown.
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from rotator.retirement.lineage import (
+from rotator.retirement.lineage import restarted_only
+from rotator.retirement.looks import (
     Look,
     calls,
     config_set_between,
     counts_subcommands,
     is_valkey,
     number,
-    restarted_only,
     same_process,
     version,
 )

@@ -5,8 +5,7 @@ The list is closed: a key can be removed only if every place on it is known to b
 declared by the operator (verdict 1). What was not asked, not answered or not understood is unknown.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,8 +13,9 @@ from typing import Final, TypeVar
 
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, KeySeen, SweepRecord
-from rotator.retirement.lineage import Look, Proof
+from rotator.retirement.looks import Look, Proof
 from rotator.tally.tally import Mode, Outcome
+from rotator.text import add_clamped, duration, moment
 
 _NO_HISTORY = KeyHistory()
 T = TypeVar("T")
@@ -86,6 +86,11 @@ class Place:
     remedy: str = ""
     until: datetime | None = None
     passes: bool = False
+
+
+def is_shut(place: Place) -> bool:
+    """Return whether a place keeps a key from being retirable."""
+    return place.status in {Status.HOLDING, Status.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,57 +279,29 @@ class CacheRecord:
     fence: Fence | None = None
 
 
-_LATEST = 20  # looks at a server, and proofs of a node, that are kept in any case
-_APART = timedelta(days=1)
-
-
-def thinned(proofs: Sequence[Proof], looks: Sequence[Look]) -> tuple[list[Proof], list[Look]]:
-    """
-    Return what is worth keeping of proofs and looks, in their order: nothing that is new is lost.
-
-    What is like the one kept before it goes, but for one a day and the last ones. To leave one out
-    never makes anything look better.
-    """
-    kept = _thinned(proofs, lambda one: one.node, lambda one: one.begun_at, _shows)
-    needed = {(one.address, one.at) for proof in kept for one in (proof.before, proof.after)}
-    few = _thinned(looks, lambda one: one.address, lambda one: one.at, _says)
-    alive = {id(one) for one in few}
-    return kept, [one for one in looks if id(one) in alive or (one.address, one.at) in needed]
-
-
-def _thinned(
-    records: Sequence[T],
-    owner: Callable[[T], str],
-    at: Callable[[T], datetime],
-    content: Callable[[T], object],
-) -> list[T]:
-    """Return the records to keep: of each *owner*, the last ones, and those with other content."""
-    left, last = Counter(map(owner, records)), dict[str, T]()
-    kept = []
-    for one in records:
-        mine = owner(one)
-        left[mine] -= 1
-        before = last.get(mine)
-        new = before is None or content(before) != content(one) or at(one) - at(before) >= _APART
-        if new or left[mine] < _LATEST:
-            kept.append(one)
-            last[mine] = one
-    return kept
-
-
-def _shows(proof: Proof) -> object:
-    """Return what a proof says besides its times."""
-    return proof.basis, dict(proof.met), dict(proof.open_items), proof.outside, proof.doubt
-
-
-_PASSING = {
-    *("uptime_in_seconds", "total_commands_processed", "master_repl_offset", "slave_repl_offset"),
-    *("expired_keys", "evicted_keys", "rdb_changes_since_last_save", "aof_current_size"),
-}
-
-
-def _says(look: Look) -> object:
-    """Return what a look says besides what changes all the time."""
-    facts = {name: fact for name, fact in look.facts.items() if name not in _PASSING}
-    counted = {name: n for name, n in (look.calls or {}).items() if name != "scan"}
-    return facts, counted, look.settings, look.slots, look.epoch, look.listed, look.missing
+def backups_place(case: Evidence, found: Sequence[Place], now: datetime) -> Place:
+    """Return the place that copies outside Redis are: they were taken of whatever was not clean."""
+    length, kinds = case.declared.retention, {Kind.NAMES, Kind.OUTSIDE, Kind.REPLICA, Kind.RDB}
+    kinds |= {Kind.AOF, Kind.BACKUP_COMMAND}
+    if length is None:
+        text = "no backup outside Redis holds it (backups.retention is not declared)"
+        return Place(Kind.BACKUPS, "", Status.ASSUMED, text)
+    if not length:
+        text = "there are no backups outside Redis (backups.retention: 0s)"
+        return Place(Kind.BACKUPS, "", Status.CLEAN, text)
+    waiting = any(one.kind in kinds and is_shut(one) for one in found)
+    ends = [one.since for one in found if one.kind in kinds and one.since]
+    text = f"backups are kept for {duration(length)}"
+    if waiting or not ends:
+        text = f"{text}, counted from when all else is clean"
+        remedy = f"wait {duration(length)} from then on"
+        return Place(
+            Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, None, remedy, passes=True
+        )
+    until = add_clamped(max(ends), length)
+    if until <= now:
+        text = f"{text}, and those from before {moment(max(ends))} are gone"
+        return Place(Kind.BACKUPS, "", Status.CLEAN, text, since=until)
+    text = f"{text} and may hold it until {moment(until)}"
+    remedy = f"wait until {moment(until)}, then run again"
+    return Place(Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, max(ends), remedy, until)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from rotator.retirement.lineage import (
+from rotator.retirement.looks import (
     Listed,
     Look,
     called_between,
@@ -42,7 +42,7 @@ class Server:
 
     @property
     def name(self) -> str:
-        """Where it was looked at last."""
+        """The address at which it was looked at last."""
         return self.looks[-1].address
 
     @property

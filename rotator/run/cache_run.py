@@ -16,7 +16,7 @@ from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
-from rotator.retirement.lineage import Look, number
+from rotator.retirement.looks import Look, number
 from rotator.retirement.places import Declarations
 from rotator.run.evidence import find_history, latest_history
 from rotator.run.preflight import Preflight

@@ -23,7 +23,7 @@ import structlog
 from rotator.config.fields import ReplicaSettings
 from rotator.config.types import Address
 from rotator.errors import ServerError
-from rotator.retirement.lineage import Look
+from rotator.retirement.looks import Look
 from rotator.retirement.places import Declarations
 from rotator.retirement.replicas import (
     has_caught_up,

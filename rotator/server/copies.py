@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError, ServerError
-from rotator.retirement.lineage import CANARY_CALLS, FACTS, Listed, Look
+from rotator.retirement.looks import CANARY_CALLS, FACTS, Listed, Look
 from rotator.retirement.replicas import has_caught_up, is_writing
 from rotator.server.cluster_nodes import myself, ranges
 from rotator.server.node import DATA_MOVING_COMMANDS

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, SweepRecord, fold
-from rotator.retirement.lineage import Look, Proof
+from rotator.retirement.looks import Look, Proof
 from rotator.retirement.places import CacheRecord, Fence
 from rotator.state.database import Database, default_path, drop, put
 

@@ -12,7 +12,7 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter
 
 from rotator.config.types import Address
 from rotator.errors import Exit
-from rotator.retirement.lineage import Look, Proof
+from rotator.retirement.looks import Look, Proof
 from rotator.server.context import CacheContext
 from rotator.server.node import Identity
 from rotator.server.store import START

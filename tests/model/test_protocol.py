@@ -29,8 +29,9 @@ from unittest.mock import patch
 
 import pytest
 
-from rotator.retirement import judge, lineage, names, persistence, replicas
-from rotator.retirement.lineage import Ancestry, number
+from rotator.retirement import judge, lineage, looks, persistence, replicas
+from rotator.retirement.lineage import Ancestry
+from rotator.retirement.looks import number
 from rotator.retirement.places import Declarations, Kind, Verdict
 from support.looks import REPLICA, at
 from support.moves import (
@@ -208,7 +209,7 @@ def _without_fence(case, quiet):
     return REAL_GONE(replace(case, fence=None), quiet)
 
 
-REAL_GONE, REAL_FOLLOWS = names.gone_from, replicas.why_not_follows
+REAL_GONE, REAL_FOLLOWS = lineage.gone_from, replicas.why_not_follows
 
 
 def _follows(**instead):
@@ -278,8 +279,8 @@ MUTANTS = {
     "a resumed sweep proves": Mutant(("names",), rules=Rules(resumed_proves=True)),
     "no identity before and after a sweep": Mutant(("names",), rules=Rules(identity=False)),
     "proofs from before the fence": Mutant(("names",), ((judge, "gone_from", _without_fence),)),
-    "verdict not tied to the lineage": Mutant(("counters",), ((names, "ancestry", _all_looks),)),
-    "no canary": Mutant(("counters",), ((lineage, "CANARY_CALLS", 0),), Rules(canary=False)),
+    "verdict not tied to the lineage": Mutant(("counters",), ((lineage, "ancestry", _all_looks),)),
+    "no canary": Mutant(("counters",), ((looks, "CANARY_CALLS", 0),), Rules(canary=False)),
     "resets are not asked for": Mutant(
         ("counters",), ((lineage, "reset_between", lambda *_: None),)
     ),

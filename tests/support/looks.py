@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from rotator.retirement.history import KeySeen, SweepRecord
-from rotator.retirement.lineage import CANARY_CALLS, Look, Outside, Proof
+from rotator.retirement.looks import CANARY_CALLS, Look, Outside, Proof
 from rotator.retirement.places import Evidence
 from rotator.tally.tally import Mode
 

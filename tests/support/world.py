@@ -12,7 +12,8 @@ from functools import cache
 
 from rotator.retirement import judge as judging
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord, fold
-from rotator.retirement.lineage import CANARY_CALLS, broken_between
+from rotator.retirement.lineage import broken_between
+from rotator.retirement.looks import CANARY_CALLS
 from rotator.retirement.places import Declarations, Fence, Kind, Status, Verdict
 from rotator.tally.tally import Mode
 from support.looks import (
@@ -319,7 +320,9 @@ class World(State):
 
     def replicate(self, name):
         """A replica gets all that its primary has: the rest of the stream, or a full sync."""
-        one, leader = self.server(name), self.leader
+        one, leader, fresh = self.server(name), self.leader, self.fresh
+        if not leader.backlog:  # its first replica: there is a backlog, and a new history
+            leader, fresh = replace(leader, backlog=True, replid=fresh), fresh + 1
         if one.replid == leader.replid:
             old = tuple(value or (one.own and not place) for place, value in enumerate(leader.old))
             one = one.wrote(old)
@@ -327,7 +330,7 @@ class World(State):
             one = replace(one, old=leader.old, own=False, file=leader.snapshot, loaded=5,
                           replid=leader.replid, replid2=0)  # fmt: skip
         one = replace(one, offset=leader.offset, netin=10, link=True)
-        return self.put(one)
+        return self.put(one, leader, fresh=fresh)
 
     def promote(self, name, *, dead):
         """A replica becomes the primary; the one before is dead, or follows it."""

@@ -10,15 +10,7 @@ from dataclasses import dataclass, field
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
-from rotator.retirement.lineage import (
-    Look,
-    Outside,
-    Proof,
-    calls,
-    is_valkey,
-    number,
-    version,
-)
+from rotator.retirement.looks import Look, Outside, Proof, calls, is_valkey, number, version
 from rotator.server.cluster_nodes import myself
 from rotator.server.copies import take_look
 from rotator.server.node import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS, Identity

@@ -18,7 +18,7 @@ from dataclasses import InitVar, dataclass, field
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.errors import ServerError
-from rotator.retirement.lineage import Outside
+from rotator.retirement.looks import Outside
 from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, NoValue
 from rotator.server.routing import RedirectTargets
 from rotator.server.scripts import NAMES_A_CALL

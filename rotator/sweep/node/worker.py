@@ -22,7 +22,7 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
-from rotator.retirement.lineage import Proof
+from rotator.retirement.looks import Proof
 from rotator.server.node import TRACKED_COMMANDS, Identity
 from rotator.server.replies import AnswerError
 from rotator.server.store import START, Store

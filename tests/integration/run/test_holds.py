@@ -333,7 +333,9 @@ class TestReplicas:
             place.cache.settings["assume"] = {"decommissioned": gone}
             place.configure(place.cache)
             report = place.run(quiet=NOW)
-        assert not [one for one in keys(report)[0].places if one.kind == "replica"]
+        gone = place_of(report, "replica")
+        assert (gone.status, gone.verdict) == ("assumed", "retirable")
+        assert "its machine was deleted" in gone.evidence
 
     def test_writable(self, tmp_path):
         """A replica that can be written to may hold anything."""

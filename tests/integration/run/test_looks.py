@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from rotator.config.fields import ReplicaSettings
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
-from rotator.retirement.lineage import Look
+from rotator.retirement.looks import Look
 from rotator.retirement.places import Declarations
 from rotator.run.surroundings import Observation
 from rotator.server.connection import Connection, Login

@@ -9,7 +9,7 @@ import pytest
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RightsError, ServerError
-from rotator.retirement.lineage import CANARY_CALLS, canary
+from rotator.retirement.looks import CANARY_CALLS, canary
 from rotator.server.connection import Connection, Login
 from rotator.server.copies import take_look
 from rotator.server.store import Store

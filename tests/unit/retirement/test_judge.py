@@ -7,7 +7,7 @@ import pytest
 
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord, fold
 from rotator.retirement.judge import judge
-from rotator.retirement.lineage import Outside
+from rotator.retirement.looks import Outside
 from rotator.retirement.places import Declarations, Fence, Kind, Place, Status, Verdict
 from rotator.tally.tally import Mode, Outcome, Tally
 from support.looks import (

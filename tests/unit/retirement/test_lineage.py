@@ -2,16 +2,8 @@
 
 import pytest
 
-from rotator.retirement.lineage import (
-    ancestry,
-    broken_between,
-    calls,
-    covers,
-    goes_on_from,
-    number,
-    same_lineage,
-    version,
-)
+from rotator.retirement.lineage import ancestry, broken_between, covers, goes_on_from, same_lineage
+from rotator.retirement.looks import calls, number, version
 from support.looks import NONE, PRIMARY, REPLICA, at, away, primary, replica
 
 NOTED = primary(0)

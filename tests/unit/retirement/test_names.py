@@ -4,15 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.retirement.lineage import Outside
-from rotator.retirement.names import (
-    gone_from,
-    gone_since,
-    names_places,
-    not_opened_places,
-    outside_place,
-    writers_place,
-)
+from rotator.retirement.lineage import gone_from, gone_since
+from rotator.retirement.looks import Outside
+from rotator.retirement.names import names_places, not_opened_places, outside_place, writers_place
 from rotator.retirement.places import Declarations, Fence, Kind, Status, Verdict
 from rotator.tally.tally import BLOCKING, Outcome
 from support.looks import KEY, PRIMARY, at, away, evidence, primary, proof, replica, sweep

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rotator.retirement.lineage import Listed
+from rotator.retirement.looks import Listed
 from rotator.retirement.places import Status, Verdict
 from rotator.retirement.replicas import (
     Server,

@@ -16,7 +16,7 @@ import pytest
 
 from rotator.errors import BusyError, StateError
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
-from rotator.retirement.lineage import Listed, Look, Outside, Proof
+from rotator.retirement.looks import Listed, Look, Outside, Proof
 from rotator.retirement.places import Fence
 from rotator.run.preflight import run_lock
 from rotator.state.database import VERSION, default_path

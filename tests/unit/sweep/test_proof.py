@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from rotator.retirement.lineage import Look
+from rotator.retirement.looks import Look
 from rotator.sweep.node.proof import counters_doubts
 
 _AT = datetime(2026, 11, 26, tzinfo=UTC)

@@ -1,0 +1,256 @@
+"""
+Looks: keep what servers said of themselves, and what sweeps proved; read one, or compare two.
+
+A look is what one server said at one moment; a proof is one primary swept in one go, by a sweep
+that only read. Both are kept as they were. A field that is missing equals nothing.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from rotator.tally.tally import Outcome
+
+T = TypeVar("T")
+
+FACTS = (
+    *("run_id", "redis_version", "valkey_version", "uptime_in_seconds"),
+    *("role", "master_replid", "master_replid2", "master_repl_offset", "second_repl_offset"),
+    *("slave_repl_offset", "slave_read_only", "master_link_status", "master_sync_in_progress"),
+    *("master_host", "master_port", "connected_slaves"),
+    *("total_commands_processed", "total_net_repl_input_bytes", "expired_keys", "evicted_keys"),
+    *("loading", "async_loading", "rdb_bgsave_in_progress", "rdb_last_save_time", "rdb_saves"),
+    *("rdb_last_bgsave_status", "rdb_last_bgsave_time_sec", "rdb_changes_since_last_save"),
+    *("rdb_last_load_keys_loaded", "rdb_last_load_keys_expired", "aof_enabled"),
+    *("aof_rewrite_in_progress", "aof_rewrite_scheduled", "aof_last_bgrewrite_status"),
+    *("aof_base_size", "aof_current_size", "aof_rewrites", "cluster_enabled"),
+)
+"""The fields of INFO that a look keeps (https://redis.io/docs/latest/commands/info/)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Listed: a replica as the INFO of a server names it, at `host:port`; port 0 is none."""
+
+    address: str
+    state: str = ""
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """
+    Look: holds what one server said of itself at one moment.
+
+    *facts* are those of `FACTS` that INFO showed. *calls* counts the commands that were called, by
+    their names in commandstats (`config|set`); None: INFO has no such section. *own_config* is how
+    often we sent CONFIG after the counters were read. *settings* are `save`, `dir`, `dbfilename`,
+    as far as CONFIG GET may be asked. Of a node of a cluster, *node_id*, *epoch* and *slots* are
+    its own line of CLUSTER NODES; *slots* are ranges, `0-5460, 5462`. *listed* are its replicas.
+    *backups* is how many sealed backups it holds, None where it has no such command, -1 where that
+    cannot be told. *missing* says why the server was not asked, or did not answer: nothing else is
+    known then; *named_by* is who named it, empty for a configured address or a cluster's member.
+    """
+
+    address: str
+    at: datetime
+    facts: Mapping[str, str] = field(default_factory=dict)
+    calls: Mapping[str, int] | None = None
+    own_config: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+    node_id: str = ""
+    epoch: int | None = None
+    slots: str = ""
+    listed: tuple[Listed, ...] = ()
+    backups: int | None = None
+    missing: str = ""
+    named_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """
+    Outside: counts names that `match` and `databases` leave out.
+
+    *under_old_keys* counts values by the id of the old key. *visits* None: they were not read, as
+    declared; *names* is then how many there are.
+    """
+
+    visits: int | None = 0
+    under_old_keys: Mapping[str, int] = field(default_factory=dict)
+    not_opened: int = 0
+    denied: int = 0
+    names: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """
+    Proof: one primary, at *node*, swept in one go and only read, from *before* to *after*.
+
+    *basis* is a digest of the current key, the formats and the scope. *met* counts the values under
+    each old key that was known, also those of which none was met. *opened* counts the values that
+    any key opened. *hidden* counts names in slots that are not the node's. *doubt* says why its
+    times are not to be relied on.
+    """
+
+    node: str
+    before: Look
+    after: Look
+    basis: str
+    met: Mapping[str, int]
+    opened: int = 0
+    open_items: Mapping[Outcome, int] = field(default_factory=dict)
+    outside: Outside = Outside()
+    hidden: int = 0
+    doubt: str | None = None
+
+    @property
+    def begun_at(self) -> datetime:
+        """The time at which the sweep began."""
+        return self.before.at
+
+    @property
+    def ended_at(self) -> datetime:
+        """The time at which the sweep had ended."""
+        return self.after.at
+
+
+CANARY_CALLS = 20
+"""How often the canary is called: a reset of the counters takes it away (verdict 2.3)."""
+
+
+def number(look: Look, fact: str) -> int | None:
+    """Return a field of INFO as a number; None where it is missing or none."""
+    text = look.facts.get(fact, "")
+    return int(text) if text.lstrip("-").isdecimal() else None
+
+
+def is_valkey(look: Look) -> bool:
+    """Return whether the server is Valkey."""
+    return "valkey_version" in look.facts
+
+
+def version(look: Look) -> tuple[int, ...]:
+    """Return the server's version, `(7, 0, 15)`; empty, the least of all, if it does not say."""
+    text = look.facts.get("valkey_version") or look.facts.get("redis_version", "")
+    return tuple(int(part) for part in text.split(".") if part.isdecimal())
+
+
+def counts_subcommands(look: Look) -> bool:
+    """Return whether commandstats tells `config|set` from `config|get`: from 7.0 (info-facts D)."""
+    return version(look) >= (7,)
+
+
+def calls(look: Look, *commands: str) -> int | None:
+    """Return how often *commands* were called, together; None where that is not told."""
+    if look.calls is None:
+        return None
+    if not counts_subcommands(look) and any("|" in command for command in commands):
+        return None
+    return sum(look.calls.get(command, 0) for command in commands)
+
+
+def called_between(before: Look, after: Look, *commands: str) -> bool:
+    """Return whether any of *commands* was called in between, or may have been."""
+    earlier, later = calls(before, *commands), calls(after, *commands)
+    return earlier is None or later is None or earlier != later
+
+
+def config_set_between(before: Look, after: Look) -> bool:
+    """Return whether a setting may have been changed in between; before 7.0 by all CONFIG calls."""
+    if counts_subcommands(after):
+        return called_between(before, after, "config|set")
+    earlier, later = calls(before, "config"), calls(after, "config")
+    return earlier is None or later is None or later - earlier != before.own_config
+
+
+def canary(look: Look) -> int:
+    """Return how often the canary was called, as far as the counters tell."""
+    return calls(look, "cluster|myid" if counts_subcommands(look) else "cluster") or 0
+
+
+def reset_between(before: Look, after: Look) -> str | None:
+    """
+    Return why the counters may have begun anew in between; None: they have not.
+
+    CONFIG RESETSTAT is counted itself, after the reset: where it has no calls there was none. But
+    it hides an earlier one, and so the canary has to be there (info-facts D).
+    """
+    if before.calls is None or after.calls is None:
+        return "INFO shows no commandstats"
+    totals = [(number(one, "total_commands_processed") or 0) for one in (before, after)]
+    shrunk = any(after.calls.get(name, 0) < count for name, count in before.calls.items())
+    reset = counts_subcommands(after) and called_between(before, after, "config|resetstat")
+    if totals[1] < totals[0] or shrunk or reset:
+        return "its counters were reset"
+    ever = calls(after, "config|resetstat" if counts_subcommands(after) else "config") != 0
+    if ever and canary(before) < CANARY_CALLS:
+        return "a reset of its counters could not be seen: +cluster|myid ends this"
+    return None
+
+
+def same_process(before: Look, after: Look) -> bool:
+    """Return whether both are of one process: the run id is there, and the same."""
+    run_id = before.facts.get("run_id")
+    return bool(run_id) and run_id == after.facts.get("run_id")
+
+
+_LATEST = 20  # looks at a server, and proofs of a node, that are kept in any case
+
+
+_APART = timedelta(days=1)
+
+
+def thinned(proofs: Sequence[Proof], looks: Sequence[Look]) -> tuple[list[Proof], list[Look]]:
+    """
+    Return what is worth keeping of proofs and looks, in their order: nothing that is new is lost.
+
+    What is like the one kept before it goes, but for one a day and the last ones. To leave one out
+    never makes anything look better.
+    """
+    kept = _thinned(proofs, lambda one: one.node, lambda one: one.begun_at, _shows)
+    needed = {(one.address, one.at) for proof in kept for one in (proof.before, proof.after)}
+    few = _thinned(looks, lambda one: one.address, lambda one: one.at, _says)
+    alive = {id(one) for one in few}
+    return kept, [one for one in looks if id(one) in alive or (one.address, one.at) in needed]
+
+
+def _thinned(
+    records: Sequence[T],
+    owner: Callable[[T], str],
+    at: Callable[[T], datetime],
+    content: Callable[[T], object],
+) -> list[T]:
+    """Return the records to keep: of each *owner*, the last ones, and those with other content."""
+    left, last = Counter(map(owner, records)), dict[str, T]()
+    kept = []
+    for one in records:
+        mine = owner(one)
+        left[mine] -= 1
+        before = last.get(mine)
+        new = before is None or content(before) != content(one) or at(one) - at(before) >= _APART
+        if new or left[mine] < _LATEST:
+            kept.append(one)
+            last[mine] = one
+    return kept
+
+
+def _shows(proof: Proof) -> object:
+    """Return what a proof says besides its times."""
+    return proof.basis, dict(proof.met), dict(proof.open_items), proof.outside, proof.doubt
+
+
+_PASSING = {
+    *("uptime_in_seconds", "total_commands_processed", "master_repl_offset", "slave_repl_offset"),
+    *("expired_keys", "evicted_keys", "rdb_changes_since_last_save", "aof_current_size"),
+}
+
+
+def _says(look: Look) -> object:
+    """Return what a look says besides what changes all the time."""
+    facts = {name: fact for name, fact in look.facts.items() if name not in _PASSING}
+    counted = {name: n for name, n in (look.calls or {}).items() if name != "scan"}
+    return facts, counted, look.settings, look.slots, look.epoch, look.listed, look.missing
