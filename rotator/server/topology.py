@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
-from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import LoginError, RightsError, ServerError
@@ -22,7 +21,6 @@ from rotator.server.cluster_nodes import (
     Member,
     Range,
     disputes,
-    foreign_slots,
     gaps,
     moves,
     myself,
@@ -30,7 +28,6 @@ from rotator.server.cluster_nodes import (
     uncovered,
 )
 from rotator.server.node import Identity
-from rotator.server.replies import error_reply, number_of, numbers_of, understood
 from rotator.server.store import Store
 
 Connect = Callable[[Address], Store]
@@ -284,46 +281,3 @@ def _ask_member(member: Member, connect: Connect) -> _View:
     if member.address is None:
         raise ServerError("it does not say where it listens")
     return _ask(member.address, connect)
-
-
-def orphans(store: Store, databases: Iterable[int]) -> int:
-    """
-    Return how many names are in slots that the node neither owns nor is about to get.
-
-    SCAN lists them, up to Redis 8.4, but no client can read them.
-
-    https://redis.io/docs/latest/commands/cluster-countkeysinslot/
-
-    Raises:
-        ServerError: The user may not ask, or the node refuses.
-    """
-    slots, count = foreign_slots(myself(store.members())), 0
-    for db in databases:
-        store.select(db)
-        for reply in store.connection.pipeline(_counting(slots)):
-            if isinstance(reply, ResponseError):
-                raise store.failure("CLUSTER COUNTKEYSINSLOT", error_reply(reply))
-            count += understood(store.node, "CLUSTER COUNTKEYSINSLOT", number_of, reply)
-    return count
-
-
-def hidden_names(store: Store) -> int | None:
-    """
-    Return how many names are in other slots than the node's own; None for who may not ask.
-
-    Redis 8.4 and later hide them from everything but DBSIZE: so what its own slots hold is taken
-    from that, at one moment.
-    """
-    own = myself(store.members())
-    slots = [slot for first, last in own.slots for slot in range(first, last + 1)]
-    store.select(0)
-    asked = [("MULTI",), ("DBSIZE",), *_counting(slots), ("EXEC",)]
-    reply = store.connection.pipeline(asked)[-1]
-    if isinstance(reply, ResponseError):
-        return None
-    total, *held = understood(store.node, "EXEC", numbers_of, reply, len(slots) + 1)
-    return total - sum(held)
-
-
-def _counting(slots: Iterable[int]) -> list[tuple[str, str, int]]:
-    return [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]

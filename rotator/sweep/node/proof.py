@@ -14,8 +14,8 @@ from rotator.retirement.looks import Look, Outside, Proof, calls, is_valkey, num
 from rotator.server.cluster_nodes import myself
 from rotator.server.copies import take_look
 from rotator.server.node import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS, Identity
+from rotator.server.routing import hidden_names, orphans
 from rotator.server.store import Store
-from rotator.server.topology import hidden_names, orphans
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import BLOCKING, Tally
 from rotator.text import count

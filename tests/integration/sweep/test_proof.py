@@ -12,8 +12,8 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from rotator.server.connection import Connection, Login
+from rotator.server.routing import hidden_names, orphans
 from rotator.server.store import Store
-from rotator.server.topology import hidden_names, orphans
 from rotator.sweep.node import proof
 from rotator.sweep.node.worker import Worker
 from rotator.sweep.scope import Limits, Scope

@@ -190,10 +190,10 @@ class TestUndisturbed:
         result = sweeper.run(match=("rare:*", "oth*"))
         assert result.tally.outcomes[Outcome.ROTATED] == 20
         assert keys_of(redis, sweeper.cache)[0] == 20
-        overlapping = sweeper.run(match=("rare:*", "rare:00000[0-4]"))
+        overlapping = sweeper.run(match=("rare:*", "rare:00000[0-4]", "app:*"))
         assert overlapping.tally.outcomes[Outcome.CURRENT] == 10
-        scans = {"match": ("rare:*", "rare:00000[0-4]"), "outside": False}
-        assert sweeper.run(**scans).tally.outcomes[Outcome.CURRENT] == 15  # a scan for each
+        scans = {"match": ("rare:*", "rare:00000[0-4]", "app:*"), "outside": False}
+        assert sweeper.run(**scans).tally.outcomes[Outcome.CURRENT] == COUNT + 15  # a scan for each
         assert everything_current(server, sweeper.cache)
 
     def test_growing_and_shrinking(self, server, redis, sweeper):
