@@ -52,6 +52,8 @@ class Look:
     *backups* is how many sealed backups it holds, None where it has no such command, -1 where that
     cannot be told. *missing* says why the server was not asked, or did not answer: nothing else is
     known then; *named_by* is who named it, empty for a configured address or a cluster's member.
+    *canary_found* is how often the canary was counted before it was called for this look, None if
+    it was not called.
     """
 
     address: str
@@ -67,6 +69,7 @@ class Look:
     backups: int | None = None
     missing: str = ""
     named_by: str = ""
+    canary_found: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,8 @@ def reset_between(before: Look, after: Look) -> str | None:
     totals = [(number(one, "total_commands_processed") or 0) for one in (before, after)]
     shrunk = any(after.calls.get(name, 0) < count for name, count in before.calls.items())
     reset = counts_subcommands(after) and called_between(before, after, "config|resetstat")
-    if totals[1] < totals[0] or shrunk or reset:
+    kept = canary(after) if after.canary_found is None else after.canary_found
+    if totals[1] < totals[0] or shrunk or reset or kept < canary(before):
         return "its counters were reset"
     ever = calls(after, "config|resetstat" if counts_subcommands(after) else "config") != 0
     if ever and canary(before) < CANARY_CALLS:
@@ -253,4 +257,13 @@ def _says(look: Look) -> object:
     """Return what a look says besides what changes all the time."""
     facts = {name: fact for name, fact in look.facts.items() if name not in _PASSING}
     counted = {name: n for name, n in (look.calls or {}).items() if name != "scan"}
-    return facts, counted, look.settings, look.slots, look.epoch, look.listed, look.missing
+    return (
+        facts,
+        counted,
+        look.settings,
+        look.slots,
+        look.epoch,
+        look.listed,
+        look.missing,
+        look.canary_found,
+    )
