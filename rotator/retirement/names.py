@@ -101,7 +101,7 @@ def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
             and not one.doubt
             and (met_at is None or one.begun_at > met_at)
             and (fence is None or one.begun_at >= fence.at)
-            and _shows_no_more(one, proofs[-1])
+            and _stands_for(one, proofs[-1], case)
         ]
         first, last = (good[0], good[-1]) if good else (None, None)
         calm_at = add_clamped(first.ended_at, quiet) if first else None
@@ -127,9 +127,26 @@ def _last_met(case: Evidence) -> datetime | None:
     return max((at for at in (case.last_seen_at, *proofs) if at), default=None)
 
 
-def _shows_no_more(first: Proof, last: Proof) -> bool:
-    """Return whether the last proof shows no more open items than *first*: see `clean_since`."""
-    return all(last.open_items.get(one, 0) <= first.open_items.get(one, 0) for one in BLOCKING)
+def _stands_for(first: Proof, last: Proof, case: Evidence) -> bool:
+    """
+    Return whether *first* looked at all that *last* did; else the key is gone since later.
+
+    What could not be opened then and is not there now may have been under the key, and in files
+    that were saved meanwhile: it counts as open until as many are accepted (verdict 1).
+    """
+    accepted = case.latest.accepted if case.latest else {}
+    known = [
+        (first.open_items.get(one, 0), last.open_items.get(one, 0), accepted.get(one, 0))
+        for one in BLOCKING
+    ]
+    left, still = first.outside, last.outside
+    if None not in {left.visits, still.visits}:
+        shut = [one.not_opened + one.denied for one in (left, still)]
+        known.append((shut[0], shut[1], case.declared.outside_accepted or 0))
+    elif still.visits is not None:  # it did not look at what is outside, as was declared then
+        return False
+    hidden = first.hidden > 0 and last.hidden == 0
+    return not hidden and all(later <= then <= max(later, most) for then, later, most in known)
 
 
 def names_places(
