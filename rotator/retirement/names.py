@@ -6,7 +6,7 @@ that only read, in the living lineage, and again after the quiet time, or after 
 which no application writes with the key (verdict 1, 2, 5).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -95,13 +95,13 @@ def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
         proofs = [one for one in case.proofs if line.has(one.after)]
         good = [
             one
-            for one in proofs
+            for place, one in enumerate(proofs)
             if case.key_id in one.met
             and one.basis == case.basis
             and not one.doubt
             and (met_at is None or one.begun_at > met_at)
             and (fence is None or one.begun_at >= fence.at)
-            and _stands_for(one, proofs[-1], case)
+            and _stands_for(proofs[place:], case)
         ]
         first, last = (good[0], good[-1]) if good else (None, None)
         calm_at = add_clamped(first.ended_at, quiet) if first else None
@@ -127,26 +127,29 @@ def _last_met(case: Evidence) -> datetime | None:
     return max((at for at in (case.last_seen_at, *proofs) if at), default=None)
 
 
-def _stands_for(first: Proof, last: Proof, case: Evidence) -> bool:
+def _stands_for(proofs: Sequence[Proof], case: Evidence) -> bool:
     """
-    Return whether *first* looked at all that *last* did; else the key is gone since later.
+    Return whether the first of *proofs* looked at all that the last one did, and no less later.
 
-    What could not be opened then and is not there now may have been under the key, and in files
-    that were saved meanwhile: it counts as open until as many are accepted (verdict 1).
+    What could not be opened at one of them and is not there now may have been under the key, and in
+    files that were saved meanwhile: it counts as open until as many are accepted (verdict 1).
     """
+    first, last = proofs[0], proofs[-1]
     accepted = case.latest.accepted if case.latest else {}
     known = [
-        (first.open_items.get(one, 0), last.open_items.get(one, 0), accepted.get(one, 0))
-        for one in BLOCKING
+        ([one.open_items.get(outcome, 0) for one in proofs], accepted.get(outcome, 0))
+        for outcome in BLOCKING
     ]
-    left, still = first.outside, last.outside
-    if None not in {left.visits, still.visits}:
-        shut = [one.not_opened + one.denied for one in (left, still)]
-        known.append((shut[0], shut[1], case.declared.outside_accepted or 0))
-    elif still.visits is not None:  # it did not look at what is outside, as was declared then
+    if last.outside.visits is not None:
+        if first.outside.visits is None:  # as was declared then
+            return False
+        shut = [one.outside.not_opened + one.outside.denied for one in proofs]
+        known.append((shut, case.declared.outside_accepted or 0))
+    if not last.hidden and any(one.hidden for one in proofs):
         return False
-    hidden = first.hidden > 0 and last.hidden == 0
-    return not hidden and all(later <= then <= max(later, most) for then, later, most in known)
+    return all(
+        counts[-1] <= counts[0] and max(counts) <= max(counts[-1], most) for counts, most in known
+    )
 
 
 def names_places(

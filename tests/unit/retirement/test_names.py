@@ -1,5 +1,6 @@
 """Names: since when a key is gone from the live data, and what is known of those who write."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -136,6 +137,15 @@ class TestGone:
             proof(one.before, one.after, hidden=number)
             for one, number in zip(known["proofs"], (3, last), strict=True)
         ]
+        assert gone(**known).first.begun_at == at(first)
+
+    @pytest.mark.parametrize(("between", "accepted", "first"), [(0, 0, 0), (3, 0, 120), (3, 3, 0)])
+    def test_open_items_between(self, between, accepted, first):
+        """What was open in between, also while the key was not listed, may have been under it."""
+        known, outcome = proofs(0, 60, 120), Outcome.UNDECRYPTABLE
+        second = known["proofs"][1]
+        known["proofs"][1] = replace(second, met={}, open_items={outcome: between})
+        known["sweep"] = sweep(120, 121, accepted={outcome: accepted})
         assert gone(**known).first.begun_at == at(first)
 
     def test_another_process(self):
