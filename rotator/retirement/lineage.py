@@ -272,13 +272,13 @@ def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
         proofs = [one for one in case.proofs if line.has(one.after)]
         good = [
             one
-            for one in proofs
+            for place, one in enumerate(proofs)
             if case.key_id in one.met
             and one.basis == case.basis
             and not one.doubt
             and (met_at is None or one.begun_at > met_at)
             and (fence is None or one.begun_at >= fence.at)
-            and _shows_no_more(one, proofs[-1])
+            and _stands_for(proofs[place:], case)
         ]
         first, last = (good[0], good[-1]) if good else (None, None)
         calm_at = add_clamped(first.ended_at, quiet) if first else None
@@ -304,6 +304,26 @@ def _last_met(case: Evidence) -> datetime | None:
     return max((at for at in (case.last_seen_at, *proofs) if at), default=None)
 
 
-def _shows_no_more(first: Proof, last: Proof) -> bool:
-    """Return whether the last proof shows no more open items than *first*: see `clean_since`."""
-    return all(last.open_items.get(one, 0) <= first.open_items.get(one, 0) for one in BLOCKING)
+def _stands_for(proofs: Sequence[Proof], case: Evidence) -> bool:
+    """
+    Return whether the first of *proofs* looked at all that the last one did, and no less later.
+
+    What could not be opened at one of them and is not there now may have been under the key, and in
+    files that were saved meanwhile: it counts as open until as many are accepted (verdict 1).
+    """
+    first, last = proofs[0], proofs[-1]
+    accepted = case.latest.accepted if case.latest else {}
+    known = [
+        ([one.open_items.get(outcome, 0) for one in proofs], accepted.get(outcome, 0))
+        for outcome in BLOCKING
+    ]
+    if last.outside.visits is not None:
+        if first.outside.visits is None:  # as was declared then
+            return False
+        shut = [one.outside.not_opened + one.outside.denied for one in proofs]
+        known.append((shut, case.declared.outside_accepted or 0))
+    if not last.hidden and any(one.hidden for one in proofs):
+        return False
+    return all(
+        counts[-1] <= counts[0] and max(counts) <= max(counts[-1], most) for counts, most in known
+    )

@@ -244,7 +244,8 @@ def _thinned(
 
 def _shows(proof: Proof) -> object:
     """Return what a proof says besides its times."""
-    return proof.basis, dict(proof.met), dict(proof.open_items), proof.outside, proof.doubt
+    met, items = dict(proof.met), dict(proof.open_items)
+    return proof.basis, met, items, proof.outside, proof.hidden, proof.doubt
 
 
 _PASSING = {
