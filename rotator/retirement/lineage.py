@@ -1,9 +1,7 @@
 """
 Lineage: says whether the history of a server's data goes on, and since when a key is gone from it.
 
-A look is what one server said of itself at one moment; a proof is one primary swept in one go, by a
-sweep that only read. Both are kept as they were, and every rule here is a function of two looks. A
-field that is missing equals nothing: what cannot be told does not go on.
+Every rule here is a function of two looks: what cannot be told does not go on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -202,8 +200,7 @@ def restarted_only(first: Look) -> bool:
     """
     Return whether a process has what it found in its file at the start, and what came to it since.
 
-    A replica that nobody saw before it was promoted may have been writable. Before 7.0 a file does
-    not say whose it is (info-facts A).
+    One that was promoted unseen may have been writable; before 7.0 no file says whose it is.
     """
     others = (*_MOVES_ROLES, "debug", "config|resetstat")
     alone = number(first, "total_net_repl_input_bytes") == 0
@@ -234,9 +231,8 @@ class Gone:
     """
     Gone: says since when a key is proven to be gone from one primary, and how that began.
 
-    *now* is the last look at the primary, None if there is none; *ancestry* are those whose data it
-    still has. *first* is the first proof that counts, *last* the last one. *again* is one that
-    began after the quiet time.
+    *now* is the last look at the primary, if there is one; *ancestry* those whose data it still
+    has. Of the proofs that count, *again* is one that began after the quiet time.
     """
 
     now: Look | None
@@ -308,8 +304,8 @@ def _stands_for(proofs: Sequence[Proof], case: Evidence) -> bool:
     """
     Return whether the first of *proofs* looked at all that the last one did, and no less later.
 
-    What could not be opened at one of them and is not there now may have been under the key, and in
-    files that were saved meanwhile: it counts as open until as many are accepted (verdict 1).
+    What could not be opened, and is not there now, may be in files that were saved meanwhile: it
+    counts as open until as many are accepted (verdict 1).
     """
     first, last = proofs[0], proofs[-1]
     accepted = case.latest.accepted if case.latest else {}

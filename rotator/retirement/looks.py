@@ -15,6 +15,23 @@ from rotator.tally.tally import Outcome
 
 T = TypeVar("T")
 
+# Those of the next that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again what
+# was reported has missed nothing because of them.
+TRACKED_COMMANDS = ("rename", "renamenx", "copy", "move", "restore", "restore-asking", "migrate")
+# Commands that put a value under a name the scan may have passed already, or that replace the data.
+DATA_MOVING_COMMANDS = (
+    *TRACKED_COMMANDS,
+    *("swapdb", "flushdb", "flushall", "debug", "replicaof", "slaveof", "failover"),
+    *("cluster|failover", "cluster|replicate", "cluster|reset", "cluster|flushslot"),
+    *("cluster|setslot", "cluster|syncslots", "cluster|migration", "cluster|migrateslots"),
+    "config|resetstat",
+)
+# After each of these, and after nothing else, a server reports "everything" as written.
+FLUSHING_COMMANDS = ("flushdb", "flushall", "swapdb")
+# Those that take values from one name or database of the node to another, or away: once every
+# value of the node was seen they hide none, while RESTORE may bring one from another node.
+NODE_LOCAL_COMMANDS = ("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall")
+NOTHING: tuple[str, ...] = ()
 FACTS = (
     *("run_id", "redis_version", "valkey_version", "uptime_in_seconds"),
     *("role", "master_replid", "master_replid2", "master_repl_offset", "second_repl_offset"),
@@ -121,6 +138,7 @@ class Proof:
         return self.after.at
 
 
+_LONGEST_WRITE_SECONDS, _SHORTEST_WRITE_SECONDS = 60.0, 2.0  # that a file is waited for
 CANARY_CALLS = 20
 """How often the canary is called: a reset of the counters takes it away (verdict 2.3)."""
 
@@ -268,3 +286,17 @@ def _says(look: Look) -> object:
         look.missing,
         look.canary_found,
     )
+
+
+def is_writing(look: Look) -> bool:
+    """Return whether a file is being written, or is to be."""
+    names = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
+    return any(look.facts.get(name) not in {None, "0"} for name in names)
+
+
+def longest_write(look: Look) -> float:
+    """Return how many seconds a file that is being written is worth waiting for."""
+    last = number(look, "rdb_last_bgsave_time_sec")
+    if last is None or last < 0 or look.facts.get("rdb_bgsave_in_progress") != "1":
+        return _LONGEST_WRITE_SECONDS  # nobody knows how long it takes
+    return min(_LONGEST_WRITE_SECONDS, max(2.0 * last, _SHORTEST_WRITE_SECONDS))

@@ -24,7 +24,6 @@ from rotator.text import moment
 
 _ENDING_REPLICA = ("debug", "replicaof", "slaveof")
 _ENDING_REPLICA_7 = ("cluster|replicate", "cluster|reset", "config|resetstat")
-_LONGEST_WRITE_SECONDS, _SHORTEST_WRITE_SECONDS = 60.0, 2.0  # that a file is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +171,6 @@ def _is_in_step(replica: Look, primary: Look) -> bool:
     return fact("role") == "slave" and up and bool(history) and fact("master_replid") == history
 
 
-def is_writing(look: Look) -> bool:
-    """Return whether a file is being written, or is to be."""
-    names = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
-    return any(look.facts.get(name) not in {None, "0"} for name in names)
-
-
 def has_caught_up(replica: Look, goals: Mapping[str, int], *, told: bool = True) -> bool:
     """
     Return whether a replica has all up to the offset of its history among *goals*.
@@ -198,14 +191,6 @@ def offsets(looks: Iterable[Look]) -> dict[str, int]:
         for look in looks
         if look.facts.get("role") == "master" and "master_replid" in look.facts
     }
-
-
-def longest_write(look: Look) -> float:
-    """Return how many seconds a file that is being written is worth waiting for."""
-    last = number(look, "rdb_last_bgsave_time_sec")
-    if last is None or last < 0 or look.facts.get("rdb_bgsave_in_progress") != "1":
-        return _LONGEST_WRITE_SECONDS  # nobody knows how long it takes
-    return min(_LONGEST_WRITE_SECONDS, max(2.0 * last, _SHORTEST_WRITE_SECONDS))
 
 
 def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | None:

@@ -17,10 +17,16 @@ from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError, ServerError
-from rotator.retirement.looks import CANARY_CALLS, FACTS, Listed, Look
-from rotator.retirement.replicas import has_caught_up, is_writing
+from rotator.retirement.looks import (
+    CANARY_CALLS,
+    DATA_MOVING_COMMANDS,
+    FACTS,
+    Listed,
+    Look,
+    is_writing,
+)
+from rotator.retirement.replicas import has_caught_up
 from rotator.server.cluster_nodes import myself, ranges
-from rotator.server.node import DATA_MOVING_COMMANDS
 from rotator.server.replies import parse_fields
 from rotator.server.store import Store
 from rotator.text import utc_now

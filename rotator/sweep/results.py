@@ -118,7 +118,7 @@ class SweepResult:
     @property
     def proven(self) -> bool:
         """True if it is complete, and every node was swept in one go that only read."""
-        return self.complete and all(node.proof for node in self.nodes)
+        return self.complete and bool(self.nodes) and all(node.proof for node in self.nodes)
 
     @property
     def resumed(self) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
@@ -104,6 +104,12 @@ class Scope:
         everything = "*" in self.match or self.reads_outside
         patterns = [None] if everything else list(self.match)
         return [(db, pattern) for db in chosen for pattern in patterns]
+
+    def inside(self, db: int) -> Callable[[bytes], object] | None:
+        """Return what tells names to visit from those left out; None: all are visited."""
+        if not self.reads_outside:
+            return None
+        return matcher(self.match).fullmatch if self.visits(db) else lambda _: False
 
     def visits(self, db: int) -> bool:
         """Return whether names of this database are visited."""

@@ -6,11 +6,13 @@ whose counters hold our own calls and shrank nowhere (verdict 2).
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.retirement.looks import Look, Outside, Proof, calls, number
+from rotator.server.cluster_nodes import SLOTS, foreign_slots, myself
 from rotator.server.copies import take_look
 from rotator.server.node import Identity
 from rotator.server.store import Store
@@ -18,6 +20,7 @@ from rotator.sweep.scope import Scope
 from rotator.tally.tally import BLOCKING, Tally
 from rotator.text import count
 
+_HIDING = (8, 4)  # the version of Redis from which on names of other nodes' slots are hidden
 _FEW = 100  # names that may be missing anyway: they come and go
 _SHARE = 10  # and one of so many
 
@@ -38,6 +41,8 @@ class ProofBuilder:
     shown: Counter[int] = field(default_factory=Counter)
     expected: dict[int, int] = field(default_factory=dict)
     found: dict[int, int] = field(default_factory=dict)
+    orphans: int = 0
+    not_counted: bool = False
 
     def begin(self, store: Store) -> None:
         """Look at the server before the first page."""
@@ -46,8 +51,11 @@ class ProofBuilder:
         self.shown.clear()
         store.pages = 0
 
-    def end(self, store: Store) -> None:
+    def end(self, store: Store, databases: Sequence[int]) -> None:
         """Look at the server after the last page."""
+        counts = count_orphans(store, databases) if store.clustered else [0]
+        self.not_counted = None in counts
+        self.orphans = sum(filter(None, counts))
         self.after, self.found = take_look(store, canary=True), store.databases()
 
     def doubts(self, before: Identity, now: Identity, pages: int, *, resumed: bool) -> list[str]:
@@ -59,8 +67,11 @@ class ProofBuilder:
                 f"the server does not say who it is (no {', '.join(missing)} in INFO); declare"
                 " assume.identity if it is one server that was not restarted"
             )
+        if self.not_counted:
+            doubts.append("names in slots of others are hidden there: +multi +exec +dbsize ends it")
         if self.before and self.after and not resumed:
-            doubts += counters_doubts(self.before, self.after, pages)
+            strict = not self.scope.one_server
+            doubts += counters_doubts(self.before, self.after, pages, strict=strict)
             doubts += self._names_doubts(self.before, self.after)
         return doubts
 
@@ -84,9 +95,7 @@ class ProofBuilder:
                 )
         return doubts
 
-    def proof(
-        self, address: Address, tally: Tally, outside: Outside | None, hidden: int
-    ) -> Proof | None:
+    def proof(self, address: Address, tally: Tally, outside: Outside | None) -> Proof | None:
         """Return the proof, of a sweep that was made to the end and only read."""
         if self.before is None or self.after is None:
             return None
@@ -102,15 +111,40 @@ class ProofBuilder:
             opened=sum(key.found for key in tally.keys.values()),
             open_items={outcome: tally.outcomes[outcome] for outcome in BLOCKING},
             outside=unread if outside is None else outside,
-            hidden=hidden,
+            hidden=self.orphans,
         )
 
 
-def counters_doubts(before: Look, after: Look, pages: int) -> list[str]:
+def count_orphans(store: Store, databases: Sequence[int]) -> list[int | None]:
+    """
+    Return how many names each database holds in slots that are not the node's: out of reach.
+
+    Redis 8.4 and later hide them (redis-rules 8); None: the user may not count what is hidden.
+    """
+    own, info = myself(store.members()), store.info("server")
+    foreign = set(foreign_slots(own))
+    hides = "valkey_version" not in info and _version(info) >= _HIDING
+    counts: list[int | None] = []
+    for db in sorted({0, *databases}):
+        store.select(db)
+        if hides:
+            counts.append(store.names_outside([one for one in range(SLOTS) if one not in foreign]))
+        else:
+            counts.append(store.names_in_slots(sorted(foreign)))
+    return counts
+
+
+def _version(info: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the version of Redis; the highest there can be where it does not say."""
+    parts = info.get("redis_version", "").split(".")
+    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else _HIDING
+
+
+def counters_doubts(before: Look, after: Look, pages: int, *, strict: bool = True) -> list[str]:
     """
     Return why the counters between two looks are not to be relied on (verdict 2.3).
 
-    *pages* is how often we called SCAN in between.
+    *pages* is how often we called SCAN in between. *strict*: what is missing is a reason, too.
     """
     doubts = []
     scans = [calls(one, "scan") for one in (before, after)]
@@ -121,6 +155,8 @@ def counters_doubts(before: Look, after: Look, pages: int) -> list[str]:
         doubts += [f"its counter of {name} became less during the sweep" for name in shrunk]
     for name in ("uptime_in_seconds", "master_repl_offset", "total_commands_processed"):
         earlier, later = number(before, name), number(after, name)
-        if earlier is not None and later is not None and later < earlier:
+        if earlier is None or later is None:
+            doubts += [f"the server does not say {name} in INFO"] if strict else []
+        elif later < earlier:
             doubts.append(f"{name} became less during the sweep")
     return doubts

@@ -2,12 +2,10 @@
 Worker: brings one node to its end: restarts, reconnects, resumes.
 
 - SCAN returns every name that exists from the first page to the last, if the process stays the same
-  and nothing moves (redis-rules 1.1). So the node's identity is taken before and after; a
-  difference throws the scan away and starts it anew, at most `RESTARTS` times.
-- What was written during the scan is looked at again, so that values that were moved about are
-  not missed either (`session.WriteTracker`).
-- A lost connection is opened again. The same process goes on at the same cursor; another one starts
-  from the beginning.
+  and nothing moves (redis-rules 1.1). After a difference between the node's identity before and
+  after, the scan starts anew, at most `RESTARTS` times.
+- What was written during the scan is looked at again (`session.WriteTracker`).
+- A lost connection is opened again; the same process goes on at the same cursor.
 - The checkpoint moves only when a page is finished, so a stop or a crash at any moment loses no
   work: the values themselves say what is done.
 """
@@ -22,9 +20,8 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
-from rotator.retirement.looks import Proof
-from rotator.server.cluster_nodes import foreign_slots, myself
-from rotator.server.node import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS, Identity
+from rotator.retirement.looks import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS
+from rotator.server.node import Identity
 from rotator.server.store import START, Store
 from rotator.sweep.control import Control, Stop
 from rotator.sweep.node.proof import ProofBuilder
@@ -32,7 +29,7 @@ from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.session import NextPage, NodeSession, PageReader
 from rotator.sweep.node.visitor import OutsideTally
 from rotator.sweep.results import Checkpoint, NodeResult
-from rotator.sweep.scope import RESTARTS, Scope, matcher
+from rotator.sweep.scope import RESTARTS, Scope
 from rotator.tally.tally import Mode, Tally
 from rotator.text import utc_now
 
@@ -93,7 +90,6 @@ class Worker:
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
         self._saves = self._rotates and scope.mode is not Mode.VERIFY
         self._saved_at = 0.0
-        self._orphans = 0
         self._losses = 0
         self._lost_at: tuple[int, bytes] | None = None
         self._last_seen: Identity | None = None
@@ -155,7 +151,7 @@ class Worker:
                 pattern,
                 checkpoint.cursor,
                 self._session.names_a_page,
-                self._inside(db),
+                self._scope.inside(db),
             )
             while page := pages.take():
                 self._session.throttle.rest(visited)
@@ -165,12 +161,6 @@ class Worker:
                 if changes := self._visit(page):
                     return None, changes
         return None, []
-
-    def _inside(self, db: int) -> Callable[[bytes], object] | None:
-        """Return what tells names to visit from those left out; None: all are visited."""
-        if not self._scope.reads_outside:
-            return None
-        return matcher(self._scope.match).fullmatch if self._scope.visits(db) else lambda _: False
 
     def _visit(self, page: NextPage) -> list[str]:
         """Bring a page to its end; return what made the scan worthless, if anything did."""
@@ -210,9 +200,8 @@ class Worker:
         session = self._session
         session.finish()
         session.tracker.finish(session.visitor, self._databases, self._checkpoint.tally)
-        self._orphans = self._count_orphans()
         pages = session.store.pages
-        self._builder.end(session.store)
+        self._builder.end(session.store, self._databases)
         now = session.store.identity()
         tracked = session.tracker.complete
         before = self._checkpoint.identity
@@ -227,17 +216,6 @@ class Worker:
         self._last_seen = now
         self._doubts = self._builder.doubts(before, now, pages, resumed=self._resumed)
         return changes
-
-    def _count_orphans(self) -> int:
-        """Count names in slots that the node does not own: listed by SCAN, but out of reach."""
-        if not self._session.store.clustered:
-            return 0
-        own = myself(self._session.store.members())
-        count = 0
-        for db in sorted({0, *self._databases}):
-            self._session.store.select(db)
-            count += self._session.store.names_in_slots(foreign_slots(own))
-        return count
 
     def _reattach(self, lost: LostError) -> list[str]:
         """Connect again; return what changed if it is not the process that it was."""
@@ -322,7 +300,9 @@ class Worker:
             self._control.save(str(self._address), saved)
 
     def _result(self, *, complete: bool, stopped: Stop | None = None) -> NodeResult:
-        checkpoint = self._checkpoint
+        checkpoint, outside = self._checkpoint, self._session.visitor.outside
+        counted = outside.counted() if outside else None
+        proof = self._builder.proof(self._address, checkpoint.tally, counted)
         return NodeResult(
             node=str(self._address),
             started_at=checkpoint.started_at,
@@ -331,18 +311,13 @@ class Worker:
             identity=(complete and self._last_seen) or checkpoint.identity,
             databases=tuple(self._databases),
             restarts=checkpoint.restarts,
-            orphans=self._orphans,
+            orphans=self._builder.orphans,
             reasons=tuple(checkpoint.reasons),
             stopped=stopped,
             no_touch=self._session.no_touch,
             tracked=self._session.tracker.complete,
             resumed=self._resumed,
-            proof=self._proof() if complete and self._only_read else None,
+            proof=proof if complete and self._only_read else None,
             unproven=tuple(self._doubts),
             waited=dict(self._session.waited),
         )
-
-    def _proof(self) -> Proof | None:
-        outside = self._session.visitor.outside
-        counted = outside.counted() if outside else None
-        return self._builder.proof(self._address, self._checkpoint.tally, counted, self._orphans)
