@@ -257,17 +257,9 @@ def _interrupted(before: Look, after: Look) -> bool:
 
 
 def seen_writable(looks: Sequence[Look]) -> bool:
-    """
-    Return whether the process looked at last was ever a replica that could be written to.
-
-    What was written to it then is in no stream, and stays until it loads all anew.
-    """
-    return any(
-        one.facts.get("role") == "slave"
-        and one.facts.get("slave_read_only") != "1"
-        and same_process(one, looks[-1])
-        for one in looks
-    )
+    """Return whether this process was a replica with writes of its own: they are in no stream."""
+    mine = [one.facts for one in looks if same_process(one, looks[-1])]
+    return any(one.get("role") == "slave" and one.get("slave_read_only") != "1" for one in mine)
 
 
 def replica_place(server: Server, primary: Look | None, offset: int | None) -> Place:
@@ -289,8 +281,7 @@ def replica_place(server: Server, primary: Look | None, offset: int | None) -> P
     why = "its primary is not known" if primary is None else why_not_follows(last, primary, offset)
     if why is None and seen_writable(server.looks):
         evidence = f"replica {where} could be written to earlier (replica-read-only no)"
-        remedy = f"remove its files and start {where} anew, so that it loads all from its primary"
-        remedy = f"{remedy}; then run again"
+        remedy = f"remove its files and start {where} anew, then run again"
         return Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
     evidence = f"replica {where} {why or 'was not yet looked at since the key is gone'}"
     remedy = f"run again when {where} has caught up"
