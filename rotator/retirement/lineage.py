@@ -43,8 +43,8 @@ def broken_between(before: Look, after: Look, *, one_server: bool = False) -> st
             return why
         if called_between(before, after, "debug"):
             return "DEBUG was called"
-    unnumbered = after.facts.get("cluster_enabled") == "1" and after.epoch is None
-    if unnumbered or before.epoch != after.epoch or not covers(before.slots, after.slots):
+    untold = after.facts.get("cluster_enabled") == "1" and after.epoch is None
+    if untold or before.epoch != after.epoch or not covers(before.slots, after.slots):
         return "its slots or its epoch changed"
     same = before.facts.get("master_replid") == after.facts.get("master_replid")
     return None if same else _history_changed(before, after)
@@ -87,18 +87,13 @@ def goes_on_from(noted: Look, now: Look) -> bool:
 
 
 def covers(before: str, after: str) -> bool:
-    """Return whether all slots of *after* were there *before*; both are ranges."""
+    """Return whether all slots of *after*, ranges such as `0-5460, 5462`, were there *before*."""
     return not _slots(after) - _slots(before)
 
 
 def _slots(text: str) -> set[int]:
-    """Return the slots of `0-5460, 5462`."""
-    found: set[int] = set()
-    for part in text.split(", "):
-        first, _, last = part.partition("-")
-        if first.isdecimal():
-            found.update(range(int(first), int(last or first) + 1))
-    return found
+    ends = [part.partition("-") for part in text.split(", ") if part[:1].isdecimal()]
+    return {slot for a, _, b in ends for slot in range(int(a), int(b or a) + 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +246,8 @@ class Gone:
         """True if the process that answers now is the one that the last proof found."""
         if self.now is None or self.last is None:
             return False
-        known = "run_id" in self.now.facts or "run_id" in self.last.after.facts
-        return same_process(self.last.after, self.now) if known else True
+        ids = {one.facts.get("run_id") for one in (self.now, self.last.after)}
+        return len(ids) == 1  # without one, as is declared, it is taken for the same
 
 
 def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:

@@ -229,10 +229,8 @@ class Node:
         """
         Return the number of names in other slots than *slots*; None for a user who may not ask.
 
-        Redis 8.4 and later hide names of slots that are not the node's from every command but
-        DBSIZE, so what is counted in *slots* is taken from that, at one moment.
-
-        https://redis.io/docs/latest/commands/cluster-countkeysinslot/
+        Redis 8.4 and later show such names in DBSIZE only; what is counted in *slots* is taken from
+        it, at one moment (https://redis.io/docs/latest/commands/cluster-countkeysinslot/).
         """
         asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
         replies = self.connection.pipeline([("MULTI",), ("DBSIZE",), *asked, ("EXEC",)])
@@ -317,5 +315,5 @@ class Node:
         raise self._failure(str(command[0]), refused)
 
     def _failure(self, command: str, refused: ErrorReply) -> ServerError:
-        kind = RightsError if refused.meaning is ErrorKind.DENIED else ServerError
-        return kind(f"{self.node}: {command} failed: {refused.message}")
+        error = RightsError if refused.meaning is ErrorKind.DENIED else ServerError
+        return error(f"{self.node}: {command} failed: {refused.message}")

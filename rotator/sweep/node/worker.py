@@ -75,16 +75,9 @@ class Worker:
         self._scope = scope
         self._control = control
         self._digest = scope.digest(codec.digest)
+        others: dict[str, Any] = {"neighbours": neighbours, "may_log_in": may_log_in}
         self._connect = partial(
-            NodeSession,
-            address,
-            connect,
-            codec,
-            scope,
-            control,
-            selector=selector,
-            neighbours=neighbours,
-            may_log_in=may_log_in,
+            NodeSession, address, connect, codec, scope, control, selector=selector, **others
         )
         self._rotates = selector is None
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
