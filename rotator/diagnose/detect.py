@@ -155,7 +155,7 @@ def as_configured(form: Format) -> dict[str, Any]:
 def _sample(access: CacheContext, samples: int) -> _Sample:
     """Take a sample, each node and database having its share of it."""
     settings = access.settings
-    scope = Scope(Mode.DRY_RUN, settings.match, settings.databases)
+    scope = Scope(Mode.DRY_RUN, settings.match, settings.databases, outside=False)
     taken = _Sample()
     primaries = discover(access.cache.addresses, access.connect).primaries
     for index, address in enumerate(primaries):

@@ -32,6 +32,7 @@ from rotator.retirement.replicas import (
     caught_up,
     declared_place,
     replica_place,
+    seen_writable,
     servers,
 )
 from rotator.text import clock, listing, moment
@@ -184,6 +185,10 @@ def places(case: Evidence, *, now: datetime, quiet: timedelta) -> list[Place]:
 def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
     """Return the places that replicas and files of all servers are."""
     gone_at, found = gone_since(gone), list[Place]()
+    if (only := case.declared.only) is not None:
+        others = [one for one in only if one not in case.primaries]
+        text = f"there are no replicas but {listing(others)}" if others else "there are no replicas"
+        found.append(Place(Kind.REPLICA, "", Status.ASSUMED, f"{text} (replicas.only)"))
     for looks in servers(case.looks):
         if _ended(looks, case):
             where = looks[-1].address
@@ -238,7 +243,8 @@ def _as_replica(
     """Return a server that is no primary now, with the looks at which it had caught up."""
     primary = _primary_of(looks[-1], gone)
     swept_at = [one.last.ended_at for one in gone.values() if one.last]
-    if primary is None or gone_at is None or looks[-1].at < max(swept_at):
+    late = looks[-1].at < max(swept_at, default=looks[-1].at)
+    if primary is None or gone_at is None or late or seen_writable(looks):
         return Server(looks)
     after = [one for one in looks if one.at >= gone_at]
     return Server(looks, tuple(caught_up(after, primary.ancestry.looks, primary.offset)))

@@ -1,9 +1,7 @@
 """
 Lineage: says whether the history of a server's data goes on, and since when a key is gone from it.
 
-A look is what one server said of itself at one moment; a proof is one primary swept in one go, by a
-sweep that only read. Both are kept as they were, and every rule here is a function of two looks. A
-field that is missing equals nothing: what cannot be told does not go on.
+Every rule here is a function of two looks: what cannot be told does not go on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,8 +43,8 @@ def broken_between(before: Look, after: Look, *, one_server: bool = False) -> st
             return why
         if called_between(before, after, "debug"):
             return "DEBUG was called"
-    unnumbered = after.facts.get("cluster_enabled") == "1" and after.epoch is None
-    if unnumbered or before.epoch != after.epoch or not covers(before.slots, after.slots):
+    untold = after.facts.get("cluster_enabled") == "1" and after.epoch is None
+    if untold or before.epoch != after.epoch or not covers(before.slots, after.slots):
         return "its slots or its epoch changed"
     same = before.facts.get("master_replid") == after.facts.get("master_replid")
     return None if same else _history_changed(before, after)
@@ -89,18 +87,13 @@ def goes_on_from(noted: Look, now: Look) -> bool:
 
 
 def covers(before: str, after: str) -> bool:
-    """Return whether all slots of *after* were there *before*; both are ranges."""
+    """Return whether all slots of *after*, ranges such as `0-5460, 5462`, were there *before*."""
     return not _slots(after) - _slots(before)
 
 
 def _slots(text: str) -> set[int]:
-    """Return the slots of `0-5460, 5462`."""
-    found: set[int] = set()
-    for part in text.split(", "):
-        first, _, last = part.partition("-")
-        if first.isdecimal():
-            found.update(range(int(first), int(last or first) + 1))
-    return found
+    ends = [part.partition("-") for part in text.split(", ") if part[:1].isdecimal()]
+    return {slot for a, _, b in ends for slot in range(int(a), int(b or a) + 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +195,7 @@ def restarted_only(first: Look) -> bool:
     """
     Return whether a process has what it found in its file at the start, and what came to it since.
 
-    A replica that nobody saw before it was promoted may have been writable. Before 7.0 a file does
-    not say whose it is (info-facts A).
+    One that was promoted unseen may have been writable; before 7.0 no file says whose it is.
     """
     others = (*_MOVES_ROLES, "debug", "config|resetstat")
     alone = number(first, "total_net_repl_input_bytes") == 0
@@ -234,9 +226,8 @@ class Gone:
     """
     Gone: says since when a key is proven to be gone from one primary, and how that began.
 
-    *now* is the last look at the primary, None if there is none; *ancestry* are those whose data it
-    still has. *first* is the first proof that counts, *last* the last one. *again* is one that
-    began after the quiet time.
+    *now* is the last look at the primary, if there is one; *ancestry* those whose data it still
+    has. Of the proofs that count, *again* is one that began after the quiet time.
     """
 
     now: Look | None
@@ -255,8 +246,8 @@ class Gone:
         """True if the process that answers now is the one that the last proof found."""
         if self.now is None or self.last is None:
             return False
-        known = "run_id" in self.now.facts or "run_id" in self.last.after.facts
-        return same_process(self.last.after, self.now) if known else True
+        ids = {one.facts.get("run_id") for one in (self.now, self.last.after)}
+        return len(ids) == 1  # without one, as is declared, it is taken for the same
 
 
 def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
@@ -272,13 +263,13 @@ def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
         proofs = [one for one in case.proofs if line.has(one.after)]
         good = [
             one
-            for one in proofs
+            for place, one in enumerate(proofs)
             if case.key_id in one.met
             and one.basis == case.basis
             and not one.doubt
             and (met_at is None or one.begun_at > met_at)
             and (fence is None or one.begun_at >= fence.at)
-            and _shows_no_more(one, proofs[-1])
+            and _stands_for(proofs[place:], case)
         ]
         first, last = (good[0], good[-1]) if good else (None, None)
         calm_at = add_clamped(first.ended_at, quiet) if first else None
@@ -304,6 +295,26 @@ def _last_met(case: Evidence) -> datetime | None:
     return max((at for at in (case.last_seen_at, *proofs) if at), default=None)
 
 
-def _shows_no_more(first: Proof, last: Proof) -> bool:
-    """Return whether the last proof shows no more open items than *first*: see `clean_since`."""
-    return all(last.open_items.get(one, 0) <= first.open_items.get(one, 0) for one in BLOCKING)
+def _stands_for(proofs: Sequence[Proof], case: Evidence) -> bool:
+    """
+    Return whether the first of *proofs* looked at all that the last one did, and no less later.
+
+    What could not be opened, and is not there now, may be in files that were saved meanwhile: it
+    counts as open until as many are accepted (verdict 1).
+    """
+    first, last = proofs[0], proofs[-1]
+    accepted = case.latest.accepted if case.latest else {}
+    known = [
+        ([one.open_items.get(outcome, 0) for one in proofs], accepted.get(outcome, 0))
+        for outcome in BLOCKING
+    ]
+    if last.outside.visits is not None:
+        if first.outside.visits is None:  # as was declared then
+            return False
+        shut = [one.outside.not_opened + one.outside.denied for one in proofs]
+        known.append((shut, case.declared.outside_accepted or 0))
+    if not last.hidden and any(one.hidden for one in proofs):
+        return False
+    return all(
+        counts[-1] <= counts[0] and max(counts) <= max(counts[-1], most) for counts, most in known
+    )

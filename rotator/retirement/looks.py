@@ -15,6 +15,23 @@ from rotator.tally.tally import Outcome
 
 T = TypeVar("T")
 
+# Those of the next that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again what
+# was reported has missed nothing because of them.
+TRACKED_COMMANDS = ("rename", "renamenx", "copy", "move", "restore", "restore-asking", "migrate")
+# Commands that put a value under a name the scan may have passed already, or that replace the data.
+DATA_MOVING_COMMANDS = (
+    *TRACKED_COMMANDS,
+    *("swapdb", "flushdb", "flushall", "debug", "replicaof", "slaveof", "failover"),
+    *("cluster|failover", "cluster|replicate", "cluster|reset", "cluster|flushslot"),
+    *("cluster|setslot", "cluster|syncslots", "cluster|migration", "cluster|migrateslots"),
+    "config|resetstat",
+)
+# After each of these, and after nothing else, a server reports "everything" as written.
+FLUSHING_COMMANDS = ("flushdb", "flushall", "swapdb")
+# Those that take values from one name or database of the node to another, or away: once every
+# value of the node was seen they hide none, while RESTORE may bring one from another node.
+NODE_LOCAL_COMMANDS = ("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall")
+NOTHING: tuple[str, ...] = ()
 FACTS = (
     *("run_id", "redis_version", "valkey_version", "uptime_in_seconds"),
     *("role", "master_replid", "master_replid2", "master_repl_offset", "second_repl_offset"),
@@ -52,6 +69,8 @@ class Look:
     *backups* is how many sealed backups it holds, None where it has no such command, -1 where that
     cannot be told. *missing* says why the server was not asked, or did not answer: nothing else is
     known then; *named_by* is who named it, empty for a configured address or a cluster's member.
+    *canary_found* is how often the canary was counted before it was called for this look, None if
+    it was not called.
     """
 
     address: str
@@ -67,6 +86,7 @@ class Look:
     backups: int | None = None
     missing: str = ""
     named_by: str = ""
+    canary_found: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +138,7 @@ class Proof:
         return self.after.at
 
 
+_LONGEST_WRITE_SECONDS, _SHORTEST_WRITE_SECONDS = 60.0, 2.0  # that a file is waited for
 CANARY_CALLS = 20
 """How often the canary is called: a reset of the counters takes it away (verdict 2.3)."""
 
@@ -184,7 +205,8 @@ def reset_between(before: Look, after: Look) -> str | None:
     totals = [(number(one, "total_commands_processed") or 0) for one in (before, after)]
     shrunk = any(after.calls.get(name, 0) < count for name, count in before.calls.items())
     reset = counts_subcommands(after) and called_between(before, after, "config|resetstat")
-    if totals[1] < totals[0] or shrunk or reset:
+    kept = canary(after) if after.canary_found is None else after.canary_found
+    if totals[1] < totals[0] or shrunk or reset or kept < canary(before):
         return "its counters were reset"
     ever = calls(after, "config|resetstat" if counts_subcommands(after) else "config") != 0
     if ever and canary(before) < CANARY_CALLS:
@@ -240,7 +262,8 @@ def _thinned(
 
 def _shows(proof: Proof) -> object:
     """Return what a proof says besides its times."""
-    return proof.basis, dict(proof.met), dict(proof.open_items), proof.outside, proof.doubt
+    met, items = dict(proof.met), dict(proof.open_items)
+    return proof.basis, met, items, proof.outside, proof.hidden, proof.doubt
 
 
 _PASSING = {
@@ -253,4 +276,27 @@ def _says(look: Look) -> object:
     """Return what a look says besides what changes all the time."""
     facts = {name: fact for name, fact in look.facts.items() if name not in _PASSING}
     counted = {name: n for name, n in (look.calls or {}).items() if name != "scan"}
-    return facts, counted, look.settings, look.slots, look.epoch, look.listed, look.missing
+    return (
+        facts,
+        counted,
+        look.settings,
+        look.slots,
+        look.epoch,
+        look.listed,
+        look.missing,
+        look.canary_found,
+    )
+
+
+def is_writing(look: Look) -> bool:
+    """Return whether a file is being written, or is to be."""
+    names = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
+    return any(look.facts.get(name) not in {None, "0"} for name in names)
+
+
+def longest_write(look: Look) -> float:
+    """Return how many seconds a file that is being written is worth waiting for."""
+    last = number(look, "rdb_last_bgsave_time_sec")
+    if last is None or last < 0 or look.facts.get("rdb_bgsave_in_progress") != "1":
+        return _LONGEST_WRITE_SECONDS  # nobody knows how long it takes
+    return min(_LONGEST_WRITE_SECONDS, max(2.0 * last, _SHORTEST_WRITE_SECONDS))

@@ -24,7 +24,6 @@ from rotator.text import moment
 
 _ENDING_REPLICA = ("debug", "replicaof", "slaveof")
 _ENDING_REPLICA_7 = ("cluster|replicate", "cluster|reset", "config|resetstat")
-_LONGEST_WRITE_SECONDS, _SHORTEST_WRITE_SECONDS = 60.0, 2.0  # that a file is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +171,6 @@ def _is_in_step(replica: Look, primary: Look) -> bool:
     return fact("role") == "slave" and up and bool(history) and fact("master_replid") == history
 
 
-def is_writing(look: Look) -> bool:
-    """Return whether a file is being written, or is to be."""
-    names = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
-    return any(look.facts.get(name) not in {None, "0"} for name in names)
-
-
 def has_caught_up(replica: Look, goals: Mapping[str, int], *, told: bool = True) -> bool:
     """
     Return whether a replica has all up to the offset of its history among *goals*.
@@ -198,14 +191,6 @@ def offsets(looks: Iterable[Look]) -> dict[str, int]:
         for look in looks
         if look.facts.get("role") == "master" and "master_replid" in look.facts
     }
-
-
-def longest_write(look: Look) -> float:
-    """Return how many seconds a file that is being written is worth waiting for."""
-    last = number(look, "rdb_last_bgsave_time_sec")
-    if last is None or last < 0 or look.facts.get("rdb_bgsave_in_progress") != "1":
-        return _LONGEST_WRITE_SECONDS  # nobody knows how long it takes
-    return min(_LONGEST_WRITE_SECONDS, max(2.0 * last, _SHORTEST_WRITE_SECONDS))
 
 
 def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | None:
@@ -271,6 +256,12 @@ def _interrupted(before: Look, after: Look) -> bool:
     return called or not same_process(before, after) or reset_between(before, after) is not None
 
 
+def seen_writable(looks: Sequence[Look]) -> bool:
+    """Return whether this process was a replica with writes of its own: they are in no stream."""
+    mine = [one.facts for one in looks if same_process(one, looks[-1])]
+    return any(one.get("role") == "slave" and one.get("slave_read_only") != "1" for one in mine)
+
+
 def replica_place(server: Server, primary: Look | None, offset: int | None) -> Place:
     """Return the place that a replica's memory is; *offset* is the primary's when it was clean."""
     last, where = server.last, server.name
@@ -288,6 +279,10 @@ def replica_place(server: Server, primary: Look | None, offset: int | None) -> P
         remedy = "make it a replica again, or declare it decommissioned"
         return Place(Kind.REPLICA, where, Status.UNKNOWN, evidence, Verdict.UNKNOWN, None, remedy)
     why = "its primary is not known" if primary is None else why_not_follows(last, primary, offset)
+    if why is None and seen_writable(server.looks):
+        evidence = f"replica {where} could be written to earlier (replica-read-only no)"
+        remedy = f"remove its files and start {where} anew, then run again"
+        return Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
     evidence = f"replica {where} {why or 'was not yet looked at since the key is gone'}"
     remedy = f"run again when {where} has caught up"
     return Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)

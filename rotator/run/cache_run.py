@@ -145,9 +145,7 @@ class CacheRun:
     def _wants_proof(self, sweep: SweepResult) -> bool:
         """Return whether a sweep that only reads is to follow: one that worked proves nothing."""
         works = self.options.mode is Mode.RUN and self.options.verify
-        # Where a server keeps from it what a proof needs, another sweep is none either.
-        unproven = any(not node.proof and not node.unproven for node in sweep.nodes)
-        return works and sweep.complete and unproven
+        return works and sweep.complete and not sweep.proven
 
     def look_again(self, result: CacheResult) -> list[Look]:
         """Return looks at all servers of the cache as they are now."""

@@ -23,16 +23,9 @@ import structlog
 from rotator.config.fields import ReplicaSettings
 from rotator.config.types import Address
 from rotator.errors import ServerError
-from rotator.retirement.looks import Look
+from rotator.retirement.looks import Look, is_writing, longest_write
 from rotator.retirement.places import Declarations
-from rotator.retirement.replicas import (
-    has_caught_up,
-    is_writing,
-    longest_write,
-    offsets,
-    stand_in,
-    strangers,
-)
+from rotator.retirement.replicas import has_caught_up, offsets, stand_in, strangers
 from rotator.server.copies import missing_look, not_listed_look, take_look, with_settings
 from rotator.server.node import Identity
 from rotator.server.store import Store

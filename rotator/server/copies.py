@@ -17,10 +17,16 @@ from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError, ServerError
-from rotator.retirement.looks import CANARY_CALLS, FACTS, Listed, Look
-from rotator.retirement.replicas import has_caught_up, is_writing
+from rotator.retirement.looks import (
+    CANARY_CALLS,
+    DATA_MOVING_COMMANDS,
+    FACTS,
+    Listed,
+    Look,
+    is_writing,
+)
+from rotator.retirement.replicas import has_caught_up
 from rotator.server.cluster_nodes import myself, ranges
-from rotator.server.node import DATA_MOVING_COMMANDS
 from rotator.server.replies import parse_fields
 from rotator.server.store import Store
 from rotator.text import utc_now
@@ -69,8 +75,7 @@ def take_look(store: Store, *, canary: bool = False, settings: bool = True) -> L
         RightsError: The user may not ask for INFO.
         ServerError: What the server says is not as documented.
     """
-    if canary:
-        _call_canary(store)
+    found = _call_canary(store) if canary else None
     at, info = utc_now(), store.info(*SECTIONS)
     facts = {name: _checked(store, name, info[name]) for name in FACTS if info.get(name)}
     look = Look(
@@ -80,6 +85,7 @@ def take_look(store: Store, *, canary: bool = False, settings: bool = True) -> L
         calls=_calls(store, info),
         listed=_listed(info),
         backups=_backups(store, info),
+        canary_found=found,
     )
     if facts.get("cluster_enabled") == "1":
         look = _with_place(store, look)
@@ -127,18 +133,21 @@ def not_listed_look(address: str, by: str) -> Look:
     return missing_look(address, why, by)
 
 
-def _call_canary(store: Store) -> None:
+def _call_canary(store: Store) -> int:
     """
-    Call the canary until it was called 20 times in all.
+    Call the canary until it was called 20 times in all; return how often it was counted before.
+
+    That tells whether the counters were reset since an earlier look, which a call would hide.
 
     It is an error on a server that is no node of a cluster, but counted; from a user who may not
     call it, it is not, and the count stays what it is.
     """
     calls = _calls(store, store.info("commandstats")) or {}
     # Before 7.0 the command is counted without its second word.
-    missing = CANARY_CALLS - calls.get(CANARY, calls.get("cluster", 0))
-    if missing > 0:
+    found = calls.get(CANARY, calls.get("cluster", 0))
+    if found < CANARY_CALLS:
         store.connection.pipeline([("CLUSTER", "MYID")] * CANARY_CALLS)
+    return found
 
 
 def _checked(store: Store, name: str, value: str) -> str:

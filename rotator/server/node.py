@@ -2,15 +2,14 @@
 Node: says who a server process is, what it holds and allows, and what has moved data in it.
 
 A cursor means something only in the process that gave it, and SCAN's promise is about names that
-stay where they are. Both are checked by comparing an `Identity` taken before a scan with one taken
-after it (redis-rules 1.3 and 1.4): any difference that `changes` reports makes the scan worthless
-as evidence, and it is done again.
+stay where they are. So an `Identity` from before a scan is compared with one from after it
+(redis-rules 1.3 and 1.4): after a difference that `changes` reports, it is done again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -18,6 +17,7 @@ from typing import Any, Self
 from redis.exceptions import ResponseError
 
 from rotator.errors import RightsError, ServerError
+from rotator.retirement.looks import DATA_MOVING_COMMANDS, NOTHING
 from rotator.server.cluster_nodes import Member, myself, parse_nodes
 from rotator.server.connection import Connection
 from rotator.server.replies import (
@@ -30,6 +30,8 @@ from rotator.server.replies import (
     error_reply,
     mentions,
     number,
+    number_of,
+    numbers_of,
     parse_fields,
     parse_info,
     setting_of,
@@ -38,23 +40,6 @@ from rotator.server.replies import (
     understood,
 )
 
-# Those of the next that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again what
-# was reported has missed nothing because of them.
-TRACKED_COMMANDS = ("rename", "renamenx", "copy", "move", "restore", "restore-asking", "migrate")
-# Commands that put a value under a name the scan may have passed already, or that replace the data.
-DATA_MOVING_COMMANDS = (
-    *TRACKED_COMMANDS,
-    *("swapdb", "flushdb", "flushall", "debug", "replicaof", "slaveof", "failover"),
-    *("cluster|failover", "cluster|replicate", "cluster|reset", "cluster|flushslot"),
-    *("cluster|setslot", "cluster|syncslots", "cluster|migration", "cluster|migrateslots"),
-    "config|resetstat",
-)
-# After each of these, and after nothing else, a server reports "everything" as written.
-FLUSHING_COMMANDS = ("flushdb", "flushall", "swapdb")
-# Those that take values from one name or database of the node to another, or away: once every
-# value of the node was seen they hide none, while RESTORE may bring one from another node.
-NODE_LOCAL_COMMANDS = ("rename", "renamenx", "copy", "move", "swapdb", "flushdb", "flushall")
-NOTHING: tuple[str, ...] = ()
 _LARGEST_VALUE = 512 * 1024 * 1024  # bytes; the default of proto-max-bulk-len
 
 
@@ -186,7 +171,7 @@ class Node:
         replies = self.connection.pipeline([("INFO", section) for section in sections])
         for section, reply in zip(sections, replies, strict=True):
             if isinstance(reply, ResponseError):  # busy with something else, or really refused
-                reply = self._ask("INFO", section)  # noqa: PLW2901 - the same, asked again
+                reply = self.ask("INFO", section)  # noqa: PLW2901 - the same, asked again
             merged.update(parse_info(understood(self.node, "INFO", text_of, reply)))
         return merged
 
@@ -208,7 +193,7 @@ class Node:
 
     def members(self) -> list[Member]:
         """Return the nodes of the cluster, as this one sees them; one is itself."""
-        text = understood(self.node, "CLUSTER NODES", text_of, self._ask("CLUSTER", "NODES"))
+        text = understood(self.node, "CLUSTER NODES", text_of, self.ask("CLUSTER", "NODES"))
         return understood(self.node, "CLUSTER NODES", parse_nodes, text, self.connection.address)
 
     def replicas(self) -> dict[str, dict[str, str]]:
@@ -225,6 +210,34 @@ class Node:
         held = {name: text for name, text in info.items() if name[2:].isdecimal()}
         found = understood(self.node, "INFO", counts, held, "db", "keys")
         return {int(db): names for db, names in found.items()}
+
+    def names_in_slots(self, slots: Sequence[int]) -> int:
+        """
+        Return the number of names in *slots*, owned or not, in the selected database.
+
+        https://redis.io/docs/latest/commands/cluster-countkeysinslot/
+        """
+        asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
+        count = 0
+        for reply in self.connection.pipeline(asked):
+            if isinstance(reply, ResponseError):
+                raise self._failure("CLUSTER COUNTKEYSINSLOT", error_reply(reply))
+            count += understood(self.node, "CLUSTER COUNTKEYSINSLOT", number_of, reply)
+        return count
+
+    def names_outside(self, slots: Sequence[int]) -> int | None:
+        """
+        Return the number of names in other slots than *slots*; None for a user who may not ask.
+
+        Redis 8.4 and later show such names in DBSIZE only; what is counted in *slots* is taken from
+        it, at one moment (https://redis.io/docs/latest/commands/cluster-countkeysinslot/).
+        """
+        asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
+        replies = self.connection.pipeline([("MULTI",), ("DBSIZE",), *asked, ("EXEC",)])
+        if isinstance(replies[-1], ResponseError):
+            return None
+        total, *own = understood(self.node, "EXEC", numbers_of, replies[-1], len(asked) + 1)
+        return total - sum(own)
 
     def select(self, db: int) -> None:
         """
@@ -267,9 +280,8 @@ class Node:
         """
         Turn on CLIENT NO-TOUCH, so that reads do not count as use (LRU, LFU).
 
-        False if the server lacks it (before 7.2) or may crash from it: in a cluster most versions
-        since 8.0 look for the connection's command at the first name in a slot that is being moved,
-        and have none. https://redis.io/docs/latest/commands/client-no-touch/
+        False if the server lacks it (before 7.2) or may crash from it (redis-rules 8).
+        https://redis.io/docs/latest/commands/client-no-touch/
         """
         if self.cluster_enabled() is not False:
             try:
@@ -279,10 +291,6 @@ class Node:
             if not survives_no_touch(info):
                 return False
         return self._reply_or_none("CLIENT", "NO-TOUCH", "ON") is not None
-
-    def ask(self, *command: Any) -> Any:
-        """Send a command that concerns the node as a whole; wait while the server is busy."""
-        return self._ask(*command)
 
     def _reply_or_none(self, *command: Any) -> Any:
         """Send a command that may be denied or unknown; None stands for any error reply."""
@@ -294,7 +302,7 @@ class Node:
         reply = self._reply_or_none(*command)
         return None if reply is None else understood(self.node, command[0], read, reply)
 
-    def _ask(self, *command: Any) -> Any:
+    def ask(self, *command: Any) -> Any:
         """Send a command that concerns the node, not a name; wait while the server is busy."""
         for pause in (*RETRY_SECONDS, None):
             try:
@@ -304,9 +312,8 @@ class Node:
             if refused.meaning is not ErrorKind.RETRY or pause is None:
                 break
             time.sleep(pause)
-        raise self.failure(str(command[0]), refused)
+        raise self._failure(str(command[0]), refused)
 
-    def failure(self, command: str, refused: ErrorReply) -> ServerError:
-        """Return the error that says that the server *refused* a command."""
-        kind = RightsError if refused.meaning is ErrorKind.DENIED else ServerError
-        return kind(f"{self.node}: {command} failed: {refused.message}")
+    def _failure(self, command: str, refused: ErrorReply) -> ServerError:
+        error = RightsError if refused.meaning is ErrorKind.DENIED else ServerError
+        return error(f"{self.node}: {command} failed: {refused.message}")

@@ -1,5 +1,5 @@
 """
-Routing: follows MOVED and ASK; counts names that a node holds in the slots of others.
+Routing: follows MOVED and ASK.
 
 - A single server and its replicas: the primary holds everything. When it refuses to write because
   it no longer is one, or is gone, the primary is looked for again.
@@ -16,24 +16,16 @@ Routing: follows MOVED and ASK; counts names that a node holds in the slots of o
   changed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeVar
 
 from redis.crc import key_slot
-from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import LoginError, RightsError, ServerError
-from rotator.server.cluster_nodes import Range, foreign_slots, myself, redirected
+from rotator.server.cluster_nodes import Range, redirected
 from rotator.server.context import CacheContext
-from rotator.server.replies import (
-    ErrorKind,
-    ErrorReply,
-    error_reply,
-    number_of,
-    numbers_of,
-    understood,
-)
+from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
 
@@ -198,46 +190,3 @@ class ClusterRouter:
             )
         self._slots = topology.slots
         return first
-
-
-def orphans(store: Store, databases: Iterable[int]) -> int:
-    """
-    Return how many names are in slots that the node neither owns nor is about to get.
-
-    SCAN lists them, up to Redis 8.4, but no client can read them.
-
-    https://redis.io/docs/latest/commands/cluster-countkeysinslot/
-
-    Raises:
-        ServerError: The user may not ask, or the node refuses.
-    """
-    slots, count = foreign_slots(myself(store.members())), 0
-    for db in databases:
-        store.select(db)
-        for reply in store.connection.pipeline(_counting(slots)):
-            if isinstance(reply, ResponseError):
-                raise store.failure("CLUSTER COUNTKEYSINSLOT", error_reply(reply))
-            count += understood(store.node, "CLUSTER COUNTKEYSINSLOT", number_of, reply)
-    return count
-
-
-def hidden_names(store: Store) -> int | None:
-    """
-    Return how many names are in other slots than the node's own; None for who may not ask.
-
-    Redis 8.4 and later hide them from everything but DBSIZE: so what its own slots hold is taken
-    from that, at one moment.
-    """
-    own = myself(store.members())
-    slots = [slot for first, last in own.slots for slot in range(first, last + 1)]
-    store.select(0)
-    asked = [("MULTI",), ("DBSIZE",), *_counting(slots), ("EXEC",)]
-    reply = store.connection.pipeline(asked)[-1]
-    if isinstance(reply, ResponseError):
-        return None
-    total, *held = understood(store.node, "EXEC", numbers_of, reply, len(slots) + 1)
-    return total - sum(held)
-
-
-def _counting(slots: Iterable[int]) -> list[tuple[str, str, int]]:
-    return [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]

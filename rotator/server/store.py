@@ -85,7 +85,7 @@ class Store(Node):
     ) -> tuple[bytes, list[bytes]]:
         (reply,) = replies()
         if isinstance(reply, ResponseError):
-            reply = self._ask(*command)
+            reply = self.ask(*command)
         cursor, names = understood(self.node, "SCAN", scan_page, reply)
         self.pages += 1
         if cursor == command[1] != START:
@@ -264,7 +264,7 @@ class Store(Node):
         if not names:
             return list
         if script not in self._loaded:
-            self._ask("SCRIPT", "LOAD", script)
+            self.ask("SCRIPT", "LOAD", script)
             self._loaded.add(script)
         batches = [batch for group in self._groups(names) for batch in cut(group, sizes)]
         replies = self._start([command(batch) for batch in batches])
@@ -289,7 +289,7 @@ class Store(Node):
             else:
                 answers.update(zip(batch, self._answers(reply, len(batch)), strict=True))
         if any(isinstance(reply, NoScriptError) for reply in said):
-            self._ask("SCRIPT", "LOAD", script)
+            self.ask("SCRIPT", "LOAD", script)
         for index, reply in zip(alone, self._each([command([one]) for one in alone]), strict=True):
             refused = isinstance(reply, ResponseError)
             answers[index] = answer_of(reply) if refused else self._answers(reply, 1)[0]

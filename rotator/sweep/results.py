@@ -34,8 +34,8 @@ class NodeResult:
     *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
     name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
     *resumed*: it went on from where an earlier run was stopped. *proof* is None if it proves
-    nothing; *unproven* are sentences, why not, if it was not simply work. *hopeless*: it would not
-    go better if it were done again at once.
+    nothing; *unproven* are sentences, why not, if it was not simply work.
+    *hopeless*: it would not go better if it were done again at once.
     """
 
     node: str
@@ -116,6 +116,11 @@ class SweepResult:
     def complete(self) -> bool:
         """True if every name was visited."""
         return not self.not_looked_at and self.stopped is None
+
+    @property
+    def proven(self) -> bool:
+        """True if it is complete, and every node was swept in one go that only read."""
+        return self.complete and bool(self.nodes) and all(node.proof for node in self.nodes)
 
     @property
     def resumed(self) -> bool:

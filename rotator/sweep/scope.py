@@ -106,7 +106,7 @@ class Scope:
         return [(db, pattern) for db in chosen for pattern in patterns]
 
     def inside(self, db: int) -> Callable[[bytes], object] | None:
-        """Return what tells names of *db* to visit from those left out; None: all are visited."""
+        """Return what tells names to visit from those left out; None: all are visited."""
         if not self.reads_outside:
             return None
         return matcher(self.match).fullmatch if self.visits(db) else lambda _: False

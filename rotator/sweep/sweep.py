@@ -13,8 +13,8 @@ import structlog
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
+from rotator.retirement.looks import NODE_LOCAL_COMMANDS
 from rotator.server.cluster_nodes import ranges
-from rotator.server.node import NODE_LOCAL_COMMANDS
 from rotator.server.topology import Topology
 from rotator.sweep.control import SweepControl
 from rotator.sweep.engine import Engine
@@ -124,7 +124,8 @@ def _gaps(result: SweepResult) -> list[str]:
         if node is not None and node.orphans:
             gaps.append(
                 f"{address} holds {count(node.orphans, 'name')} of slots that it does not own, "
-                "left by a move that was broken off: no client can read them; finish the move"
-                " (CLUSTER SETSLOT <slot> NODE <id> on both), or delete them there"
+                "left by a move that was broken off: no client can read them, and they may come"
+                " back; finish the move (`CLUSTER SETSLOT <slot> NODE <id>` on both nodes), or"
+                " delete them there"
             )
     return gaps

@@ -36,7 +36,7 @@ def parts(path, *kinds):
 
 
 def test_files():
-    """There are at most 99 files besides those that introduce a package: 95, and those of proofs."""
+    """There are at most 99 files besides those that introduce a package."""
     assert len(MODULES) <= 99
 
 

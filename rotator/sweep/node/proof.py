@@ -6,21 +6,21 @@ whose counters hold our own calls and shrank nowhere (verdict 2).
 """
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
-from rotator.retirement.looks import Look, Outside, Proof, calls, is_valkey, number, version
-from rotator.server.cluster_nodes import myself
+from rotator.retirement.looks import Look, Outside, Proof, calls, number
+from rotator.server.cluster_nodes import SLOTS, foreign_slots, myself
 from rotator.server.copies import take_look
-from rotator.server.node import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS, Identity
-from rotator.server.routing import hidden_names, orphans
+from rotator.server.node import Identity
 from rotator.server.store import Store
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import BLOCKING, Tally
 from rotator.text import count
 
-HIDING = (8, 4)  # from this Redis on names in slots that are not the node's are hidden
+_HIDING = (8, 4)  # the version of Redis from which on names of other nodes' slots are hidden
 _FEW = 100  # names that may be missing anyway: they come and go
 _SHARE = 10  # and one of so many
 
@@ -31,8 +31,7 @@ class ProofBuilder:
     Proof builder: holds what is known of the sweep of one node while it goes on.
 
     *shown* counts the names that SCAN showed, by database, and *expected* those that INFO told of
-    at the beginning. *hidden* counts names in slots that are not the node's. *unproven* says why
-    there is no proof, although every name was visited.
+    at the beginning. *moving* are the slots that are on the move: names may be at either node.
     """
 
     scope: Scope
@@ -42,8 +41,9 @@ class ProofBuilder:
     shown: Counter[int] = field(default_factory=Counter)
     expected: dict[int, int] = field(default_factory=dict)
     found: dict[int, int] = field(default_factory=dict)
-    hidden: int = 0
-    unproven: list[str] = field(default_factory=list)
+    orphans: int = 0
+    not_counted: bool = False
+    moving: str = ""
 
     def begin(self, store: Store) -> None:
         """Look at the server before the first page."""
@@ -52,26 +52,13 @@ class ProofBuilder:
         self.shown.clear()
         store.pages = 0
 
-    def end(self, store: Store) -> None:
-        """Look at the server after the last page; ServerError: it does not say what it has to."""
+    def end(self, store: Store, databases: Sequence[int]) -> None:
+        """Look at the server after the last page."""
+        counts = count_orphans(store, databases) if store.clustered else [0]
+        self.moving = " ".join(myself(store.members()).moving) if store.clustered else ""
+        self.not_counted = None in counts
+        self.orphans = sum(filter(None, counts))
         self.after, self.found = take_look(store, canary=True), store.databases()
-        self.unproven.clear()
-        self.hidden = self._count_hidden(store) if store.clustered else 0
-
-    def _count_hidden(self, store: Store) -> int:
-        """Count names in slots that the node does not own (verdict 2.8)."""
-        own = myself(store.members())
-        if own.moving:
-            self.unproven.append(f"slots are being moved: {' '.join(own.moving)}")
-        if self.after is None or is_valkey(self.after) or version(self.after) < HIDING:
-            return orphans(store, sorted({0, *self.found}))
-        hidden = hidden_names(store)
-        if hidden is None:
-            self.unproven.append(
-                "names in slots that are not the node's cannot be counted; grant +multi +exec"
-                " +dbsize +cluster|countkeysinslot"
-            )
-        return max(hidden or 0, 0)
 
     def doubts(self, before: Identity, now: Identity, pages: int, *, resumed: bool) -> list[str]:
         """Return why the node cannot be vouched for, which doing it again would not mend."""
@@ -82,8 +69,11 @@ class ProofBuilder:
                 f"the server does not say who it is (no {', '.join(missing)} in INFO); declare"
                 " assume.identity if it is one server that was not restarted"
             )
+        if self.not_counted:
+            doubts.append("names in slots of others are hidden there: +multi +exec +dbsize ends it")
         if self.before and self.after and not resumed:
-            doubts += counters_doubts(self.before, self.after, pages)
+            strict = not self.scope.one_server
+            doubts += counters_doubts(self.before, self.after, pages, strict=strict)
             doubts += self._names_doubts(self.before, self.after)
         return doubts
 
@@ -109,7 +99,7 @@ class ProofBuilder:
 
     def proof(self, address: Address, tally: Tally, outside: Outside | None) -> Proof | None:
         """Return the proof, of a sweep that was made to the end and only read."""
-        if self.before is None or self.after is None or self.unproven:
+        if self.before is None or self.after is None or self.moving:
             return None
         if outside is None and self.scope.reads_outside:
             return None  # it was to be read, and was not
@@ -125,15 +115,40 @@ class ProofBuilder:
             opened=sum(key.found for key in tally.keys.values()),
             open_items={outcome: tally.outcomes[outcome] for outcome in BLOCKING},
             outside=unread if outside is None else outside,
-            hidden=self.hidden,
+            hidden=self.orphans,
         )
 
 
-def counters_doubts(before: Look, after: Look, pages: int) -> list[str]:
+def count_orphans(store: Store, databases: Sequence[int]) -> list[int | None]:
+    """
+    Return how many names each database holds in slots that are not the node's: out of reach.
+
+    Redis 8.4 and later hide them (redis-rules 8); None: the user may not count what is hidden.
+    """
+    own, info = myself(store.members()), store.info("server")
+    foreign = set(foreign_slots(own))
+    hides = "valkey_version" not in info and _version(info) >= _HIDING
+    counts: list[int | None] = []
+    for db in sorted({0, *databases}):
+        store.select(db)
+        if hides:
+            counts.append(store.names_outside([one for one in range(SLOTS) if one not in foreign]))
+        else:
+            counts.append(store.names_in_slots(sorted(foreign)))
+    return counts
+
+
+def _version(info: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the version of Redis; the highest there can be where it does not say."""
+    parts = info.get("redis_version", "").split(".")
+    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else _HIDING
+
+
+def counters_doubts(before: Look, after: Look, pages: int, *, strict: bool = True) -> list[str]:
     """
     Return why the counters between two looks are not to be relied on (verdict 2.3).
 
-    *pages* is how often we called SCAN in between.
+    *pages* is how often we called SCAN in between. *strict*: what is missing is a reason, too.
     """
     doubts = []
     scans = [calls(one, "scan") for one in (before, after)]
@@ -144,21 +159,8 @@ def counters_doubts(before: Look, after: Look, pages: int) -> list[str]:
         doubts += [f"its counter of {name} became less during the sweep" for name in shrunk]
     for name in ("uptime_in_seconds", "master_repl_offset", "total_commands_processed"):
         earlier, later = number(before, name), number(after, name)
-        if earlier is not None and later is not None and later < earlier:
+        if earlier is None or later is None:
+            doubts += [f"the server does not say {name} in INFO"] if strict else []
+        elif later < earlier:
             doubts.append(f"{name} became less during the sweep")
     return doubts
-
-
-def moved_between(before: Identity, now: Identity, *, tracked: bool, flushed: int) -> list[str]:
-    """
-    Return what the scan between two moments may have missed, in words.
-
-    *tracked* is whether all that was written meanwhile was looked at; *flushed* is how often
-    everything was reported as written (verdict 2.4).
-    """
-    changes = before.changes(now, TRACKED_COMMANDS if tracked else NOTHING)
-    if changes and not tracked and not before.changes(now, TRACKED_COMMANDS):
-        changes[-1] += "; with the right +client|tracking what it moved is looked at"
-    if flushed > before.calls_between(now, FLUSHING_COMMANDS):
-        changes.append("everything was reported as written, and no command explains it")
-    return changes

@@ -2,12 +2,10 @@
 Worker: brings one node to its end: restarts, reconnects, resumes.
 
 - SCAN returns every name that exists from the first page to the last, if the process stays the same
-  and nothing moves (redis-rules 1.1). So the node's identity is taken before and after; a
-  difference throws the scan away and starts it anew, at most `RESTARTS` times.
-- What was written during the scan is looked at again, so that values that were moved about are
-  not missed either (`session.WriteTracker`).
-- A lost connection is opened again. The same process goes on at the same cursor; another one starts
-  from the beginning.
+  and nothing moves (redis-rules 1.1). After a difference between the node's identity before and
+  after, the scan starts anew, at most `RESTARTS` times.
+- What was written during the scan is looked at again (`session.WriteTracker`).
+- A lost connection is opened again; the same process goes on at the same cursor.
 - The checkpoint moves only when a page is finished, so a stop or a crash at any moment loses no
   work: the values themselves say what is done.
 """
@@ -22,12 +20,12 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
-from rotator.retirement.looks import Proof
-from rotator.server.node import TRACKED_COMMANDS, Identity
+from rotator.retirement.looks import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS
+from rotator.server.node import Identity
 from rotator.server.replies import AnswerError
 from rotator.server.store import START, Store
 from rotator.sweep.control import Control, Stop
-from rotator.sweep.node.proof import ProofBuilder, moved_between
+from rotator.sweep.node.proof import ProofBuilder
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.session import NextPage, NodeSession, PageReader
 from rotator.sweep.node.visitor import OutsideTally
@@ -78,9 +76,10 @@ class Worker:
         self._scope = scope
         self._control = control
         self._digest = scope.digest(codec.digest)
-        known: dict[str, Any] = {"selector": selector, "neighbours": neighbours}
-        known["may_log_in"] = may_log_in
-        self._connect = partial(NodeSession, address, connect, codec, scope, control, **known)
+        others: dict[str, Any] = {"neighbours": neighbours, "may_log_in": may_log_in}
+        self._connect = partial(
+            NodeSession, address, connect, codec, scope, control, selector=selector, **others
+        )
         self._rotates = selector is None
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
         self._saves = self._rotates and scope.mode is not Mode.VERIFY
@@ -103,7 +102,7 @@ class Worker:
         try:
             result = self._sweep()
         except ServerError as error:
-            self._hopeless |= isinstance(error, AnswerError)
+            self._hopeless = isinstance(error, AnswerError)
             self._save(counted=True)
             self._checkpoint.reasons.append(str(error))
             result = self._result(complete=False)
@@ -195,13 +194,19 @@ class Worker:
         session.finish()
         session.tracker.finish(session.visitor, self._databases, self._checkpoint.tally)
         pages = session.store.pages
-        self._builder.end(session.store)
-        before, now = self._checkpoint.identity, session.store.identity()
-        tracker = session.tracker
-        changes = moved_between(before, now, tracked=tracker.complete, flushed=tracker.flushed())
-        matters = self._scope.visits if not self._only_read else lambda _: True
-        scans = self._scope.scans(list(session.store.databases()))
-        appeared = {db for db, _ in scans if matters(db)} - set(self._databases)
+        self._builder.end(session.store, self._databases)
+        now = session.store.identity()
+        tracked = session.tracker.complete
+        before = self._checkpoint.identity
+        changes = before.changes(now, TRACKED_COMMANDS if tracked else NOTHING)
+        if changes and not tracked and not before.changes(now, TRACKED_COMMANDS):
+            changes[-1] += "; with the right +client|tracking what it moved is looked at"
+        if session.tracker.flushed() > before.calls_between(now, FLUSHING_COMMANDS):
+            changes.append("everything was reported as written, and no command explains it")
+        databases = list(session.store.databases())
+        appeared = {db for db, _ in self._scope.scans(databases)} - set(self._databases)
+        if not self._only_read:
+            appeared = set(filter(self._scope.visits, appeared))
         changes += [f"database {db} appeared" for db in sorted(appeared)]
         self._last_seen = now
         self._doubts = self._builder.doubts(before, now, pages, resumed=self._resumed)
@@ -288,7 +293,11 @@ class Worker:
             self._control.save(str(self._address), saved)
 
     def _result(self, *, complete: bool, stopped: Stop | None = None) -> NodeResult:
-        checkpoint = self._checkpoint
+        checkpoint, outside = self._checkpoint, self._session.visitor.outside
+        now, movers = self._last_seen, TRACKED_COMMANDS
+        moved = now is None or checkpoint.identity.calls_between(now, movers) > 0
+        counted = outside.counted(moved=moved) if outside else None
+        proof = self._builder.proof(self._address, checkpoint.tally, counted)
         return NodeResult(
             node=str(self._address),
             started_at=checkpoint.started_at,
@@ -297,20 +306,14 @@ class Worker:
             identity=(complete and self._last_seen) or checkpoint.identity,
             databases=tuple(self._databases),
             restarts=checkpoint.restarts,
-            orphans=self._builder.hidden,
+            orphans=self._builder.orphans,
             reasons=tuple(checkpoint.reasons),
             stopped=stopped,
             no_touch=self._session.no_touch,
             tracked=self._session.tracker.complete,
             resumed=self._resumed,
-            proof=self._proof() if complete and self._only_read else None,
-            unproven=(*self._doubts, *self._builder.unproven),
+            proof=proof if complete and self._only_read else None,
+            unproven=tuple(self._doubts),
             hopeless=self._hopeless or bool(self._doubts),
             waited=dict(self._session.waited),
         )
-
-    def _proof(self) -> Proof | None:
-        outside, before = self._session.visitor.outside, self._checkpoint.identity
-        moved = not self._last_seen or before.calls_between(self._last_seen, TRACKED_COMMANDS) > 0
-        counted = None if outside is None else outside.counted(moved=moved)
-        return self._builder.proof(self._address, self._checkpoint.tally, counted)

@@ -12,6 +12,8 @@ from support.caches import Cache, Place, wait_for
 from support.server_versions import since
 
 NOW = timedelta(0)
+SLOW = ("--rdb-key-save-delay", "20000")
+"""Microseconds for each name in a file: long enough for a signal to come in between."""
 
 
 def keys(report, cache=0):
@@ -96,6 +98,13 @@ def alone(tmp_path):
         yield server, filled(server, tmp_path)
 
 
+@pytest.fixture
+def slow(tmp_path):
+    """The same, with a server that takes its time to write a file."""
+    with LocalServer(*SLOW) as server:
+        yield server, filled(server, tmp_path)
+
+
 class TestNoFiles:
     """A server that keeps nothing on its disk."""
 
@@ -132,9 +141,9 @@ class TestNoFiles:
         assert verdict(report) == "retirable"
         assert any("no disk is attached" in one for one in keys(report)[0].assumptions)
 
-    def test_declared_and_seen(self, alone):
+    def test_declared_and_seen(self, slow):
         """A save that was seen goes before the declaration that there is none."""
-        server, place = alone
+        server, place = slow
         told = {"is": "none", "reason": "no disk is attached"}
         place.cache.settings["assume"] = {"rdb": told, "aof": told}
         place.configure(place.cache)
@@ -167,10 +176,10 @@ class TestSnapshots:
             save(client)
             assert verdict(place.run(quiet=NOW)) == "retirable"
 
-    def test_under_way(self, alone):
+    def test_under_way(self, tmp_path):
         """A save that is under way when the server is looked at began too early to count."""
-        server, place = alone
-        with server.client() as client:
+        with LocalServer(*SLOW) as server, server.client() as client:
+            place = filled(server, tmp_path)
             client.bgsave()
             signalled(client, signal.SIGSTOP)
             place.run(quiet=NOW)
@@ -192,10 +201,10 @@ class TestSnapshots:
             report = place.run(quiet=NOW)
         assert place_of(report, "rdb").status == "holding"
 
-    def test_a_save_that_failed(self, alone):
+    def test_a_save_that_failed(self, tmp_path):
         """A save whose process was killed leaves the old file, and holds."""
-        server, place = alone
-        with server.client() as client:
+        with LocalServer(*SLOW) as server, server.client() as client:
+            place = filled(server, tmp_path)
             save(client)
             settled(place)
             client.bgsave()
@@ -233,7 +242,8 @@ class TestAppendOnly:
     @pytest.fixture
     def kept(self, tmp_path):
         """A server that keeps one, with a clean RDB file."""
-        with LocalServer("--appendonly", "yes", "--auto-aof-rewrite-percentage", "0") as server:
+        options = ("--appendonly", "yes", "--auto-aof-rewrite-percentage", "0")
+        with LocalServer(*options, *SLOW) as server:
             yield server, filled(server, tmp_path)
 
     def test_until_it_is_rewritten(self, kept):
@@ -428,13 +438,16 @@ class TestTogether:
 class TestLineage:
     """What a proof is worth when something happens to the server."""
 
-    @pytest.mark.parametrize("event", ["reset", "restart", "replicaof"])
+    @pytest.mark.parametrize("event", ["reset", "a second reset", "restart", "replicaof"])
     def test_proofs_begin_anew(self, alone, event):
         """What was proven counts no more after a reset of counters, a restart, another primary."""
         server, place = alone
+        if event == "a second reset":
+            with server.client() as client:
+                client.config_resetstat()
         place.run(quiet=NOW)
         with server.client() as client:
-            if event == "reset":
+            if event.endswith("reset"):
                 client.config_resetstat()
             elif event == "replicaof":
                 with LocalServer() as other:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.demo.local_server import LocalServer
-from rotator.server.node import DATA_MOVING_COMMANDS, Identity, parse_fields, parse_info
+from rotator.retirement.looks import DATA_MOVING_COMMANDS
+from rotator.server.node import Identity, parse_fields, parse_info
 from support.caches import store_of
 from support.server_versions import knows, since
 

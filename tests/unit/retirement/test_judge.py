@@ -675,3 +675,20 @@ class TestHistory:
         assert record.keys[RESEMBLES] == KeySeen()
         assert (record.keys[KEY].remaining, record.keys[KEY].prefixes) == (4, ("/b", "/a"))
         assert record.keys[KEY].drains_at == at(0)
+
+
+class TestOnly:
+    """`replicas.only` is a declaration like others."""
+
+    @pytest.mark.parametrize(
+        ("only", "says"),
+        [((PRIMARY,), "there are no replicas"), ((PRIMARY, REPLICA), f"no replicas but {REPLICA}")],
+    )
+    def test_assumed(self, only, says):
+        """That there are no other replicas is said as an assumption."""
+        one = proof(primary(0), primary(1))
+        case = evidence(
+            proofs=[one], looks=[one.before, one.after], declared=Declarations(only=only)
+        )
+        found = judge([case], now=at(1), quiet=timedelta())[case.cache]
+        assert any(says in one and "replicas.only" in one for one in found.assumptions)

@@ -1,5 +1,6 @@
 """Names: since when a key is gone from the live data, and what is known of those who write."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -85,15 +86,60 @@ class TestGone:
         """A fence for other keys, or one that is void, is none."""
         assert gone(**proofs(0, 60), fence=one).first.begun_at == at(0)
 
-    @pytest.mark.parametrize(("last", "first"), [(3, 0), (2, 0), (4, 60)])
-    def test_more_open_items(self, last, first):
-        """A proof counts only if the last one shows no more open items than it did."""
+    @pytest.mark.parametrize(
+        ("last", "accepted", "first"),
+        [(3, 0, 0), (4, 0, 60), (4, 4, 60), (2, 0, 60), (2, 2, 60), (2, 3, 0), (0, 0, 60)],
+    )
+    def test_open_items(self, last, accepted, first):
+        """Of a proof with open items the last one shows as many, or fewer of as many accepted."""
         outcome = Outcome.UNDECRYPTABLE
         known = proofs(0, 60)
         known["proofs"] = [
             proof(one.before, one.after, open_items={outcome: number})
             for one, number in zip(known["proofs"], (3, last), strict=True)
         ]
+        known["sweep"] = sweep(60, 61, accepted={outcome: accepted})
+        assert gone(**known).first.begun_at == at(first)
+
+    @pytest.mark.parametrize(
+        ("then", "last", "accepted", "first"),
+        [
+            (Outside(9, not_opened=3), Outside(9), None, 60),
+            (Outside(9, not_opened=3), Outside(9, denied=3), None, 0),
+            (Outside(9, not_opened=3), Outside(9), 3, 0),
+            (Outside(9), Outside(9, denied=3), 3, 60),
+            (Outside(None, names=9), Outside(9), None, 60),
+            (Outside(None, names=9), Outside(None, names=9), None, 0),
+            (Outside(9), Outside(None, names=9), None, 0),
+        ],
+    )
+    def test_outside_not_read(self, then, last, accepted, first):
+        """A proof that did not read what is outside stands for none that did."""
+        known = proofs(0, 60)
+        known["proofs"] = [
+            proof(one.before, one.after, outside=outside)
+            for one, outside in zip(known["proofs"], (then, last), strict=True)
+        ]
+        known["declared"] = Declarations(outside_accepted=accepted)
+        assert gone(**known).first.begun_at == at(first)
+
+    @pytest.mark.parametrize(("last", "first"), [(0, 60), (3, 0)])
+    def test_hidden_names(self, last, first):
+        """Names that were hidden from a proof and are gone may have been under the key."""
+        known = proofs(0, 60)
+        known["proofs"] = [
+            proof(one.before, one.after, hidden=number)
+            for one, number in zip(known["proofs"], (3, last), strict=True)
+        ]
+        assert gone(**known).first.begun_at == at(first)
+
+    @pytest.mark.parametrize(("between", "accepted", "first"), [(0, 0, 0), (3, 0, 120), (3, 3, 0)])
+    def test_open_items_between(self, between, accepted, first):
+        """What was open in between, also while the key was not listed, may have been under it."""
+        known, outcome = proofs(0, 60, 120), Outcome.UNDECRYPTABLE
+        second = known["proofs"][1]
+        known["proofs"][1] = replace(second, met={}, open_items={outcome: between})
+        known["sweep"] = sweep(120, 121, accepted={outcome: accepted})
         assert gone(**known).first.begun_at == at(first)
 
     def test_another_process(self):

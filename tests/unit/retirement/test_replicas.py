@@ -9,6 +9,7 @@ from rotator.retirement.replicas import (
     caught_up,
     declared_place,
     replica_place,
+    seen_writable,
     servers,
     why_not_follows,
 )
@@ -221,6 +222,24 @@ class TestPlace:
         place = replica_place(Server((replica(1),)), None, None)
         assert (place.status, place.where) == (Status.HOLDING, REPLICA)
         assert PRIMARY not in place.evidence
+
+
+class TestSeenWritable:
+    """What was written to a replica itself stays in its memory."""
+
+    @pytest.mark.parametrize("read_only", [0, None])
+    def test_earlier(self, read_only):
+        """A process that could be written to at an earlier look is held, whatever it says now."""
+        looks = (replica(0, slave_read_only=read_only), replica(5))
+        assert seen_writable(looks)
+        place = replica_place(Server(looks), primary(5), 100)
+        assert (place.status, place.verdict) == (Status.HOLDING, Verdict.HELD)
+        assert "could be written to earlier" in place.evidence
+
+    def test_another_process(self):
+        """A process that was started later, or was a primary, was not writable as a replica."""
+        assert not seen_writable((replica(0, run_id="run-q", slave_read_only=0), replica(5)))
+        assert not seen_writable((primary(0, run_id="run-r"), replica(5)))
 
 
 class TestDeclared:
