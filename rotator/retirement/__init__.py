@@ -1,5 +1,5 @@
 """
-Retirement: judges from counts and places when an old key can be removed.
+Retirement: judges from proofs, looks and declarations when an old key can be removed.
 
 Pure functions of what is handed in, `now` included.
 

@@ -311,7 +311,11 @@ MUTANTS = {
     ),
     "a replica may be writable": Mutant(
         ("replicas",),
-        ((replicas, "why_not_follows", _follows(slave_read_only=lambda _: "1")),),
+        (
+            (replicas, "why_not_follows", _follows(slave_read_only=lambda _: "1")),
+            (replicas, "seen_writable", no),
+            (judge, "seen_writable", no),
+        ),
     ),
     "a replica that was interrupted": Mutant(
         ("files of a replica",), ((replicas, "_interrupted", no),)

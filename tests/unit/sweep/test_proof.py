@@ -10,6 +10,7 @@ _AT = datetime(2026, 11, 26, tzinfo=UTC)
 
 def _look(uptime: int, **calls: int) -> Look:
     facts = {"redis_version": "7.0.15", "uptime_in_seconds": str(uptime)}
+    facts |= {"master_repl_offset": "0", "total_commands_processed": "9"}
     return Look("a:1", _AT, facts=facts, calls=calls)
 
 
@@ -34,3 +35,10 @@ def test_uptime_that_shrank() -> None:
     """An uptime that became less is a doubt."""
     (doubt,) = counters_doubts(_look(5, scan=3), _look(4, scan=7), 4)
     assert "uptime_in_seconds" in doubt
+
+
+def test_what_is_missing() -> None:
+    """A field that is missing is a doubt, unless the operator declares that it is one server."""
+    before, after = _look(5, scan=3), Look("a:1", _AT, facts={}, calls={"scan": 7})
+    assert len(counters_doubts(before, after, 4)) == 3
+    assert counters_doubts(before, after, 4, strict=False) == []
