@@ -224,13 +224,14 @@ def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:
         next((p for p in reversed(case.proofs) if one.ancestry.has(p.after)), None)
         for one in gone.values()
     ]
-    known = [proof.outside for proof in proofs if proof]
+    reason = case.declared.outside
+    known = [one.outside for one in proofs if one and (reason or one.outside.visits is not None)]
     if not known or len(known) < len(proofs):
         text = "names outside `match` and `databases` were not yet looked at"
         return replace(_later(text), kind=Kind.OUTSIDE)
     if any(one.visits is None for one in known):
-        names, reason = sum(one.names for one in known), case.declared.outside or "declared"
-        text = f"{count(names, 'name')} outside `match` and `databases` hold none: {reason}"
+        names = count(sum(one.names for one in known), "name")
+        text = f"{names} outside `match` and `databases` hold none: {reason}"
         return Place(Kind.OUTSIDE, "", Status.ASSUMED, text)
     if under := sum(one.under_old_keys.get(case.key_id, 0) for one in known):
         text = f"{count(under, 'value')} outside `match` or `databases` under it"

@@ -158,12 +158,12 @@ class TestStopped:
         """A run that --until stops ends with 4 as well, and says so."""
         fill(redis, place.cache, 2000)
         redis.config_resetstat()
-        at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
-        args = job(place, "--format", "json", "--page", 1)
+        at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=8)
+        args = job(place, "--format", "json", "--page", 1, "--max-rate", 100)
         with Running(*args, env={"ROTATOR_UNTIL": f"{at:%Y-%m-%dT%H:%M:%SZ}"}) as running:
             running.wait_until(lambda: writes(redis))
             # Held here until it is over, it finishes the page that it is at.
-            redis.execute_command("CLIENT", "PAUSE", 3100, "WRITE")
+            redis.execute_command("CLIENT", "PAUSE", 8100, "WRITE")
             done = running.end()
         first = json.loads(done.stdout)
         assert (done.returncode, first["exit_code"]) == (4, 4)

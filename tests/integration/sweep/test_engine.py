@@ -328,7 +328,7 @@ class TestStop:
                 seen.set()
 
         # So slowly that no node is done before the last one is begun.
-        limits = Limits(rate=300)
+        limits = Limits(rate=60)
         report = place.run(stopper=stopper, on_page=stop, workers=3, page=20, limits=limits, **FAST)
         assert seen.is_set()
         assert report.exit_code == Exit.INTERRUPTED

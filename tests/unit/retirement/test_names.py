@@ -226,6 +226,7 @@ class TestOutside:
             (Outside(5, not_opened=1, denied=1), {"outside_accepted": 2}, Status.ASSUMED, None),
             (Outside(5, not_opened=2, denied=1), {"outside_accepted": 2}, Status.UNKNOWN, None),
             (Outside(None, names=7), {"outside": "of billing"}, Status.ASSUMED, None),
+            (Outside(None, names=7), {}, Status.UNKNOWN, Verdict.VERIFYING),
         ],
     )
     def test_place(self, outside, declared, status, verdict):
