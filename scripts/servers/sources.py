@@ -157,7 +157,11 @@ def _configure(folder: Path, suite: str) -> Path:
         (folder / part).mkdir(parents=True)
     (folder / "status").touch()
     signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
-    (folder / "sources.list").write_text(f"deb {signed}{mirror()} {suite} main\n")
+    # What is not in experimental itself is in sid.
+    suites = ["sid", suite] if suite == "experimental" else [suite]
+    base = mirror()
+    lines = [f"deb {signed}{base} {one} main\n" for one in suites]
+    (folder / "sources.list").write_text("".join(lines))
     settings = folder / "apt.conf"
     settings.write_text(
         f"""
@@ -169,6 +173,7 @@ def _configure(folder: Path, suite: str) -> Path:
         Dir::State::Lists "{folder}/lists";
         Dir::State::Status "{folder}/status";
         Dir::Cache "{folder}/cache";
+        APT::Default-Release "{suite}";
         APT::Sandbox::User "root";
         Acquire::Languages "none";
         Acquire::Retries "2";
