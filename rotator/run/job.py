@@ -94,7 +94,7 @@ class Job:
             BusyError: Another run works on one of the caches; nothing was written anywhere.
         """
         started_at = self.clock()
-        results = self._sweep()
+        results = shown = self._sweep()
         report = self._report(results, started_at)
         if self.wait is None:
             return report
@@ -104,9 +104,10 @@ class Job:
                 return self._ended(report, stopped.exit_code)
             if self._needs_sweep():
                 results = self._sweep()
+                shown = [now.after(then) for now, then in zip(results, shown, strict=True)]
             else:
                 self._look_again(results)
-            report = self._report(results, started_at)
+            report = self._report(shown, started_at)
         return self._ended(report, self._waited_for(report))
 
     def _sweep(self) -> list[CacheResult]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Self
@@ -172,6 +172,23 @@ class CacheResult:
     def found_under_old_keys(self) -> int:
         """The number of values that the verifying sweep met and should not have met."""
         return 0 if self.verification is None else self.verification.tally.remaining
+
+    def after(self, earlier: CacheResult) -> CacheResult:
+        """
+        Return this result with what an *earlier* one of the same run moved, to be reported.
+
+        If nothing was moved since, this one's sweep verified the earlier one's work.
+        """
+        old, new = earlier.sweep, self.sweep
+        if old is None or new is None or not (moved := old.tally.only_rotated()).encryptions:
+            return self
+        same = {node.node for node in old.nodes} == {node.node for node in new.nodes}
+        if same and new.complete and not new.tally.encryptions:
+            return replace(self, sweep=old, verification=self.verification or new)
+        first = replace(new.nodes[0], tally=Tally())
+        first.tally.merge(moved)
+        first.tally.merge(new.nodes[0].tally)
+        return replace(self, sweep=replace(new, nodes=[first, *new.nodes[1:]]))
 
     def exit_code(self) -> Exit:
         """Return the exit code of this cache alone."""

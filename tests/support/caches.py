@@ -44,6 +44,9 @@ READING = ("ping", "hello", "select", "scan", "get", "mget", "info", "pttl")
 WRITING = ("set", "evalsha", "script|load")
 """Those that a run needs besides."""
 
+JOB = {"wait", "refresh_files", "fence_at"}
+"""What a job takes besides the options of the run."""
+
 NO_FILES = {
     "assume": {file: {"is": "none", "reason": "a server of the tests"} for file in ("rdb", "aof")}
 }
@@ -126,16 +129,6 @@ class Cache:
             settings=self.settings,
             redis=self.redis,
         )
-
-
-NO_FILES = {
-    "assume": {
-        name: {"is": "none", "reason": "a server of the tests, told many things by many of them"}
-        for name in ("rdb", "aof")
-    }
-}
-"""The settings of a cache on a server that has been told so much that it cannot prove its past."""
-JOB = {"wait", "refresh_files", "fence_at"}  # what a job takes besides options of the run
 
 
 class Place:
