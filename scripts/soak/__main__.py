@@ -1,15 +1,20 @@
 """
 Rotate a cluster for minutes while everything breaks: `make soak MINUTES=10`.
 
-A private cluster of three primaries with a replica each; an application that writes, at times under
-old keys too; rotator, again and again, by processes of which many are killed; primaries that die,
-replicas that take over, slots that move. Storms and calms take turns. In a calm an old key that
-rotator calls retirable is removed from the configuration, and a new one made. What must hold:
+A private cluster of three primaries with a replica each, with RDB and append-only files as the seed
+says; an application that writes, at times under old keys too; rotator, again and again, by
+processes of which many are killed; servers that die or are restarted, replicas that take over,
+slots that move. Storms and calms take turns. In a calm an old key that rotator calls retirable is
+removed from the configuration, and a new one made. What must hold:
 
 - every value whose write a replica confirmed is there, opens, and is what was written;
 - it expires when it was told to; what was deleted or has expired is not there;
 - nothing is there that nobody wrote;
 - no key is called retirable while a value under it has been there since before the run;
+- where the application has not written with it since the time that the verdict names, none is
+  there either, nor in the memory of a replica, nor in what a server has that is started from a copy
+  of any file of any server; and so it stays when the key is removed;
+- in the end, in peace, one run gets every old key to retirable;
 - no key, password or plaintext is in what rotator says and leaves behind.
 
 Prints the seed and figures, and ends with 1 if any of it does not hold. Needs a server that knows
@@ -23,16 +28,19 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import DeferredSignals
 from rotator.errors import RotatorError
+from rotator.text import rfc3339, utc_now
+from soak.disks import DiskCluster, Snapshot
 from soak.faults import Faults
-from soak.model import Model
+from soak.model import Found, Model
 from soak.runs import Run, Runs
 from soak.writer import MARK, Ring, Writer, holdings
 
@@ -54,20 +62,18 @@ class Soak:
         self.checked = 0
         self._password = secrets.token_hex(16)
         self._size = (names, untouched)
-        self._cluster = LocalCluster(
-            3,
-            1,
-            [
-                # What is acknowledged is in the file, whenever the process is killed.
-                *("--appendonly", "yes", "--appendfsync", "no"),
-                *("--user", "rotator", "on", f">{self._password}", "~*", "&*", "+@all"),
-            ],
+        self._cluster = DiskCluster(
+            ["--user", "rotator", "on", f">{self._password}", "~*", "&*", "+@all"],
+            f"files {seed}",
         )
         self._folder = tempfile.TemporaryDirectory(prefix="rotator-soak-")
         self.ring = Ring(3)
         self.model = Model()
         self.runs = Runs(Path(self._folder.name), self.broken, f"runs {seed}")
         self.retired = 0
+        self.places = 0
+        self.read = 0
+        self.relied_on: Counter[bool] = Counter()
 
     def __enter__(self) -> Self:
         try:
@@ -128,9 +134,7 @@ class Soak:
             until = time.monotonic() + calm
             while going(until):
                 self._configure()
-                self.judge(self.runs.one())
-                with self.faults.turn:
-                    self.faults.clean_files()
+                self.judge(self._run_in_peace())
         if self.faults.error:
             self.broken.append(self.faults.error)
 
@@ -138,24 +142,67 @@ class Soak:
         addresses = [node.address for node in self._cluster.nodes]
         self.runs.configure(addresses, self.ring.keys, self._password)
 
+    def _run_in_peace(self) -> Run:
+        """One run, and what it asks an operator to do."""
+        at = float(int(time.time()))
+        old = self.ring.ids[1:]
+        is_true = all(self.writer.last_with.get(one, 0.0) < at for one in old)
+        run = self.runs.peaceful(at if is_true and not self.writer.laggards else None)
+        if run.how == "fenced":
+            self.ring.fenced = True
+        elif run.how == "to the end":
+            with self.faults.turn:
+                self.faults.clean_files(run.files)
+        return run
+
     def judge(self, run: Run, *, act: bool = True) -> None:
         """See that what a run called retirable is, and *act* on it."""
         self._look_for_leaks()
-        for key_id in run.retirable:
-            with self.faults.turn, self.writer.turn:
-                under = [
-                    name
-                    for name, found in holdings(self._cluster, self.ring).items()
-                    if found.key_id == key_id
-                ]
-                older = [name for name in under if not self._written_since(run, key_id, name)]
-                if older:
-                    self.broken.append(
-                        f"{key_id} was called retirable with {len(older)} values under it"
-                    )
-                elif act and not under and self.faults.calm.is_set():
-                    self.ring.rotate(key_id)
-                    self.retired += 1
+        if not run.retirable:
+            return
+        with ExitStack() as after:
+            with self._at_rest():
+                found = holdings(self._cluster, self.ring)
+                gone = [one for one in run.retirable if self._is_gone(run, one, found)]
+                if not gone or self.faults.error:
+                    return
+                snapshot = after.enter_context(Snapshot(self._cluster))
+                for key_id in gone if act and self.faults.calm.is_set() else ():
+                    self._retire(key_id)
+            self._look_into(snapshot, gone)
+
+    def _retire(self, key_id: str) -> None:
+        """Remove a key from the configuration."""
+        if not self.runs.confirms(key_id):
+            self.broken.append(f"the run says that {key_id} is retirable, and `report` does not")
+        self.ring.rotate(key_id)
+        self.retired += 1
+
+    def _is_gone(self, run: Run, key_id: str, found: dict[bytes, Found]) -> bool:
+        """Whether a key that a run called retirable has to be nowhere, and is in no name."""
+        under = [name for name, one in found.items() if one.key_id == key_id]
+        older = [name for name in under if not self._written_since(run, key_id, name)]
+        relied_on = self.writer.last_with.get(key_id, 0.0) < run.relies_on(key_id)
+        self.relied_on[relied_on] += 1
+        if wrong := under if relied_on else older:
+            self.broken.append(f"{key_id} was called retirable with {len(wrong)} values under it")
+        return relied_on and not under
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Nothing moves meanwhile."""
+        with self.faults.turn, self.writer.turn:
+            yield
+
+    def _look_into(self, snapshot: Snapshot, gone: Sequence[str] = ()) -> None:
+        """See that all that is anywhere opens with the keys that are left, under none of *gone*."""
+        for where, found in snapshot.read():
+            self.places += 1
+            self.read += len(found)
+            under = Counter(self.ring.key_of(name, value) for name, value in found)
+            for key_id, number in under.items():
+                if key_id not in self.ring.ids or key_id in gone:
+                    self.broken.append(f"{number} values in {where} are under {key_id or 'no key'}")
 
     def _written_since(self, run: Run, key_id: str, name: bytes) -> bool:
         """Whether the application wrote *name* under an old key after a run had begun."""
@@ -164,14 +211,17 @@ class Soak:
 
     def check(self) -> None:
         """Compare all there is with what must be there, while nothing moves."""
-        with self.faults.turn, self.writer.turn:
-            if self.faults.error:
-                return
-            begun = int(time.time() * 1000)
-            found = holdings(self._cluster, self.ring)
-            self.broken += self.model.broken(found, begun, int(time.time() * 1000))
-            self.checks += 1
-            self.checked += self.model.checked()
+        with ExitStack() as after:
+            with self._at_rest():
+                if self.faults.error:
+                    return
+                begun = int(time.time() * 1000)
+                found = holdings(self._cluster, self.ring)
+                self.broken += self.model.broken(found, begun, int(time.time() * 1000))
+                self.checks += 1
+                self.checked += self.model.checked()
+                snapshot = after.enter_context(Snapshot(self._cluster))
+            self._look_into(snapshot)
 
     def finish(self) -> None:
         """Let rotator run to the end in peace, and look at everything."""
@@ -187,6 +237,7 @@ class Soak:
                 break
         else:
             self.broken.append(f"in peace, a run still ends with {run.code}")
+        self.faults.promote_all()
         self.check()
         found = holdings(self._cluster, self.ring).values()
         if old := sum(one.key_id != self.ring.ids[0] for one in found):
@@ -213,11 +264,19 @@ class Soak:
             elif how == "leak":
                 (self.runs.folder / "said").write_text(self.ring.keys[0])
                 self._look_for_leaks()
-            elif how == "verdict":
-                value = self.ring.seal(name, MARK, 1, "gcm")
-                client.set(name, value)
-                keys = [{"id": self.ring.ids[1], "verdict": "retirable"}]
-                self.judge(Run("made up", time.monotonic(), 0, {"caches": [{"keys": keys}]}))
+            elif how in {"verdict", "file"}:
+                kept = client.get(name)
+                client.set(name, self.ring.seal(name, MARK, 1, "gcm"))
+                if how == "file":
+                    client.save()
+                    client.set(name, kept)
+                self.judge(self._made_up(self.ring.ids[1]), act=False)
+
+    @staticmethod
+    def _made_up(key_id: str) -> Run:
+        """A run that calls a key retirable that was just met."""
+        key = {"id": key_id, "verdict": "retirable", "last_seen_at": rfc3339(utc_now())}
+        return Run("made up", time.monotonic(), 0, {"caches": [{"keys": [key]}]})
 
     def figures(self) -> dict[str, object]:
         """What it came to."""
@@ -227,7 +286,11 @@ class Soak:
             "runs by end: exit code": dict(sorted(self.runs.ended.items())),
             **dict(sorted(self.faults.happened.items())),
             "verdicts": dict(self.runs.verdicts),
+            "retirable while nothing was written with the key": self.relied_on[True],
+            "retirable although the application went on": self.relied_on[False],
             "keys retired": self.retired,
+            "replicas and files read": self.places,
+            "values in them": self.read,
             "checks": self.checks,
             "values checked": self.checked,
             "names": len(self.model),
