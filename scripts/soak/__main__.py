@@ -28,9 +28,8 @@ import secrets
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -40,8 +39,9 @@ from rotator.errors import RotatorError
 from rotator.text import rfc3339, utc_now
 from soak.disks import DiskCluster, Snapshot
 from soak.faults import Faults
-from soak.model import Found, Model
+from soak.model import Model
 from soak.runs import Run, Runs
+from soak.verdicts import Verdicts
 from soak.writer import MARK, Ring, Writer, holdings
 
 _NAMES: Final = 1500
@@ -70,16 +70,15 @@ class Soak:
         self.ring = Ring(3)
         self.model = Model()
         self.runs = Runs(Path(self._folder.name), self.broken, f"runs {seed}")
-        self.retired = 0
-        self.places = 0
-        self.read = 0
-        self.relied_on: Counter[bool] = Counter()
 
     def __enter__(self) -> Self:
         try:
             self._cluster.start()
             self.faults = Faults(self._cluster, self.model, f"faults {self.seed}")
             self.writer = Writer(self._cluster, self.ring, self.model, f"writer {self.seed}")
+            self.verdicts = Verdicts(
+                self._cluster, self.ring, self.writer, self.faults, self.runs, self.broken
+            )
             self.writer.fill(*self._size)
         except BaseException:
             self._remove()
@@ -145,9 +144,8 @@ class Soak:
     def _run_in_peace(self) -> Run:
         """One run, and what it asks an operator to do."""
         at = float(int(time.time()))
-        old = self.ring.ids[1:]
-        is_true = all(self.writer.last_with.get(one, 0.0) < at for one in old)
-        run = self.runs.peaceful(at if is_true and not self.writer.laggards else None)
+        is_true = all(self.writer.last_with.get(one, 0.0) < at for one in self.ring.ids[1:])
+        run = self.runs.peaceful(at if is_true else None)
         if run.how == "fenced":
             self.ring.fenced = True
         elif run.how == "to the end":
@@ -158,61 +156,12 @@ class Soak:
     def judge(self, run: Run, *, act: bool = True) -> None:
         """See that what a run called retirable is, and *act* on it."""
         self._look_for_leaks()
-        if not run.retirable:
-            return
-        with ExitStack() as after:
-            with self._at_rest():
-                found = holdings(self._cluster, self.ring)
-                gone = [one for one in run.retirable if self._is_gone(run, one, found)]
-                if not gone or self.faults.error:
-                    return
-                snapshot = after.enter_context(Snapshot(self._cluster))
-                for key_id in gone if act and self.faults.calm.is_set() else ():
-                    self._retire(key_id)
-            self._look_into(snapshot, gone)
-
-    def _retire(self, key_id: str) -> None:
-        """Remove a key from the configuration."""
-        if not self.runs.confirms(key_id):
-            self.broken.append(f"the run says that {key_id} is retirable, and `report` does not")
-        self.ring.rotate(key_id)
-        self.retired += 1
-
-    def _is_gone(self, run: Run, key_id: str, found: dict[bytes, Found]) -> bool:
-        """Whether a key that a run called retirable has to be nowhere, and is in no name."""
-        under = [name for name, one in found.items() if one.key_id == key_id]
-        older = [name for name in under if not self._written_since(run, key_id, name)]
-        relied_on = self.writer.last_with.get(key_id, 0.0) < run.relies_on(key_id)
-        self.relied_on[relied_on] += 1
-        if wrong := under if relied_on else older:
-            self.broken.append(f"{key_id} was called retirable with {len(wrong)} values under it")
-        return relied_on and not under
-
-    @contextmanager
-    def _at_rest(self) -> Iterator[None]:
-        """Nothing moves meanwhile."""
-        with self.faults.turn, self.writer.turn:
-            yield
-
-    def _look_into(self, snapshot: Snapshot, gone: Sequence[str] = ()) -> None:
-        """See that all that is anywhere opens with the keys that are left, under none of *gone*."""
-        for where, found in snapshot.read():
-            self.places += 1
-            self.read += len(found)
-            under = Counter(self.ring.key_of(name, value) for name, value in found)
-            for key_id, number in under.items():
-                if key_id not in self.ring.ids or key_id in gone:
-                    self.broken.append(f"{number} values in {where} are under {key_id or 'no key'}")
-
-    def _written_since(self, run: Run, key_id: str, name: bytes) -> bool:
-        """Whether the application wrote *name* under an old key after a run had begun."""
-        used, at = self.writer.last_under.get(name, ("", 0.0))
-        return used == key_id and at >= run.begun
+        self.verdicts.judge(run, act=act and self.faults.calm.is_set())
 
     def check(self) -> None:
         """Compare all there is with what must be there, while nothing moves."""
         with ExitStack() as after:
-            with self._at_rest():
+            with self.faults.turn, self.writer.turn:
                 if self.faults.error:
                     return
                 begun = int(time.time() * 1000)
@@ -221,7 +170,7 @@ class Soak:
                 self.checks += 1
                 self.checked += self.model.checked()
                 snapshot = after.enter_context(Snapshot(self._cluster))
-            self._look_into(snapshot)
+            self.verdicts.look_into(snapshot)
 
     def finish(self) -> None:
         """Let rotator run to the end in peace, and look at everything."""
@@ -266,10 +215,10 @@ class Soak:
                 self._look_for_leaks()
             elif how in {"verdict", "file"}:
                 kept = client.get(name)
-                client.set(name, self.ring.seal(name, MARK, 1, "gcm"))
+                client.set(name, self.ring.seal(name, MARK, 1, "gcm"), keepttl=True)
                 if how == "file":
                     client.save()
-                    client.set(name, kept)
+                    client.set(name, kept, keepttl=True)
                 self.judge(self._made_up(self.ring.ids[1]), act=False)
 
     @staticmethod
@@ -286,11 +235,7 @@ class Soak:
             "runs by end: exit code": dict(sorted(self.runs.ended.items())),
             **dict(sorted(self.faults.happened.items())),
             "verdicts": dict(self.runs.verdicts),
-            "retirable while nothing was written with the key": self.relied_on[True],
-            "retirable although the application went on": self.relied_on[False],
-            "keys retired": self.retired,
-            "replicas and files read": self.places,
-            "values in them": self.read,
+            **dict(self.verdicts.happened),
             "checks": self.checks,
             "values checked": self.checked,
             "names": len(self.model),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from rotator.demo.local_server import LocalServer, wait_until
 from rotator.errors import ServerError
@@ -142,12 +142,8 @@ class Faults(threading.Thread):
         """Have *files*, server and kind each, written anew, as a report asks an operator to."""
         nodes = {node.address: node for node in self._cluster.running}
         for where, kind in files:
-            node = nodes[where]
-            with node.client() as client:
-                if kind == "aof":
-                    client.bgrewriteaof()
-                else:
-                    client.bgsave()
+            node, command = nodes[where], "BGREWRITEAOF" if kind == "aof" else "BGSAVE"
+            wait_until(lambda node=node, command=command: _asked(node, command))  # type: ignore[misc]
             wait_until(lambda node=node: _saving(node))  # type: ignore[misc]
             self.happened["files written anew"] += 1
 
@@ -163,6 +159,16 @@ def _behind(node: LocalServer, goal: int) -> str | None:
         info: dict[str, Any] = client.info("replication")
     offsets = [value["offset"] for value in info.values() if isinstance(value, dict)]
     return None if offsets and min(offsets) >= goal else f"a replica of {node} is behind"
+
+
+def _asked(node: LocalServer, command: str) -> str | None:
+    """Ask for a file; one that the server is writing by itself comes first."""
+    with node.client() as client:
+        try:
+            client.execute_command(command)
+        except ResponseError as error:
+            return f"{node} does not {command}: {error}"
+    return None
 
 
 def _saving(node: LocalServer) -> str | None:
