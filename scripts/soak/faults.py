@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
 
@@ -146,6 +147,17 @@ class Faults(threading.Thread):
             wait_until(lambda node=node, command=command: _asked(node, command))  # type: ignore[misc]
             wait_until(lambda node=node: _saving(node))  # type: ignore[misc]
             self.happened["files written anew"] += 1
+
+    @contextmanager
+    def one_away(self) -> Iterator[None]:
+        """Have a replica killed before the `with` block, and back after it."""
+        with self.turn:
+            node = self._random.choice(self._cluster.replicas)
+            self._cluster.kill(node)
+            yield
+            node.start()
+            self.happened["replicas killed"] += 1
+            self.rest()
 
     def promote_all(self) -> None:
         """Every replica takes the place of its primary, one after the other."""

@@ -55,6 +55,12 @@ class Run:
         return [key_id for key_id, key in self.keys.items() if key["verdict"] == "retirable"]
 
     @property
+    def verdicts(self) -> str:
+        """Every verdict, and why it is no better."""
+        said = (f"{key['verdict']}: {'; '.join(key['reasons'])}" for key in self.keys.values())
+        return " | ".join(said) or "no verdict"
+
+    @property
     def files(self) -> list[tuple[str, str]]:
         """The files that it wants written anew: server and kind, `rdb` or `aof`."""
         places = (place for key in self.keys.values() for place in key.get("places", ()))

@@ -46,6 +46,12 @@ class Verdicts:
                     self._retire(key_id)
             self.look_into(snapshot, gone)
 
+    def refuse(self, run: Run) -> None:
+        """See that a run during which a server was away calls nothing retirable."""
+        self.broken += [
+            f"{key_id} was called retirable while a server was away" for key_id in run.retirable
+        ]
+
     def _is_gone(self, run: Run, key_id: str, found: Mapping[bytes, Found]) -> bool:
         """
         Whether a key that a run called retirable has to be nowhere, and is under no name.
