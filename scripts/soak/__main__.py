@@ -42,7 +42,7 @@ from rotator.text import rfc3339, utc_now
 from soak.disks import DiskCluster, Snapshot
 from soak.faults import Faults
 from soak.model import Model
-from soak.runs import Run, Runs
+from soak.runs import QUIET_SECONDS, Run, Runs
 from soak.verdicts import Verdicts
 from soak.writer import MARK, Ring, Writer, holdings
 
@@ -187,6 +187,9 @@ class Soak:
             return
         self.faults.rest()
         self._configure()
+        # What the last storm left under old keys says that somebody writes, until it is quiet.
+        self.judge(self.runs.one("to the end", "--fresh"), act=False)
+        time.sleep(QUIET_SECONDS)
         run = self.runs.one("last")
         self.judge(run, act=False)
         if run.code != 0 or set(run.retirable) != set(self.ring.ids[1:]):

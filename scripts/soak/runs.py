@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-QUIET: Final = "2s"
+QUIET_SECONDS: Final = 2
 _LONGEST_SECONDS: Final = 120.0
 _SOONEST_SECONDS: Final = 0.5
 _LATEST_SECONDS: Final = 4.0  # until a run is killed
@@ -26,7 +26,7 @@ _OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "short": ("--max-duration", "1s"),
     "refreshing": ("--refresh-files",),
     "waiting": ("--refresh-files", "--wait", "10s"),
-    "last": ("--refresh-files", "--wait", "60s", "--fresh"),
+    "last": ("--refresh-files", "--wait", "60s"),
 }
 
 
@@ -160,7 +160,16 @@ class Runs:
         with (self.folder / "said").open("wb") as said:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "rotator", "run", "--quiet", QUIET, "--page", page),
+                    *(
+                        sys.executable,
+                        "-m",
+                        "rotator",
+                        "run",
+                        "--quiet",
+                        f"{QUIET_SECONDS}s",
+                        "--page",
+                        page,
+                    ),
                     *("--config", str(self.folder / "maverics.json")),
                     *("--state", str(self.folder / "state.db"), "--report", str(report)),
                     *("--log-level", "debug", "--show-names", "--workers", "2", *options, *more),
