@@ -1,15 +1,21 @@
 """
 Rotate a cluster for minutes while everything breaks: `make soak MINUTES=10`.
 
-A private cluster of three primaries with a replica each; an application that writes, at times under
-old keys too; rotator, again and again, by processes of which many are killed; primaries that die,
-replicas that take over, slots that move. Storms and calms take turns. In a calm an old key that
-rotator calls retirable is removed from the configuration, and a new one made. What must hold:
+A private cluster of three primaries with a replica each, with RDB and append-only files as the seed
+says; an application that writes, at times under old keys too; rotator, again and again, by
+processes of which many are killed; servers that die or are restarted, replicas that take over,
+slots that move. Storms and calms take turns. In a calm an old key that rotator calls retirable is
+removed from the configuration, and a new one made. What must hold:
 
 - every value whose write a replica confirmed is there, opens, and is what was written;
 - it expires when it was told to; what was deleted or has expired is not there;
 - nothing is there that nobody wrote;
 - no key is called retirable while a value under it has been there since before the run;
+- where the application has not written with it since the time that the verdict names, none is
+  there either, nor in the memory of a replica, nor in what a server has that is started from a copy
+  of any file of any server; and so it stays when the key is removed;
+- no key is called retirable by a run during which a server was away;
+- in the end, in peace, one run gets every old key to retirable;
 - no key, password or plaintext is in what rotator says and leaves behind.
 
 Prints the seed and figures, and ends with 1 if any of it does not hold. Needs a server that knows
@@ -24,23 +30,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 from types import TracebackType
 from typing import Final, Self
 
-from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import DeferredSignals
 from rotator.errors import RotatorError
+from rotator.text import rfc3339, utc_now
+from soak.disks import DiskCluster, Snapshot
 from soak.faults import Faults
 from soak.model import Model
-from soak.runs import Run, Runs
+from soak.runs import QUIET_SECONDS, Run, Runs
+from soak.verdicts import Verdicts
 from soak.writer import MARK, Ring, Writer, holdings
 
 _NAMES: Final = 1500
 _UNTOUCHED: Final = 1500
 _STORM_SECONDS: Final = 30.0
 _CALM_SECONDS: Final = 20.0
-_LAST_TRIES: Final = 3
+_AWAY: Final = 8  # of so many runs in peace, one has to do without a server
 _SHOWN: Final = 20  # broken rules
 
 
@@ -54,26 +64,24 @@ class Soak:
         self.checked = 0
         self._password = secrets.token_hex(16)
         self._size = (names, untouched)
-        self._cluster = LocalCluster(
-            3,
-            1,
-            [
-                # What is acknowledged is in the file, whenever the process is killed.
-                *("--appendonly", "yes", "--appendfsync", "no"),
-                *("--user", "rotator", "on", f">{self._password}", "~*", "&*", "+@all"),
-            ],
+        self._cluster = DiskCluster(
+            ["--user", "rotator", "on", f">{self._password}", "~*", "&*", "+@all"],
+            f"files {seed}",
         )
         self._folder = tempfile.TemporaryDirectory(prefix="rotator-soak-")
         self.ring = Ring(3)
         self.model = Model()
+        self._random = Random(f"soak {seed}")  # noqa: S311 - a test is to be repeated
         self.runs = Runs(Path(self._folder.name), self.broken, f"runs {seed}")
-        self.retired = 0
 
     def __enter__(self) -> Self:
         try:
             self._cluster.start()
             self.faults = Faults(self._cluster, self.model, f"faults {self.seed}")
             self.writer = Writer(self._cluster, self.ring, self.model, f"writer {self.seed}")
+            self.verdicts = Verdicts(
+                self._cluster, self.ring, self.writer, self.faults, self.runs, self.broken
+            )
             self.writer.fill(*self._size)
         except BaseException:
             self._remove()
@@ -128,9 +136,7 @@ class Soak:
             until = time.monotonic() + calm
             while going(until):
                 self._configure()
-                self.judge(self.runs.one())
-                with self.faults.turn:
-                    self.faults.clean_files()
+                self.judge(self._run_in_peace())
         if self.faults.error:
             self.broken.append(self.faults.error)
 
@@ -138,40 +144,41 @@ class Soak:
         addresses = [node.address for node in self._cluster.nodes]
         self.runs.configure(addresses, self.ring.keys, self._password)
 
+    def _run_in_peace(self) -> Run:
+        """One run, at times without one of the servers, and what it asks an operator to do."""
+        if not self._random.randrange(_AWAY):
+            with self.faults.one_away():
+                run = self.runs.one("one away")
+            self.verdicts.refuse(run)
+            return run
+        at = float(int(time.time()))
+        is_true = all(self.writer.last_with.get(one, 0.0) < at for one in self.ring.ids[1:])
+        run = self.runs.peaceful(at if is_true else None)
+        if run.how == "fenced":
+            self.ring.fenced = True
+        elif run.how == "to the end":
+            with self.faults.turn:
+                self.faults.clean_files(run.files)
+        return run
+
     def judge(self, run: Run, *, act: bool = True) -> None:
         """See that what a run called retirable is, and *act* on it."""
         self._look_for_leaks()
-        for key_id in run.retirable:
-            with self.faults.turn, self.writer.turn:
-                under = [
-                    name
-                    for name, found in holdings(self._cluster, self.ring).items()
-                    if found.key_id == key_id
-                ]
-                older = [name for name in under if not self._written_since(run, key_id, name)]
-                if older:
-                    self.broken.append(
-                        f"{key_id} was called retirable with {len(older)} values under it"
-                    )
-                elif act and not under and self.faults.calm.is_set():
-                    self.ring.rotate(key_id)
-                    self.retired += 1
-
-    def _written_since(self, run: Run, key_id: str, name: bytes) -> bool:
-        """Whether the application wrote *name* under an old key after a run had begun."""
-        used, at = self.writer.last_under.get(name, ("", 0.0))
-        return used == key_id and at >= run.begun
+        self.verdicts.judge(run, act=act and self.faults.calm.is_set())
 
     def check(self) -> None:
         """Compare all there is with what must be there, while nothing moves."""
-        with self.faults.turn, self.writer.turn:
-            if self.faults.error:
-                return
-            begun = int(time.time() * 1000)
-            found = holdings(self._cluster, self.ring)
-            self.broken += self.model.broken(found, begun, int(time.time() * 1000))
-            self.checks += 1
-            self.checked += self.model.checked()
+        with ExitStack() as after:
+            with self.faults.turn, self.writer.turn:
+                if self.faults.error:
+                    return
+                begun = int(time.time() * 1000)
+                found = holdings(self._cluster, self.ring)
+                self.broken += self.model.broken(found, begun, int(time.time() * 1000))
+                self.checks += 1
+                self.checked += self.model.checked()
+                snapshot = after.enter_context(Snapshot(self._cluster))
+            self.verdicts.look_into(snapshot)
 
     def finish(self) -> None:
         """Let rotator run to the end in peace, and look at everything."""
@@ -180,13 +187,14 @@ class Soak:
             return
         self.faults.rest()
         self._configure()
-        for _ in range(_LAST_TRIES):
-            run = self.runs.one("last", "--fresh")
-            self.judge(run, act=False)
-            if run.code == 0:
-                break
-        else:
-            self.broken.append(f"in peace, a run still ends with {run.code}")
+        # What the last storm left under old keys says that somebody writes, until it is quiet.
+        self.judge(self.runs.one("to the end", "--fresh"), act=False)
+        time.sleep(QUIET_SECONDS)
+        run = self.runs.one("last")
+        self.judge(run, act=False)
+        if run.code != 0 or set(run.retirable) != set(self.ring.ids[1:]):
+            self.broken.append(f"in peace, a run ends with {run.code} and {run.verdicts}")
+        self.faults.promote_all()
         self.check()
         found = holdings(self._cluster, self.ring).values()
         if old := sum(one.key_id != self.ring.ids[0] for one in found):
@@ -213,11 +221,19 @@ class Soak:
             elif how == "leak":
                 (self.runs.folder / "said").write_text(self.ring.keys[0])
                 self._look_for_leaks()
-            elif how == "verdict":
-                value = self.ring.seal(name, MARK, 1, "gcm")
-                client.set(name, value)
-                keys = [{"id": self.ring.ids[1], "verdict": "retirable"}]
-                self.judge(Run("made up", time.monotonic(), 0, {"caches": [{"keys": keys}]}))
+            elif how in {"verdict", "file"}:
+                kept = client.get(name)
+                client.set(name, self.ring.seal(name, MARK, 1, "gcm"), keepttl=True)
+                if how == "file":
+                    client.save()
+                    client.set(name, kept, keepttl=True)
+                self.judge(self._made_up(self.ring.ids[1]), act=False)
+
+    @staticmethod
+    def _made_up(key_id: str) -> Run:
+        """A run that calls a key retirable that was just met."""
+        key = {"id": key_id, "verdict": "retirable", "last_seen_at": rfc3339(utc_now())}
+        return Run("made up", time.monotonic(), 0, {"caches": [{"keys": [key]}]})
 
     def figures(self) -> dict[str, object]:
         """What it came to."""
@@ -227,7 +243,7 @@ class Soak:
             "runs by end: exit code": dict(sorted(self.runs.ended.items())),
             **dict(sorted(self.faults.happened.items())),
             "verdicts": dict(self.runs.verdicts),
-            "keys retired": self.retired,
+            **dict(self.verdicts.happened),
             "checks": self.checks,
             "values checked": self.checked,
             "names": len(self.model),

@@ -1,18 +1,19 @@
-"""What goes wrong in a soak: nodes are killed, replicas take over, slots move."""
+"""What goes wrong in a soak: nodes are killed and restarted, replicas take over, slots move."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer, wait_until
 from rotator.errors import ServerError
+from soak.disks import DiskCluster
 from soak.model import Model
 
 _SOON_SECONDS: Final = 1.0  # less than the cluster takes to notice
@@ -28,7 +29,7 @@ class Faults(threading.Thread):
     counts, and *error* says why it came to an end before its time.
     """
 
-    def __init__(self, cluster: LocalCluster, model: Model, seed: str) -> None:
+    def __init__(self, cluster: DiskCluster, model: Model, seed: str) -> None:
         super().__init__(daemon=True)
         self.turn = threading.Lock()
         self.over = threading.Event()
@@ -43,6 +44,7 @@ class Faults(threading.Thread):
         """Break things, each as often as the others."""
         deeds: list[Callable[[], None]] = [
             self.crash,
+            self.restart,
             self.takeover,
             self.failover,
             self.move,
@@ -61,12 +63,28 @@ class Faults(threading.Thread):
                     return
 
     def crash(self) -> None:
-        """A primary is killed and comes back before anybody takes its place."""
-        node = self._random.choice(self._cluster.primaries)
+        """
+        A primary is killed and comes back before anybody takes its place.
+
+        Only one with an append-only file: another would come back without its last writes.
+        """
+        durable = [node for node in self._cluster.primaries if node in self._cluster.durable]
+        if not durable:
+            return
+        node = self._random.choice(durable)
         self._cluster.kill(node)
         self.over.wait(self._random.random() * _SOON_SECONDS)
         node.start()
         self.happened["primaries killed"] += 1
+
+    def restart(self) -> None:
+        """A server is stopped as one should, with what it has saved, and starts again."""
+        node = self._random.choice(self._cluster.nodes)
+        with node.client() as client:
+            client.shutdown(save=True)
+        wait_until(lambda: f"{node} does not stop" if node.running else None)
+        node.start()
+        self.happened["servers restarted"] += 1
 
     def takeover(self) -> None:
         """A primary is killed, its replica takes its place, and it comes back as a replica."""
@@ -121,18 +139,31 @@ class Faults(threading.Thread):
                 goal = int(client.info("replication")["master_repl_offset"])
             wait_until(lambda node=node, goal=goal: _behind(node, goal))  # type: ignore[misc]
 
-    def clean_files(self) -> None:
-        """Write the append-only files anew, and snapshots now and then, as an operator would."""
-        snapshots = self._random.randrange(2)
-        for node in self._cluster.primaries:
-            with node.client() as client:
-                client.bgrewriteaof()
+    def clean_files(self, files: Iterable[tuple[str, str]]) -> None:
+        """Have *files*, server and kind each, written anew, as a report asks an operator to."""
+        nodes = {node.address: node for node in self._cluster.running}
+        for where, kind in files:
+            node, command = nodes[where], "BGREWRITEAOF" if kind == "aof" else "BGSAVE"
+            wait_until(lambda node=node, command=command: _asked(node, command))  # type: ignore[misc]
             wait_until(lambda node=node: _saving(node))  # type: ignore[misc]
-            if snapshots:
-                with node.client() as client:
-                    client.bgsave()
-                wait_until(lambda node=node: _saving(node))  # type: ignore[misc]
-        self.happened["files rewritten"] += 1
+            self.happened["files written anew"] += 1
+
+    @contextmanager
+    def one_away(self) -> Iterator[None]:
+        """Have a replica killed before the `with` block, and back after it."""
+        with self.turn:
+            node = self._random.choice(self._cluster.replicas)
+            self._cluster.kill(node)
+            yield
+            node.start()
+            self.happened["replicas killed"] += 1
+            self.rest()
+
+    def promote_all(self) -> None:
+        """Every replica takes the place of its primary, one after the other."""
+        for node in self._cluster.replicas:
+            self._cluster.failover(node)
+        self.rest()
 
 
 def _behind(node: LocalServer, goal: int) -> str | None:
@@ -140,6 +171,16 @@ def _behind(node: LocalServer, goal: int) -> str | None:
         info: dict[str, Any] = client.info("replication")
     offsets = [value["offset"] for value in info.values() if isinstance(value, dict)]
     return None if offsets and min(offsets) >= goal else f"a replica of {node} is behind"
+
+
+def _asked(node: LocalServer, command: str) -> str | None:
+    """Ask for a file; one that the server is writing by itself comes first."""
+    with node.client() as client:
+        try:
+            client.execute_command(command)
+        except ResponseError as error:
+            return f"{node} does not {command}: {error}"
+    return None
 
 
 def _saving(node: LocalServer) -> str | None:

@@ -11,15 +11,23 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-QUIET: Final = "2s"
+QUIET_SECONDS: Final = 2
 _LONGEST_SECONDS: Final = 120.0
 _SOONEST_SECONDS: Final = 0.5
 _LATEST_SECONDS: Final = 4.0  # until a run is killed
 _POLL_SECONDS: Final = 0.02
+_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "dry": ("--dry-run",),
+    "short": ("--max-duration", "1s"),
+    "refreshing": ("--refresh-files",),
+    "waiting": ("--refresh-files", "--wait", "10s"),
+    "last": ("--refresh-files", "--wait", "60s"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +44,45 @@ class Run:
     report: dict[str, Any] | None
 
     @property
+    def keys(self) -> dict[str, dict[str, Any]]:
+        """What it says of each old key, by its id."""
+        caches = self.report["caches"] if self.report else ()
+        return {key["id"]: key for cache in caches for key in cache["keys"] if key["verdict"]}
+
+    @property
     def retirable(self) -> list[str]:
         """The ids of the keys that it says can be removed."""
-        if self.report is None:
-            return []
-        keys = (key for cache in self.report["caches"] for key in cache["keys"])
-        return [key["id"] for key in keys if key["verdict"] == "retirable"]
+        return [key_id for key_id, key in self.keys.items() if key["verdict"] == "retirable"]
+
+    @property
+    def verdicts(self) -> str:
+        """Every verdict, and why it is no better."""
+        said = (f"{key['verdict']}: {'; '.join(key['reasons'])}" for key in self.keys.values())
+        return " | ".join(said) or "no verdict"
+
+    @property
+    def files(self) -> list[tuple[str, str]]:
+        """The files that it wants written anew: server and kind, `rdb` or `aof`."""
+        places = (place for key in self.keys.values() for place in key.get("places", ()))
+        held = (one for one in places if one["status"] == "holding")
+        files = ((one["where"], one["kind"]) for one in held if one["kind"] in {"rdb", "aof"})
+        return list(dict.fromkeys(files))
+
+    def relies_on(self, key_id: str) -> float:
+        """
+        Return the time (Unix seconds) after which no application may have written under a key.
+
+        That is what its verdict takes for granted: the time of a fence, or else that of any proof
+        of it, and all of them began after the last time that the key was met.
+        """
+        key = self.keys[key_id]
+        fences = [
+            place["since"]
+            for place in key.get("places", ())
+            if place["kind"] == "writers" and place["status"] == "clean"
+        ]
+        times = [datetime.fromisoformat(at) for at in (*fences, key.get("last_seen_at")) if at]
+        return max((at.timestamp() for at in times), default=0.0)
 
 
 class Runs:
@@ -78,31 +119,62 @@ class Runs:
     def any(self) -> Run:
         """One run that may be killed, told to stop, or only look."""
         how = self._random.choices(
-            ("to the end", "killed", "worker killed", "stopped", "dry", "short"),
-            weights=(4, 4, 1, 1, 1, 1),
+            ("to the end", "killed", "worker killed", "stopped", "dry", "short", "refreshing"),
+            weights=(4, 4, 1, 1, 1, 1, 1),
         )[0]
-        return self.one(how)
+        more = ["--refresh-files"] if how == "killed" and self._random.randrange(2) else []
+        return self.one(how, *more)
+
+    def peaceful(self, fence: float | None) -> Run:
+        """One run that nobody disturbs; it may say that old keys have been fenced since then."""
+        kinds = {"to the end": 4, "dry": 1, "refreshing": 3, "waiting": 1, "fenced": 2}
+        if fence is None:
+            del kinds["fenced"]
+        how = self._random.choices(list(kinds), weights=list(kinds.values()))[0]
+        if how != "fenced" or fence is None:
+            return self.one(how)
+        at = datetime.fromtimestamp(fence, UTC)
+        return self.one(how, "--writers-switched-at", f"{at:%Y-%m-%dT%H:%M:%SZ}")
+
+    def confirms(self, key_id: str) -> bool:
+        """Whether `rotator report` says by the state alone that a key is retirable."""
+        said = subprocess.run(
+            [
+                *(sys.executable, "-m", "rotator", "report", "--require", f"retirable:{key_id}"),
+                *("--state", str(self.folder / "state.db")),
+            ],
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        return said.returncode == 0
 
     def one(self, how: str = "to the end", *more: str) -> Run:
         """One run, and what is to become of it."""
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
-        options = {"dry": ["--dry-run"], "short": ["--max-duration", "1s"]}.get(how, [])
+        options = _OPTIONS.get(how, ())
         page = str(self._random.choice((10, 50, 500)))
         begun = time.monotonic()
         with (self.folder / "said").open("wb") as said:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "rotator", "run", "--quiet", QUIET, "--page", page),
+                    *(
+                        sys.executable,
+                        "-m",
+                        "rotator",
+                        "run",
+                        "--quiet",
+                        f"{QUIET_SECONDS}s",
+                        "--page",
+                        page,
+                    ),
                     *("--config", str(self.folder / "maverics.json")),
                     *("--state", str(self.folder / "state.db"), "--report", str(report)),
                     *("--log-level", "debug", "--show-names", "--workers", "2", *options, *more),
                 ],
-                env={
-                    name: value
-                    for name, value in os.environ.items()
-                    if not name.startswith(("ROTATOR_", "MAVERICS_"))
-                },
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -139,9 +211,8 @@ class Runs:
         if b"Traceback" in said or run.code == 2:
             tail = said.decode(errors="replace")[-2000:]
             self._broken.append(f"a run ({run.how}) ended with {run.code} and said {tail}")
-        for key in (key for cache in (run.report or {}).get("caches", ()) for key in cache["keys"]):
-            if key["verdict"]:
-                self.verdicts[key["verdict"]] += 1
+        for key in run.keys.values():
+            self.verdicts[key["verdict"]] += 1
 
     def _read(self, report: Path) -> dict[str, Any] | None:
         """The report, which is whole or not there."""
@@ -163,6 +234,15 @@ class Runs:
             for what, secret in secrets.items():
                 if secret in content:
                     yield f"{what} stands in {path.name}"
+
+
+def _environment() -> dict[str, str]:
+    """The environment without settings of rotator."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ROTATOR_", "MAVERICS_"))
+    }
 
 
 def _children(pid: int) -> list[int]:

@@ -35,17 +35,23 @@ class NotDoneError(Exception):
 
 
 class Ring:
-    """The keys of the cache, the current one first; *retired* are those removed since."""
+    """
+    The keys of the cache, the current one first; *retired* are those removed since.
+
+    *fenced*: the operator has said that nothing is written under the old keys any more.
+    """
 
     def __init__(self, count: int) -> None:
         self.keys = [generate() for _ in range(count)]
         self.retired: list[str] = []
+        self.fenced = False
         self._prepare()
 
     def _prepare(self) -> None:
         known = [Key.from_hex(key, "soak") for key in self.keys]
         self.ids = [key.id for key in known]
         self.codec = Codec(Keyring(known[0], known[1:]), list(BUILTIN.values()))
+        self._gone = [Key.from_hex(key, "soak") for key in self.retired]
         self._codecs = [Codec(Keyring(key), list(BUILTIN.values())) for key in known]
 
     def rotate(self, retire: str) -> None:
@@ -55,6 +61,7 @@ class Ring:
             raise ValueError("the current key is not to be removed")
         self.retired.append(self.keys.pop(index))
         self.keys.insert(0, generate())
+        self.fenced = False  # that was said of the keys that were old then
         self._prepare()
 
     def seal(self, name: bytes, plaintext: bytes, key: int, form: str) -> bytes:
@@ -67,6 +74,15 @@ class Ring:
         if isinstance(opened, Opened):
             return Found(opened.plaintext, opened.key.id, at_ms)
         return Found(None, "", at_ms)
+
+    def key_of(self, name: bytes, value: bytes) -> str:
+        """The id of the key that a value is under, also of a retired one; empty: of none."""
+        if found := self.found(name, value, NEVER).key_id:
+            return found
+        for key in self._gone:
+            if isinstance(Codec(Keyring(key), list(BUILTIN.values())).open(name, value), Opened):
+                return key.id
+        return ""
 
 
 class Router:
@@ -138,8 +154,9 @@ class Writer(threading.Thread):
     Writes until it is told to stop.
 
     *turn* is held during each write: whoever else holds it sees a cache at rest. With *laggards*
-    some writes are under old keys. *last_under* says under which key a name was last written, and
-    when that began (by `time.monotonic`).
+    some writes are under old keys, but for those that are fenced. *last_under* says under which key
+    a name was last written, and when that began (by `time.monotonic`); *last_with* when the last
+    write under a key had ended (Unix seconds).
     """
 
     def __init__(self, cluster: LocalCluster, ring: Ring, model: Model, seed: str) -> None:
@@ -150,6 +167,7 @@ class Writer(threading.Thread):
         self.writes = 0
         self.unconfirmed = 0
         self.last_under: dict[bytes, tuple[str, float]] = {}
+        self.last_with: dict[str, float] = {}
         self._router = Router(cluster)
         self._ring = ring
         self._model = model
@@ -177,7 +195,7 @@ class Writer(threading.Thread):
         if not self._random.randrange(20):
             name = b"new:%08d" % self._random.randrange(10**8)
             self._names.append(name)
-        old = self.laggards and not self._random.randrange(3)
+        old = self.laggards and not self._ring.fenced and not self._random.randrange(3)
         key = self._random.randrange(1, len(self._ring.keys)) if old else 0
         what, certain = self._random.randrange(8), self._model.certain(name)
         if what == 0:
@@ -204,10 +222,11 @@ class Writer(threading.Thread):
             self._send(
                 name, Held(plaintext, keep), "SET", name, value, "XX", "KEEPTTL", sure=keep == NEVER
             )
-            return
-        at_ms = self._expiry(brief=brief)
-        until = () if at_ms == NEVER else ("PXAT", at_ms)
-        self._send(name, Held(plaintext, at_ms), "SET", name, value, *until)
+        else:
+            at_ms = self._expiry(brief=brief)
+            until = () if at_ms == NEVER else ("PXAT", at_ms)
+            self._send(name, Held(plaintext, at_ms), "SET", name, value, *until)
+        self.last_with[self._ring.ids[key]] = time.time()
 
     def _expiry(self, *, brief: bool) -> int:
         if brief:

@@ -1,12 +1,19 @@
 """The soak: a short one passes, and every rule that is broken on purpose is noticed."""
 
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cluster.local_cluster import LocalCluster
+from rotator.demo.local_server import wait_until
+from rotator.text import rfc3339
 from soak import __main__ as soak_script
 from soak.__main__ import Soak
+from soak.disks import Snapshot
 from soak.model import DRIFT_MS, NEVER, Found, Held, Model
+from soak.runs import Run
+from soak.writer import Ring
 
 NOW = 1_800_000_000_000
 FAR = NOW + 10**9
@@ -83,6 +90,104 @@ class TestModel:
         assert len(broken(model, Found(b"x", "k", NEVER))) == 1
 
 
+class TestRun:
+    """What a soak takes from a run's report."""
+
+    MET = datetime(2026, 11, 25, 10, tzinfo=UTC)
+
+    def run(self, *places, verdict="retirable", met=MET):
+        """A run that says of the key `k` that it was last met then, with these places."""
+        key = {"id": "k", "verdict": verdict, "last_seen_at": met and rfc3339(met)}
+        keys = [{**key, "places": places}, {"id": "current", "verdict": None}]
+        return Run("made up", 0.0, 0, {"caches": [{"keys": keys}]})
+
+    def test_keys(self):
+        """A current key has no verdict, and a run without a report has no keys."""
+        assert self.run().retirable == ["k"]
+        assert list(self.run(verdict="held").keys) == ["k"]
+        assert self.run(verdict="held").retirable == []
+        assert Run("killed", 0.0, -9, None).retirable == []
+
+    def test_a_verdict_relies_on_nobody_writing_since(self):
+        """That is since the key was last met, or since a fence that counts."""
+        at = self.MET + timedelta(hours=1)
+        writers = {"kind": "writers", "status": "clean", "since": rfc3339(at)}
+        assert self.run().relies_on("k") == self.MET.timestamp()
+        assert self.run(writers).relies_on("k") == at.timestamp()
+        assert self.run({**writers, "status": "assumed"}).relies_on("k") == self.MET.timestamp()
+        assert self.run(met=None).relies_on("k") == 0.0
+
+    def test_files_that_a_report_asks_for(self):
+        """Each file that holds a key is written anew once."""
+        held = {"status": "holding", "where": "a:1"}
+        places = [{**held, "kind": kind} for kind in ("rdb", "replica", "aof", "rdb")]
+        places.append({"status": "clean", "where": "b:1", "kind": "rdb"})
+        assert self.run(*places).files == [("a:1", "rdb"), ("a:1", "aof")]
+
+
+class TestRing:
+    """The keys of a soak."""
+
+    def test_a_value_under_a_retired_key(self):
+        """It does not open any more, and whose it was is told."""
+        ring = Ring(3)
+        old = ring.ids[1]
+        value = ring.seal(NAME, b"x", 1, "gcm")
+        assert ring.key_of(NAME, value) == old
+        ring.fenced = True
+        ring.rotate(old)
+        assert not ring.fenced
+        assert ring.found(NAME, value, NEVER).plaintext is None
+        assert ring.key_of(NAME, value) == old
+        assert not ring.key_of(NAME, b"anything")
+
+
+class TestSnapshot:
+    """Copies of what servers hold."""
+
+    def test_every_value_in_every_file(self):
+        """A value that was overwritten is in the append-only file until that is rewritten."""
+        with LocalCluster(1, 1, ["--appendonly", "yes"]) as cluster:
+            cluster.settle()
+            primary, replica = cluster.primaries[0], cluster.replicas[0]
+            with primary.client() as client:
+                client.set(NAME, b"first")
+                client.save()
+                client.set(NAME, b"second")
+                client.wait(1, 5000)
+                assert self.where(cluster, b"first") == {
+                    f"dump.rdb of {primary.address}",
+                    f"appendonly.aof.1.incr.aof of appendonlydir of {primary.address}",
+                    f"appendonly.aof.2.incr.aof of appendonlydir of {replica.address}",
+                }
+                assert self.where(cluster, b"second") == {
+                    f"the memory of {replica.address}",
+                    f"appendonlydir of {primary.address}",
+                    f"appendonly.aof.1.incr.aof of appendonlydir of {primary.address}",
+                    f"appendonlydir of {replica.address}",
+                    f"appendonly.aof.2.incr.aof of appendonlydir of {replica.address}",
+                }
+                client.save()
+            for node in (primary, replica):
+                with node.client() as client:
+                    client.bgrewriteaof()
+                    wait_until(lambda asked=client: rewriting(asked))
+            assert self.where(cluster, b"first") == set()
+            assert f"dump.rdb of {primary.address}" in self.where(cluster, b"second")
+
+    def where(self, cluster, value):
+        """Where a value is."""
+        with Snapshot(cluster) as snapshot:
+            return {where for where, found in snapshot.read() if (NAME, value) in found}
+
+
+def rewriting(client):
+    """That the append-only file is being rewritten, if it is."""
+    info = client.info("persistence")
+    busy = info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"]
+    return "it is rewriting" if busy else None
+
+
 @pytest.mark.faults
 def test_a_short_soak():
     """Nothing is broken in a few seconds of storm and calm, but what is broken on purpose."""
@@ -101,6 +206,7 @@ def test_a_short_soak():
             "leak": "a key stands in said",
             "creation": "created from nothing",
             "expiry": "expires at",
+            "file": "1 values in dump.rdb of",
             "verdict": "was called retirable with 1 values under it",
             "value": "does not open",
             "loss": "is lost",
