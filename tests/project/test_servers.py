@@ -61,7 +61,7 @@ class TestChoice:
         [
             ("valkey-9.1.2", ["valkey-9.1.2"]),
             ("redis-7.0", ["redis-7.0.15"]),
-            ("redis-8", ["redis-8.0.2", "redis-8.2.3"]),
+            ("redis-8", ["redis-8.0.2", "redis-8.2.3", "redis-8.6.3"]),
             ("valkey", ["valkey-8.1.1", "valkey-8.1.8", "valkey-9.1.2"]),
         ],
     )
