@@ -188,6 +188,9 @@ def _against(title: str, cache: Cache, key: Key) -> list[tuple[str, str]]:
     return []
 
 
+_PROVE = "`rotator fence` for the writers, backups.retention for the backups, then run again"
+
+
 def _assumed(key: Key) -> list[tuple[str, str]]:
     """Return what is not proven of a retirable key, and so only assumed."""
     against = [
@@ -204,7 +207,7 @@ def _assumed(key: Key) -> list[tuple[str, str]]:
         if all(place.kind != kind for place in key.places):
             what = words.KIND_NAMES[kind]
             against.append((f"key {key.id}: nothing is known of {what}", "run again"))
-    return [(reason, step or "prove what is assumed, then run again") for reason, step in against]
+    return [(reason, step or _PROVE) for reason, step in against]
 
 
 def _too_old(

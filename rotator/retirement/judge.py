@@ -26,11 +26,21 @@ from rotator.retirement.names import (
     writers_place,
 )
 from rotator.retirement.persistence import aof_place, file_places, rdb_place
-from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict, backups_place, is_shut
+from rotator.retirement.places import (
+    FILES,
+    Evidence,
+    Kind,
+    Place,
+    Status,
+    Verdict,
+    backups_place,
+    is_shut,
+)
 from rotator.retirement.replicas import (
     Server,
     caught_up,
     declared_place,
+    is_ended,
     replica_place,
     seen_writable,
     servers,
@@ -190,7 +200,7 @@ def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
         text = f"there are no replicas but {listing(others)}" if others else "there are no replicas"
         found.append(Place(Kind.REPLICA, "", Status.ASSUMED, f"{text} (replicas.only)"))
     for looks in servers(case.looks):
-        if _ended(looks, case):
+        if is_ended(looks, case):
             where = looks[-1].address
             reason = case.declared.decommissioned.get(where, "replicas.only does not list it")
             text = f"{where} is gone: {reason}"
@@ -215,16 +225,6 @@ def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
                 continue
         found += file_places(server, case.declared, gone_at)
     return found
-
-
-def _ended(looks: Sequence[Look], case: Evidence) -> bool:
-    """Return whether the operator declares that there is no such server any more."""
-    addresses = {one.address for one in looks}
-    if addresses & {*case.primaries}:
-        return False
-    only = case.declared.only
-    gone = addresses <= {*case.declared.decommissioned} and not looks[-1].facts
-    return gone or (only is not None and not addresses & {*only})
 
 
 def _as_primary(looks: tuple[Look, ...], gone: Gone, gone_at: datetime | None) -> Server:
@@ -299,7 +299,10 @@ def _next_step(worst: Sequence[Place], fields: Sequence[str], now: datetime) -> 
     until = max((one.until for one in worst if one.until), default=None)
     if worst[0].verdict is Verdict.VERIFYING and until and until > now:
         return f"run again after {clock(until, now)}"
-    return "; ".join(dict.fromkeys(one.remedy for one in worst if one.remedy))
+    steps = list(dict.fromkeys(one.remedy for one in worst if one.remedy))
+    if len(steps) > 1 and all(one.kind in FILES and one.status is Status.HOLDING for one in worst):
+        return "run again with --refresh-files, or do all that is said above by hand"
+    return "; ".join(steps)
 
 
 def _drains_at(evidence: Sequence[Evidence]) -> datetime | None:

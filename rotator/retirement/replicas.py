@@ -19,7 +19,7 @@ from rotator.retirement.looks import (
     reset_between,
     same_process,
 )
-from rotator.retirement.places import Kind, Place, Status, Verdict
+from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
 from rotator.text import moment
 
 _ENDING_REPLICA = ("debug", "replicaof", "slaveof")
@@ -302,3 +302,13 @@ def declared_place(server: Server, primaries: Sequence[Look], reason: str | None
         return None
     evidence = f"replica {where} is as its primary says: {reason}"
     return Place(Kind.REPLICA, where, Status.ASSUMED, evidence)
+
+
+def is_ended(looks: Sequence[Look], case: Evidence) -> bool:
+    """Return whether the operator declares that there is no such server any more."""
+    addresses = {one.address for one in looks}
+    if addresses & {*case.primaries}:
+        return False
+    only = case.declared.only
+    gone = addresses <= {*case.declared.decommissioned} and not looks[-1].facts
+    return gone or (only is not None and not addresses & {*only})
