@@ -34,13 +34,13 @@ from rotator.retirement.places import (
     Status,
     Verdict,
     backups_place,
+    is_ended,
     is_shut,
 )
 from rotator.retirement.replicas import (
     Server,
     caught_up,
     declared_place,
-    is_ended,
     replica_place,
     seen_writable,
     servers,

@@ -38,6 +38,8 @@ class Kind(StrEnum):
 
 FILES: Final = (Kind.RDB, Kind.AOF)
 """The places that a server writes anew when it is asked to."""
+COPIES: Final = (Kind.REPLICA, *FILES, Kind.BACKUP_COMMAND, Kind.BACKUPS)
+"""The places that no sweep makes better: they are looked at."""
 
 
 class Status(StrEnum):
@@ -305,3 +307,13 @@ def backups_place(case: Evidence, found: Sequence[Place], now: datetime) -> Plac
     text = f"{text} and may hold it until {moment(until)}"
     remedy = f"wait until {moment(until)}, then run again"
     return Place(Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, max(ends), remedy, until)
+
+
+def is_ended(looks: Sequence[Look], case: Evidence) -> bool:
+    """Return whether the operator declares that there is no such server any more."""
+    addresses = {one.address for one in looks}
+    if addresses & {*case.primaries}:
+        return False
+    only = case.declared.only
+    gone = addresses <= {*case.declared.decommissioned} and not looks[-1].facts
+    return gone or (only is not None and not addresses & {*only})

@@ -19,9 +19,13 @@ from rotator.retirement.looks import (
     reset_between,
     same_process,
 )
-from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
+from rotator.retirement.places import Kind, Place, Status, Verdict
 from rotator.text import moment
 
+NOT_LISTED = "names it, but it is not listed"
+NO_PORT = "names it: a reader of the stream, or a replica without a port"
+"""Why a server that another one names was not looked at."""
+_PASSING = ("is loading", "has no link to its primary", "is synchronizing")
 _ENDING_REPLICA = ("debug", "replicaof", "slaveof")
 _ENDING_REPLICA_7 = ("cluster|replicate", "cluster|reset", "config|resetstat")
 
@@ -203,9 +207,9 @@ def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | N
     fact = replica.facts.get
     wrong = {
         "is no replica now": fact("role") != "slave",
-        "is loading": fact("loading") != "0" or fact("async_loading", "0") != "0",
-        "has no link to its primary": fact("master_link_status") != "up",
-        "is synchronizing": fact("master_sync_in_progress") != "0",
+        _PASSING[0]: fact("loading") != "0" or fact("async_loading", "0") != "0",
+        _PASSING[1]: fact("master_link_status") != "up",
+        _PASSING[2]: fact("master_sync_in_progress") != "0",
         "can be written to (replica-read-only no)": fact("slave_read_only") != "1",
         "follows another history than its primary": (
             not fact("master_replid") or fact("master_replid") != primary.facts.get("master_replid")
@@ -270,6 +274,10 @@ def replica_place(server: Server, primary: Look | None, offset: int | None) -> P
         seen = f"; it was last seen {moment(before[-1].at)}" if before else ""
         evidence = f"{where} was not looked at: {last.missing}{seen}"
         remedy = "run again when it can be reached, or declare it decommissioned"
+        if last.missing.endswith(NOT_LISTED):
+            remedy = "add it to replicas, or declare `replicas: announced`, then run again"
+        elif last.missing.endswith(NO_PORT):
+            remedy = "declare `replicas: {only: [...]}` with those that there are, then run again"
         return Place(Kind.REPLICA, where, Status.UNKNOWN, evidence, Verdict.UNKNOWN, None, remedy)
     if server.clean:
         evidence = f"replica {where} has all that its primary had when the key was gone"
@@ -285,7 +293,8 @@ def replica_place(server: Server, primary: Look | None, offset: int | None) -> P
         return Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
     evidence = f"replica {where} {why or 'was not yet looked at since the key is gone'}"
     remedy = f"run again when {where} has caught up"
-    return Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
+    place = Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
+    return replace(place, passes=why is None or why in _PASSING or why.endswith(" behind"))
 
 
 def declared_place(server: Server, primaries: Sequence[Look], reason: str | None) -> Place | None:
@@ -302,13 +311,3 @@ def declared_place(server: Server, primaries: Sequence[Look], reason: str | None
         return None
     evidence = f"replica {where} is as its primary says: {reason}"
     return Place(Kind.REPLICA, where, Status.ASSUMED, evidence)
-
-
-def is_ended(looks: Sequence[Look], case: Evidence) -> bool:
-    """Return whether the operator declares that there is no such server any more."""
-    addresses = {one.address for one in looks}
-    if addresses & {*case.primaries}:
-        return False
-    only = case.declared.only
-    gone = addresses <= {*case.declared.decommissioned} and not looks[-1].facts
-    return gone or (only is not None and not addresses & {*only})

@@ -22,7 +22,7 @@ from rotator.report.archive import save_reports
 from rotator.report.build import build_report
 from rotator.report.model import Report
 from rotator.retirement.judge import Judgement, not_clean
-from rotator.retirement.places import FILES, Declarations, Fence, Kind, Place, Status, Verdict
+from rotator.retirement.places import COPIES, FILES, Declarations, Fence, Kind, Place, Status
 from rotator.run.cache_run import CacheRun
 from rotator.run.evidence import EvidenceRecorder
 from rotator.server.context import CacheContext, Listing
@@ -184,7 +184,7 @@ class Job:
         if not shut or not all(map(self._may_pass, shut)):
             return None
         soon = self.clock() + _SOON
-        names = [place.until or soon for place in shut if place.verdict is not Verdict.HELD]
+        names = [place.until or soon for place in shut if place.kind not in COPIES]
         copies = [place.until or soon for place in shut]
         until = max(names) if names else min(copies)
         return until if until <= deadline else None
@@ -195,12 +195,12 @@ class Job:
 
     def _may_pass(self, place: Place) -> bool:
         """Return whether a place gets clean by itself, or by what this run does later."""
-        later = self.refresh_files and place.kind in FILES and self._needs_sweep()
-        return place.until is not None or place.passes or later
+        later = self.refresh_files and place.kind in FILES and place.status is Status.HOLDING
+        return place.until is not None or place.passes or (later and self._needs_sweep())
 
     def _needs_sweep(self) -> bool:
         """Return whether names are to be proven, or only copies are to be looked at."""
-        return any(place.verdict is not Verdict.HELD for place in self._shut())
+        return any(place.kind not in COPIES for place in self._shut())
 
     def _sleep(self, until: datetime, deadline: datetime) -> Stop | None:
         """Sleep, saying what for; return the wish to stop if one came."""

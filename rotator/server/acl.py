@@ -10,7 +10,7 @@ Not among them are the rights that only make a result better; `README.md` lists 
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -42,6 +42,7 @@ JUDGING = {
 """What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
 HIDING = {"+dbsize": (("DBSIZE",),), "+exec": (("EXEC",),), "+multi": (("MULTI",), ("EXEC",))}
 """The same in clusters whose servers hide names in slots that are not theirs."""
+_COUNTS_FAILURES = (6, 2)  # the version from which on failed calls are counted apart
 _HIDES_NAMES = (8, 4)  # the version of Redis from which on a cluster does (verdict 2.8)
 
 # Redis 6 and 7 word it differently, both have this part; a denied *name* is another matter.
@@ -55,7 +56,9 @@ def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> lis
     *besides* are the rules that the job needs besides reading. *pattern* is one that the names to
     visit match, so that the probe is within the user's reach.
     """
-    rules = (*READING, *besides, *(CLUSTERED if store.cluster_enabled() else ()))
+    rules = [*READING, *besides, *(CLUSTERED if store.cluster_enabled() else ())]
+    if "+bgsave" in rules and _version(store.info("server")) < _COUNTS_FAILURES:
+        rules.remove("+bgsave")  # to try it would look as if there were a file
     name = pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
     probes = _probes(name, store.connection.db)
     replies = store.connection.pipeline([probes[rule] for rule in rules])
@@ -73,8 +76,7 @@ def missing_for_verdict(store: Store) -> list[str]:
     """
     probes: dict[str, tuple[Command, ...]] = dict(JUDGING)
     info = store.info("server")
-    version = [int(part) for part in info.get("redis_version", "").split(".") if part.isdigit()]
-    if store.cluster_enabled() and "valkey_version" not in info and (*version,) >= _HIDES_NAMES:
+    if store.cluster_enabled() and "valkey_version" not in info and _version(info) >= _HIDES_NAMES:
         probes |= HIDING
     missing: list[str] = []
     for rule, commands in probes.items():
@@ -83,6 +85,11 @@ def missing_for_verdict(store: Store) -> list[str]:
         if stuck or _denied(store.connection.pipeline(commands)[0]):
             missing.append(rule)
     return missing
+
+
+def _version(info: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the version of Redis that a server is, or says that it is like."""
+    return tuple(int(part) for part in info.get("redis_version", "").split(".") if part.isdigit())
 
 
 def require_rights(

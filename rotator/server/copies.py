@@ -25,7 +25,7 @@ from rotator.retirement.looks import (
     Look,
     is_writing,
 )
-from rotator.retirement.replicas import has_caught_up
+from rotator.retirement.replicas import NO_PORT, NOT_LISTED, has_caught_up
 from rotator.server.cluster_nodes import myself, ranges
 from rotator.server.replies import parse_fields
 from rotator.server.store import Store
@@ -125,12 +125,8 @@ def missing_look(address: str, reason: str, named_by: str = "") -> Look:
 
 def not_listed_look(address: str, by: str) -> Look:
     """Return the look at a server that *by* names only, and so is not asked."""
-    if address.endswith(":0"):
-        why = f"{by} names it: a reader of the stream, or a replica without a port"
-    else:
-        remedy = "add it to replicas, or `replicas: announced`"
-        why = f"{by} names it, but it is not listed: {remedy}"
-    return missing_look(address, why, by)
+    why = NO_PORT if address.endswith(":0") else NOT_LISTED
+    return missing_look(address, f"{by} {why}", by)
 
 
 def _call_canary(store: Store) -> int:
@@ -160,15 +156,19 @@ def _checked(store: Store, name: str, value: str) -> str:
 def _calls(store: Store, info: Mapping[str, str]) -> dict[str, int] | None:
     """Return how often each watched command was called; None if there is no such section."""
     lines = {
-        name.removeprefix("cmdstat_").lower(): parse_fields(value).get("calls", "")
+        name.removeprefix("cmdstat_").lower(): parse_fields(value)
         for name, value in info.items()
         if name.startswith("cmdstat_")
     }
-    watched = {name: calls for name, calls in lines.items() if name in WATCHED}
-    for name, calls in watched.items():
-        if not calls.isascii() or not calls.isdigit():
+    found: dict[str, int] = {}
+    for name in WATCHED & lines.keys():
+        # A BGSAVE that failed, as one that tries the right to it does, has made no file.
+        failed = lines[name].get("failed_calls", "0") if name == "bgsave" else "0"
+        counts = lines[name].get("calls", ""), failed
+        if not all(one.isascii() and one.isdigit() for one in counts):
             raise _odd(store, f"the calls of {name} are no number")
-    return {name: int(calls) for name, calls in watched.items() if int(calls)} if lines else None
+        found[name] = int(counts[0]) - int(counts[1])
+    return {name: calls for name, calls in found.items() if calls} if lines else None
 
 
 def _listed(info: Mapping[str, str]) -> tuple[Listed, ...]:

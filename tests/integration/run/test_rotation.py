@@ -73,11 +73,12 @@ def alone(folder):
 
 @contextmanager
 def pair(folder, *options):
-    """A server with a replica."""
+    """A server with a replica; before 7.0 it cannot show either that it never had a file."""
     with LocalServer(*options) as server, LocalServer(*options, replica_of=server) as replica:
         linked(replica)
-        place = Place(folder, Cache(server.address, replica.address, keys=2))
         with server.client() as client:
+            assume = {} if options or since(client, 7) else {"assume": {"rdb": NO_FILE}}
+            place = Place(folder, Cache(server.address, replica.address, keys=2, settings=assume))
             fill(place, client)
             yield place, client
 
@@ -200,8 +201,22 @@ class TestOneRun:
         """It ends with 0 and the key retirable, and its report tells what it moved."""
         with made(tmp_path) as (place, client), used(place, client if in_use else None):
             report = place.run(quiet=QUIET, wait=LONG, refresh_files=True)
+            if made is alone:  # where there is no file none is made
+                assert client.info("persistence")["rdb_last_bgsave_time_sec"] == -1
         assert (report.exit_code, only_key(report).verdict) == (Exit.OK, "retirable")
         cache = report.caches[0]
         assert cache.outcomes["rotated"] == COUNT
         assert cache.verification.complete
         assert cache.verification.found_under_old_keys == 0
+
+    def test_in_vain(self, tmp_path):
+        """What no waiting and no new file ends is said at once, and the run ends with 6."""
+        with alone(tmp_path) as (place, client):
+            client.config_set("maxmemory-samples", 6)  # nobody knows what else was set
+            place.cache.settings = {}
+            place.configure(place.cache)
+            report = place.run(quiet=QUIET, wait=LONG, refresh_files=True)
+        assert report.exit_code == Exit.REQUIRED
+        unknown = {one.kind for one in only_key(report).places if one.status == "unknown"}
+        assert "rdb" in unknown
+        assert report.finished_at - report.started_at < LONG / 2

@@ -2,9 +2,10 @@
 
 import pytest
 
-from rotator.retirement.looks import Listed
+from rotator.retirement.looks import Listed, as_primary
 from rotator.retirement.places import Status, Verdict
 from rotator.retirement.replicas import (
+    NOT_LISTED,
     Server,
     caught_up,
     declared_place,
@@ -160,6 +161,18 @@ class TestServers:
         looks = [replica(0), away(4), replica(5, "10.0.0.9:6379")]
         assert servers(looks) == [tuple(looks)]
 
+    def test_one_of_two_names_not_asked(self):
+        """A name that is not asked any more is no server if its process answers at another."""
+        looks = [replica(0), replica(5, "10.0.0.9:6379"), away(6)]
+        assert servers(looks) == [tuple(looks[:2])]
+
+    def test_primary_at_two_names(self):
+        """A primary that answers at an earlier name, too, is the one that it is now."""
+        now = primary(5)
+        looks = (primary(0, "old:6379"), now, primary(5, "old:6379"))
+        assert as_primary(looks, {PRIMARY: now}) == (PRIMARY, looks[:2])
+        assert as_primary((replica(5),), {PRIMARY: now}) == (None, (replica(5),))
+
     def test_restart(self):
         """Another process at an address inherits the files of the one before."""
         looks = [replica(0), replica(5, run_id="run-s")]
@@ -205,6 +218,17 @@ class TestPlace:
         place = self._place(replica(1, slave_repl_offset=1))
         assert place.evidence == f"replica {REPLICA} is 99 bytes behind"
         assert place.remedy == f"run again when {REPLICA} has caught up"
+        assert place.passes
+
+    @pytest.mark.parametrize("state", ["writable", "another history", "DEBUG RELOAD"])
+    def test_not_by_itself(self, state):
+        """It is not waited for what only an operator can end."""
+        assert not self._place(replica(1, **NOT_FOLLOWING[state][0])).passes
+
+    def test_named_only(self):
+        """One that was not asked because it is not listed can be listed."""
+        place = self._place(away(5, why=f"{PRIMARY} {NOT_LISTED}"))
+        assert "`replicas: announced`" in place.remedy
 
     def test_away(self):
         """One that was not reached is unknown, with when it was last seen."""
