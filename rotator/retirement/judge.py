@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 
 from rotator.retirement.lineage import Gone, gone_from, gone_since
-from rotator.retirement.looks import Look
+from rotator.retirement.looks import Look, as_primary
 from rotator.retirement.names import (
     CLOCKS,
     names_places,
@@ -199,24 +199,25 @@ def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
         others = [one for one in only if one not in case.primaries]
         text = f"there are no replicas but {listing(others)}" if others else "there are no replicas"
         found.append(Place(Kind.REPLICA, "", Status.ASSUMED, f"{text} (replicas.only)"))
-    for looks in servers(case.looks):
+    primaries = {address: one.now for address, one in gone.items()}
+    for known in servers(case.looks):
+        address, looks = as_primary(known, primaries)
         if is_ended(looks, case):
             where = looks[-1].address
             reason = case.declared.decommissioned.get(where, "replicas.only does not list it")
             text = f"{where} is gone: {reason}"
             found.append(Place(Kind.REPLICA, where, Status.ASSUMED, text))
             continue
-        address = next((one for one in gone if one == looks[-1].address), None)
         if address is not None:
             server = _as_primary(looks, gone[address], gone_at)
         else:
             server = _as_replica(looks, gone, gone_at)
             primary = _primary_of(looks[-1], gone)
             offset = primary.offset if primary else None
-            known = [one.now for one in gone.values() if one.now]
-            if assumed := declared_place(server, known, case.declared.replicas):
+            told = [one for one in primaries.values() if one]
+            if assumed := declared_place(server, told, case.declared.replicas):
                 found += [assumed, rdb_place(server, case.declared, gone_at)]
-                if any(one.facts.get("aof_enabled") != "0" for one in known):
+                if any(one.facts.get("aof_enabled") != "0" for one in told):
                     found.append(aof_place(server, case.declared, gone_at))
                 continue
             place = replica_place(server, primary.now if primary else None, offset)

@@ -220,6 +220,22 @@ def same_process(before: Look, after: Look) -> bool:
     return bool(run_id) and run_id == after.facts.get("run_id")
 
 
+def as_primary(
+    looks: tuple[Look, ...], primaries: Mapping[str, Look | None]
+) -> tuple[str | None, tuple[Look, ...]]:
+    """
+    Return the address of the primary that a server is, None if it is none, and the looks at it.
+
+    *primaries* have the last look at each. The same process may answer at another name, too: then
+    the looks end with the one by which it is known now.
+    """
+    for address, now in primaries.items():
+        if address == looks[-1].address or (now and same_process(now, looks[-1])):
+            here = [place for place, one in enumerate(looks) if one.address == address]
+            return address, looks[: here[-1] + 1] if here else looks
+    return None, looks
+
+
 _LATEST = 20  # looks at a server, and proofs of a node, that are kept in any case
 
 

@@ -186,7 +186,8 @@ def _not_proven(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
     if any(sweep.unproven for sweep in case.sweeps):
         return
     for address, one in gone.items():
-        if one.first is None and case.proofs and one.ancestry.why:
+        ended = case.proofs and not any(one.ancestry.has(proof.after) for proof in case.proofs)
+        if one.first is None and ended and one.ancestry.why:
             text = f"what was known of {address} counts no more: {one.ancestry.why}"
             remedy = "run again; where that happens every night: `run --wait`, or `rotator fence`"
             yield _later(text, remedy)

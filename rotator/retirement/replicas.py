@@ -87,8 +87,8 @@ def _ends(looks: Sequence[Look]) -> list[int]:
     here = {look.address: place for place, look in enumerate(looks)}  # the last at each address
     ends = []
     for address, place in here.items():
-        known = [one for one in looks if one.address == address and not one.missing]
-        moved = known and any(_is_same(known[-1], one) for one in looks[place + 1 :])
+        known = [at for at, one in enumerate(looks) if one.address == address and not one.missing]
+        moved = known and any(_is_same(looks[known[-1]], one) for one in looks[known[-1] + 1 :])
         if not moved:
             ends.append(place)
     return ends

@@ -468,6 +468,20 @@ class TestLineage:
         assert verdict(report) in {"verifying", "unknown"}
         assert place_of(report, "names").status == "unknown"
 
+    @pytest.mark.parametrize("login", [{}, {"username": "rotator", "password": "of the test"}])
+    def test_another_name(self, alone, login):
+        """The same server under another name is the same server, and not one more."""
+        server, place = alone
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "rotator", "on", ">of the test", "~*", "+@all")
+        for host in ("localhost", "127.0.0.1", "localhost"):
+            cache = Cache(f"{host}:{server.port}", keys=place.cache.keys, redis=login)
+            cache.settings = {"assume": {"rdb": {"is": "none", "reason": "no disk is attached"}}}
+            place.configure(cache)
+            report = place.run(quiet=NOW)
+        assert verdict(report) == "retirable"
+        assert {one.where for one in keys(report)[0].places} <= {"", f"{host}:{server.port}"}
+
     def test_another_server(self, alone):
         """Another server at another address under the same name has a history of its own."""
         _, place = alone

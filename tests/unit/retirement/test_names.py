@@ -352,6 +352,11 @@ class TestNames:
         (place,) = self._places(**known)
         assert place.evidence == (f"what was known of {PRIMARY} counts no more: DEBUG was called")
 
+    def test_no_break(self):
+        """Where a proof met the key nothing has ended, and that is not said."""
+        (place,) = self._places(**proofs(0, 100, met=1))
+        assert place.evidence == "no sweep that only read has yet shown that none is left"
+
     @pytest.mark.parametrize(("opened", "empty", "verdict"), [
         (5, False, Verdict.RETIRABLE), (0, False, Verdict.UNKNOWN), (0, True, Verdict.RETIRABLE),
     ])  # fmt: skip
