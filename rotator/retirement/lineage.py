@@ -24,6 +24,7 @@ from rotator.tally.tally import BLOCKING
 from rotator.text import add_clamped
 
 _ORIGIN = "0" * 40  # a replication id that is none
+_INPUT = "total_net_repl_input_bytes"
 _MOVES_ROLES = (
     *("replicaof", "slaveof", "failover"),
     *("cluster|failover", "cluster|replicate", "cluster|reset"),
@@ -46,8 +47,11 @@ def broken_between(before: Look, after: Look, *, one_server: bool = False) -> st
     untold = after.facts.get("cluster_enabled") == "1" and after.epoch is None
     if untold or before.epoch != after.epoch or not covers(before.slots, after.slots):
         return "its slots or its epoch changed"
-    same = before.facts.get("master_replid") == after.facts.get("master_replid")
-    return None if same else _history_changed(before, after)
+    if before.facts.get("master_replid") != after.facts.get("master_replid"):
+        return _history_changed(before, after)
+    # An import of slots that is broken off leaves no other trace.
+    read = number(before, _INPUT) != number(after, _INPUT)
+    return "it may have read data of another server" if read else None
 
 
 def _other_process(before: Look, after: Look, *, one_server: bool) -> str | None:
@@ -71,10 +75,9 @@ def _history_changed(before: Look, after: Look) -> str | None:
         clustered = after.facts.get("cluster_enabled") != "0"
         moved = called_between(before, after, "replicaof", "slaveof", "failover")
         return changed if clustered or moved or config_set_between(before, after) else None
-    read = [number(one, "total_net_repl_input_bytes") for one in (before, after)]
-    if called_between(before, after, *_MOVES_ROLES) or None in read or read[0] != read[1]:
-        return changed
-    return None
+    read = [number(one, _INPUT) for one in (before, after)]
+    moved = None in read or read[0] != read[1] or called_between(before, after, *_MOVES_ROLES)
+    return changed if moved else None
 
 
 def goes_on_from(noted: Look, now: Look) -> bool:
@@ -153,11 +156,8 @@ def _unbroken(looks: tuple[Look, ...], now: Look, *, one_server: bool) -> tuple[
 
 def _index(looks: tuple[Look, ...], look: Look) -> int:
     """Return the place of *look* among *looks*."""
-    return next(
-        number
-        for number in range(len(looks) - 1, -1, -1)
-        if looks[number].at == look.at and looks[number].address == look.address
-    )
+    known = look.at, look.address
+    return max(place for place, one in enumerate(looks) if (one.at, one.address) == known)
 
 
 def _before(looks: tuple[Look, ...], first: Look, *, one_server: bool) -> tuple[list[Look], str]:
@@ -198,7 +198,7 @@ def restarted_only(first: Look) -> bool:
     One that was promoted unseen may have been writable; before 7.0 no file says whose it is.
     """
     others = (*_MOVES_ROLES, "debug", "config|resetstat")
-    alone = number(first, "total_net_repl_input_bytes") == 0
+    alone = number(first, _INPUT) == 0
     return counts_subcommands(first) and alone and calls(first, *others) == 0
 
 

@@ -135,8 +135,12 @@ def _hidden(gone: Mapping[str, Gone]) -> Iterator[Place]:
     for address, one in gone.items():
         if one.last and one.last.hidden:
             text = f"{count(one.last.hidden, 'name')} at {address} in slots that are not its own"
-            remedy = "finish the move (CLUSTER SETSLOT s NODE id on both nodes), or delete them"
-            yield _place(Status.UNKNOWN, Verdict.UNKNOWN, text, f"{remedy}; then run again")
+            remedy = (
+                "finish the move (MIGRATE what the owner still has of these slots, which would be"
+                " lost, and only then CLUSTER SETSLOT s NODE id on both nodes), or delete them;"
+                " then run again"
+            )
+            yield _place(Status.UNKNOWN, Verdict.UNKNOWN, text, remedy)
 
 
 def _verifying(

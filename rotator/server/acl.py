@@ -10,7 +10,7 @@ Not among them are the rights that only make a result better; `README.md` lists 
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -18,6 +18,7 @@ from redis.exceptions import ResponseError
 from rotator.config.types import Address
 from rotator.errors import RightsError
 from rotator.server.connection import Command
+from rotator.server.replies import hides_names, numbers_of
 from rotator.server.store import Store
 from rotator.text import listing
 
@@ -33,17 +34,15 @@ REFRESHING = ("+bgsave",)
 """What `--refresh-files` needs besides; `+bgrewriteaof`, too, which cannot be tried."""
 CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
 """What both need besides in a cluster."""
-
+COUNTING = ("+exec", "+multi")
+"""What both need besides where names in slots that are not the node's are hidden (Redis 8.4)."""
 JUDGING = {
-    "+cluster|myid": (("CLUSTER", "MYID"),),
-    "+config|get": (("CONFIG", "GET", "save"),),
-    "+client|tracking": (("CLIENT", "TRACKING", "OFF"),),
+    "+cluster|myid": ("CLUSTER", "MYID"),
+    "+config|get": ("CONFIG", "GET", "save"),
+    "+client|tracking": ("CLIENT", "TRACKING", "OFF"),
 }
 """What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
-HIDING = {"+dbsize": (("DBSIZE",),), "+exec": (("EXEC",),), "+multi": (("MULTI",), ("EXEC",))}
-"""The same in clusters whose servers hide names in slots that are not theirs."""
 _COUNTS_FAILURES = (6, 2)  # the version from which on failed calls are counted apart
-_HIDES_NAMES = (8, 4)  # the version of Redis from which on a cluster does (verdict 2.8)
 
 # Redis 6 and 7 word it differently, both have this part; a denied *name* is another matter.
 _NO_COMMAND = "to run the"
@@ -56,8 +55,10 @@ def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> lis
     *besides* are the rules that the job needs besides reading. *pattern* is one that the names to
     visit match, so that the probe is within the user's reach.
     """
-    rules = [*READING, *besides, *(CLUSTERED if store.cluster_enabled() else ())]
-    if "+bgsave" in rules and _version(store.info("server")) < _COUNTS_FAILURES:
+    clustered = store.cluster_enabled()
+    rules = [*READING, *besides, *(CLUSTERED if clustered else ())]
+    version = numbers_of(store.info("server").get("redis_version"))
+    if "+bgsave" in rules and version < _COUNTS_FAILURES:
         rules.remove("+bgsave")  # to try it would look as if there were a file
     name = pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
     probes = _probes(name, store.connection.db)
@@ -65,7 +66,16 @@ def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> lis
     missing = [rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)]
     if "+unlink" in missing and not _denied(store.connection.pipeline([_deletion("DEL")])[0]):
         missing.remove("+unlink")
+    if clustered and hides_names(store.info("server")):
+        missing += _missing_for_counting(store)
     return missing
+
+
+def _missing_for_counting(store: Store) -> list[str]:
+    """Return which of `COUNTING` are missing; a transaction that may not be ended is not begun."""
+    if _denied(store.connection.pipeline([("EXEC",)])[0]):
+        return list(COUNTING)
+    return ["+multi"] if _denied(store.connection.pipeline([("MULTI",), ("EXEC",)])[0]) else []
 
 
 def missing_for_verdict(store: Store) -> list[str]:
@@ -74,22 +84,8 @@ def missing_for_verdict(store: Store) -> list[str]:
 
     A run can be done without it.
     """
-    probes: dict[str, tuple[Command, ...]] = dict(JUDGING)
-    info = store.info("server")
-    if store.cluster_enabled() and "valkey_version" not in info and _version(info) >= _HIDES_NAMES:
-        probes |= HIDING
-    missing: list[str] = []
-    for rule, commands in probes.items():
-        # A transaction that may not be ended would swallow what comes after it.
-        stuck = rule == "+multi" and "+exec" in missing
-        if stuck or _denied(store.connection.pipeline(commands)[0]):
-            missing.append(rule)
-    return missing
-
-
-def _version(info: Mapping[str, str]) -> tuple[int, ...]:
-    """Return the version of Redis that a server is, or says that it is like."""
-    return tuple(int(part) for part in info.get("redis_version", "").split(".") if part.isdigit())
+    replies = store.connection.pipeline(list(JUDGING.values()))
+    return [rule for rule, reply in zip(JUDGING, replies, strict=True) if _denied(reply)]
 
 
 def require_rights(

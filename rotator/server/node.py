@@ -29,9 +29,9 @@ from rotator.server.replies import (
     counts,
     error_reply,
     mentions,
+    names_besides,
     number,
     number_of,
-    numbers_of,
     parse_fields,
     parse_info,
     setting_of,
@@ -229,15 +229,16 @@ class Node:
         """
         Return the number of names in other slots than *slots*; None for a user who may not ask.
 
-        Redis 8.4 and later show such names in DBSIZE only; what is counted in *slots* is taken from
-        it, at one moment (https://redis.io/docs/latest/commands/cluster-countkeysinslot/).
+        Redis 8.4 and later show such names in INFO only: what is counted in *slots* is taken from
+        that, at one moment. While slots are imported, or those that left are emptied, DBSIZE leaves
+        all names of others out, also those of an earlier move (measured on 8.6.3).
         """
         asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
-        replies = self.connection.pipeline([("MULTI",), ("DBSIZE",), *asked, ("EXEC",)])
+        replies = self.connection.pipeline([("MULTI",), ("INFO", "keyspace"), *asked, ("EXEC",)])
         if isinstance(replies[-1], ResponseError):
             return None
-        total, *own = understood(self.node, "EXEC", numbers_of, replies[-1], len(asked) + 1)
-        return total - sum(own)
+        db = self.connection.db
+        return understood(self.node, "EXEC", names_besides, replies[-1], db, len(asked))
 
     def select(self, db: int) -> None:
         """

@@ -26,6 +26,7 @@ WRONG_TYPE = "WRONGTYPE"
 _SCRIPT_DENIALS = ("can't run this command", "ACL failure in script")
 # Before Redis 7.0 it also puts the place in front: "@user_script: 14: -OOM command not allowed".
 _SCRIPT_PLACE = re.compile(r"^@user_script: \d+: ")
+_HIDING = (8, 4)  # the version of Redis from which on names of other nodes' slots are hidden
 # CLUSTERDOWN of one slot, while the others are served: waiting would be in vain.
 _SLOT_NOT_SERVED = "Hash slot not served"
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
@@ -156,11 +157,19 @@ def number_of(reply: object) -> int:
     raise ValueError(f"{_word(reply)} instead of a number")
 
 
-def numbers_of(reply: Any, count: int) -> list[int]:
-    """Read a reply that is so many numbers."""
-    if len(_list(reply)) != count:
-        raise ValueError(f"{len(reply)} parts instead of {count}")
-    return [number_of(one) for one in reply]
+def names_besides(reply: Any, db: int, count: int) -> int:
+    """
+    Read INFO keyspace and *count* numbers of names, of one transaction.
+
+    Gives how many names database *db* has besides.
+    """
+    if len(_list(reply)) != count + 1:
+        raise ValueError(f"{len(reply)} parts instead of {count + 1}")
+    names = counts(parse_info(text_of(reply[0])), "db", "keys").get(str(db), 0)
+    besides = names - sum(map(number_of, reply[1:]))
+    if besides < 0:
+        raise ValueError("it has fewer names in all than in some of its slots")
+    return besides
 
 
 def setting_of(reply: Any) -> str:
@@ -248,10 +257,25 @@ def _word(reply: object) -> str:
     return _WORDS.get(kind, "something else")
 
 
+def numbers_of(version: str | None) -> tuple[int, ...]:
+    """Return a version as numbers, to compare; none for one that is not told, or no numbers."""
+    parts = (version or "").split(".")
+    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else ()
+
+
+def hides_names(info: Mapping[str, str]) -> bool:
+    """
+    Return whether names in slots that are not the node's are hidden: Redis 8.4 and later do so.
+
+    A server that does not say its version is taken for one that does.
+    """
+    told = numbers_of(info.get("redis_version")) or _HIDING
+    return "valkey_version" not in info and told >= _HIDING
+
+
 def survives_no_touch(info: Mapping[str, str]) -> bool:
     """Return whether this version was seen to survive CLIENT NO-TOUCH while slots move."""
-    text = info.get("valkey_version") or info.get("redis_version", "")
-    version = tuple(int(part) for part in text.split(".") if part.isdigit())
+    version = numbers_of(info.get("valkey_version") or info.get("redis_version"))
     if "valkey_version" in info:
         return (8, 1, 8) <= version < (8, 2) or version >= (9, 1, 2)
     return (7, 4, 1) <= version < (8,)

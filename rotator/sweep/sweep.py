@@ -125,7 +125,8 @@ def _gaps(result: SweepResult) -> list[str]:
             gaps.append(
                 f"{address} holds {count(node.orphans, 'name')} of slots that it does not own, "
                 "left by a move that was broken off: no client can read them, and they may come"
-                " back; finish the move (`CLUSTER SETSLOT <slot> NODE <id>` on both nodes), or"
-                " delete them there"
+                " back; finish the move (`MIGRATE` what the owner still has of these slots, which"
+                " would be lost, and only then `CLUSTER SETSLOT <slot> NODE <id>` on both nodes),"
+                " or delete them there"
             )
     return gaps

@@ -15,6 +15,7 @@ history that catches the mutant. Guards that no mutant needs, because others sta
   history of a restart or a promotion must begin beyond what was noted. It costs a run.
 - Link, synchronization and loading of a replica: its history and its offset already exclude what
   it shows then. They are kept, for an offset is passed on before memory is what it says.
+- What a primary read from another server: no world has two primaries, between which slots move.
 What no server can say is no event of these worlds: DEBUG RELOAD in a process that ends before
 anybody looks, an append-only file that was switched off before, and what verdict.md names besides.
 

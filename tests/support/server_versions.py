@@ -7,6 +7,11 @@ def since(client, *version):
     return tuple(map(int, told[: len(version)])) >= version
 
 
+def hides(client):
+    """Whether the nodes of a cluster hide names in slots that are not theirs: from Redis 8.4 on."""
+    return since(client, 8, 4)
+
+
 def knows(client, command):
     """Whether the server has a command."""
     return command in client.execute_command("COMMAND")

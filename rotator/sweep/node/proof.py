@@ -6,7 +6,7 @@ whose counters hold our own calls and shrank nowhere (verdict 2).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rotator.config.types import Address
@@ -15,12 +15,12 @@ from rotator.retirement.looks import Look, Outside, Proof, calls, number
 from rotator.server.cluster_nodes import SLOTS, foreign_slots, myself
 from rotator.server.copies import take_look
 from rotator.server.node import Identity
+from rotator.server.replies import hides_names
 from rotator.server.store import Store
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import BLOCKING, Tally
 from rotator.text import count
 
-_HIDING = (8, 4)  # the version of Redis from which on names of other nodes' slots are hidden
 _FEW = 100  # names that may be missing anyway: they come and go
 _SHARE = 10  # and one of so many
 
@@ -70,7 +70,7 @@ class ProofBuilder:
                 " assume.identity if it is one server that was not restarted"
             )
         if self.not_counted:
-            doubts.append("names in slots of others are hidden there: +multi +exec +dbsize ends it")
+            doubts.append("names in slots of others are hidden there: +multi +exec ends it")
         if self.before and self.after and not resumed:
             strict = not self.scope.one_server
             doubts += counters_doubts(self.before, self.after, pages, strict=strict)
@@ -125,9 +125,8 @@ def count_orphans(store: Store, databases: Sequence[int]) -> list[int | None]:
 
     Redis 8.4 and later hide them (redis-rules 8); None: the user may not count what is hidden.
     """
-    own, info = myself(store.members()), store.info("server")
+    own, hides = myself(store.members()), hides_names(store.info("server"))
     foreign = set(foreign_slots(own))
-    hides = "valkey_version" not in info and _version(info) >= _HIDING
     counts: list[int | None] = []
     for db in sorted({0, *databases}):
         store.select(db)
@@ -136,12 +135,6 @@ def count_orphans(store: Store, databases: Sequence[int]) -> list[int | None]:
         else:
             counts.append(store.names_in_slots(sorted(foreign)))
     return counts
-
-
-def _version(info: Mapping[str, str]) -> tuple[int, ...]:
-    """Return the version of Redis; the highest there can be where it does not say."""
-    parts = info.get("redis_version", "").split(".")
-    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else _HIDING
 
 
 def counters_doubts(before: Look, after: Look, pages: int, *, strict: bool = True) -> list[str]:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from cluster.local_cluster import LocalCluster, Move
 from rotator.demo.local_server import LocalServer
+from rotator.errors import Exit
 from support.caches import Cache, Place, wait_for
-from support.server_versions import since
+from support.clusters import FAST, fill, remaining, tagged
+from support.programs import HIDING, preferred
+from support.server_versions import hides, since
 
 NOW = timedelta(0)
 SLOW = ("--rdb-key-save-delay", "20000")
@@ -489,3 +493,49 @@ class TestLineage:
                 cache.put(client, "app:1", key=0)
             report = place.run(quiet=NOW)
         assert verdict(report) == "verifying"
+
+
+class TestHiddenNames:
+    """Names in slots that a node does not own, which Redis 8.4 and later do not show."""
+
+    SLOT = 7
+
+    @pytest.fixture
+    def broken_off(self, tmp_path):
+        """A cluster, its nodes and their cache: half of a slot's names were moved, then no more."""
+        with LocalCluster(2, 0, binary=preferred(HIDING)) as cluster:
+            assume = {"rdb": {"is": "none", "reason": "no disk is attached"}}
+            cache = Cache(*cluster.addresses, keys=2, settings={"assume": assume})
+            source, target = cluster.primaries
+            fill(cluster, cache, 60)
+            with source.client() as client:
+                for name in tagged(self.SLOT, 6):
+                    cache.put(client, name)
+            cluster.move_slots(source, target, [self.SLOT], Move.ABORTED)
+            yield cluster, (source, target), Place(tmp_path, cache)
+
+    def test_are_not_retirable(self, broken_off):
+        """A key is not retirable because of them, and the sentence says how to end that."""
+        cluster, (_, target), place = broken_off
+        report = settled(place, **FAST)
+        with target.client() as client:
+            shown = [name for name in tagged(self.SLOT, 6) if name in set(client.scan_iter())]
+            assert len(shown) == (0 if hides(client) else 3)
+        assert remaining(cluster, place.cache) == len(shown)
+        assert (report.exit_code, verdict(report)) == (Exit.FAILED, "unknown")
+        [key] = keys(report)
+        told = " ".join(key.reasons)
+        assert f"{target.address} holds 3 names of slots that it does not own" in told
+        assert "finish the move (`MIGRATE` what the owner still has" in told
+
+    def test_until_the_move_is_finished(self, broken_off):
+        """Finished as the sentence says, the move brings every value back, to be rotated."""
+        cluster, nodes, place = broken_off
+        settled(place, **FAST)
+        cluster.move_slots(*nodes, [self.SLOT])
+        report = place.run(quiet=NOW, **FAST)
+        assert report.caches[0].outcomes["rotated"] == 3
+        report = place.run(quiet=NOW, **FAST)
+        assert (report.exit_code, verdict(report)) == (Exit.OK, "retirable")
+        with nodes[1].client() as client:
+            assert set(tagged(self.SLOT, 6)) <= set(client.scan_iter())

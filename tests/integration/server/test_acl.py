@@ -12,14 +12,14 @@ from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import BusyError, RightsError
 from rotator.run.preflight import announce_run
-from rotator.server.acl import CLUSTERED, READING, WRITING, missing_rights
+from rotator.server.acl import CLUSTERED, COUNTING, READING, WRITING, missing_rights
 from rotator.server.connection import Connection, Login
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 from support.caches import Cache, Place, counted, fill, store_of, wait_for
 from support.clusters import FAST
 from support.processes import run_here
-from support.server_versions import acl, since
+from support.server_versions import acl, hides, since
 
 README = Path(__file__).parents[3] / "README.md"
 LINES = re.findall(r"^(ACL SETUSER \S+ .*)$", README.read_text(), re.MULTILINE)
@@ -53,6 +53,11 @@ def granted(*nodes, line, more=(), without=()):
     for node in nodes:
         node.execute_command(*words)
     return {"username": words[2], "password": PASSWORD}
+
+
+def clustered(node):
+    """The rights that are needed besides in the cluster of a node."""
+    return (*CLUSTERED, *(COUNTING if hides(node) else ()))
 
 
 def raw(client, *command):
@@ -106,11 +111,12 @@ def place_for(folder, cache, login):
 
 
 def test_what_is_documented():
-    """The two lines and the list for clusters have the rights that are checked, and no other."""
+    """The two lines and the lists for clusters have the rights that are checked, and no other."""
     run, dry = map(rules_of, LINES)
     assert run == (*READING, *WRITING)
     assert dry == READING
     assert documented("In a cluster") == CLUSTERED
+    assert documented("+exec") == COUNTING
 
 
 class TestEnough:
@@ -167,7 +173,7 @@ class TestEnough:
     def test_in_a_cluster(self, writes, cluster, tmp_path):
         """The same holds in a cluster, with the rights that are listed for one."""
         nodes, cache = cluster
-        login = granted(*nodes, line=LINES[0 if writes else 1], more=CLUSTERED)
+        login = granted(*nodes, line=LINES[0 if writes else 1], more=clustered(nodes[0]))
         report = place_for(tmp_path, cache, login).run(dry_run=not writes, workers=1, **FAST)
         assert report.exit_code == 0
         assert counted(report) == {"rotated" if writes else "would_rotate": 40}
@@ -199,15 +205,28 @@ class TestMissing:
     def test_one_of_a_cluster(self, rule, cluster, tmp_path):
         """In a cluster the rights for it are asked for, even for finding the nodes."""
         nodes, cache = cluster
-        login = granted(*nodes, line=LINES[0], more=CLUSTERED, without=[rule])
+        login = granted(*nodes, line=LINES[0], more=clustered(nodes[0]), without=[rule])
         with pytest.raises(RightsError, match=rf"rights: {re.escape(rule)}$"):
             place_for(tmp_path, cache, login).run(workers=1, **FAST)
+
+    @pytest.mark.parametrize(("rule", "missing"), [("+multi", ["+multi"]), ("+exec", COUNTING)])
+    def test_one_for_counting(self, rule, missing, cluster, tmp_path):
+        """Where names are hidden, a user who may not count them is told; elsewhere nobody is."""
+        nodes, cache = cluster
+        login = granted(*nodes, line=LINES[0], more=(*CLUSTERED, *COUNTING), without=[rule])
+        place = place_for(tmp_path, cache, login)
+        if hides(nodes[0]):
+            with pytest.raises(RightsError, match=rf"rights: {re.escape(' '.join(missing))}$"):
+                place.run(workers=1, **FAST)
+        else:
+            assert place.run(workers=1, **FAST).exit_code == 0
 
     def test_one_node_of_a_cluster(self, cluster, tmp_path):
         """A right that is missing at one node is named with the node."""
         nodes, cache = cluster
-        login = granted(*nodes, line=LINES[0], more=CLUSTERED)
-        granted(nodes[1], line=LINES[0], more=CLUSTERED, without=["+set", "+pttl"])
+        more = clustered(nodes[0])
+        login = granted(*nodes, line=LINES[0], more=more)
+        granted(nodes[1], line=LINES[0], more=more, without=["+set", "+pttl"])
         port = nodes[1].config_get("port")["port"]
         with pytest.raises(RightsError, match=rf"^127\.0\.0\.1:{port}: .*: \+pttl \+set$"):
             place_for(tmp_path, cache, login).run(workers=1, **FAST)

@@ -1,7 +1,7 @@
 """What a sweep of one node proves, and what a server may do that it proves nothing."""
 
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -11,6 +11,7 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
+from rotator.retirement.lineage import broken_between
 from rotator.server.cluster_nodes import SLOTS, foreign_slots, myself
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
@@ -19,10 +20,11 @@ from rotator.sweep.node.worker import Worker
 from rotator.sweep.scope import Limits, Scope
 from rotator.tally.tally import Mode, Outcome
 from support import clusters
-from support.caches import Cache, PageControl, Place, StopAfter, fill, store_of, user
+from support.caches import Cache, PageControl, Place, StopAfter, fill, store_of, user, wait_for
 from support.clusters import tagged
+from support.programs import HIDING, preferred
 from support.respfront import RespFront, bulk, listed, text_in, without
-from support.server_versions import since
+from support.server_versions import hides, since
 
 COUNT = 300
 PAGE = 20
@@ -500,11 +502,11 @@ class TestCluster:
         clusters.fill(pair, cache, 60)
         return pair.primaries[0], cache
 
-    @pytest.mark.parametrize("hides", [True, False])
-    def test_orphans(self, pair, node, monkeypatch, hides):
-        """Names in slots that are not the node's are counted, also where they are hidden."""
-        monkeypatch.setattr(proof, "_version", lambda _: (8, 4 if hides else 3))
-        monkeypatch.setattr(proof, "_HIDING", (8, 4))
+    @pytest.mark.parametrize("hidden", [True, False])
+    def test_orphans(self, pair, node, monkeypatch, hidden):
+        """Names in slots that are not the node's are counted, also as where they are hidden."""
+        if hidden:
+            monkeypatch.setattr(proof, "hides_names", lambda _: True)
         source, target = pair.primaries
         with source.client() as client:
             for name in tagged(7, 6):
@@ -513,6 +515,29 @@ class TestCluster:
         result = sweep(target.port, node[1])
         assert result.orphans == 3
         assert result.proof.hidden == 3
+
+    def test_orphans_while_slots_are_imported(self):
+        """Names of a move that was broken off are counted while the node imports other slots."""
+        with LocalCluster(2, 0, binary=preferred(HIDING)) as cluster, ExitStack() as stack:
+            source, target = cluster.primaries
+            giving, taking = (stack.enter_context(one.client()) for one in (source, target))
+            cache = Cache(*cluster.addresses)
+            for name in (*tagged(7, 6), *tagged(9, 2000)):
+                cache.put(giving, name, key=0)
+            cluster.move_slots(source, target, [7], Move.ABORTED)
+            before = sweep(target.port, cache)
+            assert before.orphans == 3
+            if hides(taking):  # and has a command that imports slots
+                giving.config_set("rdb-key-save-delay", 5000)  # microseconds: it takes 10 s
+                taking.execute_command("CLUSTER", "MIGRATION", "IMPORT", 9, 9)
+                wait_for(lambda: taking.info("keyspace")["db0"]["keys"] > 3)
+                during = sweep(target.port, cache)
+                taking.execute_command("CLUSTER", "MIGRATION", "CANCEL", "ALL")
+                wait_for(lambda: taking.info("keyspace")["db0"]["keys"] == 3)
+                after = sweep(target.port, cache)
+                assert during.orphans > 3
+                assert after.orphans == 3
+                assert broken_between(before.proof.after, after.proof.before)
 
     @pytest.mark.usefixtures("node")
     def test_told_by_numbers_alone(self, pair):

@@ -90,6 +90,14 @@ ENDS = {
         primary(9, master_replid="id-2", calls={"cluster|reset": 1}),
         "its replication history changed",
     ),
+    "slots were imported, and that was broken off": (
+        primary(9, total_net_repl_input_bytes=35749),
+        "it may have read data of another server",
+    ),
+    "bytes from a primary are not told any more": (
+        primary(9, total_net_repl_input_bytes=None),
+        "it may have read data of another server",
+    ),
     "slots come": (primary(9, slots="0-99"), "its slots or its epoch changed"),
     "the epoch rises": (primary(9, epoch=4), "its slots or its epoch changed"),
     "the node of a cluster does not say its epoch": (
