@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from rotator.retirement.lineage import Gone, gone_since
+from rotator.retirement.gone import Gone, gone_since
 from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
 from rotator.text import add_clamped, ago, begin_with, clock, count, duration, moment
@@ -152,6 +152,9 @@ def _verifying(
         yield _place(
             *still, "the sweep was not verified (--no-verify)", "run again without --no-verify"
         )
+    elif case.working_since is not None:
+        since = moment(case.working_since)
+        yield _later(f"a run or purge that began {since} has not ended: what it met is not known")
     elif not gone or any(one.first is None for one in gone.values()):
         yield from _not_proven(case, gone)
     elif not all(one.same_process for one in gone.values()):
@@ -181,8 +184,12 @@ def _not_proven(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
                 yield _later(sentence)
     if any(sweep.unproven for sweep in case.sweeps):
         return
+    if case.proofs and not case.basis:
+        yield _later("its configuration is another than when it was last looked at")
+        return
     for address, one in gone.items():
-        if one.first is None and case.proofs and one.ancestry.why:
+        cut_off = any(not one.ancestry.has(proof.after) for proof in case.proofs)
+        if one.first is None and cut_off and one.ancestry.why:
             text = f"what was known of {address} counts no more: {one.ancestry.why}"
             remedy = "run again; where that happens every night: `run --wait`, or `rotator fence`"
             yield _later(text, remedy)
@@ -243,7 +250,7 @@ def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:
         text = "no value outside `match` and `databases` is under it"
         return Place(Kind.OUTSIDE, "", Status.CLEAN, text, since=since)
     text = f"{count(shut, 'entry', 'entries')} outside `match` or `databases` not opened"
-    if shut <= (case.declared.outside_accepted or 0):
+    if case.opens and shut <= (case.declared.outside_accepted or 0):
         return Place(Kind.OUTSIDE, "", Status.ASSUMED, f"{text}, and accepted", since=since)
     remedy = f"widen match or databases, declare assume.outside, or --accept outside={shut}"
     return Place(Kind.OUTSIDE, "", Status.UNKNOWN, text, Verdict.UNKNOWN, None, remedy)
@@ -254,10 +261,10 @@ def not_opened_places(case: Evidence) -> Iterator[Place]:
     clean = True
     for outcome in BLOCKING:
         shown = max((sweep.open_items.get(outcome, 0) for sweep in case.sweeps), default=0)
-        against = case.blocking(outcome) if case.ever_opened else shown
+        against = case.blocking(outcome) if case.opens else shown
         if against:
             one, many, step = _OPEN_ITEMS[outcome]
-            if outcome in ACCEPTABLE and case.ever_opened:
+            if outcome in ACCEPTABLE and case.opens:
                 step = f"{step}, or accept them with --accept {outcome}={against}"
             text, clean = count(against, one, many), False
             yield Place(Kind.NOT_OPENED, "", Status.UNKNOWN, text, Verdict.UNKNOWN, None, step)

@@ -118,7 +118,8 @@ class Declarations:
     the primary says. *only*: there are no replicas but these. *decommissioned*: servers at these
     addresses are gone, and caches of these names (*caches*) never used the keys. *identity*: it is
     one server, never another. *accepted* counts visits by outcome, *outside_accepted* those left
-    out; *empty*: that nothing was ever opened is right. *retention* is that of backups.
+    out; *empty*: that nothing was ever opened is right. *retention* is that of backups. *scope* is
+    a digest of what is to be visited and in which formats, and *addresses* are where.
     """
 
     retention: timedelta | None = None
@@ -135,6 +136,8 @@ class Declarations:
     accepted: Mapping[Outcome, int] = field(default_factory=dict)
     outside_accepted: int | None = None
     empty: bool = False
+    scope: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +148,9 @@ class Evidence:
     *sweep* is the sweep of this run, or the last complete one; None if there never was one.
     *verification* is the reading sweep after it, if there was one. *history* has both folded in.
     *proofs* and *looks* are all that the state keeps, in their order, and *primaries* the addresses
-    of those that own data now. *basis* is what a proof must have been made with. A later sweep was
-    stopped at *cut_short_at*, and had not met the key up to there.
+    of those that own data now. *basis* is what a proof must have been made with, empty if none was.
+    A later sweep was stopped at *cut_short_at*, and had not met the key up to there. What killed
+    runs met, and purges, is lost up to *lost_at*; one of *working_since* has not ended.
     """
 
     key_id: str
@@ -162,6 +166,8 @@ class Evidence:
     declared: Declarations = Declarations()
     fence: Fence | None = None
     cut_short_at: datetime | None = None
+    lost_at: datetime | None = None
+    working_since: datetime | None = None
 
     @property
     def sweeps(self) -> tuple[SweepRecord, ...]:
@@ -180,6 +186,12 @@ class Evidence:
         return any(one.opened for one in self.proofs) or any(one.opened for one in self.sweeps)
 
     @property
+    def opens(self) -> bool:
+        """True if a key of the ring opened a value by today's formats: only then one may accept."""
+        proven = any(one.opened for one in self.proofs if one.basis == self.basis)
+        return proven or any(one.opened for one in self.sweeps)
+
+    @property
     def in_force(self) -> Fence | None:
         """The fence, if it covers the key and nothing was read that says otherwise."""
         fence = self.fence
@@ -187,11 +199,8 @@ class Evidence:
         return fence if covers else None
 
     def blocking(self, outcome: Outcome) -> int:
-        """
-        Return the number of open items of this kind if more than were accepted, else 0.
-
-        The last sweep decides; but that a value is too large may show only when it is written.
-        """
+        """Return the number of open items of this kind if more than were accepted, else 0."""
+        # The last sweep decides; but that a value is too large may show only when it is written.
         sweeps = self.sweeps if outcome is Outcome.TOO_LARGE else (self.latest,)
         return max((sweep.blocking(outcome) for sweep in sweeps if sweep), default=0)
 
@@ -217,8 +226,7 @@ class Evidence:
         """
         The number of values the verifying sweep met beyond those that the one before left.
 
-        A sweep that went on where an earlier one was stopped accuses nobody: what it had visited
-        may have been written before it went on.
+        One that was resumed accuses nobody: what it had visited may have been written since.
         """
         last = self.sweeps[-1] if self.sweeps else None
         if last is None or last.mode is not Mode.VERIFY or self.sweeps[0].resumed:
@@ -267,7 +275,8 @@ class CacheRecord:
     """
     Cache record: holds all that the state knows of one cache, and of its *keys* by id.
 
-    *sweep* is the last complete one, *runs*, *proofs* and *looks* are in their order.
+    *sweep* is the last complete one, *runs*, *proofs* and *looks* are in their order. *addresses*
+    are where it was looked for; for *lost_at* and *working_since* see `Evidence`.
     """
 
     cache: str
@@ -277,6 +286,9 @@ class CacheRecord:
     proofs: tuple[Proof, ...] = ()
     looks: tuple[Look, ...] = ()
     fence: Fence | None = None
+    addresses: tuple[str, ...] = ()
+    lost_at: datetime | None = None
+    working_since: datetime | None = None
 
 
 def backups_place(case: Evidence, found: Sequence[Place], now: datetime) -> Place:

@@ -29,7 +29,7 @@ from unittest.mock import patch
 
 import pytest
 
-from rotator.retirement import judge, lineage, looks, persistence, replicas
+from rotator.retirement import copies, gone, judge, lineage, looks, persistence, replicas
 from rotator.retirement.lineage import Ancestry
 from rotator.retirement.looks import number
 from rotator.retirement.places import Declarations, Kind, Verdict
@@ -209,7 +209,7 @@ def _without_fence(case, quiet):
     return REAL_GONE(replace(case, fence=None), quiet)
 
 
-REAL_GONE, REAL_FOLLOWS = lineage.gone_from, replicas.why_not_follows
+REAL_GONE, REAL_FOLLOWS = gone.gone_from, replicas.why_not_follows
 
 
 def _follows(**instead):
@@ -252,7 +252,7 @@ def _not_told(real):
     return place
 
 
-REAL_SERVER = judge.Server
+REAL_SERVER = copies.Server
 
 
 def _begun_clean(looks, good=(), _=False):
@@ -279,7 +279,7 @@ MUTANTS = {
     "a resumed sweep proves": Mutant(("names",), rules=Rules(resumed_proves=True)),
     "no identity before and after a sweep": Mutant(("names",), rules=Rules(identity=False)),
     "proofs from before the fence": Mutant(("names",), ((judge, "gone_from", _without_fence),)),
-    "verdict not tied to the lineage": Mutant(("counters",), ((lineage, "ancestry", _all_looks),)),
+    "verdict not tied to the lineage": Mutant(("counters",), ((gone, "ancestry", _all_looks),)),
     "no canary": Mutant(("counters",), ((looks, "CANARY_CALLS", 0),), Rules(canary=False)),
     "resets are not asked for": Mutant(
         ("counters",), ((lineage, "reset_between", lambda *_: None),)
@@ -299,7 +299,7 @@ MUTANTS = {
     ),
     "replicas are not asked": Mutant(("replicas",), rules=Rules(looks_at_replicas=False)),
     "a replica is as its primary says": Mutant(
-        ("replicas",), ((judge, "replica_place", _by_its_primary),)
+        ("replicas",), ((copies, "replica_place", _by_its_primary),)
     ),
     "a replica's offset is not asked": Mutant(
         ("replicas",), ((replicas, "why_not_follows", _any_offset),)
@@ -314,7 +314,7 @@ MUTANTS = {
         (
             (replicas, "why_not_follows", _follows(slave_read_only=lambda _: "1")),
             (replicas, "seen_writable", no),
-            (judge, "seen_writable", no),
+            (copies, "seen_writable", no),
         ),
     ),
     "a replica that was interrupted": Mutant(
@@ -324,7 +324,7 @@ MUTANTS = {
         ("files of a replica before 7.0",), ((replicas, "reset_between", lambda *_: None),)
     ),
     "a replica's file from before it caught up": Mutant(
-        ("files of a replica",), ((judge, "caught_up", lambda looks, *_: list(looks)),)
+        ("files of a replica",), ((copies, "caught_up", lambda looks, *_: list(looks)),)
     ),
     "a save by its time": Mutant(("files",), ((persistence, "saved_at", _saved_by_clock),)),
     "a save by its counter": Mutant(("files",), ((persistence, "saved_at", _rises("rdb_saves")),)),
@@ -338,7 +338,7 @@ MUTANTS = {
         ((persistence, "_restarted_clean", lambda server: number(server.last, "loaded") != 0),),
     ),
     "a process that began before the key was gone": Mutant(
-        ("files",), ((judge, "Server", _begun_clean),)
+        ("files",), ((copies, "Server", _begun_clean),)
     ),
     "no RDB file where none was saved": Mutant(
         ("files", "never saved"), ((persistence, "never_saved", lambda _: True),)
