@@ -24,7 +24,8 @@ from rotator.retirement.places import Declarations
 from rotator.run.job import Job
 from rotator.run.notify import NotificationCommand, RunNotifier
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
-from rotator.server.context import all_keyrings, declarations, open_config, other_listings, select
+from rotator.server.context import all_keyrings, open_config, select
+from rotator.server.declared import declarations, other_listings
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 from rotator.sweep.engine import check_scheduler, open_remote_workers
@@ -280,15 +281,10 @@ def _run_job(
 
 
 def _declared(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations]:
-    """Return what the operator declares of each cache, in this run or not, by its name."""
+    """Return what is declared of each cache, in this run or not, by its name."""
+    given: dict[str, Any] = {"outside": plan.accept_outside, "empty": plan.accept_empty}
     return {
-        cache.name: declarations(
-            cache,
-            config.settings(cache),
-            accepted=plan.accept,
-            outside=plan.accept_outside,
-            empty=plan.accept_empty,
-        )
+        cache.name: declarations(config, cache, accepted=plan.accept, **given)
         for cache in config.caches
     }
 

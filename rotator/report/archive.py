@@ -6,25 +6,23 @@ the worst that any of them gave it, or a later run over other caches. So nothing
 better than it was judged.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from rotator.errors import StateError
 from rotator.report import words
+from rotator.report.agreement import agreed, unended
 from rotator.report.build import known_of_cache, known_of_key
 from rotator.report.files import json_text
-from rotator.report.model import SCHEMA, Attempt, Cache, Key, KeyPlace, Report
+from rotator.report.model import SCHEMA, Attempt, Cache, Key, Report
 from rotator.retirement.forecast import plan_until
-from rotator.retirement.places import SEVERITY, Kind, Status, Verdict
+from rotator.retirement.places import Kind, Status
 from rotator.state.state import State
 from rotator.text import ago, duration, moment
 
 IN_TIME = "in-time"
 RETIRABLE = "retirable"
 PROVEN = "proven"
-
-_JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
 
 
 def save_reports(
@@ -120,7 +118,7 @@ def load_reports(state: State, now: datetime) -> Report:
         for known, one in reports.items()
         for cache in one.caches
     ]
-    update = {"schema_": SCHEMA, "caches": tuple(_agreed(caches, state))}
+    update = {"schema_": SCHEMA, "caches": tuple(agreed(caches, state))}
     return newest.model_copy(update=update)
 
 
@@ -188,9 +186,6 @@ def _against(title: str, cache: Cache, key: Key) -> list[tuple[str, str]]:
     return []
 
 
-_PROVE = "`rotator fence` for the writers, backups.retention for the backups, then run again"
-
-
 def _assumed(key: Key) -> list[tuple[str, str]]:
     """Return what is not proven of a retirable key, and so only assumed."""
     against = [
@@ -207,7 +202,7 @@ def _assumed(key: Key) -> list[tuple[str, str]]:
         if all(place.kind != kind for place in key.places):
             what = words.KIND_NAMES[kind]
             against.append((f"key {key.id}: nothing is known of {what}", "run again"))
-    return [(reason, step or _PROVE) for reason, step in against]
+    return [(reason, step or "prove what is assumed, then run again") for reason, step in against]
 
 
 def _too_old(
@@ -246,73 +241,7 @@ def _with_record(cache: Cache, history: str, state: State, now: datetime) -> Cac
     keys = tuple(
         key.model_copy(update=known_of_key(record, key.id, key.role)) for key in cache.keys
     )
+    if record.working_since is not None:
+        keys = tuple(unended(key, record.working_since) for key in keys)
     known = known_of_cache(record, cache.stopped, now)
     return cache.model_copy(update={"keys": keys, "history": history, **known})
-
-
-class _Worst(NamedTuple):
-    """Worst: holds the key with the worst verdict, and the cache *where* it has it, if known."""
-
-    where: str
-    key: Key
-
-
-def _agreed(caches: Sequence[Cache], state: State) -> Iterator[Cache]:
-    """Yield the caches, each old key with the worst verdict that is known of it."""
-    worst: dict[str, _Worst] = {}
-    living = [cache for cache in caches if not cache.superseded]
-    for cache, key in [(one, key) for one in living for key in one.keys]:
-        known = worst.get(key.id)
-        worse = known is None or _rank(key.verdict) < _rank(known.key.verdict)
-        if key.role == "old" and worse:
-            worst[key.id] = _Worst(cache.name, key)
-    worst = {key_id: _judged_later(one, state) for key_id, one in worst.items()}
-    for cache in caches:
-        keys = tuple(
-            key if key.role != "old" or cache.superseded else _worsened(key, worst[key.id])
-            for key in cache.keys
-        )
-        yield cache.model_copy(update={"keys": keys})
-
-
-def _worsened(key: Key, worst: _Worst) -> Key:
-    """Return the key with the worst verdict on it, and with the place that it is from."""
-    own, other = _rank(key.verdict), _rank(worst.key.verdict)
-    if own < other or (own == other and key.places):
-        return key
-    update = {name: getattr(worst.key, name) for name in _JUDGED}
-    if key.places:
-        verdict = Verdict(str(worst.key.verdict))
-        place = KeyPlace(
-            kind=Kind.CACHES,
-            where=worst.where,
-            status=Status.UNKNOWN if verdict is Verdict.UNKNOWN else Status.HOLDING,
-            evidence=": ".join(filter(None, (worst.where, *worst.key.reasons[:1]))),
-            remedy=worst.key.next_step or "run again",
-            verdict=verdict,
-        )
-        others = (one for one in key.places if (one.kind, one.where) != (Kind.CACHES, worst.where))
-        update["places"] = (place, *others)
-    return key.model_copy(update=update)
-
-
-def _judged_later(worst: _Worst, state: State) -> _Worst:
-    """Return the key with the last verdict that was given, over other caches, if it is worse."""
-    past = state.verdicts(worst.key.id)
-    if not past or _rank(past[-1][1]) >= _rank(worst.key.verdict):
-        return worst
-    at, verdict = past[-1]
-    reason = f"judged {verdict} at {moment(at)} by a run over other caches"
-    update = {
-        "verdict": verdict,
-        "reasons": (reason, *worst.key.reasons),
-        "next_step": "run again over all caches",
-        "ready_at": None,
-        "held_until": None,
-    }
-    return _Worst("", worst.key.model_copy(update=update))
-
-
-def _rank(verdict: str | None) -> int:
-    """Return the place of a verdict, the worst first; what is none is the worst."""
-    return SEVERITY.index(Verdict(verdict)) if verdict in set(Verdict) else -1

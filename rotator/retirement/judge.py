@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
-from rotator.retirement.lineage import Gone, gone_from, gone_since
-from rotator.retirement.looks import Look, as_primary
+from rotator.retirement.copies import copy_places
+from rotator.retirement.lineage import gone_from
 from rotator.retirement.names import (
     CLOCKS,
     names_places,
@@ -25,7 +25,6 @@ from rotator.retirement.names import (
     trusted_places,
     writers_place,
 )
-from rotator.retirement.persistence import aof_place, file_places, rdb_place
 from rotator.retirement.places import (
     FILES,
     Evidence,
@@ -34,16 +33,7 @@ from rotator.retirement.places import (
     Status,
     Verdict,
     backups_place,
-    is_ended,
     is_shut,
-)
-from rotator.retirement.replicas import (
-    Server,
-    caught_up,
-    declared_place,
-    replica_place,
-    seen_writable,
-    servers,
 )
 from rotator.text import clock, listing, moment
 
@@ -121,6 +111,12 @@ def judge(
             evidence=evidence,
             everything=everything,
             now=now,
+            assumed=[
+                f"{other.cache}: {place.evidence}"
+                for other in evidence
+                for place in own[other.cache]
+                if other.cache != case.cache and place.status is Status.ASSUMED
+            ],
         )
         for case in evidence
     }
@@ -135,8 +131,9 @@ def _judgement(
     evidence: Sequence[Evidence],
     everything: Sequence[Place],
     now: datetime,
+    assumed: Sequence[str],
 ) -> Judgement:
-    """Return the judgement on a key, with the places of one cache."""
+    """Return the judgement on a key, with the places of one cache; *assumed* is so of others."""
     against = [one for one in found if is_shut(one)]
     clean = [one for one in found if one.kind is Kind.NAMES and one.status is Status.CLEAN]
     grounds = against or clean
@@ -153,10 +150,15 @@ def _judgement(
         first_seen_at=min(filter(None, (one.first_seen_at for one in evidence)), default=None),
         last_seen_at=max(filter(None, (one.last_seen_at for one in evidence)), default=None),
         places=tuple(found),
-        assumptions=tuple(
-            dict.fromkeys(one.evidence for one in found if one.status is Status.ASSUMED)
-        ),
+        assumptions=_assumptions(found, assumed),
     )
+
+
+def _assumptions(found: Sequence[Place], assumed: Sequence[str]) -> tuple[str, ...]:
+    """Return what is assumed of the places of one cache, and of others, each thing once."""
+    own = [one.evidence for one in found if one.status is Status.ASSUMED]
+    more = [text for text in assumed if not any(text in one for one in own)]
+    return tuple(dict.fromkeys([*own, *more]))
 
 
 def sentence(place: Place) -> str:
@@ -190,74 +192,6 @@ def places(case: Evidence, *, now: datetime, quiet: timedelta) -> list[Place]:
         *copy_places(case, gone),
     ]
     return [*found, backups_place(case, found, now)]
-
-
-def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
-    """Return the places that replicas and files of all servers are."""
-    gone_at, found = gone_since(gone), list[Place]()
-    if (only := case.declared.only) is not None:
-        others = [one for one in only if one not in case.primaries]
-        text = f"there are no replicas but {listing(others)}" if others else "there are no replicas"
-        found.append(Place(Kind.REPLICA, "", Status.ASSUMED, f"{text} (replicas.only)"))
-    primaries = {address: one.now for address, one in gone.items()}
-    for known in servers(case.looks):
-        address, looks = as_primary(known, primaries)
-        if is_ended(looks, case):
-            where = looks[-1].address
-            reason = case.declared.decommissioned.get(where, "replicas.only does not list it")
-            text = f"{where} is gone: {reason}"
-            found.append(Place(Kind.REPLICA, where, Status.ASSUMED, text))
-            continue
-        if address is not None:
-            server = _as_primary(looks, gone[address], gone_at)
-        else:
-            server = _as_replica(looks, gone, gone_at)
-            primary = _primary_of(looks[-1], gone)
-            offset = primary.offset if primary else None
-            told = [one for one in primaries.values() if one]
-            if assumed := declared_place(server, told, case.declared.replicas):
-                found += [assumed, rdb_place(server, case.declared, gone_at)]
-                if any(one.facts.get("aof_enabled") != "0" for one in told):
-                    found.append(aof_place(server, case.declared, gone_at))
-                continue
-            place = replica_place(server, primary.now if primary else None, offset)
-            found.append(place)
-            if place.status is Status.UNKNOWN:  # its files are not known either
-                continue
-        found += file_places(server, case.declared, gone_at)
-    return found
-
-
-def _as_primary(looks: tuple[Look, ...], gone: Gone, gone_at: datetime | None) -> Server:
-    """Return a primary, with the looks at its process from when the key was gone everywhere."""
-    if gone_at is None or gone.first is None:
-        return Server(looks)
-    process = {(one.address, one.at) for one in gone.ancestry.process}
-    good = [one for one in looks if (one.address, one.at) in process and one.at >= gone_at]
-    earlier = [one for one in gone.ancestry.looks if (one.address, one.at) not in process]
-    return Server(looks, tuple(good), any(one.at >= gone_at for one in earlier))
-
-
-def _as_replica(
-    looks: tuple[Look, ...], gone: Mapping[str, Gone], gone_at: datetime | None
-) -> Server:
-    """Return a server that is no primary now, with the looks at which it had caught up."""
-    primary = _primary_of(looks[-1], gone)
-    swept_at = [one.last.ended_at for one in gone.values() if one.last]
-    late = looks[-1].at < max(swept_at, default=looks[-1].at)
-    if primary is None or gone_at is None or late or seen_writable(looks):
-        return Server(looks)
-    after = [one for one in looks if one.at >= gone_at]
-    return Server(looks, tuple(caught_up(after, primary.ancestry.looks, primary.offset)))
-
-
-def _primary_of(look: Look, gone: Mapping[str, Gone]) -> Gone | None:
-    """Return the primary whose history a replica follows."""
-    history = look.facts.get("master_replid")
-    for one in gone.values():
-        if one.now and history and one.now.facts.get("master_replid") == history:
-            return one
-    return next(iter(gone.values())) if len(gone) == 1 else None
 
 
 def _as_current(field: str) -> Place:

@@ -23,7 +23,8 @@ from rotator.retirement.places import Evidence
 from rotator.tally.tally import BLOCKING
 from rotator.text import add_clamped
 
-_ORIGIN = "0" * 40  # a replication id that is none
+ORIGIN = "0" * 40
+"""A replication id that is none."""
 _INPUT = "total_net_repl_input_bytes"
 _MOVES_ROLES = (
     *("replicaof", "slaveof", "failover"),
@@ -69,7 +70,7 @@ def _other_process(before: Look, after: Look, *, one_server: bool) -> str | None
 def _history_changed(before: Look, after: Look) -> str | None:
     """Return whether another replication id may mean other data (rule 2); None: a replica came."""
     changed = "its replication history changed"
-    if after.facts.get("master_replid2") != _ORIGIN:
+    if after.facts.get("master_replid2") != ORIGIN:
         return changed
     if not counts_subcommands(after):
         clustered = after.facts.get("cluster_enabled") != "0"
@@ -84,7 +85,7 @@ def goes_on_from(noted: Look, now: Look) -> bool:
     """Return whether another process has all that *noted* had, and what came later (rule 3)."""
     earlier, later = number(noted, "master_repl_offset"), number(now, "second_repl_offset")
     history = now.facts.get("master_replid2")
-    if history in {None, _ORIGIN} or history != noted.facts.get("master_replid"):
+    if history in {None, ORIGIN} or history != noted.facts.get("master_replid"):
         return False
     return earlier is not None and later is not None and later > earlier
 
@@ -252,8 +253,7 @@ class Gone:
 
 def gone_from(case: Evidence, quiet: timedelta) -> dict[str, Gone]:
     """Return since when the key is gone from each primary, by its address."""
-    fence, found = case.in_force, {}
-    met_at = _last_met(case)
+    fence, met_at, found = case.in_force, _last_met(case), dict[str, Gone]()
     for address in case.primaries:
         looks = [one for one in case.looks if one.address == address]
         if not looks or looks[-1].facts.get("role") != "master":  # it did not answer, or follows
@@ -286,13 +286,13 @@ def gone_since(gone: Mapping[str, Gone]) -> datetime | None:
 
 
 def _last_met(case: Evidence) -> datetime | None:
-    """Return when anything met the key last, within the scope or outside of it."""
+    """Return when anything met the key last, within the scope or outside of it, or may have."""
     proofs = [
         one.ended_at
         for one in case.proofs
         if one.met.get(case.key_id) or one.outside.under_old_keys.get(case.key_id)
     ]
-    return max((at for at in (case.last_seen_at, *proofs) if at), default=None)
+    return max((at for at in (case.last_seen_at, case.lost_at, *proofs) if at), default=None)
 
 
 def _stands_for(proofs: Sequence[Proof], case: Evidence) -> bool:

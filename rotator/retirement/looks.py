@@ -42,7 +42,8 @@ FACTS = (
     *("rdb_last_bgsave_status", "rdb_last_bgsave_time_sec", "rdb_changes_since_last_save"),
     *("rdb_last_load_keys_loaded", "rdb_last_load_keys_expired", "aof_enabled"),
     *("aof_rewrite_in_progress", "aof_rewrite_scheduled", "aof_last_bgrewrite_status"),
-    *("aof_base_size", "aof_current_size", "aof_rewrites", "cluster_enabled"),
+    *("aof_last_rewrite_time_sec", "aof_base_size", "aof_current_size", "aof_rewrites"),
+    "cluster_enabled",
 )
 """The fields of INFO that a look keeps (https://redis.io/docs/latest/commands/info/)."""
 

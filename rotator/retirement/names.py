@@ -156,6 +156,9 @@ def _verifying(
         yield _place(
             *still, "the sweep was not verified (--no-verify)", "run again without --no-verify"
         )
+    elif case.working_since is not None:
+        since = moment(case.working_since)
+        yield _later(f"a run or purge that began {since} has not ended: what it met is not known")
     elif not gone or any(one.first is None for one in gone.values()):
         yield from _not_proven(case, gone)
     elif not all(one.same_process for one in gone.values()):
@@ -184,6 +187,9 @@ def _not_proven(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
             else:  # it was stopped
                 yield _later(sentence)
     if any(sweep.unproven for sweep in case.sweeps):
+        return
+    if case.proofs and not case.basis:
+        yield _later("its configuration is another than when it was last looked at")
         return
     for address, one in gone.items():
         ended = case.proofs and not any(one.ancestry.has(proof.after) for proof in case.proofs)
@@ -248,7 +254,7 @@ def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:
         text = "no value outside `match` and `databases` is under it"
         return Place(Kind.OUTSIDE, "", Status.CLEAN, text, since=since)
     text = f"{count(shut, 'entry', 'entries')} outside `match` or `databases` not opened"
-    if shut <= (case.declared.outside_accepted or 0):
+    if case.opens and shut <= (case.declared.outside_accepted or 0):
         return Place(Kind.OUTSIDE, "", Status.ASSUMED, f"{text}, and accepted", since=since)
     remedy = f"widen match or databases, declare assume.outside, or --accept outside={shut}"
     return Place(Kind.OUTSIDE, "", Status.UNKNOWN, text, Verdict.UNKNOWN, None, remedy)
@@ -259,10 +265,10 @@ def not_opened_places(case: Evidence) -> Iterator[Place]:
     clean = True
     for outcome in BLOCKING:
         shown = max((sweep.open_items.get(outcome, 0) for sweep in case.sweeps), default=0)
-        against = case.blocking(outcome) if case.ever_opened else shown
+        against = case.blocking(outcome) if case.opens else shown
         if against:
             one, many, step = _OPEN_ITEMS[outcome]
-            if outcome in ACCEPTABLE and case.ever_opened:
+            if outcome in ACCEPTABLE and case.opens:
                 step = f"{step}, or accept them with --accept {outcome}={against}"
             text, clean = count(against, one, many), False
             yield Place(Kind.NOT_OPENED, "", Status.UNKNOWN, text, Verdict.UNKNOWN, None, step)

@@ -9,7 +9,7 @@ else (verdict 3; info-facts B). Whatever cannot be told is unknown.
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from rotator.retirement.lineage import restarted_only
+from rotator.retirement.lineage import ORIGIN, restarted_only
 from rotator.retirement.looks import (
     Look,
     calls,
@@ -24,7 +24,6 @@ from rotator.retirement.places import Declarations, Kind, Place, Status, Verdict
 from rotator.retirement.replicas import Server
 from rotator.text import moment
 
-_ORIGIN = "0" * 40  # a replication id that is none
 _ANY_FILE = ("replicaof", "slaveof", "bgsave", "save", "debug")
 _ANY_FILE_7 = ("config|set", "config|resetstat", "cluster|replicate")
 _LOADED = ("rdb_last_load_keys_loaded", "rdb_last_load_keys_expired")
@@ -62,7 +61,7 @@ def never_saved(looks: Sequence[Look]) -> bool:
     facts = last.facts
     if not counts_subcommands(last) or facts.get("role") != "master":
         return False
-    if facts.get("master_replid2") != _ORIGIN or any(
+    if facts.get("master_replid2") != ORIGIN or any(
         facts.get(one) != "0" for one in _NOTHING_THERE
     ):
         return False
@@ -221,6 +220,8 @@ def _rewritten(before: Look, after: Look) -> bool:
     size = [number(one, "aof_current_size") for one in (before, after)]
     if None in base or None in size or after.facts.get("aof_last_bgrewrite_status") != "ok":
         return False
+    if config_set_between(before, after):  # with another dir the old file stays where it is
+        return False
     moved = base[0] != base[1] or (size[1] or 0) < (size[0] or 0)
     follows = after.facts.get("role") == "slave"
     if not counts_subcommands(after) or (is_valkey(after) and version(after) >= (9, 1) and follows):
@@ -242,7 +243,7 @@ def aof_place(server: Server, declared: Declarations, gone_at: datetime | None) 
         return _kept_aof(server, declared, gone_at)
     told = ["bgrewriteaof", *(("config|set",) if counts_subcommands(last) else ())]
     asked = [one for one in server.looks if not one.missing]
-    if any(one.facts.get("aof_enabled") == "1" for one in asked):
+    if any(_kept_one(one) for one in asked):
         evidence = f"{where} kept an append-only file earlier, which may be there still"
     elif any(calls(one, *told) != 0 for one in asked):
         evidence = f"{where} may have been told to keep an append-only file ({' or '.join(told)})"
@@ -252,6 +253,12 @@ def aof_place(server: Server, declared: Declarations, gone_at: datetime | None) 
         return Place(Kind.AOF, where, Status.CLEAN, f"{where} keeps none", since=gone_at)
     remedy = "remove the file if there is one, and declare assume.aof"
     return _unknown(Kind.AOF, where, evidence, remedy)
+
+
+def _kept_one(look: Look) -> bool:
+    """Return whether the server keeps an append-only file, or has written one in this process."""
+    lasted = number(look, "aof_last_rewrite_time_sec")
+    return look.facts.get("aof_enabled") == "1" or (lasted is not None and lasted >= 0)
 
 
 def _kept_aof(server: Server, declared: Declarations, gone_at: datetime | None) -> Place:

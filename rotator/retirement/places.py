@@ -120,7 +120,8 @@ class Declarations:
     the primary says. *only*: there are no replicas but these. *decommissioned*: servers at these
     addresses are gone, and caches of these names (*caches*) never used the keys. *identity*: it is
     one server, never another. *accepted* counts visits by outcome, *outside_accepted* those left
-    out; *empty*: that nothing was ever opened is right. *retention* is that of backups.
+    out; *empty*: that nothing was ever opened is right. *retention* is that of backups. *scope* is
+    a digest of what is visited and in which formats, *addresses* are where.
     """
 
     retention: timedelta | None = None
@@ -137,6 +138,8 @@ class Declarations:
     accepted: Mapping[Outcome, int] = field(default_factory=dict)
     outside_accepted: int | None = None
     empty: bool = False
+    scope: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +150,9 @@ class Evidence:
     *sweep* is the sweep of this run, or the last complete one; None if there never was one.
     *verification* is the reading sweep after it, if there was one. *history* has both folded in.
     *proofs* and *looks* are all that the state keeps, in their order, and *primaries* the addresses
-    of those that own data now. *basis* is what a proof must have been made with. A later sweep was
-    stopped at *cut_short_at*, and had not met the key up to there.
+    of those that own data now. *basis* is what a proof must have been made with, empty if none was.
+    A later sweep was stopped at *cut_short_at*, and had not met the key up to there. What killed
+    runs met, and purges, is lost up to *lost_at*; one of *working_since* has not ended.
     """
 
     key_id: str
@@ -164,6 +168,8 @@ class Evidence:
     declared: Declarations = Declarations()
     fence: Fence | None = None
     cut_short_at: datetime | None = None
+    lost_at: datetime | None = None
+    working_since: datetime | None = None
 
     @property
     def sweeps(self) -> tuple[SweepRecord, ...]:
@@ -182,6 +188,12 @@ class Evidence:
         return any(one.opened for one in self.proofs) or any(one.opened for one in self.sweeps)
 
     @property
+    def opens(self) -> bool:
+        """True if a key of the ring opened a value by today's formats: only then one may accept."""
+        proven = any(one.opened for one in self.proofs if one.basis == self.basis)
+        return proven or any(one.opened for one in self.sweeps)
+
+    @property
     def in_force(self) -> Fence | None:
         """The fence, if it covers the key and nothing was read that says otherwise."""
         fence = self.fence
@@ -189,11 +201,8 @@ class Evidence:
         return fence if covers else None
 
     def blocking(self, outcome: Outcome) -> int:
-        """
-        Return the number of open items of this kind if more than were accepted, else 0.
-
-        The last sweep decides; but that a value is too large may show only when it is written.
-        """
+        """Return the number of open items of this kind if more than were accepted, else 0."""
+        # The last sweep decides; but that a value is too large may show only when it is written.
         sweeps = self.sweeps if outcome is Outcome.TOO_LARGE else (self.latest,)
         return max((sweep.blocking(outcome) for sweep in sweeps if sweep), default=0)
 
@@ -219,8 +228,7 @@ class Evidence:
         """
         The number of values the verifying sweep met beyond those that the one before left.
 
-        A sweep that went on where an earlier one was stopped accuses nobody: what it had visited
-        may have been written before it went on.
+        One that was resumed accuses nobody: what it had visited may have been written since.
         """
         last = self.sweeps[-1] if self.sweeps else None
         if last is None or last.mode is not Mode.VERIFY or self.sweeps[0].resumed:
@@ -269,7 +277,7 @@ class CacheRecord:
     """
     Cache record: holds all that the state knows of one cache, and of its *keys* by id.
 
-    *sweep* is the last complete one, *runs*, *proofs* and *looks* are in their order.
+    *sweep* is the last complete one, *addresses* are where it was. For the rest see `Evidence`.
     """
 
     cache: str
@@ -279,6 +287,9 @@ class CacheRecord:
     proofs: tuple[Proof, ...] = ()
     looks: tuple[Look, ...] = ()
     fence: Fence | None = None
+    addresses: tuple[str, ...] = ()
+    lost_at: datetime | None = None
+    working_since: datetime | None = None
 
 
 def backups_place(case: Evidence, found: Sequence[Place], now: datetime) -> Place:
@@ -307,13 +318,3 @@ def backups_place(case: Evidence, found: Sequence[Place], now: datetime) -> Plac
     text = f"{text} and may hold it until {moment(until)}"
     remedy = f"wait until {moment(until)}, then run again"
     return Place(Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, max(ends), remedy, until)
-
-
-def is_ended(looks: Sequence[Look], case: Evidence) -> bool:
-    """Return whether the operator declares that there is no such server any more."""
-    addresses = {one.address for one in looks}
-    if addresses & {*case.primaries}:
-        return False
-    only = case.declared.only
-    gone = addresses <= {*case.declared.decommissioned} and not looks[-1].facts
-    return gone or (only is not None and not addresses & {*only})

@@ -24,6 +24,7 @@ from rotator.crypto.format_search import search_formats
 from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, EmptyError
 from rotator.progress import Progress
+from rotator.run.evidence import latest_history
 from rotator.run.preflight import Preflight
 from rotator.server.acl import DELETING, WRITING
 from rotator.server.context import CacheContext
@@ -37,13 +38,10 @@ from rotator.sweep.results import BulkResult
 from rotator.sweep.scope import Limits, Scope, matcher
 from rotator.sweep.sweep import sweep_cache
 from rotator.tally.tally import BulkOutcome, Mode, Outcome, Tally
-from rotator.text import count
+from rotator.text import count, utc_now
 
 REASONS: Final = (Reason.UNKNOWN_KEY_ID, Reason.WRONG_NAME, Reason.BAD_TAG)
-"""
-The reasons for which a value that does not open is deleted unless others are named: `not_a_format`
-is not among them, for what does not even look encrypted is likely to be somebody's.
-"""
+"""The reasons to delete for, unless others are named: what looks encrypted and does not open."""
 KEPT: Final = 100
 """How many of the picked values are looked at more closely."""
 _LARGEST_KEPT = 1 << 14  # bytes
@@ -296,7 +294,15 @@ class BulkRun:
 
     def act(self) -> BulkResult:
         """Visit every name and act on what is picked; ServerError as for `look`."""
-        return self._visit(self.options.phase, Mode.RUN)
+        phase, name = self.options.phase, self.access.cache.name
+        if not (self.state and self.selector.deletes):
+            return self._visit(phase, Mode.RUN)
+        history = latest_history(self.state, name)
+        self.state.begin_work(name, history, utc_now())
+        try:
+            return self._visit(phase, Mode.RUN)
+        finally:  # what is deleted now may be in files that were saved meanwhile
+            self.state.end_work(name, history, lost_at=utc_now())
 
     def _visit(self, phase: str, mode: Mode) -> BulkResult:
         settings, options, discover = self.access.settings, self.options, self._preflight.discover

@@ -35,6 +35,7 @@ from rotator.sweep.results import CacheResult, SweepResult
 from rotator.sweep.scope import RunOptions, Scope
 from rotator.sweep.sweep import sweep_cache
 from rotator.tally.tally import Mode
+from rotator.text import utc_now
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +125,7 @@ class CacheRun:
         """Sweep, and sweep again, only reading, unless the first sweep proves what it saw."""
         result = CacheResult(self.access, self.options, history=self.history, looks=self._begin)
         if self.options.mode is Mode.RUN:
+            self.state.begin_work(self.access.cache.name, self.history, utc_now())
             self.state.drop_positions(self.access.cache.name, Mode.DRY_RUN)
         result.sweep = self._sweep(self.options.mode)
         if self._wants_proof(result.sweep):
@@ -188,11 +190,20 @@ class CacheRun:
         codec, goals = self.access.codec, {}
         for address in self._discover().primaries:
             with self.access.connect(address) as store:
-                if codec and not _write_one_anew(store, codec, self.access.settings.match[0]):
+                if codec and not self._write_one_anew(store, codec):
                     log.info("no value to write anew", node=store.node)
                 look = take_look(store, settings=False)
                 goals[look.facts.get("master_replid", "")] = number(look, "master_repl_offset") or 0
         return goals
+
+    def _write_one_anew(self, store: Store, codec: Codec) -> bool:
+        """Encrypt one value of the scope anew, in the first database that has one."""
+        settings = self.access.settings
+        scope = Scope(Mode.RUN, settings.match, settings.databases, outside=False)
+        return any(
+            _write_one_anew(store, codec, PageReader(store, db, pattern, START, lambda: _PAGE))
+            for db, pattern in scope.scans(sorted(store.databases()))
+        )
 
     def _sweep(self, mode: Mode) -> SweepResult:
         name, kept_as = self.access.cache.name, self.options.mode
@@ -281,9 +292,8 @@ def _hides_rewrites(looks: Sequence[Look]) -> bool:
     )
 
 
-def _write_one_anew(store: Store, codec: Codec, pattern: str) -> bool:
+def _write_one_anew(store: Store, codec: Codec, page: PageReader) -> bool:
     """Encrypt one value under the current key anew, its TTL kept; False if none was found."""
-    page = PageReader(store, 0, pattern, START, lambda: _PAGE)
     while found := page.take():
         for name, value in zip(found.names, found.values(), strict=True):
             opened = codec.open(name, value) if isinstance(value, bytes) else None

@@ -6,16 +6,13 @@ others by what the state has of them. What is kept belongs to a lineage of the d
 of a cache: another server under the same name has a history of its own (verdict 4).
 """
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from rotator.crypto.keyring import Keyring
-from rotator.errors import Exit
 from rotator.retirement.history import SweepRecord
 from rotator.retirement.judge import Judgement, judge
 from rotator.retirement.lineage import ancestry, same_lineage
@@ -29,12 +26,11 @@ from rotator.retirement.places import (
     Status,
     Verdict,
 )
-from rotator.run.records import run_record_of
-from rotator.server.context import Listing
+from rotator.run.records import run_record_of, sweep_record_of
+from rotator.server.declared import Listing
 from rotator.state.state import State
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.tally.tally import Mode
-from rotator.text import about
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +63,7 @@ class EvidenceRecorder:
         self.add_looks(result, result.looks)
         sweeps = [sweep for sweep in (result.sweep, result.verification) if sweep]
         self._kept[name] = [
-            _sweep_record(result, sweep, keyring, goes_on=goes_on or bool(number))
+            sweep_record_of(result, sweep, keyring, goes_on=goes_on or bool(number))
             for number, sweep in enumerate(sweeps)
         ]
         known = self.state.last_sweep(history)
@@ -77,12 +73,14 @@ class EvidenceRecorder:
         run = run_record_of(result, result.sweep, before=before, known=known, ends_at=self.ends_at)
         self.state.add_run_record(history, run)
         for sweep, record in zip(sweeps, self._kept[name], strict=True):
-            self._void_fence(name, keyring, record)
+            self._void_fence(name, keyring, record, sweep)
             self.state.record_sweep(record)
             self._add_proofs(history, sweep, result.doubt)
             self.state.add_encryptions(keyring.current.id, sweep.tally.encryptions)
             for key_id, key in sweep.tally.keys.items():
                 self.state.note_seen(history, key_id, key.found)
+        if result.plan.mode is Mode.RUN:
+            self.state.end_work(name, history)
 
     def add_looks(self, result: CacheResult, looks: Iterable[Look]) -> None:
         """Keep looks at the servers of a cache."""
@@ -108,15 +106,31 @@ class EvidenceRecorder:
                 return False
         return True
 
-    def _void_fence(self, name: str, keyring: Keyring, record: SweepRecord) -> None:
-        """Note that something still writes, if values came after a proof that there were none."""
+    def _void_fence(
+        self, name: str, keyring: Keyring, record: SweepRecord, sweep: SweepResult
+    ) -> None:
+        """
+        Note that something still writes, if values came after a proof that there were none.
+
+        With another current key there is no fence, also when the first one comes back: what
+        applications have then is to be said anew.
+        """
         fence = self.state.fence(name)
-        if fence is None or fence.current != keyring.current.id or fence.voided_at:
+        if fence is not None and fence.current != keyring.current.id:
+            log.warning("the fence ends: another key is the current one", cache=name)
+            self.state.drop_fence(name)
+            return
+        if fence is None or fence.voided_at:
             return
         proofs = [one for one in self.state.proofs(record.cache) if one.begun_at >= fence.at]
+        now = [node.proof for node in sweep.nodes if node.proof]
         for key_id in fence.old:
-            clean = any(one.met.get(key_id) == 0 for one in proofs)
-            if clean and record.goes_on and record.seen(key_id).met:
+            clean = any(
+                one.met.get(key_id) == 0 and not one.outside.under_old_keys.get(key_id)
+                for one in proofs
+            )
+            outside = any(one.outside.under_old_keys.get(key_id) for one in now)
+            if clean and record.goes_on and (record.seen(key_id).met or outside):
                 log.warning("an application still writes with an old key", cache=name, key=key_id)
                 self.state.set_fence(name, replace(fence, voided_at=record.finished_at))
                 return
@@ -167,7 +181,10 @@ class EvidenceRecorder:
         record, result = self.records[cache], self._results.get(cache)
         swept = record.sweep if record.sweep and key_id in record.sweep.keys else None
         fence = record.fence if record.fence and record.fence.current == ring.current.id else None
-        current = swept is not None and swept.current == ring.current.id
+        declared = self.declared.get(cache, Declarations())
+        same = swept is not None and swept.current == ring.current.id
+        same = same and swept is not None and declared.scope in {"", swept.scope}
+        same = same and set(declared.addresses) <= set(record.addresses)
         earlier = Evidence(
             key_id=key_id,
             cache=cache,
@@ -177,9 +194,11 @@ class EvidenceRecorder:
             proofs=record.proofs,
             looks=record.looks,
             primaries=swept.primaries if swept else (),
-            basis=record.proofs[-1].basis if record.proofs and current else "",
-            declared=self.declared.get(cache, Declarations()),
+            basis=record.proofs[-1].basis if record.proofs and same else "",
+            declared=declared,
             fence=fence,
+            lost_at=record.lost_at,
+            working_since=record.working_since,
         )
         sweeps = self._kept.get(cache)
         if not sweeps or result is None or result.sweep is None:
@@ -263,51 +282,5 @@ def find_history(
     history = alike[0] if alike else new
     before = known.get(history, {}).get("addresses", [])
     record = {"addresses": sorted(here | set(before)), "at": looks[-1].at.isoformat()}
-    state.set_lineage(history, cache, record)
+    state.set_lineage(history, cache, {**known.get(history, {}), **record})
     return history
-
-
-def _sweep_record(
-    result: CacheResult, sweep: SweepResult, keyring: Keyring, *, goes_on: bool
-) -> SweepRecord:
-    """Return what one sweep of this run leaves for the histories."""
-    settings = result.access.settings
-    formats = [str(result.access.formats[name]) for name in settings.formats]
-    scope = [settings.match, settings.databases, formats]
-    return SweepRecord.of(
-        sweep.tally,
-        cache=result.history,
-        mode=sweep.scope.mode,
-        started_at=sweep.started_at,
-        finished_at=max(sweep.finished_at, (result.doubt and result.latest) or sweep.finished_at),
-        complete=sweep.complete,
-        current=keyring.current.id,
-        old=[key.id for key in keyring.old],
-        scope=hashlib.sha256(json.dumps(scope).encode()).hexdigest(),
-        verified=result.plan.verify,
-        not_looked_at=tuple(sweep.not_looked_at),
-        accepted=dict(result.plan.accept),
-        doubt=result.doubt,
-        proven=sweep.complete and all(node.proof for node in sweep.nodes),
-        unproven=(
-            *dict.fromkeys(one for node in sweep.nodes for one in node.unproven),
-            *_too_long(sweep),
-        ),
-        resumed=sweep.resumed,
-        goes_on=goes_on,
-        primaries=tuple(str(address) for address in sweep.topology.primaries),
-    )
-
-
-def _too_long(sweep: SweepResult) -> Iterator[str]:
-    """Yield that a proof, which is made in one go, takes longer than a run was given for it."""
-    reads = sweep.scope.mode is not Mode.RUN
-    if not reads or sweep.stopped is None or sweep.stopped.exit_code is not Exit.TIME_UP:
-        return
-    if sweep.visits_now and sweep.topology.names > sweep.visits_now:
-        takes = timedelta(seconds=sweep.seconds * sweep.topology.names / sweep.visits_now)
-        had = timedelta(seconds=sweep.seconds)
-        yield (
-            f"the proof takes about {about(takes)} in one go, and had {about(had)};"
-            " `rotator run --dry-run` without a window proves as much and writes nothing"
-        )

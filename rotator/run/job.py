@@ -25,7 +25,8 @@ from rotator.retirement.judge import Judgement, not_clean
 from rotator.retirement.places import COPIES, FILES, Declarations, Fence, Kind, Place, Status
 from rotator.run.cache_run import CacheRun
 from rotator.run.evidence import EvidenceRecorder
-from rotator.server.context import CacheContext, Listing
+from rotator.server.context import CacheContext
+from rotator.server.declared import Listing
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import RemoteWorkers

@@ -1,13 +1,15 @@
-"""Records: say what one run did of a sweep, for the forecasts of later ones."""
+"""Records: say what one run did of a sweep, for histories and for the forecasts of later ones."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
+from rotator.crypto.keyring import Keyring
 from rotator.errors import Exit
 from rotator.retirement.forecast import RunRecord, unfinished_runs
 from rotator.retirement.history import SweepRecord
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.tally.tally import Mode, Outcome
+from rotator.text import about
 
 
 def run_record_of(
@@ -81,3 +83,46 @@ def _waited(sweep: SweepResult) -> dict[str, float]:
             part = length / worked * sweep.seconds if worked else 0.0
             waited[reason] = waited.get(reason, 0.0) + part
     return waited
+
+
+def sweep_record_of(
+    result: CacheResult, sweep: SweepResult, keyring: Keyring, *, goes_on: bool
+) -> SweepRecord:
+    """Return what one sweep of this run leaves for the histories."""
+    return SweepRecord.of(
+        sweep.tally,
+        cache=result.history,
+        mode=sweep.scope.mode,
+        started_at=sweep.started_at,
+        finished_at=max(sweep.finished_at, (result.doubt and result.latest) or sweep.finished_at),
+        complete=sweep.complete,
+        current=keyring.current.id,
+        old=[key.id for key in keyring.old],
+        scope=result.access.scope,
+        verified=result.plan.verify,
+        not_looked_at=tuple(sweep.not_looked_at),
+        accepted=dict(result.plan.accept),
+        doubt=result.doubt,
+        proven=sweep.complete and all(node.proof for node in sweep.nodes),
+        unproven=(
+            *dict.fromkeys(one for node in sweep.nodes for one in node.unproven),
+            *_too_long(sweep),
+        ),
+        resumed=sweep.resumed,
+        goes_on=goes_on,
+        primaries=tuple(str(address) for address in sweep.topology.primaries),
+    )
+
+
+def _too_long(sweep: SweepResult) -> Iterator[str]:
+    """Yield that a proof, which is made in one go, takes longer than a run was given for it."""
+    reads = sweep.scope.mode is not Mode.RUN
+    if not reads or sweep.stopped is None or sweep.stopped.exit_code is not Exit.TIME_UP:
+        return
+    if sweep.visits_now and sweep.topology.names > sweep.visits_now:
+        takes = timedelta(seconds=sweep.seconds * sweep.topology.names / sweep.visits_now)
+        had = timedelta(seconds=sweep.seconds)
+        yield (
+            f"the proof takes about {about(takes)} in one go, and had {about(had)};"
+            " `rotator run --dry-run` without a window proves as much and writes nothing"
+        )

@@ -245,9 +245,10 @@ class Observation:
         self._note(address, look, by)
 
     def _ask_again(self, address: str) -> None:
-        """Take another look at a server that has answered."""
+        """Take another look at a server that has answered; that it was reset is not forgotten."""
         try:
             look = take_look(self._stores[address], settings=False)
+            look = replace(look, canary_found=self._looks[address].canary_found)
         except ServerError as error:
             look = missing_look(address, str(error))
         self._note(address, look, self._looks[address].named_by)

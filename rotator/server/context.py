@@ -7,29 +7,28 @@ configuration files and the cache's name.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import structlog
 
 from rotator.config.load import RotatorConfig, load
-from rotator.config.schema import SAME, CacheConfig, CacheSettings, TlsProfile
+from rotator.config.schema import SAME, CacheConfig, TlsProfile
 from rotator.config.types import Address, Provider, SecretRef
 from rotator.console import start_logging
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.errors import ConfigError, SourceError
-from rotator.retirement.places import Declarations
 from rotator.secrets.provider import PROVIDER_VARIABLE, Unpicklable, provider_from_url
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
-from rotator.tally.tally import Outcome
 from rotator.tls import (
     add_trusted,
     client_context,
@@ -79,10 +78,8 @@ class CacheContext(Unpicklable):
             tls_context(config.tls_profile(cache), provider),
         )
         self.keyring = open_keyring(cache, provider)
-        self.formats = BUILTIN | {
-            name: Format.parse(name, given.encoding, given.layout, given.aad)
-            for name, given in config.rotator.formats.items()
-        }
+        self.formats = known_formats(config)
+        self.scope = scope_digest(config, cache)
         self.codec = None
         if self.keyring is not None:
             write = self.settings.write
@@ -209,36 +206,19 @@ def all_keyrings(
     return keyrings
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """
-    Listing: the keys of a cache that is never swept, because of its type or with encryption off.
-
-    *key_ids* are those of all keys that it lists; None: they cannot be known now.
-    """
-
-    reason: Literal["disabled", "cluster"]
-    key_ids: tuple[str, ...] | None
+def known_formats(config: RotatorConfig) -> dict[str, Format]:
+    """Return all formats by their names: those of rotator, and those of the configuration."""
+    return BUILTIN | {
+        name: Format.parse(name, given.encoding, given.layout, given.aad)
+        for name, given in config.rotator.formats.items()
+    }
 
 
-def other_listings(config: RotatorConfig, provider: Provider | None) -> dict[str, Listing]:
-    """Return the keys that caches list which are never swept, by the names of the caches."""
-    listings = {}
-    for cache in config.every:
-        if isinstance(cache, CacheConfig) and not cache.encryption.disabled:
-            continue
-        key_ids = None
-        try:
-            if (refs := cache.listed_key_refs) is not None:
-                keys = [Key.from_hex(ref.resolve(provider), ref.field) for ref in refs]
-                key_ids = tuple(key.id for key in keys)
-        except (ConfigError, SourceError) as error:
-            log.warning("keys of a cache that is not swept are not known", error=str(error))
-        reason: Literal["disabled", "cluster"] = (
-            "disabled" if isinstance(cache, CacheConfig) else "cluster"
-        )
-        listings[cache.name] = Listing(reason, key_ids)
-    return listings
+def scope_digest(config: RotatorConfig, cache: CacheConfig) -> str:
+    """Return a digest of what of a cache is visited, and in which formats; not of its keys."""
+    settings, formats = config.settings(cache), known_formats(config)
+    scope = [settings.match, settings.databases, [str(formats[one]) for one in settings.formats]]
+    return hashlib.sha256(json.dumps(scope).encode()).hexdigest()
 
 
 def tls_context(profile: TlsProfile | None, provider: Provider | None) -> ssl.SSLContext | None:
@@ -289,30 +269,3 @@ def _pem(reference: SecretRef, provider: Provider | None) -> str:
     """Return PEM: the secret's own, or that of the file at the path that is given."""
     text = reference.resolve(provider)
     return text if "-----BEGIN" in text else Path(text.strip()).read_text(errors="ignore")
-
-
-def declarations(
-    cache: CacheConfig,
-    settings: CacheSettings,
-    *,
-    accepted: Mapping[Outcome, int],
-    outside: int | None = None,
-    empty: bool = False,
-) -> Declarations:
-    """Return what the operator declares of a cache: in its configuration, and for this run."""
-    assume, only = settings.assume, settings.replicas.only
-    gone, caches = assume.decommissioned, assume.caches
-    return Declarations(
-        retention=settings.backups.retention,
-        rdb=assume.rdb.reason if assume.rdb else None,
-        aof=assume.aof.reason if assume.aof else None,
-        outside=assume.outside.reason if assume.outside else None,
-        replicas=assume.replicas.reason if assume.replicas else None,
-        only=None if only is None else tuple(map(str, (*cache.addresses, *only))),
-        decommissioned=dict.fromkeys(map(str, gone.value), gone.reason) if gone else {},
-        caches=dict.fromkeys(caches.value, caches.reason) if caches else {},
-        identity=assume.identity.reason if assume.identity else None,
-        accepted=accepted,
-        outside_accepted=outside,
-        empty=empty,
-    )

@@ -97,11 +97,7 @@ class Identity:
         return [name for name, value in zip(names, said, strict=True) if not value]
 
     def evicted_since(self, before: Identity) -> int:
-        """
-        Return the number of entries evicted since *before*; what a lost counter held is not known.
-
-        https://redis.io/docs/latest/commands/info/ (evicted_keys)
-        """
+        """Return the number of entries evicted since *before*; a lost counter tells of none."""
         same = self.run_id == before.run_id and self.evicted >= before.evicted
         return self.evicted - before.evicted if same else self.evicted
 
@@ -210,6 +206,10 @@ class Node:
         held = {name: text for name, text in info.items() if name[2:].isdecimal()}
         found = understood(self.node, "INFO", counts, held, "db", "keys")
         return {int(db): names for db, names in found.items()}
+
+    def size(self) -> int | None:
+        """Return the number of names in the selected database; None for a user who may not ask."""
+        return self._read_or_none(number_of, "DBSIZE")
 
     def names_in_slots(self, slots: Sequence[int]) -> int:
         """

@@ -207,10 +207,11 @@ def _standalone(views: list[_View]) -> Topology:
             # Of two that do not say who they are nobody knows that they are one.
             primaries.setdefault(view.identity.run_id or str(view.address), view)
     known = {view.identity.replication_id for view in primaries.values()}
-    known |= {str(view.address) for view in primaries.values()}
+    listed, names = [str(view.address) for view in views], AddressBook()
     replicas = [view for view in views if view.identity.role != "master"]
     for view in replicas:
-        if not known & {view.identity.replication_id, view.replica_of}:
+        # One that has no link yet has a history of its own; it may follow another replica.
+        if view.identity.replication_id not in known and not names.same(view.replica_of, listed):
             raise ServerError(
                 f"{view.address} is a replica of {view.replica_of}",
                 hint=f"put the primary into redis.addresses: {view.replica_of}",

@@ -103,6 +103,7 @@ class State:
     ) -> CacheRecord:
         """Return all that is known of a cache and of these keys, by its *history*."""
         history = cache if history is None else history
+        lineage = self.lineages(cache).get(history, {})
         return CacheRecord(
             cache=cache,
             sweep=self.last_sweep(history),
@@ -110,6 +111,9 @@ class State:
             proofs=tuple(self.proofs(history)),
             looks=tuple(self.looks(history)),
             fence=self.fence(cache),
+            addresses=tuple(lineage.get("addresses", ())),
+            lost_at=_moment(lineage.get("lost_at")),
+            working_since=_moment(lineage.get("working_since")),
             keys={
                 key_id: KeyRecord(
                     self.history(history, key_id),
@@ -132,6 +136,23 @@ class State:
         """Record a lineage; its history is called like the cache, the next ones `<cache>#2`, ..."""
         with self._database.change() as change:
             put(change, "lineages", history, cache, json.dumps(dict(record)))
+
+    def begin_work(self, cache: str, history: str, at: datetime) -> None:
+        """Note that values may be changed from now on; what work met that did not end is lost."""
+        record = self.lineages(cache).get(history)
+        if record is None:  # nothing is known of it that could be wrong
+            return
+        lost = {"lost_at": at.isoformat()} if "working_since" in record else {}
+        self.set_lineage(history, cache, {**record, **lost, "working_since": at.isoformat()})
+
+    def end_work(self, cache: str, history: str, *, lost_at: datetime | None = None) -> None:
+        """Note that it has ended; what it met is lost with *lost_at*, else it was recorded."""
+        record = self.lineages(cache).get(history)
+        if record is None:
+            return
+        lost = {"lost_at": lost_at.isoformat()} if lost_at else {}
+        left = {name: value for name, value in record.items() if name != "working_since"}
+        self.set_lineage(history, cache, {**left, **lost})
 
     def drop_history(self, history: str) -> None:
         """Forget a lineage with all that was found out about its data."""
@@ -284,6 +305,11 @@ class State:
         except ValueError as error:  # of JSON, or of what it should hold
             raise self._database.damaged() from error
         return record
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Return a time that was written down."""
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _text(kind: Any, value: object) -> str:

@@ -30,7 +30,7 @@ from unittest.mock import patch
 
 import pytest
 
-from rotator.retirement import judge, lineage, looks, persistence, replicas
+from rotator.retirement import copies, judge, lineage, looks, persistence, replicas
 from rotator.retirement.lineage import Ancestry
 from rotator.retirement.looks import number
 from rotator.retirement.places import Declarations, Kind, Verdict
@@ -253,7 +253,7 @@ def _not_told(real):
     return place
 
 
-REAL_SERVER = judge.Server
+REAL_SERVER = copies.Server
 
 
 def _begun_clean(looks, good=(), _=False):
@@ -300,7 +300,7 @@ MUTANTS = {
     ),
     "replicas are not asked": Mutant(("replicas",), rules=Rules(looks_at_replicas=False)),
     "a replica is as its primary says": Mutant(
-        ("replicas",), ((judge, "replica_place", _by_its_primary),)
+        ("replicas",), ((copies, "replica_place", _by_its_primary),)
     ),
     "a replica's offset is not asked": Mutant(
         ("replicas",), ((replicas, "why_not_follows", _any_offset),)
@@ -315,7 +315,7 @@ MUTANTS = {
         (
             (replicas, "why_not_follows", _follows(slave_read_only=lambda _: "1")),
             (replicas, "seen_writable", no),
-            (judge, "seen_writable", no),
+            (copies, "seen_writable", no),
         ),
     ),
     "a replica that was interrupted": Mutant(
@@ -325,7 +325,7 @@ MUTANTS = {
         ("files of a replica before 7.0",), ((replicas, "reset_between", lambda *_: None),)
     ),
     "a replica's file from before it caught up": Mutant(
-        ("files of a replica",), ((judge, "caught_up", lambda looks, *_: list(looks)),)
+        ("files of a replica",), ((copies, "caught_up", lambda looks, *_: list(looks)),)
     ),
     "a save by its time": Mutant(("files",), ((persistence, "saved_at", _saved_by_clock),)),
     "a save by its counter": Mutant(("files",), ((persistence, "saved_at", _rises("rdb_saves")),)),
@@ -339,7 +339,7 @@ MUTANTS = {
         ((persistence, "_restarted_clean", lambda server: number(server.last, "loaded") != 0),),
     ),
     "a process that began before the key was gone": Mutant(
-        ("files",), ((judge, "Server", _begun_clean),)
+        ("files",), ((copies, "Server", _begun_clean),)
     ),
     "no RDB file where none was saved": Mutant(
         ("files", "never saved"), ((persistence, "never_saved", lambda _: True),)

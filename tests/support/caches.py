@@ -27,7 +27,8 @@ from rotator.crypto.layout import BUILTIN
 from rotator.progress import Progress
 from rotator.run.job import Job
 from rotator.server.connection import Connection, Login
-from rotator.server.context import CacheContext, declarations, other_listings
+from rotator.server.context import CacheContext
+from rotator.server.declared import declarations, other_listings
 from rotator.server.store import Store
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
@@ -194,8 +195,8 @@ class Place:
             options,
             declared={
                 cache.name: declarations(
+                    config,
                     cache,
-                    config.settings(cache),
                     accepted=options.accept,
                     outside=options.accept_outside,
                     empty=options.accept_empty,

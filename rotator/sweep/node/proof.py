@@ -44,10 +44,12 @@ class ProofBuilder:
     orphans: int = 0
     not_counted: bool = False
     moving: str = ""
+    left_out: list[bool] = field(default_factory=list)
 
     def begin(self, store: Store) -> None:
         """Look at the server before the first page."""
         self.before, self.after = take_look(store, canary=True), None
+        self.left_out = [leaves_out_names(store)]
         self.expected = store.databases()
         self.shown.clear()
         store.pages = 0
@@ -59,6 +61,7 @@ class ProofBuilder:
         self.not_counted = None in counts
         self.orphans = sum(filter(None, counts))
         self.after, self.found = take_look(store, canary=True), store.databases()
+        self.left_out.append(leaves_out_names(store))
 
     def doubts(self, before: Identity, now: Identity, pages: int, *, resumed: bool) -> list[str]:
         """Return why the node cannot be vouched for, which doing it again would not mend."""
@@ -69,6 +72,8 @@ class ProofBuilder:
                 f"the server does not say who it is (no {', '.join(missing)} in INFO); declare"
                 " assume.identity if it is one server that was not restarted"
             )
+        if all(self.left_out):
+            doubts.append("the server has names in database 0, and INFO shows none (keyspace)")
         if self.not_counted:
             doubts.append("names in slots of others are hidden there: +multi +exec ends it")
         if self.before and self.after and not resumed:
@@ -117,6 +122,14 @@ class ProofBuilder:
             outside=unread if outside is None else outside,
             hidden=self.orphans,
         )
+
+
+def leaves_out_names(store: Store) -> bool:
+    """Return whether INFO shows no names in database 0, and DBSIZE does, if one may ask that."""
+    if store.databases().get(0):
+        return False
+    store.select(0)
+    return bool(store.size())
 
 
 def count_orphans(store: Store, databases: Sequence[int]) -> list[int | None]:

@@ -271,7 +271,8 @@ class Worker:
         return checkpoint
 
     def _plan_scans(self) -> None:
-        self._scans = self._scope.scans(sorted(self._session.store.databases()))
+        # The first one in any case: a front may leave out what INFO says of databases.
+        self._scans = self._scope.scans(sorted({0, *self._session.store.databases()}))
         self._databases = sorted({db for db, _ in self._scans})
 
     def _restart(self) -> None:

@@ -351,6 +351,29 @@ class TestReplicas:
         assert (gone.status, gone.verdict) == ("assumed", "retirable")
         assert "its machine was deleted" in gone.evidence
 
+    def test_address_reused(self, tmp_path):
+        """At the address of a server that is declared gone somebody else may answer."""
+        with LocalServer() as server:
+            with LocalServer(replica_of=server) as replica:
+                place = filled(server, tmp_path)
+                with server.client() as client, replica.client() as follower:
+                    follows(follower, client)
+                place.run(quiet=NOW)
+            gone = {"is": [replica.address], "reason": "its machine was deleted"}
+            place.cache.settings["assume"] = {"decommissioned": gone}
+            place.configure(place.cache)
+            with LocalServer(port=replica.port):
+                report = place.run(quiet=NOW)
+        assert place_of(report, "replica").status == "assumed"
+
+    def test_two_names(self, tmp_path):
+        """A primary that is listed by two names is one, and no replica of its own."""
+        with LocalServer() as server:
+            place = filled(server, tmp_path, f"localhost:{server.port}")
+            report = settled(place)
+        [key] = keys(report)
+        assert not [one for one in key.places if one.kind == "replica"]
+
     def test_writable(self, tmp_path):
         """A replica that can be written to may hold anything."""
         with (

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import traceback
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,7 +15,8 @@ from rotator.config.types import Address
 from rotator.crypto.keyring import Key, generate
 from rotator.errors import ConfigError, KeyMaterialError, SecretError
 from rotator.retirement.places import Declarations
-from rotator.server.context import CacheContext, Listing, declarations, other_listings
+from rotator.server.context import CacheContext, scope_digest
+from rotator.server.declared import Listing, declarations, other_listings
 from rotator.tally.tally import Outcome
 from support.caches import Cache, Place, user
 
@@ -188,7 +190,9 @@ class TestDeclarations:
         cache = Cache("10.0.0.7:6379", settings=settings)
         loaded = load([Place(tmp_path, cache, Cache("127.0.0.1:1", name="old-cluster")).file])
         own = loaded.cache("shared-redis")
-        return declarations(own, loaded.settings(own), **{"accepted": {}, **given})
+        found = declarations(loaded, own, **{"accepted": {}, **given})
+        assert (found.scope, found.addresses) == (scope_digest(loaded, own), ("10.0.0.7:6379",))
+        return replace(found, scope="", addresses=())
 
     def test_nothing(self, tmp_path):
         """Where nothing is declared, nothing is: retention and replicas are not known."""

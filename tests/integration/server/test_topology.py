@@ -117,6 +117,17 @@ class TestStandalone:
                 look(replica)
             assert str(at(primary)) in caught.value.hint
 
+    def test_a_chain_without_links(self):
+        """A replica without a link may follow another one that is listed, by whichever name."""
+        refused = ("--masterauth", "wrong")  # to PSYNC: such a user is not known there
+        with (
+            LocalServer() as primary,
+            LocalServer(*refused, "--masteruser", "nobody", replica_of=primary) as replica,
+            LocalServer(*refused, "--masteruser", "nobody", replica_of=replica) as replica_of_it,
+        ):
+            named = [Address("localhost", one.port) for one in (primary, replica, replica_of_it)]
+            assert look(*named).primaries == named[:1]
+
     def test_a_replica_of_somebody_else(self):
         """A replica whose primary is not configured is refused beside another primary."""
         with (

@@ -106,6 +106,8 @@ class TestRetirable:
         assert judgement.next_step == f"remove {FIELD} and {field}"
         (other,) = [one for one in judgement.places if one.kind is Kind.CACHES]
         assert other.evidence.startswith("other-redis: no application of other-redis has written")
+        told = [one for one in judgement.assumptions if one.startswith("other-redis: ")]
+        assert [one.partition("no ")[2][:11] for one in told] == ["application", "backup outs"]
 
     def test_nothing_assumed(self):
         """With a fence, and no backups, nothing is assumed."""

@@ -75,6 +75,12 @@ class TestGone:
         known["proofs"].insert(1, proof(primary(seen), primary(seen), met=1))
         assert (gone(**known).first and gone(**known).first.begun_at) == (first and at(first))
 
+    @pytest.mark.parametrize(("lost", "first"), [(30, 60), (60, 120), (130, None)])
+    def test_met_and_lost(self, lost, first):
+        """What a run met that was killed, or a purge deleted, may have been under the key."""
+        found = gone(**proofs(0, 60, 120), lost_at=at(lost)).first
+        assert (found and found.begun_at) == (first and at(first))
+
     @pytest.mark.parametrize(("fenced", "first"), [(0, 0), (1, 60), (60, 60), (61, None)])
     def test_fence(self, fenced, first):
         """With a fence only proofs that began at or after it count."""

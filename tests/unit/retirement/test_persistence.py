@@ -318,6 +318,10 @@ REWRITES = {
         False,
     ),
     "no count": ({"aof_base_size": 300, "aof_rewrites": None}, False),
+    "CONFIG SET dir, a rewrite, and back": (
+        {"aof_base_size": 300, "aof_rewrites": 2, "calls": {"config|set": 2}},
+        False,
+    ),
 }
 
 
@@ -398,6 +402,7 @@ class TestAof:
             (primary(5, calls=False),),
             (primary(5, aof_enabled=None),),
             (primary(5, version="6.2.14", calls={"bgrewriteaof": 1}),),
+            (primary(5, version="6.2.14", aof_last_rewrite_time_sec=0),),
         ],
     )
     def test_may_be_there(self, looks):
@@ -409,7 +414,8 @@ class TestAof:
 
     def test_before_7(self):
         """Before 7.0 CONFIG SET is not told from our own CONFIG GET, and is an assumption."""
-        assert _aof(primary(5, version="6.2.14", calls={"config": 3})).status is Status.CLEAN
+        look = primary(5, version="6.2.14", calls={"config": 3}, aof_last_rewrite_time_sec=-1)
+        assert _aof(look).status is Status.CLEAN
 
     def test_against_a_declaration(self):
         """One that is kept wins over the declaration that there is none."""

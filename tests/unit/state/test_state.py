@@ -494,6 +494,29 @@ class TestLineages:
         }
         assert state.lineages("none") == {}
 
+    def test_work(self, state):
+        """Work that did not end is found by the next, and what it met is lost."""
+        first, second = NOW, NOW + timedelta(hours=1)
+        state.set_lineage(CACHE, CACHE, {"addresses": ["a:1"]})
+
+        def known():
+            record = state.cache_record(CACHE, [])
+            return record.addresses, record.working_since, record.lost_at
+
+        state.begin_work(CACHE, CACHE, first)
+        assert known() == (("a:1",), first, None)
+        state.end_work(CACHE, CACHE)
+        assert known() == (("a:1",), None, None)
+        state.begin_work(CACHE, CACHE, first)
+        state.begin_work(CACHE, CACHE, second)
+        state.end_work(CACHE, CACHE)
+        assert known() == (("a:1",), None, second)
+        state.end_work(CACHE, CACHE, lost_at=first)
+        assert known() == (("a:1",), None, first)
+        state.begin_work("none", "none", first)
+        state.end_work("none", "none")
+        assert state.lineages("none") == {}
+
     def test_drop_history(self, state):
         """A history that is dropped is gone with all that belongs to it, and no other is."""
         histories = (CACHE, f"{CACHE}#2")

@@ -1,0 +1,80 @@
+"""Declared: says what the configuration tells of caches that the servers themselves cannot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from rotator.config.load import RotatorConfig
+from rotator.config.schema import CacheConfig
+from rotator.config.types import Provider
+from rotator.crypto.keyring import Key
+from rotator.errors import ConfigError, SourceError
+from rotator.retirement.places import Declarations
+from rotator.server.context import scope_digest
+from rotator.tally.tally import Outcome
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """
+    Listing: the keys of a cache that is never swept, because of its type or with encryption off.
+
+    *key_ids* are those of all keys that it lists; None: they cannot be known now.
+    """
+
+    reason: Literal["disabled", "cluster"]
+    key_ids: tuple[str, ...] | None
+
+
+def other_listings(config: RotatorConfig, provider: Provider | None) -> dict[str, Listing]:
+    """Return the keys that caches list which are never swept, by the names of the caches."""
+    listings = {}
+    for cache in config.every:
+        if isinstance(cache, CacheConfig) and not cache.encryption.disabled:
+            continue
+        key_ids = None
+        try:
+            if (refs := cache.listed_key_refs) is not None:
+                keys = [Key.from_hex(ref.resolve(provider), ref.field) for ref in refs]
+                key_ids = tuple(key.id for key in keys)
+        except (ConfigError, SourceError) as error:
+            log.warning("keys of a cache that is not swept are not known", error=str(error))
+        reason: Literal["disabled", "cluster"] = (
+            "disabled" if isinstance(cache, CacheConfig) else "cluster"
+        )
+        listings[cache.name] = Listing(reason, key_ids)
+    return listings
+
+
+def declarations(
+    config: RotatorConfig,
+    cache: CacheConfig,
+    *,
+    accepted: Mapping[Outcome, int],
+    outside: int | None = None,
+    empty: bool = False,
+) -> Declarations:
+    """Return what the operator declares of a cache: in its configuration, and for this run."""
+    settings = config.settings(cache)
+    assume, only = settings.assume, settings.replicas.only
+    gone, caches = assume.decommissioned, assume.caches
+    return Declarations(
+        retention=settings.backups.retention,
+        rdb=assume.rdb.reason if assume.rdb else None,
+        aof=assume.aof.reason if assume.aof else None,
+        outside=assume.outside.reason if assume.outside else None,
+        replicas=assume.replicas.reason if assume.replicas else None,
+        only=None if only is None else tuple(map(str, (*cache.addresses, *only))),
+        decommissioned=dict.fromkeys(map(str, gone.value), gone.reason) if gone else {},
+        caches=dict.fromkeys(caches.value, caches.reason) if caches else {},
+        identity=assume.identity.reason if assume.identity else None,
+        accepted=accepted,
+        outside_accepted=outside,
+        empty=empty,
+        scope=scope_digest(config, cache),
+        addresses=tuple(map(str, cache.addresses)),
+    )
