@@ -28,7 +28,7 @@ from redis import Redis
 from rotator.errors import Exit, ServerError
 
 POLL_SECONDS = 0.01
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 _READY = "Ready to accept connections"  # as every Redis and Valkey has it, once data is loaded
 _PORTS_TRIED = 5
 # Below the ports that Linux gives to outgoing connections, with that of the cluster bus too.

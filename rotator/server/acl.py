@@ -56,9 +56,8 @@ def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> lis
     visit match, so that the probe is within the user's reach.
     """
     clustered = store.cluster_enabled()
-    rules = [*READING, *besides, *(CLUSTERED if clustered else ())]
-    version = numbers_of(store.info("server").get("redis_version"))
-    if "+bgsave" in rules and version < _COUNTS_FAILURES:
+    rules, info = [*READING, *besides, *(CLUSTERED if clustered else ())], _server(store)
+    if "+bgsave" in rules and numbers_of(info.get("redis_version")) < _COUNTS_FAILURES:
         rules.remove("+bgsave")  # to try it would look as if there were a file
     name = pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
     probes = _probes(name, store.connection.db)
@@ -66,9 +65,17 @@ def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> lis
     missing = [rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)]
     if "+unlink" in missing and not _denied(store.connection.pipeline([_deletion("DEL")])[0]):
         missing.remove("+unlink")
-    if clustered and hides_names(store.info("server")):
+    if clustered and hides_names(info):
         missing += _missing_for_counting(store)
     return missing
+
+
+def _server(store: Store) -> dict[str, str]:
+    """Return what INFO says of the server; nothing for a user who may not ask."""
+    try:
+        return store.info("server")
+    except RightsError:
+        return {}
 
 
 def _missing_for_counting(store: Store) -> list[str]:

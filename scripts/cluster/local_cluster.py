@@ -185,8 +185,7 @@ class LocalCluster:
             ask(owner, "CLUSTER", "ADDSLOTS", *share)
             ask(owner, "CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         # Each meets each: waiting for gossip takes longer.
-        for node in self.nodes:
-            self._introduce(node, self.nodes)
+        wait_until(lambda: self._stranger(self.nodes))
         for index, node in enumerate(self.nodes[primaries:]):
             self._follow(node, owners[index % primaries])
         self.settle()
@@ -229,7 +228,7 @@ class LocalCluster:
         """Start one more node and let it join: a primary without slots, or a replica."""
         others = self.running
         node = self._start_node()
-        self._introduce(node, others)
+        wait_until(lambda: self._stranger([node, *others]))
         if replica_of is not None:
             self._follow(node, replica_of)
         self.settle()
@@ -273,10 +272,18 @@ class LocalCluster:
         node.start()
         return node
 
-    def _introduce(self, node: LocalServer, others: Iterable[LocalServer]) -> None:
-        for other in others:
-            if other is not node:
-                ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port)
+    def _stranger(self, nodes: Sequence[LocalServer]) -> str | None:
+        """Introduce *nodes* to each other, once more where that was lost; who is not known yet."""
+        stranger = None
+        for node in nodes:
+            known = {one.address: one for one in members(node)}
+            for other in nodes:
+                seen = known.get(Address("127.0.0.1", other.port))
+                if seen is None:
+                    ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port)
+                if seen is None or "handshake" in seen.flags:
+                    stranger = f"{node} does not know {other}"
+        return stranger
 
     def _follow(self, replica: LocalServer, primary: LocalServer) -> None:
         """Make *replica* a replica, as soon as it knows its primary."""
@@ -302,7 +309,11 @@ class LocalCluster:
                 found = f"{node} does not answer: {error}"
             if found is not None:
                 return found
-        return None if all(view == views[0] for view in views) else "the nodes do not agree"
+        for node, view in zip(self.running, views, strict=True):
+            if view != views[0]:
+                apart = {**view, **views[0]}.items() - (view.items() & views[0].items())
+                return f"{node} does not agree with {self.running[0]} on {sorted(apart)}"
+        return None
 
     def __enter__(self) -> Self:
         try:

@@ -119,13 +119,12 @@ class TestStandalone:
 
     def test_a_chain_without_links(self):
         """A replica without a link may follow another one that is listed, by whichever name."""
-        refused = ("--masterauth", "wrong")  # to PSYNC: such a user is not known there
-        with (
-            LocalServer() as primary,
-            LocalServer(*refused, "--masteruser", "nobody", replica_of=primary) as replica,
-            LocalServer(*refused, "--masteruser", "nobody", replica_of=replica) as replica_of_it,
-        ):
-            named = [Address("localhost", one.port) for one in (primary, replica, replica_of_it)]
+        refused = ("--masteruser", "nobody", "--masterauth", "wrong")
+        with LocalServer() as first, LocalServer(*refused) as second, LocalServer(*refused) as last:
+            for replica, primary in ((second, first), (last, second)):
+                with replica.client() as client:
+                    client.replicaof("127.0.0.1", primary.port)
+            named = [Address("localhost", one.port) for one in (first, second, last)]
             assert look(*named).primaries == named[:1]
 
     def test_a_replica_of_somebody_else(self):
