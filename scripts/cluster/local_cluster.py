@@ -272,15 +272,22 @@ class LocalCluster:
         node.start()
         return node
 
+    def _meeting_port(self, node: LocalServer) -> int:
+        """The port by which other nodes are told to meet *node*."""
+        return node.port
+
     def _stranger(self, nodes: Sequence[LocalServer]) -> str | None:
         """Introduce *nodes* to each other, once more where that was lost; who is not known yet."""
         stranger = None
         for node in nodes:
             known = {one.address: one for one in members(node)}
             for other in nodes:
-                seen = known.get(Address("127.0.0.1", other.port))
+                ports = (self._meeting_port(other), other.port)
+                seen = next(
+                    filter(None, (known.get(Address("127.0.0.1", one)) for one in ports)), None
+                )
                 if seen is None:
-                    ask(node, "CLUSTER", "MEET", "127.0.0.1", other.port)
+                    ask(node, "CLUSTER", "MEET", "127.0.0.1", ports[0])
                 if seen is None or "handshake" in seen.flags:
                     stranger = f"{node} does not know {other}"
         return stranger

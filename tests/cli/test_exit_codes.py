@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from support.caches import Cache, Place, fill
+from support.caches import Cache, Place, fill, wait_for_pages
 from support.commandline import run_process
 from support.processes import Running, job
 
@@ -187,7 +187,7 @@ class TestStopped:
         """A second run on the same cache ends with 7 and names the first, which goes on."""
         fill(redis, place.cache, 3000)
         with Running(*job(place, "--page", 1)) as first:
-            first.wait_for_line(" plan ")
+            wait_for_pages(redis)
             first.signal(signal.SIGSTOP)
             done = run_process(job(place))
             first.signal(signal.SIGCONT)

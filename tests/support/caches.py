@@ -394,12 +394,22 @@ def held_port():
         yield holder.getsockname()[1]
 
 
-def wait_for(condition, seconds: float = 20.0) -> None:
+def wait_for(condition, seconds: float = 60.0) -> None:
     """Ask again and again until *condition* holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
         time.sleep(0.005)
+
+
+def wait_for_pages(client) -> None:
+    """Wait until a run reads pages of names: it writes nothing to its state at that moment."""
+
+    def pages():
+        return client.info("commandstats").get("cmdstat_scan", {"calls": 0})["calls"]
+
+    before = pages()
+    wait_for(lambda: pages() > before + 10)
 
 
 def counted(report, name: str | None = None) -> dict[str, int]:

@@ -132,6 +132,11 @@ def leaves_out_names(store: Store) -> bool:
     return bool(store.size())
 
 
+def databases_with_names(store: Store) -> list[int]:
+    """Return the databases that INFO shows, and the first one, too, where INFO leaves it out."""
+    return sorted({*store.databases(), *([0] if leaves_out_names(store) else [])})
+
+
 def count_orphans(store: Store, databases: Sequence[int]) -> list[int | None]:
     """
     Return how many names each database holds in slots that are not the node's: out of reach.

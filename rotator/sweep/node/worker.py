@@ -25,7 +25,7 @@ from rotator.server.node import Identity
 from rotator.server.replies import AnswerError
 from rotator.server.store import START, Store
 from rotator.sweep.control import Control, Stop
-from rotator.sweep.node.proof import ProofBuilder
+from rotator.sweep.node.proof import ProofBuilder, databases_with_names
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.session import NextPage, NodeSession, PageReader
 from rotator.sweep.node.visitor import OutsideTally
@@ -271,8 +271,7 @@ class Worker:
         return checkpoint
 
     def _plan_scans(self) -> None:
-        # The first one in any case: a front may leave out what INFO says of databases.
-        self._scans = self._scope.scans(sorted({0, *self._session.store.databases()}))
+        self._scans = self._scope.scans(databases_with_names(self._session.store))
         self._databases = sorted({db for db, _ in self._scans})
 
     def _restart(self) -> None:

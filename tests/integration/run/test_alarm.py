@@ -11,7 +11,7 @@ import rotator.run.job
 from rotator.errors import Exit, StateError
 from rotator.report import files
 from rotator.run import notify
-from support.caches import Cache, Place, fill
+from support.caches import Cache, Place, fill, wait_for_pages
 from support.commandline import run
 from support.processes import Running, job, run_here
 
@@ -168,7 +168,7 @@ class TestTold:
         """That another run is at work is told when it is new."""
         fill(redis, place.cache, 3000)
         with Running(*job(place, "--page", 1)) as first:
-            first.wait_for_line(" plan ")
+            wait_for_pages(redis)
             first.signal(signal.SIGSTOP)
             for _ in range(2):
                 done = run_here(job(place, "--on-change", listener.command))

@@ -358,10 +358,8 @@ class TlsCluster(LocalCluster):
         node.start()
         return node
 
-    def _introduce(self, node, others):
-        for other in others:
-            if other is not node:
-                ask(node, "CLUSTER", "MEET", LOCAL, other.tls_port)
+    def _meeting_port(self, node):
+        return node.tls_port
 
 
 @pytest.fixture(scope="module", params=WAYS)
