@@ -51,7 +51,8 @@ class CacheRun:
     *files* are those of the configuration, *declared* is what the operator knows. *progress* makes
     the bar of a phase of a cache, told how many names are expected. *refreshes*: servers may be
     asked to write files anew. *machines* sweep the nodes, if there are any; else this one does.
-    *history* is what the state calls that of the data, once it is known.
+    *history* is what the state calls that of the data, *looked_at* are the looks before the work,
+    once they are known.
     """
 
     access: CacheContext
@@ -67,7 +68,7 @@ class CacheRun:
     _preflight: Preflight = field(init=False)
     _observer: ServerObserver = field(init=False, default_factory=ServerObserver)
     history: str = field(init=False, default="")
-    _begin: list[Look] = field(init=False, default_factory=list)
+    looked_at: list[Look] = field(init=False, default_factory=list)
     _basis: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
@@ -107,9 +108,9 @@ class CacheRun:
             )
         topology = self._preflight.run(None if self.options.dry_run else self.state.path)
         self._observer.note(topology)
-        self._begin = self._observer.look_ahead(topology, self.access.connect)
+        self.looked_at = self._observer.look_ahead(topology, self.access.connect)
         addresses = map(str, self.access.cache.addresses)
-        self.history = find_history(self.state, cache.name, addresses, self._begin)
+        self.history = find_history(self.state, cache.name, addresses, self.looked_at)
         self._announce(topology, keyring)
 
     def _known_servers(self) -> set[str]:
@@ -123,7 +124,7 @@ class CacheRun:
 
     def run(self) -> CacheResult:
         """Sweep, and sweep again, only reading, unless the first sweep proves what it saw."""
-        result = CacheResult(self.access, self.options, history=self.history, looks=self._begin)
+        result = CacheResult(self.access, self.options, history=self.history, looks=self.looked_at)
         if self.options.mode is Mode.RUN:
             self.state.begin_work(self.access.cache.name, self.history, utc_now())
             self.state.drop_positions(self.access.cache.name, Mode.DRY_RUN)

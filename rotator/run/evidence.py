@@ -58,6 +58,7 @@ class EvidenceRecorder:
         name, keyring = result.access.cache.name, result.access.keyring
         self._results[name] = result
         if result.sweep is None or keyring is None:
+            self.add_looks(result, result.looks)  # a cache that was not swept may be another one
             return
         history, goes_on = result.history, self._goes_on(result)
         self.add_looks(result, result.looks)
@@ -96,13 +97,14 @@ class EvidenceRecorder:
         self.state.replace_looks(history, looks)
 
     def _goes_on(self, result: CacheResult) -> bool:
-        """Return whether the data is that of the run before, or later data."""
-        earlier = self.state.looks(result.history)
+        """Return whether the data is that of the last complete sweep, or later data."""
+        earlier, swept = self.state.looks(result.history), self.state.last_sweep(result.history)
+        known_at = swept.finished_at if swept else None
         one_server = result.access.settings.assume.identity is not None
         begin = [one for one in result.looks if one.facts.get("role") == "master"]
         for look in {one.address: one for one in reversed(begin)}.values():
             line = ancestry((*earlier, *result.looks), look, one_server=one_server)
-            if earlier and line.looks[0].at > earlier[-1].at:
+            if earlier and line.looks[0].at > (known_at or earlier[-1].at):
                 return False
         return True
 

@@ -272,7 +272,8 @@ class Job:
         return stopped
 
     def _stopped(self, run: CacheRun, stopped: Stop) -> CacheResult:
-        return CacheResult(run.access, self.plan, stopped=stopped, history=run.history)
+        looks = list(run.looked_at)
+        return CacheResult(run.access, self.plan, stopped=stopped, history=run.history, looks=looks)
 
     def _work(self, run: CacheRun) -> CacheResult:
         """Do one cache; what goes wrong here must not keep the others from being done."""
@@ -284,4 +285,7 @@ class Job:
             if stopped := self._stopped_by(error):
                 return self._stopped(run, stopped)
             log.error("cache failed", cache=run.access.cache.name, error=str(error))  # noqa: TRY400 - the message says it all
-            return CacheResult(run.access, self.plan, error=str(error), history=run.history)
+            looks = list(run.looked_at)
+            return CacheResult(
+                run.access, self.plan, error=str(error), history=run.history, looks=looks
+            )

@@ -10,7 +10,7 @@ from rotator.retirement.places import Fence
 from rotator.state.state import State
 from rotator.tally.tally import Outcome
 from rotator.text import utc_now
-from support.caches import Cache, Place, wait_for
+from support.caches import Cache, Place, StopAfter, wait_for
 from support.processes import run_here
 from support.respfront import RespFront, bulk, text_in
 
@@ -128,6 +128,28 @@ class TestOtherCaches:
             ):
                 place.configure(first, now)
                 assert verdict(place.run("first", quiet=NOW), "first") == said
+
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_another_server(self, tmp_path, dry_run):
+        """A run that had no time to sweep has seen that another server answers for it."""
+        with LocalServer() as one, LocalServer() as two:
+            first = Cache(one.address, name="first", keys=2, settings=NO_FILES)
+            second = Cache(two.address, name="second", keys=first.keys, settings=NO_FILES)
+            place = Place(tmp_path, first, second)
+            for server, cache in ((one, first), (two, second)):
+                with server.client() as client:
+                    cache.put(client, "app:1")
+            place.run(quiet=NOW)
+            assert verdict(place.run(quiet=NOW)) == "retirable"
+            two.stop()
+            two.start()
+            with two.client() as client:
+                second.put(client, "app:1")
+            place.run("second", quiet=NOW, dry_run=dry_run, stopper=StopAfter(-1))
+            assert verdict(place.run("first", quiet=NOW), "first") == "verifying"
+            [key] = [key for key in place.run("second", quiet=NOW).caches[0].keys if key.verdict]
+            assert "encrypted with it after" not in " ".join(key.reasons)
+            assert verdict(place.run(quiet=NOW)) == "retirable"
 
 
 class TestFences:
