@@ -29,6 +29,7 @@ from rotator.server.cluster_nodes import (
 )
 from rotator.server.node import Identity
 from rotator.server.store import Store
+from rotator.text import listing
 
 Connect = Callable[[Address], Store]
 
@@ -216,6 +217,11 @@ def _standalone(views: list[_View]) -> Topology:
                 f"{view.address} is a replica of {view.replica_of}",
                 hint=f"put the primary into redis.addresses: {view.replica_of}",
             )
+    if not primaries:
+        raise ServerError(
+            f"{listing(listed)} follow each other: none is a primary",
+            hint="see which has the latest data, and let it follow nobody: REPLICAOF NO ONE",
+        )
     return Topology(
         mode="standalone",
         identities={view.address: view.identity for view in primaries.values()},

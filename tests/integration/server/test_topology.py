@@ -127,6 +127,15 @@ class TestStandalone:
             named = [Address("localhost", one.port) for one in (first, second, last)]
             assert look(*named).primaries == named[:1]
 
+    def test_replicas_of_each_other(self):
+        """Where listed servers follow each other nobody is the primary, and that is said."""
+        with LocalServer() as one, LocalServer() as other:
+            for replica, primary in ((one, other), (other, one)):
+                with replica.client() as client:
+                    client.replicaof("127.0.0.1", primary.port)
+            with pytest.raises(ServerError, match="follow each other: none is a primary"):
+                look(one, other)
+
     def test_a_replica_of_somebody_else(self):
         """A replica whose primary is not configured is refused beside another primary."""
         with (
