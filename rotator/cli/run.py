@@ -133,7 +133,8 @@ class RunSettings:
     page: options.PageSize = 500
     workers: int | None = option(
         "--workers",
-        "Processes, where there are several nodes. Default: one a core, or one a dask worker.",
+        "Processes for all nodes together, at most 4 for each. Default: one for each core, if there"
+        " are enough names; or every dask worker.",
         min=1,
     )
     engine: options.Engine = option(

@@ -45,7 +45,7 @@ class FormatCodec:
         self.read = self.by_id if form.names_key else self.by_trial
         self._keyring = keyring
         self._current, self._keys = keyring.current, keyring.all
-        self._raw = form.encoding is Encoding.RAW
+        self.raw = form.encoding is Encoding.RAW
 
     def by_id(self, name: bytes, value: bytes) -> Found:
         """Open *value* with the key that it names."""
@@ -68,7 +68,7 @@ class FormatCodec:
 
     def is_canonical(self, value: bytes) -> bool:
         """Return whether *value*, which fits the format, is written as `seal` would write it."""
-        return self._raw or self.format.variant_of(value) is self.format
+        return self.raw or self.format.variant_of(value) is self.format
 
     def seal(self, name: bytes, plaintext: bytes, nonce: bytes) -> bytes:
         """
@@ -121,10 +121,11 @@ class SequentialCodec(FormatCodec):
         self._headers = {form.header(key.id_bytes): key for key in keyring.all}
         self._with_header, self._with_name = form.binds_header, form.binds_name
         self._aad = form.associated(b"", b"")
+        self._fits = form.fits
 
     def by_id(self, name: bytes, value: bytes) -> Found:
         """Open *value* with the key that it names: literals and key id are looked up as one."""
-        laid = value if self._raw else decode(self.format.encoding, value)
+        laid = value if self.raw else decode(self.format.encoding, value)
         if laid is None or len(laid) < self._smallest:
             return Reason.NOT_A_FORMAT
         begin, end = self._begin, self._end
@@ -139,12 +140,14 @@ class SequentialCodec(FormatCodec):
 
     def by_trial(self, name: bytes, value: bytes) -> Found:
         """Open *value* with whichever key does."""
-        laid = value if self._raw else decode(self.format.encoding, value)
-        if laid is None or not self.format.fits(laid):
+        laid = value if self.raw else decode(self.format.encoding, value)
+        if laid is None or not self._fits(laid):
             return Reason.NOT_A_FORMAT
         begin, end = self._begin, self._end
         aad = laid[:begin] + name if self._with_header else name if self._with_name else self._aad
-        return self._try_keys(laid[begin:end], laid[end:], aad)
+        nonce, body, keys = laid[begin:end], laid[end:], self._keys
+        plaintext = keys[0].decrypt(nonce, body, aad)
+        return self._try_keys(nonce, body, aad) if plaintext is None else (plaintext, keys[0], self)
 
     def seal(self, name: bytes, plaintext: bytes, nonce: bytes) -> bytes:
         """Seal as `FormatCodec.seal` does, without taking the value apart."""
@@ -152,7 +155,7 @@ class SequentialCodec(FormatCodec):
         aad = header + name if self._with_header else name if self._with_name else self._aad
         laid = header + nonce + self._current.encrypt(nonce, plaintext, aad)
         form, value = self.format, laid
-        if not self._raw:
+        if not self.raw:
             value = encode(form.encoding, laid, variant=form.variant)
             laid = decode(form.encoding, value) or b""
         if self._with_header:
@@ -200,7 +203,9 @@ class Codec:
 
     *formats* are tried in this order. *write* is the format of rewritten values, None for the one
     that each value has; it is also read, after the others when it is not among them.
-    *fast_path* is, by the first byte of a value, how the first format to try opens it.
+    *fast_path* is, by the first byte of a value, how the first format to try opens it. A plaintext
+    of *min_random_size* bytes or more, all of them ASCII, is no value if none begins with *letters*
+    as its first byte does.
 
     Raises:
         FormatError: There is no format at all.
@@ -225,8 +230,8 @@ class Codec:
             bytes([first]): codecs[0].read for first, codecs in enumerate(self._by_first) if codecs
         }
         texts = [form.first_bytes for form in formats if form.encoding is not Encoding.RAW]
-        self._letters = frozenset[int]().union(*texts)
-        self._min_random_size = max(form.min_random_size for form in formats)
+        self.letters = frozenset[int]().union(*texts)
+        self.min_random_size = max(form.min_random_size for form in formats)
         self.write = write
         self.nonce_size = max(form.nonce_size for form in formats)
         # Positions of a stopped run are good only for what they were taken with.
@@ -252,11 +257,6 @@ class Codec:
             if worst is not Reason.UNKNOWN_KEY_ID and found is not Reason.NOT_A_FORMAT:
                 worst = found
         return worst
-
-    def is_plain_text(self, plaintext: bytes) -> bool:
-        """Return whether it is seen at a glance that *plaintext* is no value itself."""
-        long_enough = len(plaintext) >= self._min_random_size
-        return long_enough and plaintext.isascii() and plaintext[0] not in self._letters
 
     def nested_keys(self, name: bytes, plaintext: bytes) -> tuple[Key, ...]:
         """

@@ -201,6 +201,8 @@ class Format(_Derived):
             return False
         if size >= self.min_random_size and laid.isascii():
             return False
+        if not self._placed:  # as nearly always
+            return True
         return all(laid[place] == literal for place, literal in self._placed)
 
     def header(self, key_id: bytes) -> bytes:

@@ -23,7 +23,7 @@ from rotator.server.context import CacheContext
 from rotator.server.replies import NoValue
 from rotator.server.store import START, Store, Value
 from rotator.server.topology import discover
-from rotator.sweep.node.session import PageReader
+from rotator.sweep.node.scan import PageReader
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import Mode
 

@@ -211,6 +211,7 @@ def _node(node: NodeResult, evictions: int | None, last: SweepResult) -> model.N
         restarts=node.restarts,
         reasons=node.reasons,
         evictions=evictions,
+        exchange=node.exchange[-1] if node.exchange else None,
         proven=proven.proof is not None,
         unproven=proven.unproven,
     )

@@ -32,6 +32,7 @@ from pydantic import (
 
 from rotator.retirement.forecast import Progress, Schedule
 from rotator.retirement.places import Kind, Status, Verdict
+from rotator.server.scripts import Way
 from rotator.tally.tally import Outcome
 from rotator.text import rfc3339
 
@@ -43,8 +44,8 @@ VERDICTS = tuple(str(verdict) for verdict in Verdict)
 KINDS = tuple(str(kind) for kind in Kind)
 STATUSES = tuple(str(status) for status in Status)
 """What may be known of a place, the worst first."""
-MODES = ("run", "dry-run")
-ROLES = ("current", "old")
+EXCHANGES = tuple(str(way) for way in Way)
+MODES, ROLES = ("run", "dry-run"), ("current", "old")
 METHODS = ("tracking", "scan")
 """How a run was verified: the server told which names were written, or a second sweep looked."""
 
@@ -111,7 +112,8 @@ class Node(Part):
     Node: holds what was seen of one node.
 
     *reasons* says why it is not *complete*, *unproven* why no sweep of it is a proof. *evictions*
-    is how many entries it evicted during the run, by whomever; None where that is not known.
+    is how many entries it evicted during the run; None where that is not known. *exchange* is the
+    last way in which values were replaced.
     """
 
     node: str
@@ -122,6 +124,7 @@ class Node(Part):
     restarts: int = 0
     reasons: tuple[Text, ...] = ()
     evictions: int | None = None
+    exchange: Annotated[str, _one_of(*EXCHANGES)] | None = None
     proven: bool = False
     unproven: tuple[Text, ...] = ()
 

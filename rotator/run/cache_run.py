@@ -4,42 +4,38 @@ Cache run: sweeps one cache, verifies, looks around.
 Nothing is written before `prepare` has come back, and nothing at all in a dry run.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
 from rotator.retirement.looks import Look, number
 from rotator.retirement.places import Declarations
 from rotator.run.evidence import find_history, latest_history
+from rotator.run.planner import Planner
 from rotator.run.preflight import Preflight
+from rotator.run.sample import write_one_anew
 from rotator.run.surroundings import Observation, ServerObserver
 from rotator.server.acl import REFRESHING, WRITING
 from rotator.server.context import CacheContext
 from rotator.server.copies import refresh_files, take_look
-from rotator.server.replies import SetResult
-from rotator.server.store import START, Store
 from rotator.server.topology import Topology
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
-from rotator.sweep.node.session import PageReader
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.sweep.scope import RunOptions, Scope
 from rotator.sweep.sweep import sweep_cache
-from rotator.tally.tally import Mode
+from rotator.tally.tally import Mode, Outcome
 from rotator.text import utc_now
 
 log = structlog.get_logger(__name__)
 
-_PAGE = 100  # names to ask for, where one value is looked for
 _PHASES = {Mode.RUN: "rotating", Mode.DRY_RUN: "looking", Mode.VERIFY: "verifying"}
 
 
@@ -128,21 +124,40 @@ class CacheRun:
         if self.options.mode is Mode.RUN:
             self.state.begin_work(self.access.cache.name, self.history, utc_now())
             self.state.drop_positions(self.access.cache.name, Mode.DRY_RUN)
-        result.sweep = self._sweep(self.options.mode)
-        if self._wants_proof(result.sweep):
+        sweep = result.sweep = self._sweep(self.options.mode)
+        if self._wants_proof(sweep):
             result.verification = self._sweep(Mode.VERIFY)
+            result = self._after_moves(result)
         result.basis = self._basis
-        for sweep in filter(None, (result.sweep, result.verification)):
-            proofs = [node.proof for node in sweep.nodes if node.proof]
+        for one in filter(None, (result.sweep, result.verification)):
+            proofs = [node.proof for node in one.nodes if node.proof]
             result.looks += [look for proof in proofs for look in (proof.before, proof.after)]
         result.looks += self.look_again(result)
-        if result.sweep.rotated_now and result.sweep.complete and _hides_rewrites(result.looks):
+        if sweep.rotated_now and sweep.complete and _hides_rewrites(result.looks):
             self._touch()
             result.looks += self.look_again(result)
         self._observer.look_back(self.access.connect)
         result.evictions = self._observer.evictions
         clock = self._observer.clock
         result.doubt, result.latest = clock.clock_warning, clock.latest()
+        return result
+
+    def _after_moves(self, result: CacheResult) -> CacheResult:
+        """Rewrite what was moved past the first sweep, if any was, and look for old keys again."""
+        sweep, found = result.sweep, result.verification
+        moved = sweep and any(node.moved for node in sweep.nodes)
+        left = found.tally.outcomes[Outcome.WOULD_ROTATE] if found and found.complete else 0
+        if sweep is None or not moved or not left:
+            return result
+        log.info("values were moved meanwhile", cache=self.access.cache.name, left=left)
+        work = self._sweep(Mode.RUN, tracks=True)
+        again = replace(result, sweep=work, verification=None)
+        if self._wants_proof(work):
+            again.verification = self._sweep(Mode.VERIFY)
+        if work.complete and again.verified:
+            return again.after(result)
+        # Somebody goes on with it: what was found stands, and what was rewritten counts.
+        sweep.nodes[0].tally.merge(work.tally.only_rotated())
         return result
 
     def _wants_proof(self, sweep: SweepResult) -> bool:
@@ -188,38 +203,32 @@ class CacheRun:
 
         Return how far the stream of each is then, in bytes, by its replication id.
         """
-        codec, goals = self.access.codec, {}
+        codec, settings, goals = self.access.codec, self.access.settings, {}
+        scope = Scope(Mode.RUN, settings.match, settings.databases, outside=False)
         for address in self._discover().primaries:
             with self.access.connect(address) as store:
-                if codec and not self._write_one_anew(store, codec):
+                if codec and not write_one_anew(store, codec, scope):
                     log.info("no value to write anew", node=store.node)
                 look = take_look(store, settings=False)
                 goals[look.facts.get("master_replid", "")] = number(look, "master_repl_offset") or 0
         return goals
 
-    def _write_one_anew(self, store: Store, codec: Codec) -> bool:
-        """Encrypt one value of the scope anew, in the first database that has one."""
-        settings = self.access.settings
-        scope = Scope(Mode.RUN, settings.match, settings.databases, outside=False)
-        return any(
-            _write_one_anew(store, codec, PageReader(store, db, pattern, START, lambda: _PAGE))
-            for db, pattern in scope.scans(sorted(store.databases()))
-        )
-
-    def _sweep(self, mode: Mode) -> SweepResult:
+    def _sweep(self, mode: Mode, *, tracks: bool = False) -> SweepResult:
+        """Sweep all nodes; *tracks*: what is moved meanwhile is found, at a cost to the server."""
         name, kept_as = self.access.cache.name, self.options.mode
         topology = self._discover()
-        workers = self._workers(len(topology.primaries))
         scope = Scope(
             mode=mode,
             match=self.access.settings.match,
             databases=self.access.settings.databases,
             only_key=self.options.only_key if mode is Mode.RUN else None,
             page=self.options.page,
-            limits=self.options.limits.share(workers),
             outside=self.declared.outside is None,
             one_server=self.declared.identity is not None,
+            tracks=tracks,
         )
+        plan = Planner(self.access, self.options, self.state, self.machines).plan(topology, scope)
+        workers, scope = plan.workers, replace(scope, limits=plan.limits)
         self._basis = scope.basis(self.access.codec) if self.access.codec else ""
         engine = self._engine(workers)
         with self.progress(name, _PHASES[mode], topology.names) as bar:
@@ -227,7 +236,13 @@ class CacheRun:
             control.save = partial(self.state.save_position, name, kept_as)
             if not self.options.fresh:
                 control.load = partial(self.state.load_position, name, kept_as)
-            result = sweep_cache(self._discover, engine, scope, control)
+            result = sweep_cache(
+                self._discover,
+                engine,
+                scope,
+                control,
+                plan.node,
+            )
         result.visits_now, result.rotated_now = control.visits, control.rotated
         if result.complete:
             self.state.drop_positions(name, mode)
@@ -240,14 +255,6 @@ class CacheRun:
             **{str(k): v for k, v in result.tally.outcomes.items() if v},
         )
         return result
-
-    def _workers(self, nodes: int) -> int:
-        """Return how many nodes are swept at once; each gets its share of the limits."""
-        if self.machines is None:
-            return min(nodes, self.options.workers or os.cpu_count() or 1)
-        # Workers may come at any time; but a rate is shared among those that are there.
-        come = self.machines.count() if self.options.limits.rate else nodes
-        return min(nodes, self.options.workers or come)
 
     def _engine(self, workers: int) -> Engine:
         if self.machines is not None:
@@ -291,17 +298,3 @@ def _hides_rewrites(looks: Sequence[Look]) -> bool:
         for facts in latest.values()
         if "aof_base_size" in facts
     )
-
-
-def _write_one_anew(store: Store, codec: Codec, page: PageReader) -> bool:
-    """Encrypt one value under the current key anew, its TTL kept; False if none was found."""
-    while found := page.take():
-        for name, value in zip(found.names, found.values(), strict=True):
-            opened = codec.open(name, value) if isinstance(value, bytes) else None
-            if not isinstance(opened, Opened) or codec.needs_rewrite(opened) or opened.inner:
-                continue
-            if isinstance(value, bytes):
-                swap = (name, value, codec.rewrite(name, opened))
-                if store.compare_and_set([swap]) == [SetResult.DONE]:
-                    return True
-    return False

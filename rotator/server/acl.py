@@ -9,8 +9,9 @@ rights. The name may exist: a pattern may be one name.
 Not among them are the rights that only make a result better; `README.md` lists those too.
 """
 
+import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -19,6 +20,7 @@ from rotator.config.types import Address
 from rotator.errors import RightsError
 from rotator.server.connection import Command
 from rotator.server.replies import hides_names, numbers_of
+from rotator.server.scripts import Way
 from rotator.server.store import Store
 from rotator.text import listing
 
@@ -26,9 +28,13 @@ Rules = tuple[str, ...]
 
 READING = ("+info", "+select", "+scan", "+get", "+mget", "+pttl")
 """What a dry run needs, as ACL rules."""
-WRITING = ("+set", "+evalsha", "+script|load")
-"""What a run needs besides."""
-DELETING = ("+unlink", "+evalsha", "+script|load")
+WATCHING = ("+watch", "+unwatch", "+multi", "+exec")
+"""What a run needs besides to exchange values in transactions."""
+SCRIPTING = ("+evalsha", "+script|load")
+"""What will do in place of that: values are then exchanged by a script, which costs more."""
+WRITING = ("+set", *WATCHING)
+"""What a run needs besides reading."""
+DELETING = ("+unlink", *SCRIPTING)
 """What deleting needs besides reading; `+del` will do in place of `+unlink`."""
 REFRESHING = ("+bgsave",)
 """What `--refresh-files` needs besides; `+bgrewriteaof`, too, which cannot be tried."""
@@ -45,7 +51,7 @@ JUDGING = {
 _COUNTS_FAILURES = (6, 2)  # the version from which on failed calls are counted apart
 
 # Redis 6 and 7 word it differently, both have this part; a denied *name* is another matter.
-_NO_COMMAND = "to run the"
+_NO_COMMAND = re.compile("to run the|^unknown command")  # the latter after `rename-command`
 
 
 def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> list[str]:
@@ -59,15 +65,41 @@ def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> lis
     rules, info = [*READING, *besides, *(CLUSTERED if clustered else ())], _server(store)
     if "+bgsave" in rules and numbers_of(info.get("redis_version")) < _COUNTS_FAILURES:
         rules.remove("+bgsave")  # to try it would look as if there were a file
-    name = pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
-    probes = _probes(name, store.connection.db)
-    replies = store.connection.pipeline([probes[rule] for rule in rules])
-    missing = [rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)]
+    name = _unused(pattern)
+    missing = _missing(store, rules, name)
+    if {*missing} & {*WATCHING} and not _missing(store, SCRIPTING, name):
+        missing = [rule for rule in missing if rule not in WATCHING]
     if "+unlink" in missing and not _denied(store.connection.pipeline([_deletion("DEL")])[0]):
         missing.remove("+unlink")
     if clustered and hides_names(info):
-        missing += _missing_for_counting(store)
+        missing += [rule for rule in _missing(store, COUNTING, name) if rule not in missing]
     return missing
+
+
+def missing_for(store: Store, way: Way, pattern: str) -> list[str]:
+    """Return what the user may not use of that by which values are replaced that *way*."""
+    rules = SCRIPTING if way is Way.SCRIPT else WATCHING
+    return _missing(store, rules, _unused(pattern))
+
+
+def _missing(store: Store, rules: Sequence[str], name: bytes) -> list[str]:
+    """Return those of *rules* that the user lacks, in their order."""
+    probes = _probes(name, store.connection.db)
+    replies = store.connection.pipeline([probes[rule] for rule in rules])
+    missing = {rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)}
+    # A transaction that could not be ended is not begun.
+    if (
+        "+multi" in rules
+        and "+exec" not in missing
+        and _denied(store.connection.pipeline([("MULTI",), ("EXEC",)])[0])
+    ):
+        missing.add("+multi")
+    return [rule for rule in rules if rule in missing]
+
+
+def _unused(pattern: str) -> bytes:
+    """Return a name that *pattern* matches; random, unless the pattern is one name."""
+    return pattern.replace("*", f"rotator-probe-{secrets.token_hex(8)}", 1).encode()
 
 
 def _server(store: Store) -> dict[str, str]:
@@ -76,13 +108,6 @@ def _server(store: Store) -> dict[str, str]:
         return store.info("server")
     except RightsError:
         return {}
-
-
-def _missing_for_counting(store: Store) -> list[str]:
-    """Return which of `COUNTING` are missing; a transaction that may not be ended is not begun."""
-    if _denied(store.connection.pipeline([("EXEC",)])[0]):
-        return list(COUNTING)
-    return ["+multi"] if _denied(store.connection.pipeline([("MULTI",), ("EXEC",)])[0]) else []
 
 
 def missing_for_verdict(store: Store) -> list[str]:
@@ -138,6 +163,10 @@ def _probes(name: bytes, database: int) -> dict[str, Command]:
         "+pttl": ("PTTL", name),
         "+set": ("SET", name, "", "XX", "NX"),
         "+unlink": _deletion("UNLINK"),
+        "+watch": ("WATCH", name),
+        "+unwatch": ("UNWATCH",),
+        "+multi": ("EXEC",),  # MULTI would begin one: see `_missing`
+        "+exec": ("EXEC",),  # an error without MULTI
         "+evalsha": ("EVALSHA", "0" * 40, 0),
         "+script|load": ("SCRIPT", "LOAD", "return 1"),
         "+bgsave": ("BGSAVE", "ROTATOR"),  # a syntax error
@@ -158,4 +187,4 @@ def _deletion(command: str) -> Command:
 
 def _denied(reply: Any) -> bool:
     """Return whether the reply is that the user may not use the command."""
-    return isinstance(reply, ResponseError) and _NO_COMMAND in str(reply)
+    return isinstance(reply, ResponseError) and bool(_NO_COMMAND.search(str(reply)))

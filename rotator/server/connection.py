@@ -11,9 +11,10 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any, NoReturn, Self
 
-from hiredis import pack_command
+from hiredis import ProtocolError, PushNotification, Reader, pack_command
 from redis.backoff import NoBackoff
 from redis.connection import Connection as PlainConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
@@ -24,12 +25,15 @@ from redis.retry import Retry
 from rotator.config.types import Address
 from rotator.errors import LoginError, LostError, ServerError
 
-Command = Sequence[Any]
+Command = Sequence[Any] | bytes
+"""A command by its words, or packed already."""
 Reply = Any
 
 TIMEOUT_SECONDS = 15.0
-_LARGE = 1 << 15  # bytes; commands of this size are not worth a copy to send them together
-_REPORT = object()  # what stands for a report of written names among the replies
+_LARGE = 1 << 15  # bytes; such commands are not worth a copy to send them together
+_READ_BYTES = 1 << 18  # at a time
+_MISSING = object()  # what the reader gives while there is no whole reply
+_PLAIN = frozenset((bytes, int, NoneType, list))  # replies that are no error and no report
 
 
 class TlsConnection(PlainConnection):
@@ -80,7 +84,6 @@ class Login:
             "socket_connect_timeout": timeout,
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
-            "socket_read_size": 1 << 18,
         }
         if self._tls is None:
             return PlainConnection(**settings)
@@ -130,7 +133,10 @@ class Connection:
         self.address = address
         self.db = db
         self._wire = login.connection(address, db, timeout)
+        self._reader: Any = None
         self._opened = False
+        self._buffer = bytearray(_READ_BYTES)
+        self._held: list[bytes] = []  # commands, packed
         self._ahead: deque[Pending] = deque()
         self._written: set[bytes] = set()
         self.flushes = 0  # how often everything was reported as written
@@ -150,6 +156,7 @@ class Connection:
                 f"cannot connect to {self.address}: {error}",
                 hint="`rotator check` tries each step of the connection and says what fails",
             ) from None
+        self._reader = Reader(replyError=self._wire._parser.parse_error, notEnoughData=_MISSING)  # noqa: SLF001 - redis-py takes its time for each reply
         self._opened = True
         return self
 
@@ -164,27 +171,76 @@ class Connection:
         """Send *commands* in one go; an error reply is an element of the result, not raised."""
         return self.submit(commands).result()
 
-    def submit(self, commands: Sequence[Command]) -> Pending:
-        """Send *commands* and return at once; the replies can be asked for later."""
+    def submit(self, commands: Sequence[Command], *, hold: bool = False) -> Pending:
+        """
+        Send *commands* and return at once; the replies can be asked for later.
+
+        With *hold* they leave together with the next ones, or when a reply is waited for.
+        """
         self._require_open()
         # redis-py's own packing looks at every argument several times, in Python.
-        packed = [pack_command(tuple(command)) for command in commands]
+        packed = [one if type(one) is bytes else pack_command(tuple(one)) for one in commands]
+        pending = Pending(self, len(commands))
+        self._ahead.append(pending)
+        self._held += packed
+        if not hold:
+            self._send()
+        return pending
+
+    def _send(self) -> None:
+        packed, self._held = self._held, []
         pieces = packed if max(map(len, packed), default=0) > _LARGE else [b"".join(packed)]
         try:
             self._wire.send_packed_command(pieces)
         except (RedisConnectionError, RedisTimeoutError) as error:
             self._lose(error)
-        pending = Pending(self, len(commands))
-        self._ahead.append(pending)
-        return pending
 
     def receive_until(self, pending: Pending) -> None:
         """Read replies, which come in the order of the commands, until *pending* has its own."""
+        if self._held:
+            self._send()
         while pending.missing:
             first = self._ahead[0]
-            while first.missing:
-                first.replies.append(self._read_any())
+            self._receive(first)
             self._ahead.popleft()
+
+    def _receive(self, pending: Pending) -> None:
+        """Read all replies that *pending* misses; reports of written names come in between."""
+        self._require_open()
+        left, take, put = pending.missing, self._reader.gets, pending.replies.append
+        try:
+            while left:
+                reply = take()
+                if reply is _MISSING:
+                    self._feed()
+                elif type(reply) in _PLAIN:
+                    put(reply)
+                    left -= 1
+                elif isinstance(reply, PushNotification):
+                    self._note_written(reply)
+                else:
+                    put(self._error(reply))
+                    left -= 1
+        except (OSError, ProtocolError) as error:  # broken, too slow, or not the protocol of Redis
+            self._lose(error)
+
+    def _feed(self) -> None:
+        """Wait for more of a reply."""
+        size = self._wire._sock.recv_into(self._buffer)  # type: ignore[attr-defined]  # noqa: SLF001 - see `open`
+        if not size:
+            raise ConnectionResetError("the server closed it")
+        self._reader.feed(self._buffer, 0, size)
+
+    def _error(self, reply: Any) -> Reply | ResponseError:
+        """Return an error reply, or a reply of another kind, as one that `submit` gives."""
+        if isinstance(reply, AuthenticationError):
+            self._wire.disconnect()
+            raise self._refused(reply) from None
+        if isinstance(reply, BusyLoadingError):  # an answer like any other, the connection holds
+            return ResponseError(*reply.args, status_code="LOADING")
+        if isinstance(reply, RedisError) and not isinstance(reply, ResponseError):
+            self._lose(reply)
+        return reply
 
     def select(self, db: int) -> None:
         """Go to database *db*."""
@@ -202,7 +258,6 @@ class Connection:
 
         https://redis.io/docs/latest/commands/client-tracking/
         """
-        self._wire._parser.set_invalidation_push_handler(self._note_written)  # noqa: SLF001 - redis-py offers no other way
         narrowed = [word for prefix in prefixes for word in ("PREFIX", prefix)]
         if isinstance(self.pipeline([("HELLO", 3)])[0], ResponseError):
             return False
@@ -227,38 +282,20 @@ class Connection:
         for _ in range(2):
             self.pipeline([("PING",)])
 
-    def _note_written(self, message: list[Any]) -> object:
+    def untrack(self) -> None:
+        """Have the server report nothing any more."""
+        self.pipeline([("CLIENT", "TRACKING", "OFF")])
+
+    def _note_written(self, message: Sequence[Any]) -> None:
+        if message[0] != b"invalidate":
+            return
         # None instead of names stands for all: the data was flushed, or replaced as a whole.
         self.flushes += message[1] is None
         self._written.update(message[1] or ())
-        return _REPORT
 
     def close(self) -> None:
         """Close the connection; closing twice does nothing."""
         self._wire.disconnect()
-
-    def _read_any(self) -> Reply | ResponseError:
-        self._require_open()
-        try:
-            # Left to itself, redis-py calls itself once for each report that comes before a reply,
-            # and a few hundred of them are too deep for Python.
-            while (reply := self._read_one()) is _REPORT:
-                pass
-        except ResponseError as error:
-            return error
-        except BusyLoadingError as error:  # an answer like any other, and the connection holds
-            return ResponseError(*error.args, status_code="LOADING")
-        except AuthenticationError as error:
-            self._wire.disconnect()
-            raise self._refused(error) from None
-        except RedisError as error:  # broken, too slow, or not the protocol of Redis
-            self._lose(error)
-        return reply
-
-    def _read_one(self) -> Reply:
-        return self._wire.read_response(
-            disable_decoding=True, disconnect_on_error=False, push_request=True
-        )
 
     def _require_open(self) -> None:
         if not self._opened:

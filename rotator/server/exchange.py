@@ -1,10 +1,13 @@
 """
-Exchange: uses SET IFEQ while every replica knows it.
+Exchange: chooses SET IFEQ, transaction or script, the cheapest that all allow.
 
-It costs the server a tenth of a script. But it reaches the replicas as it is: one that does not
-know it keeps the old value, and nothing tells (redis-rules 0.3). So it is used only where the node
-knows it, and every replica says so too. When a replica joins later, the script takes over, and what
-was written since the last look is written once more, by the script, for the replica to have it.
+- `SET ... IFEQ` costs the server least. But it reaches the replicas as it is: one that does not
+  know it keeps the old value, and nothing tells (redis-rules 0.3). So it is used only where the
+  node knows it, and every replica says so too. When a replica joins later, another way takes over,
+  and what was written since the last look is written once more, for the replica to have it.
+- A transaction costs about half of what the script does, and reaches replicas as plain SETs. In a
+  cluster it is of one slot, so it pays only where the scan goes slot by slot and slots are full.
+- The script does it everywhere else.
 """
 
 import secrets
@@ -14,14 +17,18 @@ from collections.abc import Callable, Iterable
 from redis.crc import key_slot
 
 from rotator.config.types import Address
-from rotator.errors import ServerError
+from rotator.errors import RightsError, ServerError
+from rotator.server.acl import grant_hint, missing_for
 from rotator.server.cluster_nodes import SLOTS, myself
+from rotator.server.replies import scans_by_slot
+from rotator.server.scripts import Way
 from rotator.server.store import Store
 
 _LOOK_SECONDS = 0.25
 _TRIES = 10_000  # random names, to find one in a slot of the node's own
 _DEPTH = 3  # replicas of replicas
 _AGAIN = 200  # names written once more at a time
+_NAMES_A_SLOT = 20  # from so many on a transaction of one slot costs less than a script
 
 
 class Exchange:
@@ -29,7 +36,10 @@ class Exchange:
     Exchange: chooses how the values of the node of *store* are replaced.
 
     *connect* reaches a replica by its address, and *may_log_in* says whether that may be asked at
-    all; *pattern* is one that the names to visit match.
+    all; *pattern* is one that the names to visit match. *used* are the ways, in their order.
+
+    Raises:
+        RightsError: The user may neither use transactions nor scripts.
     """
 
     def __init__(
@@ -44,13 +54,20 @@ class Exchange:
         self._written: set[tuple[int, bytes]] = set()
         self._looked_at = 0.0
         self._joined = self._joins()
-        self._allowed = self._known() and _replicas_know(store, connect, may_log_in, _DEPTH)
-        store.ifeq = self._allowed
+        self._otherwise = way_besides(store, pattern)
+        self._ifeq = self._known() and _replicas_know(store, connect, may_log_in, _DEPTH)
+        self.used: list[Way] = []
+        self.attach(store)
+
+    @property
+    def way(self) -> Way:
+        """The way that is taken now."""
+        return Way.IFEQ if self._ifeq else self._otherwise
 
     def attach(self, store: Store) -> None:
         """Go on with *store*, a new connection to the node."""
         self._store = store
-        store.ifeq = self._allowed
+        self._apply()
 
     def look(self, rewritten: Iterable[bytes]) -> None:
         """
@@ -59,21 +76,29 @@ class Exchange:
         Raises:
             ServerError: What has to be written once more cannot be.
         """
-        if self._allowed:
+        if self._ifeq:
             db = self._store.connection.db
             self._written.update((db, name) for name in rewritten)
             if time.monotonic() - self._looked_at > _LOOK_SECONDS:
                 self._look()
 
     def finish(self) -> None:
-        """Look a last time; whatever is still to be written is left to the script."""
-        if self._allowed:
+        """Look a last time; whatever is still to be written is left to another way."""
+        if self._ifeq:
             self._look()
-            self._allowed = self._store.ifeq = False
+            self._ifeq = False
+            self._store.way = self._otherwise
+
+    def _apply(self) -> None:
+        """Have the store do it in the way that is taken now."""
+        self._store.way = self.way
+        if self.way not in self.used:
+            self.used.append(self.way)
 
     def _look(self) -> None:
         if self._joins() != self._joined:
-            self._allowed = self._store.ifeq = False
+            self._ifeq = False
+            self._apply()
             self._write_again()
         self._written.clear()
         self._looked_at = time.monotonic()
@@ -114,6 +139,30 @@ class Exchange:
             if any(first <= key_slot(name) <= last for first, last in slots):
                 return name
         return None
+
+
+def way_besides(store: Store, pattern: str) -> Way:
+    """
+    Return the best way besides IFEQ that the user of *store* may take.
+
+    Raises:
+        RightsError: There is none.
+    """
+    likes_scripts = bool(store.cluster_enabled()) and not _full_slots(store)
+    for way in (Way.SCRIPT, Way.TRANSACTION) if likes_scripts else (Way.TRANSACTION, Way.SCRIPT):
+        if not missing_for(store, way, pattern):
+            return way
+    rules = missing_for(store, Way.TRANSACTION, pattern)
+    raise RightsError(
+        f"{store.node}: the user lacks rights: {' '.join(rules)}", hint=grant_hint(rules)
+    )
+
+
+def _full_slots(store: Store) -> bool:
+    """Return whether a page has many names of few slots."""
+    slots = sum(last - first + 1 for first, last in myself(store.members()).slots)
+    names = sum(store.databases().values())
+    return scans_by_slot(store.info("server")) and names >= slots * _NAMES_A_SLOT
 
 
 def _replicas_know(

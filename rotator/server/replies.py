@@ -120,6 +120,22 @@ def answer_of(reply: int | bytes | ResponseError) -> SetResult | ErrorReply:
     return SetResult.DENIED if refused.meaning is ErrorKind.DENIED else refused
 
 
+def set_answer(node: str, reply: object, nothing: SetResult) -> SetResult | ErrorReply:
+    """
+    Return what SET says of one name, *nothing* where it says nil.
+
+    Raises:
+        AnswerError: It says something else than OK, nil or an error.
+    """
+    if reply == b"OK":
+        return SetResult.DONE
+    if reply is None:
+        return nothing
+    if isinstance(reply, ResponseError):
+        return answer_of(reply)
+    raise AnswerError(f"{node} gave an answer to SET that is neither OK nor nothing")
+
+
 def understood(node: str, command: str, read: Callable[..., Read], *reply: Any) -> Read:
     """
     Return what *read* makes of the *reply* of *node* to *command*.
@@ -271,6 +287,13 @@ def hides_names(info: Mapping[str, str]) -> bool:
     """
     told = numbers_of(info.get("redis_version")) or _HIDING
     return "valkey_version" not in info and told >= _HIDING
+
+
+def scans_by_slot(info: Mapping[str, str]) -> bool:
+    """Return whether a cluster's SCAN goes slot by slot: from Redis 7.4 and Valkey 8 on (1.1)."""
+    if "valkey_version" in info:
+        return numbers_of(info["valkey_version"]) >= (8,)
+    return numbers_of(info.get("redis_version")) >= (7, 4)
 
 
 def survives_no_touch(info: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ Lua scripts: compare-and-set and compare-and-delete, many names a call.
 
 import hashlib
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from rotator.crypto.keyring import Key
@@ -71,6 +72,14 @@ end
 return answers
 """
 DELETE_SCRIPT_SHA: Final = hashlib.sha1(DELETE_SCRIPT, usedforsecurity=False).hexdigest()
+
+
+class Way(StrEnum):
+    """Way: says how values are exchanged, the one that costs the server least first."""
+
+    IFEQ = "ifeq"
+    TRANSACTION = "transaction"
+    SCRIPT = "script"
 
 
 class Replacement(NamedTuple):

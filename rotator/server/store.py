@@ -30,6 +30,7 @@ from rotator.server.replies import (
     error_reply,
     exchanged,
     scan_page,
+    set_answer,
     text_of,
     understood,
     values_of,
@@ -39,9 +40,11 @@ from rotator.server.scripts import (
     DELETE_SCRIPT_SHA,
     SCRIPT,
     Replacement,
+    Way,
     call,
     cut,
 )
+from rotator.server.transaction import NAMES_A_TRANSACTION, Answers, Transaction, replace
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
 GONE = -2  # and that of a name that is not there
@@ -50,7 +53,6 @@ _BYTES_A_REPLY = 1 << 17
 
 
 Value = bytes | NoValue | ErrorReply
-Answers = list[SetResult | ErrorReply]
 
 
 class Store(Node):
@@ -62,7 +64,7 @@ class Store(Node):
         super().__init__(connection, clustered=clustered)
         self._asking = asking
         self._loaded: set[bytes] = set()  # scripts
-        self.ifeq = False  # whether `SET ... IFEQ` may be used
+        self.way = Way.SCRIPT  # how values are exchanged
         self.sizes: list[int] = []  # of the values that were read last, in bytes
         self.pages = 0  # how often SCAN gave one
         self._has_expire_time = True
@@ -108,11 +110,7 @@ class Store(Node):
         is denied, so those are asked for one by one.
         """
         most = self._names_a_reply()
-        groups = [
-            group[start : start + most]
-            for group in self._groups(names)
-            for start in range(0, len(group), most)
-        ]
+        groups = self.groups(names, most)
         replies = self._start([("MGET", *[names[i] for i in group]) for group in groups])
         return partial(self._finish_read, names, groups, replies)
 
@@ -133,15 +131,19 @@ class Store(Node):
             else:
                 found = understood(self.node, "MGET", values_of, reply, len(group))
             self.sizes += map(len, filter(None, found))
-            for index, value in zip(group, found, strict=True):
-                if value is None:
+            for index, held in zip(group, found, strict=True):
+                if held is None:
                     alone.append(index)
                 else:
-                    values[index] = value
-        singly = self._each([("GET", names[index]) for index in alone])
-        for index, reply in zip(alone, singly, strict=True):
-            values[index] = self._value(reply)
+                    values[index] = held
+        singly = self.read_singly([names[index] for index in alone])
+        for index, value in zip(alone, singly, strict=True):
+            values[index] = value
         return values
+
+    def read_singly(self, names: Sequence[bytes]) -> list[Value]:
+        """Return the values of *names*, each asked for by itself, or why there is none."""
+        return [self._value(reply) for reply in self._each([("GET", name) for name in names])]
 
     def _value(self, reply: Any) -> Value:
         if reply is None:
@@ -217,10 +219,14 @@ class Store(Node):
 
     def start_compare_and_set(self, swaps: Sequence[Replacement]) -> Callable[[], Answers]:
         """Do the same, but return at once; what is returned waits for the answers."""
-        if self.ifeq:
+        if self.way is Way.IFEQ:
             commands = [("SET", name, new, "IFEQ", old, "KEEPTTL") for name, old, new, _ in swaps]
             replies = self._start(commands)
-            return lambda: [self._set(reply) for reply in replies()]
+            # Nil may be gone as well, which the next look shows.
+            return lambda: [set_answer(self.node, one, SetResult.CHANGED) for one in replies()]
+        if self.way is Way.TRANSACTION:
+            answers = replace(self, swaps)
+            return lambda: answers
         return self._start_calls(
             SCRIPT,
             [swap.name for swap in swaps],
@@ -228,15 +234,21 @@ class Store(Node):
             lambda batch: call([swaps[index] for index in batch]),
         )
 
-    def _set(self, reply: Any) -> SetResult | ErrorReply:
-        """Read what `SET ... IFEQ` says; nil may be gone as well, which the next look shows."""
-        if reply is None:
-            return SetResult.CHANGED
-        if isinstance(reply, ResponseError):
-            return answer_of(reply)
-        if reply != b"OK":
-            raise AnswerError(f"{self.node} gave an answer to SET that is neither OK nor nothing")
-        return SetResult.DONE
+    def begin(self, names: Sequence[bytes]) -> Transaction:
+        """Begin a transaction of *names*, each there once, in a cluster all of one slot."""
+        return Transaction(self.connection, names, asking=self._asking)
+
+    def groups(self, names: Sequence[bytes], most: int = NAMES_A_TRANSACTION) -> list[list[int]]:
+        """Return indices of *names* that one command may have, *most* of them or fewer."""
+        return [
+            group[start : start + most]
+            for group in self._groups(names)
+            for start in range(0, len(group), most)
+        ]
+
+    def get(self, name: bytes) -> Any:
+        """Return the reply to GET; an error reply is returned, too."""
+        return self._each([("GET", name)])[0]
 
     def compare_and_delete(self, entries: Sequence[tuple[bytes, bytes]]) -> Answers:
         """Delete each name whose value is still the one given with it; answer in their order."""

@@ -28,7 +28,8 @@ from distributed.versions import get_versions
 from rotator import DISTRIBUTION, __version__
 from rotator.errors import ConfigError, ServerError
 from rotator.sweep.control import Stop, WorkerChannel
-from rotator.sweep.engine import NodeTask, init_worker, run_node_task, send_log
+from rotator.sweep.division import NodeTask
+from rotator.sweep.engine import init_worker, run_node_task, send_log
 from rotator.sweep.results import NodeResult
 
 BEAT_SECONDS = 1.0

@@ -17,10 +17,10 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -30,7 +30,6 @@ from distributed import KilledWorker
 from distributed.versions import get_versions
 
 from rotator import DISTRIBUTION
-from rotator.config.types import Address
 from rotator.server.context import CacheContext
 from rotator.sweep.control import Stop, SweepControl, WorkerChannel
 from rotator.sweep.dask_cluster import (
@@ -44,7 +43,8 @@ from rotator.sweep.dask_cluster import (
     other_version,
     run_dask_task,
 )
-from rotator.sweep.engine import DIED, NodeTask, Results
+from rotator.sweep.division import Nodes, NodeTask, Parts, Results, make_tasks
+from rotator.sweep.engine import DIED
 from rotator.sweep.results import Checkpoint, NodeResult
 from rotator.sweep.scope import Fingerprint, Scope
 
@@ -88,7 +88,7 @@ class DaskEngine:
     Dask engine: sweeps the nodes of one cache, so many *workers* at once at most.
 
     *refused* are the workers that cannot be used, each with the reason; *tried* counts how often a
-    node was given to a worker; *patience* is how many seconds there may be none.
+    part of a node was given to a worker; *patience* is how many seconds there may be none.
     """
 
     cluster: DaskCluster
@@ -96,10 +96,10 @@ class DaskEngine:
     fingerprint: Fingerprint
     workers: int
     refused: dict[str, str] = field(default_factory=dict)
-    tried: Counter[tuple[Address, str]] = field(default_factory=Counter)
+    tried: Counter[tuple[str, str]] = field(default_factory=Counter)
     patience: float = field(default_factory=lambda: PATIENCE_SECONDS)
 
-    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
+    def sweep(self, nodes: Nodes, scope: Scope, control: SweepControl) -> Results:
         """See `Engine`."""
         sweep = _DaskSweep(self, nodes, scope, control)
         try:
@@ -112,28 +112,30 @@ class DaskEngine:
 
 
 class _Assignment(NamedTuple):
-    """Assignment: a worker, and the node that it sweeps; None: it is asked for its version."""
+    """Assignment: a worker, and what it sweeps; None: it is asked for its version."""
 
     worker: str
-    address: Address | None
+    task: NodeTask | None
 
 
 class _DaskSweep:
-    """Dask sweep: one pass of an engine over *nodes*, each with how often it was begun again."""
+    """Dask sweep: one pass of an engine over *nodes*; what counts places is by their names."""
 
     def __init__(
-        self, engine: DaskEngine, nodes: Mapping[Address, int], scope: Scope, control: SweepControl
+        self, engine: DaskEngine, nodes: Nodes, scope: Scope, control: SweepControl
     ) -> None:
         self._engine = engine
         self._cluster = engine.cluster
-        self._restarts = dict(nodes)
-        self._scope = scope
         self._control = control
-        self._waiting = list(nodes)
+        self._parts = Parts(nodes)
+        self._waiting = [
+            replace(task, files=engine.files)
+            for task in make_tasks(engine.fingerprint, nodes, scope, control)
+        ]
         self._running: dict[Future[Any], _Assignment] = {}
-        self._deaths: Counter[Address] = Counter()
-        self._reached: dict[Address, Any] = {}  # the position when a worker died
-        self._encrypted: Counter[Address] = Counter()  # of results that do not count
+        self._deaths: Counter[str] = Counter()
+        self._reached: dict[str, Any] = {}  # the position when a worker died
+        self._encrypted: Counter[str] = Counter()  # of results that do not count
         self._run = uuid.uuid4().hex
         self._inbox: SimpleQueue[tuple[str, list[Any]]] = SimpleQueue()
         self._stop = DaskStop(self._cluster.client, self._run)
@@ -175,11 +177,11 @@ class _DaskSweep:
     def give_up(self, reason: str, stop: Stop | None = None) -> Results:
         """Yield what is known of the nodes that are not done."""
         self._channel.deliver(self._control)
-        left = self._waiting + [one.address for one in self._running.values() if one.address]
-        self._waiting.clear()
+        left = self._waiting + [one.task for one in self._running.values() if one.task]
+        self._waiting = []
         self._running.clear()
-        for address in left:
-            yield address, self._unfinished(address, reason, stop)
+        for task in left:
+            yield from self._parts.put(task.address, self._unfinished(task, reason, stop))
 
     def end(self) -> None:
         """Let go of everything; workers that are still at work stop."""
@@ -220,22 +222,16 @@ class _DaskSweep:
             self._submit(worker, None, get_versions, [DISTRIBUTION])
         tried = self._engine.tried
         while self._waiting and idle and len(self._running) < self._engine.workers:
-            address = self._waiting.pop(0)
-            worker = min(idle, key=lambda one: tried[address, one])
+            task = self._waiting.pop(0)
+            worker = min(idle, key=lambda one: tried[task.place, one])
             idle.remove(worker)
-            tried[address, worker] += 1
-            task = NodeTask(
-                self._engine.files,
-                self._engine.fingerprint,
-                address,
-                self._scope,
-                self._channel.positions.get(str(address)) or self._control.load(str(address)),
-                restarts=self._restarts[address],
-            )
-            self._submit(worker, address, run_dask_task, task, self._run, SILENCE_SECONDS)
+            tried[task.place, worker] += 1
+            reached = self._channel.positions.get(task.place)
+            task = replace(task, saved=reached or self._control.load(task.place))
+            self._submit(worker, task, run_dask_task, task, self._run, SILENCE_SECONDS)
 
-    def _submit(self, worker: str, address: Address | None, *call: Any) -> None:
-        self._running[self._cluster.submit(worker, *call)] = _Assignment(worker, address)
+    def _submit(self, worker: str, task: NodeTask | None, *call: Any) -> None:
+        self._running[self._cluster.submit(worker, *call)] = _Assignment(worker, task)
 
     def _collect(self, done: set[Future[Any]]) -> Results:
         """Take what workers answered, and give up the nodes that cost too many of them."""
@@ -250,40 +246,39 @@ class _DaskSweep:
                 raise self._cluster.gone() from None
             else:
                 yield from self._take(assignment, answer)
-        for address, deaths in self._deaths.items():
-            if deaths >= _DEATHS and address in self._waiting:
-                self._waiting.remove(address)
-                yield address, self._unfinished(address, DIED)
+        for task in [one for one in self._waiting if self._deaths[one.place] >= _DEATHS]:
+            self._waiting.remove(task)
+            yield from self._parts.put(task.address, self._unfinished(task, DIED))
 
     def _take(self, assignment: _Assignment, answer: Any) -> Results:
         """Take an answer: the result of a node, a refusal in words, or the versions of a worker."""
-        worker, address = assignment
-        if address is None:
+        worker, task = assignment
+        if task is None:
             self._cluster.checked.add(worker)
             answer = other_version(answer)
         if isinstance(answer, str):
             log.warning("a worker cannot be used", worker=worker, reason=answer)
             self._engine.refused[worker] = answer
-            self._waiting += [address] if address else []
-        elif address and answer.stopped and not self._stop.value:
+            self._waiting += [task] if task else []
+        elif task and answer.stopped and not self._stop.value:
             # The worker stopped by itself; count its encryptions here.
-            self._encrypted[address] += answer.tally.encryptions
+            self._encrypted[task.place] += answer.tally.encryptions
             self._reassign(assignment)
-        elif address:
-            answer.tally.encryptions += self._encrypted[address]
-            yield address, answer
+        elif task:
+            answer.tally.encryptions += self._encrypted[task.place]
+            yield from self._parts.put(task.address, answer)
 
     def _reassign(self, assignment: _Assignment) -> None:
-        """Have the node of a worker that is lost swept by another one."""
-        address = assignment.address
-        if address is None:
+        """Have what a worker that is lost was given swept by another one."""
+        task = assignment.task
+        if task is None:
             return
-        log.warning("a worker is lost", worker=assignment.worker, node=str(address))
-        reached = self._channel.positions.get(str(address))
-        if reached is not self._reached.get(address):
-            self._reached[address], self._deaths[address] = reached, 0
-        self._deaths[address] += 1
-        self._waiting.append(address)
+        log.warning("a worker is lost", worker=assignment.worker, node=task.place)
+        reached = self._channel.positions.get(task.place)
+        if reached is not self._reached.get(task.place):
+            self._reached[task.place], self._deaths[task.place] = reached, 0
+        self._deaths[task.place] += 1
+        self._waiting.append(task)
 
     def _no_worker(self) -> str | None:
         """Return why no worker is expected any more for nodes that wait, or None if one is."""
@@ -298,10 +293,10 @@ class _DaskSweep:
             return f"no dask worker can be used ({'; '.join(refusals)})"
         return "no dask worker is left"
 
-    def _unfinished(self, address: Address, reason: str, stop: Stop | None = None) -> NodeResult:
-        """Return what the last position says of a node that nobody sweeps any more."""
-        result = NodeResult.failed(address, reason, self._restarts[address])
-        saved = self._channel.positions.get(str(address))
+    def _unfinished(self, task: NodeTask, reason: str, stop: Stop | None = None) -> NodeResult:
+        """Return what the last position says of names that nobody visits any more."""
+        result = NodeResult.failed(task.address, reason, task.restarts)
+        saved = self._channel.positions.get(task.place)
         if saved is not None:
             position = Checkpoint.from_dict(saved)
             result.started_at, result.identity = position.started_at, position.identity

@@ -9,6 +9,8 @@ Engine: sweeps nodes inline, in processes, or on other machines.
   One that dies takes the pool with it, but no work: the nodes that were not done are given to a new
   pool and go on at their last checkpoints.
 - A parent that dies, or is told to stop at once, takes its worker processes with it.
+- A node may be divided among several workers (`division`): a task is a part of it, and its result
+  is there when that of every part is.
 - Other machines are those of a dask cluster. The library is imported only when it is asked for:
   most users do not have it.
 """
@@ -18,12 +20,12 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -32,12 +34,12 @@ from typing import Any, Protocol
 import structlog
 
 from rotator.config.load import load
-from rotator.config.types import Address
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.server.context import CacheContext
 from rotator.server.replies import AnswerError
 from rotator.state.state import State
 from rotator.sweep.control import Control, SweepControl, WorkerChannel
+from rotator.sweep.division import Nodes, NodeTask, Parts, Results, make_tasks
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.worker import Worker
 from rotator.sweep.results import NodeResult
@@ -64,15 +66,13 @@ _channel: ContextVar[WorkerChannel | None] = ContextVar("rotator_channel", defau
 
 log = structlog.get_logger(__name__)
 
-Results = Iterator[tuple[Address, NodeResult]]
-
 
 class Engine(Protocol):
     """Engine: sweeps nodes, and yields each as it is done."""
 
-    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
+    def sweep(self, nodes: Nodes, scope: Scope, control: SweepControl) -> Results:
         """
-        Sweep *nodes*, each with how often its scan was begun again already.
+        Sweep *nodes*, each as it is planned; its result comes when all of its parts are done.
 
         A node that fails yields a result that says so.
         """
@@ -89,62 +89,56 @@ class RemoteWorkers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeTask:
-    """
-    Node task: tells a worker what to sweep; none of it is secret.
-
-    *files* are those of the worker's machine; *fingerprint* is that of the cache as the run has it.
-    *state* None means that positions go to the parent.
-    """
-
-    files: tuple[Path, ...]
-    fingerprint: Fingerprint
-    address: Address
-    scope: Scope
-    saved: dict[str, Any] | None = field(repr=False)
-    state: Path | None = None
-    restarts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class InlineEngine:
     """Inline engine: sweeps one node after the other here; without *selector* it rotates."""
 
     access: CacheContext
     selector: Selector | None = None
 
-    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
+    def sweep(self, nodes: Nodes, scope: Scope, control: SweepControl) -> Results:
         """See `Engine`."""
-        for task in _tasks(self.access, nodes, scope, control):
-            yield task.address, _sweep_node(self.access, task, control, self.selector)
+        parts = Parts(nodes)
+        for task in make_tasks(Fingerprint.of(self.access), nodes, scope, control):
+            yield from parts.put(
+                task.address, _sweep_node(self.access, task, control, self.selector)
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessEngine:
-    """Process engine: sweeps nodes, so many *workers* at once; positions go to *state*."""
+    """Process engine: sweeps parts of nodes, so many *workers* at once; positions go to *state*."""
 
     files: tuple[Path, ...]
     access: CacheContext
     state: Path
     workers: int
 
-    def sweep(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
+    def sweep(self, nodes: Nodes, scope: Scope, control: SweepControl) -> Results:
         """See `Engine`."""
-        pending = dict(nodes)
+        parts = Parts(nodes)
+        pending = {task.place: task for task in self._tasks(nodes, scope, control)}
         for _ in range(_POOLS):
             if not pending:
                 return
             try:
-                for address, result in self._run(pending, scope, control):
-                    del pending[address]
-                    yield address, result
+                for task, result in self._run(list(pending.values()), control):
+                    del pending[task.place]
+                    yield from parts.put(task.address, result)
             except BrokenProcessPool:
-                log.warning("a worker process died", left=[str(address) for address in pending])
-        for address, restarts in pending.items():
-            yield address, NodeResult.failed(address, DIED, restarts)
+                log.warning("a worker process died", left=list(pending))
+                again = {task.place: task for task in self._tasks(nodes, scope, control)}
+                pending = {place: again[place] for place in pending}
+        for task in pending.values():
+            failed = NodeResult.failed(task.address, DIED, task.restarts)
+            yield from parts.put(task.address, failed)
 
-    def _run(self, nodes: Mapping[Address, int], scope: Scope, control: SweepControl) -> Results:
-        tasks = list(_tasks(self.access, nodes, scope, control, self.files, self.state))
+    def _tasks(self, nodes: Nodes, scope: Scope, control: SweepControl) -> Iterator[NodeTask]:
+        for task in make_tasks(Fingerprint.of(self.access), nodes, scope, control):
+            yield replace(task, files=self.files, state=self.state)
+
+    def _run(
+        self, tasks: Sequence[NodeTask], control: SweepControl
+    ) -> Iterator[tuple[NodeTask, NodeResult]]:
         channel = WorkerChannel(_SPAWN.SimpleQueue(), _SPAWN.RawValue("i", 0))
         others = set(multiprocessing.active_children())
         with start_processes(min(self.workers, len(tasks)), channel) as executor:
@@ -157,20 +151,6 @@ class ProcessEngine:
                 raise
 
 
-def _tasks(  # noqa: PLR0917 - two callers, beside each other
-    access: CacheContext,
-    nodes: Mapping[Address, int],
-    scope: Scope,
-    control: SweepControl,
-    files: tuple[Path, ...] = (),
-    state: Path | None = None,
-) -> Iterator[NodeTask]:
-    fingerprint = Fingerprint.of(access)
-    for address, restarts in nodes.items():
-        saved = control.load(str(address))
-        yield NodeTask(files, fingerprint, address, scope, saved, state, restarts)
-
-
 def start_processes(workers: int, channel: WorkerChannel) -> Executor:
     """Start a pool of processes that share nothing but *channel*."""
     return ProcessPoolExecutor(workers, _SPAWN, initializer=_init_process, initargs=(channel,))
@@ -178,7 +158,7 @@ def start_processes(workers: int, channel: WorkerChannel) -> Executor:
 
 def _attend(
     executor: Executor, tasks: Sequence[NodeTask], channel: WorkerChannel, control: Control
-) -> Results:
+) -> Iterator[tuple[NodeTask, NodeResult]]:
     """Pass on what workers send and the wish to stop, until every task is done."""
     futures = {executor.submit(run_node_task, task): task for task in tasks}
     while futures:
@@ -190,7 +170,7 @@ def _attend(
             task, result = futures.pop(future), future.result()
             if isinstance(result, str):
                 result = NodeResult.failed(task.address, result, task.restarts)
-            yield task.address, result
+            yield task, result
 
 
 def run_node_task(task: NodeTask) -> NodeResult | str:
@@ -231,6 +211,8 @@ def _sweep_node(
             selector=selector,
             neighbours=access.neighbours if task.scope.reads_outside else (),
             may_log_in=access.may_log_in,
+            works=task.works,
+            part=task.part,
         ).run()
     except ServerError as error:
         result = NodeResult.failed(task.address, str(error), task.restarts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
@@ -35,7 +35,9 @@ class NodeResult:
     name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
     *resumed*: it went on from where an earlier run was stopped. *proof* is None if it proves
     nothing; *unproven* are sentences, why not, if it was not simply work.
-    *hopeless*: it would not go better if it were done again at once.
+    *hopeless*: it would not go better if it were done again at once. *moved*: values were moved
+    while it worked, so the scan may have missed some. *exchange* are the ways in which values were
+    replaced, *lanes* how many swept it.
     """
 
     node: str
@@ -56,6 +58,35 @@ class NodeResult:
     unproven: tuple[str, ...] = ()
     hopeless: bool = False
     waited: dict[str, float] = field(default_factory=dict)
+    moved: bool = False
+    exchange: tuple[str, ...] = ()
+    lanes: int = 1
+
+    @classmethod
+    def merged(cls, parts: Sequence[Self]) -> Self:
+        """Return what the *parts* of one node came to; it is what it was when the first ended."""
+        first, *others = parts
+        if not others:
+            return first
+        for part in others:
+            first.tally.merge(part.tally)
+            for reason, seconds in part.waited.items():
+                first.waited[reason] = max(first.waited.get(reason, 0.0), seconds)
+        first.started_at = min(part.started_at for part in parts)
+        first.complete = all(part.complete for part in parts)
+        first.databases = tuple(sorted({db for part in parts for db in part.databases}))
+        first.restarts = max(part.restarts for part in parts)
+        first.orphans = max(part.orphans for part in parts)
+        first.reasons = tuple(dict.fromkeys(one for part in parts for one in part.reasons))
+        first.stopped = next((part.stopped for part in parts if part.stopped), None)
+        first.seconds = max(part.seconds for part in parts)
+        first.no_touch = all(part.no_touch for part in parts)
+        first.resumed = any(part.resumed for part in parts)
+        first.hopeless = any(part.hopeless for part in parts)
+        first.moved = any(part.moved for part in parts)
+        first.exchange = tuple(dict.fromkeys(way for part in parts for way in part.exchange))
+        first.tracked, first.proof, first.lanes = False, None, len(parts)
+        return first
 
     @classmethod
     def failed(cls, address: Address, reason: str, restarts: int) -> Self:

@@ -35,7 +35,7 @@ class Limits:
     Limits: say how much may be asked of a server; None and 0 are no limit.
 
     *rate* in visits a second, *latency* in milliseconds, *lag* in bytes, *memory* in percent of
-    maxmemory; while *pause_file* exists, nothing is done.
+    maxmemory; while *pause_file* exists, nothing is done. So many *lanes* at one node share them.
     """
 
     rate: float | None = None
@@ -43,10 +43,11 @@ class Limits:
     lag: int | None = None
     memory: float | None = None
     pause_file: str | None = None
+    lanes: int = 1
 
-    def share(self, nodes: int) -> Limits:
-        """Return the limits for each of so many nodes that are swept at the same time."""
-        return self if self.rate is None else replace(self, rate=self.rate / nodes)
+    def share(self, workers: int, lanes: int = 1) -> Limits:
+        """Return the limits for each of so many *workers* at a time, *lanes* of them at a node."""
+        return replace(self, rate=self.rate and self.rate / workers, lanes=lanes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Scope:
     *only_key* is the key id that alone is to be moved; *page* is the COUNT of a SCAN call, at most;
     *limits* say how hard the server may be worked. *outside*: a sweep that may be a proof reads
     what *match* and *databases* leave out, too. *one_server* is declared: it is never another,
-    whatever it does not say of itself.
+    whatever it does not say of itself. *tracks*: writes are tracked also while it rewrites.
     """
 
     mode: Mode
@@ -69,6 +70,7 @@ class Scope:
     limits: Limits = Limits()
     outside: bool = True
     one_server: bool = False
+    tracks: bool = False
 
     @property
     def leaves_out(self) -> bool:

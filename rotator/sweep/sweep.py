@@ -13,10 +13,11 @@ import structlog
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
-from rotator.retirement.looks import NODE_LOCAL_COMMANDS
+from rotator.retirement.looks import NODE_LOCAL_COMMANDS, TRACKED_COMMANDS
 from rotator.server.cluster_nodes import ranges
 from rotator.server.topology import Topology
 from rotator.sweep.control import SweepControl
+from rotator.sweep.division import NodePlan
 from rotator.sweep.engine import Engine
 from rotator.sweep.results import NodeResult, SweepResult
 from rotator.sweep.scope import RESTARTS, Scope
@@ -27,12 +28,17 @@ log = structlog.get_logger(__name__)
 
 
 def sweep_cache(
-    discover: Callable[[], Topology], engine: Engine, scope: Scope, control: SweepControl
+    discover: Callable[[], Topology],
+    engine: Engine,
+    scope: Scope,
+    control: SweepControl,
+    plan: Callable[[Address, int], NodePlan] = lambda _, restarts: NodePlan(restarts),
 ) -> SweepResult:
     """
     Sweep until every node that owns data has one whole scan behind it, or cannot have one.
 
-    *discover* finds the topology as it is now.
+    *discover* finds the topology as it is now; *plan* says how a node is swept, told how often its
+    scan was begun again already.
 
     Raises:
         ServerError: The topology cannot be found out at all.
@@ -41,7 +47,8 @@ def sweep_cache(
     result = SweepResult(scope, now, now, now, discover())
     pending = dict.fromkeys(result.topology.primaries, 0)
     while pending and result.stopped is None:
-        for address, node in engine.sweep(pending, scope, control):
+        nodes = {address: plan(address, restarts) for address, restarts in pending.items()}
+        for address, node in engine.sweep(nodes, scope, control):
             _put(result, address, node)
         if result.stopped is None:
             pending = _look_again(result, discover)
@@ -78,7 +85,9 @@ def _look_again(result: SweepResult, discover: Callable[[], Topology]) -> dict[A
         if node is None:
             again[address] = 0
             continue
-        changes = node.identity.changes(identity, NODE_LOCAL_COMMANDS) if node.identity else []
+        # What was moved to where a node was at work, the sweep after it finds.
+        excused = (*NODE_LOCAL_COMMANDS, *(TRACKED_COMMANDS if node.exchange else ()))
+        changes = node.identity.changes(identity, excused) if node.identity else []
         result.topology_changed |= bool(changes)
         if node.complete and changes:
             node.complete = False
@@ -106,6 +115,8 @@ def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
         visits=new.tally.visits,
         rotated=new.tally.outcomes[Outcome.ROTATED],
         left=new.tally.remaining,
+        exchange=", ".join(new.exchange),
+        lanes=new.lanes,
         seconds=round(new.seconds, 1),
     )
 

@@ -263,7 +263,7 @@ class TestServer:
 
     def test_missing_rights(self, server, redis, tmp_path):
         """A user who may only read is told which rights a run needs; a dry run needs less."""
-        rules = ["reset", "on", ">right", "~*", "+@all", "-evalsha", "-script"]
+        rules = ["reset", "on", ">right", "~*", "+@all", "-watch", "-evalsha"]
         redis.execute_command("ACL", "SETUSER", "reader", *rules)
         try:
             login = {"username": "reader", "password": "right"}
@@ -271,7 +271,7 @@ class TestServer:
             error, hint = refused(run(["run", "-c", path, "--state", tmp_path / "state"]), 1)
         finally:
             redis.execute_command("ACL", "DELUSER", "reader")
-        assert "+evalsha" in error
+        assert "+watch" in error
         assert "ACL SETUSER" in hint
 
     def test_a_server_that_is_no_redis(self, tmp_path, listener):

@@ -29,7 +29,9 @@ from rotator.run.job import Job
 from rotator.server.connection import Connection, Login
 from rotator.server.context import CacheContext
 from rotator.server.declared import declarations, other_listings
+from rotator.server.scripts import Way
 from rotator.server.store import Store
+from rotator.server.transaction import Transaction
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.scope import RunOptions
@@ -42,7 +44,7 @@ FAR_MS = 4_102_444_800_000  # 2100-01-01: an expiry that no test lives to see
 
 READING = ("ping", "hello", "select", "scan", "get", "mget", "info", "pttl")
 """The commands that a dry run cannot do without."""
-WRITING = ("set", "evalsha", "script|load")
+WRITING = ("set", "watch", "unwatch", "multi", "exec")
 """Those that a run needs besides."""
 
 JOB = {"wait", "refresh_files", "fence_at"}
@@ -296,28 +298,52 @@ def meddled(*, before_page=None, before_read=None, before_write=None):
     names, *before_write* with the swaps, each with a fresh call of the server following: what they
     do to it happens at the worst moment there is.
     """
-
-    class LateStore(Store):
-        def start_page(self, cursor, pattern, count):
-            if before_page:
-                before_page(count)
-            return super().start_page(cursor, pattern, count)
-
-        def start_read(self, names):
-            if before_read:
-                before_read(names)
-            return super().start_read(names)
-
-        def start_compare_and_set(self, swaps):
-            if before_write:
-                before_write(swaps)
-            return super().start_compare_and_set(swaps)
+    nothing = lambda _: None  # noqa: E731 - a name for it
+    early = (before_page or nothing, before_read or nothing, before_write or nothing)
 
     class LateAccess(CacheContext):
         def connect(self, address):
-            return LateStore(super().connect(address).connection)
+            store = LateStore(super().connect(address).connection)
+            store.before_page, store.before_read, store.before_write = early
+            return store
 
     return LateAccess
+
+
+class LateStore(Store):
+    """A store that lets somebody else go first; see `meddled`."""
+
+    def start_page(self, cursor, pattern, count):
+        """Ask for a page."""
+        self.before_page(count)
+        return super().start_page(cursor, pattern, count)
+
+    def start_read(self, names):
+        """Ask for values."""
+        self.before_read(names)
+        return super().start_read(names)
+
+    def start_compare_and_set(self, swaps):
+        """Begin to replace values; a transaction calls by itself."""
+        if self.way is not Way.TRANSACTION:
+            self.before_write(swaps)
+        return super().start_compare_and_set(swaps)
+
+    def begin(self, names):
+        """Begin a transaction."""
+        self.before_read(names)
+        begun = LateTransaction(self.connection, names, asking=self._asking)
+        begun.before_write = self.before_write
+        return begun
+
+
+class LateTransaction(Transaction):
+    """A transaction that lets somebody else go first."""
+
+    def commit(self, swaps):
+        """Replace values."""
+        self.before_write(swaps)
+        return super().commit(swaps)
 
 
 def as_bytes(name: str | bytes) -> bytes:

@@ -1,10 +1,10 @@
 """
 Page: decides what is rewritten, settles what became of it; pure.
 
-- What is met is nearly always a value that opens and is not nested. `decide` deals with those in
-  one go, with little work for each, and leaves the others undecided; `look` takes them one by one.
-- A page that breaks off is visited anew and must not count twice, so `settle` counts into a
-  `PageTally` that is merged into the node's tally when all names are done.
+- What is met nearly always opens and is not nested. `decide` deals with that in one go, with little
+  work for each value, and leaves the others undecided; `look` takes them one by one.
+- A page that breaks off is visited anew and must not count twice: `settle` counts into a
+  `PageTally`, which is merged into the node's tally when all names are done.
 - A value that stays under an old key is tallied last, with its expiry: that decides when its keys
   drain.
 """
@@ -38,9 +38,8 @@ class Page(NamedTuple):
     """
     Page: holds names with their values, or a part of them.
 
-    *others* are names under which a value may have been written before it was moved;
-    *closer_looks* bounds how many undecryptable values are tried under those. *tried* are names
-    that were acted on in this visit already.
+    *others* are names under which a value may have been written before it was moved, *closer_looks*
+    bounds how many undecryptable values are tried under those. *tried* names were acted on already.
     """
 
     names: Sequence[bytes]
@@ -55,9 +54,9 @@ class PageDecision:
     """
     Page decision: says what is to be done with each name of a page.
 
-    *current* values, of *current_size* bytes together, are under *current_key*, as they should be.
-    *undecided* are the indices of those to look at one by one. *encryptions* counts the nonces that
-    were used. *closer_looks* is what is left of those of the page.
+    *current* values, of *current_size* bytes together, are under *current_key*. *undecided* are the
+    indices of those to look at one by one. *encryptions* counts the nonces that were used,
+    *closer_looks* what is left of those of the page.
     """
 
     current_key: Key
@@ -89,43 +88,46 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
     Raises:
         SelfCheckError: A new value does not open to the same plaintext.
     """
-    current, write, movable = codec.keyring.current, codec.write, selector.movable
+    current, movable, new_record = codec.keyring.current, selector.movable, tuple.__new__
     decision = PageDecision(current, page.closer_looks)
     if movable is None:
         decision.undecided = list(range(len(page.names)))
         return decision
-    fast_path, plain, nested = codec.fast_path, codec.is_plain_text, codec.nested_keys
+    fast_path, nested, write = codec.fast_path, codec.nested_keys, codec.write
+    least, letters = codec.min_random_size, codec.letters
     largest, rewrites, undecided = selector.largest, decision.rewrites, decision.undecided
     # Asked for at once: a call to the operating system costs as much as half an encryption.
     nonces = os.urandom(len(page.names) * codec.nonce_size) if movable else b""
     values: Sequence[Any] = page.values
-    used = 0
+    used = sizes = count = 0
     for index, (name, value) in enumerate(zip(page.names, values, strict=True)):
-        read = fast_path.get(value[:1]) if isinstance(value, bytes) else None
-        found = read(name, value) if read is not None else None
-        if read is not None and not isinstance(found, tuple):
+        read = fast_path.get(value[:1]) if type(value) is bytes else None
+        found = None if read is None else read(name, value)
+        if type(found) is not tuple and read is not None:
             found = codec.read(name, value)
-        if not isinstance(found, tuple):
+        if type(found) is not tuple:
             undecided.append(index)
             continue
         plaintext, key, reader = found
+        plain = len(plaintext) >= least and plaintext[0] not in letters and plaintext.isascii()
         if (
-            (not plain(plaintext) and nested(name, plaintext))
+            (not plain and nested(name, plaintext))
             or (write is not None and write is not reader.format)
-            or not reader.is_canonical(value)
             or len(value) > largest
+            or not (reader.raw or reader.is_canonical(value))
         ):
             undecided.append(index)
         elif key is current:
-            decision.current += 1
-            decision.current_size += len(value)
+            count += 1
+            sizes += len(value)
         elif key in movable:
             end = used + reader.nonce_size
             new = reader.seal(name, plaintext, nonces[used:end])
             used = end
-            rewrites.append(Replacement(name, value, new, key))
+            rewrites.append(new_record(Replacement, (name, value, new, key)))
         else:
             decision.kept.append(Kept(name, Outcome.WOULD_ROTATE, (key,), len(value), listed=False))
+    decision.current, decision.current_size = count, sizes
     decision.encryptions = len(rewrites)
     return decision
 

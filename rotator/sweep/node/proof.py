@@ -2,27 +2,115 @@
 Proof: takes what one node's sweep proves: looks before and after, and counts that must fit.
 
 A sweep is a proof only if it was made in one go and only read, by a server that says who it is, and
-whose counters hold our own calls and shrank nowhere (verdict 2).
+whose counters hold our own calls and shrank nowhere (verdict 2). It reads what `match` and
+`databases` leave out, too, which may be of other caches of the configuration (verdict 2.10).
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rotator.config.types import Address
-from rotator.crypto.codec import Codec
+from rotator.crypto.codec import Codec, Opened
+from rotator.errors import ServerError
 from rotator.retirement.looks import Look, Outside, Proof, calls, number
 from rotator.server.cluster_nodes import SLOTS, foreign_slots, myself
 from rotator.server.copies import take_look
 from rotator.server.node import Identity
-from rotator.server.replies import hides_names
-from rotator.server.store import Store
+from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, NoValue, hides_names
+from rotator.server.store import Store, Value
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import BLOCKING, Tally
 from rotator.text import count
 
 _FEW = 100  # names that may be missing anyway: they come and go
 _SHARE = 10  # and one of so many
+_AT_A_TIME = 100  # names that are left out
+
+
+@dataclass(slots=True)
+class OutsideTally:
+    """
+    Outside tally: counts names that `match` and `databases` leave out.
+
+    *under_old_keys* counts values by the id of the key. *behind* counts names that were written
+    during the sweep and do not open: the scan counts them, unless they came from elsewhere.
+    """
+
+    visits: int = 0
+    under_old_keys: Counter[str] = field(default_factory=Counter)
+    not_opened: int = 0
+    denied: int = 0
+    behind: int = 0
+
+    def add(self, page: "OutsideTally") -> None:
+        """Add what was counted on a page."""
+        self.visits += page.visits
+        self.under_old_keys.update(page.under_old_keys)
+        self.not_opened += page.not_opened
+        self.denied += page.denied
+        self.behind += page.behind
+
+    def counted(self, *, moved: bool) -> Outside:
+        """Return the counts, to be kept; *moved* is whether values may have come from elsewhere."""
+        shut = self.not_opened + (self.behind if moved else 0)
+        return Outside(self.visits, dict(self.under_old_keys), shut, self.denied)
+
+
+@dataclass(slots=True)
+class OutsideReader:
+    """
+    Outside reader: counts names that are left out, opened by *codec*, or else by *neighbours*.
+
+    *tally* has the sums; None: they are not read, or no longer.
+    """
+
+    store: Store
+    codec: Codec
+    neighbours: Sequence[Codec] = ()
+    tally: OutsideTally | None = None
+
+    def read(self, names: Sequence[bytes], *, written: bool = False) -> OutsideTally:
+        """
+        Return the counts of *names* that are left out, on a page, or *written* meanwhile.
+
+        Raises:
+            ServerError: The node cannot be worked with.
+            LostError: The connection broke.
+        """
+        page = OutsideTally()
+        for start in range(0, len(names), _AT_A_TIME):
+            some = names[start : start + _AT_A_TIME]
+            for name, value in zip(some, self._values(some), strict=True):
+                if value is not NoValue.GONE:
+                    self._count(page, name, value, written=written)
+        return page
+
+    def _values(self, names: Sequence[bytes]) -> list[Value]:
+        """Return the values of *names*, waited for while the server is busy."""
+        for pause in (0.0, *RETRY_SECONDS):
+            time.sleep(pause)
+            values = self.store.read(names)
+            errors = [value for value in values if isinstance(value, ErrorReply)]
+            busy = [error.message for error in errors if error.meaning is ErrorKind.RETRY]
+            if not busy:
+                return values
+        raise ServerError(f"{self.store.node} refuses to work: {busy[0]}")
+
+    def _count(self, page: OutsideTally, name: bytes, value: Value, *, written: bool) -> None:
+        """Count one name that is left out."""
+        codecs = (self.codec, *self.neighbours)
+        opened = [codec.open(name, value) for codec in codecs] if isinstance(value, bytes) else []
+        keys = {key.id for one in opened if isinstance(one, Opened) for key in one.keys}
+        old = {key.id for key in self.codec.keyring.old}
+        page.under_old_keys.update(keys & old)
+        if written:
+            page.behind += not keys
+        else:
+            page.visits += 1
+            page.denied += value is NoValue.DENIED
+            page.not_opened += not keys and value is not NoValue.DENIED
 
 
 @dataclass(slots=True)
@@ -63,8 +151,12 @@ class ProofBuilder:
         self.after, self.found = take_look(store, canary=True), store.databases()
         self.left_out.append(leaves_out_names(store))
 
-    def doubts(self, before: Identity, now: Identity, pages: int, *, resumed: bool) -> list[str]:
-        """Return why the node cannot be vouched for, which doing it again would not mend."""
+    def doubts(self, before: Identity, now: Identity, pages: int, *, partly: bool) -> list[str]:
+        """
+        Return why the node cannot be vouched for, which doing it again would not mend.
+
+        *partly*: not all of its names were shown to this sweep.
+        """
         doubts = []
         missing = dict.fromkeys([*before.unnamed, *now.unnamed])
         if missing and not self.scope.one_server:
@@ -76,7 +168,7 @@ class ProofBuilder:
             doubts.append("the server has names in database 0, and INFO shows none (keyspace)")
         if self.not_counted:
             doubts.append("names in slots of others are hidden there: +multi +exec ends it")
-        if self.before and self.after and not resumed:
+        if self.before and self.after and not partly:
             strict = not self.scope.one_server
             doubts += counters_doubts(self.before, self.after, pages, strict=strict)
             doubts += self._names_doubts(self.before, self.after)

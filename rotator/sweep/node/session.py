@@ -1,5 +1,5 @@
 """
-Node session: holds what lives with one connection: pages ahead, write tracking.
+Node session: holds what lives with one connection: exchange, lanes, write tracking.
 
 SCAN promises names, not values: what RENAME, COPY, RESTORE or MOVE puts under a name that the scan
 has passed is never returned (redis-rules 0.5). But the server reports every name that is written.
@@ -21,27 +21,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import structlog
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
+from rotator.errors import LostError, ServerError
 from rotator.server.exchange import Exchange
-from rotator.server.replies import AnswerError
-from rotator.server.store import START, Store, Value
+from rotator.server.scripts import Way
+from rotator.server.store import Store
 from rotator.sweep.control import Control
+from rotator.sweep.node.lanes import CONNECTIONS, Lanes
+from rotator.sweep.node.proof import OutsideReader
 from rotator.sweep.node.selector import Rotation, Selector
 from rotator.sweep.node.throttle import Throttle
 from rotator.sweep.node.visitor import RECORDS, Visitor
 from rotator.sweep.scope import Scope, matcher, prefixes
 from rotator.tally.tally import Mode, Tally
 
+LOSSES = 5
+"""How often the connection may break at the same page."""
+
 _ROUNDS = 20
 _ROUND_SECONDS = 0.05
 _READ = 200  # names read again at a time
 _FIRST_NAMES = 10  # of a page
-_CALLS, _TIMES = 1_000, 20  # of SCAN: so many, and this often what the names take
 
 log = structlog.get_logger(__name__)
 
@@ -68,23 +75,29 @@ class WriteTracker:
         """Note that the connection was lost, and with it what was reported on it."""
         self.complete = False
 
-    def look(self, visitor: Visitor, databases: Sequence[int]) -> None:
+    def end(self) -> None:
+        """Have the server report nothing any more: each write costs it twice as much else."""
+        if self.complete:
+            self._store.connection.untrack()
+        self.complete = False
+
+    def look(self, visitor: Visitor, outside: OutsideReader, databases: Sequence[int]) -> None:
         """Read again what was written meanwhile, in every one of *databases*: no report has one."""
         # Our own writes are reported too, with this page's replies or the next page's.
         self._own = [self._own[1], set(visitor.rewritten)]
         written = set(self._store.connection.written()) - self._own[0] - self._own[1]
         names = [name for name in written if self.complete and self._matches(name)]
-        outside = visitor.outside if self.complete else None
-        others = set[bytes]() if outside is None else written.difference(names)
+        counts = outside.tally if self.complete else None
+        others = set[bytes]() if counts is None else written.difference(names)
         for db in databases if names or others else ():
             self._store.select(db)
             visited = self._scope.visits(db)
             for start in range(0, len(names) if visited else 0, _READ):
                 found = visitor.not_current(names[start : start + _READ])
                 self._suspects.update((db, name) for name in found)
-            if outside is not None:
+            if counts is not None:
                 left_out = sorted(others if visited else {*others, *names})
-                outside.add(visitor.read_outside(left_out, written=True))
+                counts.add(outside.read(left_out, written=True))
         if len(self._suspects) > RECORDS:
             self.complete = False
 
@@ -92,12 +105,14 @@ class WriteTracker:
         """Return how often everything was reported as written since this began."""
         return self._store.connection.flushes - self._flushes
 
-    def finish(self, visitor: Visitor, databases: Sequence[int], tally: Tally) -> None:
+    def finish(
+        self, visitor: Visitor, outside: OutsideReader, databases: Sequence[int], tally: Tally
+    ) -> None:
         """Look at everything that was written until now, and visit what is suspect."""
         for _ in range(_ROUNDS if self.complete else 0):
             before = self._store.identity().calls
             self._store.connection.barrier()
-            self.look(visitor, databases)
+            self.look(visitor, outside, databases)
             for db in databases:
                 self._store.select(db)
                 names = sorted(name for at, name in self._suspects if at == db)
@@ -110,12 +125,36 @@ class WriteTracker:
         self.complete = False
 
 
+@dataclass(slots=True)
+class Losses:
+    """Losses: count how often the connection broke at the same page."""
+
+    times: int = 0
+    _place: tuple[int, bytes] | None = None
+
+    def count(self, lost: LostError, *place: Any) -> None:
+        """
+        Count one more at *place*.
+
+        Raises:
+            ServerError: It broke there again and again.
+        """
+        self.times = self.times + 1 if place == self._place else 1
+        self._place = place
+        if self.times >= LOSSES:
+            raise ServerError(
+                f"{lost}; {LOSSES} times at the same page, so a value there may be too large for "
+                "the server (proto-max-bulk-len; with the right +config|get it is asked for that)"
+            )
+
+
 class NodeSession:
     """
     Node session: connects to the node at *address*; *connect* opens a connection to any node.
 
     *no_touch* is whether reading leaves no trace in the order of evictions; *waited* are seconds by
-    reason, those of the session *before* included. Without *selector* it is a rotation.
+    reason, those of the session *before* included. Without *selector* it is a rotation. *works* is
+    whether values are rewritten, from now on at the latest: then writes are not tracked.
 
     Raises:
         ServerError: The node cannot be reached, or does not let us in.
@@ -133,16 +172,18 @@ class NodeSession:
         neighbours: Sequence[Codec] = (),
         may_log_in: Callable[[Address], bool] = lambda _: True,
         before: NodeSession | None = None,
+        works: bool = False,
     ) -> None:
         writes, limits = scope.mode is Mode.RUN, scope.limits
-        self.store = connect(address)
+        self._open = partial(connect, address)
+        self.store = self._open()
         self.no_touch = self.store.enable_no_touch()
         self.waited: dict[str, float] = before.waited if before else {}
         self._scope = scope
         self._control = control
         self.waited_for: str | None = before.waited_for if before else None
         self._weighed = False
-        self._ping = connect(address).connection if limits.latency else None
+        self._ping = self._open().connection if limits.latency else None
         self.throttle = Throttle(
             limits,
             self.store,
@@ -162,20 +203,35 @@ class NodeSession:
             selector,
             connect=connect,
             measure_latency=self.throttle.measure_latency,
-            neighbours=neighbours,
         )
-        self.visitor.outside = before.visitor.outside if before else None
+        self.outside = OutsideReader(self.store, codec, neighbours)
+        self.outside.tally = before.outside.tally if before else None
+        self.works: bool = before.works if before else works
         self.tracker = self.track_writes()
         self.exchange: Exchange | None = before.exchange if before else None
         if self.exchange is not None:
             self.exchange.attach(self.store)
         elif writes and not selector.deletes:
             self.exchange = Exchange(self.store, connect, scope.match[0], may_log_in)
+        if self.works:
+            self.begin_work()
 
     def track_writes(self) -> WriteTracker:
         """Track what is written from now on; purge and adopt do not read again what was moved."""
-        self.tracker = WriteTracker(self.store, self._scope, wanted=self._tracks)
+        wanted = self._tracks and not self.works
+        self.tracker = WriteTracker(self.store, self._scope, wanted=wanted)
         return self.tracker
+
+    def begin_work(self) -> None:
+        """Rewrite from now on, in lanes where transactions are used; it is no proof any more."""
+        self.works = True
+        self.outside.tally = None
+        self.tracker.end()
+        if self.exchange and self.exchange.way is Way.TRANSACTION and self._tracks:
+            stores = [self._open() for _ in range(CONNECTIONS)]
+            for store in stores:
+                self.no_touch &= store.enable_no_touch()
+            self.visitor.lanes = Lanes(self.store, stores)
 
     def close(self) -> None:
         """Close the connections."""
@@ -207,86 +263,3 @@ class NodeSession:
         if reason and reason != self.waited_for:
             log.info("waiting", node=self.store.node, reason=reason)
             self.waited_for = reason
-
-
-class NextPage(NamedTuple):
-    """
-    Next page: holds names, the cursor behind them, and their values, asked for already.
-
-    *outside* are names that are not visited: what is left out.
-    """
-
-    cursor: bytes
-    names: list[bytes]
-    values: Callable[[], list[Value]]
-    outside: list[bytes]
-
-
-class PageReader:
-    """
-    Page reader: scans the database *db* from *cursor* on, for names that match *pattern*.
-
-    *count* tells how many names the next page is to have. Without *inside* every name is visited,
-    else those of which it is true.
-    """
-
-    def __init__(  # noqa: PLR0917 - what SCAN takes, and what is told apart here
-        self,
-        store: Store,
-        db: int,
-        pattern: str | None,
-        cursor: bytes,
-        count: Callable[[], int],
-        inside: Callable[[bytes], object] | None = None,
-    ) -> None:
-        self._store = store
-        self._db = db
-        self._pattern = pattern
-        self._count = count
-        self._inside = inside
-        self._ready: NextPage | None = None
-        store.select(db)
-        self._names = store.databases().get(db, 0)
-        self._calls = self._asked = 0
-        self._scan: Callable[[], tuple[bytes, list[bytes]]] | None = self._ask(cursor)
-
-    def take(self) -> NextPage | None:
-        """
-        Return the next page, in its database; None when the scan is over.
-
-        While it is worked on, the server gets ready the values of the one after it.
-
-        Raises:
-            AnswerError: The scan does not end.
-        """
-        self._store.select(self._db)  # whoever worked on the last page may have been elsewhere
-        if self._ready is None:
-            self._prepare()
-        page = self._ready
-        self._ready = None
-        self._prepare()
-        return page
-
-    def _prepare(self) -> None:
-        """Ask for the values of the next page, and for the names of the one after it."""
-        if self._scan is None:
-            return
-        cursor, names = self._scan()
-        outside: list[bytes] = []
-        if self._inside is not None:
-            outside = [name for name in names if not self._inside(name)]
-            names = [name for name in names if self._inside(name)]
-        self._ready = NextPage(cursor, names, self._store.start_read(names), outside)
-        self._scan = self._ask(cursor) if cursor != START else None
-
-    def _ask(self, cursor: bytes) -> Callable[[], tuple[bytes, list[bytes]]]:
-        """Ask for a page, unless there were more than so many names can have (verdict 2.1)."""
-        count = self._count()
-        self._calls += 1
-        self._asked += count
-        if self._calls > _CALLS + _TIMES * self._names * self._calls / self._asked:
-            raise AnswerError(
-                f"{self._store.node}: the scan does not end: {self._calls:,} calls of SCAN for"
-                f" {self._names:,} names"
-            )
-        return self._store.start_page(cursor, self._pattern, count)

@@ -72,9 +72,12 @@ class Throttle:
         self._ping = ping
         self._stopping = stopping
         self._waiting = waiting
-        self._largest = page
-        self._page = float(min(page, _FIRST_PAGE) if limits.latency else page)
-        self._fitting = page  # names, going by the size of their values
+        # What lanes do together is no more than one of them would do alone.
+        self._largest = max(page // limits.lanes, 1)
+        self._smallest = min(max(SMALLEST_PAGE // limits.lanes, 1), self._largest)
+        first = _FIRST_PAGE // limits.lanes
+        self._page = float(min(self._largest, first) if limits.latency else self._largest)
+        self._fitting = self._largest  # names, going by the size of their values
         self._slow = False
         self._checked_at = 0.0
         self._fastest = self._time_ping()
@@ -93,7 +96,11 @@ class Throttle:
         fitting = self._largest
         if sizes:
             mean = max(sum(sizes) // len(sizes), 1)
-            fitting = 1 if max(sizes) > _SINGLE_BYTES else max(_PAGE_BYTES // mean, 1)
+            fitting = (
+                1
+                if max(sizes) > _SINGLE_BYTES
+                else max(_PAGE_BYTES // self._limits.lanes // mean, 1)
+            )
         self._fitting = min(fitting, 2 * self._fitting)
 
     def measure_latency(self) -> None:
@@ -123,17 +130,18 @@ class Throttle:
         """Additive up, multiplicative down."""
         if milliseconds <= goal:
             self._slow = False
-            self._page = min(self._page + _STEP, self._largest)
+            self._page = min(self._page + _STEP / self._limits.lanes, self._largest)
         else:
-            self._slow = self._page <= SMALLEST_PAGE
-            self._page = max(self._page / 2, min(SMALLEST_PAGE, self._largest))
+            self._slow = self._page <= self._smallest
+            self._page = max(self._page / 2, self._smallest)
 
     def rest(self, visits: int) -> None:
         """Wait before the next page as long as the limits demand; the last one had *visits*."""
         self._visits += visits
         self._wait(Reason.PAUSED, self._paused, longest=None)
         if self._slow and self._limits.latency:
-            until = time.monotonic() + max(self._limits.latency / 1000, _SHORTEST_SECONDS)
+            pause = self._limits.lanes * self._limits.latency / 1000
+            until = time.monotonic() + max(pause, _SHORTEST_SECONDS)
             self._wait(Reason.LATENCY, lambda: time.monotonic() < until)
         if self._limits.rate:
             due = self._begun_at + self._visits / self._limits.rate

@@ -11,18 +11,19 @@ with an error and not with an outcome: it is the server that cannot be worked wi
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import InitVar, dataclass, field
 
 from rotator.config.types import Address
-from rotator.crypto.codec import Codec, Opened, Reason
+from rotator.crypto.codec import Codec, Reason
 from rotator.errors import ServerError
-from rotator.retirement.looks import Outside
 from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, NoValue
 from rotator.server.routing import RedirectTargets
 from rotator.server.scripts import NAMES_A_CALL
-from rotator.server.store import Answers, Store, Value
+from rotator.server.store import Store, Value
+from rotator.server.transaction import Answers
+from rotator.sweep.node.lanes import Lanes
 from rotator.sweep.node.page import (
     Again,
     Page,
@@ -40,38 +41,8 @@ from rotator.text import utc_now
 RECORDS = 10_000
 """How many names are remembered of those that were not under the current key in the end."""
 
-_PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds before each of `page.TRIES` tries
-_OUTSIDE = 100  # names that are left out, read at a time
+_PAUSES = (0.01, 0.05, 0.2, 0.5)  # seconds before each of `page.TRIES` tries but the first
 _UNDER_WAY = 3  # calls that the server has before it while others are made ready
-
-
-@dataclass(slots=True)
-class OutsideTally:
-    """
-    Outside tally: counts names that `match` and `databases` leave out.
-
-    *under_old_keys* counts values by the id of the key. *behind* counts names that were written
-    during the sweep and do not open: the scan counts them, unless they came from elsewhere.
-    """
-
-    visits: int = 0
-    under_old_keys: Counter[str] = field(default_factory=Counter)
-    not_opened: int = 0
-    denied: int = 0
-    behind: int = 0
-
-    def add(self, page: OutsideTally) -> None:
-        """Add what was counted on a page."""
-        self.visits += page.visits
-        self.under_old_keys.update(page.under_old_keys)
-        self.not_opened += page.not_opened
-        self.denied += page.denied
-        self.behind += page.behind
-
-    def counted(self, *, moved: bool) -> Outside:
-        """Return the counts, to be kept; *moved* is whether values may have come from elsewhere."""
-        shut = self.not_opened + (self.behind if moved else 0)
-        return Outside(self.visits, dict(self.under_old_keys), shut, self.denied)
 
 
 @dataclass(slots=True, eq=False)
@@ -82,8 +53,7 @@ class Visitor:
     *connect* reaches another node of the cluster, for a slot that is being moved there.
     *measure_latency* is called while the server is at work for us. *topology_error* is whether the
     node answered MOVED or READONLY in the last visit, *rewritten* are the names that it rewrote.
-    *outside* is where names are counted that are left out, None if they are not read; they may be
-    of other caches, which *neighbours* open.
+    *lanes* read and replace values in transactions, if there are any.
     """
 
     store: Store
@@ -91,10 +61,9 @@ class Visitor:
     selector: Selector
     connect: InitVar[Callable[[Address], Store]] = field(kw_only=True)
     measure_latency: Callable[[], None] = field(default=lambda: None, kw_only=True)
-    neighbours: Sequence[Codec] = field(default=(), kw_only=True)
-    outside: OutsideTally | None = field(default=None, init=False)
     topology_error: bool = field(default=False, init=False)
     rewritten: set[bytes] = field(default_factory=set, init=False)
+    lanes: Lanes | None = field(default=None, init=False)
     _targets: RedirectTargets = field(init=False)
     # By database and name: something else may have come to a name since.
     _records: dict[tuple[int, bytes], Recorded] = field(default_factory=dict, init=False)
@@ -103,20 +72,23 @@ class Visitor:
         self._targets = RedirectTargets(connect)
 
     def close(self) -> None:
-        """Close the connections to other nodes."""
+        """Close the connections to other nodes, and the lanes."""
         self._targets.close()
+        if self.lanes:
+            self.lanes.close()
 
     def visit(
         self,
         names: Sequence[bytes],
         tally: Tally,
         values: Callable[[], list[Value]] | None = None,
+        following: Sequence[bytes] = (),
     ) -> None:
         """
         Bring every name of a page to its outcome, in *tally*: all of them, or on an error none.
 
-        *values* gives what was asked for beforehand. What purge and adopt have done counts in spite
-        of an error: it is not met a second time.
+        *values* gives what was asked for beforehand; the names *following* come next. What purge
+        and adopt have done counts in spite of an error: it is not met a second time.
 
         Raises:
             ServerError: The node, or one that a slot is being moved to, cannot be worked with.
@@ -125,7 +97,12 @@ class Visitor:
         page = PageTally(self.store.node, utc_now())
         self._targets.forget()  # a slot may be on the move no longer
         try:
-            self._visit(page, names, tally, values)
+            if self.lanes:
+                again = self._try_in_lanes(self.lanes, page, names, tally, following)
+            else:
+                found = values() if values else self.store.read(names) if names else []
+                again = self._try(page, self.store, Page(names, found, names), tally)
+            self._try_again(page, names, tally, again)
         except ServerError:
             if self.selector.movable is None:
                 tally.merge(page.tally.only_rotated())
@@ -151,74 +128,31 @@ class Visitor:
                 found.append(name)
         return found
 
-    def read_outside(self, names: Sequence[bytes], *, written: bool = False) -> OutsideTally:
-        """
-        Return the counts of *names* that are left out, on a page, or *written* meanwhile.
-
-        Raises:
-            ServerError: The node cannot be worked with.
-            LostError: The connection broke.
-        """
-        page = OutsideTally()
-        for start in range(0, len(names), _OUTSIDE):
-            some = names[start : start + _OUTSIDE]
-            for name, value in zip(some, self._read_patiently(some), strict=True):
-                if value is not NoValue.GONE:
-                    self._count_outside(page, name, value, written=written)
-        return page
-
-    def _read_patiently(self, names: Sequence[bytes]) -> list[Value]:
-        """Return the values of *names*, waited for while the server is busy."""
-        for pause in (0.0, *RETRY_SECONDS):
-            time.sleep(pause)
-            values = self.store.read(names)
-            errors = [value for value in values if isinstance(value, ErrorReply)]
-            busy = [error.message for error in errors if error.meaning is ErrorKind.RETRY]
-            if not busy:
-                return values
-        raise ServerError(f"{self.store.node} refuses to work: {busy[0]}")
-
-    def _count_outside(
-        self, page: OutsideTally, name: bytes, value: Value, *, written: bool
-    ) -> None:
-        """Count one name that is left out."""
-        codecs = (self.codec, *self.neighbours)
-        opened = [codec.open(name, value) for codec in codecs] if isinstance(value, bytes) else []
-        keys = {key.id for one in opened if isinstance(one, Opened) for key in one.keys}
-        old = {key.id for key in self.codec.keyring.old}
-        page.under_old_keys.update(keys & old)
-        if written:
-            page.behind += not keys
-        else:
-            page.visits += 1
-            page.denied += value is NoValue.DENIED
-            page.not_opened += not keys and value is not NoValue.DENIED
-
-    def _visit(
+    def _try_again(
         self,
         page: PageTally,
         names: Sequence[bytes],
         tally: Tally,
-        values: Callable[[], list[Value]] | None,
+        left: list[tuple[Store, Again]],
     ) -> None:
-        """Try until every visit has ended."""
+        """Try until every visit has ended; *left* are those that go on after the first try."""
         tries, waits = iter(_PAUSES), iter(RETRY_SECONDS)
-        todo = {self.store: list(names)} if names else {}
-        left: list[tuple[Store, Again]] = []
-        busy: ErrorReply | None = None
-        while todo and (pause := next(waits if busy else tries, None)) is not None:
-            if pause:
-                time.sleep(pause)
-            left = []
-            for store, here in todo.items():
-                found = values() if values else store.read(here)
-                left += self._try(page, store, Page(here, found, names, tried=page.tried), tally)
-            todo, values, busy = {}, None, None
+        while left:
+            todo: dict[Store, list[bytes]] = {}
+            busy: ErrorReply | None = None
             for store, again in left:
                 todo.setdefault(store, []).append(again.otherwise.name)
                 if again.reply and again.reply.meaning is ErrorKind.RETRY:
                     busy = again.reply
-        if busy:
+            pause = next(waits if busy else tries, None)
+            if pause is None:
+                break
+            time.sleep(pause)
+            left = []
+            for store, here in todo.items():
+                held = Page(here, store.read(here), names, tried=page.tried)
+                left += self._try(page, store, held, tally)
+        if left and busy:
             raise ServerError(f"{self.store.node} refuses to work: {busy.message}")
         for _, again in left:
             page.keep(again.otherwise)
@@ -235,12 +169,52 @@ class Visitor:
         looks = SAMPLES - page.tally.outcomes[Outcome.UNDECRYPTABLE] if wanted else 0
         decision = PageDecision(self.codec.keyring.current, looks)
         answers = self._decide_and_write(store, held, tally, decision)
-        again = settle(decision, answers, page)
-        self._commit(page, store)
+        again = self._settle(page, store, decision, answers)
         if self.selector.movable is None:
             page.tried.update(swap.name for swap in decision.rewrites)
             page.tried.update(deletion.name for deletion in decision.deletions)
+        return again
+
+    def _try_in_lanes(
+        self,
+        lanes: Lanes,
+        page: PageTally,
+        names: Sequence[bytes],
+        tally: Tally,
+        following: Sequence[bytes],
+    ) -> list[tuple[Store, Again]]:
+        """Do the same the first time, group by group, each in a transaction."""
+        looks = SAMPLES if tally.wants_sample(Outcome.UNDECRYPTABLE) else 0
+        decision = PageDecision(self.codec.keyring.current, looks)
+        calls: list[Callable[[], Answers]] = []
+        sizes: list[int] = []
+        for group in lanes.groups(names, following):
+            values = group.values()
+            part = Page(group.names, values, names, decision.closer_looks)
+            decided = self._decide(part, tally, decision)
+            calls.append(group.replace(decided.rewrites))
+            sizes += [len(value) for value in values if type(value) is bytes]
+            self.measure_latency()
+        self.store.sizes = sizes
+        answers = [answer for call in calls for answer in call()]
+        return self._settle(page, self.store, decision, answers)
+
+    def _settle(
+        self, page: PageTally, store: Store, decision: PageDecision, answers: Answers
+    ) -> list[tuple[Store, Again]]:
+        """Count what is known of the visits; return what goes on, and at which node."""
+        again = settle(decision, answers, page)
+        self._commit(page, store)
         return [(self._next_store(page, store, one), one) for one in again]
+
+    def _decide(self, part: Page, tally: Tally, decision: PageDecision) -> PageDecision:
+        """Decide about a part of a page, and add that to the *decision* about all of it."""
+        decided = decide(part, self.codec, self.selector)
+        if decided.undecided:
+            look(part, decided, self.selector)
+        tally.encryptions += decided.encryptions  # nonces are used up whatever becomes of it
+        decision.extend(decided)
+        return decided
 
     def _decide_and_write(
         self, store: Store, page: Page, tally: Tally, decision: PageDecision
@@ -253,11 +227,7 @@ class Visitor:
             stop = start + NAMES_A_CALL
             names, values = page.names[start:stop], page.values[start:stop]
             part = Page(names, values, page.others, decision.closer_looks, page.tried)
-            decided = decide(part, self.codec, self.selector)
-            if decided.undecided:
-                look(part, decided, self.selector)
-            tally.encryptions += decided.encryptions  # nonces are used up whatever becomes of it
-            decision.extend(decided)
+            self._decide(part, tally, decision)
             if len(decision.rewrites) - sent >= NAMES_A_CALL:
                 some = decision.rewrites[sent : sent + NAMES_A_CALL]
                 calls.append(store.start_compare_and_set(some))

@@ -4,7 +4,6 @@ Worker: brings one node to its end: restarts, reconnects, resumes.
 - SCAN returns every name that exists from the first page to the last, if the process stays the same
   and nothing moves (redis-rules 1.1). After a difference between the node's identity before and
   after, the scan starts anew, at most `RESTARTS` times.
-- What was written during the scan is looked at again (`session.WriteTracker`).
 - A lost connection is opened again; the same process goes on at the same cursor.
 - The checkpoint moves only when a page is finished, so a stop or a crash at any moment loses no
   work: the values themselves say what is done.
@@ -25,16 +24,15 @@ from rotator.server.node import Identity
 from rotator.server.replies import AnswerError
 from rotator.server.store import START, Store
 from rotator.sweep.control import Control, Stop
-from rotator.sweep.node.proof import ProofBuilder, databases_with_names
+from rotator.sweep.division import WHOLE, Part
+from rotator.sweep.node.proof import OutsideTally, ProofBuilder, databases_with_names
+from rotator.sweep.node.scan import NextPage, PageReader
 from rotator.sweep.node.selector import Selector
-from rotator.sweep.node.session import NextPage, NodeSession, PageReader
-from rotator.sweep.node.visitor import OutsideTally
+from rotator.sweep.node.session import Losses, NodeSession
 from rotator.sweep.results import Checkpoint, NodeResult
 from rotator.sweep.scope import RESTARTS, Scope
 from rotator.tally.tally import Mode, Tally
 from rotator.text import utc_now
-
-LOSSES = 5
 
 # Pauses before each new connection. When they are over the sweep looks at the topology, with more
 # patience than this, and lets the node go on where it was if it is still the one to ask.
@@ -51,7 +49,7 @@ class Worker:
     *connect* opens a new pinned connection to a node and wraps it; it is called again when a
     connection is lost. *saved* is a checkpoint of an earlier run, used only if it still means
     something. *restarts* is how often the node's scan was begun again already. With *selector* it
-    is no rotation, and nothing is saved.
+    is no rotation, and nothing is saved. *works*: it begins as work, which may be a *part* only.
 
     Raises:
         ServerError: The node cannot be reached, does not let us in, or is no primary.
@@ -70,22 +68,21 @@ class Worker:
         selector: Selector | None = None,
         neighbours: Sequence[Codec] = (),
         may_log_in: Callable[[Address], bool] = lambda _: True,
+        works: bool = False,
+        part: Part = WHOLE,
     ) -> None:
         self._begun_at = time.monotonic()
-        self._address = address
+        self._address, self._part = address, part
         self._scope = scope
         self._control = control
         self._digest = scope.digest(codec.digest)
-        others: dict[str, Any] = {"neighbours": neighbours, "may_log_in": may_log_in}
-        self._connect = partial(
-            NodeSession, address, connect, codec, scope, control, selector=selector, **others
-        )
+        more = {"neighbours": neighbours, "may_log_in": may_log_in, "works": works}
+        at: tuple[Any, ...] = (address, connect, codec, scope, control)
+        self._connect = partial(NodeSession, *at, selector=selector, **more)  # type: ignore[arg-type]  # more is mixed
         self._rotates = selector is None
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
         self._saves = self._rotates and scope.mode is not Mode.VERIFY
-        self._saved_at = 0.0
-        self._losses = 0
-        self._lost_at: tuple[int, bytes] | None = None
+        self._saved_at, self._losses = 0.0, Losses()
         self._last_seen: Identity | None = None
         self._resumed = False
         self._builder = ProofBuilder(scope, codec)
@@ -119,7 +116,7 @@ class Worker:
             except LostError as error:
                 changes = self._reattach(error)
                 if not changes:
-                    self._count_loss(error)
+                    self._losses.count(error, len(self._checkpoint.done), self._checkpoint.cursor)
                     continue  # the same process: its cursor still holds
                 stopped = None
             if stopped:
@@ -140,10 +137,12 @@ class Worker:
             if (db, pattern) in checkpoint.done:
                 continue
             if checkpoint.scanning != (db, pattern):
-                checkpoint.scanning, checkpoint.cursor = (db, pattern), START
+                checkpoint.scanning, checkpoint.cursor = (db, pattern), self._part.begin
             store, count = self._session.store, self._session.names_a_page
             inside = self._scope.inside(db)
-            pages = PageReader(store, db, pattern, checkpoint.cursor, count, inside)
+            pages = PageReader(
+                store, db, pattern, checkpoint.cursor, count, inside, self._reads_ahead, self._part
+            )
             while page := pages.take():
                 self._session.throttle.rest(visited)
                 visited = len(page.names) + len(page.outside)
@@ -153,19 +152,25 @@ class Worker:
                     return None, changes
         return None, []
 
+    def _reads_ahead(self) -> bool:
+        """Return whether the values of the next page are asked for: lanes ask by themselves."""
+        return self._session.visitor.lanes is None
+
     def _visit(self, page: NextPage) -> list[str]:
         """Bring a page to its end; return what made the scan worthless, if anything did."""
         checkpoint = self._checkpoint
         tally = checkpoint.tally
         done, left = tally.done, tally.remaining
-        visitor = self._session.visitor
-        outside = visitor.read_outside(page.outside) if visitor.outside is not None else None
-        visitor.visit(page.names, tally, page.values)
+        session = self._session
+        outside = session.outside.read(page.outside) if session.outside.tally is not None else None
+        session.visitor.visit(page.names, tally, page.values, page.following)
         if not self._only_read:
-            visitor.outside = None  # it is work from here on, and the next sweep is the proof
-        if visitor.outside is not None and outside is not None:  # now: else it may count twice
-            visitor.outside.add(outside)
-        self._session.page_done()
+            session.outside.tally = None  # it is work from here on, and the next sweep is the proof
+            if not session.works and not self._scope.tracks:
+                session.begin_work()
+        if session.outside.tally is not None and outside is not None:  # now: else it counts twice
+            session.outside.tally.add(outside)
+        session.page_done()
         if checkpoint.scanning is not None:
             self._builder.shown[checkpoint.scanning[0]] += len(page.names) + len(page.outside)
         done, left = tally.done - done, tally.remaining - left if self._rotates else 0
@@ -178,7 +183,7 @@ class Worker:
         if page.cursor == START and checkpoint.scanning is not None:
             checkpoint.done.append(checkpoint.scanning)
         # Only now: were the connection lost here, the page must not count twice.
-        self._session.tracker.look(self._session.visitor, self._databases)
+        session.tracker.look(session.visitor, session.outside, self._databases)
         if time.monotonic() - self._saved_at > _SAVE_SECONDS:
             self._save()
         return []
@@ -192,16 +197,19 @@ class Worker:
         """Read what was written meanwhile; return what happened that the scan may have missed."""
         session = self._session
         session.finish()
-        session.tracker.finish(session.visitor, self._databases, self._checkpoint.tally)
+        tally = self._checkpoint.tally
+        session.tracker.finish(session.visitor, session.outside, self._databases, tally)
         pages = session.store.pages
         self._builder.end(session.store, self._databases)
         now = session.store.identity()
         tracked = session.tracker.complete
         before = self._checkpoint.identity
-        changes = before.changes(now, TRACKED_COMMANDS if tracked else NOTHING)
-        if changes and not tracked and not before.changes(now, TRACKED_COMMANDS):
+        # What was moved while it worked, the sweep after it finds.
+        excused = TRACKED_COMMANDS if tracked or session.works else NOTHING
+        changes = before.changes(now, excused)
+        if changes and not before.changes(now, TRACKED_COMMANDS):
             changes[-1] += "; with the right +client|tracking what it moved is looked at"
-        if session.tracker.flushed() > before.calls_between(now, FLUSHING_COMMANDS):
+        if tracked and session.tracker.flushed() > before.calls_between(now, FLUSHING_COMMANDS):
             changes.append("everything was reported as written, and no command explains it")
         databases = list(session.store.databases())
         appeared = {db for db, _ in self._scope.scans(databases)} - set(self._databases)
@@ -209,7 +217,8 @@ class Worker:
             appeared = set(filter(self._scope.visits, appeared))
         changes += [f"database {db} appeared" for db in sorted(appeared)]
         self._last_seen = now
-        self._doubts = self._builder.doubts(before, now, pages, resumed=self._resumed)
+        partly = self._resumed or self._part != WHOLE
+        self._doubts = self._builder.doubts(before, now, pages, partly=partly)
         return changes
 
     def _reattach(self, lost: LostError) -> list[str]:
@@ -230,17 +239,6 @@ class Worker:
             log.info("a replica answers now, not yet promoted", node=self._session.store.node)
         raise ServerError(f"{lost}, and it cannot be opened again") from None
 
-    def _count_loss(self, lost: LostError) -> None:
-        """Raise when the connection breaks again and again at the same page."""
-        here = (len(self._checkpoint.done), self._checkpoint.cursor)
-        self._losses = self._losses + 1 if here == self._lost_at else 1
-        self._lost_at = here
-        if self._losses >= LOSSES:
-            raise ServerError(
-                f"{lost}; {LOSSES} times at the same page, so a value there may be too large for "
-                "the server (proto-max-bulk-len; with the right +config|get it is asked for that)"
-            )
-
     def _begin(self, tally: Tally, restarts: int = 0) -> Checkpoint:
         identity = self._session.store.identity()
         if identity.role != "master":
@@ -252,7 +250,8 @@ class Worker:
         self._plan_scans()
         self._resumed = False
         self._builder.begin(self._session.store)
-        self._session.visitor.outside = OutsideTally() if self._scope.reads_outside else None
+        reads_outside = self._scope.reads_outside and not self._session.works
+        self._session.outside.tally = OutsideTally() if reads_outside else None
         return Checkpoint(self._digest, identity, utc_now(), tally, restarts=restarts)
 
     def _resume(self, saved: dict[str, Any] | None) -> Checkpoint | None:
@@ -290,12 +289,12 @@ class Worker:
             saved = self._checkpoint.to_dict()
             if counted:
                 saved["tally"]["encryptions"] = 0
-            self._control.save(str(self._address), saved)
+            self._control.save(self._part.place(self._address), saved)
 
     def _result(self, *, complete: bool, stopped: Stop | None = None) -> NodeResult:
-        checkpoint, outside = self._checkpoint, self._session.visitor.outside
-        now, movers = self._last_seen, TRACKED_COMMANDS
-        moved = now is None or checkpoint.identity.calls_between(now, movers) > 0
+        checkpoint, outside = self._checkpoint, self._session.outside.tally
+        now, exchange = self._last_seen, self._session.exchange
+        moved = now is None or checkpoint.identity.calls_between(now, TRACKED_COMMANDS) > 0
         counted = outside.counted(moved=moved) if outside else None
         proof = self._builder.proof(self._address, checkpoint.tally, counted)
         return NodeResult(
@@ -311,6 +310,8 @@ class Worker:
             stopped=stopped,
             no_touch=self._session.no_touch,
             tracked=self._session.tracker.complete,
+            moved=moved and self._session.works,
+            exchange=tuple(exchange.used) if exchange and checkpoint.tally.encryptions else (),
             resumed=self._resumed,
             proof=proof if complete and self._only_read else None,
             unproven=tuple(self._doubts),

@@ -388,7 +388,7 @@ class TestAuthentication:
         finally:
             redis.acl_deluser("reader")
         assert failed(found) == ["rights"]
-        assert "+set +evalsha +script|load" in step(found, "rights")["remedy"]
+        assert "+set +watch +unwatch +multi +exec" in step(found, "rights")["remedy"]
 
 
 class TestTls:

@@ -376,19 +376,19 @@ class TestPreflight:
         place = Place(tmp_path, Cache(server.address))
         place.cache.put(redis, "app:1")
         before = redis.execute_command("DEBUG", "DIGEST")
-        with user(redis, "~*", "+@all", "-scan", "-set", "-evalsha") as (name, password):
+        with user(redis, "~*", "+@all", "-scan", "-set", "-watch", "-evalsha") as (name, password):
             place.cache.redis |= {"username": name, "password": password}
             place.configure(place.cache)
             with pytest.raises(RightsError) as caught:
                 place.run()
-        assert "lacks rights: +scan +set +evalsha" in str(caught.value)
-        assert "ACL SETUSER <user> +scan +set +evalsha" in caught.value.hint
+        assert "lacks rights: +scan +set +watch" in str(caught.value)
+        assert "ACL SETUSER <user> +scan +set +watch" in caught.value.hint
         assert redis.execute_command("DEBUG", "DIGEST") == before
 
     def test_rights_of_a_dry_run(self, server, redis, tmp_path):
         """A dry run asks for no right to write."""
         place = Place(tmp_path, Cache(server.address))
-        with user(redis, "~*", "+@all", "-scan", "-set", "-evalsha") as (name, password):
+        with user(redis, "~*", "+@all", "-scan", "-set", "-watch", "-evalsha") as (name, password):
             place.cache.redis |= {"username": name, "password": password}
             place.configure(place.cache)
             with pytest.raises(RightsError, match=r"lacks rights: \+scan$"):

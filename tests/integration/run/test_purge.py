@@ -20,6 +20,7 @@ from rotator.server.acl import DELETING, READING
 from rotator.server.store import Store
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
+from rotator.sweep.division import NodePlan
 from rotator.sweep.engine import InlineEngine
 from rotator.sweep.scope import Limits, Scope
 from rotator.tally.tally import BulkOutcome, Mode
@@ -781,7 +782,7 @@ def test_a_node_that_is_walked_again(filled, redis):
     task = PurgeKey(access.codec, access.keyring.old[0])
     task.writes = True
     scope = Scope(Mode.RUN, page=1000, limits=Limits(latency=None))
-    [(_, result)] = InlineEngine(access, task).sweep({address: 0}, scope, control)
+    [(_, result)] = InlineEngine(access, task).sweep({address: NodePlan()}, scope, control)
     assert (result.complete, result.restarts) == (True, 1)
     assert result.reasons == ("SWAPDB was called 1 time",)
     assert result.tally.outcomes[BulkOutcome.DONE] == before - redis.dbsize() > 0

@@ -1,4 +1,4 @@
-"""Values are exchanged by `SET ... IFEQ` where every copy of the data knows it, or by script."""
+"""Values are exchanged by `SET ... IFEQ`, in transactions or by script: the best that may be."""
 
 import pytest
 
@@ -49,13 +49,16 @@ def assert_rotated(place, client):
 
 
 def test_whatever_server_is_at_hand(place, redis):
-    """A server that knows it is sent no script, another one nothing else."""
+    """A server that knows it is sent nothing else, another one transactions; the report says so."""
     redis.config_resetstat()
     for name in NAMES:
         place.cache.put(redis, name)
     report = place.run(verify=False)
     assert report.caches[0].outcomes["rotated"] == len(NAMES)
-    assert (calls(redis, "evalsha") == 0) == exchanges(redis)
+    knows = exchanges(redis)
+    assert report.caches[0].coverage.nodes[0].exchange == ("ifeq" if knows else "transaction")
+    assert calls(redis, "evalsha") == 0
+    assert (calls(redis, "watch") < 5) is knows  # the rights are tried
 
 
 def test_known(held):
@@ -109,14 +112,14 @@ def test_replica_that_does_not_say(held, valkey):
     options = ("--replicaof", f"127.0.0.1 {valkey.port}", "--rename-command", "COMMAND", "")
     with LocalServer(*options, binary=program("ifeq")) as replica:
         synchronise(client)
-        place.run(verify=False)
-        assert calls(client, "evalsha") > 0
+        report = place.run(verify=False)
+        assert report.caches[0].coverage.nodes[0].exchange == "transaction"
         client.wait(1, 5000)
         assert_rotated(place, replica.client())
 
 
 def test_replica_that_joins(held, valkey):
-    """From then on the script is used, and what was written just before is written once more."""
+    """From then on transactions are used, and what was written just before is written again."""
     place, client = held
     with LocalServer(binary=program("ifeq")) as replica:
 
@@ -127,8 +130,8 @@ def test_replica_that_joins(held, valkey):
 
         report = place.run(on_page=join, page=100, verify=False)
         assert report.caches[0].outcomes["rotated"] == len(NAMES)
-        # The first pages were written without it; the script wrote the others, and those again.
-        assert calls(client, "set") > 2 * len(NAMES)
-        assert calls(client, "evalsha") > 0
+        # The first pages were written with it; transactions wrote the others, and those again.
+        assert calls(client, "set") > len(NAMES)
+        assert report.caches[0].coverage.nodes[0].exchange == "transaction"
         client.wait(1, 5000)
         assert_rotated(place, replica.client())

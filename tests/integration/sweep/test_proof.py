@@ -36,7 +36,17 @@ def codec_of(cache):
     return Codec(Keyring(current, old), list(BUILTIN.values()))
 
 
-def sweep(port, cache, *, mode=Mode.VERIFY, login=None, neighbours=(), control=None, **scope):
+def sweep(
+    port,
+    cache,
+    *,
+    mode=Mode.VERIFY,
+    login=None,
+    neighbours=(),
+    control=None,
+    works=False,
+    **scope,
+):
     """The result of one sweep of the server at a port."""
     address, control = Address("127.0.0.1", port), control or PageControl()
     made = Worker(
@@ -47,6 +57,7 @@ def sweep(port, cache, *, mode=Mode.VERIFY, login=None, neighbours=(), control=N
         control=control,
         saved=control.load(str(address)),
         neighbours=neighbours,
+        works=works,
     )
     return made.run()
 
@@ -193,8 +204,40 @@ class TestShapes:
     def _odd(words, ask, reply):
         if words[0] == b"EVALSHA":
             return listed([reply] * int(words[2]))
+        if words[0] == b"WATCH":
+            return b"-NOPERM this user has no permissions to run the 'watch' command\r\n"
         # As a server would that does not know the newer command.
         return None if words[0] != b"SET" else ask([b"SET"])
+
+    @pytest.mark.parametrize(
+        ("command", "reply"),
+        [
+            *((b"EXEC", reply) for reply in (b":7\r\n", b"*0\r\n", b"+OK\r\n", b"*1\r\n:1\r\n")),
+            *((b"SET", reply) for reply in (b"+OK\r\n", b":1\r\n", b"$-1\r\n")),
+            *((b"WATCH", reply) for reply in (b":1\r\n", b"$-1\r\n")),
+            *((b"MULTI", reply) for reply in (b"+QUEUED\r\n", b"*0\r\n")),
+        ],
+    )
+    def test_of_a_transaction(self, server, redis, cache, command, reply):
+        """A transaction that is answered as none can be is not understood, and nothing is done."""
+        cache.put(redis, "old", key=1)
+        held = redis.get("old")
+
+        def answer(words, ask):
+            if b"IFEQ" in words:
+                return b"-ERR syntax error\r\n"
+            if words[0] != command or (command == b"SET" and b"NX" in words):
+                return None
+            if command == b"EXEC":
+                ask([b"DISCARD"])
+            return reply
+
+        with behind(server, answer) as port:
+            result = sweep(port, cache, mode=Mode.RUN, works=True)
+
+        assert doubted(result, "gave an answer to")
+        assert not result.tally.done
+        assert redis.get("old") == held
 
     @pytest.mark.parametrize(
         ("reply", "said"),

@@ -14,7 +14,8 @@ from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 from rotator.sweep.control import Stop
 from rotator.sweep.node import worker
-from rotator.sweep.node.worker import LOSSES, Worker
+from rotator.sweep.node.session import LOSSES
+from rotator.sweep.node.worker import Worker
 from rotator.sweep.scope import RESTARTS, Limits, Scope
 from rotator.tally.tally import Mode, Outcome
 from support.caches import Cache, PageControl, contents, fill, keys_of, user, wait_for
@@ -40,7 +41,7 @@ class Sweeper:
         self.connections += 1
         return self._store(Connection(address, self._login or Login()).open())
 
-    def run(self, *, mode=Mode.RUN, on_page=None, stop_after=None, **scope):
+    def run(self, *, mode=Mode.RUN, on_page=None, stop_after=None, works=False, **scope):
         """One sweep; it goes on where the one before was stopped."""
         saved = self.control.saved
         self.control = PageControl(stop_after, on_page)
@@ -54,6 +55,7 @@ class Sweeper:
             scope=Scope(mode, **{"page": PAGE, "limits": Limits(latency=0), **scope}),
             control=self.control,
             saved=self.control.load(str(address)),
+            works=works,
         )
         return made.run()
 
@@ -255,7 +257,7 @@ class TestMoved:
                 for number in range(0, COUNT, 2):
                     self.move(redis, other, event, number)
 
-            result = watched.run(on_page=once(8, disturb))
+            result = watched.run(on_page=once(8, disturb), tracks=True)
         assert result.complete
         assert result.tracked is told
         assert result.restarts == (0 if told else 1)
@@ -274,7 +276,7 @@ class TestMoved:
                 names.append(f"moved:{page}:{number}")
                 redis.rename(names[-2], names[-1])
 
-        result = movable.run(on_page=disturb)
+        result = movable.run(on_page=disturb, tracks=True)
         assert result.complete
         assert result.tracked
         assert everything_current(server, movable.cache)
@@ -294,7 +296,7 @@ class TestMoved:
 
             # When all or half of the foreign data is tallied, and some values are rotated.
             page = 30 if db == 0 else 45
-            result = sweeper.run(on_page=once(page, disturb))
+            result = sweeper.run(on_page=once(page, disturb), tracks=True)
             assert result.complete
             assert result.tracked
             assert result.restarts == 0

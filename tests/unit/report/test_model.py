@@ -86,6 +86,7 @@ DESIGN = {
                         "restarts": 0,
                         "reasons": [],
                         "evictions": None,
+                        "exchange": None,
                         "proven": False,
                         "unproven": [],
                     }

@@ -1,0 +1,99 @@
+"""
+Planner: says how each node is swept: as work or as proof, in one go or in parts.
+
+A sample of values decides. Where one is under a key that is to be moved, the sweep is work: it
+proves nothing anyway, so its names may be divided among workers, and writes need not be tracked,
+which costs the server as much as the writes. Where none is, the sweep begins as the proof.
+"""
+
+import os
+from dataclasses import dataclass, field
+
+from rotator.config.types import Address
+from rotator.crypto.codec import Codec
+from rotator.run.sample import meets_old_keys
+from rotator.server.cluster_nodes import myself
+from rotator.server.context import CacheContext
+from rotator.server.store import Store
+from rotator.server.topology import Topology
+from rotator.state.state import State
+from rotator.sweep.division import MOST, NodePlan, Nodes, divide
+from rotator.sweep.engine import RemoteWorkers
+from rotator.sweep.scope import Limits, RunOptions, Scope
+from rotator.tally.tally import Mode
+
+_NAMES_A_LANE = 250_000  # to start one process more pays from so many on
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Plan: holds how each of *nodes* is swept, by so many *workers*, each with its *limits*."""
+
+    nodes: Nodes
+    workers: int
+    limits: Limits
+
+    def node(self, address: Address, restarts: int) -> NodePlan:
+        """Return how a node is swept whose scan was begun again so often; a new one as a whole."""
+        return self.nodes.get(address, NodePlan())._replace(restarts=restarts)
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Planner: plans the sweeps of one cache, by *machines*, if there are any, or this one."""
+
+    access: CacheContext
+    options: RunOptions
+    state: State
+    machines: RemoteWorkers | None = field(default=None)
+
+    def plan(self, topology: Topology, scope: Scope) -> Plan:
+        """
+        Return the plan for a sweep.
+
+        Raises:
+            ServerError: A node cannot be reached, or does not answer.
+        """
+        nodes = {address: NodePlan() for address in topology.primaries}
+        codec = self.access.codec
+        if codec is not None and scope.mode is Mode.RUN and not scope.tracks:
+            lanes = max(self._workers(len(nodes) * MOST) // len(nodes), 1)
+            for address in nodes:
+                with self.access.connect(address) as store:
+                    store.enable_no_touch()
+                    nodes[address] = self._plan_node(address, store, codec, scope, lanes)
+        parts = [len(plan.parts) for plan in nodes.values()]
+        workers = self._workers(sum(parts))
+        limits = self.options.limits.share(workers, min(max(parts), workers))
+        return Plan(nodes, workers, limits)
+
+    def _workers(self, tasks: int) -> int:
+        """Return how many workers there are for so many tasks; each gets its share of a rate."""
+        if self.machines is None:
+            return min(tasks, self.options.workers or os.cpu_count() or 1)
+        # Workers may come at any time; but a rate is shared among those that are there.
+        come = self.machines.count() if self.options.limits.rate else tasks
+        return min(tasks, self.options.workers or come)
+
+    def _plan_node(
+        self, address: Address, store: Store, codec: Codec, scope: Scope, lanes: int
+    ) -> NodePlan:
+        """Return how one node is swept, by *lanes* at most; positions are gone on from as saved."""
+        if self._saved(str(address)):
+            return NodePlan(works=True)
+        slots = myself(store.members()).slots if store.cluster_enabled() else ()
+        info = store.info("server", "cluster")
+        for count in range(MOST, 1, -1):
+            parts = divide(info, count, slots)
+            if any(self._saved(part.place(address)) for part in parts):
+                return NodePlan(works=True, parts=parts)
+        if not meets_old_keys(store, codec, scope):
+            return NodePlan()
+        if not self.options.workers:
+            lanes = min(lanes, sum(store.databases().values()) // _NAMES_A_LANE)
+        return NodePlan(works=True, parts=divide(info, max(lanes, 1), slots))
+
+    def _saved(self, place: str) -> bool:
+        """Return whether an earlier run left a position there that this one goes on from."""
+        name, mode = self.access.cache.name, self.options.mode
+        return not self.options.fresh and self.state.load_position(name, mode, place) is not None

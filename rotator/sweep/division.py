@@ -1,0 +1,184 @@
+"""
+Division: cuts the scan of one node into parts that several workers make.
+
+- The cursor of SCAN is the number of a bucket with its bits reversed (redis-rules 1.1 and 8). So
+  part i of 2**b begins at the reverse of i, in b bits, and is over when the low b bits of the
+  cursor that comes back are others.
+- Where a cluster has a table for each slot, the low 14 bits of a cursor are the slot, and slots
+  come in ascending order: there a part is a range of slots.
+- A cursor that the server did not hand out is not documented. So it is done only where it was
+  tried, and only by a sweep that rewrites: what is divided proves nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rotator.config.types import Address
+from rotator.server.replies import number, numbers_of, scans_by_slot
+from rotator.server.store import START
+from rotator.sweep.control import SweepControl
+from rotator.sweep.results import NodeResult
+from rotator.sweep.scope import Fingerprint, Scope
+
+MOST = 4
+"""How many parts a node has at most."""
+
+_SLOT_BITS = 14
+# On these it was tried, by tests/integration/sweep/test_division.py, 50 times each: with a table
+# that grows and shrinks meanwhile no name was left out.
+_TRIED = {
+    "redis": {(6, 0), (6, 2), (7, 0), (7, 4), (8, 0), (8, 2), (8, 6)},
+    "valkey": {(8, 1), (9, 1)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """
+    Part: scans one of *count* parts of a node's names; the only one of 1 is all of them.
+
+    *slots*, the first and the last one, are what it has in a cluster with a table for each slot.
+    """
+
+    index: int = 0
+    count: int = 1
+    slots: tuple[int, int] | None = None
+
+    @property
+    def begin(self) -> bytes:
+        """The cursor to begin with."""
+        if self.slots is not None:
+            return b"%d" % self.slots[0]
+        bits = self.count.bit_length() - 1
+        return b"%d" % int(f"{self.index:0{bits}b}"[::-1], 2) if bits else START
+
+    def after(self, cursor: bytes) -> bytes:
+        """
+        Return the cursor to go on with after SCAN gave *cursor*; `START` when the part is over.
+
+        Raises:
+            ValueError: The cursor of a divided scan is no number.
+        """
+        if self.count == 1 or cursor == START:
+            return cursor
+        place = number(cursor, "the cursor of a divided scan")
+        if self.slots is not None:
+            return START if place % (1 << _SLOT_BITS) > self.slots[1] else cursor
+        return cursor if place % self.count == int(self.begin) else START
+
+    def place(self, address: Address) -> str:
+        """Return what the positions of this part of a node are kept under."""
+        return str(address) if self.count == 1 else f"{address} {self.index + 1}/{self.count}"
+
+
+WHOLE = Part()
+"""All names of a node."""
+
+
+class NodePlan(NamedTuple):
+    """
+    Node plan: says how a node is swept.
+
+    *restarts* is how often its scan was begun again already; *works* says that it begins as work;
+    then there may be several *parts*.
+    """
+
+    restarts: int = 0
+    works: bool = False
+    parts: tuple[Part, ...] = (WHOLE,)
+
+
+Nodes = Mapping[Address, NodePlan]
+Results = Iterator[tuple[Address, NodeResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTask:
+    """
+    Node task: tells a worker what to sweep; none of it is secret.
+
+    *files* are those of the worker's machine; *fingerprint* is that of the cache as the run has it.
+    *state* None means that positions go to the parent. *part* of the node's names is swept,
+    *restarts* is how often its scan was begun again already; *works*: it begins as work.
+    """
+
+    files: tuple[Path, ...]
+    fingerprint: Fingerprint
+    address: Address
+    scope: Scope
+    saved: dict[str, Any] | None = field(repr=False)
+    state: Path | None = None
+    restarts: int = 0
+    part: Part = WHOLE
+    works: bool = False
+
+    @property
+    def place(self) -> str:
+        """The key of its positions."""
+        return self.part.place(self.address)
+
+
+@dataclass(slots=True)
+class Parts:
+    """Parts: collect the results of the parts of nodes, of each as many as it has."""
+
+    nodes: Nodes
+    _done: dict[Address, list[NodeResult]] = field(default_factory=dict)
+
+    def put(self, address: Address, result: NodeResult) -> Results:
+        """Take the result of one part; yield that of the node if it was the last one."""
+        done = self._done.setdefault(address, [])
+        done.append(result)
+        if len(done) == len(self.nodes[address].parts):
+            yield address, NodeResult.merged(done)
+
+
+def make_tasks(
+    fingerprint: Fingerprint, nodes: Nodes, scope: Scope, control: SweepControl
+) -> Iterator[NodeTask]:
+    """Yield a task for each part of *nodes*."""
+    for address, plan in nodes.items():
+        for part in plan.parts:
+            saved = control.load(part.place(address))
+            restarts, works = plan.restarts, plan.works
+            yield NodeTask((), fingerprint, address, scope, saved, None, restarts, part, works)
+
+
+def parts(count: int, slots: Sequence[tuple[int, int]] | None = None) -> tuple[Part, ...]:
+    """
+    Return *count* parts or fewer: a power of two, or, with the *slots* of a node, as many as that.
+
+    *slots* are ranges, the last one included.
+    """
+    if slots is None:
+        count = 1 << (count.bit_length() - 1)
+        return tuple(Part(index, count) for index in range(count))
+    owned = [slot for first, last in sorted(slots) for slot in range(first, last + 1)]
+    count = max(min(count, len(owned)), 1)
+    if count == 1:
+        return (WHOLE,)
+    cuts = [len(owned) * index // count for index in range(count)]
+    firsts = [0, *(owned[cut] for cut in cuts[1:])]
+    lasts = [*(first - 1 for first in firsts[1:]), (1 << _SLOT_BITS) - 1]
+    return tuple(Part(i, count, ends) for i, ends in enumerate(zip(firsts, lasts, strict=True)))
+
+
+def divide(
+    info: Mapping[str, str], most: int, slots: Sequence[tuple[int, int]]
+) -> tuple[Part, ...]:
+    """
+    Return *most* parts of a node or fewer, as it was tried with what its INFO says it is.
+
+    *slots* are those that the node owns in a cluster.
+    """
+    valkey = info.get("valkey_version")
+    version = numbers_of(valkey or info.get("redis_version"))[:2]
+    clustered = {"0": False, "1": True}.get(info.get("cluster_enabled", ""))
+    if version not in _TRIED["valkey" if valkey else "redis"] or clustered is None:
+        return (WHOLE,)
+    by_slot = clustered and scans_by_slot(info)
+    if clustered and not by_slot:
+        return (WHOLE,)
+    return parts(min(most, MOST), slots if by_slot else None)
