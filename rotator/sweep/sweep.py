@@ -13,7 +13,7 @@ import structlog
 
 from rotator.config.types import Address
 from rotator.errors import ServerError
-from rotator.retirement.looks import NODE_LOCAL_COMMANDS, TRACKED_COMMANDS
+from rotator.retirement.looks import NODE_LOCAL_COMMANDS
 from rotator.server.cluster_nodes import ranges
 from rotator.server.topology import Topology
 from rotator.sweep.control import SweepControl
@@ -85,9 +85,7 @@ def _look_again(result: SweepResult, discover: Callable[[], Topology]) -> dict[A
         if node is None:
             again[address] = 0
             continue
-        # What was moved to where a node was at work, the sweep after it finds.
-        excused = (*NODE_LOCAL_COMMANDS, *(TRACKED_COMMANDS if node.exchange else ()))
-        changes = node.identity.changes(identity, excused) if node.identity else []
+        changes = node.identity.changes(identity, NODE_LOCAL_COMMANDS) if node.identity else []
         result.topology_changed |= bool(changes)
         if node.complete and changes:
             node.complete = False

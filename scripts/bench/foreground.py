@@ -1,7 +1,7 @@
 """
 A client in the foreground: GETs of one name at a fixed rate, each timed, until stdin is closed.
 
-`python foreground.py PORT NAME` prints a list of [sent at, seconds] as JSON, on the clock
+`python foreground.py PORT NAME RATE` prints a list of [sent at, seconds] as JSON, on the clock
 of `time.monotonic`, which all processes share. A GET that is due while another is under way is left
 out. It takes precedence over other processes of its core where it may (SCHED_FIFO), so that what is
 measured is the server and not the wait for the processor.
@@ -19,7 +19,6 @@ import sys
 import time
 from typing import Final
 
-RATE: Final = 250  # GETs a second
 _PIECE: Final = 1 << 18
 
 
@@ -41,7 +40,7 @@ def _piece(connection: socket.socket) -> bytes:
     return piece
 
 
-def probe(port: int, name: bytes) -> list[tuple[float, float]]:
+def probe(port: int, name: bytes, rate: float) -> list[tuple[float, float]]:
     """Ask again and again; when each GET was sent, and how long it took."""
     request = b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(name), name)
     times: list[tuple[float, float]] = []
@@ -54,16 +53,16 @@ def probe(port: int, name: bytes) -> list[tuple[float, float]]:
             connection.sendall(request)
             received(connection)
             times.append((sent, time.monotonic() - sent))
-            due = max(due + 1 / RATE, sent)
+            due = max(due + 1 / rate, sent)
     return times
 
 
-def main(port: str, name: str) -> None:
+def main(port: str, name: str, rate: str) -> None:
     """Take precedence, ask, and print the times."""
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     gc.disable()
-    print(json.dumps(probe(int(port), name.encode())))
+    print(json.dumps(probe(int(port), name.encode(), float(rate))))
 
 
 if __name__ == "__main__":

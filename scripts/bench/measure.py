@@ -20,13 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from bench.system import Peak, cores, cpu_seconds, idle_seconds
+from bench.system import Pace, Peak, TimeSlots, cores, family_seconds, idle_seconds
 from bench.targets import BenchError, Ground
 
 HERE: Final = Path(__file__).parent
 _BEGINS: Final = {"begin", "plan"}
 _ENDS: Final = {"end", "sweep ended"}
 _MICRO: Final = 1e6
+RATE: Final = 250.0  # GETs a second of the client in the foreground
 
 Figures = dict[str, float]
 """What came out, by column; a figure that a way does not have is missing."""
@@ -51,17 +52,23 @@ class _Done(NamedTuple):
     peak: int
 
 
-def measured(command: Sequence[str], ground: Ground) -> Figures:
+def measured(
+    command: Sequence[str], ground: Ground, *, rate: float = RATE, quarters: int = 0
+) -> Figures:
     """
-    Run *command* to its end and measure it.
+    Run *command* to its end and measure it, beside GETs at a *rate*.
+
+    With *quarters* so many processes of it are held to a quarter of a core each; the values a
+    second are then those of the middle half, when all of them are at work.
 
     Raises:
         BenchError: It failed, or never said when it began and ended.
     """
     asked: list[tuple[float, float]] = []
-    with _foreground(ground, asked), tempfile.TemporaryFile("w+") as out:
+    with _foreground(ground, asked, rate), tempfile.TemporaryFile("w+") as out:
         started = time.monotonic()
-        done = _watched(command, ground, out)
+        pace: list[tuple[float, int]] = []
+        done = _watched(command, ground, out, quarters, pace)
         wall = time.monotonic() - started
         out.seek(0)
         printed = out.read()
@@ -74,7 +81,8 @@ def measured(command: Sequence[str], ground: Ground) -> Figures:
         "values": values,
         "seconds": seconds,
         "waited_seconds": waited,
-        "values_per_second": values / seconds,
+        "values_per_second": _middle(pace, values) if quarters else values / seconds,
+        "whole_per_second": values / wall,
         "server_us": _per_value(passed.server, values),
         "client_us": _per_value(passed.client, values),
         "process_us": _per_value(done.cpu_seconds, values),
@@ -87,12 +95,29 @@ def measured(command: Sequence[str], ground: Ground) -> Figures:
     }
 
 
-def _watched(command: Sequence[str], ground: Ground, out: IO[str]) -> _Done:
-    """Run *command* to its end, with an eye on the clocks and on its memory."""
+def _middle(pace: Sequence[tuple[float, int]], values: int) -> float:
+    """The values a second of the middle half."""
+    inside = [(at, done) for at, done in pace if values / 4 <= done <= 3 * values / 4]
+    if len(inside) < 2:
+        return 0.0
+    (begin, first), (end, last) = inside[0], inside[-1]
+    return (last - first) / (end - begin)
+
+
+def _watched(
+    command: Sequence[str],
+    ground: Ground,
+    out: IO[str],
+    quarters: int,
+    pace: list[tuple[float, int]],
+) -> _Done:
+    """Run *command* to its end, with an eye on the clocks, on its memory and on what is done."""
     process = subprocess.Popen(
         command, stdout=out, stderr=subprocess.PIPE, text=True, env=_environment()
     )
     peak = Peak(process.pid)
+    slots = TimeSlots(process.pid, quarters) if quarters else None
+    watcher = Pace(ground.rewritten, pace) if quarters else None
     try:
         marks, said = _follow(process, ground, peak)
         _, status, usage = os.wait4(process.pid, 0)
@@ -101,16 +126,18 @@ def _watched(command: Sequence[str], ground: Ground, out: IO[str]) -> _Done:
         process.wait()
         raise
     finally:
-        peak.leave()
+        for one in (slots, watcher, peak):
+            if one is not None:
+                one.leave()
     process.returncode = os.waitstatus_to_exitcode(status)
     used = usage.ru_utime + usage.ru_stime
     return _Done(process.returncode, marks, said, used, peak.bytes)
 
 
-def idle(ground: Ground, seconds: float) -> Figures:
+def idle(ground: Ground, seconds: float, rate: float) -> Figures:
     """What the foreground client feels when nothing else is going on."""
     asked: list[tuple[float, float]] = []
-    with _foreground(ground, asked):
+    with _foreground(ground, asked, rate):
         begin = time.monotonic()
         time.sleep(seconds)
         end = time.monotonic()
@@ -133,7 +160,7 @@ def _follow(process: subprocess.Popen[str], ground: Ground, peak: Peak) -> tuple
             said.append(line)
             wanted = _ENDS if marks else _BEGINS
             if len(marks) < 2 and _event(line) in wanted:
-                client = cpu_seconds(process.pid)
+                client = family_seconds(process.pid)
                 server = ground.cpu_seconds()
                 marks.append(_Mark(time.monotonic(), server, client, idle_seconds()))
                 peak.look()
@@ -187,10 +214,12 @@ def _environment() -> dict[str, str]:
 
 
 @contextmanager
-def _foreground(ground: Ground, asked: list[tuple[float, float]]) -> Iterator[None]:
+def _foreground(
+    ground: Ground, asked: list[tuple[float, float]], rate: float
+) -> Iterator[None]:
     """A client in the foreground while the block runs; then *asked* holds its times."""
     port, name = ground.foreground()
-    command = [sys.executable, str(HERE / "foreground.py"), str(port), name]
+    command = [sys.executable, str(HERE / "foreground.py"), str(port), name, str(rate)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -26,7 +26,7 @@ from cluster.local_cluster import LocalCluster, member
 from rotator.cache import Names
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
-from rotator.crypto.layout import BUILTIN
+from rotator.crypto.layout import BUILTIN, Format
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RotatorError
 from rotator.server.cluster_nodes import SLOTS
@@ -45,10 +45,19 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server program, and whether a cluster of it is meant."""
+    """A server program, and whether a cluster of it is meant; the values in it, and their keys."""
 
     binary: Path
     cluster: bool = False
+    form: str = "gcm"
+    keys: int = 1
+
+
+HEX: Final = {"encoding": "hex", "layout": ["nonce:12", "tag:16", "ciphertext"], "aad": "none"}
+"""The format `hex` of the benchmark: one as applications have it, in text."""
+FORMS: Final = {**BUILTIN, "hex": Format.parse("hex", *HEX.values())}
+SCRIPTER: Final = ("scripter", "no-watch")
+"""A user who may not use WATCH, so that values are exchanged by script, and the password."""
 
 
 def text(size: int) -> bytes:
@@ -60,14 +69,19 @@ def text(size: int) -> bytes:
 class Ground:
     """Running servers, the configuration of a cache in them, and the way to fill them."""
 
-    def __init__(self, nodes: Sequence[LocalServer], folder: Path) -> None:
+    def __init__(self, nodes: Sequence[LocalServer], folder: Path, target: Target) -> None:
         self.nodes = nodes
         self.folder = folder
-        self.config = folder / "maverics.json"
+        self._target = target
+        self.config, self.script_config = folder / "maverics.json", folder / "script.json"
         self.values = 0
         # To save millions of entries takes a while.
         self._clients = [node.client(socket_timeout=600) for node in nodes]
-        self._current, self._old = generate(), generate()
+        self._current, self._old = generate(), [generate() for _ in range(target.keys)]
+        for client in self._clients:
+            name, password = SCRIPTER
+            rules = ("reset", "on", f">{password}", "~*", "&*", "+@all", "-watch")
+            client.execute_command("ACL", "SETUSER", name, *rules)
         self._homes = self._find_homes()
         self._configure()
 
@@ -79,8 +93,8 @@ class Ground:
         return f"{name} {info.get('valkey_version', info['redis_version'])}"
 
     def fill(self, values: int, size: int) -> None:
-        """Store *values* entries of *size* bytes of plaintext under the old key; save them."""
-        codec = Codec(Keyring(Key.from_hex(self._old, "old")), [BUILTIN["sealed"]])
+        """Store *values* entries of *size* bytes of plaintext under the oldest key; save them."""
+        codec = Codec(Keyring(Key.from_hex(self._old[-1], "old")), [FORMS[self._target.form]])
         self.empty()
         self.values = values
         for start in range(0, values, _BATCH):
@@ -104,6 +118,12 @@ class Ground:
         """Put the entries back as `fill` left them."""
         for client in self._clients:
             client.execute_command("DEBUG", "RELOAD", "NOSAVE")
+            client.config_resetstat()
+
+    def rewritten(self) -> int:
+        """How many values were set since the counters were reset."""
+        stats: Any = self._clients[0].info("commandstats")
+        return int(stats.get("cmdstat_set", {"calls": 0})["calls"])
 
     def cpu_seconds(self) -> float:
         """The processor time of all servers."""
@@ -116,7 +136,7 @@ class Ground:
         Raises:
             BenchError: An entry is missing, has lost its TTL or is not under the current key.
         """
-        codec = Codec(Keyring(Key.from_hex(self._current, "current")), [BUILTIN["sealed"]])
+        codec = Codec(Keyring(Key.from_hex(self._current, "current")), [FORMS[self._target.form]])
         sizes: list[Any] = [client.dbsize() for client in self._clients]
         if sum(sizes) != self.values:
             raise BenchError(f"{sum(sizes)} entries are left of {self.values}")
@@ -148,13 +168,18 @@ class Ground:
         return homes
 
     def _configure(self) -> None:
-        section = {
-            "name": "bench",
-            "type": "redis",
-            "encryption": {"keys": {"current": self._current, "old": [self._old]}},
-            "redis": {"addresses": [node.address for node in self.nodes]},
-        }
-        self.config.write_text(json.dumps({"caches": [section]}), encoding="ascii")
+        """Write the configuration, and another one for the user who may not use WATCH."""
+        keys = {"current": self._current, "old": self._old}
+        redis: dict[str, Any] = {"addresses": [node.address for node in self.nodes]}
+        section = {"name": "bench", "type": "redis", "encryption": {"keys": keys}, "redis": redis}
+        form = self._target.form
+        settings = {"caches": {"bench": {"formats": [form]}}}
+        if form == "hex":
+            settings["formats"] = {"hex": HEX}
+        document = {"caches": [section], "rotator": settings}
+        self.config.write_text(json.dumps(document), encoding="ascii")
+        redis["username"], redis["password"] = SCRIPTER
+        self.script_config.write_text(json.dumps(document), encoding="ascii")
 
 
 def _name(index: int) -> bytes:
@@ -177,7 +202,7 @@ def prepared(target: Target, core: int) -> Iterator[Ground]:
                 nodes = _started(target, stack)
         except RotatorError as error:
             raise BenchError(str(error)) from error
-        yield Ground(nodes, folder)
+        yield Ground(nodes, folder, target)
 
 
 def _started(target: Target, stack: ExitStack) -> Sequence[LocalServer]:

@@ -2,11 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from rotator.report.archive import load_reports
 from rotator.state.state import State
-from support.caches import Cache, Place, StopAfter, fill, now_ms, old_key
+from support.caches import Cache, Place, StopAfter, fill, meddled, now_ms, old_key
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
@@ -30,20 +28,14 @@ class TestRuns:
     def test_retries_are_encryptions(self, place, redis):
         """A value that changed under the run was encrypted in vain: that used up a nonce too."""
         place.cache.put(redis, "app:1", b"one")
-        access = place.access()
-        store = access.connect(access.cache.addresses[0])
         rivals = iter([b"two", b"three"])
-        start = type(store).start_compare_and_set
 
-        def beaten(self, swaps):
+        def beaten(_swaps):
             rival = next(rivals, None)
             if rival is not None:
                 place.cache.put(redis, "app:1", rival)
-            return start(self, swaps)
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(store), "start_compare_and_set", beaten)
-            report = place.run()
+        report = place.run(kind=meddled(before_write=beaten))
 
         assert (report.caches[0].outcomes["rotated"], report.caches[0].keys[0].encryptions) == (
             1,

@@ -62,6 +62,7 @@ class TestFacts:
             with store_of(replica) as store:
                 look = take_look(store)
             with store_of(server) as store:
+                wait_for(lambda: [one.state for one in take_look(store).listed] == ["online"])
                 [listed] = take_look(store).listed
         assert look.facts["master_port"] == str(server.port)
         assert (look.facts["slave_read_only"], look.facts["master_link_status"]) == ("1", "up")
