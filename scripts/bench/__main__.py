@@ -1,14 +1,12 @@
 """
-Measure rotator against plain clients and the server's own limit: `make bench`.
+Measure rotator against plain clients and its goals: `make bench`.
 
-Starts servers of its own on one core, runs everything else on another one, and prints tables in
-Markdown, or JSON. The first server is measured with every size of value; the next one, and a
-cluster of the first, with the middle size, unless servers or a cluster are asked for by name.
+Starts servers of its own on one core, runs everything else on another one, and prints the goals
+and then the tables in Markdown, or JSON.
 
     export PYTHONPATH=scripts
     python -m bench --quick
-    python -m bench --sizes 1000 --only pipelines rotator --repeat 5 --no-cluster
-    python -m bench --server /opt/redis-8/bin/redis-server --server valkey-server
+    python -m bench --only "gcm, 1 kB" --repeat 5
     python -m bench --long --json > figures.json
 
 It takes Linux, and means little on a machine that is busy with other things.
@@ -20,7 +18,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,8 +26,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bench.foreground import RATE
-from bench.rows import SMALL, WAYS, Plan, compared, memory, say, start_seconds
+from bench.goals import judged
+from bench.measure import RATE
+from bench.rows import BUSY_RATE, Plan, compared, memory, say, start_seconds
 from bench.system import cores, pinned
 from bench.tables import rendered
 from bench.targets import BenchError, Target
@@ -38,46 +36,49 @@ from rotator import __version__
 from rotator.demo.local_server import embedded_binary, find_binary
 from rotator.errors import RotatorError
 
-VALUES: Final = {100: 300_000, 1000: 100_000, 10_000: 20_000}
-OTHER: Final = 50_000  # values of a size that is not among those
 MEMORY: Final = (100_000, 5_000_000)
-_QUICK: Final = 10  # so many times fewer values
+_QUICK: Final = 20  # so many times fewer values
+_SERVERS: Final = Path(".cache/servers")
+
+_COST: Final = ("plain", "rotator")
+_READ: Final = ("current", "reading")
+_QUARTERS: Final = ("quarter-1", "quarter-2", "quarter-4")
 
 
-def plans(given: argparse.Namespace) -> list[Plan]:
+def plans(fewer: int) -> list[Plan]:
     """What to measure, in order."""
-    sizes = given.sizes
-    counts = dict(zip(sizes, given.values or [], strict=False))
-    if given.values and len(given.values) == 1:
-        counts = dict.fromkeys(sizes, given.values[0])
-    fewer = _QUICK if given.quick else 1
+    redis, valkey = server("redis-7.0.15"), embedded_binary() or server("valkey-9.1.2")
+    whole = ("pipelines", *_COST, "several")
 
-    def plan(target: Target, size: int) -> Plan:
-        return Plan(target, size, counts.get(size, VALUES.get(size, OTHER) // fewer))
+    def gcm(name: str, size: int, values: int, *ways: str, binary: Path = redis) -> Plan:
+        return Plan(name, Target(binary), size, values // fewer, ways)
 
-    first, *others = [Target(path) for path in given.server or servers()]
-    middle = [sizes[len(sizes) // 2]]
-    found = [plan(first, size) for size in sizes]
-    for other in others:
-        found += [plan(other, size) for size in (sizes if given.server else middle)]
-    if given.cluster:
-        found += [plan(Target(first.binary, cluster=True), size) for size in middle]
-    return found
+    def of(form: str, keys: int = 1) -> Plan:
+        old = "" if keys == 1 else f" with {keys} old keys"
+        target = Target(redis, form=form, keys=keys)
+        ways = ("pipelines", "rotator")
+        return Plan(f"{form}{old}, 300 B", target, 300, 100_000 // fewer, ways)
+
+    cluster = Target(redis, cluster=True)
+    return [
+        gcm("gcm, 100 B", 100, 300_000, *_COST, *_READ),
+        gcm("gcm, 300 B", 300, 300_000, *whole, "script", *_QUARTERS),
+        gcm("gcm, 1 kB", 1000, 200_000, *whole, "script", *_READ, "default"),
+        gcm("gcm, 10 kB", 10_000, 40_000, *_COST, "script", *_READ),
+        gcm("gcm, 300 B, Valkey", 300, 300_000, *whole, binary=valkey),
+        gcm("gcm, 300 B, IFEQ", 300, 100_000, *whole[:-1], binary=server("redis-8.6.3")),
+        of("gcm", 3),
+        of("gcm-base64"),
+        of("sealed"),
+        of("hex"),
+        Plan("cluster of 3, gcm, 300 B", cluster, 300, 100_000 // fewer, ("rotator", "several")),
+    ]
 
 
-def servers() -> list[Path]:
-    """The server program that rotator itself would take, and Valkey where it is at hand."""
-    first = find_binary()
-    valkey = embedded_binary()
-    return [first] if valkey is None or valkey == first else [first, valkey]
-
-
-def program(text: str) -> Path:
-    """A server program, by path or by name."""
-    found = shutil.which(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"no program found at {text}")
-    return Path(found)
+def server(name: str) -> Path:
+    """A server program of that version, if it was fetched; else the one at hand."""
+    fetched = _SERVERS / name / "redis-server"
+    return fetched if fetched.exists() else find_binary()
 
 
 def processor() -> str:
@@ -99,23 +100,23 @@ def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--sizes", type=int, nargs="+", default=list(VALUES), metavar="BYTES", help="of a value")
-    add("--values", type=int, nargs="+", metavar="N", help="of each size, or of all")
     add("--repeat", type=int, metavar="N", help="rounds; the median counts (default: 3)")
-    add("--quick", action="store_true", help="a tenth of the values, one round")
-    add("--only", nargs="+", choices=[way.name for way in WAYS], help="leave the others out")
-    add("--server", type=program, action="append", metavar="PATH", help="repeatable")
-    add("--cluster", action=argparse.BooleanOptionalAction, default=True, help="of three, too")
+    add("--quick", action="store_true", help="few values, one round")
+    add("--only", nargs="+", metavar="TABLE", help='tables by name, such as "gcm, 1 kB"')
     add("--memory", type=int, nargs=2, metavar="N", help="compare the memory for so many names")
     add("--long", action="store_true", help=f"--memory {MEMORY[0]} {MEMORY[1]}: takes minutes")
     add("--json", action="store_true", help="for machines")
     given = parser.parse_args(line)
+    given.plans = plans(_QUICK if given.quick else 1)
+    if unknown := {*(given.only or ())} - {plan.name for plan in given.plans}:
+        names = "; ".join(plan.name for plan in given.plans)
+        parser.error(f"no such table: {', '.join(unknown)}; there are: {names}")
     if given.repeat is None:
         given.repeat = 1 if given.quick else 3
     if given.long and given.memory is None:
         given.memory = MEMORY
-    if min(given.sizes) < SMALL or given.repeat < 1 or min(given.values or [1]) < 1:
-        parser.error(f"sizes are {SMALL} or more, values and rounds 1 or more")
+    if given.repeat < 1:
+        parser.error("rounds are 1 or more")
     return given
 
 
@@ -124,12 +125,11 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     server_core, client_core = cores()
     if server_core == client_core:
         say("there is one core only, so the server and its clients get in each other's way")
-    todo = plans(given)
-    ways = [way for way in WAYS if given.only is None or way.name in given.only]
+    todo = [plan for plan in given.plans if given.only is None or plan.name in given.only]
     with pinned(client_core):
         say("warming up")
         start = start_seconds(todo[0].target, server_core)
-        results = [compared(plan, ways, given.repeat, server_core) for plan in todo]
+        results = [compared(plan, given.repeat, server_core) for plan in todo]
         heaps = list(memory(todo[0].target, given.memory or (), server_core))
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -143,9 +143,11 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             "repeat": given.repeat,
             "start": start,
             "rate": RATE,
+            "busy_rate": BUSY_RATE,
             "server_core": server_core,
             "client_core": client_core,
         },
+        "goals": list(judged({one["name"]: one["rows"] for one in results}, start)),
         "results": results,
         "memory": heaps,
     }

@@ -214,9 +214,7 @@ def _environment() -> dict[str, str]:
 
 
 @contextmanager
-def _foreground(
-    ground: Ground, asked: list[tuple[float, float]], rate: float
-) -> Iterator[None]:
+def _foreground(ground: Ground, asked: list[tuple[float, float]], rate: float) -> Iterator[None]:
     """A client in the foreground while the block runs; then *asked* holds its times."""
     port, name = ground.foreground()
     command = [sys.executable, str(HERE / "foreground.py"), str(port), name, str(rate)]

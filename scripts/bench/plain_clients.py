@@ -4,7 +4,7 @@ The plain clients that rotator is measured against, as somebody would write them
 `python plain_clients.py WAY CONFIG` walks over the server of a configuration in JSON
 and prints how many values it did in how many seconds. On stderr it says when it begins and ends.
 None of them compares before it sets, opens again what it encrypted, or looks for anything but one
-format under the oldest key. None of rotator's code is in them, so that memory and start are their own.
+format under the oldest key. None of rotator's code is in them: memory and start are their own.
 """
 
 from __future__ import annotations

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.measure import HERE, Figures, idle, measured, median
-from bench.tables import TITLES, reached
+from bench.measure import HERE, RATE, Figures, idle, measured, median
+from bench.tables import TITLES
 from bench.targets import BenchError, Ground, Target, prepared
 
 SMALL: Final = 16  # bytes of a value where only memory counts
+BUSY_RATE: Final = 2000.0  # GETs a second where it is about what they feel
 _IDLE_SECONDS: Final = 1.5
-_LOOP: Final = 20  # the loop does one value in so many
 _FULL: Final = ("--no-verify", "--max-latency", "0")
+_ALONE: Final = (*_FULL, "--workers", "1")
+_COMMANDS: Final = (("--help",), ("--version",), ("keygen",))
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One row: a plain client, or rotator with these *options*; the data *fresh* or as it was."""
+    """
+    One row: a plain client, or rotator with these *options*; the data *fresh* or as it was.
+
+    *quarters* processes are held to a quarter of a core each; GETs come at a *rate*.
+    """
 
     name: str
     options: tuple[str, ...] | None = None
     fresh: bool = True
+    quarters: int = 0
+    rate: float = RATE
 
     @property
     def rewrites(self) -> bool:
@@ -31,24 +41,31 @@ class Way:
         return self.name not in {"current", "reading"}
 
 
-WAYS: Final = (
-    Way("loop"),
-    Way("pipelines"),
-    Way("rotator", _FULL),
-    Way("current", _FULL, fresh=False),
-    Way("reading", fresh=False),
-    Way("default", ()),
-    Way("gentle", ("--max-latency", "1")),
-)
+WAYS: Final = {
+    way.name: way
+    for way in (
+        Way("pipelines"),
+        Way("plain"),
+        Way("script", _ALONE),
+        Way("rotator", _ALONE),
+        Way("current", _ALONE, fresh=False),
+        Way("reading", fresh=False),
+        Way("several", _FULL),
+        Way("default", ("--workers", "4"), rate=BUSY_RATE),
+        *(Way(f"quarter-{n}", (*_FULL, "--workers", str(n)), quarters=n) for n in (1, 2, 4)),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure on one server: so many *values* of so many bytes each."""
+    """What to measure on one server: so many *values* of so many bytes each, these *ways*."""
 
+    name: str
     target: Target
     size: int
     values: int
+    ways: tuple[str, ...]
 
 
 def say(text: str) -> None:
@@ -56,13 +73,15 @@ def say(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def run(ground: Ground, *options: str) -> Figures:
+def run(ground: Ground, way: Way) -> Figures:
     """Measure a run of rotator."""
     state = ground.folder / "state.sqlite"
     state.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "rotator", "run", "--config", str(ground.config)]
+    config = ground.script_config if way.name == "script" else ground.config
+    command = [sys.executable, "-m", "rotator", "run", "--config", str(config)]
     command += ["--state", str(state), "--format", "json", "--log-format", "json"]
-    return measured([*command, *options], ground)
+    command += way.options or ()
+    return measured(command, ground, rate=way.rate, quarters=way.quarters)
 
 
 def taken(way: Way, ground: Ground) -> Figures:
@@ -70,16 +89,13 @@ def taken(way: Way, ground: Ground) -> Figures:
     if way.fresh:
         ground.reload()
     if way.options is not None:
-        figures = run(ground, *way.options)
+        figures = run(ground, way)
     else:
-        share = max(ground.values // _LOOP, min(ground.values, 200))
         script = str(HERE / "plain_clients.py")
-        command = [sys.executable, script, way.name, str(ground.config), str(share)]
-        figures = measured(command, ground)
-    if way.name != "loop":
-        ground.demand_rewritten()
-        if figures["values"] < ground.values:
-            raise BenchError(f"{way.name} did {figures['values']} of {ground.values} values")
+        figures = measured([sys.executable, script, way.name, str(ground.config)], ground)
+    ground.demand_rewritten()
+    if figures["values"] < ground.values:
+        raise BenchError(f"{way.name} did {figures['values']} of {ground.values} values")
     return figures | {"rewrites": way.rewrites}
 
 
@@ -87,46 +103,47 @@ def rows(ground: Ground, ways: Sequence[Way], repeat: int, label: str) -> dict[s
     """Measure all *ways*, each once in every round; the median of each figure."""
     found: dict[str, list[Figures]] = {name: [] for name in ("idle", *(way.name for way in ways))}
     for number in range(1, repeat + 1):
-        found["idle"].append(idle(ground, _IDLE_SECONDS))
+        found["idle"].append(idle(ground, _IDLE_SECONDS, BUSY_RATE))
         for way in ways:
             say(f"{label}, round {number} of {repeat}: {TITLES[way.name]}")
             found[way.name].append(taken(way, ground))
-    medians = {name: median(figures) for name, figures in found.items()}
-    if "rotator" in medians:
-        cost = medians["rotator"]["server_us"]
-        medians["limit"] = {"values_per_second": 1e6 / cost, "server_us": cost, "server_busy": 1.0}
-        medians["limit"] |= {"rewrites": True}
-    return medians
+    return {name: median(figures) for name, figures in found.items()}
 
 
-def possible(ways: Sequence[Way], *, cluster: bool) -> list[Way]:
-    """Those of *ways* that can be taken: plain clients know nothing of slots."""
-    return [way for way in ways if not cluster or way.options is not None]
-
-
-def compared(plan: Plan, ways: Sequence[Way], repeat: int, core: int) -> dict[str, Any]:
+def compared(plan: Plan, repeat: int, core: int) -> dict[str, Any]:
     """One table."""
     with prepared(plan.target, core) as ground:
-        kind = f"cluster of {len(ground.nodes)}, " if plan.target.cluster else ""
-        label = f"{kind}{ground.version}"
-        say(f"{label}: storing {plan.values} values of {plan.size} bytes")
+        label = f"{ground.version}, {plan.name}"
+        say(f"{label}: storing {plan.values} values")
         ground.fill(plan.values, plan.size)
-        ways = possible(ways, cluster=plan.target.cluster)
-        found = rows(ground, ways, repeat, f"{label}, {plan.size} bytes")
+        found = rows(ground, [WAYS[name] for name in plan.ways], repeat, label)
+        server = ground.version
     return {
-        "server": label,
-        "cluster": plan.target.cluster,
+        "name": plan.name,
+        "server": server,
         "size": plan.size,
         "values": plan.values,
         "rows": found,
-        "goals": reached(found),
     }
 
 
-def start_seconds(target: Target, core: int) -> float:
-    """The CPU time that a run takes when there is nothing to do; the first one only warms up."""
+def start_seconds(target: Target, core: int) -> dict[str, float]:
+    """The CPU time of commands that do next to nothing; the first run of each only warms up."""
     with prepared(target, core) as ground:
-        return [run(ground, "--allow-empty")["process_seconds"] for _ in range(2)][-1]
+        empty = Way("empty", ("--allow-empty",))
+        found = {"run": [run(ground, empty)["process_seconds"] for _ in range(2)][-1]}
+    for words in _COMMANDS:
+        found[words[0]] = [_cpu(words) for _ in range(2)][-1]
+    return found
+
+
+def _cpu(words: Sequence[str]) -> float:
+    """The CPU time of one command of rotator."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "rotator", *words]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def memory(target: Target, names: Sequence[int], core: int) -> Iterator[dict[str, Any]]:
@@ -136,4 +153,5 @@ def memory(target: Target, names: Sequence[int], core: int) -> Iterator[dict[str
             say(f"memory: storing {count} small values")
             ground.fill(count, SMALL)
             say("memory: rotator")
-            yield {"names": count, "rss_mb": run(ground, "--max-latency", "0")["rss_mb"]}
+            figures = run(ground, Way("rotator", ("--max-latency", "0", "--workers", "1")))
+            yield {"names": count, "rss_mb": figures["rss_mb"]}

@@ -53,9 +53,10 @@ class Target:
     keys: int = 1
 
 
-HEX: Final = {"encoding": "hex", "layout": ["nonce:12", "tag:16", "ciphertext"], "aad": "none"}
+_LAYOUT: Final = ["nonce:12", "tag:16", "ciphertext"]
+HEX: Final = {"encoding": "hex", "layout": _LAYOUT, "aad": "none"}
 """The format `hex` of the benchmark: one as applications have it, in text."""
-FORMS: Final = {**BUILTIN, "hex": Format.parse("hex", *HEX.values())}
+FORMS: Final = {**BUILTIN, "hex": Format.parse("hex", "hex", _LAYOUT, "none")}
 SCRIPTER: Final = ("scripter", "no-watch")
 """A user who may not use WATCH, so that values are exchanged by script, and the password."""
 
@@ -173,7 +174,7 @@ class Ground:
         redis: dict[str, Any] = {"addresses": [node.address for node in self.nodes]}
         section = {"name": "bench", "type": "redis", "encryption": {"keys": keys}, "redis": redis}
         form = self._target.form
-        settings = {"caches": {"bench": {"formats": [form]}}}
+        settings: dict[str, Any] = {"caches": {"bench": {"formats": [form]}}}
         if form == "hex":
             settings["formats"] = {"hex": HEX}
         document = {"caches": [section], "rotator": settings}

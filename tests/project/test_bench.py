@@ -1,26 +1,28 @@
-"""The benchmark: every row and column is there. How fast anything was is not judged here."""
+"""The benchmark: every row, column and goal is there. How fast anything was is not judged here."""
 
 import json
 import math
 import os
 import subprocess
 import sys
+import time
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from rotator.demo.local_server import find_binary
+from bench.__main__ import plans
+from bench.goals import GOALS, judged
+from bench.rows import WAYS
+from bench.system import TimeSlots
 
 pytestmark = pytest.mark.timeout(300)  # a dozen processes, perhaps on a busy machine
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
-COSTS = {"values_per_second", "server_us", "server_busy"}
+COSTS = {"values_per_second", "whole_per_second", "server_us", "server_busy", "client_us", "rss_mb"}
 FELT = {"p50_ms", "p99_ms"}
-WHOLE = {*COSTS, "client_us", "process_us", "rss_mb"}
-ROTATOR = {"rotator", "current", "default", "gentle"}
-PLAIN = {"loop", "pipelines", "reading"}
+FEW = ["gcm, 10 kB", "cluster of 3, gcm, 300 B"]
 
 
 def bench(*arguments):
@@ -28,81 +30,114 @@ def bench(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "bench", *map(str, arguments)],
         env=ENVIRONMENT,
+        cwd=SCRIPTS.parent,
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def is_row(line):
-    """Whether a line of the output belongs to a table."""
-    return line.startswith("|")
-
-
 @pytest.fixture(scope="module")
 def document():
     """A small measurement of one server and a cluster, as JSON."""
-    done = bench(
-        *("--sizes", 100, "--values", 400, "--repeat", 1),
-        *("--server", find_binary(), "--cluster", "--json"),
-    )
+    done = bench("--quick", "--json", "--memory", 100, 200, "--only", *FEW)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
+def figures(number):
+    """A table of every plan, in which each figure is a number."""
+    columns = dict.fromkeys([*COSTS, *FELT], number)
+    return {plan.name: dict.fromkeys(["idle", *plan.ways], columns) for plan in plans(1)}
+
+
 def test_rows(document):
-    """A server has every row; a cluster those that know of slots."""
-    server, cluster = document["results"][0], document["results"][-1]
-    assert server["rows"].keys() == {"idle", "limit", *PLAIN, *ROTATOR}
-    assert cluster["rows"].keys() == {"idle", "limit", *ROTATOR}
-    assert (server["cluster"], cluster["cluster"]) == (False, True)
+    """Each table has the rows of its plan."""
+    ways = {plan.name: {"idle", *plan.ways} for plan in plans(1)}
+    assert [one["name"] for one in document["results"]] == FEW
+    for one in document["results"]:
+        assert one["rows"].keys() == ways[one["name"]]
 
 
 def test_columns(document):
     """Every row has its columns, and every figure is a number; a short one may have met no GET."""
     for result in document["results"]:
         for name, row in result["rows"].items():
-            expected = {"idle": FELT, "limit": COSTS, "loop": {*WHOLE, *FELT}}.get(name, WHOLE)
-            assert row.keys() >= expected, name
+            assert row.keys() >= (FELT if name == "idle" else COSTS), name
             assert all(math.isfinite(figure) and figure >= 0 for figure in row.values()), name
 
 
 def test_what_it_was_measured_on(document):
     """Date, versions and machine go with the figures."""
-    assert document.keys() == {"date", "versions", "machine", "method", "results", "memory"}
+    parts = {"date", "versions", "machine", "method", "goals", "results", "memory"}
+    assert document.keys() == parts
     assert document["versions"].keys() == {"rotator", "Python", "redis-py"}
     assert document["machine"]["cpu"]
+    assert [one["names"] for one in document["memory"]] == [100, 200]
 
 
-def test_goals(document):
-    """Each goal is judged where both sides of it were measured."""
-    server, cluster = document["results"][0], document["results"][-1]
-    felt = server["rows"]["default"].keys() >= FELT
-    assert len(server["goals"]) == (7 if felt else 6)
-    assert 0 < len(cluster["goals"]) < 7
+def test_goals_of_what_was_measured(document):
+    """A goal is judged where both sides of it were measured, and when commands start always is."""
+    judged_ones = {one["what"] for one in document["goals"]}
+    assert "CPU of a run on an empty server" in judged_ones
+    assert "nothing to rewrite, 10 kB, against SCAN and MGET" in judged_ones
+    assert not any("300 B" in one for one in judged_ones)
+
+
+def test_every_goal_has_its_figures():
+    """The plans measure all that the goals are about, and every way is one that there is."""
+    start = dict.fromkeys(("run", "--help", "--version", "keygen"), 1.0)
+    assert len(list(judged(figures(1.0), start))) == len(GOALS)
+    assert {way for plan in plans(1) for way in plan.ways} == set(WAYS)
+
+
+@pytest.mark.parametrize(("number", "met"), [(0.9, True), (1.1, False)])
+def test_at_most(number, met):
+    """A goal that is a bound from above is missed above it."""
+    [goal] = [one for one in GOALS if one.what == "CPU of a run on an empty server"]
+    [found] = [one for one in judged({}, {"run": goal.wanted * number}) if one["what"] == goal.what]
+    assert (found["reached"], found["judged"]) == (met, "met" if met else "missed")
 
 
 def test_table():
-    """Without --json it prints Markdown; what was left out has no row."""
-    done = bench(
-        *("--quick", "--sizes", 1000, "--values", 200, "--only", "pipelines", "reading"),
-        *("--server", find_binary(), "--no-cluster", "--memory", 100, 200),
-    )
+    """Without --json it prints Markdown, the goals first; what was left out has no row."""
+    done = bench("--quick", "--only", "hex, 300 B")
     assert done.returncode == 0, done.stderr
-    tables = [list(group) for drawn, group in groupby(done.stdout.splitlines(), is_row) if drawn]
-    stubs = [[row.split("|")[1].strip() for row in table] for table in tables]
-    assert [stub for stub in stubs[0] if not stub.startswith("-")] == [
+    lines = done.stdout.splitlines()
+    assert lines[0] == "**Goals**"
+    drawn = [list(rows) for is_row, rows in groupby(lines, lambda one: one[:1] == "|") if is_row]
+    stubs = [row.split("|")[1].strip() for row in drawn[-1]]
+    assert [stub for stub in stubs if not stub.startswith("-")] == [
         "",
         "nothing running",
         "pipelines: GET, SET, no compare-and-set",
-        "plain SCAN and MGET",
+        "rotator, one process",
     ]
-    assert stubs[2][-2:] == ["100", "200"]
-    assert all(len({len(row) for row in table}) == 1 for table in tables)
+    assert all(len({len(row) for row in table}) == 1 for table in drawn)
 
 
-def test_bad_arguments():
-    """A number of values that cannot be measured is refused."""
-    done = bench("--values", 0)
+def test_a_quarter_of_a_core():
+    """A process that is held to a quarter of a core gets less than half of it, and then all."""
+    work = "import time\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", work]) as process:
+        slots = TimeSlots(process.pid, 1)
+        before = time.monotonic()
+        while time.monotonic() - before < 1:
+            time.sleep(0.05)
+        used = time.clock_gettime(~process.pid << 3 | 2)
+        slots.leave()
+        state = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii")
+        process.kill()
+    assert used < 0.5 * (time.monotonic() - before)
+    assert state.rpartition(")")[2].split()[0] != "T"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("--repeat", 0), "rounds are 1 or more"), (("--only", "none"), "no such table: none")],
+)
+def test_bad_arguments(arguments, said):
+    """What cannot be measured is refused."""
+    done = bench(*arguments)
     assert done.returncode == 2
-    assert "values and rounds 1 or more" in done.stderr
+    assert said in done.stderr
