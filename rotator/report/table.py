@@ -269,7 +269,9 @@ def _coverage(coverage: Coverage) -> RenderableType:
         said.append(f"{count(coverage.orphans, 'name')} on a node that does not own the slot")
     nodes = grid("left", "left", "right", "left")
     for node in coverage.nodes:
-        cells = (node.node, node.version or "", count(node.visits, "visit"))
+        visits = count(node.visits, "visit")
+        way = f", {node.exchange}" if node.exchange else ""
+        cells = (node.node, node.version or "", visits + way)
         good = node.complete and not node.unproven
         nodes.add_row(*map(text, cells), text(words.node_state(node), "" if good else "yellow"))
     parts: list[RenderableType] = [heading("covered", ", ".join(said))]

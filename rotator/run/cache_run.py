@@ -17,9 +17,8 @@ from rotator.progress import Progress
 from rotator.retirement.looks import Look, number
 from rotator.retirement.places import Declarations
 from rotator.run.evidence import find_history, latest_history
-from rotator.run.planner import Planner
+from rotator.run.planner import Planner, write_one_anew
 from rotator.run.preflight import Preflight
-from rotator.run.sample import write_one_anew
 from rotator.run.surroundings import Observation, ServerObserver
 from rotator.server.acl import REFRESHING, WRITING
 from rotator.server.context import CacheContext

@@ -155,7 +155,7 @@ class Runs:
         report = self.folder / "report.json"
         report.unlink(missing_ok=True)
         options = _OPTIONS.get(how, ())
-        page = str(self._random.choice((10, 50, 500)))
+        page, workers = str(self._random.choice((10, 50, 500))), self._random.choice(("2", "6"))
         begun = time.monotonic()
         with (self.folder / "said").open("wb") as said:
             process = subprocess.Popen(
@@ -172,7 +172,15 @@ class Runs:
                     ),
                     *("--config", str(self.folder / "maverics.json")),
                     *("--state", str(self.folder / "state.db"), "--report", str(report)),
-                    *("--log-level", "debug", "--show-names", "--workers", "2", *options, *more),
+                    *(
+                        "--log-level",
+                        "debug",
+                        "--show-names",
+                        "--workers",
+                        workers,
+                        *options,
+                        *more,
+                    ),
                 ],
                 env=_environment(),
                 stdin=subprocess.DEVNULL,

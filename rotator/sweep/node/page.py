@@ -89,7 +89,7 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
         SelfCheckError: A new value does not open to the same plaintext.
     """
     current, movable, new_record = codec.keyring.current, selector.movable, tuple.__new__
-    decision = PageDecision(current, page.closer_looks)
+    decision, used, sizes, count = PageDecision(current, page.closer_looks), 0, 0, 0
     if movable is None:
         decision.undecided = list(range(len(page.names)))
         return decision
@@ -99,11 +99,10 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
     # Asked for at once: a call to the operating system costs as much as half an encryption.
     nonces = os.urandom(len(page.names) * codec.nonce_size) if movable else b""
     values: Sequence[Any] = page.values
-    used = sizes = count = 0
     for index, (name, value) in enumerate(zip(page.names, values, strict=True)):
         read = fast_path.get(value[:1]) if type(value) is bytes else None
         found = None if read is None else read(name, value)
-        if type(found) is not tuple and read is not None:
+        if read is not None and type(found) is not tuple:
             found = codec.read(name, value)
         if type(found) is not tuple:
             undecided.append(index)
@@ -121,9 +120,8 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
             count += 1
             sizes += len(value)
         elif key in movable:
-            end = used + reader.nonce_size
-            new = reader.seal(name, plaintext, nonces[used:end])
-            used = end
+            new = reader.seal(name, plaintext, nonces[used : used + reader.nonce_size])
+            used += reader.nonce_size
             rewrites.append(new_record(Replacement, (name, value, new, key)))
         else:
             decision.kept.append(Kept(name, Outcome.WOULD_ROTATE, (key,), len(value), listed=False))

@@ -179,9 +179,9 @@ class NodeSession:
         self.store = self._open()
         self.no_touch = self.store.enable_no_touch()
         self.waited: dict[str, float] = before.waited if before else {}
-        self._scope = scope
-        self._control = control
-        self.waited_for: str | None = before.waited_for if before else None
+        self.waited_for: str | None = None
+        self.exchange: Exchange | None = None
+        self._scope, self._control = scope, control
         self._weighed = False
         self._ping = self._open().connection if limits.latency else None
         self.throttle = Throttle(
@@ -205,16 +205,21 @@ class NodeSession:
             measure_latency=self.throttle.measure_latency,
         )
         self.outside = OutsideReader(self.store, codec, neighbours)
-        self.outside.tally = before.outside.tally if before else None
-        self.works: bool = before.works if before else works
-        self.tracker = self.track_writes()
-        self.exchange: Exchange | None = before.exchange if before else None
-        if self.exchange is not None:
-            self.exchange.attach(self.store)
+        self.works = works
+        if before is not None:
+            self._take_over(before)
         elif writes and not selector.deletes:
             self.exchange = Exchange(self.store, connect, scope.match[0], may_log_in)
+        self.tracker = self.track_writes()
         if self.works:
             self.begin_work()
+
+    def _take_over(self, before: NodeSession) -> None:
+        """Go on where the session *before* was, whose connection is lost."""
+        self.outside.tally, self.works = before.outside.tally, before.works
+        self.waited_for, self.exchange = before.waited_for, before.exchange
+        if self.exchange is not None:
+            self.exchange.attach(self.store)
 
     def track_writes(self) -> WriteTracker:
         """Track what is written from now on; purge and adopt do not read again what was moved."""
@@ -227,11 +232,17 @@ class NodeSession:
         self.works = True
         self.outside.tally = None
         self.tracker.end()
-        if self.exchange and self.exchange.way is Way.TRANSACTION and self._tracks:
-            stores = [self._open() for _ in range(CONNECTIONS)]
-            for store in stores:
-                self.no_touch &= store.enable_no_touch()
-            self.visitor.lanes = Lanes(self.store, stores)
+        self._open_lanes()
+
+    def _open_lanes(self) -> None:
+        """Open the connections of lanes, where values are replaced in transactions from now on."""
+        in_lanes = self.exchange is not None and self.exchange.way is Way.TRANSACTION
+        if not (in_lanes and self.works and self._tracks) or self.visitor.lanes is not None:
+            return
+        stores = [self._open() for _ in range(CONNECTIONS)]
+        for store in stores:
+            self.no_touch &= store.enable_no_touch()
+        self.visitor.lanes = Lanes(self.store, stores)
 
     def close(self) -> None:
         """Close the connections."""
@@ -251,6 +262,7 @@ class NodeSession:
         self._weighed = True
         if self.exchange:
             self.exchange.look(self.visitor.rewritten)
+            self._open_lanes()  # a replica may have joined
 
     def finish(self) -> None:
         """See that the last writes reach all replicas, too."""

@@ -89,6 +89,19 @@ class TestSweep:
         assert bar["rotating"] >= 3
         assert bar["verifying"] >= 3
 
+    def test_one_node_in_parts(self, server, redis, dask, tmp_path):
+        """One node is divided among workers of other machines, too, as among processes here."""
+        place = Place(tmp_path, Cache(server.address))
+        for number in range(2_000):
+            place.cache.put(redis, f"app:{number}")
+        with dask.machines(2) as machines, capture_logs() as lines:
+            report = place.run(machines=machines, workers=2, limits=Limits(latency=None))
+        assert report.exit_code == Exit.OK
+        assert report.caches[0].outcomes["rotated"] == 2_000
+        swept = [line["lanes"] for line in lines if line["event"] == "node swept"]
+        assert swept == [2, 1]
+        assert report.caches[0].coverage.nodes[0].proven
+
     def test_rate_is_shared(self, cluster, filled, dask):
         """All workers together keep to the rate, and what they log is logged here."""
         place, _ = filled

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from rotator.errors import Exit
 from rotator.server.store import Store
-from rotator.sweep.control import Stop
+from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.division import WHOLE, divide
 from rotator.sweep.node.lanes import Lanes
 from rotator.sweep.scope import Limits
@@ -84,8 +84,15 @@ def test_nothing_to_do(filled):
 def test_stopped_and_gone_on_from(filled, redis):
     """A stopped run is gone on from in the parts that it had, by however many workers."""
     place, entries = filled
-    stopper = StopAfter(60, Stop.TERMINATED)
-    first = place.run(workers=4, limits=FULL, page=40, stopper=stopper)
+    stopper = StopSignal()
+
+    def on_page(_phase, page):
+        if page == 5:
+            stopper.reason = lambda: Stop.TERMINATED
+
+    # At this rate it would take three seconds, so that the wish to stop comes in time.
+    slow = Limits(rate=NAMES / 3, latency=None)
+    first = place.run(workers=4, limits=slow, page=40, stopper=stopper, on_page=on_page)
     assert first.exit_code == Exit.TERMINATED
     done = first.caches[0].outcomes["rotated"]
     assert done < NAMES

@@ -12,6 +12,7 @@ from random import Random
 import pytest
 
 from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.scope import Limits
 from support.caches import FAR_MS, FORMATS, counted, keys_of, meddled, now_ms, wait_for
 from support.expiries import entries_of, expiry_of
 
@@ -209,6 +210,24 @@ def test_with_the_current_key(place, redis, writers):
     final = place.run()
     assert set(keys_of(redis, place.cache)) == {0}
     assert final.exit_code == 0
+
+
+@pytest.mark.parametrize("writers", [False], indirect=True)
+def test_beside_several_workers(place, redis, writers, kills):
+    """The same holds if several workers sweep the node at once, as fast as they can."""
+    still = [f"still:{number}" for number in range(1_000)]
+    for _ in range(kills):
+        for name in still:
+            place.cache.put(redis, name, b"still", key=1, at_ms=FAR_MS)
+        report = place.run(page=PAGE, workers=4, limits=Limits(latency=None), verify=False)
+        assert report.caches[0].complete
+        opened = [place.cache.open(name, redis.get(name)) for name in still]
+        assert {(one.key.id, one.plaintext) for one in opened} == {(place.cache.ids[0], b"still")}
+        assert {at_ms for _, at_ms in entries_of(redis, still)} == {FAR_MS}
+        redis.delete(*still)
+    for writer in writers:
+        writer.stop()
+    assert everything_as_written(redis, writers) == []
 
 
 @pytest.mark.parametrize("writers", [True], indirect=True)
