@@ -30,6 +30,16 @@ def filled(server, redis, tmp_path):
     return place, fill(redis, place.cache, NAMES)
 
 
+class OnDemand(StopSignal):
+    """A wish to stop that comes when it is *wanted*."""
+
+    wanted = False
+
+    def reason(self):
+        """The wish, or None."""
+        return Stop.TERMINATED if self.wanted else None
+
+
 def parts_of(redis, count):
     """The parts that a node of this kind has."""
     info = redis.info("server") | redis.info("cluster")
@@ -84,11 +94,10 @@ def test_nothing_to_do(filled):
 def test_stopped_and_gone_on_from(filled, redis):
     """A stopped run is gone on from in the parts that it had, by however many workers."""
     place, entries = filled
-    stopper = StopSignal()
+    stopper = OnDemand()
 
     def on_page(_phase, page):
-        if page == 5:
-            stopper.reason = lambda: Stop.TERMINATED
+        stopper.wanted |= page == 5
 
     # At this rate it would take three seconds, so that the wish to stop comes in time.
     slow = Limits(rate=NAMES / 3, latency=None)
