@@ -120,20 +120,26 @@ def answer_of(reply: int | bytes | ResponseError) -> SetResult | ErrorReply:
     return SetResult.DENIED if refused.meaning is ErrorKind.DENIED else refused
 
 
-def set_answer(node: str, reply: object, nothing: SetResult) -> SetResult | ErrorReply:
+def set_answers(
+    node: str, replies: Sequence[object], nothing: SetResult
+) -> list[SetResult | ErrorReply]:
     """
-    Return what SET says of one name, *nothing* where it says nil.
+    Return what each SET says, *nothing* where it says nil.
 
     Raises:
-        AnswerError: It says something else than OK, nil or an error.
+        AnswerError: One says something else than OK, nil or an error.
     """
-    if reply == b"OK":
-        return SetResult.DONE
-    if reply is None:
-        return nothing
-    if isinstance(reply, ResponseError):
-        return answer_of(reply)
-    raise AnswerError(f"{node} gave an answer to SET that is neither OK nor nothing")
+    if replies.count(b"OK") == len(replies):  # as nearly always
+        return [SetResult.DONE] * len(replies)
+    answers: list[SetResult | ErrorReply] = []
+    for reply in replies:
+        if reply is None or reply == b"OK":
+            answers.append(nothing if reply is None else SetResult.DONE)
+        elif isinstance(reply, ResponseError):
+            answers.append(answer_of(reply))
+        else:
+            raise AnswerError(f"{node} gave an answer to SET that is neither OK nor nothing")
+    return answers
 
 
 def understood(node: str, command: str, read: Callable[..., Read], *reply: Any) -> Read:

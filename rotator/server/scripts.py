@@ -22,6 +22,7 @@ from rotator.crypto.keyring import Key
 # (redis-rules 2.2), which nobody notices.
 NAMES_A_CALL: Final = 50
 _BYTES_A_CALL = 1 << 19
+_IFEQ = b"*6\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$4\r\nIFEQ\r\n$%d\r\n%b\r\n$7\r\nKEEPTTL\r\n"
 
 SCRIPT: Final = b"""
 local answers, pcall, type = {}, redis.pcall, type
@@ -112,3 +113,8 @@ def call(batch: Sequence[Replacement]) -> tuple[Any, ...]:
     """Return the command for *batch*."""
     names, olds, news, _ = zip(*batch, strict=True)
     return ("EVALSHA", SCRIPT_SHA, len(batch), *names, *olds, *news)
+
+
+def set_if_equal(name: bytes, old: bytes, new: bytes) -> bytes:
+    """Return `SET name new IFEQ old KEEPTTL`, packed; it is needed a hundred thousand times."""
+    return _IFEQ % (len(name), name, len(new), new, len(old), old)

@@ -30,7 +30,7 @@ from rotator.server.replies import (
     error_reply,
     exchanged,
     scan_page,
-    set_answer,
+    set_answers,
     text_of,
     understood,
     values_of,
@@ -43,6 +43,7 @@ from rotator.server.scripts import (
     Way,
     call,
     cut,
+    set_if_equal,
 )
 from rotator.server.transaction import NAMES_A_TRANSACTION, Answers, Transaction, replace
 
@@ -50,7 +51,6 @@ NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
 GONE = -2  # and that of a name that is not there
 START = b"0"  # the cursor that begins a scan, and ends it
 _BYTES_A_REPLY = 1 << 17
-_IFEQ = b"*6\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$4\r\nIFEQ\r\n$%d\r\n%b\r\n$7\r\nKEEPTTL\r\n"
 
 
 Value = bytes | NoValue | ErrorReply
@@ -221,11 +221,10 @@ class Store(Node):
     def start_compare_and_set(self, swaps: Sequence[Replacement]) -> Callable[[], Answers]:
         """Do the same, but return at once; what is returned waits for the answers."""
         if self.way is Way.IFEQ:
-            commands = [
-                _IFEQ % (len(name), name, len(new), new, len(old), old)
-                for name, old, new, _ in swaps
-            ]
-            return partial(self._finish_ifeq, self._start(commands))
+            commands = [set_if_equal(name, old, new) for name, old, new, _ in swaps]
+            replies = self._start(commands)
+            # Nil may be gone as well, which the next look shows.
+            return lambda: set_answers(self.node, replies(), SetResult.CHANGED)
         if self.way is Way.TRANSACTION:
             answers = replace(self, swaps)
             return lambda: answers
@@ -251,13 +250,6 @@ class Store(Node):
     def get(self, name: bytes) -> Any:
         """Return the reply to GET; an error reply is returned, too."""
         return self._each([("GET", name)])[0]
-
-    def _finish_ifeq(self, replies: Callable[[], list[Any]]) -> Answers:
-        """Return what `SET ... IFEQ` says; nil may be gone as well, which the next look shows."""
-        said = replies()
-        if said.count(b"OK") == len(said):
-            return [SetResult.DONE] * len(said)
-        return [set_answer(self.node, reply, SetResult.CHANGED) for reply in said]
 
     def compare_and_delete(self, entries: Sequence[tuple[bytes, bytes]]) -> Answers:
         """Delete each name whose value is still the one given with it; answer in their order."""

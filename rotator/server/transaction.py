@@ -27,7 +27,7 @@ from rotator.server.replies import (
     SetResult,
     answer_of,
     error_reply,
-    set_answer,
+    set_answers,
     understood,
     values_of,
 )
@@ -132,9 +132,7 @@ class Transaction:
         """Return what EXEC has done, or why it did nothing."""
         done, count = replies[-1], len(replies) - 1
         if type(done) is list and len(done) == count == replies.count(b"QUEUED"):
-            if done.count(b"OK") == count:
-                return [SetResult.DONE] * count
-            return [set_answer(self._node, reply, SetResult.GONE) for reply in done]
+            return set_answers(self._node, done, SetResult.GONE)
         *queued, _ = replies
         if any(reply != b"QUEUED" and not isinstance(reply, ResponseError) for reply in queued):
             raise AnswerError(f"{self._node} gave an answer to SET that is not QUEUED")
