@@ -153,7 +153,7 @@ class CacheRun:
         again = replace(result, sweep=work, verification=None)
         if self._wants_proof(work):
             again.verification = self._sweep(Mode.VERIFY)
-        if work.complete and again.verified:
+        if (work.complete and again.verified) or self.stopper.reason():
             return again.after(result)
         # Somebody goes on with it: what was found stands, and what was rewritten counts.
         sweep.nodes[0].tally.merge(work.tally.only_rotated())

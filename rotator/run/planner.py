@@ -8,10 +8,12 @@ which costs the server as much as the writes. Where none is, the sweep begins as
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened
+from rotator.errors import ServerError
 from rotator.server.cluster_nodes import myself
 from rotator.server.context import CacheContext
 from rotator.server.exchange import way_besides
@@ -27,7 +29,8 @@ from rotator.sweep.node.selector import Rotation
 from rotator.sweep.scope import Limits, RunOptions, Scope
 from rotator.tally.tally import Mode
 
-_PAGE = 50  # names to ask for
+_PAGE = 20  # names to ask for, and to look at: they may be large
+_PAGES = 20  # so often, where few names match
 _NAMES_A_LANE = 250_000  # to start one process more pays from so many on
 
 
@@ -54,18 +57,14 @@ class Planner:
     machines: RemoteWorkers | None = field(default=None)
 
     def plan(self, topology: Topology, scope: Scope) -> Plan:
-        """
-        Return the plan for a sweep.
-
-        Raises:
-            ServerError: A node cannot be reached, or does not answer.
-        """
+        """Return the plan for a sweep."""
         nodes = {address: NodePlan() for address in topology.primaries}
         codec = self.access.codec
         if codec is not None and scope.mode is Mode.RUN and not scope.tracks:
             lanes = max(self._workers(len(nodes) * MOST) // len(nodes), 1)
             for address in nodes:
-                with self.access.connect(address) as store:
+                # What is the matter with a node whoever sweeps it will say, or wait for.
+                with suppress(ServerError), self.access.connect(address) as store:
                     store.enable_no_touch()
                     nodes[address] = self._plan_node(address, store, codec, scope, lanes)
         parts = [len(plan.parts) for plan in nodes.values()]
@@ -114,10 +113,15 @@ def meets_old_keys(store: Store, codec: Codec, scope: Scope) -> bool:
     """
     movable = Rotation(codec, writes=True, only_key=scope.only_key).movable
     for reader in _readers(store, scope):
-        page = reader.take()
-        for _, _, opened in _opened(page, codec) if page else ():
-            if codec.needs_rewrite(opened) and opened.key in movable:
-                return True
+        seen = 0
+        for _ in range(_PAGES):
+            page = reader.take()
+            for _, _, opened in _opened(page, codec) if page else ():
+                if codec.needs_rewrite(opened) and opened.key in movable:
+                    return True
+            seen += len(page.names) if page else _PAGE
+            if seen >= _PAGE:
+                break
     return False
 
 

@@ -36,7 +36,8 @@ class Exchange:
     Exchange: chooses how the values of the node of *store* are replaced.
 
     *connect* reaches a replica by its address, and *may_log_in* says whether that may be asked at
-    all; *pattern* is one that the names to visit match. *used* are the ways, in their order.
+    all; *pattern* is one that the names to visit match. *used* are the ways, in their order, and
+    *otherwise* is the best besides IFEQ.
 
     Raises:
         RightsError: The user may neither use transactions nor scripts.
@@ -54,7 +55,7 @@ class Exchange:
         self._written: set[tuple[int, bytes]] = set()
         self._looked_at = 0.0
         self._joined = self._joins()
-        self._otherwise = way_besides(store, pattern)
+        self.otherwise = way_besides(store, pattern)
         self._ifeq = self._known() and _replicas_know(store, connect, may_log_in, _DEPTH)
         self.used: list[Way] = []
         self.attach(store)
@@ -62,7 +63,7 @@ class Exchange:
     @property
     def way(self) -> Way:
         """The way that is taken now."""
-        return Way.IFEQ if self._ifeq else self._otherwise
+        return Way.IFEQ if self._ifeq else self.otherwise
 
     def attach(self, store: Store) -> None:
         """Go on with *store*, a new connection to the node."""
@@ -87,7 +88,7 @@ class Exchange:
         if self._ifeq:
             self._look()
             self._ifeq = False
-            self._store.way = self._otherwise
+            self._store.way = self.otherwise
 
     def _apply(self) -> None:
         """Have the store do it in the way that is taken now."""

@@ -210,6 +210,8 @@ class NodeSession:
             self._take_over(before)
         elif writes and not selector.deletes:
             self.exchange = Exchange(self.store, connect, scope.match[0], may_log_in)
+        if self.exchange is not None:
+            self.visitor.way_elsewhere = self.exchange.otherwise
         self.tracker = self.track_writes()
         if self.works:
             self.begin_work()

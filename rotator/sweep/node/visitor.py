@@ -20,7 +20,7 @@ from rotator.crypto.codec import Codec, Reason
 from rotator.errors import ServerError
 from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, NoValue
 from rotator.server.routing import RedirectTargets
-from rotator.server.scripts import NAMES_A_CALL
+from rotator.server.scripts import NAMES_A_CALL, Way
 from rotator.server.store import Store, Value
 from rotator.server.transaction import Answers
 from rotator.sweep.node.lanes import Lanes
@@ -53,7 +53,8 @@ class Visitor:
     *connect* reaches another node of the cluster, for a slot that is being moved there.
     *measure_latency* is called while the server is at work for us. *topology_error* is whether the
     node answered MOVED or READONLY in the last visit, *rewritten* are the names that it rewrote.
-    *lanes* read and replace values in transactions, if there are any.
+    *lanes* read and replace values in transactions, if there are any; *way_elsewhere* is how values
+    are replaced at other nodes, whose replicas nobody has asked whether they know IFEQ.
     """
 
     store: Store
@@ -64,6 +65,7 @@ class Visitor:
     topology_error: bool = field(default=False, init=False)
     rewritten: set[bytes] = field(default_factory=set, init=False)
     lanes: Lanes | None = field(default=None, init=False)
+    way_elsewhere: Way = field(default=Way.SCRIPT, init=False)
     _targets: RedirectTargets = field(init=False)
     # By database and name: something else may have come to a name since.
     _records: dict[tuple[int, bytes], Recorded] = field(default_factory=dict, init=False)
@@ -259,7 +261,9 @@ class Visitor:
             return store
         if reply.message.startswith("MOVED "):
             page.moved.add(again.otherwise.name)
-        return self._targets.asking(reply, self.store)
+        asked = self._targets.asking(reply, self.store)
+        asked.way = self.way_elsewhere
+        return asked
 
 
 def recorded_as(name: bytes, value: Value, codec: Codec) -> Recorded | None:

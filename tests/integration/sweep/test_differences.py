@@ -28,7 +28,7 @@ from support.clusters import (
     tagged,
 )
 from support.programs import VERSIONS, exchanges, program_of, version_of
-from support.server_versions import since
+from support.server_versions import acl, since
 
 COUNT = 2_000
 IDLE_SECONDS = 3
@@ -108,6 +108,30 @@ class TestUse:
                 assert "BUG REPORT" not in node.log
             used = calls(source, "client|no-touch")
             assert any("CLIENT NO-TOUCH" in one for one in report.caches[0].warnings) is (used == 0)
+
+
+class TestTransactions:
+    """Slots on the move, for a user who may not use scripts."""
+
+    @pytest.mark.parametrize("count", [40, 400])
+    def test_where_slots_are_moved(self, tmp_path, count):
+        """What ASK points to is replaced in a transaction there, with ASKING before it."""
+        with LocalCluster(2, 0) as cluster:
+            for node in cluster.nodes:
+                with node.client() as client:
+                    rules = acl(client, "~*", "&*", "+@all", "-evalsha")
+                    rules = ["reset", "on", ">password", *rules]
+                    client.execute_command("ACL", "SETUSER", "unscripted", *rules)
+            login = {"username": "unscripted", "password": "password"}
+            place = Place(tmp_path, Cache(*cluster.addresses, redis=login))
+            source, target = cluster.primaries
+            slot = cluster.member(source).slots[0][0]
+            store(cluster, made(place.cache, tagged(slot, count)))
+            cluster.move_slots(source, target, [slot], Move.HALF)
+            report = place.run(**FAST)
+            assert counted(report) == {"rotated": count}
+            ways = {node.exchange for node in report.caches[0].coverage.nodes}
+            assert ways <= {"ifeq", "transaction", None}
 
 
 class TestCounters:
