@@ -33,6 +33,8 @@ BLOCKS = blocks(TEXT)
 NAMESPACE = "/app/oidc"
 FORMER, NEW, STRANGE = "cache_key_2026_05", "cache_key_2026_11", "unknown"
 QUICK_START = "Quick start on your own cache"
+PURGING = ("+unlink", "+evalsha", "+script|load")
+"""What `purge` needs besides, as README.md says."""
 
 
 class Scene:
@@ -273,7 +275,7 @@ def scene(tmp_path):
     [rule] = re.findall(r"^(ACL SETUSER rotator .*)$", TEXT, re.MULTILINE)
     with LocalServer() as server, server.client() as redis:
         # As the section on rights says, without the last no key gets better than `verifying`.
-        redis.execute_command(*rule.split(), "+unlink", "+cluster|myid")
+        redis.execute_command(*rule.split(), *PURGING, "+cluster|myid")
         yield Scene(tmp_path, server, redis)
 
 

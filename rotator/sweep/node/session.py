@@ -209,9 +209,7 @@ class NodeSession:
         if before is not None:
             self._take_over(before)
         elif writes and not selector.deletes:
-            self.exchange = Exchange(self.store, connect, scope.match[0], may_log_in)
-        if self.exchange is not None:
-            self.visitor.way_elsewhere = self.exchange.otherwise
+            self._use(Exchange(self.store, connect, scope.match[0], may_log_in))
         self.tracker = self.track_writes()
         if self.works:
             self.begin_work()
@@ -219,9 +217,14 @@ class NodeSession:
     def _take_over(self, before: NodeSession) -> None:
         """Go on where the session *before* was, whose connection is lost."""
         self.outside.tally, self.works = before.outside.tally, before.works
-        self.waited_for, self.exchange = before.waited_for, before.exchange
-        if self.exchange is not None:
-            self.exchange.attach(self.store)
+        self.waited_for = before.waited_for
+        if before.exchange is not None:
+            before.exchange.attach(self.store)
+            self._use(before.exchange)
+
+    def _use(self, exchange: Exchange) -> None:
+        """Replace values as *exchange* says."""
+        self.exchange, self.visitor.way_elsewhere = exchange, exchange.otherwise
 
     def track_writes(self) -> WriteTracker:
         """Track what is written from now on; purge and adopt do not read again what was moved."""

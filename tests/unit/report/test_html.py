@@ -109,7 +109,7 @@ class TestPage:
             "undecryptable 30 no configured format and key opens them; up to 40 are accepted",
             "visits 812,346",
             "Verified by a second sweep, 812,346 visits, and every name written meanwhile: none",
-            "redis-2.internal:6379 redis 7.0.15 2f0e2f0e2f0e 270,782 - complete, begun again",
+            "redis-2.internal:6379 redis 7.0.15 2f0e2f0e2f0e 270,782 complete, begun again 1 time",
             "Slots 16,384 of 16,384",
             "Waited for replicas behind 4.2 s",
             "only names that match /app/* were visited",
