@@ -120,7 +120,7 @@ def meets_old_keys(store: Store, codec: Codec, scope: Scope) -> bool:
                 if codec.needs_rewrite(opened) and opened.key in movable:
                     return True
             seen += len(page.names) if page else _PAGE
-            if seen >= _PAGE:
+            if seen >= _PAGE // 2:
                 break
     return False
 
