@@ -122,6 +122,8 @@ def _watched(
         marks, said = _follow(process, ground, peak)
         _, status, usage = os.wait4(process.pid, 0)
     except BaseException:
+        if slots is not None:
+            slots.leave()  # while it still finds those that it has stopped
         process.kill()
         process.wait()
         raise

@@ -50,7 +50,7 @@ WAYS: Final = {
         Way("rotator", _ALONE),
         Way("current", _ALONE, fresh=False),
         Way("reading", fresh=False),
-        Way("several", _FULL),
+        Way("several", (*_FULL, "--workers", "2")),
         Way("default", ("--workers", "4"), rate=BUSY_RATE),
         *(Way(f"quarter-{n}", (*_FULL, "--workers", str(n)), quarters=n) for n in (1, 2, 4)),
     )

@@ -18,7 +18,7 @@ TITLES: Final = {
     "reading": "plain SCAN and MGET",
     "script": "rotator by script, one process",
     "rotator": "rotator, one process",
-    "several": "rotator, as many processes as by default",
+    "several": "rotator, 2 processes",
     "current": "rotator, nothing to rewrite",
     "default": "rotator, default latency goal, 4 processes",
     "quarter-1": "a quarter of a core: 1 process",
