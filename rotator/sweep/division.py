@@ -26,6 +26,7 @@ MOST = 4
 """How many parts a node has at most."""
 
 _SLOT_BITS = 14
+_VERSIONS = {"redis_version", "valkey_version", "gcc_version"}
 # On these it was tried, by tests/integration/sweep/test_division.py, 50 times each: with a table
 # that grows and shrinks meanwhile no name was left out.
 _TRIED = {
@@ -64,6 +65,8 @@ class Part:
         if self.count == 1 or cursor == START:
             return cursor
         place = number(cursor, "the cursor of a divided scan")
+        if place < 0:
+            raise ValueError("the cursor of a divided scan is below 0")
         if self.slots is not None:
             return START if place % (1 << _SLOT_BITS) > self.slots[1] else cursor
         return cursor if place % self.count == int(self.begin) else START
@@ -174,7 +177,9 @@ def divide(
     *slots* are those that the node owns in a cluster.
     """
     valkey = info.get("valkey_version")
-    version = numbers_of(valkey or info.get("redis_version"))[:2]
+    # Others say whose version they are compatible with, and add one of their own.
+    others = [name for name in info if name.endswith("_version") and name not in _VERSIONS]
+    version = () if others else numbers_of(valkey or info.get("redis_version"))[:2]
     clustered = {"0": False, "1": True}.get(info.get("cluster_enabled", ""))
     if version not in _TRIED["valkey" if valkey else "redis"] or clustered is None:
         return (WHOLE,)

@@ -175,6 +175,7 @@ def test_of_what_was_not_tried():
         {"redis_version": "99.0.0", "cluster_enabled": "0"},
         {"redis_version": "7.0.15", "valkey_version": "99.0.0", "cluster_enabled": "0"},
         {"redis_version": "7.0.15"},
+        known | {"dragonfly_version": "1.30.0"},
         {"cluster_enabled": "0"},
         {"redis_version": "7.0.15", "cluster_enabled": "1"},
     ):
