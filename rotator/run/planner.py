@@ -84,11 +84,9 @@ class Planner:
         self, address: Address, store: Store, codec: Codec, scope: Scope, lanes: int
     ) -> NodePlan:
         """Return how one node is swept, by *lanes* at most; positions are gone on from as saved."""
-        if self._saved(str(address)):
-            return NodePlan(works=True)
         slots = myself(store.members()).slots if store.cluster_enabled() else ()
         info = store.info("server", "cluster")
-        for count in range(MOST, 1, -1):
+        for count in (1, *range(MOST, 1, -1)):
             parts = divide(info, count, slots)
             if any(self._saved(part.place(address)) for part in parts):
                 return NodePlan(works=True, parts=parts)

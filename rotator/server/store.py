@@ -70,23 +70,20 @@ class Store(Node):
         self.pages = 0  # how often SCAN gave one
         self._has_expire_time = True
 
-    def start_page(
-        self, cursor: bytes, pattern: str | None, count: int
-    ) -> Callable[[], tuple[bytes, list[bytes]]]:
+    def start_pages(
+        self, cursors: Sequence[bytes], pattern: str | None, count: int
+    ) -> Callable[[], list[tuple[bytes, list[bytes]]]]:
         """
-        Ask for one page of SCAN; what is returned waits for it and gives the next cursor and names.
+        Ask for a page of SCAN at each cursor; gives what waits for the next cursors and names.
 
-        The cursor `START` ends the scan; a page may be empty, and a name may come twice.
+        The cursor `START` ends a scan; a page may be empty, and a name may come twice.
         """
-        command: tuple[Any, ...] = ("SCAN", cursor, "COUNT", count)
-        if pattern is not None:
-            command += ("MATCH", pattern)
-        return partial(self._finish_page, command, self._start([command]))
+        more = () if pattern is None else ("MATCH", pattern)
+        commands = [("SCAN", cursor, "COUNT", count, *more) for cursor in cursors]
+        replies = self._start(commands)
+        return lambda: list(map(self._finish_page, commands, replies()))
 
-    def _finish_page(
-        self, command: Command, replies: Callable[[], list[Any]]
-    ) -> tuple[bytes, list[bytes]]:
-        (reply,) = replies()
+    def _finish_page(self, command: Sequence[Any], reply: Any) -> tuple[bytes, list[bytes]]:
         if isinstance(reply, ResponseError):
             reply = self.ask(*command)
         cursor, names = understood(self.node, "SCAN", scan_page, reply)
@@ -97,7 +94,7 @@ class Store(Node):
 
     def page(self, cursor: bytes, pattern: str | None, count: int) -> tuple[bytes, list[bytes]]:
         """Return the next cursor and names: one page of SCAN."""
-        return self.start_page(cursor, pattern, count)()
+        return self.start_pages([cursor], pattern, count)()[0]
 
     def read(self, names: Sequence[bytes]) -> list[Value]:
         """Return the values of *names*, in their order."""

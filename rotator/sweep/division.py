@@ -1,17 +1,23 @@
 """
-Division: cuts the scan of one node into parts that several workers make.
+Division: cuts the scan of one node into parts that several workers make, and each part into places.
 
 - The cursor of SCAN is the number of a bucket with its bits reversed (redis-rules 1.1 and 8). So
   part i of 2**b begins at the reverse of i, in b bits, and is over when the low b bits of the
   cursor that comes back are others.
 - Where a cluster has a table for each slot, the low 14 bits of a cursor are the slot, and slots
   come in ascending order: there a part is a range of slots.
+- The names of a page are of neighbouring buckets, so their hashes end with the same bits. The table
+  in which the server keeps what is watched has the same hashes: there such names are all in one
+  bucket, and to watch 50 of them costs twice as much. So a part is scanned at many places in turn.
 - A cursor that the server did not hand out is not documented. So it is done only where it was
   tried, and only by a sweep that rewrites: what is divided proves nothing.
 """
 
+from __future__ import annotations
+
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +31,11 @@ from rotator.sweep.scope import Fingerprint, Scope
 MOST = 4
 """How many parts a node has at most."""
 
+PLACES = 64
+"""At how many places a part is scanned in turn at most: two transactions watch 100 names."""
+
+_NAMES_A_PLACE = 1_000  # or more: the last page of each place reaches into the next one
+_SEVERAL = re.compile(rb"([0-9]+):([0-9]+(?:,[0-9]+)*)")
 _SLOT_BITS = 14
 _VERSIONS = {"redis_version", "valkey_version", "gcc_version"}
 # On these it was tried, by tests/integration/sweep/test_division.py, 50 times each: with a table
@@ -41,11 +52,13 @@ class Part:
     Part: scans one of *count* parts of a node's names; the only one of 1 is all of them.
 
     *slots*, the first and the last one, are what it has in a cluster with a table for each slot.
+    *spread*: it may be scanned at several places in turn.
     """
 
     index: int = 0
     count: int = 1
     slots: tuple[int, int] | None = None
+    spread: bool = False
 
     @property
     def begin(self) -> bytes:
@@ -64,9 +77,7 @@ class Part:
         """
         if self.count == 1 or cursor == START:
             return cursor
-        place = number(cursor, "the cursor of a divided scan")
-        if place < 0:
-            raise ValueError("the cursor of a divided scan is below 0")
+        place = _place(cursor)
         if self.slots is not None:
             return START if place % (1 << _SLOT_BITS) > self.slots[1] else cursor
         return cursor if place % self.count == int(self.begin) else START
@@ -77,7 +88,63 @@ class Part:
 
 
 WHOLE = Part()
-"""All names of a node."""
+"""All names of a node, scanned as the server says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """
+    Cursors: hold where the scan of *part* stands: at one place, or at several that take turns.
+
+    *count* is at how many places all parts of the node are scanned, 1: the part as a whole. *left*
+    are the cursors to go on with, those whose turn it is first.
+    """
+
+    part: Part
+    count: int
+    left: tuple[bytes, ...]
+
+    @classmethod
+    def begin(cls, part: Part, names: int, *, spread: bool) -> Cursors:
+        """Return where to begin; with *spread* at more places the more *names* the table has."""
+        share = min(names // part.count // _NAMES_A_PLACE, PLACES)
+        if not (spread and part.spread) or share < 2:
+            return cls(part, 1, (part.begin,))
+        count = part.count << (share.bit_length() - 1)
+        places = range(int(part.begin), count, part.count)
+        return cls(part, count, tuple(b"%d" % place for place in places))
+
+    @classmethod
+    def read(cls, part: Part, saved: bytes) -> Cursors:
+        """Return what `saved` wrote down, or the cursor of a scan at one place."""
+        several = _SEVERAL.fullmatch(saved)
+        if several is None:
+            return cls(part, 1, (saved,))
+        return cls(part, int(several[1]), tuple(several[2].split(b",")))
+
+    @property
+    def saved(self) -> bytes:
+        """These cursors as one; `START` when the scan is over."""
+        if not self.left:
+            return START
+        return self.left[0] if self.count == 1 else b"%d:%b" % (self.count, b",".join(self.left))
+
+    def after(self, found: Sequence[bytes]) -> Cursors:
+        """
+        Return how to go on after SCAN gave the cursors *found* for the first ones of *left*.
+
+        Raises:
+            ValueError: The cursor of a divided scan is no number.
+        """
+        asked, others = self.left[: len(found)], self.left[len(found) :]
+        after = [self._after(old, new) for old, new in zip(asked, found, strict=True)]
+        return replace(self, left=(*others, *(cursor for cursor in after if cursor != START)))
+
+    def _after(self, old: bytes, new: bytes) -> bytes:
+        """Return the cursor after *old* at the same place."""
+        if self.count == 1:
+            return self.part.after(new)
+        return new if _place(new) % self.count == _place(old) % self.count else START
 
 
 class NodePlan(NamedTuple):
@@ -149,6 +216,14 @@ def make_tasks(
             yield NodeTask((), fingerprint, address, scope, saved, None, restarts, part, works)
 
 
+def _place(cursor: bytes) -> int:
+    """Return the number that a cursor of a divided scan is."""
+    place = number(cursor, "the cursor of a divided scan")
+    if place < 0:
+        raise ValueError("the cursor of a divided scan is below 0")
+    return place
+
+
 def parts(count: int, slots: Sequence[tuple[int, int]] | None = None) -> tuple[Part, ...]:
     """
     Return *count* parts or fewer: a power of two, or, with the *slots* of a node, as many as that.
@@ -157,7 +232,7 @@ def parts(count: int, slots: Sequence[tuple[int, int]] | None = None) -> tuple[P
     """
     if slots is None:
         count = 1 << (count.bit_length() - 1)
-        return tuple(Part(index, count) for index in range(count))
+        return tuple(Part(index, count, spread=True) for index in range(count))
     owned = [slot for first, last in sorted(slots) for slot in range(first, last + 1)]
     count = max(min(count, len(owned)), 1)
     if count == 1:

@@ -313,10 +313,10 @@ def meddled(*, before_page=None, before_read=None, before_write=None):
 class LateStore(Store):
     """A store that lets somebody else go first; see `meddled`."""
 
-    def start_page(self, cursor, pattern, count):
-        """Ask for a page."""
+    def start_pages(self, cursors, pattern, count):
+        """Ask for pages."""
         self.before_page(count)
-        return super().start_page(cursor, pattern, count)
+        return super().start_pages(cursors, pattern, count)
 
     def start_read(self, names):
         """Ask for values."""

@@ -26,7 +26,7 @@ from rotator.server.store import START, Store
 from rotator.sweep.control import Control, Stop
 from rotator.sweep.division import WHOLE, Part
 from rotator.sweep.node.proof import OutsideTally, ProofBuilder, databases_with_names
-from rotator.sweep.node.scan import NextPage, PageReader
+from rotator.sweep.node.scan import BEGIN, NextPage, PageReader
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.session import Losses, NodeSession
 from rotator.sweep.results import Checkpoint, NodeResult
@@ -137,12 +137,10 @@ class Worker:
             if (db, pattern) in checkpoint.done:
                 continue
             if checkpoint.scanning != (db, pattern):
-                checkpoint.scanning, checkpoint.cursor = (db, pattern), self._part.begin
-            store, count = self._session.store, self._session.names_a_page
-            inside = self._scope.inside(db)
-            pages = PageReader(
-                store, db, pattern, checkpoint.cursor, count, inside, self._reads_ahead, self._part
-            )
+                checkpoint.scanning, checkpoint.cursor = (db, pattern), BEGIN
+            session, inside = self._session, self._scope.inside(db)
+            at = (session.store, db, pattern, checkpoint.cursor)
+            pages = PageReader(*at, session.names_a_page, inside, self._reads_ahead, self._part)
             while page := pages.take():
                 self._session.throttle.rest(visited)
                 visited = len(page.names) + len(page.outside)
@@ -190,8 +188,9 @@ class Worker:
 
     @property
     def _only_read(self) -> bool:
-        """True if nothing was met so far that is to be rewritten, and it is no later part."""
-        return not self._resumed and not self._checkpoint.tally.encryptions
+        """True if it saw all names from the first on, and nothing that is to be rewritten."""
+        whole = self._part == WHOLE and not self._resumed
+        return whole and not self._checkpoint.tally.encryptions
 
     def _finish(self) -> list[str]:
         """Read what was written meanwhile; return what happened that the scan may have missed."""

@@ -12,8 +12,9 @@ from rotator.server.cluster_nodes import myself
 from rotator.server.connection import Connection, Login
 from rotator.server.replies import scans_by_slot
 from rotator.server.store import START, Store
+from rotator.sweep import division
 from rotator.sweep.division import WHOLE, divide
-from rotator.sweep.node.scan import PageReader
+from rotator.sweep.node.scan import BEGIN, PageReader
 
 pytestmark = pytest.mark.faults
 
@@ -93,19 +94,24 @@ def parts_of(server, count):
         return info, divide(info, count, slots)
 
 
-def scanned(server, part, found):
-    """Scan one part to its end."""
+def scanned(server, part, spread, found):
+    """Scan one part to its end, as the worker does: each page at the cursor of the last one."""
     with connected(server) as store:
-        reader = PageReader(store, 0, None, part.begin, lambda: 100, part=part)
-        while page := reader.take():
-            found += page.names
+        cursor = BEGIN
+        while cursor != START:
+            reads = lambda: not spread  # noqa: E731 - lanes read by themselves
+            reader = PageReader(store, 0, None, cursor, lambda: 100, None, reads, part)
+            for _ in range(10):  # then it is a new reader, as after a lost connection
+                if page := reader.take():
+                    found += page.names
+                    cursor = page.cursor
 
 
-def left_out(server, parts):
+def left_out(server, parts, spread):
     """The names that stay and were in no part, and how many each part had of the others."""
     shares = [[] for _ in parts]
     threads = [
-        threading.Thread(target=scanned, args=(server, part, share))
+        threading.Thread(target=scanned, args=(server, part, spread, share))
         for part, share in zip(parts, shares, strict=True)
     ]
     for thread in threads:
@@ -116,10 +122,11 @@ def left_out(server, parts):
     return STABLE.difference(*met), [len(share) for share in met]
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize(("count", "spread"), [(1, True), (2, True), (4, False), (4, True)])
 @pytest.mark.parametrize("kind", ["standalone", "clustered"])
-def test_growing_and_shrinking(request, kind, count):
+def test_growing_and_shrinking(request, monkeypatch, kind, count, spread):
     """Every name that is there all the time is in a part, and the parts are of one size."""
+    monkeypatch.setattr(division, "_NAMES_A_PLACE", 50)  # as many places as with many names
     server = request.getfixturevalue(kind)
     info, parts = parts_of(server, count)
     if kind == "clustered" and not scans_by_slot(info):
@@ -127,7 +134,7 @@ def test_growing_and_shrinking(request, kind, count):
         return
     assert len(parts) == count
     with churn(server):
-        missed, shares = left_out(server, parts)
+        missed, shares = left_out(server, parts, spread)
     assert missed == set()
     assert min(shares) > len(STABLE) // count * 0.7
 
@@ -135,11 +142,24 @@ def test_growing_and_shrinking(request, kind, count):
 def test_parts_meet_little_twice(standalone):
     """Only the last page of a part reaches into the next one."""
     _, parts = parts_of(standalone, 4)
-    missed, shares = left_out(standalone, parts)
+    missed, shares = left_out(standalone, parts, spread=False)
     assert missed == set()
     assert sum(shares) < len(STABLE) * 1.2
 
 
-def test_begin():
-    """A part that is all there is begins as any scan does."""
-    assert WHOLE.begin == START
+def test_places_meet_little_twice(standalone):
+    """Only the last page of a place reaches into the next one."""
+    _, parts = parts_of(standalone, 1)
+    missed, [share] = left_out(standalone, parts, spread=True)
+    assert missed == set()
+    assert share < len(STABLE) * 1.1
+
+
+def test_neighbours_in_a_page(standalone):
+    """The names of a page at several places are not those of one: they are mixed."""
+    _, [part] = parts_of(standalone, 1)
+    with connected(standalone) as store:
+        reader = PageReader(store, 0, None, BEGIN, lambda: 100, None, lambda: False, part)
+        page = reader.take()
+        singly = [store.page(b"%d" % place, None, 17)[1] for place in range(6)]
+    assert [name in names for name, names in zip(page.names, singly, strict=False)] == [True] * 6

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rotator.config.types import Address
 from rotator.server.store import START
-from rotator.sweep.division import WHOLE, Part, parts
+from rotator.sweep.division import PLACES, WHOLE, Cursors, Part, parts
 
 
 def reverse(number, bits):
@@ -28,32 +28,74 @@ def after(cursor, bits):
     return reverse(raised % (1 << width), width)
 
 
-def visited(part, sizes):
-    """The buckets, of the smallest table, that a part meets; *sizes* are those of the tables."""
-    smallest = min(sizes)
-    cursor, met, step = part.begin, set(), 0
+def visited(part, names, turns, sizes):
+    """
+    The buckets, of the largest table, whose names a part has met from its begin to its end.
+
+    *sizes* are those of the tables, one for each page; a page is of as many places as *turns* say.
+    A bucket of a smaller table has the names of all those of a larger one that end as it does. A
+    name of the largest table's bucket was met if it was in a bucket that was read.
+    """
+    largest = max(sizes)
+    cursors, met, step = Cursors.begin(part, names, spread=True), set(), 0
     while True:
-        bits = sizes[step % len(sizes)]
+        bits, asked = sizes[step % len(sizes)], cursors.left[: turns[step % len(turns)]]
         step += 1
-        bucket = int(cursor) & ((1 << bits) - 1)
-        met.add(bucket & ((1 << smallest) - 1))
-        cursor = part.after(b"%d" % after(int(cursor), bits))
-        if cursor == START:
+        for cursor in asked:
+            bucket = int(cursor) & ((1 << bits) - 1)
+            met.update(range(bucket, 1 << largest, 1 << bits))
+        cursors = cursors.after([b"%d" % after(int(cursor), bits) for cursor in asked])
+        if cursors.saved == START:
             return met
+        cursors = Cursors.read(part, cursors.saved)
 
 
-@given(st.sampled_from([1, 2, 4]), st.lists(st.integers(4, 8), min_size=1, max_size=6))
-def test_every_bucket(count, sizes):
-    """Whatever size the table has at each call, every bucket is in a part."""
-    met = [visited(part, sizes) for part in parts(count)]
-    assert set().union(*met) == set(range(1 << min(sizes)))
+NAMES = st.integers(0, 300_000)
+TURNS = st.lists(st.integers(1, 70), min_size=1, max_size=5)
 
 
-@given(st.sampled_from([2, 4]), st.integers(4, 9))
-def test_no_bucket_twice(count, bits):
+@given(st.sampled_from([1, 2, 4]), NAMES, TURNS, st.lists(st.integers(3, 9), min_size=1))
+def test_every_bucket(count, names, turns, sizes):
+    """Whatever size the table has at each page, every name of it is met, at however many places."""
+    met = [visited(part, names, turns, sizes) for part in parts(count)]
+    assert set().union(*met) == set(range(1 << max(sizes)))
+
+
+@given(st.sampled_from([1, 2, 4]), NAMES, TURNS)
+def test_no_bucket_twice(count, names, turns):
     """In a table that stays as it is no bucket is in two parts."""
-    met = [visited(part, [bits]) for part in parts(count)]
-    assert sum(map(len, met)) == 1 << bits
+    met = [visited(part, names, turns, [9]) for part in parts(count)]
+    assert sum(map(len, met)) == 1 << 9
+
+
+@pytest.mark.parametrize(
+    ("names", "places"), [(0, 1), (1_999, 1), (2_000, 2), (50_000, 32), (10**9, PLACES)]
+)
+def test_places(names, places):
+    """The more names there are, the more places are scanned in turn, up to a limit."""
+    (part,) = parts(1)
+    assert len(Cursors.begin(part, names, spread=True).left) == places
+    assert Cursors.begin(part, names, spread=False).left == (START,)
+    assert Cursors.begin(WHOLE, names, spread=True).left == (START,)
+
+
+def test_places_end_by_themselves():
+    """What goes on after a page is each place that is not at its end, in turn."""
+    (part,) = parts(1)
+    cursors = Cursors.begin(part, 4_000, spread=True)
+    assert cursors.left == (b"0", b"1", b"2", b"3")
+    cursors = cursors.after([b"8", b"3"])  # the second one is where the fourth began
+    assert cursors.left == (b"2", b"3", b"8")
+    cursors = cursors.after([START, START, START])
+    assert cursors.saved == START
+
+
+@pytest.mark.parametrize("saved", [b"token-7", b"17", START, b"64:", b"1,2", b"-4:1"])
+def test_a_cursor_of_one_place(saved):
+    """A cursor that was saved when there were no places is gone on from as it is."""
+    cursors = Cursors.read(WHOLE, saved)
+    assert (cursors.left, cursors.saved) == ((saved,), saved)
+    assert cursors.after([b"token-8"]).saved == b"token-8"
 
 
 def test_three_are_two():
@@ -105,7 +147,7 @@ def test_a_cursor_that_is_no_number(part):
     assert "token-7" not in str(caught.value)
 
 
-def test_places():
+def test_where_positions_are():
     """The positions of parts are kept apart, and those of a whole node where they always were."""
     address = Address("redis", 6379)
     assert WHOLE.place(address) == "redis:6379"
