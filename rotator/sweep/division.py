@@ -1,5 +1,5 @@
 """
-Division: cuts the scan of one node into parts that several workers make, and each part into places.
+Division: cuts the scan of one node into parts that several workers make, with many cursors each.
 
 - The cursor of SCAN is the number of a bucket with its bits reversed (redis-rules 1.1 and 8). So
   part i of 2**b begins at the reverse of i, in b bits, and is over when the low b bits of the
@@ -8,7 +8,8 @@ Division: cuts the scan of one node into parts that several workers make, and ea
   come in ascending order: there a part is a range of slots.
 - The names of a page are of neighbouring buckets, so their hashes end with the same bits. The table
   in which the server keeps what is watched has the same hashes: there such names are all in one
-  bucket, and to watch 50 of them costs twice as much. So a part is scanned at many places in turn.
+  bucket, and to watch 50 of them costs twice as much. So a part is scanned with cursors that are
+  far from each other, in turn.
 - A cursor that the server did not hand out is not documented. So it is done only where it was
   tried, and only by a sweep that rewrites: what is divided proves nothing.
 """
@@ -31,10 +32,10 @@ from rotator.sweep.scope import Fingerprint, Scope
 MOST = 4
 """How many parts a node has at most."""
 
-PLACES = 64
-"""At how many places a part is scanned in turn at most: two transactions watch 100 names."""
+CURSORS = 32
+"""With how many cursors a part is scanned in turn, at most: with more it is no cheaper."""
 
-_NAMES_A_PLACE = 1_000  # or more: the last page of each place reaches into the next one
+_NAMES_A_CURSOR = 20_000  # or more: where one ends it has met some names of the next one
 _SEVERAL = re.compile(rb"([0-9]+):([0-9]+(?:,[0-9]+)*)")
 _SLOT_BITS = 14
 _VERSIONS = {"redis_version", "valkey_version", "gcc_version"}
@@ -52,7 +53,7 @@ class Part:
     Part: scans one of *count* parts of a node's names; the only one of 1 is all of them.
 
     *slots*, the first and the last one, are what it has in a cluster with a table for each slot.
-    *spread*: it may be scanned at several places in turn.
+    *spread*: it may be scanned with several cursors in turn.
     """
 
     index: int = 0
@@ -77,10 +78,10 @@ class Part:
         """
         if self.count == 1 or cursor == START:
             return cursor
-        place = _place(cursor)
+        bucket = _bucket(cursor)
         if self.slots is not None:
-            return START if place % (1 << _SLOT_BITS) > self.slots[1] else cursor
-        return cursor if place % self.count == int(self.begin) else START
+            return START if bucket % (1 << _SLOT_BITS) > self.slots[1] else cursor
+        return cursor if bucket % self.count == int(self.begin) else START
 
     def place(self, address: Address) -> str:
         """Return what the positions of this part of a node are kept under."""
@@ -94,10 +95,11 @@ WHOLE = Part()
 @dataclass(frozen=True, slots=True)
 class Cursors:
     """
-    Cursors: hold where the scan of *part* stands: at one place, or at several that take turns.
+    Cursors: hold where the scan of *part* stands: one cursor, or several that take turns.
 
-    *count* is at how many places all parts of the node are scanned, 1: the part as a whole. *left*
-    are the cursors to go on with, those whose turn it is first.
+    *count* is how many all parts of the node have together, 1: this part has one. Each goes through
+    those buckets whose numbers leave the same when divided by *count*. *left* are those that are
+    not at their end, the one whose turn it is first.
     """
 
     part: Part
@@ -106,17 +108,17 @@ class Cursors:
 
     @classmethod
     def begin(cls, part: Part, names: int, *, spread: bool) -> Cursors:
-        """Return where to begin; with *spread* at more places the more *names* the table has."""
-        share = min(names // part.count // _NAMES_A_PLACE, PLACES)
+        """Return where to begin; if *spread*, the more *names* the table has the more cursors."""
+        share = min(names // part.count // _NAMES_A_CURSOR, CURSORS)
         if not (spread and part.spread) or share < 2:
             return cls(part, 1, (part.begin,))
         count = part.count << (share.bit_length() - 1)
-        places = range(int(part.begin), count, part.count)
-        return cls(part, count, tuple(b"%d" % place for place in places))
+        buckets = range(int(part.begin), count, part.count)
+        return cls(part, count, tuple(b"%d" % bucket for bucket in buckets))
 
     @classmethod
     def read(cls, part: Part, saved: bytes) -> Cursors:
-        """Return what `saved` wrote down, or the cursor of a scan at one place."""
+        """Return what `saved` wrote down, or the one cursor that it is."""
         several = _SEVERAL.fullmatch(saved)
         if several is None:
             return cls(part, 1, (saved,))
@@ -141,10 +143,10 @@ class Cursors:
         return replace(self, left=(*others, *(cursor for cursor in after if cursor != START)))
 
     def _after(self, old: bytes, new: bytes) -> bytes:
-        """Return the cursor after *old* at the same place."""
+        """Return what comes after the cursor *old*; `START` when it is at its end."""
         if self.count == 1:
             return self.part.after(new)
-        return new if _place(new) % self.count == _place(old) % self.count else START
+        return new if _bucket(new) % self.count == _bucket(old) % self.count else START
 
 
 class NodePlan(NamedTuple):
@@ -216,12 +218,12 @@ def make_tasks(
             yield NodeTask((), fingerprint, address, scope, saved, None, restarts, part, works)
 
 
-def _place(cursor: bytes) -> int:
+def _bucket(cursor: bytes) -> int:
     """Return the number that a cursor of a divided scan is."""
-    place = number(cursor, "the cursor of a divided scan")
-    if place < 0:
+    bucket = number(cursor, "the cursor of a divided scan")
+    if bucket < 0:
         raise ValueError("the cursor of a divided scan is below 0")
-    return place
+    return bucket
 
 
 def parts(count: int, slots: Sequence[tuple[int, int]] | None = None) -> tuple[Part, ...]:

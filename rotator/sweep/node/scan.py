@@ -18,7 +18,7 @@ BEGIN = b""
 """Stands for the cursor of a scan that has not begun."""
 
 _CALLS, _TIMES = 1_000, 20  # of SCAN: so many, and this often what the names take
-_NAMES_A_CALL = 16  # of SCAN, where a page is of several places
+_NAMES_A_CALL = 16  # of SCAN, where several cursors take turns
 
 
 class NextPage(NamedTuple):
@@ -98,7 +98,7 @@ class PageReader:
         found = self._scan()
         cursors = [cursor for cursor, _ in found]
         self._cursors = understood(self._store.node, "SCAN", self._cursors.after, cursors)
-        # Names of all places take turns: those of one place do not go well together.
+        # Mixed, because it is dear to watch names of one cursor together (division.py).
         rows = zip_longest(*(names for _, names in found))
         names = [name for row in rows for name in row if name is not None]
         outside: list[bytes] = []
@@ -115,13 +115,13 @@ class PageReader:
     def _ask(self) -> Callable[[], list[tuple[bytes, list[bytes]]]]:
         """Ask for a page, unless there were more than so many names can have (verdict 2.1)."""
         wanted = self._count()
-        places = self._cursors.left[: max(wanted // _NAMES_A_CALL, 1)]
-        count = -(-wanted // len(places))
-        self._calls += len(places)
-        self._asked += count * len(places)
+        cursors = self._cursors.left[: max(wanted // _NAMES_A_CALL, 1)]
+        count = -(-wanted // len(cursors))
+        self._calls += len(cursors)
+        self._asked += count * len(cursors)
         if self._calls > _CALLS + _TIMES * self._names * self._calls / self._asked:
             raise AnswerError(
                 f"{self._store.node}: the scan does not end: {self._calls:,} calls of SCAN for"
                 f" {self._names:,} names"
             )
-        return self._store.start_pages(places, self._pattern, count)
+        return self._store.start_pages(cursors, self._pattern, count)

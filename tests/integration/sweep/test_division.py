@@ -126,7 +126,7 @@ def left_out(server, parts, spread):
 @pytest.mark.parametrize("kind", ["standalone", "clustered"])
 def test_growing_and_shrinking(request, monkeypatch, kind, count, spread):
     """Every name that is there all the time is in a part, and the parts are of one size."""
-    monkeypatch.setattr(division, "_NAMES_A_PLACE", 50)  # as many places as with many names
+    monkeypatch.setattr(division, "_NAMES_A_CURSOR", 50)  # as many cursors as with many names
     server = request.getfixturevalue(kind)
     info, parts = parts_of(server, count)
     if kind == "clustered" and not scans_by_slot(info):
@@ -147,19 +147,21 @@ def test_parts_meet_little_twice(standalone):
     assert sum(shares) < len(STABLE) * 1.2
 
 
-def test_places_meet_little_twice(standalone):
-    """Only the last page of a place reaches into the next one."""
+def test_cursors_meet_little_twice(standalone, monkeypatch):
+    """Only where a cursor ends it has met names of the next one."""
+    monkeypatch.setattr(division, "_NAMES_A_CURSOR", 1_000)
     _, parts = parts_of(standalone, 1)
     missed, [share] = left_out(standalone, parts, spread=True)
     assert missed == set()
     assert share < len(STABLE) * 1.1
 
 
-def test_neighbours_in_a_page(standalone):
-    """The names of a page at several places are not those of one: they are mixed."""
+def test_neighbours_in_a_page(standalone, monkeypatch):
+    """The names of a page are of several cursors, in turn."""
+    monkeypatch.setattr(division, "_NAMES_A_CURSOR", 1_000)
     _, [part] = parts_of(standalone, 1)
     with connected(standalone) as store:
         reader = PageReader(store, 0, None, BEGIN, lambda: 100, None, lambda: False, part)
         page = reader.take()
-        singly = [store.page(b"%d" % place, None, 17)[1] for place in range(6)]
+        singly = [store.page(b"%d" % cursor, None, 17)[1] for cursor in range(6)]
     assert [name in names for name, names in zip(page.names, singly, strict=False)] == [True] * 6

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rotator.config.types import Address
 from rotator.server.store import START
-from rotator.sweep.division import PLACES, WHOLE, Cursors, Part, parts
+from rotator.sweep.division import CURSORS, WHOLE, Cursors, Part, parts
 
 
 def reverse(number, bits):
@@ -32,7 +32,7 @@ def visited(part, names, turns, sizes):
     """
     The buckets, of the largest table, whose names a part has met from its begin to its end.
 
-    *sizes* are those of the tables, one for each page; a page is of as many places as *turns* say.
+    *sizes* are those of the tables, one for each page; a page is of as many cursors as *turns* say.
     A bucket of a smaller table has the names of all those of a larger one that end as it does. A
     name of the largest table's bucket was met if it was in a bucket that was read.
     """
@@ -50,13 +50,13 @@ def visited(part, names, turns, sizes):
         cursors = Cursors.read(part, cursors.saved)
 
 
-NAMES = st.integers(0, 300_000)
+NAMES = st.integers(0, 3_000_000)
 TURNS = st.lists(st.integers(1, 70), min_size=1, max_size=5)
 
 
 @given(st.sampled_from([1, 2, 4]), NAMES, TURNS, st.lists(st.integers(3, 9), min_size=1))
 def test_every_bucket(count, names, turns, sizes):
-    """Whatever size the table has at each page, every name of it is met, at however many places."""
+    """Whatever size the table has at each page, every name is met, by however many cursors."""
     met = [visited(part, names, turns, sizes) for part in parts(count)]
     assert set().union(*met) == set(range(1 << max(sizes)))
 
@@ -69,20 +69,20 @@ def test_no_bucket_twice(count, names, turns):
 
 
 @pytest.mark.parametrize(
-    ("names", "places"), [(0, 1), (1_999, 1), (2_000, 2), (50_000, 32), (10**9, PLACES)]
+    ("names", "cursors"), [(0, 1), (39_999, 1), (40_000, 2), (300_000, 8), (10**9, CURSORS)]
 )
-def test_places(names, places):
-    """The more names there are, the more places are scanned in turn, up to a limit."""
+def test_cursors(names, cursors):
+    """The more names there are, the more cursors take turns, up to a limit."""
     (part,) = parts(1)
-    assert len(Cursors.begin(part, names, spread=True).left) == places
+    assert len(Cursors.begin(part, names, spread=True).left) == cursors
     assert Cursors.begin(part, names, spread=False).left == (START,)
     assert Cursors.begin(WHOLE, names, spread=True).left == (START,)
 
 
-def test_places_end_by_themselves():
-    """What goes on after a page is each place that is not at its end, in turn."""
+def test_cursors_end_by_themselves():
+    """What goes on after a page is each cursor that is not at its end, in turn."""
     (part,) = parts(1)
-    cursors = Cursors.begin(part, 4_000, spread=True)
+    cursors = Cursors.begin(part, 80_000, spread=True)
     assert cursors.left == (b"0", b"1", b"2", b"3")
     cursors = cursors.after([b"8", b"3"])  # the second one is where the fourth began
     assert cursors.left == (b"2", b"3", b"8")
@@ -91,8 +91,8 @@ def test_places_end_by_themselves():
 
 
 @pytest.mark.parametrize("saved", [b"token-7", b"17", START, b"64:", b"1,2", b"-4:1"])
-def test_a_cursor_of_one_place(saved):
-    """A cursor that was saved when there were no places is gone on from as it is."""
+def test_one_cursor(saved):
+    """A cursor that was saved by itself is gone on from as it is."""
     cursors = Cursors.read(WHOLE, saved)
     assert (cursors.left, cursors.saved) == ((saved,), saved)
     assert cursors.after([b"token-8"]).saved == b"token-8"
