@@ -13,6 +13,7 @@ from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerErro
 from rotator.state.state import State
 from rotator.sweep.control import Stop
 from rotator.sweep.node import worker
+from rotator.sweep.scope import Limits
 from rotator.tally.tally import Mode, Outcome
 from support.caches import (
     FORMATS,
@@ -293,8 +294,9 @@ class TestStopping:
     def test_while_verifying(self, place, redis):
         """A run that is stopped while it verifies has rotated all, and says that it is not done."""
         pages = []
-        place.run(page=PAGE, on_page=lambda phase, _: pages.append(phase), dry_run=True)
-        report = place.run(page=PAGE, stopper=StopAfter(len(pages) + 4))
+        same = {"page": PAGE, "limits": Limits(latency=None)}
+        place.run(**same, on_page=lambda phase, _: pages.append(phase), dry_run=True)
+        report = place.run(**same, stopper=StopAfter(len(pages) + 4))
         assert report.exit_code == Exit.INTERRUPTED
         assert counted(report) == {"rotated": COUNT}
         assert not report.caches[0].complete

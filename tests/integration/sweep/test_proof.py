@@ -534,6 +534,13 @@ def _own(store):
     return myself(store.members())
 
 
+def _hidden(server):
+    """How many names a node of a cluster has in slots that are not its own."""
+    with store_of(server) as store:
+        foreign = set(foreign_slots(_own(store)))
+        return store.names_outside([slot for slot in range(SLOTS) if slot not in foreign])
+
+
 class TestCluster:
     """Nodes of a cluster."""
 
@@ -589,13 +596,9 @@ class TestCluster:
         with source.client() as client:
             for name in tagged(7, 6):
                 client.set(name, b"value")
-        with store_of(source) as store:
-            own = [slot for slot in range(SLOTS) if slot not in foreign_slots(_own(store))]
-            assert store.names_outside(own) == 0
+        assert _hidden(source) == 0
         pair.move_slots(source, target, [7], Move.ABORTED)
-        with store_of(target) as store:
-            own = [slot for slot in range(SLOTS) if slot not in foreign_slots(_own(store))]
-            assert store.names_outside(own) == 3
+        assert _hidden(target) == 3
 
     def test_a_right_is_missing(self, node):
         """Who may not count what is hidden learns nothing, rather than that there is none."""
