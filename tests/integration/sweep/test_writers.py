@@ -11,6 +11,7 @@ from random import Random
 
 import pytest
 
+from rotator.sweep import division
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.scope import Limits
 from support.caches import FAR_MS, FORMATS, counted, keys_of, meddled, now_ms, wait_for
@@ -212,14 +213,22 @@ def test_with_the_current_key(place, redis, writers):
     assert final.exit_code == 0
 
 
+@pytest.fixture
+def cursors(monkeypatch):
+    """As many cursors a part as with many names."""
+    monkeypatch.setattr(division, "_NAMES_A_CURSOR", 100)
+
+
+@pytest.mark.usefixtures("cursors")
+@pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("writers", [False], indirect=True)
-def test_beside_several_workers(place, redis, writers, kills):
-    """The same holds if several workers sweep the node at once, as fast as they can."""
+def test_as_fast_as_can_be(place, redis, writers, workers, kills):
+    """The same holds at full speed, with several cursors, and with several workers on the node."""
     still = [f"still:{number}" for number in range(1_000)]
     for _ in range(kills):
         for name in still:
             place.cache.put(redis, name, b"still", key=1, at_ms=FAR_MS)
-        report = place.run(page=PAGE, workers=4, limits=Limits(latency=None), verify=False)
+        report = place.run(page=PAGE, workers=workers, limits=Limits(latency=None), verify=False)
         assert report.caches[0].complete
         opened = [place.cache.open(name, redis.get(name)) for name in still]
         assert {(one.key.id, one.plaintext) for one in opened} == {(place.cache.ids[0], b"still")}
