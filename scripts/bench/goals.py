@@ -108,9 +108,8 @@ GOALS: Final = (
 )
 
 REASONS: Final[Mapping[str, str]] = {
-    "server CPU of a rewritten value, 1 kB": "WATCH and EXEC keep lists of names, 2 us a value",
-    "whole process": "to start takes 0.45 s of CPU, a fifth of the run",
-    "server busy": "one core feeds it, which needs as long for a value as the server",
+    "whole process": "to start takes half a second of CPU",
+    "server busy": "one core feeds it, which needs twice as long for a value as the server",
     "nothing to rewrite, 10 kB": "each value is decrypted, and copied once more",
     "memory": "modules alone take 64 MB, 20 of them redis-py",
 }
