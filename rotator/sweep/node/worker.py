@@ -216,7 +216,7 @@ class Worker:
             appeared = set(filter(self._scope.visits, appeared))
         changes += [f"database {db} appeared" for db in sorted(appeared)]
         self._last_seen = now
-        partly = self._resumed or self._part != WHOLE
+        partly = self._resumed or self._part.count > 1
         self._doubts = self._builder.doubts(before, now, pages, partly=partly)
         return changes
 

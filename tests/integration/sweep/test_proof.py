@@ -15,6 +15,7 @@ from rotator.retirement.lineage import broken_between
 from rotator.server.cluster_nodes import SLOTS, foreign_slots, myself
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
+from rotator.sweep.division import WHOLE, parts
 from rotator.sweep.node import proof
 from rotator.sweep.node.worker import Worker
 from rotator.sweep.scope import Limits, Scope
@@ -45,6 +46,7 @@ def sweep(
     neighbours=(),
     control=None,
     works=False,
+    part=WHOLE,
     **scope,
 ):
     """The result of one sweep of the server at a port."""
@@ -58,6 +60,7 @@ def sweep(
         saved=control.load(str(address)),
         neighbours=neighbours,
         works=works,
+        part=part,
     )
     return made.run()
 
@@ -399,8 +402,11 @@ class TestMoved:
         assert not result.complete
         assert "+client|tracking" in result.reasons[-1]
 
-    def test_names_that_are_not_shown(self, server, redis, cache):
-        """Fewer names than there must be are not taken for all of them."""
+    @pytest.mark.parametrize("works", [False, True])
+    def test_names_that_are_not_shown(self, server, redis, cache, works):
+        """Fewer names than there must be are not taken for all of them, by work either."""
+        (part,) = parts(1) if works else (WHOLE,)
+        how = {"mode": Mode.RUN if works else Mode.VERIFY, "works": works, "part": part}
         fill(redis, cache, 300, prefix="more")
 
         def answer(words, ask):
@@ -411,7 +417,7 @@ class TestMoved:
             return listed([bulk(cursor), names if cursor == b"0" else b"*0\r\n"])
 
         with behind(server, answer) as port:
-            assert doubted(sweep(port, cache), "says that it has 600 names", "SCAN showed")
+            assert doubted(sweep(port, cache, **how), "says that it has 600 names", "SCAN showed")
 
 
 def _once(page, act):
