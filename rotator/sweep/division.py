@@ -69,20 +69,6 @@ class Part:
         bits = self.count.bit_length() - 1
         return b"%d" % int(f"{self.index:0{bits}b}"[::-1], 2) if bits else START
 
-    def after(self, cursor: bytes) -> bytes:
-        """
-        Return the cursor to go on with after SCAN gave *cursor*; `START` when the part is over.
-
-        Raises:
-            ValueError: The cursor of a divided scan is no number.
-        """
-        if self.count == 1 or cursor == START:
-            return cursor
-        bucket = _bucket(cursor)
-        if self.slots is not None:
-            return START if bucket % (1 << _SLOT_BITS) > self.slots[1] else cursor
-        return cursor if bucket % self.count == int(self.begin) else START
-
     def place(self, address: Address) -> str:
         """Return what the positions of this part of a node are kept under."""
         return str(address) if self.count == 1 else f"{address} {self.index + 1}/{self.count}"
@@ -97,9 +83,9 @@ class Cursors:
     """
     Cursors: hold where the scan of *part* stands: one cursor, or several that take turns.
 
-    *count* is how many all parts of the node have together, 1: this part has one. Each goes through
-    those buckets whose numbers leave the same when divided by *count*. *left* are those that are
-    not at their end, the one whose turn it is first.
+    *count* is how many all parts of the node have together. Each goes through those buckets whose
+    numbers leave the same when divided by it, or through the slots of the part. *left* are those
+    that are not at their end, the one whose turn it is first.
     """
 
     part: Part
@@ -111,7 +97,7 @@ class Cursors:
         """Return where to begin; if *spread*, the more *names* the table has the more cursors."""
         share = min(names // part.count // _NAMES_A_CURSOR, CURSORS)
         if not (spread and part.spread) or share < 2:
-            return cls(part, 1, (part.begin,))
+            return cls(part, part.count, (part.begin,))
         count = part.count << (share.bit_length() - 1)
         buckets = range(int(part.begin), count, part.count)
         return cls(part, count, tuple(b"%d" % bucket for bucket in buckets))
@@ -121,7 +107,7 @@ class Cursors:
         """Return what `saved` wrote down, or the one cursor that it is."""
         several = _SEVERAL.fullmatch(saved)
         if several is None:
-            return cls(part, 1, (saved,))
+            return cls(part, part.count, (saved,))
         return cls(part, int(several[1]), tuple(several[2].split(b",")))
 
     @property
@@ -129,7 +115,9 @@ class Cursors:
         """These cursors as one; `START` when the scan is over."""
         if not self.left:
             return START
-        return self.left[0] if self.count == 1 else b"%d:%b" % (self.count, b",".join(self.left))
+        if self.count == self.part.count:
+            return self.left[0]
+        return b"%d:%b" % (self.count, b",".join(self.left))
 
     def after(self, found: Sequence[bytes]) -> Cursors:
         """
@@ -144,8 +132,10 @@ class Cursors:
 
     def _after(self, old: bytes, new: bytes) -> bytes:
         """Return what comes after the cursor *old*; `START` when it is at its end."""
-        if self.count == 1:
-            return self.part.after(new)
+        if new == START or self.count == 1:  # a scan that is not divided hands any cursor through
+            return new
+        if self.part.slots is not None:
+            return START if _bucket(new) % (1 << _SLOT_BITS) > self.part.slots[1] else new
         return new if _bucket(new) % self.count == _bucket(old) % self.count else START
 
 

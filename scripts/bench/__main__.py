@@ -41,7 +41,7 @@ _QUICK: Final = 20  # so many times fewer values
 _SERVERS: Final = Path(".cache/servers")
 
 _COST: Final = ("plain", "rotator")
-_WHOLE: Final = ("pipelines", "rotator")
+_PIPELINES: Final = ("pipelines", "rotator")
 _READ: Final = ("current", "reading")
 _QUARTERS: Final = ("quarter-1", "quarter-2", "quarter-4")
 
@@ -57,18 +57,17 @@ def plans(fewer: int) -> list[Plan]:
     def of(form: str, keys: int = 1) -> Plan:
         old = "" if keys == 1 else f" with {keys} old keys"
         target = Target(redis, form=form, keys=keys)
-        ways = ("pipelines", "rotator")
-        return Plan(f"{form}{old}, 300 B", target, 300, 100_000 // fewer, ways)
+        return Plan(f"{form}{old}, 300 B", target, 300, 100_000 // fewer, _PIPELINES)
 
     cluster = Target(redis, cluster=True)
     return [
         gcm("gcm, 100 B", 100, 300_000, *_COST, *_READ),
         gcm("gcm, 300 B", 300, 300_000, *whole, "script", *_QUARTERS),
-        gcm("gcm, 300 B, a million", 300, 1_000_000, *_WHOLE),
+        gcm("gcm, 300 B, a million", 300, 1_000_000, *_PIPELINES),
         gcm("gcm, 1 kB", 1000, 200_000, *whole, "script", *_READ, "default"),
         gcm("gcm, 10 kB", 10_000, 40_000, *_COST, "script", *_READ),
         gcm("gcm, 300 B, Valkey", 300, 300_000, *whole, binary=valkey),
-        gcm("gcm, 300 B, a million, Valkey", 300, 1_000_000, *_WHOLE, binary=valkey),
+        gcm("gcm, 300 B, a million, Valkey", 300, 1_000_000, *_PIPELINES, binary=valkey),
         gcm("gcm, 300 B, IFEQ", 300, 100_000, *whole[:-1], binary=server("redis-8.6.3")),
         of("gcm", 3),
         of("gcm-base64"),

@@ -5,7 +5,7 @@ SCAN returns every name that exists from the first page to the last, and maybe o
 them twice (https://redis.io/docs/latest/commands/scan/, redis-rules 1.1).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import zip_longest
 from typing import NamedTuple
@@ -40,10 +40,9 @@ class PageReader:
     """
     Page reader: scans *part* of the database *db* from *cursor* on, for names like *pattern*.
 
-    *cursor* is that of a page, or `BEGIN`.
-
-    *count* tells how many names the next page is to have. Without *inside* every name is visited,
-    else those of which it is true. *reads* tells whether values are to be asked for beforehand.
+    *cursor* is that of a page, or `BEGIN`. *count* tells how many names the next page is to have.
+    Without *inside* every name is visited, else those of which it is true. *reads* tells whether
+    values are to be asked for beforehand: lanes, which watch what they read, do that themselves.
     """
 
     def __init__(  # noqa: PLR0917 - what SCAN takes, and what is told apart here
@@ -98,9 +97,7 @@ class PageReader:
         found = self._scan()
         cursors = [cursor for cursor, _ in found]
         self._cursors = understood(self._store.node, "SCAN", self._cursors.after, cursors)
-        # Mixed, because it is dear to watch names of one cursor together (division.py).
-        rows = zip_longest(*(names for _, names in found))
-        names = [name for row in rows for name in row if name is not None]
+        names = _mixed([names for _, names in found])
         outside: list[bytes] = []
         if self._inside is not None:
             outside = [name for name in names if not self._inside(name)]
@@ -125,3 +122,10 @@ class PageReader:
                 f" {self._names:,} names"
             )
         return self._store.start_pages(cursors, self._pattern, count)
+
+
+def _mixed(pages: Sequence[list[bytes]]) -> list[bytes]:
+    """Return the names of *pages* in turn: to watch those of one cursor together is dear."""
+    if len(pages) == 1:
+        return pages[0]
+    return [name for row in zip_longest(*pages) for name in row if name is not None]

@@ -12,7 +12,6 @@ from rotator.server.cluster_nodes import myself
 from rotator.server.connection import Connection, Login
 from rotator.server.replies import scans_by_slot
 from rotator.server.store import START, Store
-from rotator.sweep import division
 from rotator.sweep.division import WHOLE, divide
 from rotator.sweep.node.scan import BEGIN, PageReader
 
@@ -122,11 +121,11 @@ def left_out(server, parts, spread):
     return STABLE.difference(*met), [len(share) for share in met]
 
 
+@pytest.mark.usefixtures("cursors")
 @pytest.mark.parametrize(("count", "spread"), [(1, True), (2, True), (4, False), (4, True)])
 @pytest.mark.parametrize("kind", ["standalone", "clustered"])
-def test_growing_and_shrinking(request, monkeypatch, kind, count, spread):
+def test_growing_and_shrinking(request, kind, count, spread):
     """Every name that is there all the time is in a part, and the parts are of one size."""
-    monkeypatch.setattr(division, "_NAMES_A_CURSOR", 50)  # as many cursors as with many names
     server = request.getfixturevalue(kind)
     info, parts = parts_of(server, count)
     if kind == "clustered" and not scans_by_slot(info):
@@ -147,18 +146,18 @@ def test_parts_meet_little_twice(standalone):
     assert sum(shares) < len(STABLE) * 1.2
 
 
-def test_cursors_meet_little_twice(standalone, monkeypatch):
+@pytest.mark.usefixtures("cursors")
+def test_cursors_meet_little_twice(standalone):
     """Only where a cursor ends it has met names of the next one."""
-    monkeypatch.setattr(division, "_NAMES_A_CURSOR", 1_000)
     _, parts = parts_of(standalone, 1)
     missed, [share] = left_out(standalone, parts, spread=True)
     assert missed == set()
     assert share < len(STABLE) * 1.1
 
 
-def test_neighbours_in_a_page(standalone, monkeypatch):
+@pytest.mark.usefixtures("cursors")
+def test_neighbours_in_a_page(standalone):
     """The names of a page are of several cursors, in turn."""
-    monkeypatch.setattr(division, "_NAMES_A_CURSOR", 1_000)
     _, [part] = parts_of(standalone, 1)
     with connected(standalone) as store:
         reader = PageReader(store, 0, None, BEGIN, lambda: 100, None, lambda: False, part)

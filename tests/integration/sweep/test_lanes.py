@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from rotator.errors import Exit
 from rotator.server.store import Store
-from rotator.sweep import division
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.division import WHOLE, divide
 from rotator.sweep.node.lanes import Lanes
@@ -29,12 +28,6 @@ def filled(server, redis, tmp_path):
     """A place with values on the session's empty server; the values, as `check` expects them."""
     place = Place(tmp_path, Cache(server.address))
     return place, fill(redis, place.cache, NAMES)
-
-
-@pytest.fixture
-def cursors(monkeypatch):
-    """As many cursors a part as with many names."""
-    monkeypatch.setattr(division, "_NAMES_A_CURSOR", 500)
 
 
 class OnDemand(StopSignal):

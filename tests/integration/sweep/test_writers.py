@@ -11,7 +11,6 @@ from random import Random
 
 import pytest
 
-from rotator.sweep import division
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.scope import Limits
 from support.caches import FAR_MS, FORMATS, counted, keys_of, meddled, now_ms, wait_for
@@ -211,12 +210,6 @@ def test_with_the_current_key(place, redis, writers):
     final = place.run()
     assert set(keys_of(redis, place.cache)) == {0}
     assert final.exit_code == 0
-
-
-@pytest.fixture
-def cursors(monkeypatch):
-    """As many cursors a part as with many names."""
-    monkeypatch.setattr(division, "_NAMES_A_CURSOR", 100)
 
 
 @pytest.mark.usefixtures("cursors")
