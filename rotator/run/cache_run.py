@@ -96,11 +96,11 @@ class CacheRun:
         topology = self._preflight.run(None if self.options.dry_run else self.state.path)
         self._observer.note(topology)
         self.looked_at = self._observer.look_ahead(topology, self.access.connect)
-        addresses = map(str, self.access.cache.addresses)
-        name = self.access.cache.name
-        self.history = find_history(self.state, name, addresses, self.looked_at)
-        if self.canary and not self.options.dry_run:
-            self._forbidden = self.canary.guard(topology.primaries)
+        cache = self.access.cache
+        addresses = map(str, cache.addresses)
+        self.history = find_history(self.state, cache.name, addresses, self.looked_at)
+        if not self.options.dry_run:
+            self._forbidden = self._canary.guard(topology.primaries)
         self._announce(topology, keyring)
 
     def _require_keys(self) -> Keyring:
@@ -122,11 +122,8 @@ class CacheRun:
         return keyring
 
     @property
-    def canary(self) -> Canary | None:
-        """The guard of formats with literals; None without encryption."""
-        if self.access.codec is None:
-            return None
-        return Canary(self.access, self.access.codec, self.state, self.history)
+    def _canary(self) -> Canary:
+        return Canary(self.access, self.state, self.history)
 
     def _known_servers(self) -> set[str]:
         """Return the addresses that were seen in the data's latest history."""
@@ -164,8 +161,7 @@ class CacheRun:
     def keep(self, result: CacheResult) -> None:
         """Take down in which formats values were met, and written."""
         for sweep in filter(None, (result.sweep, result.verification)):
-            if self.canary:
-                self.canary.keep(sweep)
+            self._canary.keep(sweep)
 
     def _after_moves(self, result: CacheResult) -> CacheResult:
         """Rewrite what was moved past the first sweep, if any was, and look for old keys again."""
@@ -262,13 +258,7 @@ class CacheRun:
             control.save = partial(self.state.save_position, name, kept_as)
             if not self.options.fresh:
                 control.load = partial(self.state.load_position, name, kept_as)
-            result = sweep_cache(
-                self._discover,
-                engine,
-                scope,
-                control,
-                plan.node,
-            )
+            result = sweep_cache(self._discover, engine, scope, control, plan.node)
         result.visits_now, result.rotated_now = control.visits, control.rotated
         if result.complete:
             self.state.drop_positions(name, mode)

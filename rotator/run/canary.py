@@ -32,15 +32,21 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Canary:
     """
-    Canary: guards one cache, whose data the *state* knows as *history*; None: nothing is kept.
+    Canary: guards one cache with encryption on, whose data the *state* knows as *history*.
 
-    *codec* is that of the cache.
+    Without a state nothing is kept.
     """
 
     access: CacheContext
-    codec: Codec
     state: State | None
     history: str
+
+    @property
+    def codec(self) -> Codec:
+        """The codec of the cache."""
+        if self.access.codec is None:
+            raise ValueError("a cache without encryption is not written to")
+        return self.access.codec
 
     def guard(self, primaries: Sequence[Address]) -> tuple[str, ...]:
         """
@@ -61,6 +67,7 @@ class Canary:
                 needed.add((self.codec.write or opened.format).name)
         if refused := [name for name in unmet if name in needed]:
             raise UnmetFormatError(refused[0])
+        self.codec.forbid(unmet.keys())
         return tuple(unmet)
 
     def keep(self, sweep: SweepResult) -> None:
