@@ -1,31 +1,32 @@
 """
 Cache client: gets, sets and deletes one entry, and makes stored names.
 
-    from datetime import timedelta
     from rotator import Cache
 
     with Cache.open("maverics.yaml", name="shared-redis", namespace="/app/oidc") as cache:
-        cache.set("abc123", b"value", ttl=timedelta(hours=1))
+        cache.set("abc123", b"value", ttl=3600)
         cache.get("abc123")
+        cache.get("no such key", None)
 
 - The stored name is made from namespace and key (design, section 3), by the cache's own switches.
 - Values are bytes. They are encrypted under the current key and opened under any configured one;
-  where the cache's encryption is off they are stored as they are.
+  where the cache's encryption is off they are stored as they are. TTLs are seconds or timedeltas.
 - Entries live in database 0, where the Orchestrator keeps them, unless another is asked for.
 - A connection that was lost is made anew, and the primary of the moment is found.
-- A client is for one thread.
+- Threads may share a client: it does one thing after another. A process that was forked makes a
+  client of its own, and none travels in a pickle.
 """
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, TypeVar, overload
 
 from rotator.config.load import load
-from rotator.config.schema import SAME
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
@@ -33,7 +34,11 @@ from rotator.server.context import CacheContext
 from rotator.server.replies import ErrorKind, ErrorReply, NoValue
 from rotator.server.routing import ClusterRouter
 from rotator.server.store import Value
+from rotator.text import listing
 
+T = TypeVar("T")
+
+_DEMANDED: Final = object()  # stands for a default that is not given
 _MILLISECOND = timedelta(milliseconds=1)
 _SHOWN = 12  # characters of a hash that are enough to recognise it
 _KEYS = "`rotator keys` lists the keys of this cache, `rotator detect` says which open its values"
@@ -86,12 +91,24 @@ class Cache:
     An empty namespace is one too: the stored name then begins with the colon. It must be empty
     where the cache's prefix is disabled.
 
+    *choose* tells the format of new values, asked for where the configuration leaves a choice.
+    Threads may share it.
+
     Raises (every method that talks):
         ServerError: The server cannot be reached, is no primary, or answers with an error.
         RightsError: The user may not do this.
     """
 
-    def __init__(self, access: CacheContext, namespace: str = "", *, database: int = 0) -> None:
+    def __init__(
+        self,
+        access: CacheContext,
+        namespace: str = "",
+        *,
+        database: int = 0,
+        choose: Callable[[], Format] | None = None,
+    ) -> None:
+        if not isinstance(namespace, str):
+            raise TypeError(f"a namespace is text, not {type(namespace).__name__}")
         if namespace and access.cache.keys.disable_prefix:
             raise ConfigError(
                 f"{access.cache.field('keys.disablePrefix')}: names of this cache have no prefix,"
@@ -107,6 +124,9 @@ class Cache:
         self.namespace = namespace
         self.database = database
         self._owners = ClusterRouter(access, database)
+        self._choose = choose
+        # One conversation with a server at a time: answers come in the order of the questions.
+        self._turn = threading.RLock()
 
     @classmethod
     def open(
@@ -127,26 +147,44 @@ class Cache:
         connected before the first call.
 
         Raises:
-            ConfigError: The configuration is wrong, has no such cache, several to choose from, or
-                its names have no namespace.
+            ConfigError: The configuration is wrong, has no such cache, several to choose from, its
+                names have no namespace, or it does not say in which format new values are.
             SecretError: A reference cannot be resolved.
             SourceError: The secret provider cannot be reached.
         """
         several = (config_files,) if isinstance(config_files, str | Path) else config_files
         config = load([Path(file) for file in several])
         access = CacheContext.open(config, name, provider_url or None)
+        access.require_labels()
+        if access.codec and access.codec.write is None and len(access.codec.formats) > 1:
+            names = [form.name for form in access.codec.formats]
+            raise ConfigError(
+                f"rotator.caches.{access.cache.name}.write: it is not said which of the formats"
+                f" {listing(names)} new values have",
+                hint=f"name it, such as write: {names[0]}; `rotator detect` tells what the cache"
+                " has",
+            )
         return cls(access, namespace, database=database)
 
-    def get(self, key: str) -> bytes:
+    @overload
+    def get(self, key: str) -> bytes: ...
+
+    @overload
+    def get(self, key: str, default: T) -> bytes | T: ...
+
+    def get(self, key: str, default: Any = _DEMANDED) -> Any:
         """
-        Return the value of *key*, decrypted.
+        Return the value of *key*, decrypted; *default*, if that is given, where there is none.
 
         Raises:
-            MissingError: There is none, or it has expired.
+            MissingError: There is none, or it has expired; and no *default* is given.
             UnopenedError: It opens under no configured key and format, or is no string.
         """
         name = self.stored_name(key)
-        value = self._require(name, self._read(name))
+        answer = self._read(name)
+        if answer is NoValue.GONE and default is not _DEMANDED:
+            return default
+        value = self._require(name, answer)
         codec = self.access.codec
         if codec is None:
             return bytes(value)
@@ -156,29 +194,31 @@ class Cache:
             raise UnopenedError(f"{self.shown(name)} does not open: {reason}", hint=_KEYS)
         return opened.plaintext
 
-    def set(self, key: str, value: bytes, ttl: timedelta | None = None) -> None:
+    def set(self, key: str, value: bytes, ttl: timedelta | float | None = None) -> None:
         """
         Store *value* under *key*, in place of whatever is there; without *ttl* it stays for good.
 
-        *ttl* counts in whole milliseconds; what is less of it is cut off.
+        *value* is bytes, a bytearray or a memoryview. *ttl* is in seconds, or a timedelta; it
+        counts in whole milliseconds, and what is less is cut off.
 
         It is written in the format that the configuration names. With `write: same` a value that is
-        there already keeps its own format, and a new one has the first configured format.
+        there already keeps its own format.
 
         Raises:
-            ConfigError: *ttl* is shorter than a millisecond.
+            TypeError: *value* is not bytes, or *ttl* is no time.
+            ConfigError: *ttl* is shorter than a millisecond, or the format of a new value is not
+                known.
             SelfCheckError: The value does not open after encrypting; nothing was written.
         """
-        expiry: tuple[str | int, ...] = ()
-        if ttl is not None:
-            if ttl < _MILLISECOND:
-                raise ConfigError("the TTL is not positive", hint="leave it out for no expiry")
-            expiry = ("PX", ttl // _MILLISECOND)
-        name = self.stored_name(key)
-        codec = self.access.codec
-        if codec is not None:
-            value = codec.seal(name, value, self._format_kept(codec, name))
-        self._ask(name, "SET", name, value, *expiry)
+        if not isinstance(value, bytes | bytearray | memoryview):
+            kind = type(value).__name__
+            raise TypeError(f"values are bytes: text.encode() makes them of text; this is {kind}")
+        expiry = () if ttl is None else ("PX", _milliseconds(ttl))
+        name, sealed = self.stored_name(key), bytes(value)
+        with self._turn:
+            if codec := self.access.codec:
+                sealed = self._seal(codec, name, sealed)
+            self._ask(name, "SET", name, sealed, *expiry)
 
     def delete(self, key: str) -> bool:
         """Remove the entry of *key*, and say whether there was one."""
@@ -191,15 +231,18 @@ class Cache:
 
     def close(self) -> None:
         """Close the connections; the next call would open new ones."""
-        self._owners.close()
+        with self._turn:
+            self._owners.close()
 
-    def _format_kept(self, codec: Codec, name: bytes) -> Format | None:
-        """Return the format of the value that is there; None: the configured one."""
-        if self.access.settings.write != SAME:
-            return None
-        value = self._read(name)
-        opened = codec.open(name, value) if isinstance(value, bytes) else None
-        return opened.format if isinstance(opened, Opened) else None
+    def _seal(self, codec: Codec, name: bytes, plaintext: bytes) -> bytes:
+        """Encrypt in the format that is configured, or that the value there has, or is chosen."""
+        if codec.write is not None:
+            return codec.seal(name, plaintext)
+        there = self._read(name)
+        opened = codec.open(name, there) if isinstance(there, bytes) else None
+        if isinstance(opened, Opened):
+            return codec.seal(name, plaintext, opened.format, opened.value)
+        return codec.seal(name, plaintext, self._choose() if self._choose else None)
 
     def shown(self, name: bytes) -> str:
         """Return a stored name for messages: a hash cut short, never the key itself."""
@@ -211,11 +254,14 @@ class Cache:
 
     def _read(self, name: bytes) -> Value:
         """Return what the node that holds *name* has there."""
-        return self._owners.ask(name, lambda store: store.read([name])[0])
+        with self._turn:
+            return self._owners.ask(name, lambda store: store.read([name])[0])
 
     def _ask(self, name: bytes, *command: Any) -> Any:
         """Return the answer to a command about *name*; a refusal is raised."""
-        return self._require(name, self._owners.ask(name, lambda store: store.answer(*command)))
+        with self._turn:
+            answer = self._owners.ask(name, lambda store: store.answer(*command))
+        return self._require(name, answer)
 
     def _require(self, name: bytes, answer: Any) -> Any:
         """Return the *answer* of a server, unless it says that there is no value to be had."""
@@ -249,9 +295,28 @@ class Cache:
         self.close()
 
 
-def open_cache(access: CacheContext, namespace: str | None, database: int) -> Cache:
+def _milliseconds(ttl: timedelta | float) -> int:
+    """Return a TTL, in seconds or a timedelta, in whole milliseconds."""
+    if isinstance(ttl, bool) or not isinstance(ttl, timedelta | int | float):
+        raise TypeError(f"a TTL is a number of seconds or a timedelta, not {type(ttl).__name__}")
+    try:
+        span = ttl if isinstance(ttl, timedelta) else timedelta(seconds=ttl)
+    except (OverflowError, ValueError):
+        span = timedelta(0)
+    if span < _MILLISECOND:
+        hint = "give seconds, 0.001 at least; leave it out for no expiry"
+        raise ConfigError("the TTL is not positive, or no number", hint=hint)
+    return span // _MILLISECOND
+
+
+def open_cache(
+    access: CacheContext,
+    namespace: str | None,
+    database: int,
+    choose: Callable[[], Format] | None = None,
+) -> Cache:
     """
-    Return a client for what the command line says.
+    Return a client for what the command line says; *choose* as in `Cache`.
 
     Names with a prefix need a namespace, if need be an empty one, said aloud: an entry that is
     written without is one that no application finds.
@@ -264,4 +329,4 @@ def open_cache(access: CacheContext, namespace: str | None, database: int) -> Ca
             "names of this cache begin with a namespace, and none is given",
             hint="give it with --namespace, for example /app/oidc",
         )
-    return Cache(access, namespace or "", database=database)
+    return Cache(access, namespace or "", database=database, choose=choose)

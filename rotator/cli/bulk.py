@@ -128,7 +128,8 @@ class BulkCommand:
         number = sum(found.picked for found in self.looked)
         names = [found.access.cache.name for found in self.looked if found.picked]
         wanted = {str(number), f"{number:,}"} | ({names[0]} if len(names) == 1 else set())
-        what = f"{self.wording.verb} {count(number, 'value')} of {', '.join(names)}"
+        which = f"{count(number, 'value')} of {', '.join(names)}"
+        what = f"{self.wording.verb} {which}{self.wording.how}"
         either = f"{names[0]} or {number}" if len(names) == 1 else str(number)
         print_result(f"\nTo {what}, type {either}:", sys.stderr)
         if sys.stdin.readline().strip() not in wanted:

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from rotator.cli import options
 from rotator.console import print_json, print_result, table
 from rotator.diagnose.inspect import Entry, find
 from rotator.errors import ConfigError, Exit, MissingError, StateError
+from rotator.run.formats import format_of_new_values
 from rotator.server.context import CacheContext
 from rotator.state.database import default_path
 from rotator.state.state import State
@@ -77,7 +79,9 @@ class ClientOptions(options.CacheOptions):
 
     def client(self) -> Cache:
         """Return the client that the options describe."""
-        return open_cache(self.open(), self.namespace, self.db)
+        access = self.open()
+        choose = partial(format_of_new_values, access)
+        return open_cache(access, self.namespace, self.db, choose)
 
 
 def get_command(key: LogicalKey, where: ClientOptions) -> None:
@@ -103,6 +107,7 @@ def set_command(
     """Store a value, encrypted under the current key. It is read from stdin or from a file."""
     value = sys.stdin.buffer.read() if value_file is None else _content(value_file)
     with where.client() as client:
+        client.access.require_labels()
         client.set(key, value, ttl)
         _count(client, state)
 

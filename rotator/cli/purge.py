@@ -13,6 +13,7 @@ from rotator.crypto.codec import Reason
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
 from rotator.run.bulk import REASONS, Adoption, BulkOptions, purge_key, purge_undecryptable
+from rotator.run.formats import format_of_new_values
 from rotator.secrets.provider import provider_from_url
 from rotator.server.context import open_config, select
 from rotator.tally.tally import BulkOutcome, Outcome
@@ -144,7 +145,8 @@ def adopt_command(
     has, and does not open, is left and listed. The TTL is kept, and a value that an application
     writes meanwhile is not overwritten. What opens already is left as it is.
 
-    Applications must already be able to read encrypted values.
+    Values are encrypted in the format to write (`write`), else in the one that most sampled values
+    under the current key are in. Applications must already be able to read encrypted values.
     """
     display.start_logging()
     if not match:
@@ -154,23 +156,26 @@ def adopt_command(
         )
     output = OutputOptions(dry_run, yes, state, display)
     access = which.open()
+    access.require_labels()
     codec = access.codec
     if codec is None:
         raise ConfigError(
             f"{access.cache.field('encryption.disabled')}: encryption is off",
             hint="switch it on, with a current key, at every application first",
         )
+    form, current = format_of_new_values(access), codec.keyring.current.id
     wording = BulkWording(
         command="adopt",
         verb="encrypt",
         done="encrypted",
-        what=f"plaintext; encrypted under the current key {codec.keyring.current.id}",
+        how=f" as {form.name}",
+        what=f"plaintext; encrypted as {form.name}, under the current key {current}",
         meanings=_ADOPT_MEANINGS,
         next_step="rotator run --dry-run: it looks at everything again",
         notes=_ADOPT_NOTES,
     )
     bulk = BulkOptions("encrypting", match=tuple(match), page=page, rate=max_rate)
-    selectors = {access: Adoption(codec, access.settings.match)}
+    selectors = {access: Adoption(codec, form, access.settings.match)}
     BulkCommand(selectors, bulk, wording, output).run()
 
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from rotator.crypto.encoding import ALPHABETS, Encoding, decode, encode
+from rotator.crypto.encoding import ALPHABETS, Encoding, decode, encode, spelling
 from rotator.crypto.keyring import KEY_ID_SIZE, NONCE_SIZES, TAG_SIZE
 from rotator.errors import FormatError
 
@@ -149,6 +149,10 @@ class BytesLayout:
     def likeness(self, value: bytes) -> Any:
         """Return what another value needs to be written like *value*, which fits."""
         return decode(self.encoding, value) if self.kept else b"", value
+
+    def spelling(self, values: Sequence[bytes]) -> Any:
+        """Return what a new value needs to be written as *values* are, which fit."""
+        return b"", spelling(self.encoding, values)
 
     def header(self, key_id: bytes, label: bytes = b"", like: Any = None) -> bytes:
         """Return all laid-out bytes before the nonce; what is kept is as in *like*."""

@@ -106,6 +106,11 @@ class Codec:
         for form, codec in self._codecs.items():
             codec.allow(sealing=form.name not in names)
 
+    def learn(self, form: Format, values: Sequence[bytes]) -> None:
+        """Have new values in a format written as *values* of it are: with padding, for example."""
+        if values:
+            self._codecs[form].spelling = form.cutter.spelling(values)
+
     def fault(self, form: Format, *, new: bool = False) -> str | None:
         """Return why no value can be sealed as *form*, *new* or like an old one; None: it can."""
         return self._codecs[form].fault(new=new)

@@ -7,7 +7,7 @@ base64 and base64url with all of their padding or none (RFC 4648, sections 3.2, 
 """
 
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -76,6 +76,18 @@ DECODERS: Final[dict[Encoding, Callable[[bytes], bytes | None]]] = {
 def decode(encoding: Encoding, text: bytes) -> bytes | None:
     """Return the bytes that *text* stands for; None if it is not exactly how they are written."""
     return DECODERS[encoding](text)
+
+
+def spelling(encoding: Encoding, texts: Iterable[bytes]) -> bytes | None:
+    """Return what tells `encode` to write as *texts* are written; None: they do not show how."""
+    for text in texts:
+        if encoding is Encoding.HEX and not text.isdigit() and text:
+            return b"A" if text.isupper() else b"a"
+        if encoding in {Encoding.BASE64, Encoding.BASE64URL} and (
+            len(text) % 4 or text.endswith(b"=")
+        ):
+            return b"AA" if len(text) % 4 else b"AA=="
+    return None
 
 
 def encode(encoding: Encoding, value: bytes, like: bytes | None = None) -> bytes:

@@ -34,7 +34,8 @@ class FormatCodec:
     """
     Format codec: opens and seals values of one format, whatever its layout is.
 
-    *labels* are, by key id, what values call the keys. *read* opens a value, stored as a name, and
+    *labels* are, by key id, what values call the keys. *spelling* is how new values are written, if
+    that is known: see `TextLayout.spelling`. *read* opens a value, stored as a name, and
     *seal* makes one: `FormatCodec.read_any` and `FormatCodec.seal_any` say how.
     """
 
@@ -48,6 +49,7 @@ class FormatCodec:
         self._current, self._keys = keyring.current, keyring.all
         self._named = _named(form, keyring, labels)
         self._read: tuple[bytes, Any] = b"", None  # the last value, and how it is written
+        self.spelling: Any = None
 
     def read_any(self, name: bytes, value: bytes) -> Found:
         """Open *value* with a key that it names, or with whichever does."""
@@ -82,7 +84,7 @@ class FormatCodec:
             raise FormatError(fault, hint="see `rotator docs formats`")
         form, key, label = self.format, self._current, self.label
         cutter, key_id = form.cutter, key.id_bytes
-        written = None if like is None else self._likeness(like)
+        written = self.spelling if like is None else self._likeness(like)
         header = cutter.header(key_id, label, written)
         unsealed = Parts(key_id, label, nonce, b"", header, written)
         body = key.encrypt(nonce, plaintext, form.associated(name, unsealed))
@@ -201,7 +203,7 @@ class SequentialCodec(FormatCodec):
         laid = header + nonce + self._current.encrypt(nonce, plaintext, aad)
         value = laid
         if not self._raw:
-            value = encode(self._encoding, laid, like)
+            value = encode(self._encoding, laid, like or (self.spelling and self.spelling[1]))
             laid = decode(self._encoding, value) or b""
         if self._with_header:
             aad = laid[:begin] + name

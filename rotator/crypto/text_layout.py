@@ -21,7 +21,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 from rotator.crypto.bytes_layout import ENCRYPTED, RANDOM_SIZE, Parts
-from rotator.crypto.encoding import ALPHABETS, DECODERS, Encoding, decode, encode
+from rotator.crypto.encoding import ALPHABETS, DECODERS, Encoding, decode, encode, spelling
 from rotator.crypto.keyring import NONCE_SIZES, TAG_SIZE
 from rotator.errors import FormatError
 
@@ -140,6 +140,13 @@ class TextLayout:
         """Return what another value needs to be written like *value*, which fits."""
         cut = self.cut(value)
         return cut and cut.like
+
+    def spelling(self, values: Sequence[bytes]) -> Any:
+        """Return what a new value needs to be written as *values* are, which fit."""
+        texts = [like[0][at] for like in map(self.likeness, values) for at, _ in self._pieces]
+        shown = spelling(self._encoding, texts)
+        around = None if self._within is None else spelling(self._within, values)
+        return tuple(shown or text for text in self._spelling), around
 
     def header(self, key_id: bytes, label: bytes = b"", like: Any = None) -> bytes:  # noqa: ARG002
         """Return nothing: a text has no header that could be authenticated."""

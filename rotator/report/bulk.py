@@ -32,8 +32,9 @@ class BulkWording:
     """
     Bulk wording: holds the words of one command.
 
-    *command* is its name, *verb* and *done* what it does (`delete`, `deleted`), *what* describes
-    the values it picks, *meanings* other outcomes; *notes* are said before, *next_step* after.
+    *command* is its name, *verb* and *done* what it does (`delete`, `deleted`), and *how*; *what*
+    describes the values it picks, *meanings* other outcomes; *notes* are said before, *next_step*
+    after.
     """
 
     command: str
@@ -43,6 +44,7 @@ class BulkWording:
     meanings: Mapping[str, str]
     next_step: str
     notes: tuple[str, ...] = ()
+    how: str = ""
 
 
 ShowName = Callable[[bytes], str]

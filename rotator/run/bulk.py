@@ -22,9 +22,11 @@ from typing import Final
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.format_search import search_formats
 from rotator.crypto.keyring import Key
+from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, EmptyError
 from rotator.progress import Progress
 from rotator.run.evidence import latest_history
+from rotator.run.formats import Canary
 from rotator.run.preflight import Preflight
 from rotator.server.acl import DELETING, WRITING
 from rotator.server.context import CacheContext
@@ -147,10 +149,12 @@ class Adoption(Selector):
     """
     Adoption: picks plaintext with names that `rotator run` visits too, those that match *within*.
 
-    *encryptions* counts the values that were encrypted under the current key, stored or not.
+    It is encrypted as *form*. *encryptions* counts the values that were encrypted under the current
+    key, stored or not.
     """
 
     codec: Codec
+    form: Format
     within: Sequence[str] = ("*",)
     encryptions: int = 0
 
@@ -169,7 +173,7 @@ class Adoption(Selector):
             return _left(candidate, Outcome.UNDECRYPTABLE, opened, listed=True)
         if not self.writes:
             return _left(candidate, BulkOutcome.PICKED)
-        new = self.codec.seal(name, value)
+        new = self.codec.seal(name, value, self.form)
         self.encryptions += 1
         if len(new) > self.largest:
             detail = f"{len(new)} bytes when encrypted, the server takes {self.largest}"
@@ -281,12 +285,20 @@ class BulkRun:
         if self.state and isinstance(self.selector, Adoption) and self.selector.encryptions:
             current = self.selector.codec.keyring.current.id
             self.state.add_encryptions(current, self.selector.encryptions)
+            self._canary.wrote(self.selector.form)
         self._preflight.close()
 
     def require_sound(self, found: BulkResult) -> None:
-        """Raise if what was *found* should not be acted on: see `PurgeUndecryptable`."""
+        """Raise if what was *found* should not be acted on: see `PurgeUndecryptable`, `Canary`."""
         if isinstance(self.selector, PurgeUndecryptable):
             self.selector.require_sound(self.access, found.tally)
+        elif isinstance(self.selector, Adoption) and found.picked:
+            self._canary.require(self.selector.form, found.sweep.topology.primaries)
+
+    @property
+    def _canary(self) -> Canary:
+        history = latest_history(self.state, self.access.cache.name) if self.state else ""
+        return Canary(self.access, self.state, history)
 
     def look(self) -> BulkResult:
         """Visit every name and only look; ServerError: who owns the data cannot be found out."""

@@ -16,8 +16,8 @@ from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
 from rotator.retirement.looks import Look, number
 from rotator.retirement.places import Declarations
-from rotator.run.canary import Canary
 from rotator.run.evidence import find_history, latest_history
+from rotator.run.formats import Canary
 from rotator.run.planner import Planner, write_one_anew
 from rotator.run.preflight import Preflight
 from rotator.run.surroundings import Observation, ServerObserver

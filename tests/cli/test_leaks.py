@@ -316,7 +316,7 @@ class TestFaults:
     )
     def test_nor_does_that_of_another_command(self, guarded, planted, monkeypatch, command):
         """The other commands do not choose a form for their log, and are as discreet."""
-        monkeypatch.setattr(Key, "from_hex", partial(fail, planted))
+        monkeypatch.setattr(Key, "from_text", partial(fail, planted))
         name = (
             ["--namespace", "ns", "name"] if command in {"get", "set", "delete", "inspect"} else []
         )

@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import math
 import pickle
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -39,10 +41,16 @@ def sealed_with(material, name, plaintext, form="gcm"):
     return Codec(Keyring(Key.from_text(material, "test")), [BUILTIN[form]]).seal(name, plaintext)
 
 
+def writing(form="sealed", **more):
+    """The section that names the format of new values."""
+    return {"caches": {"shared-redis": {"write": form, **more}}}
+
+
 @pytest.fixture
 def config(tmp_path, server):
     """A configuration of one cache on the session's server, with a current and an old key."""
-    return config_file(tmp_path / "maverics.yaml", cache(server.address))
+    path = tmp_path / "maverics.yaml"
+    return config_file(path, cache(server.address), rotator=writing())
 
 
 @pytest.fixture
@@ -88,6 +96,19 @@ class TestCache:
         redis.set(stored("abc"), sealed_with(material, stored("abc"), b"value", form))
         assert client.get("abc") == b"value"
 
+    def test_a_default(self, client, redis):
+        """Where there is no entry, the default is the answer, whatever it is; else the value."""
+        redis.lpush(stored("list"), b"element")
+        assert [client.get("abc", None), client.get("abc", b""), client.get("abc", 7)] == [
+            None,
+            b"",
+            7,
+        ]
+        client.set("abc", b"value")
+        assert client.get("abc", None) == b"value"
+        with pytest.raises(UnopenedError):
+            client.get("list", None)
+
     def test_a_missing_key_raises(self, client):
         """A key that is not there is an error that shows neither the key nor the whole hash."""
         with pytest.raises(MissingError) as caught:
@@ -124,6 +145,51 @@ class TestCache:
         client.set("abc", b"value", ttl=timedelta(hours=1, milliseconds=7))
         assert 3_590_000 < redis.pttl(stored("abc")) <= 3_600_007
 
+    @pytest.mark.parametrize("ttl", [60, 59.9999, timedelta(minutes=1)])
+    def test_a_ttl_in_seconds(self, client, redis, ttl):
+        """A number is seconds, of which whole milliseconds count."""
+        client.set("abc", b"value", ttl)
+        assert 50_000 < redis.pttl(stored("abc")) <= 60_000
+
+    @pytest.mark.parametrize("value", [bytearray(b"value"), memoryview(b"value")])
+    def test_what_is_like_bytes(self, client, value):
+        """A bytearray and a memoryview are bytes, too."""
+        client.set("abc", value)
+        assert client.get("abc") == b"value"
+
+    @pytest.mark.parametrize("value", ["text", None, 7, ["a"]])
+    def test_values_are_bytes(self, client, redis, value):
+        """Anything else is refused with what to do, and nothing is written."""
+        with pytest.raises(TypeError, match=r"values are bytes: text\.encode\(\)"):
+            client.set("abc", value)
+        assert redis.keys() == []
+
+    @pytest.mark.parametrize("ttl", ["60", True, [1]])
+    def test_a_ttl_is_a_time(self, client, redis, ttl):
+        """A TTL that is neither a number nor a timedelta is refused."""
+        with pytest.raises(TypeError, match="number of seconds or a timedelta"):
+            client.set("abc", b"value", ttl)
+        assert redis.keys() == []
+
+    @pytest.mark.parametrize("namespace", [b"/app", None, 7])
+    def test_a_namespace_is_text(self, config, namespace):
+        """A namespace that is no text is refused: names would be others than the application's."""
+        with pytest.raises(TypeError, match="a namespace is text"):
+            Cache.open([config], namespace=namespace)
+
+    def test_threads_share_it(self, client):
+        """Threads that use one client at the same time get each its own answers."""
+
+        def use(number):
+            for turn in range(60):
+                client.set(f"key {number}", b"%d of %d" % (turn, number))
+                assert client.get(f"key {number}") == b"%d of %d" % (turn, number)
+                assert client.get(f"none {number}", None) is None
+            return client.delete(f"key {number}")
+
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(use, range(8))) == [True] * 8
+
     def test_without_a_ttl_an_entry_stays(self, client, redis):
         """Setting without a TTL takes away the one that was there."""
         client.set("abc", b"value", ttl=timedelta(hours=1))
@@ -131,7 +197,11 @@ class TestCache:
         assert redis.ttl(stored("abc")) == -1
 
     @pytest.mark.parametrize(
-        "ttl", [timedelta(0), timedelta(seconds=-1), timedelta(microseconds=1)]
+        "ttl",
+        [
+            *(timedelta(0), timedelta(seconds=-1), timedelta(microseconds=1)),
+            *(0, -1, 0.0001, math.nan, math.inf, 1e300),
+        ],
     )
     def test_a_ttl_must_be_positive(self, client, redis, ttl):
         """A TTL below a millisecond is refused and nothing is written."""
@@ -144,22 +214,32 @@ class TestCache:
         client.set("abc", b"value")
         assert [client.delete("abc"), client.delete("abc")] == [True, False]
 
-    def test_a_new_value_has_the_first_format(self, client, redis):
-        """Without a value to follow, the first configured format is written."""
-        client.set("abc", b"value")
-        assert redis.get(stored("abc")).startswith(b"ROT\x01")
+    def test_several_formats(self, tmp_path, server):
+        """With several formats it has to be said which one new values have, when it is opened."""
+        path = config_file(tmp_path / "c.yaml", cache(server.address))
+        with pytest.raises(ConfigError, match=r"rotator\.caches\.shared-redis\.write") as caught:
+            Cache.open([path], namespace=NAMESPACE)
+        assert "sealed, gcm and gcm-base64" in str(caught.value)
+        assert "write: sealed" in caught.value.hint
 
-    def test_a_value_keeps_its_format(self, client, redis):
-        """With `write: same`, a value in base64 is replaced by one in base64, under the new key."""
-        redis.set(stored("abc"), sealed_with(KEY_A, stored("abc"), b"old", "gcm-base64"))
-        client.set("abc", b"new")
+    def test_one_format(self, tmp_path, server, redis):
+        """With one format that is what is written, in the spelling of the value that was there."""
+        settings = {"caches": {"shared-redis": {"formats": ["gcm-base64"]}}}
+        path = config_file(tmp_path / "c.yaml", cache(server.address), rotator=settings)
+        old = sealed_with(KEY_A, stored("abc"), b"old", "gcm-base64")
         keyring = Keyring(Key.from_text(KEY_B, "test"))
-        opened = Codec(keyring, [BUILTIN["gcm-base64"]]).open(b"", redis.get(stored("abc")))
-        assert opened.plaintext == b"new"
+        with Cache.open([path], namespace=NAMESPACE) as client:
+            for before in (old, old.rstrip(b"="), None):
+                redis.set(stored("abc"), before) if before else redis.delete(stored("abc"))
+                client.set("abc", b"new")
+                value = redis.get(stored("abc"))
+                opened = Codec(keyring, [BUILTIN["gcm-base64"]]).open(b"", value)
+                assert opened.plaintext == b"new"
+                assert (b"=" in value) == (before is None or b"=" in before)
 
     def test_a_configured_format_is_written(self, tmp_path, server, redis):
         """With a format to write, a value in another format gives way to that one."""
-        settings = {"caches": {"shared-redis": {"write": "gcm-base64"}}}
+        settings = writing("gcm-base64")
         path = config_file(tmp_path / "c.yaml", cache(server.address), rotator=settings)
         redis.set(stored("abc"), sealed_with(KEY_A, stored("abc"), b"old", "gcm"))
         with Cache.open([path], namespace=NAMESPACE) as client:
@@ -177,7 +257,7 @@ class TestCache:
     def test_hashing_off_stores_the_key_as_it_is(self, tmp_path, server, redis):
         """With hashing off, the stored name is namespace and key, and errors do not show it."""
         off = {"hashing": {"keys": {"disabled": True}}}
-        path = config_file(tmp_path / "c.yaml", cache(server.address) | off)
+        path = config_file(tmp_path / "c.yaml", cache(server.address) | off, rotator=writing())
         with Cache.open([path], namespace=NAMESPACE) as client:
             client.set("abc", b"value")
             assert redis.keys() == [b"/app/oidc:abc"]
@@ -230,7 +310,9 @@ class TestCache:
     def test_a_demoted_server_is_left(self, tmp_path):
         """A write that a demoted server refuses is sent to the new primary."""
         with LocalServer() as one, LocalServer() as two:
-            path = config_file(tmp_path / "c.yaml", cache([one.address, two.address]))
+            path = config_file(
+                tmp_path / "c.yaml", cache([one.address, two.address]), rotator=writing()
+            )
             two.client().replicaof("127.0.0.1", one.port)
             with Cache.open([path], namespace=NAMESPACE) as client:
                 client.set("abc", b"value")
@@ -243,7 +325,9 @@ class TestCache:
     def test_two_servers_of_their_own_are_refused(self, tmp_path, server):
         """Addresses of two unrelated servers are an error: which one has the entry?"""
         with LocalServer() as other:
-            path = config_file(tmp_path / "c.yaml", cache([server.address, other.address]))
+            path = config_file(
+                tmp_path / "c.yaml", cache([server.address, other.address]), rotator=writing()
+            )
             with Cache.open([path]) as client, pytest.raises(ServerError):
                 client.get("abc")
 
@@ -254,7 +338,9 @@ class TestCache:
             commands=["+info", "+mget", "+get", "+select"],
         )  # fmt: skip
         path = config_file(
-            tmp_path / "c.yaml", cache(server.address, username="reader", password="pw")
+            tmp_path / "c.yaml",
+            cache(server.address, username="reader", password="pw"),
+            rotator=writing(),
         )
         try:
             with Cache.open([path]) as client, pytest.raises(RightsError):
@@ -282,7 +368,7 @@ class TestCluster:
     @pytest.fixture
     def client(self, tmp_path, cluster):
         """A client that is told of one node only."""
-        path = config_file(tmp_path / "c.yaml", cache(cluster.addresses[0]))
+        path = config_file(tmp_path / "c.yaml", cache(cluster.addresses[0]), rotator=writing())
         with Cache.open([path], namespace=NAMESPACE) as opened:
             yield opened
 
@@ -306,7 +392,7 @@ class TestCluster:
 
     def test_there_is_only_database_0(self, tmp_path, cluster):
         """Another database is refused with a hint."""
-        path = config_file(tmp_path / "c.yaml", cache(cluster.addresses[0]))
+        path = config_file(tmp_path / "c.yaml", cache(cluster.addresses[0]), rotator=writing())
         with Cache.open([path], database=1) as client, pytest.raises(ServerError) as caught:
             client.get("abc")
         assert "database 0 only" in caught.value.hint
@@ -328,7 +414,9 @@ class TestReadme:
         text = (Path(__file__).parents[3] / "README.md").read_text()
         [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         code = "\n".join(code.splitlines()[:lines])
-        path = config_file(tmp_path / "c.yaml", cache(server.address, current="<KEY>", old=[]))
+        path = config_file(
+            tmp_path / "c.yaml", cache(server.address, current="<KEY>", old=[]), rotator=writing()
+        )
         monkeypatch.setenv("MAVERICS_CONFIG", str(path))
         monkeypatch.setenv("MAVERICS_SECRET_PROVIDER", "env://")
         monkeypatch.setenv("KEY", KEY_A)
@@ -398,6 +486,32 @@ class TestCommands:
         done = run(arguments, input=b"value")
         assert done.returncode == 0
         assert b"the encryption was not counted" in done.stderr
+
+    def test_the_format_that_the_cache_has(self, tmp_path, server, redis):
+        """A new value is in the format that most values under the current key are in."""
+        path = config_file(tmp_path / "c.yaml", cache(server.address))
+        for number in range(9):
+            form, key = ("gcm", KEY_B) if number < 3 else ("gcm-base64", KEY_A)
+            name = stored(str(number))
+            redis.set(name, sealed_with(key, name, b"value", form))
+        redis.set(stored("s"), sealed_with(KEY_B, stored("s"), b"value", "sealed"))
+        arguments = ["set", "-c", path, "--namespace", NAMESPACE, "abc"]
+        assert run(arguments, input=b"new").returncode == 0
+        codec = Codec(Keyring(Key.from_text(KEY_B, "test")), [BUILTIN["gcm"]])
+        assert codec.open(b"", redis.get(stored("abc"))).plaintext == b"new"
+
+    @pytest.mark.parametrize("forms", [(), ("gcm", "sealed")])
+    def test_a_format_nobody_can_tell(self, tmp_path, server, redis, forms):
+        """Where no value is under the current key, or as many in two formats, it is refused."""
+        path = config_file(tmp_path / "c.yaml", cache(server.address))
+        redis.set("old", sealed_with(KEY_A, b"old", b"value"))
+        for form in forms:
+            redis.set(form, sealed_with(KEY_B, form.encode(), b"value", form))
+        before = sorted(redis.keys())
+        done = run(["set", "-c", path, "--namespace", NAMESPACE, "abc"], input=b"new")
+        assert done.returncode == 2
+        assert b"rotator.caches.shared-redis.write" in done.stderr
+        assert sorted(redis.keys()) == before
 
     def test_a_file_that_is_not_there_is_a_usage_error(self, config, redis, tmp_path):
         """A value file that cannot be read exits with 2 and writes nothing."""

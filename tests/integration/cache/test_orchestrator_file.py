@@ -207,7 +207,8 @@ class TestFile:
         ]
 
     def test_single_entries(self, estate):
-        """Entries of either cache are set, described and deleted."""
+        """Entries of either cache are set, described and deleted, in the format of the cache."""
+        estate.ended("run", "--state", estate.state)
         for cache, more in (
             ("shared-redis", ["--namespace", "/app/oidc"]),
             ("service-extensions", []),
@@ -220,9 +221,11 @@ class TestFile:
             estate.ended("delete", *name)
 
     def test_the_library(self, estate):
-        """The cache client works with it too."""
+        """The cache client works with it too, once it is said in which format it writes."""
         url = estate.env["MAVERICS_SECRET_PROVIDER"]
-        with Cache.open(estate.file, "shared-redis", "/app/oidc", url) as cache:
+        ours = estate.state.parent / "rotator.yaml"
+        ours.write_text(yaml.safe_dump({"rotator": {"caches": {"shared-redis": {"write": "gcm"}}}}))
+        with Cache.open([estate.file, ours], "shared-redis", "/app/oidc", url) as cache:
             cache.set("key", b"value", ttl=timedelta(minutes=1))
             assert cache.get("key") == b"value"
 

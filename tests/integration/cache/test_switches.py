@@ -57,6 +57,7 @@ class Switches:
         ).encode()
 
 
+WRITE = {"caches": {"shared-redis": {"write": "sealed"}}}
 ALL = [Switches(*each) for each in itertools.product([True, False], repeat=3)]
 ALLOWED = [one for one in ALL if one.allowed]
 FORBIDDEN = [one for one in ALL if not one.allowed]
@@ -69,7 +70,9 @@ class Case:
         self.switches = switches
         self.redis = redis
         self.state = folder / "state.db"
-        self.file = config_file(folder / "maverics.yaml", cache(server.address) | switches.sections)
+        self.file = config_file(
+            folder / "maverics.yaml", cache(server.address) | switches.sections, rotator=WRITE
+        )
         self.namespace = ["--namespace", NAMESPACE] if switches.prefixed else []
 
     def ends(self, code, command, *args):

@@ -88,16 +88,49 @@ class TestAdoption:
 
     @pytest.mark.parametrize(
         ("settings", "form"),
-        [({}, "sealed"), ({"formats": ["gcm-base64"]}, "gcm-base64"), ({"write": "gcm"}, "gcm")],
-        ids=["default", "first", "write"],
+        [({}, "gcm-base64"), ({"formats": ["sealed"]}, "sealed"), ({"write": "gcm"}, "gcm")],
+        ids=["what the cache has", "the only one", "write"],
     )
     def test_the_format(self, server, redis, tmp_path, settings, form):
-        """The format is the one to write, else the first; `sealed` is bound to the stored name."""
+        """The format is the one to write, the only one, or the one that the cache has."""
         place = Place(tmp_path, Cache(server.address, settings=settings))
         redis.set("app:1", "hello")
-        adopted(place, "--match", "app:*")
+        for number, key in enumerate((0, 1, 1)):
+            forms = ("gcm-base64", "gcm", "gcm")
+            place.cache.put(redis, f"there:{number}", key=key, form=forms[number])
+        assert f"encrypted as {form}, under" in run_here(adopt(place, "--match", "app:*")).stdout
         opened = place.cache.open("app:1", redis.get("app:1"), form=form)
         assert opened.plaintext == b"hello"
+
+    def test_a_format_nobody_can_tell(self, server, redis, tmp_path):
+        """Where no value is under the current key, it has to be said which format is meant."""
+        place = Place(tmp_path, Cache(server.address))
+        redis.set("app:1", "hello")
+        place.cache.put(redis, "there:1", key=1)
+
+        done = run_here(adopt(place, "--match", "app:*"))
+
+        assert done.returncode == 2
+        assert "rotator.caches.shared-redis.write" in done.stderr
+        assert redis.get("app:1") == b"hello"
+
+    def test_a_format_with_text_in_it(self, server, redis, tmp_path):
+        """Nothing is encrypted in a format with text in it that no application has written."""
+        layout = "v1:{nonce}{ciphertext}{tag}"
+        formats = {"theirs": {"encoding": "base64", "layout": layout}}
+        settings = {"formats": ["theirs"]}
+        place = Place(tmp_path, Cache(server.address, settings=settings), formats=formats)
+        redis.set("app:1", "hello")
+
+        done = run_here(adopt(place, "--match", "app:*"))
+
+        assert done.returncode == 2
+        assert "constant: true" in done.stderr
+        assert redis.get("app:1") == b"hello"
+        formats["theirs"]["constant"] = True
+        place.configure(*place.caches)
+        adopted(place, "--match", "app:*")
+        assert redis.get("app:1").startswith(b"v1:")
 
     def test_several_patterns(self, filled, redis):
         """Each pattern adds names."""
@@ -106,7 +139,9 @@ class TestAdoption:
 
     def test_what_no_run_visits(self, server, redis, tmp_path):
         """Names that the configuration leaves out stay plaintext, and are counted."""
-        place = Place(tmp_path, Cache(server.address, settings={"match": ["app:*"]}))
+        place = Place(
+            tmp_path, Cache(server.address, settings={"match": ["app:*"], "write": "gcm"})
+        )
         redis.mset({"app:1": "hello", "other:1": "hello"})
         cache = adopted(place, "--match", "*")
         assert (cache["encrypted"], cache["others"]) == (1, {"outside": 1})
@@ -297,7 +332,7 @@ def test_a_value_that_would_be_too_large(place, redis, configured):
 
 def test_a_cluster(cluster, tmp_path):
     """Plaintext on every node is encrypted, with its TTL."""
-    place = Place(tmp_path, Cache(*cluster.addresses))
+    place = Place(tmp_path, Cache(*cluster.addresses, settings={"write": "sealed"}))
     entries = {
         name: (b"hello", b"hello", FAR_MS + index if index % 2 else -1)
         for index, name in enumerate(names_in(range(16384), 300))

@@ -63,7 +63,7 @@ ONE_KEY = Rotation(READS, writes=True, only_key=OTHER.id)
 PURGES = acts(PurgeKey(READS, OLD))
 LOOKS = PurgeKey(READS, OLD)
 CLEANS = acts(PurgeUndecryptable(READS))
-ADOPTS = acts(Adoption(READS, ["app:*"]))
+ADOPTS = acts(Adoption(READS, READS.formats[0], ["app:*"]))
 
 
 @pytest.mark.parametrize(

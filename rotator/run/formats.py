@@ -1,5 +1,5 @@
 """
-Canary: tells in which formats an application was seen to write under the current key.
+Formats: finds out which of them applications write, before anything is written in one.
 
 A literal of a format is written again as it was read. Where it names the key, unknown to the
 configuration, that would put new ciphertext behind the old key's label, and no application could
@@ -8,8 +8,12 @@ met in it that rotator has not written itself; unless the format is declared `co
 
 Met means: by a sample before the run, or by any complete sweep that only read. What was written
 first, by rotator, cannot be told from it later, so the state keeps which of the two came first.
+
+What is not rewritten but new, by `set` and `adopt`, has no format of its own. Where the
+configuration leaves a choice, it gets the one that most values under the current key are in.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,9 +22,10 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.layout import Format
-from rotator.errors import UnmetFormatError
+from rotator.errors import ConfigError, UnmetFormatError
 from rotator.run.planner import first_values
 from rotator.server.context import CacheContext
+from rotator.server.topology import discover
 from rotator.state.state import State
 from rotator.sweep.results import SweepResult
 from rotator.sweep.scope import Scope
@@ -58,7 +63,7 @@ class Canary:
         """
         unmet = {form.name: form for form in self.codec.formats if self._is_unmet(form)}
         needed: set[str] = set()
-        for opened in self._sample(primaries) if unmet else ():
+        for opened in _sample(self.access, self.codec, primaries) if unmet else ():
             current = opened.key is self.codec.keyring.current
             if current and not self._knows(opened.format, WRITTEN):
                 self._note(opened.format, MET)
@@ -69,6 +74,27 @@ class Canary:
             raise UnmetFormatError(refused[0])
         self.codec.forbid(unmet.keys())
         return tuple(unmet)
+
+    def require(self, form: Format, primaries: Sequence[Address]) -> None:
+        """
+        Demand that new values may be written as *form*; raises as `guard` does.
+
+        Raises:
+            UnmetFormatError: No application was seen to write so.
+            ServerError: A node cannot be read.
+        """
+        current = self.codec.keyring.current
+        if self._is_unmet(form) and not self._knows(form, WRITTEN):
+            for opened in _sample(self.access, self.codec, primaries):
+                if opened.key is current and opened.format == form:
+                    self._note(form, MET)
+                    return
+        if self._is_unmet(form):
+            raise UnmetFormatError(form.name)
+
+    def wrote(self, form: Format) -> None:
+        """Take down that values were put in a format."""
+        self._note(form, WRITTEN)
 
     def keep(self, sweep: SweepResult) -> None:
         """Take down what a sweep has met, if it only read, and in which formats values were put."""
@@ -101,12 +127,47 @@ class Canary:
     def _place(self, form: Format) -> tuple[str, str, str]:
         return self.history, self.codec.keyring.current.id, form.description
 
-    def _sample(self, primaries: Sequence[Address]) -> Iterator[Opened]:
-        """Yield some values of every node that open."""
-        settings = self.access.settings
-        scope = Scope(Mode.DRY_RUN, settings.match, settings.databases, outside=False)
-        for address in primaries:
-            with self.access.connect(address) as store:
-                store.enable_no_touch()
-                for _, _, opened in first_values(store, self.codec, scope):
-                    yield opened
+
+def format_of_new_values(access: CacheContext) -> Format:
+    """
+    Return the format for new values: the one to write, the only one, or what the cache has.
+
+    Values under the current key tell that, some of every node. How they are written is learned.
+
+    Raises:
+        ConfigError: None is under the current key, or as many are in one format as in another.
+        ServerError: A node cannot be read.
+    """
+    codec = access.codec
+    if codec is None:
+        raise ValueError("a cache without encryption has no formats")
+    found: dict[Format, list[bytes]] = {}
+    primaries = discover(access.cache.addresses, access.connect).primaries
+    for opened in _sample(access, codec, primaries):
+        if opened.key is codec.keyring.current:
+            found.setdefault(opened.format, []).append(opened.value)
+    form = codec.write or (codec.formats[0] if len(codec.formats) == 1 else None)
+    if form is None:
+        counts = Counter({one: len(values) for one, values in found.items()}).most_common(2)
+        if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
+            names = " and ".join(sorted(one.name for one, _ in counts))
+            seen = f"as many values are in {names}" if counts else "no value is under it yet"
+            raise ConfigError(
+                f"rotator.caches.{access.cache.name}.write: it is not known in which format"
+                f" applications write with the current key: {seen}",
+                hint=f"name it, such as write: {codec.formats[0].name}; `rotator detect` tells",
+            )
+        form = counts[0][0]
+    codec.learn(form, found.get(form, ()))
+    return form
+
+
+def _sample(access: CacheContext, codec: Codec, primaries: Sequence[Address]) -> Iterator[Opened]:
+    """Yield some values of every node that open."""
+    settings = access.settings
+    scope = Scope(Mode.DRY_RUN, settings.match, settings.databases, outside=False)
+    for address in primaries:
+        with access.connect(address) as store:
+            store.enable_no_touch()
+            for _, _, opened in first_values(store, codec, scope):
+                yield opened
