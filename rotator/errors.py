@@ -5,6 +5,7 @@ Errors: form one tree with exit codes and hints; one table says what each code m
     ├── ConfigError           2  the configuration or the command line is wrong
     │   ├── KeyMaterialError  2  a key is not 64 hex characters, or listed twice
     │   ├── FormatError       2  a value format is described wrongly
+    │   │   └── UnmetFormatError  2  a literal of a format may name another key
     │   └── SecretError       2  a reference cannot be resolved
     ├── ServerError           1  Redis, or the way to it
     │   ├── LostError         1  the connection, or the process behind it, is gone
@@ -25,7 +26,7 @@ do about it. The base class is never raised.
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, Self
 
 
 class Exit(IntEnum):
@@ -114,6 +115,28 @@ class KeyMaterialError(ConfigError):
 
 class FormatError(ConfigError):
     """Format error: a value format is described wrongly."""
+
+
+class UnmetFormatError(FormatError):
+    """
+    Unmet format error: nothing is written in a format, because a literal of it may name a key.
+
+    No value that an application wrote in it under the current key was met.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"no value under the current key was met in the format {name}, and its literal text"
+            " may name the key: an application could not read what would be written",
+            hint="first let the applications write with the current key (`rotator check --stage`);"
+            " `rotator run --dry-run` then looks at all values;"
+            f" or declare rotator.formats.{name}.constant: true if the text is the same for"
+            " every key",
+        )
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
+        return type(self), (self.name,)
 
 
 class SecretError(ConfigError):

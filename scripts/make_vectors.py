@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from rotator.crypto.bytes_layout import Parts
 from rotator.crypto.codec import Reason
 from rotator.crypto.keyring import Key
 from rotator.crypto.layout import BUILTIN, Format
@@ -57,10 +58,10 @@ CURRENT, OLD, FOREIGN = (Key(derived(f"{name} key"), name) for name in ("first",
 
 def sealed(form: Format, key: Key, label: str, plaintext: bytes, name: bytes = NAME) -> bytes:
     """What *key* makes of *plaintext* in *form*, with the nonce of *label*."""
-    nonce = derived(label)[:12]
-    aad = form.associated(form.header(key.id_bytes), name)
-    body = key.encrypt(nonce, plaintext, aad)
-    return form.join(key.id_bytes, nonce, body[:-16], body[-16:])
+    nonce, cutter = derived(label)[:12], form.cutter
+    unsealed = Parts(key.id_bytes, b"", nonce, b"", cutter.header(key.id_bytes), None)
+    body = key.encrypt(nonce, plaintext, form.associated(name, unsealed))
+    return cutter.join(key.id_bytes, b"", nonce, body)
 
 
 def valid(form: Format) -> Iterator[Vector]:

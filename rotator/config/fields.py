@@ -13,11 +13,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 
+from rotator.config.files import Unquoted
 from rotator.config.types import Address, SecretRef, problem
 from rotator.text import parse_duration
 
 _ADDRESS_HINT = "write host:port, such as redis-0.internal:6379 or [2001:db8::1]:6379"
 _DATABASE = re.compile("0|[1-9][0-9]{0,8}")  # 010 is ten to some readers, and eight to others
+_KEY_ID = re.compile(r"[0-9a-f]{16}")
+_IN_HEX = re.compile(r"hex:(?:[0-9a-fA-F]{2})+")
 _BOOLEANS = {
     form: means
     for means, words in ((True, "true y yes on"), (False, "false n no off"))
@@ -136,6 +139,50 @@ def _reason(value: str) -> str:
     return value.strip()
 
 
+def _layout(value: Any) -> tuple[str, ...] | str:
+    """Read a text with parts in it, or a list of parts."""
+    if isinstance(value, str):
+        return value
+    hint = 'write \'{nonce}:{tag}:{ciphertext}\', or ["nonce:12", ciphertext, "tag:16"]'
+    if not isinstance(value, list | tuple):
+        raise problem("must be a text, or a list of parts", hint)
+    for index, part in enumerate(value):
+        if not isinstance(part, str):
+            raise problem("must be text", "quote the value", index)
+    return tuple(value)
+
+
+def _labels(value: Any) -> dict[str, bytes]:
+    """Read labels by the ids of keys."""
+    if not isinstance(value, dict):
+        raise problem("must be a mapping", 'write "key id": label for each key')
+    return {_key_id(key_id): _label(key_id, label) for key_id, label in value.items()}
+
+
+def _key_id(value: Any) -> str:
+    """Take the id of a key."""
+    if not isinstance(value, str) or isinstance(value, Unquoted):
+        hint = (
+            f'quote it: "{value}"' if isinstance(value, Unquoted) else "`rotator keys` lists them"
+        )
+        raise problem("a key id must be text", hint)
+    if not _KEY_ID.fullmatch(value):
+        raise problem("is no key id", "`rotator keys` lists the ids, of 16 characters", value)
+    return value
+
+
+def _label(key_id: str, value: Any) -> bytes:
+    """Read a label: a text, or `hex:` and its bytes."""
+    if not isinstance(value, str) or isinstance(value, Unquoted):
+        shows = isinstance(value, str | int | float | bool)
+        hint = f'quote it: "{value}"' if shows else 'write a text, or "hex:" and its bytes'
+        raise problem("a label must be text", hint, key_id)
+    if not value or (value.startswith("hex:") and not _IN_HEX.fullmatch(value)):
+        hint = 'write the label, or "hex:" and its bytes in hex'
+        raise problem("is no label", hint, key_id)
+    return bytes.fromhex(value[4:]) if value.startswith("hex:") else value.encode()
+
+
 def _boolean(value: Any) -> bool:
     """Read a boolean of JSON, or one of the words that YAML 1.1 and 1.2 have for it."""
     found = _BOOLEANS.get(value) if isinstance(value, str) else value
@@ -173,6 +220,10 @@ def _duration(value: Any) -> timedelta:
         raise problem(str(error), "write a number and s, m, h or d, such as 30d") from None
 
 
+Layout = Annotated[
+    tuple[str, ...] | str, PlainValidator(_layout, json_schema_input_type=str | list[str])
+]
+Labels = Annotated[dict[str, bytes], PlainValidator(_labels, json_schema_input_type=dict[str, str])]
 Boolean = Annotated[bool, PlainValidator(_boolean, json_schema_input_type=bool)]
 CacheName = Annotated[str, AfterValidator(_cache_name)]
 CacheNames = Annotated[tuple[str, ...], AfterValidator(_cache_names)]

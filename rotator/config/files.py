@@ -54,10 +54,19 @@ _FORMS = {
     ),
 }
 
+_NOT_TEXT = [form for tag, form in _FORMS.items() if tag not in {_NULL, _STR}]
+_YAML_1_1 = yaml.resolver.Resolver()
+
 _BROKEN = "cannot be read as YAML"
 _QUOTE = "check the indentation; a value that begins with * & ! @ % or { must be quoted"
 
 Document = dict[str, Any]
+
+
+class Unquoted(str):
+    """Unquoted: text that YAML, as others read it, makes a number, a date or a boolean of."""
+
+    __slots__ = ()
 
 
 def read(path: Path, sections: Collection[str] | None = None) -> Document:
@@ -227,7 +236,17 @@ def _text(node: Any) -> str | None:
     tag = _NULL if null else node.tag or _STR
     if tag not in _FORMS or not _FORMS[tag].fullmatch(node.value):
         raise _NodeError(node.start_mark)
-    return None if tag == _NULL else node.value
+    if tag == _NULL:
+        return None
+    return Unquoted(node.value) if _is_ambiguous(node) else str(node.value)
+
+
+def _is_ambiguous(node: Any) -> bool:
+    """Return whether a scalar is text here, and a number, a date or a boolean to others."""
+    if node.tag or node.style is not None:
+        return False
+    older = _YAML_1_1.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+    return older != _STR or any(form.fullmatch(node.value) for form in _NOT_TEXT)
 
 
 def _fields(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
@@ -242,8 +261,7 @@ def _fields(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
             for field, inner in _taken_over(name, value):
                 merged.setdefault(field, inner)
         else:
-            _text(name)  # for its tag
-            own[name.value] = value
+            own[_text(name) or name.value] = value
     return merged | own
 
 

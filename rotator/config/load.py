@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator
 
-from rotator.config.files import Document, read
+from rotator.config.files import Document, Unquoted, read
 from rotator.config.schema import (
     CacheConfig,
     CacheSettings,
@@ -103,7 +103,7 @@ def expand(value: Any, path: str, done: dict[str, str] | None = None) -> Any:
         return {name: expand(inner, child(path, name), done) for name, inner in value.items()}
     if isinstance(value, list):
         return [expand(inner, child(path, index), done) for index, inner in enumerate(value)]
-    if not isinstance(value, str):
+    if not isinstance(value, str) or isinstance(value, Unquoted):
         return value
     if value not in done:
         done[value] = _VARIABLE.sub(lambda match: _variable(match[1], path), value)

@@ -19,6 +19,8 @@ from rotator.config.fields import (
     Duration,
     HashName,
     Keys,
+    Labels,
+    Layout,
     MinVersion,
     OneAddress,
     PlainRef,
@@ -115,7 +117,7 @@ class CacheConfig(Section):
             hint = "list at least one host:port; of a Redis cluster, all nodes"
             raise problem("missing", hint, "redis", "addresses")
         if not off and keys.current is None:
-            hint = "give 64 hex characters or a reference; `rotator keygen` makes a key"
+            hint = "give a key or a reference; `rotator keygen` makes a key"
             raise problem("missing while encryption is on", hint, "encryption", "keys", "current")
         if self.keys.disable_prefix and not (off and self.hashing.keys.disabled):
             text = "true demands that encryption.disabled and hashing.keys.disabled are true"
@@ -174,8 +176,10 @@ class FormatSection(Section):
 
     strict: ClassVar[bool] = True
     encoding: str
-    layout: tuple[str, ...]
+    layout: Layout
     aad: str = "none"
+    within: Literal["hex", "base64", "base64url"] | None = None
+    constant: Boolean = False
 
 
 class NameSettings(Section):
@@ -245,6 +249,7 @@ class CacheSettings(Section):
     - *databases*: "all" that the server reports, or their numbers, ascending
     - *formats*: names of formats, in the order they are tried
     - *write*: "same" (each value keeps its format), or the name of one of *formats*
+    - *labels*: by key id, what values call the keys
     - *replicas*: where replicas are that the servers may not name, or not say where
     - *assume*: what the operator knows, each with a reason
     - *address_map*: where a node that calls itself by the first address is reached
@@ -255,6 +260,7 @@ class CacheSettings(Section):
     databases: Databases = "all"
     formats: Texts = BUILT_IN_FORMATS
     write: str = SAME
+    labels: Labels = Field(default={})
     names: NameSettings = NameSettings()
     backups: BackupSettings = BackupSettings()
     replicas: Replicas = ReplicaSettings()

@@ -15,9 +15,9 @@ from dataclasses import replace
 from itertools import chain, count, permutations, product
 
 from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.encoding import Encoding
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import Format
-from rotator.crypto.text_layout import Encoding
 
 LITERAL = 4  # bytes
 
@@ -90,7 +90,7 @@ def _layouts(value: bytes) -> Iterator[Format]:
 
 def _starts(encoding: Encoding, value: bytes) -> Iterator[bytes]:
     """Yield the literals that *value* may begin with, none first."""
-    parts = Format("", encoding, ("nonce:8", "ciphertext", "tag:16"), "none").split(value)
+    parts = Format("", encoding, ("nonce:8", "ciphertext", "tag:16"), "none").cutter.cut(value)
     if parts is not None:
         yield from (parts.nonce[:size] for size in range(LITERAL + 1))
 

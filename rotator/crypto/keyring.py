@@ -1,7 +1,8 @@
 """
 Keyring: holds keys, encrypts with one, decrypts with all, and tells how much of each is used up.
 
-- A key is 32 bytes for AES-256-GCM, written as 64 hex characters.
+- A key is 32 bytes for AES-256-GCM, written as 64 hex characters, or as 43 or 44 of base64 or
+  base64url, with or without `base64:` before them; the lengths tell them apart.
 - A key is spoken of by its id: the first 8 bytes of HMAC-SHA256(key, `rotator/key-id/v1`), shown as
   16 hex characters. The id tells keys apart and reveals nothing about them.
 - The material goes into the cipher and is not kept: there is nothing to print. Pickling and copying
@@ -15,6 +16,7 @@ Keyring: holds keys, encrypts with one, decrypts with all, and tells how much of
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -36,7 +38,8 @@ LIMIT = 2**32  # encryptions
 WARN_AT = 0.1  # of the limit
 _ID_LABEL = b"rotator/key-id/v1"
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
-_HINT = "a key is 64 hex characters; `rotator keygen` makes one"
+_BASE64 = re.compile(r"(?:base64:)?([A-Za-z0-9+/_-]{43})=?")
+_HINT = "a key is 64 hex characters, or 43 or 44 of base64; `rotator keygen` makes one"
 
 
 class Key:
@@ -58,17 +61,19 @@ class Key:
         self._encrypt, self._decrypt = cipher.encrypt, cipher.decrypt
 
     @classmethod
-    def from_hex(cls, text: str, field: str) -> Key:
+    def from_text(cls, text: str, field: str) -> Key:
         """
-        Return the key that *text*, 64 hex characters, stands for.
+        Return the key that *text* stands for: 64 hex characters, or 43 or 44 of base64.
 
         Raises:
             KeyMaterialError: *text* is something else; the message names *field* and no character
                 of the text.
         """
-        if not _HEX.fullmatch(text):
-            raise KeyMaterialError(f"{field}: {_fault(text)}", hint=_HINT)
-        return cls(bytes.fromhex(text), field)
+        if _HEX.fullmatch(text):
+            return cls(bytes.fromhex(text), field)
+        if found := _BASE64.fullmatch(text):
+            return cls(base64.b64decode(found[1] + "=", altchars="-_"), field)
+        raise KeyMaterialError(f"{field}: {_fault(text)}", hint=_HINT)
 
     def encrypt(self, nonce: bytes, plaintext: bytes, aad: bytes | None) -> bytes:
         """Return the ciphertext with the tag behind it; *nonce* must be new for this key."""
@@ -145,8 +150,12 @@ def _fault(text: str) -> str:
     """Return what is wrong with *text*, in words that do not reveal it."""
     if not text:
         return "the key is empty"
-    if _HEX.fullmatch(text.strip()):
+    bare = text.strip()
+    if bare != text and (_HEX.fullmatch(bare) or _BASE64.fullmatch(bare)):
         return "the key has spaces or a line break around it"
+    encoded = text.removeprefix("base64:")
+    if encoded != text or len(text) in {43, 44}:
+        return f"the key has {len(encoded)} characters that are not 32 bytes in base64"
     if len(text) != 2 * KEY_SIZE:
         return f"the key has {len(text)} characters, not 64"
     return "the key has characters that are not hex"

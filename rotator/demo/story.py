@@ -227,7 +227,7 @@ class _Stage:
             server.client(retry=Retry(NoBackoff(), 0)) as client,
         ):
             keys = {secret: generate() for secret in _SECRETS}
-            current, *old = (Key.from_hex(text, secret) for secret, text in keys.items())
+            current, *old = (Key.from_text(text, secret) for secret, text in keys.items())
             keyring = Keyring(current, old)
             self._fill(client, keyring)
             application = Application(client, keyring, self.values)

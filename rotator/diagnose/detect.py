@@ -14,10 +14,10 @@ from itertools import islice
 from typing import Any
 
 from rotator.crypto.codec import Codec, Opened, Reason
+from rotator.crypto.encoding import Encoding
 from rotator.crypto.format_search import Place, search_formats
 from rotator.crypto.keyring import Key
 from rotator.crypto.layout import BUILTIN, Format
-from rotator.crypto.text_layout import Encoding
 from rotator.errors import ConfigError, Exit
 from rotator.server.context import CacheContext
 from rotator.server.replies import NoValue
@@ -206,19 +206,12 @@ def _is_text(value: bytes) -> bool:
     """Tell whether *value* is text and no encoding of anything: codecs may doubt if it is short."""
     plain = ("nonce:8", "ciphertext", "tag:16")
     return value.isascii() and not any(
-        Format("text", encoding, plain, "none").split(value)
+        Format("text", encoding, plain, "none").cutter.cut(value)
         for encoding in Encoding
         if encoding is not Encoding.RAW
     )
 
 
 def _unknown_keys(codec: Codec, values: Iterable[bytes]) -> Counter[str]:
-    """Count the ids that *values* name and the keyring does not have."""
-    ids: Counter[str] = Counter()
-    for value in values:
-        for form in codec.formats:
-            parts = form.split(value)
-            if parts is not None and parts.key_id and codec.keyring.by_id(parts.key_id) is None:
-                ids[parts.key_id.hex()] += 1
-                break
-    return ids
+    """Count what *values* call keys that the keyring does not have."""
+    return Counter(filter(None, map(codec.named_key, values)))

@@ -25,7 +25,7 @@ from rotator.console import start_logging
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
-from rotator.errors import ConfigError, SourceError
+from rotator.errors import ConfigError, FormatError, SourceError
 from rotator.secrets.provider import PROVIDER_VARIABLE, Unpicklable, provider_from_url
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
@@ -84,7 +84,9 @@ class CacheContext(Unpicklable):
         if self.keyring is not None:
             write = self.settings.write
             tried = [self.formats[name] for name in self.settings.formats]
-            self.codec = Codec(self.keyring, tried, None if write == SAME else self.formats[write])
+            written = None if write == SAME else self.formats[write]
+            self.codec = Codec(self.keyring, tried, written, self.settings.labels)
+            self._check_labels(self.codec)
         self._neighbours = partial(_neighbours, config, cache, provider)
 
     @classmethod
@@ -107,6 +109,35 @@ class CacheContext(Unpicklable):
     def neighbours(self) -> tuple[Codec, ...]:
         """The codecs of other caches that may be on the same server."""
         return tuple(self._neighbours())
+
+    def _check_labels(self, codec: Codec) -> None:
+        """Raise FormatError if a label cannot be one, or only an old value tells what to write."""
+        for key_id, label in self.settings.labels.items():
+            for form in codec.formats:
+                if fault := form.cutter.label_fault(label):
+                    field = f"rotator.caches.{self.cache.name}.labels.{key_id}"
+                    hint = "as it is written in values; `rotator detect` prints labels"
+                    raise FormatError(f"{field}: {fault} in the format {form.name}", hint=hint)
+        if codec.write is not None and codec.write.cutter.kept:
+            fault = codec.fault(codec.write, new=True)
+            hint = f"write {SAME}, or a format without {{keep}}"
+            raise FormatError(f"rotator.caches.{self.cache.name}.write: {fault}", hint=hint)
+
+    def require_labels(self) -> None:
+        """
+        Demand a label for the current key, where a format has labels; nothing is written without.
+
+        Raises:
+            FormatError: There is none.
+        """
+        codec = self.codec
+        for form in codec.formats if codec else ():
+            if codec and form.cutter.labelled and codec.keyring.current.id not in codec.labels:
+                raise FormatError(
+                    f"rotator.caches.{self.cache.name}.labels: no label for the current key"
+                    f" {codec.keyring.current.id}, and the format {form.name} has one",
+                    hint="write what applications call it; `rotator detect` prints labels",
+                )
 
     def __repr__(self) -> str:
         return f"CacheContext({self.cache.name!r})"
@@ -182,7 +213,7 @@ def open_keyring(cache: CacheConfig, provider: Provider | None) -> Keyring | Non
         SecretError: A reference cannot be resolved.
         SourceError: The secret provider cannot be reached.
     """
-    keys = [Key.from_hex(ref.resolve(provider), ref.field) for ref in cache.key_refs]
+    keys = [Key.from_text(ref.resolve(provider), ref.field) for ref in cache.key_refs]
     return Keyring(keys[0], keys[1:]) if keys else None
 
 
@@ -209,8 +240,7 @@ def all_keyrings(
 def known_formats(config: RotatorConfig) -> dict[str, Format]:
     """Return all formats by their names: those of rotator, and those of the configuration."""
     return BUILTIN | {
-        name: Format.parse(name, given.encoding, given.layout, given.aad)
-        for name, given in config.rotator.formats.items()
+        name: Format.parse(name, **dict(given)) for name, given in config.rotator.formats.items()
     }
 
 

@@ -39,7 +39,7 @@ def other_listings(config: RotatorConfig, provider: Provider | None) -> dict[str
         key_ids = None
         try:
             if (refs := cache.listed_key_refs) is not None:
-                keys = [Key.from_hex(ref.resolve(provider), ref.field) for ref in refs]
+                keys = [Key.from_text(ref.resolve(provider), ref.field) for ref in refs]
                 key_ids = tuple(key.id for key in keys)
         except (ConfigError, SourceError) as error:
             log.warning("keys of a cache that is not swept are not known", error=str(error))

@@ -95,7 +95,7 @@ class Ground:
 
     def fill(self, values: int, size: int) -> None:
         """Store *values* entries of *size* bytes of plaintext under the oldest key; save them."""
-        codec = Codec(Keyring(Key.from_hex(self._old[-1], "old")), [FORMS[self._target.form]])
+        codec = Codec(Keyring(Key.from_text(self._old[-1], "old")), [FORMS[self._target.form]])
         self.empty()
         self.values = values
         for start in range(0, values, _BATCH):
@@ -137,7 +137,7 @@ class Ground:
         Raises:
             BenchError: An entry is missing, has lost its TTL or is not under the current key.
         """
-        codec = Codec(Keyring(Key.from_hex(self._current, "current")), [FORMS[self._target.form]])
+        codec = Codec(Keyring(Key.from_text(self._current, "current")), [FORMS[self._target.form]])
         sizes: list[Any] = [client.dbsize() for client in self._clients]
         if sum(sizes) != self.values:
             raise BenchError(f"{sum(sizes)} entries are left of {self.values}")

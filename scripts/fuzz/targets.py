@@ -22,9 +22,9 @@ from rotator.cache import Cache
 from rotator.config import files
 from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened, Reason
+from rotator.crypto.encoding import Encoding
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN, Format
-from rotator.crypto.text_layout import Encoding
 from rotator.errors import FormatError, RotatorError
 from rotator.server.context import CacheContext
 
@@ -69,7 +69,7 @@ class Bytes:
 
 
 def _keyring() -> Keyring:
-    current, *old = (Key.from_hex(key, f"key {index}") for index, key in enumerate(_KEYS))
+    current, *old = (Key.from_text(key, f"key {index}") for index, key in enumerate(_KEYS))
     return Keyring(current, old)
 
 
@@ -152,7 +152,7 @@ def describe_format(data: bytes) -> None:
     except FormatError as error:
         _demand_hint(error)
     else:
-        form.split(source.rest())
+        form.cutter.cut(source.rest())
 
 
 def read_document(data: bytes) -> None:

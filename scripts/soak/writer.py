@@ -48,10 +48,10 @@ class Ring:
         self._prepare()
 
     def _prepare(self) -> None:
-        known = [Key.from_hex(key, "soak") for key in self.keys]
+        known = [Key.from_text(key, "soak") for key in self.keys]
         self.ids = [key.id for key in known]
         self.codec = Codec(Keyring(known[0], known[1:]), list(BUILTIN.values()))
-        self._gone = [Key.from_hex(key, "soak") for key in self.retired]
+        self._gone = [Key.from_text(key, "soak") for key in self.retired]
         self._codecs = [Codec(Keyring(key), list(BUILTIN.values())) for key in known]
 
     def rotate(self, retire: str) -> None:

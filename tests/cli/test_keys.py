@@ -11,7 +11,7 @@ from rotator.retirement.places import Fence
 from rotator.state.state import State
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 
-IDS = {material: Key.from_hex(material, "test").id for material in (KEY_A, KEY_B, KEY_C)}
+IDS = {material: Key.from_text(material, "test").id for material in (KEY_A, KEY_B, KEY_C)}
 NOWHERE = "127.0.0.1:1"
 
 

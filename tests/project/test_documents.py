@@ -44,7 +44,7 @@ class Scene:
         self.redis = redis
         self.folder = folder
         self.keys = {name: generate() for name in (FORMER, NEW, STRANGE)}
-        self.ids = {name: Key.from_hex(key, "test").id for name, key in self.keys.items()}
+        self.ids = {name: Key.from_text(key, "test").id for name, key in self.keys.items()}
         etc = folder / "etc"
         etc.mkdir()
         self.file = etc / "maverics.yaml"
@@ -83,7 +83,7 @@ class Scene:
 
     def put(self, count, key=FORMER, form="gcm", prefix="session"):
         """Values as an application stores them, under one of the keys."""
-        codec = Codec(Keyring(Key.from_hex(self.keys[key], "test")), [BUILTIN[form]])
+        codec = Codec(Keyring(Key.from_text(self.keys[key], "test")), [BUILTIN[form]])
         pipe = self.redis.pipeline(transaction=False)
         for index in range(count):
             name = f"{NAMESPACE}:{prefix}{index}".encode()

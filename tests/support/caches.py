@@ -83,7 +83,7 @@ class Cache:
     @property
     def ids(self) -> list[str]:
         """The ids of the keys, in their order."""
-        return [Key.from_hex(key, "test").id for key in self.keys]
+        return [Key.from_text(key, "test").id for key in self.keys]
 
     @property
     def section(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Cache:
 
     def seal(self, name: str | bytes, plaintext: bytes, *, key: int = 1, form: str = "gcm"):
         """A value that holds *plaintext* under one of the keys, to be stored as *name*."""
-        codec = Codec(Keyring(Key.from_hex(self.keys[key], "test")), [BUILTIN[form]])
+        codec = Codec(Keyring(Key.from_text(self.keys[key], "test")), [BUILTIN[form]])
         return codec.seal(as_bytes(name), plaintext)
 
     def put(  # noqa: PLR0917 - what an entry is made of
@@ -117,7 +117,7 @@ class Cache:
 
     def open(self, name: str | bytes, value: bytes, *, form: str | None = None) -> Opened:
         """What a value holds, and the key and the format that it is in."""
-        current, *old = (Key.from_hex(key, "test") for key in self.keys)
+        current, *old = (Key.from_text(key, "test") for key in self.keys)
         forms = [BUILTIN[form]] if form else list(BUILTIN.values())
         opened = Codec(Keyring(current, old), forms).open(as_bytes(name), value)
         assert isinstance(opened, Opened), f"{name!r}: {opened}"
@@ -359,7 +359,7 @@ def fill(client: Redis, cache: Cache, count: int, *, seed: int = 1, prefix: str 
     """
     random = Random(seed)
     codecs = {
-        (number, form): Codec(Keyring(Key.from_hex(key, "test")), [BUILTIN[form]])
+        (number, form): Codec(Keyring(Key.from_text(key, "test")), [BUILTIN[form]])
         for number, key in enumerate(cache.keys)
         for form in FORMATS
     }

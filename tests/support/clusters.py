@@ -69,7 +69,7 @@ def made(cache, names, seed=1, forms=FORMATS):
     """
     random = Random(seed)
     codecs = [
-        Codec(Keyring(Key.from_hex(key, "test")), [BUILTIN[form]])
+        Codec(Keyring(Key.from_text(key, "test")), [BUILTIN[form]])
         for key in cache.keys[1:]
         for form in forms
     ]
@@ -148,7 +148,7 @@ def judge(cache, found, expected, *, moved=()):
 
 def codec_of(cache):
     """A codec that opens everything that *cache* may hold."""
-    current, *old = (Key.from_hex(key, "test") for key in cache.keys)
+    current, *old = (Key.from_text(key, "test") for key in cache.keys)
     return Codec(Keyring(current, old), [BUILTIN[form] for form in FORMATS])
 
 
@@ -190,7 +190,7 @@ class Rival:
         self._cache = cache
         self._random = Random(seed)
         self._codecs = [
-            Codec(Keyring(Key.from_hex(cache.keys[key], "test")), [BUILTIN["gcm"]]) for key in keys
+            Codec(Keyring(Key.from_text(cache.keys[key], "test")), [BUILTIN["gcm"]]) for key in keys
         ]
         self._names = list(expected)
         self._over = threading.Event()

@@ -113,14 +113,13 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
             (not plain and nested(name, plaintext))
             or (write is not None and write is not reader.format)
             or len(value) > largest
-            or not (reader.raw or reader.is_canonical(value))
         ):
             undecided.append(index)
         elif key is current:
             count += 1
             sizes += len(value)
         elif key in movable:
-            new = reader.seal(name, plaintext, nonces[used : used + reader.nonce_size])
+            new = reader.seal(name, plaintext, nonces[used : used + reader.nonce_size], value)
             used += reader.nonce_size
             rewrites.append(new_record(Replacement, (name, value, new, key)))
         else:

@@ -36,7 +36,7 @@ def stored(key, namespace=NAMESPACE):
 
 def sealed_with(material, name, plaintext, form="gcm"):
     """A value under the key *material*, as an application would write it."""
-    return Codec(Keyring(Key.from_hex(material, "test")), [BUILTIN[form]]).seal(name, plaintext)
+    return Codec(Keyring(Key.from_text(material, "test")), [BUILTIN[form]]).seal(name, plaintext)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ class TestCache:
         """With `write: same`, a value in base64 is replaced by one in base64, under the new key."""
         redis.set(stored("abc"), sealed_with(KEY_A, stored("abc"), b"old", "gcm-base64"))
         client.set("abc", b"new")
-        keyring = Keyring(Key.from_hex(KEY_B, "test"))
+        keyring = Keyring(Key.from_text(KEY_B, "test"))
         opened = Codec(keyring, [BUILTIN["gcm-base64"]]).open(b"", redis.get(stored("abc")))
         assert opened.plaintext == b"new"
 

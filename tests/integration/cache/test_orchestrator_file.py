@@ -131,7 +131,7 @@ class Estate:
         self.env = {"MAVERICS_SECRET_PROVIDER": f"secretfile://{vault}"}
         with encrypted.client(password=PASSWORD) as client:
             client.flushall()
-            codec = Codec(Keyring(Key.from_hex(KEY_A, "test")), [BUILTIN["gcm"]])
+            codec = Codec(Keyring(Key.from_text(KEY_A, "test")), [BUILTIN["gcm"]])
             for index in range(20):
                 name = f"/app/oidc:{index}".encode()
                 client.set(name, codec.seal(name, b"token"), ex=3600)

@@ -82,14 +82,14 @@ class Case:
         """What an application has stored before: under the old key, where there is encryption."""
         name, value = self.switches.name(key), VALUE
         if self.switches.encrypted:
-            codec = Codec(Keyring(Key.from_hex(material, "test")), [BUILTIN["gcm"]])
+            codec = Codec(Keyring(Key.from_text(material, "test")), [BUILTIN["gcm"]])
             value = codec.seal(name, VALUE)
         self.redis.set(name, value)
         return name
 
     def key_of(self, value):
         """The key that opens a value."""
-        keyring = Keyring(Key.from_hex(KEY_B, "new"), [Key.from_hex(KEY_A, "old")])
+        keyring = Keyring(Key.from_text(KEY_B, "new"), [Key.from_text(KEY_A, "old")])
         opened = Codec(keyring, list(BUILTIN.values())).open(self.redis.keys()[0], value)
         assert isinstance(opened, Opened)
         assert opened.plaintext == VALUE
@@ -172,7 +172,7 @@ class TestAllowed:
         other = cache(server.address, name="other")
         config_file(case.file, cache(server.address) | case.switches.sections, other)
         name = case.put()
-        codec = Codec(Keyring(Key.from_hex(KEY_A, "test")), [BUILTIN["gcm"]])
+        codec = Codec(Keyring(Key.from_text(KEY_A, "test")), [BUILTIN["gcm"]])
         case.redis.set("other:1", codec.seal(b"other:1", VALUE))
         # The plain values are in the way of the other cache, for both have one database.
         code = 0 if case.switches.encrypted else 3

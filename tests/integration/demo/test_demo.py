@@ -27,7 +27,7 @@ from rotator.demo.story import Application, fill, name_of, time_to_live, token
 @pytest.fixture
 def keyring():
     """A current and two old keys."""
-    current, *old = (Key.from_hex(generate(), field) for field in ("new", "old", "oldest"))
+    current, *old = (Key.from_text(generate(), field) for field in ("new", "old", "oldest"))
     return Keyring(current, old)
 
 

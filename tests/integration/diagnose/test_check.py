@@ -23,7 +23,7 @@ NAME = b"/app/oidc:abc"
 
 def value(material=KEY_A, form=BUILTIN["sealed"]):
     """A value as an application writes it."""
-    return Codec(Keyring(Key.from_hex(material, "test")), [form]).seal(NAME, b"value")
+    return Codec(Keyring(Key.from_text(material, "test")), [form]).seal(NAME, b"value")
 
 
 def check(path, *arguments, code, quiet=True):
@@ -441,7 +441,7 @@ class TestKeys:
         redis.set(NAME, value(KEY_C))
         found = check(config_file(tmp_path / "c.yaml", cache(server.address)), code=2)
         assert failed(found) == ["formats"]
-        assert Key.from_hex(KEY_C, "test").id in step(found, "formats")["detail"]
+        assert Key.from_text(KEY_C, "test").id in step(found, "formats")["detail"]
         assert "caches[0].encryption.keys.old" in step(found, "formats")["remedy"]
 
     def test_nothing_opens(self, tmp_path, server, redis):

@@ -15,7 +15,7 @@ from rotator.server.context import CacheContext
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 
 PARTS = ("nonce:12", "ciphertext", "tag:16")
-A, B = (Key.from_hex(material, "test").id for material in (KEY_A, KEY_B))
+A, B = (Key.from_text(material, "test").id for material in (KEY_A, KEY_B))
 
 # What other libraries make of AES-GCM by habit: encoding, layout, aad.
 HABITS = {
@@ -35,7 +35,7 @@ HABITS = {
 
 def fill(redis, form, material=KEY_A, count=20, prefix="/app/oidc"):
     """Store *count* values in *form* under the key *material*."""
-    codec = Codec(Keyring(Key.from_hex(material, "test")), [form])
+    codec = Codec(Keyring(Key.from_text(material, "test")), [form])
     names = [f"{prefix}:{os.urandom(8).hex()}".encode() for _ in range(count)]
     redis.mset({name: codec.seal(name, os.urandom(40)) for name in names})
     return names
@@ -113,7 +113,7 @@ class TestDetect:
 
     def test_nested_values_are_counted(self, config, redis):
         """A value within a value is counted under its outer key, and as nested."""
-        codec = Codec(Keyring(Key.from_hex(KEY_B, "test")), [BUILTIN["gcm"]])
+        codec = Codec(Keyring(Key.from_text(KEY_B, "test")), [BUILTIN["gcm"]])
         inner = codec.seal(b"name", b"plaintext")
         redis.set("name", codec.seal(b"name", inner))
         assert detect(config, code=0)["nested"] == 1
@@ -124,7 +124,7 @@ class TestDetect:
         fill(redis, BUILTIN["sealed"], KEY_B, 5)
         found = detect(config, code=3)
         assert found["refused"] == {"unknown_key_id": 5}
-        assert found["unknown_keys"] == {Key.from_hex(KEY_C, "test").id: 5}
+        assert found["unknown_keys"] == {Key.from_text(KEY_C, "test").id: 5}
 
     def test_a_moved_value_is_told_from_a_broken_one(self, config, redis):
         """A value bound to another sampled name is wrong_name, a damaged one bad_tag."""

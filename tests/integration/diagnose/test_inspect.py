@@ -18,7 +18,7 @@ SECRET = b"a plaintext to recognise"
 
 def value(material=KEY_A, plaintext=SECRET, form="sealed", name=NAME):
     """A value as an application writes it."""
-    codec = Codec(Keyring(Key.from_hex(material, "test")), [BUILTIN[form]])
+    codec = Codec(Keyring(Key.from_text(material, "test")), [BUILTIN[form]])
     return codec.seal(name.encode(), plaintext)
 
 
@@ -53,7 +53,7 @@ class TestInspect:
             "expires_at": None,
             "encrypted": True,
             "format": "sealed",
-            "key": Key.from_hex(KEY_A, "test").id,
+            "key": Key.from_text(KEY_A, "test").id,
             "role": "old",
             "field": "caches[0].encryption.keys.old[0]",
             "nested": [],
@@ -121,8 +121,8 @@ class TestInspect:
         """A value within a value is described by both keys."""
         redis.set(NAME, value(KEY_B, plaintext=value(KEY_A)))
         found = inspect(config, NAME)
-        assert found["key"] == Key.from_hex(KEY_B, "test").id
-        assert found["nested"] == [Key.from_hex(KEY_A, "test").id]
+        assert found["key"] == Key.from_text(KEY_B, "test").id
+        assert found["nested"] == [Key.from_text(KEY_A, "test").id]
 
     def test_a_list_is_described_not_opened(self, config, redis):
         """An entry of another type has its type and TTL, and no key."""

@@ -17,12 +17,12 @@ from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file
 from support.processes import run_here
 
 README = Path(__file__).parents[3] / "README.md"
-A, B, C = (Key.from_hex(material, "test").id for material in (KEY_A, KEY_B, KEY_C))
+A, B, C = (Key.from_text(material, "test").id for material in (KEY_A, KEY_B, KEY_C))
 
 
 def sealed(name, material, form="gcm"):
     """A value as an application writes it."""
-    return Codec(Keyring(Key.from_hex(material, "test")), [BUILTIN[form]]).seal(name, b"value")
+    return Codec(Keyring(Key.from_text(material, "test")), [BUILTIN[form]]).seal(name, b"value")
 
 
 class Story:
@@ -191,7 +191,7 @@ def seen(opened=0, bad_tag=0, not_a_format=0):
 )
 def test_nothing_that_opens(found, stage):
     """Where nothing opens nothing is claimed."""
-    keyring = Keyring(Key.from_hex(KEY_B, "b"), [Key.from_hex(KEY_A, "a")])
+    keyring = Keyring(Key.from_text(KEY_B, "b"), [Key.from_text(KEY_A, "a")])
     assert judge(keyring, found, lambda _: True).detail.partition(":")[0] == stage
 
 

@@ -192,7 +192,7 @@ class TestRefusals:
         seen = {}
         while True:
             material = generate()
-            start = Key.from_hex(material, "test").id[:4]
+            start = Key.from_text(material, "test").id[:4]
             if start in seen:
                 break
             seen[start] = material

@@ -156,7 +156,7 @@ class TestOtherListings:
 
     def test_ids(self, listings):
         """Their keys are known by their ids, the encrypted cache's own are not among them."""
-        ids = tuple(Key.from_hex(key, "test").id for key in KEYS)
+        ids = tuple(Key.from_text(key, "test").id for key in KEYS)
         keys = {"current": KEYS[0], "old": KEYS[1:]}
         assert listings(self.plain(keys=keys), self.cluster(keys={"old": KEYS[1:]})) == {
             "plain": Listing("disabled", ids),

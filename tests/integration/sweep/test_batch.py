@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 
 from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.encoding import Encoding
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN, Format
-from rotator.crypto.text_layout import Encoding
 from rotator.errors import SelfCheckError
 from rotator.sweep.node.page import Page, decide
 from rotator.sweep.node.selector import Rotation
 from support.caches import meddled
 
-KEYS = [Key.from_hex(generate(), f"key {number}") for number in range(4)]
+KEYS = [Key.from_text(generate(), f"key {number}") for number in range(4)]
 TAIL = ("nonce:12", "ciphertext", "tag:16")
 FORMATS = [
     *BUILTIN.values(),

@@ -32,7 +32,7 @@ def full(tmp_path):
         )
         with server.client() as client:
             random = Random(1)
-            codec = Codec(Keyring(Key.from_hex(cache.keys[1], "test")), [BUILTIN["gcm"]])
+            codec = Codec(Keyring(Key.from_text(cache.keys[1], "test")), [BUILTIN["gcm"]])
             for name in (b"app:%04d" % index for index in range(NAMES)):
                 client.set(name, codec.seal(name, random.randbytes(SIZE)))
             yield Place(tmp_path, cache), client

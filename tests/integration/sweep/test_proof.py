@@ -33,7 +33,7 @@ PAGE = 20
 
 def codec_of(cache):
     """The codec of a cache: key 0 is the current one."""
-    current, *old = (Key.from_hex(key, "test") for key in cache.keys)
+    current, *old = (Key.from_text(key, "test") for key in cache.keys)
     return Codec(Keyring(current, old), list(BUILTIN.values()))
 
 

@@ -25,7 +25,7 @@ def make(cache, server):
 
     def made(login=(None, None), **settings):
         stores.append(store_of(server, *login))
-        current, *old = (Key.from_hex(key, "test") for key in cache.keys)
+        current, *old = (Key.from_text(key, "test") for key in cache.keys)
         codec = Codec(Keyring(current, old), list(BUILTIN.values()))
         settings = {"writes": True, "only_key": None, "largest": 1 << 29, **settings}
         rotation = Rotation(codec, **settings)

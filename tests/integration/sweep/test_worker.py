@@ -49,7 +49,7 @@ class Sweeper:
         self.control = PageControl(stop_after, on_page)
         self.control.saved = dict(saved)
         address = Address("127.0.0.1", self.server.port)
-        current, *old = (Key.from_hex(key, "test") for key in self.cache.keys)
+        current, *old = (Key.from_text(key, "test") for key in self.cache.keys)
         made = Worker(
             address,
             self.connect,

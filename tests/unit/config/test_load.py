@@ -655,7 +655,7 @@ class TestSettings:
         [
             ({"f": {"layout": []}}, "f.encoding", "missing"),
             ({"f": {"encoding": "raw"}}, "f.layout", "missing"),
-            ({"f": {"encoding": "raw", "layout": SECRET}}, "f.layout", "must be a list"),
+            ({"f": {"encoding": "raw", "layout": {"a": SECRET}}}, "f.layout", "must be a text, or"),
             ({"f": SECRET}, "f", "must be a mapping"),
             ({"gcm": {"encoding": "raw", "layout": []}}, "gcm", "taken"),
             ({"same": {"encoding": "raw", "layout": []}}, "same", "taken"),

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rotator.crypto.bytes_layout import BytesLayout
 from rotator.crypto.codec import Codec, Opened, Reason
+from rotator.crypto.encoding import Encoding
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
-from rotator.crypto.text_layout import Encoding
 from rotator.errors import Exit, FormatError, SelfCheckError
 
 NAME = b"/app/oidc:abc123"
@@ -389,20 +390,20 @@ class BrokenKey(Key):
         return super().encrypt(nonce, plaintext + b"\x00", aad)
 
 
-class ForgetfulFormat(Format):
-    """A format that loses the last byte."""
+class ForgetfulLayout(BytesLayout):
+    """A layout that loses the last byte."""
 
-    def join(self, key_id, nonce, ciphertext, tag):
+    def join(self, *parts):
         """The value without its last byte."""
-        return super().join(key_id, nonce, ciphertext, tag)[:-1]
+        return super().join(*parts)[:-1]
 
 
-class MislabellingFormat(Format):
-    """A format that writes another key's id."""
+class MislabellingLayout(BytesLayout):
+    """A layout that writes another key's id."""
 
-    def join(self, key_id, nonce, ciphertext, tag):
+    def join(self, *parts):
         """The value with the key id of key 2."""
-        return super().join(key_id, nonce, ciphertext, tag).replace(key_id, key(2).id_bytes)
+        return super().join(key(2).id_bytes, *parts[1:])
 
 
 class TestSelfCheck:
@@ -419,11 +420,12 @@ class TestSelfCheck:
         assert (caught.value.exit_code, bool(caught.value.hint)) == (Exit.FAILED, True)
         assert "text" not in str(caught.value)
 
-    @pytest.mark.parametrize("broken", [ForgetfulFormat, MislabellingFormat])
+    @pytest.mark.parametrize("broken", [ForgetfulLayout, MislabellingLayout])
     @pytest.mark.parametrize("aad", ["none", "header+name"])
     def test_broken_format_is_caught(self, broken, aad):
         """A value that is laid out wrongly is not handed out, when rewriting either."""
-        form = broken("broken", Encoding.RAW, SEALED.layout, aad)
+        form = Format("broken", Encoding.RAW, SEALED.layout, aad)
+        form.__dict__["cutter"] = broken("broken", SEALED.layout, Encoding.RAW)
         one = codec(1, 2, formats=[GCM], write=form)
         opened = one.open(NAME, codec(2).seal(NAME, b"text", GCM))
 

@@ -1,5 +1,6 @@
 """Keys and keyrings: what they accept, what they tell, what they never give away."""
 
+import base64
 import copy
 import dataclasses
 import hashlib
@@ -15,6 +16,7 @@ from rotator.errors import KeyMaterialError
 
 MATERIAL = bytes(range(32))
 HEX = MATERIAL.hex()
+BASE64 = base64.b64encode(MATERIAL).decode()
 ID = "410afb6763263e82"
 FIELD = "caches[0].encryption.keys.current"
 OLD = "caches[0].encryption.keys.old"
@@ -32,23 +34,32 @@ class TestKey:
         """The id is the beginning of an HMAC of the material."""
         mac = hmac.new(MATERIAL, b"rotator/key-id/v1", "sha256")
 
-        made = Key.from_hex(HEX, FIELD)
+        made = Key.from_text(HEX, FIELD)
 
         assert (mac.digest()[:8], mac.hexdigest()[:16]) == (made.id_bytes, made.id)
 
     def test_id_is_what_it_always_was(self):
         """The id of a known key does not change from release to release."""
-        assert Key.from_hex(HEX, FIELD).id == ID
+        assert Key.from_text(HEX, FIELD).id == ID
 
     def test_case_of_the_hex_does_not_matter(self):
         """Upper-case hex is the same key."""
-        assert Key.from_hex(HEX.upper(), FIELD).id == ID
+        assert Key.from_text(HEX.upper(), FIELD).id == ID
 
     def test_fresh_keys_are_accepted(self):
         """What `generate` makes is a key, and never the same one twice."""
         first, second = generate(), generate()
 
-        assert Key.from_hex(first, FIELD).id != Key.from_hex(second, FIELD).id
+        assert Key.from_text(first, FIELD).id != Key.from_text(second, FIELD).id
+
+    @pytest.mark.parametrize("before", ["", "base64:"])
+    @pytest.mark.parametrize("behind", ["", "="])
+    def test_base64(self, before, behind):
+        """43 or 44 characters of base64 are a key, whichever alphabet they have."""
+        for material in (MATERIAL, b"\xfb\xff" * 16):
+            for encode in (base64.b64encode, base64.urlsafe_b64encode):
+                text = before + encode(material).decode().rstrip("=") + behind
+                assert Key.from_text(text, FIELD).id == Key(material, FIELD).id
 
     @pytest.mark.parametrize(
         ("text", "fault"),
@@ -61,21 +72,28 @@ class TestKey:
             HEX[:-1] + "g": "the key has characters that are not hex",
             HEX[:-1] + "\u0660": "the key has characters that are not hex",
             HEX[:-2] + "0 ": "the key has characters that are not hex",
+            BASE64[:-2]: "the key has 42 characters, not 64",
+            f"base64:{HEX}": "the key has 64 characters that are not 32 bytes in base64",
+            f"base64:{BASE64[:-2]}": "the key has 42 characters that are not 32 bytes in base64",
+            BASE64 + "\n": "the key has spaces or a line break around it",
+            BASE64.replace("A", "!"): "the key has 44 characters that are not 32 bytes in base64",
         }.items(),
     )
     def test_wrong_material_is_refused_by_field(self, text, fault):
         """The message names the field and the fault, the hint what a key is."""
         with pytest.raises(KeyMaterialError) as caught:
-            Key.from_hex(text, FIELD)
+            Key.from_text(text, FIELD)
 
         assert str(caught.value) == f"{FIELD}: {fault}"
         assert "rotator keygen" in caught.value.hint
 
-    @given(st.text(alphabet="89abcdefXYZ", min_size=8).filter(lambda text: len(text) != 64))
+    @given(
+        st.text(alphabet="89abcdefXYZ", min_size=8).filter(lambda text: len(text) not in (43, 64))
+    )
     def test_refusal_never_shows_the_text(self, text):
         """No four characters of a refused key are in the message or the hint, nor is a cause."""
         with pytest.raises(KeyMaterialError) as caught:
-            Key.from_hex(text, "field")
+            Key.from_text(text, "field")
 
         shown = f"{caught.value} {caught.value.hint}"
         assert not any(text[at : at + 4] in shown for at in range(len(text) - 3))
@@ -158,8 +176,8 @@ class Holder:
 
 
 SECRET_HOLDERS = {
-    "key": Key.from_hex(HEX, FIELD),
-    "keyring": Keyring(key(2), [Key.from_hex(HEX, f"{OLD}[0]")]),
+    "key": Key.from_text(HEX, FIELD),
+    "keyring": Keyring(key(2), [Key.from_text(HEX, f"{OLD}[0]")]),
 }
 
 
@@ -200,7 +218,7 @@ class TestSecrecy:
 
 def test_material_is_not_kept():
     """Of all that a key holds, only the cipher knows the material."""
-    made = Key.from_hex(HEX, FIELD)
+    made = Key.from_text(HEX, FIELD)
 
     held = [getattr(made, slot) for slot in Key.__slots__]
 

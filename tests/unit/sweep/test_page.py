@@ -15,7 +15,7 @@ from rotator.sweep.node.page import Page, PageDecision, PageTally, decide, look,
 from rotator.sweep.node.selector import Deletion, Kept, Rotation
 from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome
 
-CURRENT, OLD, OTHER, FOREIGN = (Key.from_hex(generate(), f"key {n}") for n in range(4))
+CURRENT, OLD, OTHER, FOREIGN = (Key.from_text(generate(), f"key {n}") for n in range(4))
 NOW = datetime(2026, 11, 26, 8, tzinfo=UTC)
 NAME = b"app:1"
 TEXT = b'{"session": "%b"}' % (b"s" * 60)
