@@ -62,6 +62,11 @@ HEADER_WITH_KID = jwe(lambda key: {"alg": "dir", "enc": "A256GCM", "kid": key.na
 NIMBUS_HEADER = jwe(lambda _key: {"enc": "A256GCM", "alg": "dir"})
 
 
+def number(key):
+    """The number in the name of a key: 1 of k1."""
+    return int(key.name[-1])
+
+
 def hexed(label):
     """A label of bytes, as it is written in the configuration."""
     return lambda key: f"hex:{label(key).hex()}"
@@ -69,7 +74,7 @@ def hexed(label):
 
 def tink_id(key):
     """A Tink keyset gives each key a number of four bytes."""
-    return struct.pack(">I", int.from_bytes(sha256(key.name.encode()).digest()[:4], "big"))
+    return struct.pack(">I", 0x0A0B0C00 + number(key))
 
 
 def cloak_tag(key):
@@ -80,12 +85,13 @@ def cloak_tag(key):
 
 def key_number(key):
     """A key's version as one byte."""
-    return bytes([int(key.name[-1])])
+    return bytes([number(key)])
 
 
 def fingerprint(key):
-    """`@47ng/cloak` names a key by eight hex digits that it works out of it."""
-    return sha256(b"fingerprint" + key.secret).hexdigest()[:8]
+    """`@47ng/cloak` names a key by the beginning of the hash of its text."""
+    text = b"k1.aesgcm256." + base64.urlsafe_b64encode(key.secret)
+    return sha256(text).hexdigest()[:8]
 
 
 def rails(with_reference=False, compressed=False):
@@ -144,19 +150,19 @@ def caddy():
 def id_in_the_middle():
     """Bytes with the number of the key between tag and ciphertext."""
 
-    def number(key):
-        return struct.pack(">I", int(key.name[-1]))
+    def four_bytes(key):
+        return struct.pack(">I", number(key))
 
     def write(key, _name, plaintext):
         parts = sealed(key, plaintext, aad=b"AES256GCM")
-        return parts["n"] + parts["t"] + number(key) + parts["c"]
+        return parts["n"] + parts["t"] + four_bytes(key) + parts["c"]
 
     def read(key, _name, value):
-        expect(value[28:32], number(key))
+        expect(value[28:32], four_bytes(key))
         parts = {"n": value[:12], "t": value[12:28], "c": value[32:]}
         return opened(key, parts, b"AES256GCM")
 
-    return Application(write, read, hexed(number))
+    return Application(write, read, hexed(four_bytes))
 
 
 HEX_IV_TAG_DATA = joined(HEX, "n t c", ":")

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-import rotator
+from clients.client import CLIENTS
+from clients.cookbook import DOCUMENT, rows
 from rotator.config.load import load
 from rotator.crypto.codec import Opened
 from rotator.crypto.keyring import Key as Ours
@@ -22,11 +23,12 @@ from rotator.server.context import CacheContext
 from support.applications import APPLICATIONS
 from support.layouts import Key
 
-TEXT = (Path(rotator.__file__).parent / "docs" / "formats.md").read_text()
-ROW = re.compile(
-    r"^\| (?P<name>.+?) \| `(?P<entry>\{.*\})` \| (?P<labels>.*?) \|.*\|$", re.MULTILINE
-)
-ROWS = {row["name"]: (row["entry"], row["labels"]) for row in ROW.finditer(TEXT)}
+TEXT = DOCUMENT.read_text()
+ROWS = {row.name: row for row in rows()}
+VECTORS = {
+    path.stem: json.loads(path.read_text())
+    for path in sorted((Path(__file__).parents[2] / "vectors" / "clients").glob("*.json"))
+}
 NAME = b"app:session:1"
 PLAINTEXTS = (b"x", b"hello", b'{"user":"1","roles":["a","b"]}', bytes(range(256)))
 
@@ -37,29 +39,39 @@ def keys():
     return [Key(bytes.fromhex(generate()), name) for name in ("k1", "k2")]
 
 
-def codec(folder, entry, application, keys):
-    """The codec of a configuration into which *entry* is pasted as it stands in the document."""
-    old, current = keys
+def codec(folder, entry, keys, label):
+    """
+    The codec of a configuration into which *entry* is pasted as it stands in the document.
+
+    *keys* are the old key and the current one, *label* says what values call a key.
+    """
     pasted = folder / "pasted.yaml"
     pasted.write_text(f"rotator:\n  formats:\n    theirs: {entry}\n")
-    labels = {Ours.from_hex(key.secret.hex(), key.name).id: application.label(key) for key in keys}
-    named = {"labels": labels} if application.label(current) else {}
-    listed = {"current": current.secret.hex(), "old": [old.secret.hex()]}
-    settings = {
-        "caches": [
-            {
-                "name": "box",
-                "type": "redis",
-                "encryption": {"keys": listed},
-                "redis": {"addresses": ["localhost:6379"]},
-            }
-        ],
-        "rotator": {"caches": {"box": {"formats": ["theirs"], **named}}},
+    labels = {Ours.from_text(key.secret.hex(), key.name).id: label(key) for key in keys}
+    named = {"labels": labels} if all(labels.values()) else {}
+    old, current = (key.secret.hex() for key in keys)
+    cache = {
+        "name": "box",
+        "type": "redis",
+        "encryption": {"keys": {"current": current, "old": [old]}},
+        "redis": {"addresses": ["localhost:6379"]},
     }
+    settings = {"caches": {"box": {"formats": ["theirs"], **named}}}
     rest = folder / "rest.json"
-    rest.write_text(json.dumps(settings))
+    rest.write_text(json.dumps({"caches": [cache], "rotator": settings}))
     config = load([pasted, rest])
     return CacheContext(config, config.cache(), None).codec
+
+
+@pytest.fixture
+def of_row(tmp_path, keys):
+    """A function that returns the application of a row, and the codec of its entry."""
+
+    def found(name):
+        application = APPLICATIONS[name]
+        return application, codec(tmp_path, ROWS[name].entry, keys, application.label)
+
+    return found
 
 
 class TestCookbook:
@@ -68,14 +80,13 @@ class TestCookbook:
     def test_every_row_is_run(self):
         """Each row has an application that writes and reads, and each application a row."""
         assert list(ROWS) == list(APPLICATIONS)
-        assert len(ROW.findall(TEXT)) == len(ROWS) >= 45
+        assert len(rows()) == len(ROWS) >= 45
 
     @pytest.mark.parametrize("name", ROWS)
     def test_labels_are_announced(self, name, keys):
         """A row says whether there are labels, as its layout and the application do."""
-        entry, labels = ROWS[name]
-        has_label = "label" in str(yaml.safe_load(entry)["layout"])
-        assert has_label == (labels != "no") == bool(APPLICATIONS[name].label(keys[0]))
+        has_label = "label" in str(yaml.safe_load(ROWS[name].entry)["layout"])
+        assert has_label == ROWS[name].has_labels == bool(APPLICATIONS[name].label(keys[0]))
 
     @pytest.mark.parametrize("name", APPLICATIONS)
     def test_an_application_reads_what_it_wrote(self, name, keys):
@@ -88,10 +99,9 @@ class TestCookbook:
             application.read(keys[1], NAME, value)
 
     @pytest.mark.parametrize("name", ROWS)
-    def test_the_application_reads_what_was_rewritten(self, name, keys, tmp_path):
+    def test_the_application_reads_what_was_rewritten(self, name, keys, of_row):
         """With the new key alone, and the value is as long as before."""
-        application, (old, current) = APPLICATIONS[name], keys
-        one = codec(tmp_path, ROWS[name][0], application, keys)
+        (application, one), (old, current) = of_row(name), keys
         for plaintext in PLAINTEXTS:
             value = application.write(old, NAME, plaintext)
             opened = one.open(NAME, value)
@@ -103,27 +113,51 @@ class TestCookbook:
             assert len(moved) == len(value)
 
     @pytest.mark.parametrize("name", ROWS)
-    def test_what_is_under_the_current_key_is_left_alone(self, name, keys, tmp_path):
+    def test_what_is_under_the_current_key_is_left_alone(self, name, keys, of_row):
         """A value of the application's own under the current key opens, and needs nothing."""
-        application = APPLICATIONS[name]
-        one = codec(tmp_path, ROWS[name][0], application, keys)
+        application, one = of_row(name)
         opened = one.open(NAME, application.write(keys[1], NAME, b"hello"))
         assert isinstance(opened, Opened)
         assert not one.needs_rewrite(opened)
 
     @pytest.mark.parametrize("name", ROWS)
-    def test_a_flipped_byte_is_refused(self, name, keys, tmp_path):
+    def test_a_flipped_byte_is_refused(self, name, keys, of_row):
         """Wherever it is; only in what a layout keeps, it changes nothing."""
-        entry, application = ROWS[name][0], APPLICATIONS[name]
-        one = codec(tmp_path, entry, application, keys)
+        application, one = of_row(name)
         value = application.write(keys[0], NAME, b"hello")
         for place in range(len(value)):
             flipped = bytearray(value)
             flipped[place] ^= 1
             opened = one.open(NAME, bytes(flipped))
             if isinstance(opened, Opened):
-                assert "{keep}" in entry
+                assert "{keep}" in ROWS[name].entry
                 assert opened.plaintext == b"hello"
+
+
+class TestVectors:
+    """Values that the clients themselves made; `make test-clients` has them read again, too."""
+
+    def test_every_client_made_some(self):
+        """Each client of `make test-clients` has a file, and each file a client."""
+        assert [file["client"] for file in VECTORS.values()] == [one.name for one in CLIENTS]
+
+    @pytest.mark.parametrize("file", VECTORS.values(), ids=VECTORS)
+    def test_they_open_and_are_read_when_rewritten(self, file, tmp_path):
+        """With the entry; then by a reader that knows the layout and the new key alone."""
+        application = APPLICATIONS[file["client"]]
+        labels = {key["name"]: key["label"] for key in file["keys"]}
+        old, current = (Key(bytes.fromhex(key["key"]), key["name"]) for key in file["keys"])
+        assert {key.name: application.label(key) for key in (old, current)} == labels
+        entry = ROWS[file["client"]].entry
+        one = codec(tmp_path, entry, (old, current), lambda key: labels[key.name])
+        for vector in file["vectors"]:
+            name, value = vector["name"].encode(), bytes.fromhex(vector["value"])
+            opened = one.open(name, value)
+            assert isinstance(opened, Opened)
+            assert one.needs_rewrite(opened) == (vector["key"] == old.name)
+            text = opened.plaintext.decode()
+            assert text == vector["text"] or file["wraps"]
+            assert application.read(current, name, one.rewrite(name, opened)).decode() == text
 
 
 class TestExamples:
