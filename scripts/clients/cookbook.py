@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import yaml
+
 DOCUMENT: Final = Path(__file__).parents[2] / "rotator" / "docs" / "formats.md"
 _ROW: Final = re.compile(
     r"^\| (?P<name>.+?) \| `(?P<entry>\{.*\})` \| (?P<labels>.*?) \| ?(?P<notes>.*?) ?\|$",
@@ -31,9 +33,10 @@ class Row(NamedTuple):
         return self.labels != "no"
 
     @property
-    def is_hash(self) -> bool:
-        """Whether values are written into fields of hashes, whatever these are called."""
-        return "`fields: " in self.notes and '"*"' in self.notes
+    def authenticated(self) -> str | None:
+        """The text that is authenticated with each value, if there is one."""
+        kind, _, text = str(yaml.safe_load(self.entry).get("aad")).partition(":")
+        return text if kind == "text" else None
 
 
 def rows() -> list[Row]:

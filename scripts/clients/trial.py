@@ -57,7 +57,9 @@ class Trial:
         """Rotate with what `rotator detect` prints."""
         written = texts(5, 3)
         names = self._fill(written)
-        found = self._rotator("detect", self._configured())
+        text = self._client.row.authenticated
+        known = ["--aad", text] if text else []  # which nobody can guess
+        found = self._rotator("detect", [self._configured()], known)
         _, mark, section = found.stdout.partition("rotator:\n")
         if not mark and found.returncode:
             raise TrialError(f"detect prints no entry: {' '.join(found.stdout.split())[:200]}")
@@ -84,7 +86,7 @@ class Trial:
         return names
 
     def _rotated(self, written: list[Text], names: dict[str, str], files: list[Path]) -> int:
-        ended = self._rotator("run", *files)
+        ended = self._rotator("run", files, ["--state", str(self._folder / "state.db")])
         if ended.returncode:
             said = " ".join((ended.stderr or ended.stdout).split())
             raise TrialError(f"rotator run ends with {ended.returncode}: {said[-300:]}")
@@ -114,11 +116,12 @@ class Trial:
         found = b"" if self._client.is_cache else self._redis.get(name)
         return found if isinstance(found, bytes) else b""
 
-    def _rotator(self, command: str, *files: Path) -> subprocess.CompletedProcess[str]:
+    def _rotator(
+        self, command: str, files: list[Path], options: list[str]
+    ) -> subprocess.CompletedProcess[str]:
         named = [word for path in files for word in ("--config", str(path))]
-        keeps = ["--state", str(self._folder / "state.db")] if command == "run" else []
         return subprocess.run(
-            [sys.executable, "-m", "rotator", command, *named, *keeps],
+            [sys.executable, "-m", "rotator", command, *named, *options],
             capture_output=True,
             encoding="utf-8",
             check=False,

@@ -161,7 +161,10 @@ const CLIENTS = {
   'secure-store-redis': {
     package: 'secure-store-redis',
     write: (key, name, plaintext, server) => store(key, server, one => server ? one.save(name, plaintext, name) : one.encrypt(plaintext)),
-    read: (key, name, value, raw, server) => store(key, server, one => server ? one.get(name, name) : one.decrypt(value))
+    read: async (key, name, value, raw, server) => {
+      const found = await store(key, server, one => server ? one.get(name, name) : one.decrypt(value))
+      return typeof found === 'object' ? JSON.stringify(found) : found // it parses what is JSON
+    }
   }
 }
 
