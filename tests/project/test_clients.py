@@ -1,5 +1,6 @@
 """Real clients: which are meant, how a trial goes, and what is said of those that cannot be had."""
 
+import json
 import sys
 
 import pytest
@@ -46,6 +47,21 @@ class TestChoice:
         assert [client.name for client in chosen(["CLOAK"])] == ["@47ng/cloak"]
         assert chosen([]) == list(CLIENTS)
         assert chosen(["nobody"]) == []
+
+
+class TestLocks:
+    """What is installed for the clients."""
+
+    def test_npm(self):
+        """Each package has a version and a hash, and no place to fetch it from is named."""
+        folder = PROGRAMS / "node"
+        asked = json.loads((folder / "package.json").read_text())["dependencies"]
+        locked = json.loads((folder / "package-lock.json").read_text())["packages"]
+        assert locked.pop("")["dependencies"] == asked
+        assert all("integrity" in package for package in locked.values())
+        assert not any("resolved" in package for package in locked.values())
+        for name, version in asked.items():
+            assert locked[f"node_modules/{name}"]["version"] == version
 
 
 class TestTrial:
