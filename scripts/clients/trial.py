@@ -62,7 +62,8 @@ class Trial:
         found = self._rotator("detect", [self._configured()], known)
         _, mark, section = found.stdout.partition("rotator:\n")
         if not mark and found.returncode:
-            raise TrialError(f"detect prints no entry: {' '.join(found.stdout.split())[:200]}")
+            said = " ".join((found.stdout or found.stderr).split())
+            raise TrialError(f"detect prints no entry: {said[:200]}")
         printed = self._folder / "printed.yaml"
         printed.write_text(mark + section or "rotator: {}\n")  # all of it opens as it is
         return self._rotated(written, names, [self._configured(), printed])
@@ -174,6 +175,10 @@ def tried(client: Client, server: LocalServer) -> str:
     version = client.described.version
     with tempfile.TemporaryDirectory() as folder:
         first = Trial(client, server, Path(folder)).by_the_entry()
-    with tempfile.TemporaryDirectory() as folder:
-        second = Trial(client, server, Path(folder)).as_detected()
-    return f"{version}: reads {first} values by the entry, {second} as detected"
+    so_far = f"{version}: reads {first} values by the entry"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            second = Trial(client, server, Path(folder)).as_detected()
+    except TrialError as error:
+        raise TrialError(f"{so_far}; as detected: {error}") from None
+    return f"{so_far}, {second} as detected"
