@@ -126,12 +126,12 @@ class UnmetFormatError(FormatError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"no value under the current key was met in the format {name}, and its literal text"
-            " may name the key: an application could not read what would be written",
-            hint="first let the applications write with the current key (`rotator check --stage`);"
-            " `rotator run --dry-run` then looks at all values;"
-            f" or declare rotator.formats.{name}.constant: true if the text is the same for"
-            " every key",
+            f"the format {name} has text in it that may name the key, and no value that an"
+            " application wrote in it under the current key was met, so nothing is written in it:"
+            " have an application write with the current key and let `rotator run --dry-run` look"
+            f" at all values, or add constant: true to rotator.formats.{name} if the text is the"
+            " same whatever the key is",
+            hint="`rotator check --stage` tells how far the applications are",
         )
         self.name = name
 

@@ -50,7 +50,8 @@ class Codec:
     by key id, what values call the keys.
     *fast_path* is, by the first byte of a value, how the first format to try opens it. A plaintext
     of *min_random_size* bytes or more, all of them ASCII, is no value if none begins with *letters*
-    as its first byte does.
+    as its first byte does. *watched* are those whose literals might name a key, unless somebody
+    knows better; nothing is sealed in formats called as one of *forbidden*.
 
     Raises:
         FormatError: There is no format at all.
@@ -82,6 +83,8 @@ class Codec:
         self.letters = frozenset[int]().union(*texts)
         self.min_random_size = max(form.min_random_size for form in formats)
         self.write = write
+        self.watched = frozenset(one for form, one in self._codecs.items() if form.has_literals)
+        self.forbidden = frozenset[str]()
         self.nonce_size = max(form.cutter.nonce_size for form in formats)
         # Positions of a stopped run are good only for what they were taken with.
         described = (keyring.digest, *self.described, f"write {write or 'same'}")
@@ -95,13 +98,13 @@ class Codec:
 
     def forbid(self, names: Collection[str]) -> None:
         """
-        Have nothing sealed in formats with these *names*: see `FormatCodec.forbid`.
+        Have nothing sealed in the formats with these *names*, and in all others as ever.
 
-        They are read as before.
+        Whoever tries raises UnmetFormatError. All formats are read as ever.
         """
+        self.forbidden = frozenset(names)
         for form, codec in self._codecs.items():
-            if form.name in names:
-                codec.forbid()
+            codec.allow(sealing=form.name not in names)
 
     def fault(self, form: Format, *, new: bool = False) -> str | None:
         """Return why no value can be sealed as *form*, *new* or like an old one; None: it can."""

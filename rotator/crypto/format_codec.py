@@ -43,6 +43,7 @@ class FormatCodec:
         self.nonce_size = form.cutter.nonce_size
         self.read = self.read_any
         self.seal: Callable[..., bytes] = self.seal_any
+        self._sealed: Callable[..., bytes] = self.seal_any
         self.label = labels.get(keyring.current.id, b"")
         self._current, self._keys = keyring.current, keyring.all
         self._named = _named(form, keyring, labels)
@@ -107,9 +108,9 @@ class FormatCodec:
             return f"the format {self.format.name} has parts that only an old value tells"
         return None
 
-    def forbid(self) -> None:
-        """Have `seal` refuse from now on: a literal of the format may name another key."""
-        self.seal = self._refuse
+    def allow(self, *, sealing: bool) -> None:
+        """Have `seal` work, or refuse: a literal of the format may name another key."""
+        self.seal = self._sealed if sealing else self._refuse
 
     def _refuse(self, *_: bytes | None) -> bytes:
         raise UnmetFormatError(self.format.name)
@@ -151,7 +152,7 @@ class SequentialCodec(FormatCodec):
         super().__init__(form, keyring, labels)
         self.read = self.by_trial if self._named is None else self.by_id
         if not self.fault(new=True):
-            self.seal = self.seal_in_a_row
+            self.seal = self._sealed = self.seal_in_a_row
         self._begin, self._end = places
         self._smallest, self._fits = cutter.smallest, cutter.fits
         self._encoding, self._raw = form.encoding, form.encoding is Encoding.RAW

@@ -137,9 +137,9 @@ class Format:
         return _kind(self.aad) in {"name", "name-without", "field", "header+name"}
 
     @property
-    def may_hide_a_label(self) -> bool:
-        """True if something that is written again as it was read might name a key."""
-        return bool(self.cutter.literals) and not self.constant and self.name not in BUILTIN
+    def has_literals(self) -> bool:
+        """True if it is not built in, and something is written again as it was read."""
+        return bool(self.cutter.literals) and self.name not in BUILTIN
 
     @property
     def min_random_size(self) -> int:

@@ -16,6 +16,7 @@ from rotator.errors import ConfigError, ServerError
 from rotator.progress import Progress
 from rotator.retirement.looks import Look, number
 from rotator.retirement.places import Declarations
+from rotator.run.canary import Canary
 from rotator.run.evidence import find_history, latest_history
 from rotator.run.planner import Planner, write_one_anew
 from rotator.run.preflight import Preflight
@@ -65,6 +66,7 @@ class CacheRun:
     history: str = field(init=False, default="")
     looked_at: list[Look] = field(init=False, default_factory=list)
     _basis: str = field(init=False, default="")
+    _forbidden: tuple[str, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         self._preflight = Preflight(
@@ -84,10 +86,25 @@ class CacheRun:
         Check that all of the job can be done, and keep other runs away until `close`.
 
         Raises:
-            ConfigError: It has no encryption, or `--only-key` is none of its old keys.
+            ConfigError: It has no encryption, `--only-key` is none of its old keys, or the current
+                one has no label.
+            UnmetFormatError: What would be written, applications might not be able to read.
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
             BusyError: Another run works on this cache.
         """
+        keyring = self._require_keys()
+        topology = self._preflight.run(None if self.options.dry_run else self.state.path)
+        self._observer.note(topology)
+        self.looked_at = self._observer.look_ahead(topology, self.access.connect)
+        cache = self.access.cache
+        addresses = map(str, cache.addresses)
+        self.history = find_history(self.state, cache.name, addresses, self.looked_at)
+        if not self.options.dry_run:
+            self._forbidden = self._canary.guard(topology.primaries)
+        self._announce(topology, keyring)
+
+    def _require_keys(self) -> Keyring:
+        """Return the keys, if there are any; raise ConfigError as `prepare` says."""
         cache, keyring = self.access.cache, self.access.keyring
         if keyring is None:
             raise ConfigError(
@@ -101,12 +118,12 @@ class CacheRun:
                 f"--only-key {only} is no old key of the cache {cache.name}",
                 hint="`rotator keys` lists the key ids",
             )
-        topology = self._preflight.run(None if self.options.dry_run else self.state.path)
-        self._observer.note(topology)
-        self.looked_at = self._observer.look_ahead(topology, self.access.connect)
-        addresses = map(str, self.access.cache.addresses)
-        self.history = find_history(self.state, cache.name, addresses, self.looked_at)
-        self._announce(topology, keyring)
+        self.access.require_labels()
+        return keyring
+
+    @property
+    def _canary(self) -> Canary:
+        return Canary(self.access, self.state, self.history)
 
     def _known_servers(self) -> set[str]:
         """Return the addresses that were seen in the data's latest history."""
@@ -140,6 +157,11 @@ class CacheRun:
         clock = self._observer.clock
         result.doubt, result.latest = clock.clock_warning, clock.latest()
         return result
+
+    def keep(self, result: CacheResult) -> None:
+        """Take down in which formats values were met, and written."""
+        for sweep in filter(None, (result.sweep, result.verification)):
+            self._canary.keep(sweep)
 
     def _after_moves(self, result: CacheResult) -> CacheResult:
         """Rewrite what was moved past the first sweep, if any was, and look for old keys again."""
@@ -225,6 +247,7 @@ class CacheRun:
             outside=self.declared.outside is None,
             one_server=self.declared.identity is not None,
             tracks=tracks,
+            forbidden=self._forbidden,
         )
         plan = Planner(self.access, self.options, self.state, self.machines).plan(topology, scope)
         workers, scope = plan.workers, replace(scope, limits=plan.limits)
@@ -235,13 +258,7 @@ class CacheRun:
             control.save = partial(self.state.save_position, name, kept_as)
             if not self.options.fresh:
                 control.load = partial(self.state.load_position, name, kept_as)
-            result = sweep_cache(
-                self._discover,
-                engine,
-                scope,
-                control,
-                plan.node,
-            )
+            result = sweep_cache(self._discover, engine, scope, control, plan.node)
         result.visits_now, result.rotated_now = control.visits, control.rotated
         if result.complete:
             self.state.drop_positions(name, mode)

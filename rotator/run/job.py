@@ -9,14 +9,14 @@ be proven, else only at servers and files.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
 
 from rotator.crypto.keyring import Keyring
-from rotator.errors import Exit, LoginError, RightsError, ServerError
+from rotator.errors import Exit, LoginError, RightsError, ServerError, UnmetFormatError
 from rotator.progress import Progress
 from rotator.report.archive import save_reports
 from rotator.report.build import build_report
@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 # Which exit code speaks for several caches: the one that most wants a human.
 _SEVERITY = (
     Exit.FAILED,
+    Exit.USAGE,
     Exit.INTERRUPTED,
     Exit.TERMINATED,
     Exit.TIME_UP,
@@ -84,6 +85,7 @@ class Job:
     listings: Mapping[str, Listing] = field(default_factory=dict)
     _runs: list[CacheRun] = field(init=False)
     _recorder: EvidenceRecorder = field(init=False)
+    _refused: dict[str, str] = field(init=False, default_factory=dict)
 
     def run(self) -> Report:
         """
@@ -127,6 +129,7 @@ class Job:
             )
             for access in self.accesses
         ]
+        self._refused = {}
         self._recorder = EvidenceRecorder(
             self.state, self.stopper.ends_at, declared=self.declared, listings=self.listings
         )
@@ -136,8 +139,9 @@ class Job:
             else:
                 self._set_fences()
                 results = [self._work(run) for run in self._runs]
-            for result in results:
+            for run, result in zip(self._runs, results, strict=True):
                 self._recorder.keep(result)
+                run.keep(result)
             if self.refresh_files:
                 self._refresh_files(results)
         finally:
@@ -256,12 +260,20 @@ class Job:
         """Prepare all caches; return the wish to stop if that came first: nothing begins."""
         try:
             for run in self._runs:
-                run.prepare()
+                self._prepare(run)
         except ServerError as error:
             if stopped := self._stopped_by(error):
                 return stopped
             raise
         return None
+
+    def _prepare(self, run: CacheRun) -> None:
+        """Prepare a cache; one that is refused for a format keeps no other from being done."""
+        try:
+            run.prepare()
+        except UnmetFormatError as error:
+            log.error("refused", cache=run.access.cache.name, error=str(error), hint=error.hint)  # noqa: TRY400 - the message says it all
+            self._refused[run.access.cache.name] = str(error)
 
     def _stopped_by(self, error: ServerError) -> Stop | None:
         """Return the wish to stop, if that is why nobody waited for a server to be ready."""
@@ -279,13 +291,16 @@ class Job:
         """Do one cache; what goes wrong here must not keep the others from being done."""
         if stopped := self.stopper.reason():
             return self._stopped(run, stopped)
+        if refused := self._refused.get(run.access.cache.name):
+            return replace(self._failed(run, refused), refused=True)
         try:
             return run.run()
         except ServerError as error:
             if stopped := self._stopped_by(error):
                 return self._stopped(run, stopped)
             log.error("cache failed", cache=run.access.cache.name, error=str(error))  # noqa: TRY400 - the message says it all
-            looks = list(run.looked_at)
-            return CacheResult(
-                run.access, self.plan, error=str(error), history=run.history, looks=looks
-            )
+            return self._failed(run, str(error))
+
+    def _failed(self, run: CacheRun, error: str) -> CacheResult:
+        looks = list(run.looked_at)
+        return CacheResult(run.access, self.plan, error=error, history=run.history, looks=looks)

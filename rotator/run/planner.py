@@ -31,6 +31,7 @@ from rotator.tally.tally import Mode
 
 _PAGE = 20  # names to ask for, and to look at: they may be large
 _PAGES = 20  # so often, where few names match
+_SAMPLE = 400  # names, where more than a hint is wanted
 _NAMES_A_LANE = 250_000  # to start one process more pays from so many on
 
 
@@ -110,17 +111,27 @@ def meets_old_keys(store: Store, codec: Codec, scope: Scope) -> bool:
         ServerError: The node does not answer.
     """
     movable = Rotation(codec, writes=True, only_key=scope.only_key).movable
+    found = (opened for _, _, opened in first_values(store, codec, scope, _PAGE // 2))
+    return any(codec.needs_rewrite(opened) and opened.key in movable for opened in found)
+
+
+def first_values(
+    store: Store, codec: Codec, scope: Scope, names: int = _SAMPLE
+) -> Iterator[tuple[bytes, bytes, Opened]]:
+    """
+    Yield the values that open of the first *names* of each scan, or a few more, with their names.
+
+    Raises:
+        ServerError: The node does not answer.
+    """
     for reader in _readers(store, scope):
         seen = 0
-        for _ in range(_PAGES):
+        for _ in range(max(_PAGES, names // _PAGE)):
             page = reader.take()
-            for _, _, opened in _opened(page, codec) if page else ():
-                if codec.needs_rewrite(opened) and opened.key in movable:
-                    return True
+            yield from _opened(page, codec) if page else ()
             seen += len(page.names) if page else _PAGE
-            if seen >= _PAGE // 2:
+            if seen >= names:
                 break
-    return False
 
 
 def write_one_anew(store: Store, codec: Codec, scope: Scope) -> bool:
@@ -135,6 +146,8 @@ def write_one_anew(store: Store, codec: Codec, scope: Scope) -> bool:
         while page := reader.take():
             for name, value, opened in _opened(page, codec):
                 if codec.needs_rewrite(opened) or opened.inner:
+                    continue
+                if opened.format.name in codec.forbidden:
                     continue
                 swap = (name, value, codec.rewrite(name, opened))
                 if store.compare_and_set([swap]) == [SetResult.DONE]:

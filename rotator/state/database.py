@@ -24,7 +24,7 @@ from rotator.errors import StateError
 Change = Callable[[str, Sequence[Any]], object]
 """Executes a statement with its values, within a transaction."""
 
-VERSION = 3
+VERSION = 4
 """The version of the schema, kept as `PRAGMA user_version`; 1.0.0 wrote 2."""
 
 _APPLICATION = 0x524F5401  # "ROT", 1
@@ -48,7 +48,15 @@ _LINEAGES = (
         history TEXT PRIMARY KEY, cache TEXT NOT NULL, record TEXT NOT NULL
     ) WITHOUT ROWID""",
 )
-_UPGRADES = {1: _RUNS, 2: _LINEAGES}
+_FORMATS = (
+    """CREATE TABLE formats (
+        history TEXT, key_id TEXT, format TEXT, fact TEXT NOT NULL,
+        PRIMARY KEY (history, key_id, format)
+    ) WITHOUT ROWID""",
+)
+# What was encrypted before formats were noted may have been in any of them.
+_IN_ANY = ("INSERT INTO formats SELECT '*', key_id, '*', 'written' FROM encryptions",)
+_UPGRADES = {1: _RUNS, 2: _LINEAGES, 3: (*_FORMATS, *_IN_ANY)}
 _SCHEMA = f"""
 CREATE TABLE positions (
     cache TEXT, phase TEXT, node TEXT, position TEXT NOT NULL,
@@ -77,7 +85,7 @@ CREATE TABLE verdicts (
 );
 CREATE INDEX verdicts_by_key ON verdicts (key_id, number);
 CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
-{";".join((*_RUNS, *_LINEAGES))};
+{";".join((*_RUNS, *_LINEAGES, *_FORMATS))};
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {VERSION};
 """

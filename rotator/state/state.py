@@ -61,8 +61,6 @@ class State:
         """Close the file; what was saved is on disk already."""
         self._database.close()
 
-    # Checkpoints
-
     def load_position(self, cache: str, phase: str, node: str) -> dict[str, Any] | None:
         """Return the saved checkpoint of a node; None if its sweep is to begin anew."""
         return self._get(dict[str, Any], "positions", cache=cache, phase=phase, node=node)
@@ -159,7 +157,7 @@ class State:
         with self._database.change() as change:
             for table in ("sweeps", "histories", "holds", "marks", "windows", "reports"):
                 drop(change, table, cache=history)
-            for table in ("looks", "proofs", "lineages"):
+            for table in ("looks", "proofs", "lineages", "formats"):
                 drop(change, table, history=history)
 
     def add_looks(self, history: str, looks: Iterable[Look]) -> None:
@@ -208,7 +206,17 @@ class State:
         with self._database.change() as change:
             drop(change, "fences", cache=cache)
 
-    # Encryptions
+    def note_format(self, history: str, key_id: str, form: str, fact: str) -> None:
+        """Keep a fact about values of a format under a key: the first one stays."""
+        with self._database.change() as change:
+            values = (history, key_id, form, fact)
+            change("INSERT OR IGNORE INTO formats VALUES (?, ?, ?, ?)", values)
+
+    def format_fact(self, history: str, key_id: str, form: str) -> str | None:
+        """Return the first fact about values of a format under a key, in this history or in any."""
+        anywhere = self._database.found("formats", history="*", key_id=key_id, format="*")
+        here = self._database.found("formats", history=history, key_id=key_id, format=form)
+        return next(iter([*here, *anywhere]), None)
 
     def add_encryptions(self, key_id: str, number: int) -> None:
         """Count so many more encryptions under a key."""
@@ -236,8 +244,6 @@ class State:
         """Return the most values that a sweep met under a key, summed over the caches."""
         return sum(self._database.found("seen", key_id=key_id))
 
-    # Verdicts
-
     def note_verdict(self, key_id: str, verdict: str, at: datetime) -> list[tuple[datetime, str]]:
         """Write down the verdict on a key, as a new line if it is another; return all of them."""
         past = self.verdicts(key_id)
@@ -257,8 +263,6 @@ class State:
         except ValueError as error:
             raise self._database.damaged() from error
 
-    # Reports
-
     def save_report(self, cache: str, report: str, at: datetime) -> None:
         """Save the last report on a cache, as JSON text."""
         with self._database.change() as change:
@@ -268,8 +272,6 @@ class State:
         """Return the last report on each cache: its time and its JSON text."""
         rows = self._database.rows("SELECT cache, at, report FROM reports ORDER BY cache")
         return {cache: (datetime.fromisoformat(at), report) for cache, at, report in rows}
-
-    # Runs
 
     def add_run_record(self, cache: str, record: RunRecord) -> None:
         """Write down what one run did of a sweep of a cache."""

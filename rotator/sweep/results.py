@@ -37,7 +37,8 @@ class NodeResult:
     nothing; *unproven* are sentences, why not, if it was not simply work.
     *hopeless*: it would not go better if it were done again at once. *moved*: values were moved
     while it worked, so the scan may have missed some. *exchange* are the ways in which values were
-    replaced, *lanes* how many swept it.
+    replaced, *lanes* how many swept it. *refused*: what was to be written, applications might not
+    have been able to read.
     """
 
     node: str
@@ -61,6 +62,7 @@ class NodeResult:
     moved: bool = False
     exchange: tuple[str, ...] = ()
     lanes: int = 1
+    refused: bool = False
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
@@ -83,6 +85,7 @@ class NodeResult:
         first.no_touch = all(part.no_touch for part in parts)
         first.resumed = any(part.resumed for part in parts)
         first.hopeless = any(part.hopeless for part in parts)
+        first.refused = any(part.refused for part in parts)
         first.moved = any(part.moved for part in parts)
         first.exchange = tuple(dict.fromkeys(way for part in parts for way in part.exchange))
         first.tracked, first.proof, first.lanes = False, None, len(parts)
@@ -170,7 +173,8 @@ class CacheResult:
     """
     Cache result: holds what became of one cache.
 
-    *sweep* None: it was not begun, because of *stopped* or *error*. *verification* None: nothing
+    *sweep* None: it was not begun, because of *stopped* or *error*; *refused*: as the configuration
+    is, applications might not read what would be written. *verification* None: nothing
     was rewritten, or `--no-verify`. *looks* are at all servers, in their order, *history* is the id
     of what the state keeps of the data, *basis* what a proof is made with, and *primaries* own the
     data in the end. *evictions* is how many entries each node evicted meanwhile. *doubt* says why
@@ -191,6 +195,7 @@ class CacheResult:
     latest: datetime | None = None
     stopped: Stop | None = None
     error: str | None = None
+    refused: bool = False
 
     @property
     def verified(self) -> bool:
@@ -223,6 +228,8 @@ class CacheResult:
 
     def exit_code(self) -> Exit:
         """Return the exit code of this cache alone."""
+        if self.refused or (self.sweep and any(node.refused for node in self.sweep.nodes)):
+            return Exit.USAGE
         if self.sweep is None:
             return self.stopped.exit_code if self.stopped else Exit.FAILED
         for sweep in (self.sweep, self.verification):

@@ -59,7 +59,8 @@ class Scope:
     *only_key* is the key id that alone is to be moved; *page* is the COUNT of a SCAN call, at most;
     *limits* say how hard the server may be worked. *outside*: a sweep that may be a proof reads
     what *match* and *databases* leave out, too. *one_server* is declared: it is never another,
-    whatever it does not say of itself. *tracks*: writes are tracked also while it rewrites.
+    whatever it does not say of itself. *tracks*: writes are tracked also while it rewrites. Nothing
+    is written in formats called as one of *forbidden*.
     """
 
     mode: Mode
@@ -71,6 +72,7 @@ class Scope:
     outside: bool = True
     one_server: bool = False
     tracks: bool = False
+    forbidden: tuple[str, ...] = ()
 
     @property
     def leaves_out(self) -> bool:
@@ -85,8 +87,7 @@ class Scope:
     def basis(self, codec: Codec) -> str:
         """Return what a proof is made with: the current key, the formats, and what is visited."""
         databases = None if self.databases == "all" else self.databases
-        formats = [str(one) for one in codec.formats]
-        made_with = [codec.keyring.current.id, formats, self.match, databases]
+        made_with = [codec.keyring.current.id, codec.described, self.match, databases]
         return hashlib.sha256(json.dumps(made_with).encode()).hexdigest()
 
     def digest(self, codec_digest: str) -> str:

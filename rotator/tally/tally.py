@@ -19,6 +19,8 @@ from typing import Any, Final, Self
 
 from rotator.tally.key_tally import KeyTally
 
+MET, WRITTEN = "met", "written"
+
 SAMPLES = 100
 """How many problems are kept for each outcome."""
 
@@ -141,10 +143,11 @@ class Tally:
     *keys* holds every key that was met, by its id; *problems* at most `SAMPLES` for each outcome;
     *reasons* counts the sub-reasons of all visits that have one. *selected* is of the values that
     purge or adopt are for. *encryptions* counts the values that were encrypted under the current
-    key, stored or not.
+    key, stored or not. *formats* says of formats with literals, by name, if a value under the
+    current key was met in it, or one was written.
     """
 
-    __slots__ = ("encryptions", "keys", "outcomes", "problems", "reasons", "selected")
+    __slots__ = ("encryptions", "formats", "keys", "outcomes", "problems", "reasons", "selected")
 
     def __init__(self) -> None:
         self.outcomes: Counter[StrEnum] = Counter(dict.fromkeys(Outcome, 0))
@@ -153,6 +156,7 @@ class Tally:
         self.reasons: Counter[str] = Counter()
         self.selected = KeyTally()
         self.encryptions = 0
+        self.formats: set[tuple[str, str]] = set()
 
     @property
     def visits(self) -> int:
@@ -250,6 +254,7 @@ class Tally:
         self.outcomes.update(other.outcomes)
         self.reasons.update(other.reasons)
         self.encryptions += other.encryptions
+        self.formats |= other.formats
         if other.selected.found:
             self.selected.merge(other.selected)
         for key_id, key in other.keys.items():
@@ -266,6 +271,7 @@ class Tally:
         """
         kept = Tally()
         kept.encryptions = self.encryptions
+        kept.formats = {one for one in self.formats if one[0] == WRITTEN}
         for outcome in (Outcome.ROTATED, BulkOutcome.DONE):
             if count := self.outcomes[outcome]:
                 kept.outcomes[outcome] = count
@@ -285,6 +291,7 @@ class Tally:
             "keys": {key_id: key.to_dict() for key_id, key in self.keys.items()},
             "problems": [problem.to_dict() for problem in self.samples()],
             "encryptions": self.encryptions,
+            "formats": sorted(self.formats),
         }
 
     @classmethod
@@ -295,6 +302,7 @@ class Tally:
             tally.outcomes[Outcome(outcome)] = count
         tally.reasons.update(saved["reasons"])
         tally.encryptions = saved["encryptions"]
+        tally.formats = {(fact, name) for fact, name in saved.get("formats", ())}
         tally.keys = {key_id: KeyTally.from_dict(key) for key_id, key in saved["keys"].items()}
         for problem in saved["problems"]:
             tally.problem(Problem.from_dict(problem))

@@ -137,8 +137,15 @@ class Cache:
 class Place:
     """A folder with a configuration of some caches and a state file, and runs over them."""
 
-    def __init__(self, folder: Path, *caches: Cache, tls: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *caches: Cache,
+        tls: dict[str, Any] | None = None,
+        formats: dict[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
+        self.formats = formats or {}
         self.caches = caches
         self.file = folder / "maverics.json"
         self.state = folder / "state.sqlite"
@@ -157,7 +164,10 @@ class Place:
             json.dumps(
                 {
                     "caches": [cache.section for cache in caches],
-                    "rotator": {"caches": {cache.name: cache.settings for cache in caches}},
+                    "rotator": {
+                        "formats": self.formats,
+                        "caches": {cache.name: cache.settings for cache in caches},
+                    },
                     **({"tls": self._tls} if self._tls else {}),
                 }
             )

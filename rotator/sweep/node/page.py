@@ -25,7 +25,7 @@ from rotator.server.replies import ErrorKind, ErrorReply, NoValue, SetResult
 from rotator.server.scripts import Replacement
 from rotator.server.store import GONE, Value
 from rotator.sweep.node.selector import Candidate, Deletion, Kept, Selector
-from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome, Problem, Tally
+from rotator.tally.tally import MET, SAMPLES, WRITTEN, BulkOutcome, Outcome, Problem, Tally
 
 TRIES = 5
 """How often a value that changes meanwhile is read, at most."""
@@ -56,7 +56,7 @@ class PageDecision:
 
     *current* values, of *current_size* bytes together, are under *current_key*. *undecided* are the
     indices of those to look at one by one. *encryptions* counts the nonces that were used,
-    *closer_looks* what is left of those of the page.
+    *closer_looks* what is left of those of the page. *formats* are as in `Tally`.
     """
 
     current_key: Key
@@ -69,6 +69,7 @@ class PageDecision:
     refused: list[tuple[bytes, ErrorReply]] = field(default_factory=list)
     undecided: list[int] = field(default_factory=list)
     encryptions: int = 0
+    formats: set[tuple[str, str]] = field(default_factory=set)
 
     def extend(self, other: PageDecision) -> None:
         """Add what was decided about the next part of the page."""
@@ -94,7 +95,7 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
         decision.undecided = list(range(len(page.names)))
         return decision
     fast_path, nested, write = codec.fast_path, codec.nested_keys, codec.write
-    least, letters = codec.min_random_size, codec.letters
+    least, letters, watched = codec.min_random_size, codec.letters, codec.watched
     largest, rewrites, undecided = selector.largest, decision.rewrites, decision.undecided
     # Asked for at once: a call to the operating system costs as much as half an encryption.
     nonces = os.urandom(len(page.names) * codec.nonce_size) if movable else b""
@@ -109,19 +110,20 @@ def decide(page: Page, codec: Codec, selector: Selector) -> PageDecision:
             continue
         plaintext, key, reader = found
         plain = len(plaintext) >= least and plaintext[0] not in letters and plaintext.isascii()
-        if (
-            (not plain and nested(name, plaintext))
-            or (write is not None and write is not reader.format)
-            or len(value) > largest
-        ):
+        other = write is not None and write is not reader.format
+        if other or (not plain and nested(name, plaintext)) or len(value) > largest:
             undecided.append(index)
         elif key is current:
             count += 1
             sizes += len(value)
+            if watched and reader in watched:
+                decision.formats.add((MET, reader.format.name))
         elif key in movable:
             new = reader.seal(name, plaintext, nonces[used : used + reader.nonce_size], value)
             used += reader.nonce_size
             rewrites.append(new_record(Replacement, (name, value, new, key)))
+            if watched and reader in watched:
+                decision.formats.add((WRITTEN, reader.format.name))
         else:
             decision.kept.append(Kept(name, Outcome.WOULD_ROTATE, (key,), len(value), listed=False))
     decision.current, decision.current_size = count, sizes

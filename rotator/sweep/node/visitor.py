@@ -215,6 +215,7 @@ class Visitor:
         if decided.undecided:
             look(part, decided, self.selector)
         tally.encryptions += decided.encryptions  # nonces are used up whatever becomes of it
+        tally.formats |= decided.formats
         decision.extend(decided)
         return decided
 

@@ -18,7 +18,7 @@ import structlog
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
-from rotator.errors import LostError, ServerError
+from rotator.errors import LostError, ServerError, UnmetFormatError
 from rotator.retirement.looks import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS
 from rotator.server.node import Identity
 from rotator.server.replies import AnswerError
@@ -34,8 +34,8 @@ from rotator.sweep.scope import RESTARTS, Scope
 from rotator.tally.tally import Mode, Tally
 from rotator.text import utc_now
 
-# Pauses before each new connection. When they are over the sweep looks at the topology, with more
-# patience than this, and lets the node go on where it was if it is still the one to ask.
+# Pauses before each new connection. Then the sweep looks at the topology, with more patience, and
+# lets the node go on where it was if it is still the one to ask.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
 
@@ -76,6 +76,7 @@ class Worker:
         self._scope = scope
         self._control = control
         self._digest = scope.digest(codec.digest)
+        codec.forbid(scope.forbidden)
         more = {"neighbours": neighbours, "may_log_in": may_log_in, "works": works}
         at: tuple[Any, ...] = (address, connect, codec, scope, control)
         self._connect = partial(NodeSession, *at, selector=selector, **more)  # type: ignore[arg-type]  # more is mixed
@@ -84,10 +85,8 @@ class Worker:
         self._saves = self._rotates and scope.mode is not Mode.VERIFY
         self._saved_at, self._losses = 0.0, Losses()
         self._last_seen: Identity | None = None
-        self._resumed = False
-        self._builder = ProofBuilder(scope, codec)
-        self._doubts: list[str] = []
-        self._hopeless = False
+        self._resumed, self._builder = False, ProofBuilder(scope, codec)
+        self._doubts, self._hopeless, self._refused = list[str](), False, False
         self._session = self._connect()
         self._scans: list[tuple[int, str | None]] = []
         self._databases: list[int] = []
@@ -98,8 +97,9 @@ class Worker:
         """Sweep the node to the end, to a stop, or until it cannot be done; keep what was done."""
         try:
             result = self._sweep()
-        except ServerError as error:
-            self._hopeless = isinstance(error, AnswerError)
+        except (ServerError, UnmetFormatError) as error:
+            self._hopeless = isinstance(error, AnswerError | UnmetFormatError)
+            self._refused = isinstance(error, UnmetFormatError)
             self._save(counted=True)
             self._checkpoint.reasons.append(str(error))
             result = self._result(complete=False)
@@ -316,4 +316,5 @@ class Worker:
             unproven=tuple(self._doubts),
             hopeless=self._hopeless or bool(self._doubts),
             waited=dict(self._session.waited),
+            refused=self._refused,
         )

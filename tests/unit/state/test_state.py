@@ -26,6 +26,9 @@ from rotator.tally.tally import Mode, Outcome, Tally
 CACHE = "shared-redis"
 KEY = "9f2c41d07be3a655"
 CURRENT = "0" * 16
+TABLES = {3: ["formats"]}
+TABLES[2] = [*TABLES[3], "looks", "proofs", "fences", "lineages"]
+TABLES[1] = [*TABLES[2], "windows", "endings"]
 NOW = datetime(2026, 11, 23, 10, 3, 12, 345678, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
@@ -125,14 +128,13 @@ class TestFile:
         with State(path) as state:
             assert state.encryptions("aa") == 5
 
-    @pytest.mark.parametrize("version", [1, 2])
+    @pytest.mark.parametrize("version", [1, 2, 3])
     def test_older(self, path, version):
         """A file of an earlier schema is brought up to date once, with all that it holds."""
         with State(path) as state:
             state.add_encryptions("aa", 5)
             assert state.upgraded_from is None
-        tables = ["looks", "proofs", "fences", "lineages"]
-        tables += ["windows", "endings"] if version == 1 else []
+        tables = TABLES[version]
         with closing(sqlite3.connect(path)) as database:
             database.executescript("".join(f"DROP TABLE {table};" for table in tables))
             database.execute(f"PRAGMA user_version = {version}")
@@ -143,12 +145,14 @@ class TestFile:
             assert (second.run_result("[]"), second.run_result('["a"]')) == (3, None)
             first.add_looks("a", [Look("node:1", NOW)])
             assert second.looks("a") == [Look("node:1", NOW)]
+            assert second.format_fact("a", "aa", "any") == "written"
+            assert second.format_fact("a", "bb", "any") is None
         with State(path) as state:
             assert state.upgraded_from is None
         with closing(sqlite3.connect(path)) as database:
             assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
-    @pytest.mark.parametrize("version", [1, 2])
+    @pytest.mark.parametrize("version", [1, 2, 3])
     def test_an_upgrade_makes_what_a_new_file_has(self, path, tmp_path, version):
         """A file that was upgraded has the tables and indexes of a new one."""
 
@@ -161,8 +165,7 @@ class TestFile:
         new = schema(path)
         old = tmp_path / "old.db"
         State(old).close()
-        tables = ["looks", "proofs", "fences", "lineages"]
-        tables += ["windows", "endings"] if version == 1 else []
+        tables = TABLES[version]
         with closing(sqlite3.connect(old)) as database:
             database.executescript("".join(f"DROP TABLE {table};" for table in tables))
             database.execute(f"PRAGMA user_version = {version}")
@@ -175,7 +178,7 @@ class TestFile:
         with closing(sqlite3.connect(path)) as database:
             database.execute(f"PRAGMA user_version = {VERSION + 1}")
         before = path.read_bytes()
-        with pytest.raises(StateError, match="has schema 4, this rotator knows 3") as refused:
+        with pytest.raises(StateError, match="has schema 5, this rotator knows 4") as refused:
             State(path)
         assert "use the version of rotator that wrote it" in refused.value.hint
         assert path.read_bytes() == before
@@ -664,3 +667,33 @@ class TestLock:
         ):
             pass
         assert "--state" in refused.value.hint
+
+
+class TestFormats:
+    """What is known of values of a format under a key."""
+
+    def test_first_fact_stays(self, path):
+        """Whether a value was met or written first decides, for each history, key and format."""
+        with State(path) as state:
+            state.note_format("a", "k1", "form", "met")
+            state.note_format("a", "k1", "form", "written")
+            state.note_format("a", "k2", "form", "written")
+            known = [
+                state.format_fact(*place)
+                for place in (
+                    ("a", "k1", "form"),
+                    ("a", "k2", "form"),
+                    ("b", "k1", "form"),
+                    ("a", "k1", "other"),
+                )
+            ]
+
+            assert known == ["met", "written", None, None]
+
+    def test_history_is_dropped(self, path):
+        """With a history what is known of its formats goes, too."""
+        with State(path) as state:
+            state.note_format("a", "k1", "form", "met")
+            state.drop_history("a")
+
+            assert state.format_fact("a", "k1", "form") is None
