@@ -10,7 +10,8 @@ LOCK := scripts/lock
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix fuzz soak lint fix \
+.PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients fuzz \
+	soak lint fix \
 	vectors bench lock release-check clean
 
 help: ## list the targets
@@ -71,6 +72,9 @@ test-faults: $(DEV) ## tests of everything that breaks, long version, REPEAT=n t
 test-matrix: $(DEV) ## tests on every server version: SERVERS="redis-7.0 valkey", TESTS=...
 	@$(SCRIPT) servers.matrix --servers "$(SERVERS)" $(TESTS)
 
+test-clients: $(DEV) ## values of real clients, rotated and read by them again: CLIENTS="jose tink"
+	@$(SCRIPT) clients $(CLIENTS)
+
 fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, EXAMPLES=n of each property
 	@$(INSTALL) --only-binary :all: --require-hashes --requirements $(LOCK)/fuzz.txt || echo "fuzz: without atheris only the properties of the tests are tried"
 	@$(SCRIPT) fuzz --minutes $(or $(MINUTES),1)
@@ -106,6 +110,7 @@ lock: $(UV) ## renew all versions and hashes under scripts/lock
 	@$(UV) pip $(COMPILE) --all-extras --group build --group test --resolution lowest-direct -o $(LOCK)/lowest.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group uv -o $(LOCK)/uv.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group fuzz -o $(LOCK)/fuzz.txt
+	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group clients -o $(LOCK)/clients.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group servers --no-deps -o $(LOCK)/servers.txt
 
 release-check: $(RELEASE) ## build, install and list what a release holds, into dist/; nothing is uploaded

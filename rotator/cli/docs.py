@@ -1,7 +1,8 @@
-"""`rotator demo`, `schema`: play a rotation on a private server, print what files look like."""
+"""`rotator demo`, `schema`, `docs`: play a rotation on a private server, print what is written."""
 
 import json
 from enum import StrEnum
+from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 import typer
@@ -39,6 +40,24 @@ Examples:
 Exit codes: 0 done; 2 usage.
 """
 
+DOCS_EXAMPLES = """\b
+Examples:
+  rotator docs formats | less
+      how to describe values, with entries to paste for many applications
+  rotator docs formats | grep -i laravel
+      the entry for one of them
+
+Exit codes: 0 done; 2 usage.
+"""
+
+
+class Topic(StrEnum):
+    """Topic: names a document."""
+
+    FORMATS = "formats"
+    PERFORMANCE = "performance"
+    DEVELOPING = "developing"
+
 
 class Subject(StrEnum):
     """Subject: says what is described."""
@@ -75,6 +94,20 @@ def schema_command(
     """
     found = config_schema() if subject is Subject.CONFIG else report_schema()
     print_result(json.dumps(found, indent=2))
+
+
+def docs_command(
+    topic: Annotated[
+        Topic,
+        typer.Argument(metavar="|".join(Topic), help="The document."),
+    ],
+) -> None:
+    """
+    Print a document: how to describe formats, what speed costs, how the code is built.
+
+    It is Markdown, printed as it is, so that entries can be copied.
+    """
+    print_result((files("rotator") / "docs" / f"{topic}.md").read_text("utf-8"))
 
 
 class _Schema(GenerateJsonSchema):

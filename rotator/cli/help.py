@@ -49,6 +49,10 @@ COMMANDS = {
         "Encrypt plaintext values under the current key: only names that match, never by a guess.",
     ),
     "schema": ("docs", "Print the JSON Schema of the configuration, or of reports."),
+    "docs": (
+        "docs",
+        "Print a document: how to describe formats, what speed costs, how the code is built.",
+    ),
     "demo": ("docs", "Rotate a cache on a private server, step by step; nothing is left behind."),
 }
 

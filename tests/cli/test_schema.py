@@ -1,4 +1,4 @@
-"""`rotator schema`: JSON Schemas that fit what rotator reads and what it writes."""
+"""`rotator schema` and `docs`: JSON Schemas that fit what is read and written, and documents."""
 
 import json
 
@@ -6,6 +6,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from rotator.cli.docs import Topic
 from rotator.config.load import load
 from rotator.errors import ConfigError
 from rotator.report.files import json_text
@@ -127,3 +128,18 @@ def test_another_subject(given):
     """What is neither of the two is refused with 2."""
     done = run_here(["schema", *given])
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("topic", Topic)
+def test_documents_are_printed_as_they_are(topic):
+    """`rotator docs` prints each document of the package, so that entries can be copied."""
+    done = run_here(["docs", topic])
+    path = README.parent / "rotator" / "docs" / f"{topic}.md"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == path.read_text()
+
+
+def test_every_document_has_a_topic():
+    """Whatever is shipped can be shown."""
+    shipped = {path.stem for path in (README.parent / "rotator" / "docs").glob("*.md")}
+    assert shipped == set(Topic)

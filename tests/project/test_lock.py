@@ -57,6 +57,13 @@ def test_it_has_what_is_asked_for(lock, groups):
         assert all(one.specifier.contains(version) for version in versions), one
 
 
+def test_what_clients_take_is_pinned():
+    """Each package that `make test-clients` asks for is in the lock of that name."""
+    found = pins("clients")
+    for one in group("clients"):
+        assert all(map(one.specifier.contains, found[canonicalize_name(one.name)])), one
+
+
 def test_the_lowest_are_the_lowest():
     """Each bound of pyproject.toml is a version that the unit tests run with."""
     found = pins("lowest")

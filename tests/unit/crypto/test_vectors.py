@@ -127,4 +127,4 @@ def test_script_writes_the_same_again(tmp_path):
     subprocess.run([sys.executable, SCRIPT, tmp_path], check=True)
 
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert written == {path.name: path.read_bytes() for path in FOLDER.iterdir()}
+    assert written == {path.name: path.read_bytes() for path in FOLDER.glob("*.json")}

@@ -1,0 +1,1 @@
+"""The clients of the cookbook themselves: `make test-clients`, and the vectors that they made."""
