@@ -21,6 +21,7 @@ _ADDRESS_HINT = "write host:port, such as redis-0.internal:6379 or [2001:db8::1]
 _DATABASE = re.compile("0|[1-9][0-9]{0,8}")  # 010 is ten to some readers, and eight to others
 _KEY_ID = re.compile(r"[0-9a-f]{16}")
 _IN_HEX = re.compile(r"hex:(?:[0-9a-fA-F]{2})+")
+_QUOTE = 'quote it, such as "01": unquoted it is a number, a date or a switch to others'
 _BOOLEANS = {
     form: means
     for means, words in ((True, "true y yes on"), (False, "false n no off"))
@@ -162,10 +163,7 @@ def _labels(value: Any) -> dict[str, bytes]:
 def _key_id(value: Any) -> str:
     """Take the id of a key."""
     if not isinstance(value, str) or isinstance(value, Unquoted):
-        hint = (
-            f'quote it: "{value}"' if isinstance(value, Unquoted) else "`rotator keys` lists them"
-        )
-        raise problem("a key id must be text", hint)
+        raise problem("a key id must be text", _QUOTE)
     if not _KEY_ID.fullmatch(value):
         raise problem("is no key id", "`rotator keys` lists the ids, of 16 characters", value)
     return value
@@ -174,8 +172,8 @@ def _key_id(value: Any) -> str:
 def _label(key_id: str, value: Any) -> bytes:
     """Read a label: a text, or `hex:` and its bytes."""
     if not isinstance(value, str) or isinstance(value, Unquoted):
-        shows = isinstance(value, str | int | float | bool)
-        hint = f'quote it: "{value}"' if shows else 'write a text, or "hex:" and its bytes'
+        scalar = isinstance(value, str | int | float)
+        hint = _QUOTE if scalar else 'write a text, or "hex:" and its bytes'
         raise problem("a label must be text", hint, key_id)
     if not value or (value.startswith("hex:") and not _IN_HEX.fullmatch(value)):
         hint = 'write the label, or "hex:" and its bytes in hex'

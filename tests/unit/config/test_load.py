@@ -677,6 +677,118 @@ class TestSettings:
         refused("rotator", "mapping", given={"caches": [cache()], "rotator": section})
 
 
+class TestLabels:
+    """What values call keys: `rotator.caches.<name>.labels`, and what else formats have."""
+
+    ID = "9f2c41d07be3a655"
+
+    @staticmethod
+    def text(labels):
+        """A file with these labels, as YAML."""
+        return f"""
+caches:
+  - name: shared
+    type: redis
+    encryption: {{keys: {{current: {KEY}}}}}
+    redis: {{addresses: [redis-0:6379]}}
+rotator: {{caches: {{shared: {{labels: {labels}}}}}}}
+"""
+
+    @pytest.mark.parametrize(
+        ("label", "read"),
+        [
+            ("k1", b"k1"),
+            ('"01"', b"01"),
+            ("'on'", b"on"),
+            ("!!str 1e3", b"1e3"),
+            ("hex:0a0B", b"\x0a\x0b"),
+            ("a b", b"a b"),
+            ("\u00e9", "\u00e9".encode()),
+        ],
+    )
+    def test_read(self, config, label, read):
+        """A label is a text, or `hex:` and its bytes."""
+        loaded = config(self.text(f"{{{self.ID}: {label}}}"))
+        assert loaded.settings(loaded.caches[0]).labels == {self.ID: read}
+
+    @pytest.mark.parametrize(
+        "label",
+        ["01", "1e3", "on", "No", "0x1f", "0o7", "1_000", "2026-01-31", "1.5", ".inf", "true"],
+    )
+    def test_quote_it(self, refused, label):
+        """What YAML makes something else of is refused with how to write it."""
+        path = f"rotator.caches.shared.labels.{self.ID}"
+        refused(path, "must be text", "quote it", given=self.text(f"{{{self.ID}: {label}}}"))
+
+    def test_quote_the_key_id(self, refused):
+        """So is a key id of digits; quoted it is one."""
+        given = self.text("{1234567890123456: k1}")
+        refused("rotator.caches.shared.labels", "a key id must be text", "quote it", given=given)
+
+    def test_quoted_key_id(self, config):
+        """A key id of digits is quoted."""
+        loaded = config(self.text('{"1234567890123456": k1}'))
+        assert loaded.settings(loaded.caches[0]).labels == {"1234567890123456": b"k1"}
+
+    @pytest.mark.parametrize("kind", ["yaml", "json"])
+    @pytest.mark.parametrize(
+        ("labels", "path", "word"),
+        [
+            ([SECRET], "", "must be a mapping"),
+            ({ID: ""}, f".{ID}", "is no label"),
+            ({ID: "hex:0"}, f".{ID}", "is no label"),
+            ({ID: None}, f".{ID}", "must be text"),
+            ({ID: [SECRET]}, f".{ID}", "must be text"),
+            ({"9f2c": "k1"}, ".9f2c", "is no key id"),
+        ],
+    )
+    def test_wrong(self, refused, labels, path, word, kind):
+        """What is no label, or of no key, is refused with its path."""
+        given = TestSettings.document({"labels": labels})
+        refused(f"rotator.caches.shared.labels{path}", word, given=given, kind=kind)
+
+    @pytest.mark.parametrize("value", [1, 1.5, True])
+    def test_numbers_in_json(self, refused, value):
+        """JSON says itself that a label is none."""
+        given = TestSettings.document({"labels": {self.ID: value}})
+        refused(f"rotator.caches.shared.labels.{self.ID}", "quote it", given=given, kind="json")
+
+    def test_variable(self, config, monkeypatch):
+        """A label may come from the environment, whatever it looks like."""
+        monkeypatch.setenv("ROT_LABEL", "01")
+        loaded = config(self.text(f"{{{self.ID}: '{{{{ env.ROT_LABEL }}}}'}}"))
+        assert loaded.settings(loaded.caches[0]).labels == {self.ID: b"01"}
+
+    @pytest.mark.parametrize("kind", ["yaml", "json"])
+    def test_format(self, config, kind):
+        """A layout may be a text, with an encoding around it."""
+        described = {
+            "encoding": "base64",
+            "layout": '{"iv":"{nonce}","value":"{ciphertext}","tag":"{tag}"}',
+            "aad": "text:v1",
+            "within": "base64",
+            "constant": True,
+        }
+        given = TestSettings.document({"formats": ["f"]}, {"f": described})
+        read = config(given, kind=kind).rotator.formats["f"]
+        assert dict(read) == described
+
+    @pytest.mark.parametrize(
+        ("more", "path", "word"),
+        [
+            ({"within": "raw"}, "within", "is not known"),
+            ({"constant": "maybe"}, "constant", "must be true or false"),
+            ({"layout": [["nonce"]]}, "layout[0]", "must be text"),
+            ({"laout": "x"}, "laout", "unknown field"),
+        ],
+    )
+    def test_wrong_format(self, refused, more, path, word):
+        """What a format cannot have is refused with its path."""
+        described = {"encoding": "hex", "layout": "{nonce}{ciphertext}{tag}"} | more
+        given = TestSettings.document({}, {"f": described})
+        refused(f"rotator.formats.f.{path}", word, given=given)
+
+
 class TestDeclarations:
     """What an operator knows: `replicas`, `assume` and `backups`."""
 
