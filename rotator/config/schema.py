@@ -172,7 +172,15 @@ class TlsProfile(Section):
 
 
 class FormatSection(Section):
-    """Format: one of `rotator.formats`; `crypto.layout` checks what the fields say."""
+    """
+    Format: one of `rotator.formats`; `crypto.layout` checks what the fields say.
+
+    - *encoding*: of each piece of a text, of the whole of a list
+    - *layout*: a text with parts in it such as {nonce}, or a list of parts
+    - *aad*: what is authenticated besides
+    - *within*: an encoding around the whole of a text
+    - *constant*: what stands for itself is the same whatever the key is
+    """
 
     strict: ClassVar[bool] = True
     encoding: str

@@ -77,8 +77,13 @@ _STRANGE: Final = (
     Format.parse("hex-strange", "hex", ["tag:16", "hex:00ff", "nonce:8", "ciphertext"], "name"),
     Format.parse("url", "base64url", ["key-id:8", "nonce:16", "tag:16", "ciphertext"], "hex:01"),
     Format.parse("nonce-last", "raw", ["ciphertext", "tag:16", "nonce"], "none"),
+    Format.parse("node", "hex", "{nonce}:{tag}:{ciphertext}"),
+    Format.parse("jwe", "base64url", "{label}..{nonce}.{ciphertext}.{tag}", "label"),
+    Format.parse("json", "base64", '{"d":"{nonce}{ciphertext}{tag}"}', "name", within="base64"),
+    Format.parse("behind-raw", "raw", "v1:{label}:{nonce}{ciphertext}{tag}", "text:v1"),
 )
-_CODEC: Final = Codec(_keyring(), [*BUILTIN.values(), *_STRANGE])
+_LABELS: Final = {key.id: b"key %d" % index for index, key in enumerate(_keyring().all)}
+_CODEC: Final = Codec(_keyring(), [*BUILTIN.values(), *_STRANGE], None, _LABELS)
 
 
 def open_anything(data: bytes) -> None:
@@ -128,12 +133,18 @@ def round_trip(data: bytes) -> None:
     layout += ["nonce:12", "ciphertext", "tag:16"][: source.number(4)]
     aad = source.one_of(("none", "name", "header+name", f"hex:{source.some(4).hex()}"))
     encoding = source.one_of(tuple(Encoding))
+    described: Any = layout
+    if source.number(2):
+        pieces = ("{nonce}", "{ciphertext}", "{tag}", "{label}", ":", "..", "a", '"', "{keep}")
+        described = "".join(source.one_of(pieces) for _ in range(source.number(10)))
     name, plaintext = source.some(source.number(30)), source.rest()
     try:
-        form = Format.parse("fuzzed", encoding, layout, aad)
+        form = Format.parse("fuzzed", encoding, described, aad)
     except FormatError:
         return
-    codec = Codec(_keyring(), [form])
+    codec = Codec(_keyring(), [form], None, _LABELS)
+    if form.cutter.kept or any(map(form.cutter.label_fault, _LABELS.values())):
+        return
     value = codec.seal(name, plaintext)
     opened = codec.open(name, value)
     if not isinstance(opened, Opened) or opened.plaintext != plaintext:
@@ -145,7 +156,9 @@ def round_trip(data: bytes) -> None:
 def describe_format(data: bytes) -> None:
     """Whatever a format is described with, it is a format or a `FormatError`."""
     source = Bytes(data)
-    layout = [source.text(20) for _ in range(source.number(6))]
+    layout: Any = [source.text(20) for _ in range(source.number(6))]
+    if source.number(2):
+        layout = source.text(60)
     encoding, aad = source.text(10), source.text(20)
     try:
         form = Format.parse(source.text(20), encoding, layout, aad)
