@@ -73,6 +73,7 @@ def plans(fewer: int) -> list[Plan]:
         of("gcm-base64"),
         of("sealed"),
         of("hex"),
+        of("text"),
         Plan("cluster of 3, gcm, 300 B", cluster, 300, 100_000 // fewer, ("rotator", "several")),
     ]
 

@@ -50,6 +50,14 @@ def _felt(plan: str) -> Callable[..., float]:
     return lambda tables, _: tables[plan]["default"]["p99_ms"] - tables[plan]["idle"]["p99_ms"]
 
 
+def _of_format(one: str, other: str) -> Callable[..., float]:
+    def ratio(tables: Tables, _: Mapping[str, float]) -> float:
+        costs = [tables[f"{name}, 300 B"]["rotator"]["client_us"] for name in (one, other)]
+        return costs[0] / costs[1]
+
+    return ratio
+
+
 def _start(*commands: str) -> Callable[..., float]:
     return lambda _, start: max(start[command] for command in commands)
 
@@ -70,6 +78,10 @@ GOALS: Final = (
     Goal(
         "client CPU of a rewritten value, 1 kB",
         *(7.0, "{:.1f} us", _figure("gcm, 1 kB", "rotator", "client_us"), True),
+    ),
+    Goal(
+        "client CPU of a value laid out as text, against gcm-base64",
+        *(2.5, "{:.2f} times", _of_format("text", "gcm-base64"), True),
     ),
     Goal(
         "whole process on one core against pipelines, a million of 300 B, Redis",

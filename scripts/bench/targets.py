@@ -53,10 +53,12 @@ class Target:
     keys: int = 1
 
 
-_LAYOUT: Final = ["nonce:12", "tag:16", "ciphertext"]
-HEX: Final = {"encoding": "hex", "layout": _LAYOUT, "aad": "none"}
-"""The format `hex` of the benchmark: one as applications have it, in text."""
-FORMS: Final = {**BUILTIN, "hex": Format.parse("hex", "hex", _LAYOUT, "none")}
+OWN: Final[dict[str, dict[str, Any]]] = {
+    "hex": {"encoding": "hex", "layout": ["nonce:12", "tag:16", "ciphertext"]},
+    "text": {"encoding": "base64", "layout": "v1:{nonce}:{tag}:{ciphertext}", "constant": True},
+}
+"""The formats of the benchmark that are not built in: such as applications have."""
+FORMS: Final = {**BUILTIN, **{name: Format.parse(name, **form) for name, form in OWN.items()}}
 SCRIPTER: Final = ("scripter", "no-watch")
 """A user who may not use WATCH, so that values are exchanged by script, and the password."""
 
@@ -175,8 +177,8 @@ class Ground:
         section = {"name": "bench", "type": "redis", "encryption": {"keys": keys}, "redis": redis}
         form = self._target.form
         settings: dict[str, Any] = {"caches": {"bench": {"formats": [form]}}}
-        if form == "hex":
-            settings["formats"] = {"hex": HEX}
+        if form in OWN:
+            settings["formats"] = {form: OWN[form]}
         document = {"caches": [section], "rotator": settings}
         self.config.write_text(json.dumps(document), encoding="ascii")
         redis["username"], redis["password"] = SCRIPTER
