@@ -23,7 +23,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from rotator.crypto.keyring import KEY_ID_SIZE, NONCE_SIZES, TAG_SIZE
 from rotator.crypto.text_layout import ALPHABETS, Encoding, decode, encode
@@ -35,6 +35,35 @@ _PARTS = "hex:<literal>, key-id:8, nonce:<n> (8 to 128), ciphertext and tag:16"
 _AADS = "none, name, header+name or hex:<literal>"
 _LITERAL = re.compile(r"(?:[0-9a-fA-F]{2})+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class FieldName(bytes):
+    """
+    Field name: names a field of a hash; as bytes it is the name of the hash.
+
+    Two are equal if hash and field are.
+    """
+
+    field: bytes
+
+    def __new__(cls, name: bytes, field: bytes) -> Self:
+        """Return the name of *field* in the hash *name*."""
+        made = super().__new__(cls, name)
+        made.field = field
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, FieldName) and self.field == other.field
+        return same and super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((bytes(self), self.field))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[bytes, bytes]]:
+        return type(self), (bytes(self), self.field)
 
 
 class Parts(NamedTuple):

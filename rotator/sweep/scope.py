@@ -56,6 +56,7 @@ class Scope:
     Scope: bounds one sweep.
 
     *match* are glob patterns of SCAN; *databases* "all" means all that the server reports;
+    *fields* are the fields of hashes to visit, "*" all of them, None those of no hash;
     *only_key* is the key id that alone is to be moved; *page* is the COUNT of a SCAN call, at most;
     *limits* say how hard the server may be worked. *outside*: a sweep that may be a proof reads
     what *match* and *databases* leave out, too. *one_server* is declared: it is never another,
@@ -71,6 +72,7 @@ class Scope:
     outside: bool = True
     one_server: bool = False
     tracks: bool = False
+    fields: tuple[str, ...] | Literal["*"] | None = None
 
     @property
     def leaves_out(self) -> bool:
@@ -86,7 +88,8 @@ class Scope:
         """Return what a proof is made with: the current key, the formats, and what is visited."""
         databases = None if self.databases == "all" else self.databases
         formats = [str(one) for one in codec.formats]
-        made_with = [codec.keyring.current.id, formats, self.match, databases]
+        made_with: list[object] = [codec.keyring.current.id, formats, self.match, databases]
+        made_with += [self.fields] if self.fields else []  # else as earlier versions wrote it
         return hashlib.sha256(json.dumps(made_with).encode()).hexdigest()
 
     def digest(self, codec_digest: str) -> str:
@@ -98,6 +101,7 @@ class Scope:
         databases = None if self.databases == "all" else self.databases
         bound: list[object] = [self.mode, self.match, databases, self.only_key, codec_digest]
         bound += [True] if self.reads_outside else []
+        bound += [{"fields": self.fields}] if self.fields else []
         return hashlib.sha256(json.dumps(bound).encode()).hexdigest()
 
     def scans(self, databases: list[int]) -> list[tuple[int, str | None]]:

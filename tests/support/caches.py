@@ -25,10 +25,10 @@ from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
 from rotator.progress import Progress
+from rotator.run.declared import declarations, other_listings
 from rotator.run.job import Job
 from rotator.server.connection import Connection, Login
 from rotator.server.context import CacheContext
-from rotator.server.declared import declarations, other_listings
 from rotator.server.scripts import Way
 from rotator.server.store import Store
 from rotator.server.transaction import Transaction
@@ -332,7 +332,7 @@ class LateStore(Store):
     def begin(self, names):
         """Begin a transaction."""
         self.before_read(names)
-        begun = LateTransaction(self.connection, names, asking=self._asking)
+        begun = LateTransaction(self.connection, names, asking=self.asks)
         begun.before_write = self.before_write
         return begun
 
