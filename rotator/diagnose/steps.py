@@ -19,7 +19,7 @@ from rotator.diagnose.detect import detect
 from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
-from rotator.server.acl import WRITING, grant_hint, missing_for_verdict, missing_rights
+from rotator.server.acl import WRITING, grant_hint, missing_for_verdict, missing_rights, with_fields
 from rotator.server.context import CacheContext, tls_context
 from rotator.server.node import Identity
 from rotator.server.replies import ErrorKind, ErrorReply
@@ -157,10 +157,13 @@ def _login_remedy(text: str, cache: CacheConfig) -> str:
 
 def rights(probe: Probe) -> str:
     """Try the rights to all that a run does."""
-    missing = missing_rights(probe.node, WRITING, probe.access.settings.match[0])
+    settings = probe.access.settings
+    wanted = with_fields(WRITING, settings.fields)
+    missing = missing_rights(probe.node, wanted, settings.match[0])
     if not missing:
         return "all that a run needs"
-    enough = "may do a dry run; for a run the user" if set(missing) <= set(WRITING) else "the user"
+    writing = {*wanted} - {*with_fields((), settings.fields)}
+    enough = "may do a dry run; for a run the user" if {*missing} <= writing else "the user"
     raise RightsError(f"{enough} lacks rights: {' '.join(missing)}", hint=grant_hint(missing))
 
 

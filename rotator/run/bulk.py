@@ -26,7 +26,7 @@ from rotator.errors import ConfigError, EmptyError
 from rotator.progress import Progress
 from rotator.run.evidence import latest_history
 from rotator.run.preflight import Preflight
-from rotator.server.acl import DELETING, WRITING
+from rotator.server.acl import DELETING, WRITING, with_fields
 from rotator.server.context import CacheContext
 from rotator.server.scripts import Replacement
 from rotator.server.topology import SETTLE_SECONDS
@@ -122,8 +122,6 @@ class PurgeUndecryptable(Selector):
 
     def require_sound(self, context: CacheContext, found: Tally) -> None:
         """Raise ConfigError if picked values open in another format, EmptyError if none opens."""
-        if not found.outcomes[BulkOutcome.PICKED]:
-            return
         cache = context.cache.name
         kept = {(0, name): value for name, value in self.kept.items()}
         formats = context.settings.formats
@@ -150,6 +148,7 @@ class Adoption(Selector):
     *encryptions* counts the values that were encrypted under the current key, stored or not.
     """
 
+    only_named = True
     codec: Codec
     within: Sequence[str] = ("*",)
     encryptions: int = 0
@@ -238,9 +237,8 @@ class BulkOptions:
     """
     Bulk options: say how names are visited.
 
-    *phase* is what the bar shows. *match* are glob patterns, None those of the configuration;
-    *page* bounds the names asked for at a time; *rate* is in visits a second, *patience* the
-    seconds that a cluster may take to settle.
+    *phase* is what the bar shows, *match* are glob patterns, None those of the configuration;
+    *page* bounds names, *rate* visits a second, *patience* the seconds for a cluster to settle.
     """
 
     phase: str
@@ -263,13 +261,14 @@ class BulkRun:
     _preflight: Preflight = field(init=False)
 
     def __post_init__(self) -> None:
-        options, acting = self.options, DELETING if self.selector.deletes else WRITING
+        settings, acting = self.access.settings, DELETING if self.selector.deletes else WRITING
+        besides = with_fields(acting if self.state else (), self.selector.fields(settings.fields))
         self._preflight = Preflight(
             context=self.access,
-            pattern=(options.match or self.access.settings.match)[0],
-            patience=options.patience,
+            pattern=(self.options.match or settings.match)[0],
+            patience=self.options.patience,
             should_stop=self.stopper.reason,
-            besides=() if self.state is None else acting,
+            besides=besides,
         )
 
     def prepare(self) -> None:
@@ -285,7 +284,7 @@ class BulkRun:
 
     def require_sound(self, found: BulkResult) -> None:
         """Raise if what was *found* should not be acted on: see `PurgeUndecryptable`."""
-        if isinstance(self.selector, PurgeUndecryptable):
+        if isinstance(self.selector, PurgeUndecryptable) and found.picked:
             self.selector.require_sound(self.access, found.tally)
 
     def look(self) -> BulkResult:
@@ -310,11 +309,12 @@ class BulkRun:
             mode=mode,
             match=options.match or settings.match,
             databases=settings.databases,
+            fields=self.selector.fields(settings.fields),
             page=options.page,
             limits=Limits(rate=options.rate, latency=None),
         )
         self.selector.writes = mode is Mode.RUN
-        engine = InlineEngine(self.access, self.selector)
         with self.progress(self.access.cache.name, phase, discover().names) as bar:
+            engine = InlineEngine(self.access, self.selector)
             control = ProgressControl(self.stopper.reason, bar)
             return BulkResult(self.access, sweep_cache(discover, engine, scope, control))

@@ -166,6 +166,7 @@ def start_exchange(store: Store, swaps: Sequence[Replacement]) -> Callable[[], A
         return store.start_compare_and_set(swaps)
     fields = [swap.name for swap in swaps if isinstance(swap.name, FieldName)]
     has_ttls = has_field_ttls(store, fields[0])
+    store.exchanged_fields = True
     if store.field_way is Way.TRANSACTION:
         answers = replace(_Transactions(store, has_ttls=has_ttls), swaps)
         return lambda: answers

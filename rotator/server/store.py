@@ -67,6 +67,7 @@ class Store(Node):
         self._loaded: set[bytes] = set()  # scripts
         self.way = Way.SCRIPT  # how values are exchanged
         self.field_way = Way.SCRIPT  # how those in fields of hashes are
+        self.exchanged_fields = False  # whether any was
         self.has_field_ttls: bool | None = None  # None: it was not asked yet
         self.sizes: list[int] = []  # of the values that were read last, in bytes
         self.pages = 0  # how often SCAN gave one
