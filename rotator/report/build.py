@@ -16,14 +16,14 @@ from rotator.crypto import keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.report.model import Past
-from rotator.report.words import display_name
+from rotator.report.words import display_entry, display_field, display_name
 from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
 from rotator.retirement.looks import Proof
 from rotator.retirement.places import CacheRecord
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
-from rotator.tally.tally import PROBLEMATIC, Mode, Tally
+from rotator.tally.tally import PROBLEMATIC, Mode, Outcome, Tally
 from rotator.text import count
 
 Judgements = Mapping[tuple[str, str], Judgement]
@@ -133,7 +133,7 @@ def _cache(
     known |= known_of_cache(record, stopped, now)
     tally, keyring = sweep.tally, result.access.keyring
     roles = {key.id: keyring.role(key.id) for key in keyring.all} if keyring else {}
-    shown = partial(display_name, plain=show_names or not result.access.cache.hashing.keys.disabled)
+    plain = show_names or not result.access.cache.hashing.keys.disabled
     return model.Cache(
         complete=sweep.complete and (verification is None or verification.complete),
         stopped=stopped,
@@ -141,8 +141,8 @@ def _cache(
         outcomes={str(outcome): number for outcome, number in tally.outcomes.items()},
         verification=_verification(verification) if verification else None,
         coverage=_coverage(sweep, verification, result.evictions),
-        keys=tuple(_keys(result, judgements, record, shown, now)),
-        problems=tuple(_problems(tally, shown)),
+        keys=tuple(_keys(result, judgements, record, partial(display_entry, plain=plain), now)),
+        problems=tuple(_problems(tally, plain=plain)),
         problems_total=sum(tally.outcomes[outcome] for outcome in PROBLEMATIC),
         accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
         sweep_seconds=sweep.seconds,
@@ -154,10 +154,11 @@ def _cache(
     )
 
 
-def _problems(tally: Tally, shown: Callable[[bytes], str]) -> Iterator[model.Problem]:
+def _problems(tally: Tally, *, plain: bool) -> Iterator[model.Problem]:
     for problem in tally.samples():
         yield model.Problem(
-            name=shown(problem.name),
+            name=display_name(problem.name, plain=plain),
+            field=display_field(problem.name, plain=plain),
             node=problem.node,
             outcome=str(problem.outcome),
             reason=str(problem.reason),
@@ -290,6 +291,12 @@ def _warnings(result: CacheResult) -> Iterator[str]:
     if settings.databases != "all":
         chosen = ", ".join(map(str, settings.databases))
         yield f"only the databases {chosen} were visited"
+    others = result.sweep.tally.outcomes[Outcome.NOT_STRING] if result.sweep else 0
+    if others and not settings.fields:
+        yield (
+            f"{count(others, 'entry', 'entries')} of another Redis type not looked into: of hashes"
+            " rotator looks into the fields that `fields` names"
+        )
     unlisted = result.sweep.topology.unlisted if result.sweep else ()
     if unlisted:
         yield (

@@ -237,13 +237,7 @@ class CacheRun:
             control.save = partial(self.state.save_position, name, kept_as)
             if not self.options.fresh:
                 control.load = partial(self.state.load_position, name, kept_as)
-            result = sweep_cache(
-                self._discover,
-                engine,
-                scope,
-                control,
-                plan.node,
-            )
+            result = sweep_cache(self._discover, engine, scope, control, plan.node)
         result.visits_now, result.rotated_now = control.visits, control.rotated
         if result.complete:
             self.state.drop_positions(name, mode)

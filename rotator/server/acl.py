@@ -36,9 +36,9 @@ WRITING = ("+set", *WATCHING)
 """What a run needs besides reading."""
 DELETING = ("+unlink", *SCRIPTING)
 """What deleting needs besides reading; `+del` will do in place of `+unlink`."""
-READING_FIELDS = ("+hmget", "+hpexpiretime")
+READING_FIELDS = ("+hmget", "+hscan", "+hpexpiretime")
 """What a dry run needs besides where `fields` names fields of hashes; `+hpexpiretime` if known."""
-READING_ALL_FIELDS = ("+hlen", "+hscan")
+READING_ALL_FIELDS = ("+hlen",)
 """What it needs besides that where all fields are visited."""
 WRITING_FIELDS = ("+hset", "+hpexpireat")
 """What a run needs besides; `+hpexpireat` where the server knows it."""

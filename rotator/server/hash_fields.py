@@ -46,6 +46,9 @@ from rotator.server.scripts import (
 from rotator.server.store import GONE, NEVER, Store, Value
 from rotator.server.transaction import Answers, Transaction, replace
 
+_TELLS_LITTLE: dict[SetResult | ErrorReply, int] = {SetResult.CHANGED: 1, SetResult.DONE: 2}
+"""Answers that another one explains: what was refused is why nothing was changed."""
+
 
 def split(names: Sequence[bytes]) -> list[Sequence[bytes]]:
     """Return *names* without a field and those with one, as far as there are such."""
@@ -260,7 +263,7 @@ class FieldTransaction(Transaction):
         found: Answers = []
         for number in self._sent:
             said = [next(each) for _ in range(number)]
-            found.append(next((one for one in said if one is not SetResult.DONE), SetResult.DONE))
+            found.append(min(said, key=lambda one: _TELLS_LITTLE.get(one, 0)))
         return found
 
 

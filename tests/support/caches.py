@@ -29,7 +29,7 @@ from rotator.run.declared import declarations, other_listings
 from rotator.run.job import Job
 from rotator.server.connection import Connection, Login
 from rotator.server.context import CacheContext
-from rotator.server.scripts import Way
+from rotator.server.scripts import FIELD_SCRIPT, FIELD_TTL_SCRIPT, Way
 from rotator.server.store import Store
 from rotator.server.transaction import Transaction
 from rotator.state.state import State
@@ -328,6 +328,12 @@ class LateStore(Store):
         if self.way is not Way.TRANSACTION:
             self.before_write(swaps)
         return super().start_compare_and_set(swaps)
+
+    def start_calls(self, script, names, sizes, command):
+        """Begin to call a script; for strings that was told already."""
+        if script in {FIELD_SCRIPT, FIELD_TTL_SCRIPT}:
+            self.before_write(names)
+        return super().start_calls(script, names, sizes, command)
 
     def begin(self, names):
         """Begin a transaction."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rotator.crypto.layout import FieldName
-from rotator.server.hash_fields import held, lengths, pages
+from rotator.server.hash_fields import has_field_ttls, held, lengths, pages
 from rotator.server.replies import AnswerError, ErrorReply, NoValue
 from rotator.server.store import START, Store, Value
 
@@ -82,7 +82,9 @@ class FieldReader:
             self._weigh(part.values)
             if part.names:
                 yield part.names, part.values
-        if others:
+        if others and has_field_ttls(store, FieldName(others[0], wanted[0])):
+            yield others, _without_expired(store, others)
+        elif others:
             yield others, store.read_singly(others)
 
     def _all(
@@ -134,7 +136,7 @@ class FieldReader:
 
     @property
     def _most(self) -> int:
-        """How many fields are asked for at a time."""
+        """So many fields are asked for at a time."""
         return _FIRST if self._size is None else min(max(_BYTES_A_REPLY // self._size, 1), _MOST)
 
     def _weigh(self, values: Sequence[Value]) -> None:
@@ -142,6 +144,20 @@ class FieldReader:
         sizes = [len(value) for value in values if isinstance(value, bytes)]
         if sizes:
             self._size = max(sum(sizes) // len(sizes), 1)
+
+
+def _without_expired(store: Store, names: Sequence[bytes]) -> list[Value]:
+    """
+    Return what *names* are that have no field to look at: gone, if all that they have has expired.
+
+    Servers hold what has expired for a while, and count it (HLEN), but show it to nobody.
+    """
+    values = dict(zip(names, store.read_singly(names), strict=True))
+    hashes = [name for name, value in values.items() if value is NoValue.NOT_STRING]
+    for name, page in zip(hashes, pages(store, [(n, START) for n in hashes], 1), strict=True):
+        if page == (START, []):
+            values[name] = NoValue.GONE
+    return [values[name] for name in names]
 
 
 @dataclass(slots=True)

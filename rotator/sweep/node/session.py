@@ -182,8 +182,6 @@ class NodeSession:
         writes, limits = scope.mode is Mode.RUN, scope.limits
         self._open = partial(connect, address)
         self.store = self._open()
-        if scope.fields and writes:
-            self.store.field_way = way_of_fields(self.store, scope.match[0])
         self.no_touch = self.store.enable_no_touch()
         self.waited: dict[str, float] = before.waited if before else {}
         self.waited_for: str | None = None
@@ -204,15 +202,7 @@ class NodeSession:
         selector = selector or Rotation(codec, writes=writes, only_key=scope.only_key)
         if not selector.deletes:
             selector.largest = self.store.largest_value()
-        self.visitor = Visitor(
-            self.store,
-            codec,
-            selector,
-            connect=connect,
-            measure_latency=self.throttle.measure_latency,
-            fields=FieldReader.of(scope.fields),
-            rest=self._rest,
-        )
+        self.visitor = self._make_visitor(codec, selector, connect)
         self.outside = OutsideReader(self.store, codec, neighbours)
         self.works = works
         if before is not None:
@@ -222,6 +212,23 @@ class NodeSession:
         self.tracker = self.track_writes()
         if self.works:
             self.begin_work()
+
+    def _make_visitor(
+        self, codec: Codec, selector: Selector, connect: Callable[[Address], Store]
+    ) -> Visitor:
+        """Return what visits names, and fields of hashes in the way that the user may use."""
+        store, scope = self.store, self._scope
+        if scope.fields and scope.mode is Mode.RUN and not selector.deletes:
+            store.field_way = way_of_fields(store, scope.match[0])
+        return Visitor(
+            store,
+            codec,
+            selector,
+            connect=connect,
+            measure_latency=self.throttle.measure_latency,
+            fields=FieldReader.of(scope.fields),
+            rest=self._rest,
+        )
 
     def _take_over(self, before: NodeSession) -> None:
         """Go on where the session *before* was, whose connection is lost."""
