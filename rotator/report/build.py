@@ -23,7 +23,7 @@ from rotator.retirement.looks import Proof
 from rotator.retirement.places import CacheRecord
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
-from rotator.tally.tally import PROBLEMATIC, Mode, Outcome, Tally
+from rotator.tally.tally import PROBLEMATIC, Mode, Tally
 from rotator.text import count
 
 Judgements = Mapping[tuple[str, str], Judgement]
@@ -291,12 +291,6 @@ def _warnings(result: CacheResult) -> Iterator[str]:
     if settings.databases != "all":
         chosen = ", ".join(map(str, settings.databases))
         yield f"only the databases {chosen} were visited"
-    others = result.sweep.tally.outcomes[Outcome.NOT_STRING] if result.sweep else 0
-    if others and not settings.fields:
-        yield (
-            f"{count(others, 'entry', 'entries')} of another Redis type not looked into: of hashes"
-            " rotator looks into the fields that `fields` names"
-        )
     unlisted = result.sweep.topology.unlisted if result.sweep else ()
     if unlisted:
         yield (
