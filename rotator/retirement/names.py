@@ -32,8 +32,7 @@ _OPEN_ITEMS = {
     Outcome.NOT_STRING: (
         "entry is of another Redis type and was not looked into",
         "entries are of another Redis type and were not looked into",
-        "see what they are in the report's problems; of hashes rotator looks into the fields that"
-        " `fields` names",
+        "see what they are in the report's problems; of hashes, `fields` says where values are",
     ),
     Outcome.TOO_LARGE: (
         "value would be too large for the server once it is re-encrypted",

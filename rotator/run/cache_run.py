@@ -204,7 +204,8 @@ class CacheRun:
         Return how far the stream of each is then, in bytes, by its replication id.
         """
         codec, settings, goals = self.access.codec, self.access.settings, {}
-        scope = Scope(Mode.RUN, settings.match, settings.databases, outside=False)
+        visited = (settings.match, settings.databases)
+        scope = Scope(Mode.RUN, *visited, outside=False, fields=settings.fields)
         for address in self._discover().primaries:
             with self.access.connect(address) as store:
                 if codec and not write_one_anew(store, codec, scope):

@@ -67,21 +67,21 @@ class Store(Node):
         self._loaded: set[bytes] = set()  # scripts
         self.way = Way.SCRIPT  # how values are exchanged
         self.field_way = Way.SCRIPT  # how those in fields of hashes are
-        self.exchanged_fields = False  # whether any was
+        self.exchanged_fields = False
         self.has_field_ttls: bool | None = None  # None: it was not asked yet
         self.sizes: list[int] = []  # of the values that were read last, in bytes
         self.pages = 0  # how often SCAN gave one
         self._has_expire_time = True
 
     def start_pages(
-        self, cursors: Sequence[bytes], pattern: str | None, count: int
+        self, cursors: Sequence[bytes], pattern: str | None, count: int, *more: str
     ) -> Callable[[], list[tuple[bytes, list[bytes]]]]:
         """
         Ask for a page of SCAN at each cursor; gives what waits for the next cursors and names.
 
-        The cursor `START` ends a scan; a page may be empty, and a name may come twice.
+        The cursor `START` ends a scan; pages may be empty, names come twice. *more* is asked, too.
         """
-        more = () if pattern is None else ("MATCH", pattern)
+        more = more if pattern is None else ("MATCH", pattern, *more)
         commands = [("SCAN", cursor, "COUNT", count, *more) for cursor in cursors]
         replies = self.start(commands)
         return lambda: list(map(self._finish_page, commands, replies()))
@@ -95,9 +95,9 @@ class Store(Node):
             raise AnswerError(f"{self.node}: the scan does not end: the same cursor came again")
         return cursor, names
 
-    def page(self, cursor: bytes, pattern: str | None, count: int) -> tuple[bytes, list[bytes]]:
-        """Return the next cursor and names: one page of SCAN."""
-        return self.start_pages([cursor], pattern, count)()[0]
+    def page(self, cursor: bytes, *asked: Any) -> tuple[bytes, list[bytes]]:
+        """Return the next cursor and names: one page of SCAN, *asked* for as by `start_pages`."""
+        return self.start_pages([cursor], *asked)()[0]
 
     def read(self, names: Sequence[bytes]) -> list[Value]:
         """Return the values of *names*, in their order."""

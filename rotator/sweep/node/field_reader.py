@@ -7,8 +7,9 @@ them twice, as SCAN does names (https://redis.io/docs/latest/commands/scan/).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rotator.crypto.layout import FieldName
 from rotator.server.hash_fields import has_field_ttls, held, lengths, pages
@@ -17,10 +18,25 @@ from rotator.server.store import START, Store, Value
 
 _MOST, _FIRST = 500, 10  # fields a reply; so many until their size is known
 _BYTES_A_REPLY = 1 << 19
+_LOOKS, _NAMES_A_LOOK = 200, 1_000  # calls of SCAN to count hashes
 _CALLS, _TIMES = 1_000, 20  # of HSCAN: so many, and this often what the fields take
 
-Entries = tuple[list[bytes], list[Value]]
+Entries = tuple[Sequence[bytes], Sequence[Value]]
 """Names, of fields and others, and their values."""
+
+
+def entries(
+    fields: FieldReader | None,
+    store: Store,
+    names: Sequence[bytes],
+    values: Sequence[Value],
+    large: list[bytes] | None = None,
+) -> Iterator[Entries]:
+    """Yield *names* with their *values*, in the place of hashes the *fields*, if they are read."""
+    if fields is None or NoValue.NOT_STRING not in values:
+        yield names, values
+    else:
+        yield from fields.entries(store, names, values, large)
 
 
 @dataclass(slots=True)
@@ -223,3 +239,22 @@ class _FieldScan:
         elif self.over and self._empty:  # expired, or deleted, since its length was asked for
             part.names.append(self.name)
             part.values.append(NoValue.GONE)
+
+
+def count_hashes(
+    store: Store, patterns: Sequence[str], databases: Collection[int] | Literal["all"]
+) -> list[int | None]:
+    """Return how many hashes each page of SCAN shows; None: there were more pages than `_LOOKS`."""
+    counts: list[int | None] = []
+    for db in store.databases():
+        store.select(db)
+        for pattern in patterns if databases == "all" or db in databases else ():
+            cursor = START
+            for _ in range(_LOOKS):
+                cursor, names = store.page(cursor, pattern, _NAMES_A_LOOK, "TYPE", "hash")
+                counts.append(len(names))
+                if cursor == START:
+                    break
+            else:
+                counts.append(None)
+    return counts

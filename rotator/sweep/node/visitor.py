@@ -26,7 +26,7 @@ from rotator.server.scripts import NAMES_A_CALL, Way
 from rotator.server.store import Store, Value
 from rotator.server.transaction import Answers
 from rotator.sweep.control import Stop
-from rotator.sweep.node.field_reader import FieldReader
+from rotator.sweep.node.field_reader import FieldReader, entries
 from rotator.sweep.node.lanes import Lanes
 from rotator.sweep.node.page import (
     RECORDS,
@@ -180,11 +180,9 @@ class Visitor:
 
     def _parts(self, store: Store, held: Page, large: list[bytes] | None = None) -> Iterator[Page]:
         """Yield a page with the fields of its hashes in their place, in parts, if they are read."""
-        if self.fields is None or NoValue.NOT_STRING not in held.values:
-            yield held
-            return
-        for names, values in self.fields.entries(store, held.names, held.values, large):
-            yield held._replace(names=names, values=values, others=[*held.others, *names])
+        for names, values in entries(self.fields, store, held.names, held.values, large):
+            others = held.others if names is held.names else [*held.others, *names]
+            yield held._replace(names=names, values=values, others=others)
 
     def _try_parts(
         self, page: PageTally, store: Store, held: Page, tally: Tally
@@ -199,7 +197,7 @@ class Visitor:
                 break
             visits = len(part.names)
             left = self._try(page, store, part, tally)
-            if page.tried and part is not held:  # a hash may have any number of fields
+            if page.tried and part.names is not held.names:  # a hash may have any number of fields
                 page.tried.difference_update(
                     {*part.names} - {one.otherwise.name for _, one in left}
                 )
@@ -295,8 +293,8 @@ class Visitor:
         for call in calls:
             answers += call()
         if decision.deletions:
-            entries = [(one.name, one.old) for one in decision.deletions]
-            answers += compare_and_delete(store, entries)
+            found = [(one.name, one.old) for one in decision.deletions]
+            answers += compare_and_delete(store, found)
         return answers
 
     def _commit(self, page: PageTally, store: Store) -> None:
