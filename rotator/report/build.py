@@ -221,7 +221,7 @@ def _node(node: NodeResult, evictions: int | None, last: SweepResult) -> model.N
 def _outside(made: Sequence[Proof]) -> model.Outside | None:
     """Return the sums over all primaries of what is left out, if anything is."""
     parts = [proof.outside for proof in made]
-    if not any(part.visits is None or part.visits or part.names for part in parts):
+    if not any(p.visits is None or p.visits or p.names or p.under_old_keys for p in parts):
         return None
     read = [part.visits for part in parts if part.visits is not None]
     under = sum((Counter(part.under_old_keys) for part in parts), Counter[str]())

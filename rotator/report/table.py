@@ -112,7 +112,7 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     if cache.coverage:
         yield _coverage(cache.coverage)
     if cache.outside:
-        yield heading("left out by match or databases", words.left_out(cache.outside))
+        yield heading("left out by match, databases or fields", words.left_out(cache.outside))
     if cache.problems_total:
         yield _problems(cache)
     if cache.waited_seconds:

@@ -36,10 +36,8 @@ WRITING = ("+set", *WATCHING)
 """What a run needs besides reading."""
 DELETING = ("+unlink", *SCRIPTING)
 """What deleting needs besides reading; `+del` will do in place of `+unlink`."""
-READING_FIELDS = ("+hmget", "+hscan", "+hpexpiretime")
-"""What a dry run needs besides where `fields` names fields of hashes; `+hpexpiretime` if known."""
-READING_ALL_FIELDS = ("+hlen",)
-"""What it needs besides that where all fields are visited."""
+READING_FIELDS = ("+hmget", "+hlen", "+hscan", "+hpexpiretime")
+"""What a dry run needs besides where there is `fields`; `+hpexpiretime` where it is known."""
 WRITING_FIELDS = ("+hset", "+hpexpireat")
 """What a run needs besides; `+hpexpireat` where the server knows it."""
 DELETING_FIELDS = ("+hdel",)
@@ -92,7 +90,6 @@ def with_fields(besides: Rules, fields: Sequence[str] | None) -> Rules:
     return (
         *besides,
         *READING_FIELDS,
-        *(READING_ALL_FIELDS if fields == "*" else ()),
         *(WRITING_FIELDS if "+set" in besides else ()),
         *(DELETING_FIELDS if "+unlink" in besides else ()),
     )

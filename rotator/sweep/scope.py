@@ -84,6 +84,11 @@ class Scope:
         """True if every name is asked for, and those left out are told apart here."""
         return self.outside and self.leaves_out
 
+    @property
+    def counts_outside(self) -> bool:
+        """True if what is left out is counted: names, or fields of hashes that are visited."""
+        return self.reads_outside or (self.outside and self.fields not in {None, "*"})
+
     def basis(self, codec: Codec) -> str:
         """Return what a proof is made with: the current key, the formats, and what is visited."""
         databases = None if self.databases == "all" else self.databases

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from rotator.crypto.layout import FieldName
 from rotator.server.hash_fields import has_field_ttls, held, lengths, pages
@@ -39,23 +39,36 @@ def entries(
         yield from fields.entries(store, names, values, large)
 
 
+class Besides(Protocol):
+    """Besides: takes an interest in fields that are not visited, as long as it *wants_fields*."""
+
+    @property
+    def wants_fields(self) -> bool:
+        """True if such fields are to be shown."""
+
+    def take_fields(self, found: Sequence[tuple[FieldName, bytes]]) -> None:
+        """Look at fields with their values."""
+
+
 @dataclass(slots=True)
 class FieldReader:
     """
     Field reader: reads the fields of hashes, those called *wanted*; with None all of them.
 
-    Never more than so many at a time, or so many bytes, as far as the last ones tell.
+    Never more than so many at a time, or so many bytes, as far as the last ones tell. *besides* is
+    shown the other fields of hashes that are not large, as long as it wants any.
     """
 
     wanted: tuple[bytes, ...] | None
+    besides: Besides | None = None
     _size: int | None = field(default=None, init=False)  # bytes, of a value
 
     @classmethod
-    def of(cls, fields: Sequence[str] | None) -> FieldReader | None:
+    def of(cls, fields: Sequence[str] | None, besides: Besides | None = None) -> FieldReader | None:
         """Return what reads the *fields* of a configuration; None: hashes are not looked into."""
         if not fields:
             return None
-        return cls(None if fields == "*" else tuple(name.encode() for name in fields))
+        return cls(None if fields == "*" else tuple(name.encode() for name in fields), besides)
 
     def entries(
         self,
@@ -76,6 +89,8 @@ class FieldReader:
             yield [name for name, _ in plain], [value for _, value in plain]
         hashes = [name for name, value in found if value is NoValue.NOT_STRING]
         if hashes and self.wanted is not None:
+            if self.besides is not None and self.besides.wants_fields:
+                self._show_others(store, hashes, self.wanted, self.besides)
             yield from self._named(store, hashes, self.wanted)
         elif hashes:
             yield from self._all(store, hashes, large)
@@ -102,6 +117,22 @@ class FieldReader:
             yield others, _without_expired(store, others)
         elif others:
             yield others, store.read_singly(others)
+
+    def _show_others(
+        self, store: Store, hashes: Sequence[bytes], wanted: Sequence[bytes], besides: Besides
+    ) -> None:
+        """Show fields that are not called *wanted*: what such a field holds may be a value yet."""
+        for names, values in self._all(store, hashes, []):
+            found = zip(names, values, strict=True)
+            besides.take_fields(
+                [
+                    (name, value)
+                    for name, value in found
+                    if isinstance(name, FieldName)
+                    and isinstance(value, bytes)
+                    and name.field not in wanted
+                ]
+            )
 
     def _all(
         self, store: Store, hashes: Sequence[bytes], large: list[bytes] | None

@@ -202,8 +202,8 @@ class NodeSession:
         selector = selector or Rotation(codec, writes=writes, only_key=scope.only_key)
         if not selector.deletes:
             selector.largest = self.store.largest_value()
-        self.visitor = self._make_visitor(codec, selector, connect)
         self.outside = OutsideReader(self.store, codec, neighbours)
+        self.visitor = self._make_visitor(codec, selector, connect)
         self.works = works
         if before is not None:
             self._take_over(before)
@@ -226,7 +226,7 @@ class NodeSession:
             selector,
             connect=connect,
             measure_latency=self.throttle.measure_latency,
-            fields=FieldReader.of(scope.fields),
+            fields=FieldReader.of(scope.fields, self.outside),
             rest=self._rest,
         )
 

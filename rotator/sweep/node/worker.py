@@ -250,8 +250,8 @@ class Worker:
         self._plan_scans()
         self._resumed = False
         self._builder.begin(self._session.store)
-        reads_outside = self._scope.reads_outside and not self._session.works
-        self._session.outside.tally = OutsideTally() if reads_outside else None
+        counts_outside = self._scope.counts_outside and not self._session.works
+        self._session.outside.tally = OutsideTally() if counts_outside else None
         return Checkpoint(self._digest, identity, utc_now(), tally, restarts=restarts)
 
     def _resume(self, saved: dict[str, Any] | None) -> Checkpoint | None:

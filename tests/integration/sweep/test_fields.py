@@ -168,6 +168,24 @@ class TestNamed:
         report = place.run(quiet=timedelta(hours=1))
         assert old_key(report, bare.ids[1]).verdict != "retirable"
 
+    def test_an_old_value_in_another_field(self, named, redis):
+        """A value under an old key in a field that is not named keeps the key, and is counted."""
+        put(redis, named.cache, "app:1", key=0)
+        redis.hset("app:1", mapping=PLAIN)
+        quiet = timedelta(0)
+        named.run(quiet=quiet)
+        assert old_key(named.run(quiet=quiet), named.cache.ids[1]).verdict == "retirable"
+        put(redis, named.cache, "app:1", "forgotten", key=1)
+        report = named.run(quiet=quiet)
+        key = old_key(report, named.cache.ids[1])
+        assert (report.exit_code, key.verdict) == (3, "in-use")
+        assert report.caches[0].outside.under_old_keys == {named.cache.ids[1]: 1}
+        assert any("outside `match`, `databases` or `fields`" in reason for reason in key.reasons)
+        assert old_key(report, named.cache.ids[2]).verdict == "retirable"
+        redis.hdel("app:1", "forgotten")
+        named.run(quiet=quiet)
+        assert old_key(named.run(quiet=quiet), named.cache.ids[1]).verdict == "retirable"
+
     def test_only_one_key(self, named, redis):
         """With `--only-key` the fields under another key stay."""
         put(redis, named.cache, "a", key=1)
@@ -191,10 +209,10 @@ class TestNamed:
 
     @pytest.mark.parametrize("workers", [1, 3])
     def test_several_workers(self, named, redis, workers):
-        """Several workers and cursors on a node visit each field."""
+        """Several workers and cursors on a node visit each field, some of them twice."""
         entries = fill(redis, named.cache, 400)
-        report = named.run(page=30, workers=workers)
-        assert counted(report) == {"rotated": 400}
+        found = counted(named.run(page=30, workers=workers))
+        assert (found["rotated"], found.keys() <= {"rotated", "current"}) == (400, True)
         check(redis, named.cache, entries)
 
     def test_resumed(self, named, redis):
@@ -506,7 +524,7 @@ class TestRights:
             place = Place(tmp_path, cache)
             ttls = has_ttls(client)
             for dry_run in (True, False):
-                wanted = ["+hmget", "+hscan", *(["+hpexpiretime"] if ttls else []), "+hlen"]
+                wanted = ["+hmget", "+hlen", "+hscan", *(["+hpexpiretime"] if ttls else [])]
                 if not dry_run:
                     wanted += ["+hset", *(["+hpexpireat"] if ttls else [])]
                 with State(place.state) as state, pytest.raises(RightsError) as raised:
@@ -661,6 +679,19 @@ class Writer(threading.Thread):
                 if of == name and field.encode() not in fields and not late:
                     found.append(f"{name} {field} is lost")
         return found
+
+
+def test_files_written_anew(tmp_path):
+    """Where all values are in hashes an append-only file holds a key no longer than elsewhere."""
+    with LocalServer("--appendonly", "yes") as server, server.client() as client:
+        settings = {"fields": ["data"], "assume": {"rdb": NO_FILES["assume"]["rdb"]}}
+        place = Place(tmp_path, Cache(server.address, settings=settings))
+        fill(client, place.cache, 50)
+        quiet = timedelta(0)
+        place.run(quiet=quiet)
+        place.run(quiet=quiet, refresh_files=True)
+        report = place.run(quiet=quiet)
+        assert old_key(report, place.cache.ids[1]).verdict == "retirable"
 
 
 @pytest.mark.parametrize("fields", [["data", "more"], "*"])
