@@ -211,9 +211,22 @@ class TestNamed:
     def test_several_workers(self, named, redis, workers):
         """Several workers and cursors on a node visit each field, some of them twice."""
         entries = fill(redis, named.cache, 400)
-        found = counted(named.run(page=30, workers=workers))
-        assert (found["rotated"], found.keys() <= {"rotated", "current"}) == (400, True)
+        redis.hset("plain", "data", "no value")
+        report = named.run(page=30, workers=workers)
+        found = counted(report)
+        assert found["rotated"] == 400
+        assert found.keys() <= {"rotated", "current", "undecryptable"}
+        assert {(one.name, one.field) for one in report.caches[0].problems} == {("plain", "data")}
         check(redis, named.cache, entries)
+
+    def test_problems_are_kept(self, named, redis):
+        """What a stopped run had to tell of fields the next one tells, too."""
+        for number in range(200):
+            redis.hset(f"app:{number}", "data", "no value")
+        named.run(page=20, dry_run=True, workers=1, stopper=StopAfter(5))
+        report = named.run(page=20, dry_run=True, workers=1)
+        assert counted(report) == {"undecryptable": 200}
+        assert {one.field for one in report.caches[0].problems} == {"data"}
 
     def test_resumed(self, named, redis):
         """A run that was stopped goes on where it was, and the sums are those of one run."""
@@ -286,6 +299,23 @@ class TestAll:
         ids = {whole.cache.open("large", redis.hget("large", f"{n}")).key.id for n in range(3_000)}
         assert ids == {whole.cache.ids[0]}
 
+    def test_a_lost_connection(self, whole, redis):
+        """A connection that breaks within a large hash is opened again, and all of it is done."""
+        for number in range(3_000):
+            put(redis, whole.cache, "large", f"{number}", b"x" * 100)
+        calls = []
+
+        def cut(swaps):
+            calls.append(len(swaps))
+            if len(calls) in {5, 40}:
+                redis.client_kill_filter(_type="normal", skipme=True)
+
+        report = whole.run(kind=meddled(before_write=cut), workers=1)
+        found = counted(report)
+        assert report.exit_code == 0
+        assert 2_500 < found["rotated"] <= 3_000
+        assert counted(whole.run(dry_run=True)) == {"current": 3_000}
+
     def test_stopped_in_a_large_hash(self, whole, redis, monkeypatch):
         """A run stops in the middle of a large hash, keeps what it did, and the next ends it."""
         monkeypatch.setattr(visitor, "_LONG", 500)
@@ -299,9 +329,8 @@ class TestAll:
         assert counted(report)["rotated"] == 4_000
         assert report.exit_code == 0
 
-    def test_gone_meanwhile(self, whole, redis):
+    def test_gone_meanwhile(self, whole):
         """A hash that is deleted before its fields are read is gone, and stays so."""
-        put(redis, whole.cache, "a")
         store = store_of_place(whole)
         reader = field_reader.FieldReader.of("*")
         found = list(reader.entries(store, [b"gone"], [hash_fields.NoValue.NOT_STRING]))
