@@ -13,6 +13,7 @@ import typer
 from rotator.cache import Cache, open_cache
 from rotator.cli import options
 from rotator.console import print_json, print_result, table
+from rotator.crypto.layout import FieldName
 from rotator.diagnose.inspect import Entry, find
 from rotator.errors import ConfigError, Exit, MissingError, StateError
 from rotator.run.formats import format_of_new_values
@@ -51,6 +52,7 @@ Examples:
   rotator inspect /app/oidc:3f2a9b...
   rotator inspect --namespace /app/oidc abc123
   rotator inspect --namespace /app/oidc abc123 --reveal
+  rotator inspect --field data app:session:1
 
 Exit codes: 0 done; 1 there is no such entry, or a server is at fault; 2 usage or
 configuration; 3 the value opens under no configured key and format.
@@ -161,6 +163,9 @@ def inspect_command(
     *,
     which: options.CacheOptions,
     namespace: Namespace = None,
+    field: str | None = options.option(
+        "--field", "Describe this field of a hash.", metavar="FIELD"
+    ),
     db: int | None = options.option(
         "--db", "Number of the database. Default: all.", metavar="N", min=0
     ),
@@ -173,6 +178,8 @@ def inspect_command(
         stored = name.encode("utf-8", "surrogateescape")
     else:
         stored = open_cache(access, namespace, db or 0).stored_name(name)
+    if field is not None:
+        stored = FieldName(stored, field.encode("utf-8", "surrogateescape"))
     entry = find(access, stored, db)
     fields = described(access, entry, utc_now(), reveal=reveal)
     if output is options.ReportFormat.JSON:
@@ -186,7 +193,8 @@ def described(access: CacheContext, entry: Entry, now: datetime, *, reveal: bool
     """
     Return the description of *entry* as JSON values; the TTL is counted from *now*.
 
-    Only with *reveal* are `plaintext` and `plaintext_encoding` (utf-8 or hex) there.
+    Only with *reveal* are `plaintext` and `plaintext_encoding` (utf-8 or hex) there, and
+    `hash_field` only for a field of a hash.
     """
     key, keyring = entry.key, access.keyring
     left = None if entry.expires_at is None else (entry.expires_at - now).total_seconds()
@@ -207,6 +215,8 @@ def described(access: CacheContext, entry: Entry, now: datetime, *, reveal: bool
         "nested": [inner.id for inner in entry.inner],
         "reason": entry.reason,
     }
+    if isinstance(entry.name, FieldName):
+        fields["hash_field"] = entry.name.field.decode(errors="backslashreplace")
     if reveal and entry.plaintext is not None:
         try:
             fields |= {"plaintext": entry.plaintext.decode(), "plaintext_encoding": "utf-8"}
@@ -220,6 +230,8 @@ def _lines(fields: dict[str, Any]) -> list[tuple[str, Any]]:
     ttl = fields["ttl_seconds"]
     expires = "never" if ttl is None else f"in {ttl} s, at {fields['expires_at']}"
     lines = [(name, fields[name]) for name in ("name", "cache", "node", "database", "type")]
+    if "hash_field" in fields:
+        lines.insert(1, ("field", fields["hash_field"]))
     if fields["size"] is not None:
         lines.append(("size", f"{fields['size']} bytes"))
     lines.append(("expires", expires))

@@ -21,11 +21,11 @@ from rotator.report.build import failed_report
 from rotator.report.files import Targets, json_text
 from rotator.report.model import Report
 from rotator.retirement.places import Declarations
+from rotator.run.declared import declarations, other_listings
 from rotator.run.job import Job
 from rotator.run.notify import NotificationCommand, RunNotifier
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import all_keyrings, open_config, select
-from rotator.server.declared import declarations, other_listings
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 from rotator.sweep.engine import check_scheduler, open_remote_workers

@@ -200,6 +200,17 @@ def _databases(value: Any) -> Any:
     return tuple(sorted(map(int, set(numbers))))
 
 
+def _hash_fields(value: Any) -> Any:
+    """Read the names of fields, or a star for all of them."""
+    if value in (None, "*"):
+        return value
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise problem("must be a list of names of fields, or *", 'write [data], or "*" for all')
+    if "*" in value:
+        raise problem("is no name of a field", 'for all fields write fields: "*"', value.index("*"))
+    return _not_empty(tuple(value))
+
+
 def _min_version(value: Any) -> str:
     """Read a TLS version: in JSON it may be a number."""
     text = str(value).removeprefix("TLSv").removeprefix("TLS").strip()
@@ -245,6 +256,10 @@ Replicas = Annotated[
 Databases = Annotated[
     Literal["all"] | tuple[int, ...],
     PlainValidator(_databases, json_schema_input_type=Literal["all"] | list[int]),
+]
+HashFields = Annotated[
+    Literal["*"] | tuple[str, ...] | None,
+    PlainValidator(_hash_fields, json_schema_input_type=Literal["*"] | list[str] | None),
 ]
 MinVersion = Annotated[
     Literal["1.2", "1.3"],

@@ -17,6 +17,7 @@ from rotator.config.fields import (
     CacheNames,
     Databases,
     Duration,
+    HashFields,
     HashName,
     Keys,
     Labels,
@@ -255,6 +256,7 @@ class CacheSettings(Section):
 
     - *match*: glob patterns of stored names
     - *databases*: "all" that the server reports, or their numbers, ascending
+    - *fields*: names of the fields of hashes that hold values, "*" for all; None: of no hash
     - *formats*: names of formats, in the order they are tried
     - *write*: "same" (each value keeps its format), or the name of one of *formats*
     - *labels*: by key id, what values call the keys
@@ -266,6 +268,7 @@ class CacheSettings(Section):
     strict: ClassVar[bool] = True
     match: Texts = ("*",)
     databases: Databases = "all"
+    fields: HashFields = None
     formats: Texts = BUILT_IN_FORMATS
     write: str = SAME
     labels: Labels = Field(default={})

@@ -23,6 +23,7 @@ from rotator.server.context import CacheContext
 from rotator.server.replies import NoValue
 from rotator.server.store import START, Store, Value
 from rotator.server.topology import discover
+from rotator.sweep.node.field_reader import FieldReader, entries
 from rotator.sweep.node.scan import PageReader
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import Mode
@@ -156,7 +157,7 @@ def _sample(access: CacheContext, samples: int) -> _Sample:
     """Take a sample, each node and database having its share of it."""
     settings = access.settings
     scope = Scope(Mode.DRY_RUN, settings.match, settings.databases, outside=False)
-    taken = _Sample()
+    taken, fields = _Sample(), FieldReader.of(settings.fields)
     primaries = discover(access.cache.addresses, access.connect).primaries
     for index, address in enumerate(primaries):
         with access.connect(address) as store:
@@ -168,20 +169,23 @@ def _sample(access: CacheContext, samples: int) -> _Sample:
             for turn, (database, pattern) in enumerate(scans):
                 before = len(taken.values)
                 if share := -(-left // (len(scans) - turn)):
-                    taken.add(database, islice(_entries(store, database, pattern), share))
+                    taken.add(database, islice(_entries(store, database, pattern, fields), share))
                 left -= len(taken.values) - before
     return taken
 
 
-def _entries(store: Store, database: int, pattern: str | None) -> Iterator[tuple[bytes, Value]]:
-    """Yield every entry of one database once, page by page as a sweep meets them."""
+def _entries(
+    store: Store, database: int, pattern: str | None, fields: FieldReader | None
+) -> Iterator[tuple[bytes, Value]]:
+    """Yield every entry, or field, of one database once, page by page as a sweep meets them."""
     seen: set[bytes] = set()
     reader = PageReader(store, database, pattern, START, lambda: _PAGE)
     while (page := reader.take()) is not None:
-        for name, value in zip(page.names, page.values(), strict=True):
-            if name not in seen and value is not NoValue.GONE:
-                seen.add(name)
-                yield name, value
+        for names, values in entries(fields, store, page.names, page.values()):
+            for name, value in zip(names, values, strict=True):
+                if name not in seen and value is not NoValue.GONE:
+                    seen.add(name)
+                    yield name, value
 
 
 def _reasons(

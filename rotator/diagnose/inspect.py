@@ -11,8 +11,10 @@ from typing import Any
 
 from rotator.crypto.codec import Opened
 from rotator.crypto.keyring import Key
+from rotator.crypto.layout import FieldName
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError
 from rotator.server.context import CacheContext
+from rotator.server.hash_fields import expiries, read
 from rotator.server.replies import ErrorReply, NoValue
 from rotator.server.store import GONE, NEVER, Store
 from rotator.server.topology import discover
@@ -48,6 +50,8 @@ def find(access: CacheContext, name: bytes, database: int | None = None) -> Entr
     """
     Look for the entry stored as *name*, in *database* or in all of them, and describe it.
 
+    A `FieldName` is that of a field of a hash.
+
     Raises:
         MissingError: There is none.
         ConfigError: Several databases have one.
@@ -66,7 +70,7 @@ def find(access: CacheContext, name: bytes, database: int | None = None) -> Entr
     if not found:
         where = "any database" if database is None else f"database {database}"
         raise MissingError(
-            f"there is no such entry in {where}",
+            f"there is no such {'field' if isinstance(name, FieldName) else 'entry'} in {where}",
             hint="give the name as Redis has it, or --namespace and the application's own key",
         )
     if len(found) > 1:
@@ -80,8 +84,8 @@ def find(access: CacheContext, name: bytes, database: int | None = None) -> Entr
 
 def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
     """Return the entry in the store's database, or None where there is none."""
-    value = store.read([name])[0]
-    expires_at = store.expiries([name])[0]
+    value = read(store, [name])[0]
+    expires_at = expiries(store, [name])[0]
     # A value of a cluster may be elsewhere: MOVED says that it is not on this node.
     elsewhere = isinstance(value, ErrorReply) and value.message.startswith("MOVED")
     if value is NoValue.GONE or expires_at == GONE or elsewhere:
@@ -92,7 +96,8 @@ def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
     if isinstance(value, ErrorReply):
         raise ServerError(f"{store.node} refused to read the entry: {value.message}")
     expires = None if expires_at == NEVER else datetime.fromtimestamp(expires_at / 1000, UTC)
-    entry = Entry(name, store.node, store.connection.db, "string", None, expires)
+    kind = "hash" if isinstance(name, FieldName) else "string"
+    entry = Entry(name, store.node, store.connection.db, kind, None, expires)
     if value is NoValue.NOT_STRING:
         return replace(entry, type=store.type(name) or "not a string")
     return replace(entry, size=len(value), **_opened(access, name, value))

@@ -19,12 +19,13 @@ from rotator.diagnose.detect import detect
 from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
-from rotator.server.acl import WRITING, grant_hint, missing_for_verdict, missing_rights
+from rotator.server.acl import WRITING, grant_hint, missing_for_verdict, missing_rights, with_fields
 from rotator.server.context import CacheContext, tls_context
 from rotator.server.node import Identity
 from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
+from rotator.sweep.node.field_reader import count_hashes
 from rotator.text import ago, count, listing, utc_now
 
 OLDEST = (6, 0)  # version of Redis
@@ -121,15 +122,12 @@ def authentication(probe: Probe) -> str:
     """Log in, and send a PING."""
     reply = b"" if probe.greeting is None else probe.greeting.reply
     if reply.startswith(b"-DENIED"):
-        raise LoginError(
-            f"{probe.reached} runs in protected mode: it lets only its own machine in",
-            hint="give the server a password or an ACL user, and that to redis.password",
-        )
+        hint = "give the server a password or an ACL user, and that to redis.password"
+        text = f"{probe.reached} runs in protected mode: it lets only its own machine in"
+        raise LoginError(text, hint=hint)
     if reply.startswith(b"-NOAUTH") and probe.cache.redis.password is None:
-        raise LoginError(
-            f"{probe.reached} asks for a login, and none is configured",
-            hint=f"set {probe.cache.field('redis.password')}, and username for an ACL user",
-        )
+        hint = f"set {probe.cache.field('redis.password')}, and username for an ACL user"
+        raise LoginError(f"{probe.reached} asks for a login, and none is configured", hint=hint)
     try:
         pong = probe.node.answer("PING")
     except LoginError as error:
@@ -140,8 +138,7 @@ def authentication(probe: Probe) -> str:
             f"{probe.reached} refuses to talk: {pong.message}",
             hint="try again when it has loaded" if pong.message.startswith("LOADING") else None,
         )
-    user = probe.access.login.username
-    return f"logged in as {user}" if user else "logged in as the default user"
+    return f"logged in as {probe.access.login.username or 'the default user'}"
 
 
 def _login_remedy(text: str, cache: CacheConfig) -> str:
@@ -157,10 +154,13 @@ def _login_remedy(text: str, cache: CacheConfig) -> str:
 
 def rights(probe: Probe) -> str:
     """Try the rights to all that a run does."""
-    missing = missing_rights(probe.node, WRITING, probe.access.settings.match[0])
+    settings = probe.access.settings
+    wanted = with_fields(WRITING, settings.fields)
+    missing = missing_rights(probe.node, wanted, settings.match[0])
     if not missing:
         return "all that a run needs"
-    enough = "may do a dry run; for a run the user" if set(missing) <= set(WRITING) else "the user"
+    writing = {*wanted} - {*with_fields((), settings.fields)}
+    enough = "may do a dry run; for a run the user" if {*missing} <= writing else "the user"
     raise RightsError(f"{enough} lacks rights: {' '.join(missing)}", hint=grant_hint(missing))
 
 
@@ -199,14 +199,18 @@ def formats(probe: Probe) -> str | Advice:
     if access.codec is None:
         return "encryption is off"
     found = detect(access, _SAMPLES)
+    hashes = "" if access.settings.fields else _hashes(access)
     if not found.strings:
-        return "nothing to try"
+        hint = f"such as rotator.caches.{probe.cache.name}.fields: [data]"
+        return Advice(hashes, hint) if hashes else "nothing to try"
     opened = found.opened.total()
     command = f"`rotator detect --cache {probe.cache.name}`"
     tells = f"{command} tells more"
     if opened == found.strings:
         names = listing(dict.fromkeys(form.name for (form, _), _ in found.opened.most_common()))
-        return f"{count(opened, 'sampled value')} opened: {names}"
+        return "; ".join(
+            filter(None, (f"{count(opened, 'sampled value')} opened: {names}", hashes))
+        )
     if opened:
         return Advice(
             f"{found.strings - opened:,} of {found.strings:,} sampled values do not open", tells
@@ -229,6 +233,17 @@ def formats(probe: Probe) -> str | Advice:
     )
 
 
+def _hashes(access: CacheContext) -> str:
+    """Return what is said of the hashes of a cache; nothing if it has none."""
+    found = []
+    for address in discover(access.cache.addresses, access.connect).primaries:
+        with access.connect(address) as store:
+            found += count_hashes(store, access.settings.match, access.settings.databases)
+    number, whole = sum(filter(None, found)), None not in found
+    many = count(number, "hash", "hashes") if whole else f"more than {number:,} hashes"
+    return f"{many}: rotator looks into fields that `fields` names" if number else ""
+
+
 def role(probe: Probe) -> str:
     """Ask whether the server is a primary or a replica."""
     info = probe.node.info("replication")
@@ -244,10 +259,8 @@ def version(probe: Probe) -> str:
     software = Identity.from_info(info).version
     if known is None or (int(known[1]), int(known[2])) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
-        raise ServerError(
-            f"{software} is older than {wanted}, the oldest that rotator works with",
-            hint=f"upgrade the server to {wanted} or newer",
-        )
+        text = f"{software} is older than {wanted}, the oldest that rotator works with"
+        raise ServerError(text, hint=f"upgrade the server to {wanted} or newer")
     return software
 
 
@@ -284,11 +297,8 @@ def persistence(probe: Probe) -> str | Advice:
     saved = datetime.fromtimestamp(int(info.get("rdb_last_save_time", 0)), UTC)
     aof = "on" if info.get("aof_enabled") == "1" else "off"
     seen = f"AOF {aof}, RDB saved or server started {ago(saved, utc_now())}"
-    failed = [
-        what
-        for what in ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")
-        if info.get(what, "ok") != "ok"
-    ]
+    told = ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")
+    failed = [what for what in told if info.get(what, "ok") != "ok"]
     if failed:
         return Advice(
             f"{seen}, {listing(failed)} not ok",

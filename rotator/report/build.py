@@ -16,7 +16,7 @@ from rotator.crypto import keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.report.model import Past
-from rotator.report.words import display_name
+from rotator.report.words import display_entry, display_field, display_name
 from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
 from rotator.retirement.looks import Proof
@@ -133,7 +133,7 @@ def _cache(
     known |= known_of_cache(record, stopped, now)
     tally, keyring = sweep.tally, result.access.keyring
     roles = {key.id: keyring.role(key.id) for key in keyring.all} if keyring else {}
-    shown = partial(display_name, plain=show_names or not result.access.cache.hashing.keys.disabled)
+    plain = show_names or not result.access.cache.hashing.keys.disabled
     return model.Cache(
         complete=sweep.complete and (verification is None or verification.complete),
         stopped=stopped,
@@ -141,8 +141,8 @@ def _cache(
         outcomes={str(outcome): number for outcome, number in tally.outcomes.items()},
         verification=_verification(verification) if verification else None,
         coverage=_coverage(sweep, verification, result.evictions),
-        keys=tuple(_keys(result, judgements, record, shown, now)),
-        problems=tuple(_problems(tally, shown)),
+        keys=tuple(_keys(result, judgements, record, partial(display_entry, plain=plain), now)),
+        problems=tuple(_problems(tally, plain=plain)),
         problems_total=sum(tally.outcomes[outcome] for outcome in PROBLEMATIC),
         accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
         sweep_seconds=sweep.seconds,
@@ -154,10 +154,11 @@ def _cache(
     )
 
 
-def _problems(tally: Tally, shown: Callable[[bytes], str]) -> Iterator[model.Problem]:
+def _problems(tally: Tally, *, plain: bool) -> Iterator[model.Problem]:
     for problem in tally.samples():
         yield model.Problem(
-            name=shown(problem.name),
+            name=display_name(problem.name, plain=plain),
+            field=display_field(problem.name, plain=plain),
             node=problem.node,
             outcome=str(problem.outcome),
             reason=str(problem.reason),
@@ -220,7 +221,7 @@ def _node(node: NodeResult, evictions: int | None, last: SweepResult) -> model.N
 def _outside(made: Sequence[Proof]) -> model.Outside | None:
     """Return the sums over all primaries of what is left out, if anything is."""
     parts = [proof.outside for proof in made]
-    if not any(part.visits is None or part.visits or part.names for part in parts):
+    if not any(p.visits is None or p.visits or p.names or p.under_old_keys for p in parts):
         return None
     read = [part.visits for part in parts if part.visits is not None]
     under = sum((Counter(part.under_old_keys) for part in parts), Counter[str]())

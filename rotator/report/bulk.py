@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from rotator.report.table import bullets, grid, heading, indented, listed, text
-from rotator.report.words import display_name
+from rotator.report.words import display_entry, display_field, display_name
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import SAMPLES, BulkOutcome, Tally
 from rotator.text import count, size
@@ -64,9 +64,7 @@ def as_data(
     caches: dict[str, dict[str, Any]] = {name: {"name": name} for name in errors}
     for found in looked:
         name = found.access.cache.name
-        caches[name] = _cache_data(
-            found, after.get(name), wording, partial(display_name, plain=shows(found))
-        )
+        caches[name] = _cache_data(found, after.get(name), wording, plain=shows(found))
     for name, error in errors.items():
         caches[name] |= {"complete": False, "error": error}
     return {
@@ -77,7 +75,7 @@ def as_data(
 
 
 def _cache_data(
-    before: BulkResult, after: BulkResult | None, wording: BulkWording, shown: ShowName
+    before: BulkResult, after: BulkResult | None, wording: BulkWording, *, plain: bool
 ) -> dict[str, Any]:
     last, selected = after or before, before.tally.selected
     own = (BulkOutcome.PICKED, BulkOutcome.DONE)
@@ -94,7 +92,7 @@ def _cache_data(
         "reasons": dict(last.tally.reasons.most_common()),
         "bytes": selected.size,
         "prefixes": _prefixes(before.tally),
-        "samples": [shown(name) for name in selected.samples],
+        "samples": [display_entry(name, plain=plain) for name in selected.samples],
         "nodes": [
             {
                 "node": node,
@@ -106,7 +104,8 @@ def _cache_data(
         ],
         "problems": [
             {
-                "name": shown(problem.name),
+                "name": display_name(problem.name, plain=plain),
+                "field": display_field(problem.name, plain=plain),
                 "node": problem.node,
                 "outcome": str(problem.outcome),
                 "detail": problem.detail,
@@ -132,7 +131,7 @@ def render(
     """Return what was found, or, once something was done, what became of it."""
     parts: list[RenderableType] = []
     for found in acted or looked:
-        shown = partial(display_name, plain=shows(found))
+        shown = partial(display_entry, plain=shows(found))
         parts += [Text(), *_cache(found, wording, shown, done=bool(acted))]
     for name, error in (errors or {}).items():
         parts += [Text(), text(f"{name}: failed: {error}", "bold red")]

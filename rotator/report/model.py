@@ -98,13 +98,14 @@ class Part(BaseModel):
 
 
 class Problem(Part):
-    """Problem: shows a visit that did not end well; *name* as it may be shown."""
+    """Problem: shows a visit that did not end well; *name*, *field* (of a hash) as shown."""
 
     name: Text
     node: str
     outcome: Annotated[str, _one_of(*OUTCOMES)]
     reason: str = ""
     detail: Text = ""
+    field: Text | None = None
 
 
 class Node(Part):
@@ -112,8 +113,7 @@ class Node(Part):
     Node: holds what was seen of one node.
 
     *reasons* says why it is not *complete*, *unproven* why no sweep of it is a proof. *evictions*
-    is how many entries it evicted during the run; None where that is not known. *exchange* is the
-    last way in which values were replaced.
+    counts those during the run, None: not known; *exchange* is the last way to replace values.
     """
 
     node: str

@@ -112,7 +112,7 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     if cache.coverage:
         yield _coverage(cache.coverage)
     if cache.outside:
-        yield heading("left out by match or databases", words.left_out(cache.outside))
+        yield heading("left out by match, databases or fields", words.left_out(cache.outside))
     if cache.problems_total:
         yield _problems(cache)
     if cache.waited_seconds:
@@ -288,7 +288,7 @@ def _problems(cache: Cache) -> RenderableType:
     shown = _some(cache.problems)
     for (kind, node), same in groupby(shown, lambda problem: (_kind(problem), problem.node)):
         parts.append(indented(text(f"{kind}, on {node}:", "yellow")))
-        parts.append(indented(bullets(problem.name for problem in same)))
+        parts.append(indented(bullets(words.with_field(one.name, one.field) for one in same)))
     if more := cache.problems_total - len(shown):
         # What the JSON keeps is bounded as well, so it is not promised that all are there.
         parts.append(indented(text(f"and {more:,} more; the JSON report shows more of them")))

@@ -32,7 +32,7 @@ _OPEN_ITEMS = {
     Outcome.NOT_STRING: (
         "entry is of another Redis type and was not looked into",
         "entries are of another Redis type and were not looked into",
-        "see what they are in the report's problems",
+        "see what they are in the report's problems; of hashes, `fields` says where values are",
     ),
     Outcome.TOO_LARGE: (
         "value would be too large for the server once it is re-encrypted",
@@ -245,8 +245,8 @@ def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:
         text = f"{names} outside `match` and `databases` hold none: {reason}"
         return Place(Kind.OUTSIDE, "", Status.ASSUMED, text)
     if under := sum(one.under_old_keys.get(case.key_id, 0) for one in known):
-        text = f"{count(under, 'value')} outside `match` or `databases` under it"
-        remedy = "widen match or databases, then run again"
+        text = f"{count(under, 'value')} outside `match`, `databases` or `fields` under it"
+        remedy = "widen match, databases or fields, then run again"
         return Place(Kind.OUTSIDE, "", Status.HOLDING, text, Verdict.IN_USE, None, remedy)
     shut = sum(one.not_opened + one.denied for one in known)
     since = gone_since(gone)

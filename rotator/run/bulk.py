@@ -28,7 +28,7 @@ from rotator.progress import Progress
 from rotator.run.evidence import latest_history
 from rotator.run.formats import Canary
 from rotator.run.preflight import Preflight
-from rotator.server.acl import DELETING, WRITING
+from rotator.server.acl import DELETING, WRITING, with_fields
 from rotator.server.context import CacheContext
 from rotator.server.scripts import Replacement
 from rotator.server.topology import SETTLE_SECONDS
@@ -124,8 +124,6 @@ class PurgeUndecryptable(Selector):
 
     def require_sound(self, context: CacheContext, found: Tally) -> None:
         """Raise ConfigError if picked values open in another format, EmptyError if none opens."""
-        if not found.outcomes[BulkOutcome.PICKED]:
-            return
         cache = context.cache.name
         kept = {(0, name): value for name, value in self.kept.items()}
         formats = context.settings.formats
@@ -153,6 +151,7 @@ class Adoption(Selector):
     key, stored or not.
     """
 
+    only_named = True
     codec: Codec
     form: Format
     within: Sequence[str] = ("*",)
@@ -242,9 +241,8 @@ class BulkOptions:
     """
     Bulk options: say how names are visited.
 
-    *phase* is what the bar shows. *match* are glob patterns, None those of the configuration;
-    *page* bounds the names asked for at a time; *rate* is in visits a second, *patience* the
-    seconds that a cluster may take to settle.
+    *phase* is what the bar shows, *match* are glob patterns, None those of the configuration;
+    *page* bounds names, *rate* visits a second, *patience* the seconds for a cluster to settle.
     """
 
     phase: str
@@ -267,13 +265,14 @@ class BulkRun:
     _preflight: Preflight = field(init=False)
 
     def __post_init__(self) -> None:
-        options, acting = self.options, DELETING if self.selector.deletes else WRITING
+        settings, acting = self.access.settings, DELETING if self.selector.deletes else WRITING
+        besides = with_fields(acting if self.state else (), self.selector.fields(settings.fields))
         self._preflight = Preflight(
             context=self.access,
-            pattern=(options.match or self.access.settings.match)[0],
-            patience=options.patience,
+            pattern=(self.options.match or settings.match)[0],
+            patience=self.options.patience,
             should_stop=self.stopper.reason,
-            besides=() if self.state is None else acting,
+            besides=besides,
         )
 
     def prepare(self) -> None:
@@ -290,7 +289,7 @@ class BulkRun:
 
     def require_sound(self, found: BulkResult) -> None:
         """Raise if what was *found* should not be acted on: see `PurgeUndecryptable`, `Canary`."""
-        if isinstance(self.selector, PurgeUndecryptable):
+        if isinstance(self.selector, PurgeUndecryptable) and found.picked:
             self.selector.require_sound(self.access, found.tally)
         elif isinstance(self.selector, Adoption) and found.picked:
             self._canary.require(self.selector.form, found.sweep.topology.primaries)
@@ -322,11 +321,12 @@ class BulkRun:
             mode=mode,
             match=options.match or settings.match,
             databases=settings.databases,
+            fields=self.selector.fields(settings.fields),
             page=options.page,
             limits=Limits(rate=options.rate, latency=None),
         )
         self.selector.writes = mode is Mode.RUN
-        engine = InlineEngine(self.access, self.selector)
         with self.progress(self.access.cache.name, phase, discover().names) as bar:
+            engine = InlineEngine(self.access, self.selector)
             control = ProgressControl(self.stopper.reason, bar)
             return BulkResult(self.access, sweep_cache(discover, engine, scope, control))

@@ -21,7 +21,7 @@ from rotator.run.formats import Canary
 from rotator.run.planner import Planner, write_one_anew
 from rotator.run.preflight import Preflight
 from rotator.run.surroundings import Observation, ServerObserver
-from rotator.server.acl import REFRESHING, WRITING
+from rotator.server.acl import REFRESHING, WRITING, with_fields
 from rotator.server.context import CacheContext
 from rotator.server.copies import refresh_files, take_look
 from rotator.server.topology import Topology
@@ -69,13 +69,14 @@ class CacheRun:
     _forbidden: tuple[str, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
+        writing = () if self.options.dry_run else WRITING
         self._preflight = Preflight(
             context=self.access,
             pattern=self.access.settings.match[0],
             patience=self.options.patience,
             should_stop=self.stopper.reason,
             besides=(
-                *(() if self.options.dry_run else WRITING),
+                *with_fields(writing, self.access.settings.fields),
                 *(REFRESHING if self.refreshes else ()),
             ),
             replicas=self._known_servers(),
@@ -225,7 +226,8 @@ class CacheRun:
         Return how far the stream of each is then, in bytes, by its replication id.
         """
         codec, settings, goals = self.access.codec, self.access.settings, {}
-        scope = Scope(Mode.RUN, settings.match, settings.databases, outside=False)
+        visited = (settings.match, settings.databases)
+        scope = Scope(Mode.RUN, *visited, outside=False, fields=settings.fields)
         for address in self._discover().primaries:
             with self.access.connect(address) as store:
                 if codec and not write_one_anew(store, codec, scope):
@@ -242,6 +244,7 @@ class CacheRun:
             mode=mode,
             match=self.access.settings.match,
             databases=self.access.settings.databases,
+            fields=self.access.settings.fields,
             only_key=self.options.only_key if mode is Mode.RUN else None,
             page=self.options.page,
             outside=self.declared.outside is None,

@@ -26,8 +26,8 @@ from rotator.retirement.places import (
     Status,
     Verdict,
 )
+from rotator.run.declared import Listing
 from rotator.run.records import run_record_of, sweep_record_of
-from rotator.server.declared import Listing
 from rotator.state.state import State
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.tally.tally import Mode

@@ -165,7 +165,8 @@ def format_of_new_values(access: CacheContext) -> Format:
 def _sample(access: CacheContext, codec: Codec, primaries: Sequence[Address]) -> Iterator[Opened]:
     """Yield some values of every node that open."""
     settings = access.settings
-    scope = Scope(Mode.DRY_RUN, settings.match, settings.databases, outside=False)
+    visited = (settings.match, settings.databases)
+    scope = Scope(Mode.DRY_RUN, *visited, outside=False, fields=settings.fields)
     for address in primaries:
         with access.connect(address) as store:
             store.enable_no_touch()

@@ -24,9 +24,9 @@ from rotator.report.model import Report
 from rotator.retirement.judge import Judgement, not_clean
 from rotator.retirement.places import COPIES, FILES, Declarations, Fence, Kind, Place, Status
 from rotator.run.cache_run import CacheRun
+from rotator.run.declared import Listing
 from rotator.run.evidence import EvidenceRecorder
 from rotator.server.context import CacheContext
-from rotator.server.declared import Listing
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import RemoteWorkers

@@ -16,13 +16,16 @@ from rotator.crypto.codec import Codec, Opened
 from rotator.errors import ServerError
 from rotator.server.cluster_nodes import myself
 from rotator.server.context import CacheContext
-from rotator.server.exchange import way_besides
+from rotator.server.exchange import way_besides, way_of_fields
+from rotator.server.hash_fields import start_exchange
 from rotator.server.replies import SetResult
+from rotator.server.scripts import Replacement
 from rotator.server.store import START, Store
 from rotator.server.topology import Topology
 from rotator.state.state import State
 from rotator.sweep.division import MOST, NodePlan, Nodes, divide
 from rotator.sweep.engine import RemoteWorkers
+from rotator.sweep.node.field_reader import FieldReader, entries
 from rotator.sweep.node.proof import databases_with_names
 from rotator.sweep.node.scan import NextPage, PageReader
 from rotator.sweep.node.selector import Rotation
@@ -128,7 +131,7 @@ def first_values(
         seen = 0
         for _ in range(max(_PAGES, names // _PAGE)):
             page = reader.take()
-            yield from _opened(page, codec) if page else ()
+            yield from _opened(store, page, codec, scope, []) if page else ()
             seen += len(page.names) if page else _PAGE
             if seen >= names:
                 break
@@ -142,15 +145,16 @@ def write_one_anew(store: Store, codec: Codec, scope: Scope) -> bool:
         ServerError: The node does not answer, or may not be written to.
     """
     store.way = way_besides(store, scope.match[0])
+    store.field_way = way_of_fields(store, scope.match[0]) if scope.fields else store.way
     for reader in _readers(store, scope):
         while page := reader.take():
-            for name, value, opened in _opened(page, codec):
+            for name, value, opened in _opened(store, page, codec, scope):
                 if codec.needs_rewrite(opened) or opened.inner:
                     continue
                 if opened.format.name in codec.forbidden:
                     continue
-                swap = (name, value, codec.rewrite(name, opened))
-                if store.compare_and_set([swap]) == [SetResult.DONE]:
+                swap = Replacement(name, value, codec.rewrite(name, opened))
+                if start_exchange(store, [swap])() == [SetResult.DONE]:
                     return True
     return False
 
@@ -161,9 +165,13 @@ def _readers(store: Store, scope: Scope) -> Iterator[PageReader]:
         yield PageReader(store, db, pattern, START, lambda: _PAGE, scope.inside(db))
 
 
-def _opened(page: NextPage, codec: Codec) -> Iterator[tuple[bytes, bytes, Opened]]:
-    """Yield the values of a page that open, each with its name."""
-    for name, value in zip(page.names, page.values(), strict=True):
-        opened = codec.open(name, value) if isinstance(value, bytes) else None
-        if isinstance(value, bytes) and isinstance(opened, Opened):
-            yield name, value, opened
+def _opened(
+    store: Store, page: NextPage, codec: Codec, scope: Scope, large: list[bytes] | None = None
+) -> Iterator[tuple[bytes, bytes, Opened]]:
+    """Yield the values of a page that open, each with its name; *large* hashes are put there."""
+    fields = FieldReader.of(scope.fields)
+    for names, values in entries(fields, store, page.names, page.values(), large):
+        for name, value in zip(names, values, strict=True):
+            opened = codec.open(name, value) if isinstance(value, bytes) else None
+            if isinstance(value, bytes) and isinstance(opened, Opened):
+                yield name, value, opened

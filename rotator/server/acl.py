@@ -36,6 +36,12 @@ WRITING = ("+set", *WATCHING)
 """What a run needs besides reading."""
 DELETING = ("+unlink", *SCRIPTING)
 """What deleting needs besides reading; `+del` will do in place of `+unlink`."""
+READING_FIELDS = ("+hmget", "+hlen", "+hscan", "+hpexpiretime")
+"""What a dry run needs besides where there is `fields`; `+hpexpiretime` where it is known."""
+WRITING_FIELDS = ("+hset", "+hpexpireat")
+"""What a run needs besides; `+hpexpireat` where the server knows it."""
+DELETING_FIELDS = ("+hdel",)
+"""What deleting needs besides."""
 REFRESHING = ("+bgsave",)
 """What `--refresh-files` needs besides; `+bgrewriteaof`, too, which cannot be tried."""
 CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
@@ -48,6 +54,7 @@ JUDGING = {
     "+client|tracking": ("CLIENT", "TRACKING", "OFF"),
 }
 """What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
+_LATE = {"+hpexpiretime", "+hpexpireat"}  # where they are not known, fields have no TTLs
 _COUNTS_FAILURES = (6, 2)  # the version from which on failed calls are counted apart
 
 # Redis 6 and 7 word it differently, both have this part; a denied *name* is another matter.
@@ -76,6 +83,18 @@ def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> lis
     return missing
 
 
+def with_fields(besides: Rules, fields: Sequence[str] | None) -> Rules:
+    """Return *besides*, and what the *fields* of a configuration need, reading included."""
+    if not fields:
+        return besides
+    return (
+        *besides,
+        *READING_FIELDS,
+        *(WRITING_FIELDS if "+set" in besides else ()),
+        *(DELETING_FIELDS if "+unlink" in besides else ()),
+    )
+
+
 def missing_for(store: Store, way: Way, pattern: str) -> list[str]:
     """Return what the user may not use of that by which values are replaced that *way*."""
     rules = SCRIPTING if way is Way.SCRIPT else WATCHING
@@ -87,6 +106,8 @@ def _missing(store: Store, rules: Sequence[str], name: bytes) -> list[str]:
     probes = _probes(name, store.connection.db)
     replies = store.connection.pipeline([probes[rule] for rule in rules])
     missing = {rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)}
+    lately = {rule: reply for rule, reply in zip(rules, replies, strict=True) if rule in _LATE}
+    missing -= {rule for rule, reply in lately.items() if "unknown command" in str(reply)}
     # A transaction that could not be ended is not begun.
     if (
         "+multi" in rules
@@ -169,6 +190,13 @@ def _probes(name: bytes, database: int) -> dict[str, Command]:
         "+exec": ("EXEC",),  # an error without MULTI
         "+evalsha": ("EVALSHA", "0" * 40, 0),
         "+script|load": ("SCRIPT", "LOAD", "return 1"),
+        "+hmget": ("HMGET", name, "data"),
+        "+hlen": ("HLEN", name),
+        "+hscan": ("HSCAN", name, "0"),
+        "+hset": ("HSET", name, "data", "", "data"),  # a field without a value
+        "+hdel": (*_deletion("HDEL"), "data"),
+        "+hpexpiretime": ("HPEXPIRETIME", name, "FIELDS", 1, "data"),
+        "+hpexpireat": (*_deletion("HPEXPIREAT"), 0, "FIELDS", 1, "data"),
         "+bgsave": ("BGSAVE", "ROTATOR"),  # a syntax error
         "+cluster|nodes": ("CLUSTER", "NODES"),
         "+cluster|countkeysinslot": ("CLUSTER", "COUNTKEYSINSLOT", 0),

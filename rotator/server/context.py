@@ -247,7 +247,9 @@ def known_formats(config: RotatorConfig) -> dict[str, Format]:
 def scope_digest(config: RotatorConfig, cache: CacheConfig) -> str:
     """Return a digest of what of a cache is visited, and in which formats; not of its keys."""
     settings, formats = config.settings(cache), known_formats(config)
-    scope = [settings.match, settings.databases, [str(formats[one]) for one in settings.formats]]
+    described = [str(formats[one]) for one in settings.formats]
+    scope: list[object] = [settings.match, settings.databases, described]
+    scope += [settings.fields] if settings.fields else []  # else as earlier versions wrote it
     return hashlib.sha256(json.dumps(scope).encode()).hexdigest()
 
 

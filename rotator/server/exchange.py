@@ -159,6 +159,11 @@ def way_besides(store: Store, pattern: str) -> Way:
     )
 
 
+def way_of_fields(store: Store, pattern: str) -> Way:
+    """Return how fields of hashes are exchanged: by a script, unless the user may not use any."""
+    return Way.TRANSACTION if missing_for(store, Way.SCRIPT, pattern) else Way.SCRIPT
+
+
 def _full_slots(store: Store) -> bool:
     """Return whether a page has many names of few slots."""
     slots = sum(last - first + 1 for first, last in myself(store.members()).slots)

@@ -63,24 +63,27 @@ class Store(Node):
         self, connection: Connection, *, clustered: bool | None = None, asking: bool = False
     ) -> None:
         super().__init__(connection, clustered=clustered)
-        self._asking = asking
+        self.asks = asking  # before each command
         self._loaded: set[bytes] = set()  # scripts
         self.way = Way.SCRIPT  # how values are exchanged
+        self.field_way = Way.SCRIPT  # how those in fields of hashes are
+        self.exchanged_fields = False
+        self.has_field_ttls: bool | None = None  # None: it was not asked yet
         self.sizes: list[int] = []  # of the values that were read last, in bytes
         self.pages = 0  # how often SCAN gave one
         self._has_expire_time = True
 
     def start_pages(
-        self, cursors: Sequence[bytes], pattern: str | None, count: int
+        self, cursors: Sequence[bytes], pattern: str | None, count: int, *more: str
     ) -> Callable[[], list[tuple[bytes, list[bytes]]]]:
         """
         Ask for a page of SCAN at each cursor; gives what waits for the next cursors and names.
 
-        The cursor `START` ends a scan; a page may be empty, and a name may come twice.
+        The cursor `START` ends a scan; pages may be empty, names come twice. *more* is asked, too.
         """
-        more = () if pattern is None else ("MATCH", pattern)
+        more = more if pattern is None else ("MATCH", pattern, *more)
         commands = [("SCAN", cursor, "COUNT", count, *more) for cursor in cursors]
-        replies = self._start(commands)
+        replies = self.start(commands)
         return lambda: list(map(self._finish_page, commands, replies()))
 
     def _finish_page(self, command: Sequence[Any], reply: Any) -> tuple[bytes, list[bytes]]:
@@ -92,9 +95,9 @@ class Store(Node):
             raise AnswerError(f"{self.node}: the scan does not end: the same cursor came again")
         return cursor, names
 
-    def page(self, cursor: bytes, pattern: str | None, count: int) -> tuple[bytes, list[bytes]]:
-        """Return the next cursor and names: one page of SCAN."""
-        return self.start_pages([cursor], pattern, count)()[0]
+    def page(self, cursor: bytes, *asked: Any) -> tuple[bytes, list[bytes]]:
+        """Return the next cursor and names: one page of SCAN, *asked* for as by `start_pages`."""
+        return self.start_pages([cursor], *asked)()[0]
 
     def read(self, names: Sequence[bytes]) -> list[Value]:
         """Return the values of *names*, in their order."""
@@ -109,7 +112,7 @@ class Store(Node):
         """
         most = self._names_a_reply()
         groups = self.groups(names, most)
-        replies = self._start([("MGET", *[names[i] for i in group]) for group in groups])
+        replies = self.start([("MGET", *[names[i] for i in group]) for group in groups])
         return partial(self._finish_read, names, groups, replies)
 
     def _names_a_reply(self) -> int:
@@ -141,7 +144,7 @@ class Store(Node):
 
     def read_singly(self, names: Sequence[bytes]) -> list[Value]:
         """Return the values of *names*, each asked for by itself, or why there is none."""
-        return [self._value(reply) for reply in self._each([("GET", name) for name in names])]
+        return [self._value(reply) for reply in self.each([("GET", name) for name in names])]
 
     def _value(self, reply: Any) -> Value:
         if reply is None:
@@ -168,25 +171,26 @@ class Store(Node):
         slots: dict[int, list[int]] = {}
         for index, name in enumerate(names):
             # Multi-name commands fail while a slot is on the move, so nothing is grouped then.
-            slots.setdefault(index if self._asking else key_slot(name), []).append(index)
+            slots.setdefault(index if self.asks else key_slot(name), []).append(index)
         return list(slots.values())
 
-    def _start(self, commands: Sequence[Command]) -> Callable[[], list[Any]]:
+    def start(self, commands: Sequence[Command]) -> Callable[[], list[Any]]:
         """Send *commands*, each preceded by ASKING where that is needed; gives their replies."""
         if not commands:
             return list
-        if not self._asking:
+        if not self.asks:
             return self.connection.submit(commands).result
         preceded = [one for command in commands for one in (("ASKING",), command)]
         pending = self.connection.submit(preceded)
         return lambda: pending.result()[1::2]
 
-    def _each(self, commands: Sequence[Command]) -> list[Any]:
-        return self._start(commands)()
+    def each(self, commands: Sequence[Command]) -> list[Any]:
+        """Return the replies to *commands*, each about one name; an error reply is one of them."""
+        return self.start(commands)()
 
     def answer(self, *command: Any) -> Any:
         """Return the reply to one command about one name, or an `ErrorReply`."""
-        reply = self._each([command])[0]
+        reply = self.each([command])[0]
         return error_reply(reply) if isinstance(reply, ResponseError) else reply
 
     def expiries(self, names: Sequence[bytes]) -> list[int | None]:
@@ -196,14 +200,14 @@ class Store(Node):
         PEXPIRETIME is exact; before Redis 7.0 it is this machine's clock plus PTTL.
         """
         if self._has_expire_time:
-            replies = self._each([("PEXPIRETIME", name) for name in names])
+            replies = self.each([("PEXPIRETIME", name) for name in names])
             unknown = [r for r in replies if isinstance(r, ResponseError) and "unknown" in str(r)]
             # A missing right for the newer command is no reason to give up the older one.
             if not unknown and not any(isinstance(r, NoPermissionError) for r in replies):
                 return [reply if isinstance(reply, int) else None for reply in replies]
             self._has_expire_time = False
         now = int(time.time() * 1000)
-        replies = self._each([("PTTL", name) for name in names])
+        replies = self.each([("PTTL", name) for name in names])
         return [_expiry(reply, now) for reply in replies]
 
     def compare_and_set(self, swaps: Sequence[tuple[bytes, bytes, bytes]]) -> Answers:
@@ -219,13 +223,13 @@ class Store(Node):
         """Do the same, but return at once; what is returned waits for the answers."""
         if self.way is Way.IFEQ:
             commands = [set_if_equal(name, old, new) for name, old, new, _ in swaps]
-            replies = self._start(commands)
+            replies = self.start(commands)
             # Nil may be gone as well, which the next look shows.
             return lambda: set_answers(self.node, replies(), SetResult.CHANGED)
         if self.way is Way.TRANSACTION:
             answers = replace(self, swaps)
             return lambda: answers
-        return self._start_calls(
+        return self.start_calls(
             SCRIPT,
             [swap.name for swap in swaps],
             [len(swap.old) + len(swap.new) for swap in swaps],
@@ -234,7 +238,7 @@ class Store(Node):
 
     def begin(self, names: Sequence[bytes]) -> Transaction:
         """Begin a transaction of *names*, each there once, in a cluster all of one slot."""
-        return Transaction(self.connection, names, asking=self._asking)
+        return Transaction(self.connection, names, asking=self.asks)
 
     def groups(self, names: Sequence[bytes], most: int = NAMES_A_TRANSACTION) -> list[list[int]]:
         """Return indices of *names* that one command may have, *most* of them or fewer."""
@@ -246,7 +250,7 @@ class Store(Node):
 
     def get(self, name: bytes) -> Any:
         """Return the reply to GET; an error reply is returned, too."""
-        return self._each([("GET", name)])[0]
+        return self.each([("GET", name)])[0]
 
     def compare_and_delete(self, entries: Sequence[tuple[bytes, bytes]]) -> Answers:
         """Delete each name whose value is still the one given with it; answer in their order."""
@@ -256,9 +260,9 @@ class Store(Node):
             some = [names[index] for index in batch], [values[index] for index in batch]
             return ("EVALSHA", DELETE_SCRIPT_SHA, len(batch), *some[0], *some[1])
 
-        return self._start_calls(DELETE_SCRIPT, names, [*map(len, values)], command)()
+        return self.start_calls(DELETE_SCRIPT, names, [*map(len, values)], command)()
 
-    def _start_calls(
+    def start_calls(
         self,
         script: bytes,
         names: Sequence[bytes],
@@ -277,7 +281,7 @@ class Store(Node):
             self.ask("SCRIPT", "LOAD", script)
             self._loaded.add(script)
         batches = [batch for group in self._groups(names) for batch in cut(group, sizes)]
-        replies = self._start([command(batch) for batch in batches])
+        replies = self.start([command(batch) for batch in batches])
         return partial(self._finish_calls, script, batches, replies, command)
 
     def _finish_calls(
@@ -300,7 +304,7 @@ class Store(Node):
                 answers.update(zip(batch, self._answers(reply, len(batch)), strict=True))
         if any(isinstance(reply, NoScriptError) for reply in said):
             self.ask("SCRIPT", "LOAD", script)
-        for index, reply in zip(alone, self._each([command([one]) for one in alone]), strict=True):
+        for index, reply in zip(alone, self.each([command([one]) for one in alone]), strict=True):
             refused = isinstance(reply, ResponseError)
             answers[index] = answer_of(reply) if refused else self._answers(reply, 1)[0]
         return [answers[index] for index in range(len(answers))]

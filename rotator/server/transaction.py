@@ -78,7 +78,7 @@ class Transaction:
         self.refusal: ErrorReply | None = None
         self._connection = connection
         self._step = 2 if asking else 1
-        commands: list[Command] = [("WATCH", *names), ("MGET", *names), ("MULTI",)]
+        commands: list[Command] = [("WATCH", *names), *self.reads(), ("MULTI",)]
         if asking:
             commands = [one for command in commands for one in (("ASKING",), command)]
         self._begun = connection.submit(commands)
@@ -89,19 +89,28 @@ class Transaction:
 
         *refusal* is then why it was not begun, if it was not: a name is denied, or on the move.
         """
-        watched, read, begun = self._begun.result()[self._step - 1 :: self._step]
+        watched, *read, begun = self._begun.result()[self._step - 1 :: self._step]
         for reply in (begun, watched):
             if isinstance(reply, ResponseError):
                 self.refusal = error_reply(reply)
             elif reply != b"OK":
-                raise AnswerError(f"{self._node} gave an answer to WATCH or MULTI that is not OK")
+                raise AnswerError(f"{self.node} gave an answer to WATCH or MULTI that is not OK")
         if isinstance(begun, ResponseError):
             self._connection.pipeline([("UNWATCH",)])
         elif self.refusal is not None:
             self._connection.pipeline([("EXEC",)])
-        if isinstance(read, ResponseError):
+        return self.found(read)
+
+    def reads(self) -> list[Command]:
+        """Return what asks for the values."""
+        return [("MGET", *self.names)]
+
+    def found(self, replies: Sequence[Reply]) -> list[bytes | None] | None:
+        """Return the values that the answers to that hold; None for all if they were refused."""
+        [reply] = replies
+        if isinstance(reply, ResponseError):
             return None
-        return understood(self._node, "MGET", values_of, read, len(self.names))
+        return understood(self.node, "MGET", values_of, reply, len(self.names))
 
     def commit(self, swaps: Sequence[Replacement]) -> Callable[[], Answers]:
         """
@@ -114,10 +123,18 @@ class Transaction:
             changed: Answers = [SetResult.CHANGED] * len(swaps)
             refused = [_refused(self.refusal)] if len(self.names) == 1 else changed
             return lambda: refused
-        commands = [_SET % (len(name), name, len(new), new) for name, _, new, _ in swaps]
+        commands = self.writes(swaps)
         commands.append(_EXEC)
         pending = self._connection.submit(commands, hold=True)
-        return lambda: self._answers(pending.result())
+        return lambda: self.answers(pending.result())
+
+    def writes(self, swaps: Sequence[Replacement]) -> list[Command]:
+        """Return what replaces values."""
+        return [_SET % (len(name), name, len(new), new) for name, _, new, _ in swaps]
+
+    def written(self, replies: Sequence[Reply]) -> Answers:
+        """Return what the answers to that say when all of it was done."""
+        return set_answers(self.node, replies, SetResult.GONE)
 
     def discard(self) -> None:
         """End it without a write; the answer comes before that of the next one."""
@@ -125,17 +142,18 @@ class Transaction:
             self._connection.submit([_EXEC], hold=True)  # DISCARD would be one more right
 
     @property
-    def _node(self) -> str:
+    def node(self) -> str:
+        """The node's name in errors: its address."""
         return str(self._connection.address)
 
-    def _answers(self, replies: Sequence[Reply]) -> Answers:
+    def answers(self, replies: Sequence[Reply]) -> Answers:
         """Return what EXEC has done, or why it did nothing."""
         done, count = replies[-1], len(replies) - 1
         if type(done) is list and len(done) == count == replies.count(b"QUEUED"):
-            return set_answers(self._node, done, SetResult.GONE)
+            return self.written(done)
         *queued, _ = replies
         if any(reply != b"QUEUED" and not isinstance(reply, ResponseError) for reply in queued):
-            raise AnswerError(f"{self._node} gave an answer to SET that is not QUEUED")
+            raise AnswerError(f"{self.node} gave an answer to SET that is not QUEUED")
         if done is None:
             return [SetResult.CHANGED] * len(queued)
         if isinstance(done, ExecAbortError):
@@ -147,9 +165,9 @@ class Transaction:
                 for reply, error in zip(queued, errors, strict=True)
             ]
         if not isinstance(done, ResponseError):
-            raise AnswerError(f"{self._node} gave an answer to EXEC that is not understood")
+            raise AnswerError(f"{self.node} gave an answer to EXEC that is not understood")
         self._connection.close()  # it may still be open there
-        raise LostError(f"{self._node} does not say what became of a transaction: {done}")
+        raise LostError(f"{self.node} does not say what became of a transaction: {done}")
 
 
 def replace(

@@ -56,6 +56,7 @@ class Scope:
     Scope: bounds one sweep.
 
     *match* are glob patterns of SCAN; *databases* "all" means all that the server reports;
+    *fields* are the fields of hashes to visit, "*" all of them, None those of no hash;
     *only_key* is the key id that alone is to be moved; *page* is the COUNT of a SCAN call, at most;
     *limits* say how hard the server may be worked. *outside*: a sweep that may be a proof reads
     what *match* and *databases* leave out, too. *one_server* is declared: it is never another,
@@ -73,6 +74,7 @@ class Scope:
     one_server: bool = False
     tracks: bool = False
     forbidden: tuple[str, ...] = ()
+    fields: tuple[str, ...] | Literal["*"] | None = None
 
     @property
     def leaves_out(self) -> bool:
@@ -84,10 +86,17 @@ class Scope:
         """True if every name is asked for, and those left out are told apart here."""
         return self.outside and self.leaves_out
 
+    @property
+    def counts_outside(self) -> bool:
+        """True if what is left out is counted: names, or fields of hashes that are visited."""
+        return self.reads_outside or (self.outside and self.fields not in {None, "*"})
+
     def basis(self, codec: Codec) -> str:
         """Return what a proof is made with: the current key, the formats, and what is visited."""
         databases = None if self.databases == "all" else self.databases
-        made_with = [codec.keyring.current.id, codec.described, self.match, databases]
+        made_with: list[object] = [codec.keyring.current.id, codec.described]
+        made_with += [self.match, databases]
+        made_with += [self.fields] if self.fields else []  # else as earlier versions wrote it
         return hashlib.sha256(json.dumps(made_with).encode()).hexdigest()
 
     def digest(self, codec_digest: str) -> str:
@@ -99,6 +108,7 @@ class Scope:
         databases = None if self.databases == "all" else self.databases
         bound: list[object] = [self.mode, self.match, databases, self.only_key, codec_digest]
         bound += [True] if self.reads_outside else []
+        bound += [{"fields": self.fields}] if self.fields else []
         return hashlib.sha256(json.dumps(bound).encode()).hexdigest()
 
     def scans(self, databases: list[int]) -> list[tuple[int, str | None]]:

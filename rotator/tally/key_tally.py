@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+from rotator.crypto.layout import FieldName
+
 NEVER = -1
 """The expiry of a value without TTL, as PEXPIRETIME and PTTL answer it."""
 FAR = datetime(9999, 12, 31, 23, tzinfo=UTC)
@@ -255,7 +257,7 @@ class KeyTally:
         # By hand, as pydantic takes three times as long for it, once a second.
         saved = {name: getattr(self, name) for name in self.__slots__}
         saved |= {name: saved[name] and saved[name].isoformat() for name in _TIMES}
-        saved["samples"] = [name.hex() for name in self.samples]
+        saved["samples"] = [name_text(name) for name in self.samples]
         return saved | {"prefixes": dict(self.prefixes), "drain": self.drain.to_dict()}
 
     @classmethod
@@ -263,7 +265,7 @@ class KeyTally:
         """Return the counts that `to_dict` wrote down."""
         known = {name: saved[name] for name in cls.__slots__}
         known |= {name: known[name] and datetime.fromisoformat(known[name]) for name in _TIMES}
-        known["samples"] = [bytes.fromhex(name) for name in saved["samples"]]
+        known["samples"] = [name_of(text) for text in saved["samples"]]
         known["drain"] = ExpiryHistogram.from_dict(saved["drain"])
         return cls(**known | {"prefixes": dict(saved["prefixes"])})
 
@@ -280,3 +282,14 @@ def _most_frequent(prefixes: dict[str, int]) -> dict[str, int]:
 def _known(*times: datetime | None) -> Iterator[datetime]:
     """Return those of the times that are not None."""
     return (at for at in times if at is not None)
+
+
+def name_text(name: bytes) -> str:
+    """Return a name as a text, hex; that of a field is the one of its hash, a dot and its own."""
+    return f"{name.hex()}.{name.field.hex()}" if isinstance(name, FieldName) else name.hex()
+
+
+def name_of(text: str) -> bytes:
+    """Return the name that `name_text` made a text of."""
+    name, dot, field = text.partition(".")
+    return FieldName(bytes.fromhex(name), bytes.fromhex(field)) if dot else bytes.fromhex(name)

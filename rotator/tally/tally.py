@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Self
 
-from rotator.tally.key_tally import KeyTally
+from rotator.tally.key_tally import KeyTally, name_of, name_text
 
 MET, WRITTEN = "met", "written"
 
@@ -126,12 +126,12 @@ class Problem:
 
     def to_dict(self) -> dict[str, str]:
         """Return plain JSON values; the name as hex."""
-        return {**asdict(self), "name": self.name.hex(), "outcome": str(self.outcome)}
+        return {**asdict(self), "name": name_text(self.name), "outcome": str(self.outcome)}
 
     @classmethod
     def from_dict(cls, saved: dict[str, str]) -> Self:
         """Return the problem that `to_dict` wrote down."""
-        name, outcome = bytes.fromhex(saved["name"]), Outcome(saved["outcome"])
+        name, outcome = name_of(saved["name"]), Outcome(saved["outcome"])
         return cls(name, saved["node"], outcome, saved["reason"], saved["detail"])
 
 

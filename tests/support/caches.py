@@ -25,11 +25,11 @@ from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
 from rotator.progress import Progress
+from rotator.run.declared import declarations, other_listings
 from rotator.run.job import Job
 from rotator.server.connection import Connection, Login
 from rotator.server.context import CacheContext
-from rotator.server.declared import declarations, other_listings
-from rotator.server.scripts import Way
+from rotator.server.scripts import FIELD_SCRIPT, FIELD_TTL_SCRIPT, Way
 from rotator.server.store import Store
 from rotator.server.transaction import Transaction
 from rotator.state.state import State
@@ -339,10 +339,16 @@ class LateStore(Store):
             self.before_write(swaps)
         return super().start_compare_and_set(swaps)
 
+    def start_calls(self, script, names, sizes, command):
+        """Begin to call a script; for strings that was told already."""
+        if script in {FIELD_SCRIPT, FIELD_TTL_SCRIPT}:
+            self.before_write(names)
+        return super().start_calls(script, names, sizes, command)
+
     def begin(self, names):
         """Begin a transaction."""
         self.before_read(names)
-        begun = LateTransaction(self.connection, names, asking=self._asking)
+        begun = LateTransaction(self.connection, names, asking=self.asks)
         begun.before_write = self.before_write
         return begun
 

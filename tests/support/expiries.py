@@ -4,7 +4,8 @@ from redis.exceptions import ResponseError
 
 # PEXPIRETIME is as old as Redis 7.0. Before, the same comes of a clock that stood still meanwhile.
 _ENTRY = """
-local held = redis.call('GET', KEYS[1])
+local held = redis.pcall('GET', KEYS[1])
+if type(held) == 'table' then held = 'no string' end
 local at = redis.pcall('PEXPIRETIME', KEYS[1])
 if type(at) == 'number' then return {held, at} end
 while true do

@@ -19,6 +19,7 @@ from redis.exceptions import ResponseError
 
 from rotator.demo.local_server import LocalServer, embedded_binary, find_binary, free_port
 from servers import __main__ as servers
+from support.server_versions import knows
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ def _exchanges(binary):
 
 
 @cache
+def _keeps_ttls(binary):
+    with LocalServer(binary=binary) as server, server.client() as client:
+        return knows(client, "hpexpireat")
+
+
+@cache
 def _speaks_tls(binary):
     """Without TLS a program refuses the port; with it, the lack of a certificate."""
     tried = subprocess.run(
@@ -68,6 +75,8 @@ ABILITIES = {
     "tls": Ability(_speaks_tls, ("redis-7.0.15", "redis-7.4.1")),
     "ifeq": Ability(_exchanges, ("valkey-8.1.8",)),
     "no-ifeq": Ability(lambda binary: not _exchanges(binary), ("redis-6.2.14", "redis-7.0.15")),
+    "field-ttls": Ability(_keeps_ttls, ("redis-7.4.1", "valkey-9.1.2")),
+    "no-field-ttls": Ability(lambda one: not _keeps_ttls(one), ("redis-7.0.15", "valkey-8.1.8")),
     "another version": Ability(
         lambda binary: version_of(binary) != version_of(find_binary()), ("valkey-8.1.8",)
     ),

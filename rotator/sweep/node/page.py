@@ -15,23 +15,23 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from itertools import compress
 from typing import Any, NamedTuple
 
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key
+from rotator.crypto.layout import FieldName
 from rotator.server.replies import ErrorKind, ErrorReply, NoValue, SetResult
 from rotator.server.scripts import Replacement
 from rotator.server.store import GONE, Value
-from rotator.sweep.node.selector import Candidate, Deletion, Kept, Selector
+from rotator.sweep.node.selector import Candidate, Deletion, Kept, Recorded, Selector
 from rotator.tally.tally import MET, SAMPLES, WRITTEN, BulkOutcome, Outcome, Problem, Tally
 
 TRIES = 5
 """How often a value that changes meanwhile is read, at most."""
 
-Recorded = StrEnum | tuple[str, ...]
-"""The outcome that a name was tallied with, or the ids of the keys that its value stays under."""
+RECORDS = 10_000
+"""How many names are remembered of those that were not under the current key in the end."""
 
 
 class Page(NamedTuple):
@@ -183,10 +183,10 @@ class PageTally:
     """
     Page tally: counts what became of the names of a page of *node*, met *at* a moment.
 
-    *rewritten* are the names whose values were replaced, *remaining* the values whose expiry is
-    still to be asked for. *tried* names were acted on, *moved* ones sent on by MOVED. *records* say
-    how names were tallied, if not as current, rotated or gone. *topology_error* is whether the node
-    answered MOVED or READONLY.
+    *rewritten* are the names whose values were replaced, or those of hashes, *remaining* the values
+    whose expiry is still to be asked for. *tried* names were acted on, *moved* ones sent on by
+    MOVED. *records* say how names were tallied, if not as current, rotated or gone.
+    *topology_error* is whether the node answered MOVED or READONLY.
     """
 
     node: str
@@ -208,8 +208,7 @@ class PageTally:
         if kept.outcome is BulkOutcome.PICKED:
             self.tally.selected.stay(kept.size, self.at, kept.name, None, too_large=False)
         if kept.listed:
-            self.records[kept.name] = kept.outcome
-            self._add_problem(kept)
+            self._record(kept, kept.outcome)
 
     def commit(self, expiries: Sequence[int | None]) -> None:
         """Count what remains; *expiries* are in Unix ms, as `Store.expiries` gives them."""
@@ -223,9 +222,7 @@ class PageTally:
                 self.tally.count_remaining(
                     key.id, kept.size, self.at, kept.name, expires_at, too_large=too_large
                 )
-            self.records[kept.name] = tuple([key.id for key in kept.keys])
-            if kept.listed:
-                self._add_problem(kept)
+            self._record(kept, tuple([key.id for key in kept.keys]))
         self.remaining.clear()
 
     def count_gone(self, keys: Sequence[Key], size: int) -> None:
@@ -237,7 +234,7 @@ class PageTally:
     def count_rewritten(self, key: Key | None, swaps: Sequence[Replacement]) -> None:
         """Count values that were under *key*, or plaintext, and now are under the current one."""
         names = [swap.name for swap in swaps]
-        self.rewritten.update(names)
+        self.rewritten.update(map(bytes, names) if names and type(names[0]) is FieldName else names)
         if key is None:
             self.tally.add(BulkOutcome.DONE, count=len(names))
         elif names:
@@ -255,9 +252,12 @@ class PageTally:
             return name not in self.moved
         return reply.meaning is ErrorKind.RETRY or reply.message.startswith("ASK ")
 
-    def _add_problem(self, kept: Kept) -> None:
-        problem = Problem(kept.name, self.node, kept.outcome, kept.reason, kept.detail)
-        self.tally.problem(problem)
+    def _record(self, kept: Kept, record: Recorded) -> None:
+        if len(self.records) < RECORDS:
+            self.records[kept.name] = record
+        if kept.listed:
+            problem = Problem(kept.name, self.node, kept.outcome, kept.reason, kept.detail)
+            self.tally.problem(problem)
 
 
 def settle(

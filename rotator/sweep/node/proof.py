@@ -2,8 +2,8 @@
 Proof: takes what one node's sweep proves: looks before and after, and counts that must fit.
 
 A sweep is a proof only if it was made in one go and only read, by a server that says who it is, and
-whose counters hold our own calls and shrank nowhere (verdict 2). It reads what `match` and
-`databases` leave out, too, which may be of other caches of the configuration (verdict 2.10).
+whose counters hold our own calls and shrank nowhere (verdict 2). It reads what `match`, `databases`
+and `fields` leave out, too, which may be of other caches of the configuration (verdict 2.10).
 """
 
 import time
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.layout import FieldName
 from rotator.errors import ServerError
 from rotator.retirement.looks import Look, Outside, Proof, calls, number
 from rotator.server.cluster_nodes import SLOTS, foreign_slots, myself
@@ -32,7 +33,7 @@ _AT_A_TIME = 100  # names that are left out
 @dataclass(slots=True)
 class OutsideTally:
     """
-    Outside tally: counts names that `match` and `databases` leave out.
+    Outside tally: counts names that `match` and `databases` leave out, and fields, by `fields`.
 
     *under_old_keys* counts values by the id of the key. *behind* counts names that were written
     during the sweep and do not open: the scan counts them, unless they came from elsewhere.
@@ -86,6 +87,19 @@ class OutsideReader:
                 if value is not NoValue.GONE:
                     self._count(page, name, value, written=written)
         return page
+
+    @property
+    def wants_fields(self) -> bool:
+        """True if fields that are not visited are to be counted, if they are under old keys."""
+        return self.tally is not None
+
+    def take_fields(self, found: Sequence[tuple[FieldName, bytes]]) -> None:
+        """Count fields under old keys; what does not open is no value, as `fields` declares."""
+        old = {key.id for key in self.codec.keyring.old}
+        opened = [self.codec.open(name, value) for name, value in found]
+        keys = [{key.id for key in one.keys} for one in opened if isinstance(one, Opened)]
+        if self.tally is not None:
+            self.tally.under_old_keys.update(one for under in keys for one in under & old)
 
     def _values(self, names: Sequence[bytes]) -> list[Value]:
         """Return the values of *names*, waited for while the server is busy."""

@@ -7,12 +7,21 @@ A sweep, `purge` and `adopt` differ in nothing else.
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from enum import StrEnum
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from rotator.crypto.codec import Codec, Reason
 from rotator.crypto.keyring import Key
+from rotator.server.replies import ErrorReply, NoValue
 from rotator.server.scripts import Replacement
+from rotator.server.store import Value
 from rotator.tally.tally import Outcome
+
+Recorded = StrEnum | tuple[str, ...]
+"""The outcome that a name was tallied with, or the ids of the keys that its value stays under."""
+
+
+Fields = tuple[str, ...] | Literal["*"] | None
+"""The names of fields of hashes, or all of them; None: of no hash."""
 
 
 class Candidate(NamedTuple):
@@ -61,15 +70,21 @@ class Selector(ABC):
 
     Values under a key of *movable* are rewritten at sight, the others only looked at; with None
     every value is judged. *largest* is the size, in bytes, of the longest value that the node
-    takes. Outcomes in *lists* are problems even if nobody looked at the value.
+    takes. Outcomes in *lists* are problems even if nobody looked at the value. *only_named*: of
+    hashes only fields that are named are visited.
     """
 
     deletes: ClassVar[bool] = False
+    only_named: ClassVar[bool] = False
     lists: ClassVar[Collection[StrEnum]] = (Outcome.DENIED,)
     not_readable: ClassVar[str] = "the user may not read it"
     movable: Collection[Key] | None = None
     largest: int = 1 << 29
     writes: bool = False
+
+    def fields(self, configured: Fields) -> Fields:
+        """Return which fields of hashes are visited, of those that the configuration has."""
+        return None if configured == "*" and self.only_named else configured
 
     @abstractmethod
     def judge(self, candidate: Candidate) -> Kept | Replacement | Deletion:
@@ -110,3 +125,16 @@ class Rotation(Selector):
         if max(size, len(new)) > self.largest:  # both are sent, to compare and to set
             return Kept(name, Outcome.TOO_LARGE, keys, size)
         return Replacement(name, value, new, opened.key)
+
+
+def recorded_as(name: bytes, value: Value, codec: Codec) -> Recorded | None:
+    """Return what a value would be recorded as; None: it is current, or gone."""
+    if isinstance(value, ErrorReply):
+        return Outcome.FAILED
+    if isinstance(value, NoValue):
+        return None if value is NoValue.GONE else Outcome(value.value)
+    opened = codec.open(name, value)
+    if isinstance(opened, Reason):
+        return Outcome.UNDECRYPTABLE
+    current = not opened.inner and not codec.needs_rewrite(opened)
+    return None if current else tuple(key.id for key in opened.keys)

@@ -30,15 +30,17 @@ import structlog
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
-from rotator.server.exchange import Exchange
+from rotator.server.exchange import Exchange, way_of_fields
 from rotator.server.scripts import Way
 from rotator.server.store import Store
-from rotator.sweep.control import Control
+from rotator.sweep.control import Control, Stop
+from rotator.sweep.node.field_reader import FieldReader
 from rotator.sweep.node.lanes import CONNECTIONS, Lanes
+from rotator.sweep.node.page import RECORDS
 from rotator.sweep.node.proof import OutsideReader
 from rotator.sweep.node.selector import Rotation, Selector
 from rotator.sweep.node.throttle import Throttle
-from rotator.sweep.node.visitor import RECORDS, Visitor
+from rotator.sweep.node.visitor import Visitor
 from rotator.sweep.scope import Scope, matcher, prefixes
 from rotator.tally.tally import Mode, Tally
 
@@ -93,8 +95,9 @@ class WriteTracker:
             self._store.select(db)
             visited = self._scope.visits(db)
             for start in range(0, len(names) if visited else 0, _READ):
-                found = visitor.not_current(names[start : start + _READ])
-                self._suspects.update((db, name) for name in found)
+                large: list[bytes] = []  # hashes that are read once, in the end
+                found = visitor.not_current(names[start : start + _READ], large)
+                self._suspects.update((db, name) for name in (*found, *large))
             if counts is not None:
                 left_out = sorted(others if visited else {*others, *names})
                 counts.add(outside.read(left_out, written=True))
@@ -117,7 +120,9 @@ class WriteTracker:
                 self._store.select(db)
                 names = sorted(name for at, name in self._suspects if at == db)
                 # The scan may have come to some of them since.
-                visitor.visit(visitor.not_current(names), tally)
+                names = visitor.not_current(names)
+                visitor.visit(names, tally)
+                self.complete &= len(names) <= RECORDS and not visitor.broken_off
             self._suspects.clear()
             if self._store.identity().calls == before:
                 return
@@ -197,14 +202,8 @@ class NodeSession:
         selector = selector or Rotation(codec, writes=writes, only_key=scope.only_key)
         if not selector.deletes:
             selector.largest = self.store.largest_value()
-        self.visitor = Visitor(
-            self.store,
-            codec,
-            selector,
-            connect=connect,
-            measure_latency=self.throttle.measure_latency,
-        )
         self.outside = OutsideReader(self.store, codec, neighbours)
+        self.visitor = self._make_visitor(codec, selector, connect)
         self.works = works
         if before is not None:
             self._take_over(before)
@@ -213,6 +212,23 @@ class NodeSession:
         self.tracker = self.track_writes()
         if self.works:
             self.begin_work()
+
+    def _make_visitor(
+        self, codec: Codec, selector: Selector, connect: Callable[[Address], Store]
+    ) -> Visitor:
+        """Return what visits names, and fields of hashes in the way that the user may use."""
+        store, scope = self.store, self._scope
+        if scope.fields and scope.mode is Mode.RUN and not selector.deletes:
+            store.field_way = way_of_fields(store, scope.match[0])
+        return Visitor(
+            store,
+            codec,
+            selector,
+            connect=connect,
+            measure_latency=self.throttle.measure_latency,
+            fields=FieldReader.of(scope.fields, self.outside),
+            rest=self._rest,
+        )
 
     def _take_over(self, before: NodeSession) -> None:
         """Go on where the session *before* was, whose connection is lost."""
@@ -225,6 +241,13 @@ class NodeSession:
     def _use(self, exchange: Exchange) -> None:
         """Replace values as *exchange* says."""
         self.exchange, self.visitor.way_elsewhere = exchange, exchange.otherwise
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The ways in which values are replaced, in their order, that of fields last."""
+        used = list(self.exchange.used) if self.exchange else []
+        used += [self.store.field_way] if self.store.exchanged_fields else []
+        return tuple(dict.fromkeys(used))
 
     def track_writes(self) -> WriteTracker:
         """Track what is written from now on; purge and adopt do not read again what was moved."""
@@ -273,6 +296,11 @@ class NodeSession:
         """See that the last writes reach all replicas, too."""
         if self.exchange:
             self.exchange.finish()
+
+    def _rest(self, visits: int) -> Stop | None:
+        """Rest between two parts of a page as between two pages; return the reason to stop."""
+        self.throttle.rest(visits)
+        return self._control.stop()
 
     def _wait(self, reason: str | None) -> None:
         """Say why nothing happens; in the log only when the reason is another one."""

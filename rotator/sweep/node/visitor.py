@@ -12,37 +12,39 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
 
 from rotator.config.types import Address
-from rotator.crypto.codec import Codec, Reason
+from rotator.crypto.codec import Codec
+from rotator.crypto.layout import FieldName
 from rotator.errors import ServerError
+from rotator.server.hash_fields import compare_and_delete, expiries, read, split, start_exchange
 from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, NoValue
 from rotator.server.routing import RedirectTargets
 from rotator.server.scripts import NAMES_A_CALL, Way
 from rotator.server.store import Store, Value
 from rotator.server.transaction import Answers
+from rotator.sweep.control import Stop
+from rotator.sweep.node.field_reader import FieldReader, entries
 from rotator.sweep.node.lanes import Lanes
 from rotator.sweep.node.page import (
+    RECORDS,
     Again,
     Page,
     PageDecision,
     PageTally,
-    Recorded,
     decide,
     look,
     settle,
 )
-from rotator.sweep.node.selector import Selector
+from rotator.sweep.node.selector import Recorded, Selector, recorded_as
 from rotator.tally.tally import SAMPLES, Outcome, Tally
 from rotator.text import utc_now
 
-RECORDS = 10_000
-"""How many names are remembered of those that were not under the current key in the end."""
-
 _PAUSES = (0.01, 0.05, 0.2, 0.5)  # seconds before each of `page.TRIES` tries but the first
 _UNDER_WAY = 3  # calls that the server has before it while others are made ready
+_LONG = 5_000  # visits after which a page of large hashes need not be brought to its end
 
 
 @dataclass(slots=True, eq=False)
@@ -51,10 +53,13 @@ class Visitor:
     Visitor: brings the names of one node to their outcomes, page by page.
 
     *connect* reaches another node of the cluster, for a slot that is being moved there.
-    *measure_latency* is called while the server is at work for us. *topology_error* is whether the
-    node answered MOVED or READONLY in the last visit, *rewritten* are the names that it rewrote.
-    *lanes* read and replace values in transactions, if there are any; *way_elsewhere* is how values
-    are replaced at other nodes, whose replicas nobody has asked whether they know IFEQ.
+    *measure_latency* is called while the server is at work for us. *fields* reads those of hashes;
+    None: they are not read. *rest* is told, between parts of a page with hashes, how many visits
+    the last one had, and says whether to stop. *topology_error* is whether the node answered MOVED
+    or READONLY in the last visit, *rewritten* are the names that it rewrote, *visits* how many
+    `rest` was not told of, *broken_off* why it did not come to its end. *lanes* read and replace
+    values in transactions, if there are any; *way_elsewhere* is how values are replaced at other
+    nodes, whose replicas nobody has asked whether they know IFEQ.
     """
 
     store: Store
@@ -62,7 +67,11 @@ class Visitor:
     selector: Selector
     connect: InitVar[Callable[[Address], Store]] = field(kw_only=True)
     measure_latency: Callable[[], None] = field(default=lambda: None, kw_only=True)
+    fields: FieldReader | None = field(default=None, kw_only=True)
+    rest: Callable[[int], Stop | None] = field(default=lambda _: None, kw_only=True)
     topology_error: bool = field(default=False, init=False)
+    visits: int = field(default=0, init=False)
+    broken_off: Stop | None = field(default=None, init=False)
     rewritten: set[bytes] = field(default_factory=set, init=False)
     lanes: Lanes | None = field(default=None, init=False)
     way_elsewhere: Way = field(default=Way.SCRIPT, init=False)
@@ -90,7 +99,8 @@ class Visitor:
         Bring every name of a page to its outcome, in *tally*: all of them, or on an error none.
 
         *values* gives what was asked for beforehand; the names *following* come next. What purge
-        and adopt have done counts in spite of an error: it is not met a second time.
+        and adopt have done counts in spite of an error: it is not met a second time. So does what
+        was rotated, where a page may have large hashes; it may end early because `rest` says so.
 
         Raises:
             ServerError: The node, or one that a slot is being moved to, cannot be worked with.
@@ -98,36 +108,43 @@ class Visitor:
         """
         page = PageTally(self.store.node, utc_now())
         self._targets.forget()  # a slot may be on the move no longer
+        self.visits, self.broken_off = 0, None
         try:
-            if self.lanes:
-                again = self._try_in_lanes(self.lanes, page, names, tally, following)
-            else:
-                found = values() if values else self.store.read(names) if names else []
-                again = self._try(page, self.store, Page(names, found, names), tally)
+            again = list[tuple[Store, Again]]()
+            for some in split(names) if self.fields and not values else [names]:
+                if self.lanes and not (some and type(some[0]) is FieldName):
+                    again += self._try_in_lanes(self.lanes, page, some, tally, following)
+                else:
+                    found = values() if values else read(self.store, some) if some else []
+                    again += self._try_parts(page, self.store, Page(some, found, names), tally)
             self._try_again(page, names, tally, again)
         except ServerError:
-            if self.selector.movable is None:
+            if self.selector.movable is None or self.fields:
                 tally.merge(page.tally.only_rotated())
             raise
-        tally.merge(page.tally)
+        self.visits += max(page.tally.visits, len(names))
+        tally.merge(page.tally.only_rotated() if self.broken_off else page.tally)
         for name, record in page.records.items():
             if len(self._records) < RECORDS:
                 self._records[self.store.connection.db, name] = record
         self.topology_error, self.rewritten = page.topology_error, page.rewritten
 
-    def not_current(self, names: Sequence[bytes]) -> list[bytes]:
+    def not_current(self, names: Sequence[bytes], large: list[bytes] | None = None) -> list[bytes]:
         """
         Return those of *names* that hold something else than a value under the current key.
 
-        Without those that the last visit has tallied as what they are.
+        Without those that the last visit has tallied as what they are; of hashes the fields that
+        do, up to about `RECORDS`. With *large* the names of large hashes are put there instead.
         """
-        db = self.store.connection.db
-        values = self.store.read(names) if names else []
-        found = []
-        for name, value in zip(names, values, strict=True):
-            record = recorded_as(name, value, self.codec)
-            if record is not None and record != self._records.get((db, name)):
-                found.append(name)
+        db, found = self.store.connection.db, list[bytes]()
+        for some in split(names) if names else ():
+            for page in self._parts(self.store, Page(some, read(self.store, some)), large):
+                for name, value in zip(page.names, page.values, strict=True):
+                    record = recorded_as(name, value, self.codec)
+                    if record is not None and record != self._records.get((db, name)):
+                        found.append(name)
+                if len(found) > RECORDS:
+                    break
         return found
 
     def _try_again(
@@ -152,13 +169,40 @@ class Visitor:
             time.sleep(pause)
             left = []
             for store, here in todo.items():
-                held = Page(here, store.read(here), names, tried=page.tried)
-                left += self._try(page, store, held, tally)
+                for some in split(here):
+                    held = Page(some, read(store, some), names, tried=page.tried)
+                    left += self._try_parts(page, store, held, tally)
         if left and busy:
             raise ServerError(f"{self.store.node} refuses to work: {busy.message}")
         for _, again in left:
             page.keep(again.otherwise)
         self._commit(page, self.store)
+
+    def _parts(self, store: Store, held: Page, large: list[bytes] | None = None) -> Iterator[Page]:
+        """Yield a page with the fields of its hashes in their place, in parts, if they are read."""
+        for names, values in entries(self.fields, store, held.names, held.values, large):
+            others = held.others if names is held.names else [*held.others, *names]
+            yield held._replace(names=names, values=values, others=others)
+
+    def _try_parts(
+        self, page: PageTally, store: Store, held: Page, tally: Tally
+    ) -> list[tuple[Store, Again]]:
+        """Try a page once, hashes part by part; return what goes on, and at which node."""
+        again, visits = list[tuple[Store, Again]](), 0
+        for part in self._parts(store, held):
+            stop = self.rest(visits) if visits else None
+            self.visits -= visits
+            if stop and page.tally.visits > _LONG:
+                self.broken_off = stop
+                break
+            visits = len(part.names)
+            left = self._try(page, store, part, tally)
+            if page.tried and part.names is not held.names:  # a hash may have any number of fields
+                page.tried.difference_update(
+                    {*part.names} - {one.otherwise.name for _, one in left}
+                )
+            again += left
+        return again
 
     def _try(
         self, page: PageTally, store: Store, held: Page, tally: Tally
@@ -190,16 +234,23 @@ class Visitor:
         decision = PageDecision(self.codec.keyring.current, looks)
         calls: list[Callable[[], Answers]] = []
         sizes: list[int] = []
+        hashes: list[bytes] = []
         for group in lanes.groups(names, following):
-            values = group.values()
-            part = Page(group.names, values, names, decision.closer_looks)
+            here, values = group.names, group.values()
+            if self.fields and NoValue.NOT_STRING in values:
+                hashes += [n for n, v in zip(here, values, strict=True) if v is NoValue.NOT_STRING]
+                here = [n for n, v in zip(here, values, strict=True) if v is not NoValue.NOT_STRING]
+                values = [value for value in values if value is not NoValue.NOT_STRING]
+            part = Page(here, values, names, decision.closer_looks)
             decided = self._decide(part, tally, decision)
             calls.append(group.replace(decided.rewrites))
             sizes += [len(value) for value in values if type(value) is bytes]
             self.measure_latency()
         self.store.sizes = sizes
         answers = [answer for call in calls for answer in call()]
-        return self._settle(page, self.store, decision, answers)
+        again = self._settle(page, self.store, decision, answers)
+        held = Page(hashes, [NoValue.NOT_STRING] * len(hashes), names)
+        return again + self._try_parts(page, self.store, held, tally) if hashes else again
 
     def _settle(
         self, page: PageTally, store: Store, decision: PageDecision, answers: Answers
@@ -233,23 +284,24 @@ class Visitor:
             self._decide(part, tally, decision)
             if len(decision.rewrites) - sent >= NAMES_A_CALL:
                 some = decision.rewrites[sent : sent + NAMES_A_CALL]
-                calls.append(store.start_compare_and_set(some))
+                calls.append(start_exchange(store, some))
                 sent += NAMES_A_CALL
                 self.measure_latency()
                 while len(calls) > _UNDER_WAY:
                     answers += calls.popleft()()
         if some := decision.rewrites[sent:]:
-            calls.append(store.start_compare_and_set(some))
+            calls.append(start_exchange(store, some))
         for call in calls:
             answers += call()
         if decision.deletions:
-            answers += store.compare_and_delete([(one.name, one.old) for one in decision.deletions])
+            found = [(one.name, one.old) for one in decision.deletions]
+            answers += compare_and_delete(store, found)
         return answers
 
     def _commit(self, page: PageTally, store: Store) -> None:
         """Ask for the expiries of what remains, and count it."""
         if page.remaining:
-            page.commit(store.expiries([kept.name for kept in page.remaining]))
+            page.commit(expiries(store, [kept.name for kept in page.remaining]))
 
     def _next_store(self, page: PageTally, store: Store, again: Again) -> Store:
         """
@@ -263,18 +315,5 @@ class Visitor:
         if reply.message.startswith("MOVED "):
             page.moved.add(again.otherwise.name)
         asked = self._targets.asking(reply, self.store)
-        asked.way = self.way_elsewhere
+        asked.way, asked.field_way = self.way_elsewhere, self.store.field_way
         return asked
-
-
-def recorded_as(name: bytes, value: Value, codec: Codec) -> Recorded | None:
-    """Return what a value would be recorded as; None: it is current, or gone."""
-    if isinstance(value, ErrorReply):
-        return Outcome.FAILED
-    if isinstance(value, NoValue):
-        return None if value is NoValue.GONE else Outcome(value.value)
-    opened = codec.open(name, value)
-    if isinstance(opened, Reason):
-        return Outcome.UNDECRYPTABLE
-    current = not opened.inner and not codec.needs_rewrite(opened)
-    return None if current else tuple(key.id for key in opened.keys)

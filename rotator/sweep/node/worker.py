@@ -142,12 +142,13 @@ class Worker:
             at = (session.store, db, pattern, checkpoint.cursor)
             pages = PageReader(*at, session.names_a_page, inside, self._reads_ahead, self._part)
             while page := pages.take():
-                self._session.throttle.rest(visited)
-                visited = len(page.names) + len(page.outside)
+                session.throttle.rest(visited)
                 if stop := self._control.stop():
                     return stop, []
-                if changes := self._visit(page):
-                    return None, changes
+                changes = self._visit(page)
+                if changes or session.visitor.broken_off:
+                    return session.visitor.broken_off, changes
+                visited = session.visitor.visits + len(page.outside)
         return None, []
 
     def _reads_ahead(self) -> bool:
@@ -156,12 +157,12 @@ class Worker:
 
     def _visit(self, page: NextPage) -> list[str]:
         """Bring a page to its end; return what made the scan worthless, if anything did."""
-        checkpoint = self._checkpoint
-        tally = checkpoint.tally
+        checkpoint, session, tally = self._checkpoint, self._session, self._checkpoint.tally
         done, left = tally.done, tally.remaining
-        session = self._session
         outside = session.outside.read(page.outside) if session.outside.tally is not None else None
         session.visitor.visit(page.names, tally, page.values, page.following)
+        if session.visitor.broken_off:
+            return []
         if not self._only_read:
             session.outside.tally = None  # it is work from here on, and the next sweep is the proof
             if not session.works and not self._scope.tracks:
@@ -173,8 +174,8 @@ class Worker:
             self._builder.shown[checkpoint.scanning[0]] += len(page.names) + len(page.outside)
         done, left = tally.done - done, tally.remaining - left if self._rotates else 0
         self._control.page_done(str(self._address), len(page.names), done, left)
-        if self._session.visitor.topology_error:  # what became of the node?
-            now = self._session.store.identity()
+        if session.visitor.topology_error:  # what became of the node?
+            now = session.store.identity()
             if changes := checkpoint.identity.changes(now, TRACKED_COMMANDS):
                 return changes
         checkpoint.cursor = page.cursor
@@ -249,8 +250,8 @@ class Worker:
         self._plan_scans()
         self._resumed = False
         self._builder.begin(self._session.store)
-        reads_outside = self._scope.reads_outside and not self._session.works
-        self._session.outside.tally = OutsideTally() if reads_outside else None
+        counts_outside = self._scope.counts_outside and not self._session.works
+        self._session.outside.tally = OutsideTally() if counts_outside else None
         return Checkpoint(self._digest, identity, utc_now(), tally, restarts=restarts)
 
     def _resume(self, saved: dict[str, Any] | None) -> Checkpoint | None:
@@ -292,7 +293,7 @@ class Worker:
 
     def _result(self, *, complete: bool, stopped: Stop | None = None) -> NodeResult:
         checkpoint, outside = self._checkpoint, self._session.outside.tally
-        now, exchange = self._last_seen, self._session.exchange
+        now, ways = self._last_seen, self._session.ways
         moved = now is None or checkpoint.identity.calls_between(now, TRACKED_COMMANDS) > 0
         counted = outside.counted(moved=moved) if outside else None
         proof = self._builder.proof(self._address, checkpoint.tally, counted)
@@ -310,7 +311,7 @@ class Worker:
             no_touch=self._session.no_touch,
             tracked=self._session.tracker.complete,
             moved=moved and self._session.works,
-            exchange=tuple(exchange.used) if exchange and checkpoint.tally.encryptions else (),
+            exchange=ways if checkpoint.tally.encryptions else (),
             resumed=self._resumed,
             proof=proof if complete and self._only_read else None,
             unproven=tuple(self._doubts),

@@ -15,8 +15,8 @@ from rotator.config.types import Address
 from rotator.crypto.keyring import Key, generate
 from rotator.errors import ConfigError, KeyMaterialError, SecretError
 from rotator.retirement.places import Declarations
+from rotator.run.declared import Listing, declarations, other_listings
 from rotator.server.context import CacheContext, scope_digest
-from rotator.server.declared import Listing, declarations, other_listings
 from rotator.tally.tally import Outcome
 from support.caches import Cache, Place, user
 

@@ -478,8 +478,8 @@ class TestPlaces:
             for outside in (read, Outside(visits=None, names=1200))
         ]
 
-        assert "databases: 12 visits, 3 under old keys, 4 not opened, 5 denied\n" in shown[0]
-        assert "databases: 1,200 names, not read, as declared\n" in shown[1]
+        assert "fields: 12 visits, 3 under old keys, 4 not opened, 5 denied\n" in shown[0]
+        assert "fields: 1,200 names, not read, as declared\n" in shown[1]
 
     def test_unproven(self):
         """A node whose sweep proves nothing says why."""

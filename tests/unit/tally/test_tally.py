@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rotator.crypto.layout import FieldName
 from rotator.tally.key_tally import NAMES, NEVER, PREFIXES
 from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome, Problem, Tally
 
@@ -13,7 +14,11 @@ NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
 TIMES = st.integers(0, 10**6).map(lambda seconds: NOW + timedelta(seconds=seconds))
 KEYS = st.sampled_from(["aa", "bb", "cc"])
-NAMES_OF = st.binary(max_size=6) | st.integers(0, 99).map(lambda n: b"/app/%d:x" % n)
+NAMES_OF = (
+    st.binary(max_size=6)
+    | st.integers(0, 99).map(lambda n: b"/app/%d:x" % n)
+    | st.builds(FieldName, st.binary(max_size=6), st.binary(max_size=6))
+)
 EXPIRIES = st.sampled_from([None, NEVER]) | st.integers(0, 2**63 - 1)
 
 VISITS = st.one_of(
