@@ -15,35 +15,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from rotator.crypto.comparison import OF_HEAD, Aad, Hit
-from rotator.crypto.cuts import TEXTUAL, Cut, Parts, Samples, Span, bytes_cuts, text_cuts
+from rotator.crypto.cuts import Cut, Parts, Span, bytes_cuts, text_cuts
 from rotator.crypto.encoding import ALPHABETS, Encoding, decode
 from rotator.crypto.foreign import looks_encrypted
 from rotator.crypto.keyring import TAG_SIZE, Key, Keyring
 from rotator.crypto.layout import FieldName
+from rotator.crypto.samples import TEXTUAL, Samples
 
 Place = tuple[int, bytes]  # database and name
 
 _LARGEST: Final = 1 << 16  # bytes; what is larger is not tried
 _FAILURES: Final = 12  # values that may open in nothing before the rest is given up
 _TRIES: Final = 12_000  # decryptions in all; a thousand take about two milliseconds
-_SHARE: Final = 2_000  # of these, for one value
+_SHARES: Final = (1_500,) * 4 + (350,) * (_FAILURES - 4)
+"""Decryptions for one value, by how many opened in nothing so far."""
 _COMPARED: Final = 64  # values that are compared before one opens
 _SMALLEST: Final = 12 + TAG_SIZE  # bytes
 _PREFIXES: Final = 6  # beginnings of a name
 _WORDS: Final = 5  # of what stands before the first piece
+_LIKELY: Final = 24  # cuts for which everything is tried before the rest
 _NOTHING = Aad("none", None)
+_WORD = re.compile(rb"[a-z][a-z0-9]*[_-]")
 _MARK = re.compile(rb"[:/.\-_|]")
-
-
-class _Layer(NamedTuple):
-    """Layer: a value, or what is in it in an encoding; *samples* are others of its kind."""
-
-    within: Encoding | None
-    text: bytes
-    samples: Samples
 
 
 class Search:
@@ -73,7 +69,7 @@ class Search:
         for place, value in self._values.items():
             if place in found or failures >= _FAILURES or self._left <= 0:
                 continue
-            hit = self._find(place[1], value)
+            hit = self._find(place[1], value, _SHARES[failures])
             if hit is None:
                 failures += 1
                 continue
@@ -83,23 +79,25 @@ class Search:
                     found[other] = more
         return found
 
-    def _find(self, name: bytes, value: bytes) -> Hit | None:
-        """Return the first cut of *value*, stored as *name*, that opens."""
-        stop = max(0, self._left - _SHARE)
-        layers = []
-        for within, text in _layers(value):
+    def _find(self, name: bytes, value: bytes, share: int) -> Hit | None:
+        """Return the first cut of *value*, stored as *name*, that opens in a *share* of tries."""
+        stop = max(0, self._left - share)
+        layers = list(_layers(value))
+        if _WORD.match(value):
+            layers.reverse()  # a literal, though it may be read as bytes
+        for within, text in layers:
             kind = within, _is_text(text)
             samples = self._samples.get(kind) or Samples([text])
-            layers.append((within, list((text_cuts if kind[1] else bytes_cuts)(text, samples))))
-        for far in (False, True):
-            aads = self._aads(name, far=far)
-            for within, cuts in layers:
-                for cut in cuts:
-                    for aad in (*aads, *_of_cut(cut, name, far=far)):
-                        if key := self._try(cut, aad):
-                            return Hit(within, cut, aad, key)
-                    if self._left <= stop:
-                        return None
+            cuts = list((text_cuts if kind[1] else bytes_cuts)(text, samples))
+            for tried in (cuts[:_LIKELY], cuts[_LIKELY:]):
+                for far in (False, True):
+                    aads = self._aads(name, far=far)
+                    for cut in tried:
+                        for aad in (*aads, *_of_cut(cut, name, far=far)):
+                            if key := self._try(cut, aad):
+                                return Hit(within, cut, aad, key)
+                        if self._left <= stop:
+                            return None
         return None
 
     def _like(self, hit: Hit, name: bytes, value: bytes) -> Hit | None:

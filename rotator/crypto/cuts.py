@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from itertools import pairwise, permutations
 from typing import Final, NamedTuple
 
-from rotator.crypto.encoding import ALPHABETS, Encoding, decode
+from rotator.crypto.encoding import Encoding, decode
 from rotator.crypto.keyring import TAG_SIZE
+from rotator.crypto.samples import DEPTH, RUNS, TEXTUAL, Samples
 
 NONCES: Final = (12, 16)
 """The sizes of nonces that are tried, in bytes."""
-
-TEXTUAL: Final = (Encoding.HEX, Encoding.BASE64, Encoding.BASE64URL)
-"""The encodings that write bytes as text."""
 
 Parts = tuple[tuple[str, int], ...]
 """The parts of a piece, with their sizes in bytes, 0 for the ciphertext."""
@@ -36,13 +33,11 @@ _SMALLEST = NONCES[0] + TAG_SIZE
 _EXTRA = 4  # bytes or characters of a literal or label that no other value shares
 _FARTHEST = 8  # bytes before the nonce that no other value shares
 _LONGEST = 40  # characters of a literal in a run of its own alphabet, if nothing says how many
+_SHORT = 4  # characters of a run that two values may have by chance
+_INNER_MARKS = (b"-", b"_")
+_MOST = 150  # cuts of a text
 _RUNS = 12  # the runs of a text that are looked at, the longest
-_DEEP = 64  # bytes at either end that are looked at for what all values share
-_PATTERNS = {
-    encoding: re.compile(b"[%b]+=?=?" % re.escape(ALPHABETS[encoding].rstrip(b"=")))
-    for encoding in TEXTUAL
-}
-_BOTH = {Encoding.BASE64, Encoding.BASE64URL}
+_MARKS = {Encoding.BASE64: (b"+", b"/"), Encoding.BASE64URL: (b"-", b"_")}
 
 
 class Span(NamedTuple):
@@ -92,69 +87,6 @@ class _Slice(NamedTuple):
     raw: bytes
 
 
-class Samples:
-    """Samples: tell of texts of one kind how much each shares with those most like it."""
-
-    def __init__(self, texts: Sequence[bytes]) -> None:
-        self._texts = texts
-        self._prefixes = _shared(texts)
-        self._suffixes = _shared([text[::-1] for text in texts])
-        self._runs: dict[tuple[Encoding, int], dict[bytes, int]] = {}
-
-    def prefix(self, text: bytes) -> int:
-        """Return how many bytes *text* has in common with another, at the beginning."""
-        return self._prefixes.get(text, 0)
-
-    def suffix(self, text: bytes) -> int:
-        """Return how many bytes *text* has in common with another, at the end."""
-        return self._suffixes.get(text[::-1], 0)
-
-    def run_prefix(self, encoding: Encoding, index: int, run: bytes) -> int:
-        """Return how many characters a *run* has in common with another text's of its *index*."""
-        if (encoding, index) not in self._runs:
-            found = [_PATTERNS[encoding].findall(text) for text in self._texts]
-            runs = [each[index] for each in found if len(each) > index]
-            self._runs[encoding, index] = _shared(runs)
-        return self._runs[encoding, index].get(run, 0)
-
-    @cached_property
-    def constants(self) -> tuple[range, ...]:
-        """The stretches of bytes that all have, within; counted from the end if below zero."""
-        if len(self._texts) < 3:  # two random bytes are the same too often
-            return ()
-        first, size = self._texts[0], min(map(len, self._texts))
-        depth = min(_DEEP, size // 2)
-        same = [at for at in range(-depth, depth) if len({text[at] for text in self._texts}) == 1]
-        stretches: list[range] = []
-        for at in same:
-            if stretches and stretches[-1].stop == at and at:
-                stretches[-1] = range(stretches[-1].start, at + 1)
-            else:
-                stretches.append(range(at, at + 1))
-        inner = [one for one in stretches if one.start and one.stop and len(one) < len(first)]
-        return tuple(inner)
-
-
-def _shared(texts: Sequence[bytes]) -> dict[bytes, int]:
-    """Return, by text, the longest beginning that it shares with another one."""
-    found: dict[bytes, int] = {}
-    # Those that are most alike are next to each other.
-    ordered = sorted(set(texts))
-    for text, then in pairwise(ordered):
-        same = _common(text, then)
-        found[text] = max(found.get(text, 0), same)
-        found[then] = same
-    return found
-
-
-def _common(one: bytes, other: bytes) -> int:
-    """Return the number of bytes that two texts have in common, at the beginning."""
-    size = min(len(one), len(other))
-    if one[:size] == other[:size]:
-        return size
-    return next(at for at in range(size) if one[at] != other[at])
-
-
 def _in_one(raw: bytes) -> Iterator[tuple[Parts, bytes, bytes]]:
     """Yield the ways in which *raw* may be nonce, ciphertext and tag in a row."""
     for parts in _ORDERS:
@@ -177,7 +109,7 @@ def bytes_cuts(laid: bytes, samples: Samples) -> Iterator[Cut]:
     sure = [0, shared, *range(1, _EXTRA + 1), *range(shared + 1, shared + _EXTRA + 1)]
     rest = [*range(shared), *range(letters + 2), *range(shared, shared + _FARTHEST + 1)]
     heads = [head for head in dict.fromkeys((*sure, *rest)) if head <= len(laid) - _SMALLEST]
-    for tail in range(min(samples.suffix(laid), _DEEP) + 1):
+    for tail in range(min(samples.suffix(laid), DEPTH) + 1):
         end = len(laid) - tail
         for head in heads:
             for parts, nonce, body in _in_one(laid[head:end]):
@@ -203,16 +135,24 @@ def _around(laid: bytes, stretch: range) -> Iterator[Cut]:
                     yield Cut(Encoding.RAW, laid, spans, nonce, body)
 
 
-def text_cuts(text: bytes, samples: Samples) -> Iterator[Cut]:
-    """Yield the ways to take apart *text*, one of *samples*, by runs of each alphabet."""
-    seen: set[tuple[tuple[int, int], ...]] = set()
+def text_cuts(text: bytes, samples: Samples) -> list[Cut]:
+    """Return the ways to take apart *text*, one of *samples*; those first that leave least over."""
+    found: list[Cut] = []
+    seen = set[tuple[tuple[int, int], ...]]()
+    others = [encoding for encoding, marks in _MARKS.items() if all(m in text for m in marks)]
     for encoding in TEXTUAL:
-        runs = [found.span() for found in _PATTERNS[encoding].finditer(text)]
-        key = tuple(runs)
-        if encoding in _BOTH and key in seen and not re.search(rb"[+/_-]", text):
-            continue  # nothing tells the two apart
-        seen.add(key)
-        yield from _of_slices(encoding, text, _slices(encoding, text, runs, samples))
+        if len(others) == 1 and encoding in _MARKS and encoding not in others:
+            continue  # the marks of the other one are all over it
+        runs = tuple([run.span() for run in RUNS[encoding].finditer(text)])
+        if encoding not in _MARKS or runs not in seen or re.search(rb"[+/_-]", text):
+            seen.add(runs)
+            found += _of_slices(encoding, text, _slices(encoding, text, runs, samples))
+    return sorted(found, key=_left_over)[:_MOST]
+
+
+def _left_over(cut: Cut) -> int:
+    """Return how many characters stand outside of the pieces."""
+    return len(cut.text) - sum([span.end - span.start for span in cut.spans])
 
 
 def _slices(
@@ -225,14 +165,21 @@ def _slices(
         start, end = runs[index]
         size = end - start
         shared = samples.run_prefix(encoding, index, text[start:end])
+        if shared == size > _SHORT:
+            continue  # what others have, too, is not random
         found[start, end] = None
         extra = shared + _EXTRA if shared else _LONGEST
         for exact in _LENGTHS[encoding]:
             if 0 < size - exact <= extra:
                 found[end - exact, end] = None
                 found[start, start + exact] = None
-        for more in range(1, min(shared + _EXTRA, size)):
-            found[start + more, end] = None
+            if text[start + exact : start + exact + 1] in _INNER_MARKS:
+                found[start, start + exact] = None
+                found[start + exact + 1, end] = None
+        ahead = {*range(1, _EXTRA), *range(shared - 1, shared + _EXTRA)}
+        for more in sorted(ahead) if shared else ():
+            if 0 < more < size:
+                found[start + more, end] = None
     made = [_Slice(start, end, decode(encoding, text[start:end]) or b"") for start, end in found]
     return [one for one in made if one.raw]
 
@@ -265,7 +212,7 @@ def _of_slices(encoding: Encoding, text: bytes, slices: Sequence[_Slice]) -> Ite
 
 def _gaps(text: bytes) -> Iterator[_Slice]:
     """Yield where an empty ciphertext may stand: between two marks, or at an end."""
-    for found in re.finditer(rb"(?<![A-Za-z0-9])(?![A-Za-z0-9])", text[: _DEEP * 4]):
+    for found in re.finditer(rb"(?<![A-Za-z0-9])(?![A-Za-z0-9])", text[: DEPTH * 4]):
         yield _Slice(found.start(), found.start(), b"")
 
 

@@ -94,13 +94,23 @@ def search_formats(
     found = Found(codec.keyring, values, dict(codec.labels))
     for form in named.values():
         if form not in codec.formats:
-            found.add(form, found.opened(form, found.labels))
+            opened = found.opened(form, found.labels)
+            if opened and not _opens_less(found, form, len(opened)):
+                found.add(form, opened)
     closed = {place: value for place, value in values.items() if place not in found.guesses}
     numbered = (f"{_NAME}-{number}" for number in count(2))
     names = (name for name in chain([_NAME], numbered) if name not in named)
     for group in _groups(Search(codec.keyring, aads, closed).hits()):
         _settle(found, names, group)
     return found
+
+
+def _opens_less(found: Found, form: Format, number: int) -> bool:
+    """Return whether *form*, which opens a *number* of values, opens more in the other alphabet."""
+    twin = _TWINS.get(form.encoding)
+    if twin is None:
+        return False
+    return len(found.opened(replace(form, encoding=twin), found.labels)) > number
 
 
 def _settle(found: Found, names: Iterator[str], group: Mapping[Place, Hit]) -> None:
@@ -124,14 +134,14 @@ def _settle(found: Found, names: Iterator[str], group: Mapping[Place, Hit]) -> N
 
 
 def _groups(hits: Mapping[Place, Hit]) -> list[dict[Place, Hit]]:
-    """Return *hits* by what they consist of, those first that are most."""
+    """Return *hits* by what they consist of, in the order in which that was found."""
     groups: dict[Hashable, dict[Place, Hit]] = {}
     for place, hit in hits.items():
         # Two alphabets may fit a value: which one is meant is seen later.
         text = hit.cut.encoding not in _TWINS and hit.cut.encoding
         around = hit.within not in _TWINS and hit.within
         groups.setdefault((text, around, hit.cut.pieces, hit.aad.kind), {})[place] = hit
-    return sorted(groups.values(), key=len, reverse=True)
+    return list(groups.values())
 
 
 def _by_marks(hits: Mapping[Place, Hit]) -> list[dict[Place, Hit]]:

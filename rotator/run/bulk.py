@@ -126,8 +126,7 @@ class PurgeUndecryptable(Selector):
             return
         cache = context.cache.name
         kept = {(0, name): value for name, value in self.kept.items()}
-        formats = context.settings.formats
-        if others := search_formats(self.codec.keyring, context.formats, formats, kept):
+        if others := search_formats(self.codec, context.formats, kept).guesses:
             raise ConfigError(
                 f"{len(others):,} of {count(len(kept), 'value')} of {cache} that were tried"
                 " open under a configured key, in a format that is not configured",
