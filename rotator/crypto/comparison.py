@@ -72,7 +72,7 @@ class _Element(NamedTuple):
 
     @property
     def size(self) -> int | None:
-        """How many bytes long it is; None: that differs."""
+        """The size in bytes; None: that differs."""
         sizes = set(map(len, self.texts))
         return sizes.pop() if len(sizes) == 1 else None
 

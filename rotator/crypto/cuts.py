@@ -33,8 +33,8 @@ _SMALLEST = NONCES[0] + TAG_SIZE
 _EXTRA = 4  # bytes or characters of a literal or label that no other value shares
 _FARTHEST = 8  # bytes before the nonce that no other value shares
 _LONGEST = 40  # characters of a literal in a run of its own alphabet, if nothing says how many
-_SHORT = 4  # characters of a run that two values may have by chance
 _INNER_MARKS = (b"-", b"_")
+_GAP = re.compile(rb"([^A-Za-z0-9])(?=\1)|[^A-Za-z0-9]\Z|\A(?=[^A-Za-z0-9])", re.DOTALL)
 _MOST = 150  # cuts of a text
 _RUNS = 12  # the runs of a text that are looked at, the longest
 _MARKS = {Encoding.BASE64: (b"+", b"/"), Encoding.BASE64URL: (b"-", b"_")}
@@ -63,14 +63,14 @@ class Cut(NamedTuple):
 
     @property
     def glue(self) -> tuple[bytes, ...]:
-        """What stands before, between and behind the pieces."""
+        """The texts before, between and behind the pieces."""
         ends = (0, *(span.end for span in self.spans))
         starts = (*(span.start for span in self.spans), len(self.text))
         return tuple(self.text[end:start] for end, start in zip(ends, starts, strict=True))
 
     @property
     def head(self) -> bytes:
-        """What stands before the first piece."""
+        """The text before the first piece."""
         return self.text[: self.spans[0].start]
 
     @property
@@ -108,12 +108,14 @@ def bytes_cuts(laid: bytes, samples: Samples) -> Iterator[Cut]:
     letters = len(readable[0]) if readable and not shared else 0
     sure = [0, shared, *range(1, _EXTRA + 1), *range(shared + 1, shared + _EXTRA + 1)]
     rest = [*range(shared), *range(letters + 2), *range(shared, shared + _FARTHEST + 1)]
-    heads = [head for head in dict.fromkeys((*sure, *rest)) if head <= len(laid) - _SMALLEST]
-    for tail in range(min(samples.suffix(laid), DEPTH) + 1):
-        end = len(laid) - tail
-        for head in heads:
-            for parts, nonce, body in _in_one(laid[head:end]):
-                yield Cut(Encoding.RAW, laid, (Span(head, end, parts),), nonce, body)
+    same = min(samples.suffix(laid), DEPTH)
+    for likely in (sure, rest):
+        for tail in dict.fromkeys((0, same, *range(same))):
+            for head in dict.fromkeys(likely):
+                end = len(laid) - tail
+                if end - head >= _SMALLEST and (likely is sure or head not in sure):
+                    for parts, nonce, body in _in_one(laid[head:end]):
+                        yield Cut(Encoding.RAW, laid, (Span(head, end, parts),), nonce, body)
     for stretch in samples.constants:
         yield from _around(laid, stretch)
 
@@ -165,7 +167,7 @@ def _slices(
         start, end = runs[index]
         size = end - start
         shared = samples.run_prefix(encoding, index, text[start:end])
-        if shared == size > _SHORT:
+        if shared == size:
             continue  # what others have, too, is not random
         found[start, end] = None
         extra = shared + _EXTRA if shared else _LONGEST
@@ -204,16 +206,18 @@ def _of_slices(encoding: Encoding, text: bytes, slices: Sequence[_Slice]) -> Ite
         *_two_pieces(slices, nonces, tags),
         *_three_pieces([*slices, *_gaps(text)], nonces, tags),
     ):
-        placed = sorted(zip(chosen, parts, strict=True))
-        spans = tuple(Span(one.start, one.end, of) for one, of in placed)
-        if all(before.end <= span.start for before, span in pairwise(spans)):
-            yield Cut(encoding, text, spans, nonce, body)
+        spans = [Span(one.start, one.end, of) for one, of in zip(chosen, parts, strict=True)]
+        if len(spans) > 1:
+            spans.sort()
+            if any(before.end > span.start for before, span in pairwise(spans)):
+                continue
+        yield Cut(encoding, text, tuple(spans), nonce, body)
 
 
 def _gaps(text: bytes) -> Iterator[_Slice]:
-    """Yield where an empty ciphertext may stand: between two marks, or at an end."""
-    for found in re.finditer(rb"(?<![A-Za-z0-9])(?![A-Za-z0-9])", text[: DEPTH * 4]):
-        yield _Slice(found.start(), found.start(), b"")
+    """Yield where an empty ciphertext may stand: between two marks of a kind, or at an end."""
+    for found in _GAP.finditer(text):
+        yield _Slice(found.end(), found.end(), b"")
 
 
 _Way = tuple[tuple[_Slice, ...], tuple[Parts, ...], bytes, bytes]

@@ -5,6 +5,7 @@ What is random is never the same in two values, so what they share is a literal 
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -23,6 +24,8 @@ RUNS: Final = {
 
 DEPTH: Final = 64
 """Bytes at either end of a value that are looked at for what all values share."""
+
+_BY_CHANCE = 2  # values that may have the same run, if that is short
 
 
 class Samples:
@@ -46,8 +49,9 @@ class Samples:
         """Return how many characters a *run* has in common with another text's of its *index*."""
         if (encoding, index) not in self._runs:
             found = [RUNS[encoding].findall(text) for text in self._texts]
-            runs = [each[index] for each in found if len(each) > index]
-            self._runs[encoding, index] = _shared(runs)
+            runs = Counter(each[index] for each in found if len(each) > index)
+            repeated = {run: len(run) for run, number in runs.items() if number > _BY_CHANCE}
+            self._runs[encoding, index] = _shared(list(runs)) | repeated
         return self._runs[encoding, index].get(run, 0)
 
     @cached_property

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from rotator.config.schema import CacheConfig
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.foreign import Foreign, foreign, looks_encrypted
 from rotator.crypto.format_search import Found, Place, search_formats
 from rotator.crypto.keyring import Key
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, Exit
+from rotator.retirement.names import NOTHING_OPENS
 from rotator.server.context import CacheContext
 from rotator.server.replies import NoValue
 from rotator.server.store import START, Store, Value
@@ -25,6 +27,7 @@ from rotator.server.topology import discover
 from rotator.sweep.node.scan import PageReader
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import Mode
+from rotator.text import count
 
 SAMPLES = 200
 _EXPLAINED = 20  # values that are tried under other names, and how many of these
@@ -71,7 +74,7 @@ class Detection:
 
     @property
     def encrypted(self) -> bool:
-        """Whether any value opens, or looks as if it could."""
+        """True if any value opens, or looks as if it could."""
         doubtful = self.refused.total() - self.refused[Reason.NOT_A_FORMAT]
         return bool(self.opened or self.guessed or doubtful)
 
@@ -150,6 +153,33 @@ def detect(access: CacheContext, samples: int = SAMPLES, aads: Sequence[str] = (
         unknown_keys=Counter(filter(None, map(_with(codec, found).named_key, left))),
         foreign=Counter(filter(None, map(foreign, left))),
         other=taken.other,
+    )
+
+
+def nothing_opens(cache: CacheConfig, found: Detection) -> ConfigError:
+    """Return what is wrong where no value of *cache* opens as configured: layout before keys."""
+    none = f"none of {count(found.strings, 'sampled value')} opens"
+    command, keys = f"`rotator detect --cache {cache.name}`", cache.field("encryption.keys")
+    if found.formats:
+        text = f"{none} in a configured format, but they do in another one"
+        return ConfigError(text, hint=f"{command} prints it, ready to be configured")
+    if found.foreign:
+        [(one, number)] = found.foreign.most_common(1)
+        return ConfigError(f"{none}; {number:,} of them {one.name} wrote", hint=one.instead)
+    if found.unknown_keys:
+        return ConfigError(
+            f"{none}: the key {next(iter(found.unknown_keys))} is not in the configuration",
+            hint=f"add it to {keys}.old; `rotator keys` lists the ids of those that are there",
+        )
+    if not found.encrypted:
+        return ConfigError(
+            f"{none}, and none looks encrypted",
+            hint=f"is it the right cache? `rotator adopt` encrypts plaintext; {command} tells more",
+        )
+    return ConfigError(
+        f"{none}: {NOTHING_OPENS}",
+        hint=f"{command} searches the layout, and its --aad helps; if it finds none: do"
+        f" {keys}.current and old have the applications' keys, former ones too?",
     )
 
 

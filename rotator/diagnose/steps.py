@@ -15,10 +15,9 @@ from pathlib import Path
 from rotator.config.load import RotatorConfig
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
-from rotator.diagnose.detect import detect
+from rotator.diagnose.detect import detect, nothing_opens
 from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
-from rotator.retirement.names import NOTHING_OPENS
 from rotator.secrets.provider import provider_from_url
 from rotator.server.acl import WRITING, grant_hint, missing_for_verdict, missing_rights
 from rotator.server.context import CacheContext, tls_context
@@ -203,8 +202,7 @@ def formats(probe: Probe) -> str | Advice:
     if not found.strings:
         return "nothing to try"
     opened = found.opened.total()
-    command = f"`rotator detect --cache {probe.cache.name}`"
-    tells = f"{command} tells more"
+    tells = f"`rotator detect --cache {probe.cache.name}` tells more"
     if opened == found.strings:
         names = listing(dict.fromkeys(form.name for (form, _), _ in found.opened.most_common()))
         return f"{count(opened, 'sampled value')} opened: {names}"
@@ -212,31 +210,7 @@ def formats(probe: Probe) -> str | Advice:
         return Advice(
             f"{found.strings - opened:,} of {found.strings:,} sampled values do not open", tells
         )
-    none = f"none of {count(found.strings, 'sampled value')} opens"
-    keys = probe.cache.field("encryption.keys")
-    if found.formats:
-        raise ConfigError(
-            f"{none} in a configured format, but they do in another one",
-            hint=f"{command} prints it, ready to be configured",
-        )
-    if found.foreign:
-        [(one, number)] = found.foreign.most_common(1)
-        raise ConfigError(f"{none}, and {number:,} were written by {one.name}", hint=one.instead)
-    if found.unknown_keys:
-        raise ConfigError(
-            f"{none}: the key {next(iter(found.unknown_keys))} is not in the configuration",
-            hint=f"add it to {keys}.old; `rotator keys` lists the ids of those that are there",
-        )
-    if not found.encrypted:
-        raise ConfigError(
-            f"{none}, and none looks encrypted",
-            hint=f"is it the right cache? `rotator adopt` encrypts plaintext, and {tells}",
-        )
-    raise ConfigError(
-        f"{none}: {NOTHING_OPENS}",
-        hint=f"{command} searches the layout, and --aad TEXT helps it; if it finds none: do"
-        f" {keys}.current and old have the applications' keys, former ones too?",
-    )
+    raise nothing_opens(probe.cache, found)
 
 
 def role(probe: Probe) -> str:

@@ -130,8 +130,7 @@ class PurgeUndecryptable(Selector):
             raise ConfigError(
                 f"{len(others):,} of {count(len(kept), 'value')} of {cache} that were tried"
                 " open under a configured key, in a format that is not configured",
-                hint="put what `rotator detect` prints into the configuration; it deletes none of"
-                " them",
+                hint="put what `rotator detect` prints into the configuration, then try again",
             )
         opened = found.outcomes[Outcome.CURRENT] + found.outcomes[BulkOutcome.OTHER_KEY]
         if not opened and not self.allow_empty:
