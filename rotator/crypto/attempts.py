@@ -30,13 +30,14 @@ Place = tuple[int, bytes]  # database and name
 _LARGEST: Final = 1 << 16  # bytes; what is larger is not tried
 _FAILURES: Final = 12  # values that may open in nothing before the rest is given up
 _TRIES: Final = 12_000  # decryptions in all; a thousand take about two milliseconds
-_SHARES: Final = (1_200,) * 4 + (250,) * (_FAILURES - 4)
+_SHARES: Final = (2_500, 2_500, 1_000) + (250,) * (_FAILURES - 3)
 """Decryptions for one value, by how many opened in nothing so far."""
 _COMPARED: Final = 64  # values that are compared before one opens
 _SMALLEST: Final = 12 + TAG_SIZE  # bytes
 _PREFIXES: Final = 6  # beginnings of a name
 _WORDS: Final = 5  # of what stands before the first piece
-_LIKELY: Final = 24  # cuts for which everything is tried before the rest
+_LIKELY: Final = 48  # cuts for which everything is tried before the rest
+_LONGEST_VERSION: Final = 8  # bytes before a label that is authenticated without them
 _NOTHING = Aad("none", None)
 _WORD = re.compile(rb"[a-z][a-z0-9]*[_-]")
 _MARK = re.compile(rb"[:/.\-_|]")
@@ -184,15 +185,19 @@ def _of_cut(cut: Cut, name: bytes, *, far: bool) -> Iterator[Aad]:
 
 @lru_cache(maxsize=256)
 def _of_head(head: bytes) -> tuple[bytes, ...]:
-    """Return the parts of *head* that may be authenticated: all of it, its words in a row."""
+    """Return the parts of *head* that may be authenticated: all of it, words, what ends it."""
     found = {head: None}
-    words = [word.span() for word in re.finditer(rb"[A-Za-z0-9+/=_-]+", head)][:_WORDS]
-    words += [word.span() for word in re.finditer(rb"[A-Za-z0-9]+", head)][:_WORDS]
-    for start, _ in words if head.isascii() else ():
-        for _, end in words:
-            if start < end:
-                found[head[start:end]] = None
-    found[head[1:]] = None  # behind a version
+    if head.isascii() and head.decode().isprintable():
+        words = [word.span() for word in re.finditer(rb"[A-Za-z0-9+/=_-]+", head)][:_WORDS]
+        words += [word.span() for word in re.finditer(rb"[A-Za-z0-9]+", head)][:_WORDS]
+        for start, _ in words:
+            for _, end in words:
+                if start < end:
+                    found[head[start:end]] = None
+        found[head[1:]] = None  # behind a version
+    else:
+        for start in range(1, min(len(head), _LONGEST_VERSION + 1)):
+            found[head[start:]] = None
     found.pop(b"", None)
     return tuple(found)
 

@@ -13,8 +13,8 @@ Nothing is decrypted here: a cut is a guess until its nonce and body open under 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import pairwise, permutations
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, pairwise, permutations, product
 from typing import Final, NamedTuple
 
 from rotator.crypto.encoding import Encoding, decode
@@ -35,7 +35,7 @@ _FARTHEST = 8  # bytes before the nonce that no other value shares
 _LONGEST = 40  # characters of a literal in a run of its own alphabet, if nothing says how many
 _INNER_MARKS = (b"-", b"_")
 _GAP = re.compile(rb"([^A-Za-z0-9])(?=\1)|[^A-Za-z0-9]\Z|\A(?=[^A-Za-z0-9])", re.DOTALL)
-_MOST = 150  # cuts of a text
+_MOST = 150  # cuts of a text, or places of a header and a tail
 _RUNS = 12  # the runs of a text that are looked at, the longest
 _MARKS = {Encoding.BASE64: (b"+", b"/"), Encoding.BASE64URL: (b"-", b"_")}
 
@@ -103,38 +103,51 @@ def _in_one(raw: bytes) -> Iterator[tuple[Parts, bytes, bytes]]:
 
 def bytes_cuts(laid: bytes, samples: Samples) -> Iterator[Cut]:
     """Yield the ways to take apart *laid*, one of *samples*, as bytes; the likely ones first."""
-    shared = samples.prefix(laid)
+    yield from _around(laid, samples.constants)
+    shared, same = samples.prefix(laid), min(samples.suffix(laid), DEPTH)
     readable = re.match(rb"[ -~]*", laid)
     letters = len(readable[0]) if readable and not shared else 0
-    sure = [0, shared, *range(1, _EXTRA + 1), *range(shared + 1, shared + _EXTRA + 1)]
-    rest = [*range(shared), *range(letters + 2), *range(shared, shared + _FARTHEST + 1)]
-    same = min(samples.suffix(laid), DEPTH)
-    for likely in (sure, rest):
-        for tail in dict.fromkeys((0, same, *range(same))):
-            for head in dict.fromkeys(likely):
-                end = len(laid) - tail
-                if end - head >= _SMALLEST and (likely is sure or head not in sure):
-                    for parts, nonce, body in _in_one(laid[head:end]):
-                        yield Cut(Encoding.RAW, laid, (Span(head, end, parts),), nonce, body)
-    for stretch in samples.constants:
-        yield from _around(laid, stretch)
+    near = (shared, 0, *range(1, _EXTRA + 1), *range(shared + 1, shared + _FARTHEST + 1))
+    heads = list(dict.fromkeys((*near, *range(shared, 0, -1), *range(letters + 2))))
+    tails = list(dict.fromkeys((same, 0, *range(same, 0, -1))))
+    ranked = sorted(product(range(len(heads)), range(len(tails))), key=sum)
+    for head, tail in islice(ranked, _MOST):
+        start, end = heads[head], len(laid) - tails[tail]
+        if end - start >= _SMALLEST:
+            for parts, nonce, body in _in_one(laid[start:end]):
+                yield Cut(Encoding.RAW, laid, (Span(start, end, parts),), nonce, body)
 
 
-def _around(laid: bytes, stretch: range) -> Iterator[Cut]:
-    """Yield the ways to take *laid* apart if *stretch* of it stands between two parts."""
-    place = slice(stretch.start, stretch.stop).indices(len(laid))
-    without = laid[: place[0]] + laid[place[1] :]
-    for head in range(place[0]):
+def _around(laid: bytes, stretches: Sequence[range]) -> Iterator[Cut]:
+    """Yield the ways to take *laid* apart if each of *stretches* stands between two parts."""
+    size = len(laid)
+    places = sorted(slice(one.start, one.stop).indices(size)[:2] for one in stretches)
+    without, at, marks = b"", 0, dict[int, int]()  # where parts end in `without`, and what follows
+    for start, end in places:
+        without, at = without + laid[at:start], end
+        marks[len(without)] = end - start
+    without += laid[at:]
+    for head in range(places[0][0] if places else 0):
         for parts, nonce, body in _in_one(without[head:]):
-            rest, at = len(without) - head - sum(size for _, size in parts), head
-            for number, (_, size) in enumerate(parts, 1):
-                at += size or rest
-                if at == place[0] and number < len(parts):
-                    spans = (
-                        Span(head, place[0], parts[:number]),
-                        Span(place[1], len(laid), parts[number:]),
-                    )
-                    yield Cut(Encoding.RAW, laid, spans, nonce, body)
+            spans = _spans(parts, head, len(without), marks)
+            if spans is not None:
+                yield Cut(Encoding.RAW, laid, spans, nonce, body)
+
+
+def _spans(parts: Parts, head: int, size: int, marks: Mapping[int, int]) -> tuple[Span, ...] | None:
+    """Return where *parts* stand if what follows them is as long as *marks* say; None: nowhere."""
+    rest = size - head - sum(length for _, length in parts)
+    spans, begin, at, shift = list[Span](), 0, head, 0
+    met = 0
+    start = head
+    for number, (_, length) in enumerate(parts, 1):
+        at += length or rest
+        if at in marks or number == len(parts):
+            spans.append(Span(start + shift, at + shift, parts[begin:number]))
+            met += at in marks
+            shift += marks.get(at, 0)
+            begin, start = number, at
+    return tuple(spans) if met == len(marks) and at == size else None
 
 
 def text_cuts(text: bytes, samples: Samples) -> list[Cut]:

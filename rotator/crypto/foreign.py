@@ -152,13 +152,11 @@ def _json_object(text: bytes) -> dict[str, Any] | None:
 
 def _is_random(run: str, depth: int) -> bool:
     """Return whether a *run* of letters, digits and the marks of base64 is no words and no text."""
-    if run.isdigit() or _most_odd(run) <= _MOST_ODD:
-        return False
     for encoding in (Encoding.HEX, Encoding.BASE64, Encoding.BASE64URL):
         inside = decode(encoding, run.encode())
         if inside is not None and _NOT_TEXT.search(inside) is None:
             return not depth or looks_encrypted(inside, depth - 1)
-    return True
+    return not run.isdigit() and _most_odd(run) > _MOST_ODD
 
 
 def _most_odd(run: str) -> int:

@@ -4,12 +4,15 @@ import os
 import time
 
 import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
 
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.encoding import Encoding, encode
 from rotator.crypto.format_search import search_formats
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
+from rotator.errors import FormatError
 
 OLD, NEW, THIRD, LOST = (Key(os.urandom(32), f"key {number}") for number in range(4))
 RING = Keyring(NEW, [OLD, THIRD])
@@ -174,7 +177,7 @@ def search(values, ring=RING, named=BUILTIN, aads=()):
 def rotated(found, values):
     """The values of the places that were found, moved to the new key as what was found says."""
     forms = list(dict.fromkeys(form for form, _ in found.guesses.values()))
-    codec = Codec(RING, forms, None, found.labels)
+    codec = Codec(RING, forms or [BUILTIN["gcm"]], None, found.labels)
     return {
         name: codec.rewrite(name, codec.open(name, values[0, name])) for _, name in found.guesses
     }
@@ -267,3 +270,70 @@ class TestNothing:
         values = {(0, b"n%d" % at): text + b"." * at for at in range(200)}
         assert search(values).guesses == {}
         assert spent(values) < GOAL_SECONDS
+
+
+WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=6)
+MARKS = st.sampled_from([":", ".", "|", "$", "--", "::", "~", " ", "#", '","', "_", "-", "/", ""])
+LETTERS = st.sampled_from("abcdefghijklmnopqrstuvwxyz")
+
+
+@st.composite
+def text_layouts(draw):
+    """A layout as a text: pieces in any order and grouping, between words and marks."""
+    size = draw(st.sampled_from(["{nonce}", "{nonce:16}"]))
+    parts = draw(st.permutations([size, "{ciphertext}", "{tag}"]))
+    between = [draw(st.sampled_from(["", draw(MARKS)])) for _ in range(2)]
+    head = draw(st.sampled_from(["", draw(WORDS) + draw(MARKS)]))
+    named = draw(st.sampled_from(["", "", "{label}" + draw(MARKS), "{label:2}" + draw(MARKS)]))
+    kept = draw(st.sampled_from(["", "", "", "{keep}" + draw(MARKS)]))
+    tail = draw(st.sampled_from(["", "", draw(MARKS) + draw(WORDS)]))
+    body = parts[0] + between[0] + parts[1] + between[1] + parts[2]
+    return head + named + kept + body + tail
+
+
+@st.composite
+def bytes_layouts(draw):
+    """A layout in bytes: parts in any order, behind a header or before a tail."""
+    size = draw(st.sampled_from(["nonce:12", "nonce:16"]))
+    parts = draw(st.permutations([size, "ciphertext", "tag:16"]))
+    literal = st.binary(min_size=1, max_size=8).map(lambda text: f"hex:{text.hex()}")
+    head = draw(st.sampled_from([[], [draw(literal)]]))
+    named = draw(st.sampled_from([[], [], ["label:2"]]))
+    kept = draw(st.sampled_from([[], [], ["keep:4"]]))
+    tail = draw(st.sampled_from([[], [], [draw(literal)]]))
+    return [*head, *named, *kept, *parts, *tail]
+
+
+@st.composite
+def formats(draw):
+    """Any format that the language can say, of those that applications may have."""
+    aad = draw(st.sampled_from(["none", "none", "name", "name-without:app:", "label", "text:v1"]))
+    encoding = draw(st.sampled_from(list(Encoding)))
+    more = {}
+    if draw(st.booleans()):
+        layout = draw(text_layouts())
+        more["within"] = draw(st.sampled_from([None, None, "base64", "base64url", "hex"]))
+    else:
+        layout = draw(bytes_layouts())
+    try:
+        return Format.parse("theirs", encoding, layout, aad, **more)
+    except FormatError:
+        assume(False)
+
+
+class TestAnyLayout:
+    """Layouts drawn from the language."""
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(form=formats(), keys=st.sampled_from([(OLD, NEW), (OLD, OLD, NEW), (OLD, NEW, THIRD)]))
+    def test_what_is_found_is_right(self, form, keys):
+        """Whatever is found opens, and the application reads what is moved with it."""
+        application = Application(form)
+        try:
+            values, held = application.fill(*keys)
+        except FormatError:
+            assume(False)
+        found = search(values, aads=["v1"])
+        event("found" if found.guesses.keys() == values.keys() else "not found")
+        for name, value in rotated(found, values).items():
+            assert application.reads(name, value, held[name])
