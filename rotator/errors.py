@@ -73,9 +73,9 @@ ENDINGS: Final[Mapping[int, Ending]] = {
         " run --wait: the time is over, and an old key is not yet retirable",
     ),
     Exit.EMPTY: Ending(
-        "complete, but not one encrypted value was found",
-        "complete, but not one encrypted value was found: wrong database, pattern or format?"
-        " (--allow-empty makes it 0)",
+        "complete, but not one value opened",
+        "complete, but not one value opened: another layout (rotator detect), other keys, or the"
+        " wrong database or pattern? (--allow-empty makes it 0)",
     ),
     Exit.REQUIRED: Ending(
         "all is moved, but a key is not retirable, and waiting cannot help",

@@ -4,12 +4,11 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
-import yaml
-
 from rotator.cli import options
 from rotator.console import COLUMNS, print_json, print_result, start_logging, table
 from rotator.diagnose.check import StepResult, check, exit_code
-from rotator.diagnose.detect import SAMPLES, Detection, Hits, as_configured, detect
+from rotator.diagnose.detect import SAMPLES, Detection, Hits, detect
+from rotator.diagnose.entry import as_configured, as_yaml, configuration, notes
 from rotator.errors import Exit
 from rotator.server.context import CacheContext
 from rotator.text import count, escape, listing
@@ -28,6 +27,8 @@ DETECT_EXAMPLES = """\b
 Examples:
   rotator detect --config maverics.yaml
   rotator detect --cache shared-redis --samples 1000 --format json
+  rotator detect --aad sessions
+      applications authenticate this text with each value
 
 Exit codes: 0 all that was sampled opens; 1 a server is at fault; 2 usage or
 configuration; 3 some does not open; 5 nothing encrypted was found.
@@ -98,11 +99,21 @@ def detect_command(
     samples: int = options.option(
         "--samples", "How many values to look at.", min=1, max=100_000, default=SAMPLES
     ),
+    aad: list[str] | None = options.option(
+        "--aad",
+        "Text that applications may authenticate with each value; repeatable. What values and names"
+        " tell is tried anyway.",
+        metavar="TEXT",
+    ),
     output: options.Format = options.ReportFormat.TABLE,
 ) -> Exit:
-    """Say which format and key open the stored values. Reads only; prints what to configure."""
+    """
+    Say which format and key open the stored values. Reads only; prints what to configure.
+
+    From the line `rotator:` on it is YAML to paste into a configuration, complete.
+    """
     access = which.open()
-    found = detect(access, samples)
+    found = detect(access, samples, aad or ())
     if output is options.ReportFormat.JSON:
         print_json(as_data(access, found))
     else:
@@ -122,8 +133,12 @@ def as_data(access: CacheContext, found: Detection) -> dict[str, Any]:
         "detected": _hits(access, found.guessed),
         "refused": {str(reason): number for reason, number in found.refused.most_common()},
         "unknown_keys": dict(found.unknown_keys.most_common()),
+        "foreign": [
+            {"count": number, **one._asdict()} for one, number in found.foreign.most_common()
+        ],
         "other": dict(found.other.most_common()),
-        "configuration": found.configuration(access),
+        "configuration": configuration(access, found),
+        "notes": list(notes(access, found)),
         "exit_code": int(found.exit_code),
     }
 
@@ -159,10 +174,13 @@ def _print(access: CacheContext, found: Detection) -> None:
         print_result(table("values", "do not open", "which means", rows=closed))
     for key_id, number in found.unknown_keys.most_common():
         print_result(f"{count(number, 'value')} under the unknown key {key_id}")
-    proposal = found.configuration(access)
+    if found.foreign:
+        others = [(n, one.name, one.instead) for one, n in found.foreign.most_common()]
+        print_result(table("values", "written by", "instead of rotator", rows=others))
+    proposal = configuration(access, found)
     if proposal is not None:
         print_result("With this in the configuration, what is not configured opens too:\n\n")
-        print_result(yaml.safe_dump(proposal, default_flow_style=None, sort_keys=False, width=100))
+        print_result(as_yaml(proposal, list(notes(access, found))))
 
 
 def _sampled(found: Detection) -> str:

@@ -52,7 +52,7 @@ _PURGE_MEANINGS: dict[str, str] = {
 }
 _ADOPT_MEANINGS: dict[str, str] = {
     BulkOutcome.ENCRYPTED: "open under a configured key",
-    Outcome.UNDECRYPTABLE: "look like an encrypted value, and do not open; left",
+    Outcome.UNDECRYPTABLE: "look encrypted, and do not open; left. `rotator detect` may know them",
     BulkOutcome.OUTSIDE: "match here, but not in the configuration, so no run visits them; left",
 }
 _ADOPT_NOTES = (
@@ -141,9 +141,9 @@ def adopt_command(
     """
     Encrypt plaintext values under the current key: only names that match, never by a guess.
 
-    A value is taken for plaintext only if it has the structure of no configured format. One that
-    has, and does not open, is left and listed. The TTL is kept, and a value that an application
-    writes meanwhile is not overwritten. What opens already is left as it is.
+    A value is taken for plaintext only if it has the structure of no configured format and does not
+    look encrypted. Any other that does not open is left and listed. The TTL is kept, and a value
+    that an application writes meanwhile is not overwritten. What opens already is left as it is.
 
     Values are encrypted in the format to write (`write`), else in the one that most sampled values
     under the current key are in. Applications must already be able to read encrypted values.

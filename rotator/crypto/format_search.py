@@ -1,101 +1,186 @@
 """
-Format search: guesses layouts that nobody configured, and proves them by decrypting.
+Format search: finds formats that nobody configured, and proves them by decrypting.
 
-What is tried on a value, in this order: formats that have a name and are not in use; then the
-common layouts: nonce of 12 or 16 bytes, nonce, ciphertext and tag in every order, up to `LITERAL`
-bytes of some header before them, every encoding, with the name authenticated and without. Only
-authenticated decryption counts, so a hit is no coincidence.
+1. Formats that have a name and are not in use are tried.
+2. Values that are still closed are cut in every way and tried (`attempts`), one after the other; as
+   soon as one opens, the others are first cut like it.
+3. Cuts of one kind are compared (`comparison`), which makes a format, and labels.
+4. A format counts if it opens these values as any format does: of two alphabets that fit, the one
+   that opens more.
 
-Limit: only the keys of the keyring are tried. A value under another key opens in no format, and
-nothing can tell which format it has.
+Only authenticated decryption counts, so a hit is no coincidence.
+
+Limits: only the keys of the keyring are tried. A value under another key opens in no format, and
+nothing can tell which format it has. A cache has one label for a key: where two formats would need
+two, the first one found has it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain, count, permutations, product
+from __future__ import annotations
 
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+
+from rotator.crypto.attempts import Search
 from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.comparison import Hit, Proposal, propose
 from rotator.crypto.encoding import Encoding
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import Format
-
-LITERAL = 4  # bytes
-
-_TRIED = 12  # values that may open in nothing before the rest is given up; each costs milliseconds
-_LARGEST = 1 << 16  # bytes; what is larger is not tried with every layout
-_NAME = "detected"
+from rotator.errors import FormatError
 
 Place = tuple[int, bytes]  # database and name
 Guess = tuple[Format, Key]
 
+_NAME = "detected"
+_TWINS = {Encoding.BASE64: Encoding.BASE64URL, Encoding.BASE64URL: Encoding.BASE64}
+
+
+@dataclass
+class Found:
+    """
+    Found: holds what a search for formats of *values* came to.
+
+    - *guesses*: by place, the format and the key that open what is there
+    - *labels*: by key id, what values call keys; those that were configured are among them
+    - *alone*: by the name of a format, the id of the only key seen in it, where something that
+      stands for itself may be a label
+    """
+
+    keyring: Keyring
+    values: Mapping[Place, bytes] = field(repr=False)
+    labels: dict[str, bytes]
+    guesses: dict[Place, Guess] = field(default_factory=dict)
+    alone: dict[str, str] = field(default_factory=dict)
+
+    def opened(self, form: Format, labels: Mapping[str, bytes]) -> dict[Place, Key]:
+        """Return the keys of the values that *form* opens, of those that nothing did so far."""
+        codec = Codec(self.keyring, [form], None, labels)
+        tried = {
+            place: codec.open(place[1], value)
+            for place, value in self.values.items()
+            if place not in self.guesses
+        }
+        return {place: got.key for place, got in tried.items() if isinstance(got, Opened)}
+
+    def add(self, form: Format, opened: Mapping[Place, Key]) -> None:
+        """Add a format that opens values."""
+        self.guesses |= {place: (form, key) for place, key in opened.items()}
+        seen = {key.id for key in opened.values()}
+        if form.may_hide_a_label and not form.cutter.labelled and len(seen) == 1:
+            self.alone[form.name] = seen.pop()
+
+    def agrees(self, form: Format, labels: Mapping[str, bytes]) -> bool:
+        """Return whether *labels* can be those of *form*, of the others, and of what is known."""
+        forms = {form, *(guessed for guessed, _ in self.guesses.values())}
+        every = {**labels, **self.labels}
+        faults = (one.cutter.label_fault(label) for one in forms for label in every.values())
+        return {**every, **labels} == every and not any(faults)
+
 
 def search_formats(
-    keyring: Keyring,
+    codec: Codec,
     named: Mapping[str, Format],
-    used: Sequence[str],
     values: Mapping[Place, bytes],
-) -> dict[Place, Guess]:
+    aads: Sequence[str] = (),
+) -> Found:
     """
-    Return what opens *values*; those that nothing opens are left out.
+    Return what opens *values*, which *codec* does not; what nothing opens is left out.
 
-    *named* are the formats that have a name, *used* the names of those that are known not to open
-    them. A format of ours is called `detected`, the next one `detected-2`, past what *named* has.
+    *named* are the formats that have a name, *aads* texts that may have been authenticated. A
+    format of ours is called `detected`, the next one `detected-2`, past what *named* has.
     """
-    found: dict[Place, Guess] = {}
-    known = dict(named)
-    tries = _TRIED
-    for place, value in sorted(values.items(), key=lambda item: len(item[1])):
-        if place in found or not tries or len(value) > _LARGEST:
-            continue
-        unused = [form for name, form in known.items() if name not in used]
-        forms = [*unused, *_layouts(value)]
-        fits = [form for form in forms if _key(keyring, form, place[1], value)]
-        if not fits:
-            tries -= 1
-            continue
-        rest = {other: held for other, held in values.items() if other not in found}
-        # Text may fit two encodings: the one that opens most of the others is meant.
-        best = max((_opened(keyring, form, rest) for form in fits), key=len)
-        form = best[place][0]
-        name = form.name if form.name in known else _free(known)
-        known[name] = replace(form, name=name)
-        found |= {other: (known[name], key) for other, (_, key) in best.items()}
+    found = Found(codec.keyring, values, dict(codec.labels))
+    for form in named.values():
+        if form not in codec.formats:
+            opened = found.opened(form, found.labels)
+            if opened and not _opens_less(found, form, len(opened)):
+                found.add(form, opened)
+    closed = {place: value for place, value in values.items() if place not in found.guesses}
+    numbered = (f"{_NAME}-{number}" for number in count(2))
+    names = (name for name in chain([_NAME], numbered) if name not in named)
+    for group in _groups(Search(codec.keyring, aads, closed).hits()):
+        _settle(found, names, group)
     return found
 
 
-def _opened(keyring: Keyring, form: Format, values: Mapping[Place, bytes]) -> dict[Place, Guess]:
-    """Return those of *values* that *form* opens."""
-    keys = {place: _key(keyring, form, place[1], value) for place, value in values.items()}
-    return {place: (form, key) for place, key in keys.items() if key is not None}
+def _opens_less(found: Found, form: Format, number: int) -> bool:
+    """Return whether *form*, which opens a *number* of values, opens more in the other alphabet."""
+    twin = _TWINS.get(form.encoding)
+    if twin is None:
+        return False
+    return len(found.opened(replace(form, encoding=twin), found.labels)) > number
 
 
-def _key(keyring: Keyring, form: Format, name: bytes, value: bytes) -> Key | None:
-    """Return the key under which *form* opens *value*, or None."""
-    opened = Codec(keyring, [form]).open(name, value)
-    return opened.key if isinstance(opened, Opened) else None
+def _settle(found: Found, names: Iterator[str], group: Mapping[Place, Hit]) -> None:
+    """Make formats of a *group* of hits, and add what they open to *found*."""
+    parts = _by_marks(group)
+    # Where the marks differ by key a label may hold some: so all are one format, if they can be.
+    for hits in [group, *parts] if _follows_key(group) else parts:
+        left = {place: hit for place, hit in hits.items() if place not in found.guesses}
+        proposal = propose(list(left.values())) if left else None
+        if proposal is None:
+            continue
+        labels = found.labels | proposal.labels
+        best, opens = None, dict[Place, Key]()
+        for form in _formats(proposal, list(left.values())):
+            opened = found.opened(form, labels) if found.agrees(form, proposal.labels) else {}
+            if len(opened) > len(opens):
+                best, opens = form, opened
+        if best is not None and opens.keys() & left.keys():
+            found.labels = labels
+            found.add(replace(best, name=next(names)), opens)
 
 
-def _layouts(value: bytes) -> Iterator[Format]:
-    """Yield formats without a name of their own that *value* may have."""
-    for encoding in Encoding:
-        for start in _starts(encoding, value):
-            literal = (f"hex:{start.hex()}",) if start else ()
-            aads = ("none", "name", *(("header+name", *literal) if start else ()))
-            for size, order, aad in product((12, 16), permutations(range(3)), aads):
-                parts = (f"nonce:{size}", "ciphertext", "tag:16")
-                if aad == "header+name" and order[0] != 0:
-                    continue  # nothing but the nonce may stand behind a header
-                yield Format("", encoding, (*literal, *(parts[i] for i in order)), aad)
+def _groups(hits: Mapping[Place, Hit]) -> list[dict[Place, Hit]]:
+    """Return *hits* by what they consist of, in the order in which that was found."""
+    groups: dict[Hashable, dict[Place, Hit]] = {}
+    for place, hit in hits.items():
+        # Two alphabets may fit a value: which one is meant is seen later.
+        text = hit.cut.encoding not in _TWINS and hit.cut.encoding
+        around = hit.within not in _TWINS and hit.within
+        groups.setdefault((text, around, hit.cut.pieces, hit.aad.kind), {})[place] = hit
+    return list(groups.values())
 
 
-def _starts(encoding: Encoding, value: bytes) -> Iterator[bytes]:
-    """Yield the literals that *value* may begin with, none first."""
-    parts = Format("", encoding, ("nonce:8", "ciphertext", "tag:16"), "none").cutter.cut(value)
-    if parts is not None:
-        yield from (parts.nonce[:size] for size in range(LITERAL + 1))
+def _by_marks(hits: Mapping[Place, Hit]) -> list[dict[Place, Hit]]:
+    """Return *hits* by the marks that stand around their pieces."""
+    parts: dict[tuple[bytes, ...], dict[Place, Hit]] = {}
+    for place, hit in hits.items():
+        parts.setdefault(_marks(hit), {})[place] = hit
+    return list(parts.values())
 
 
-def _free(known: Mapping[str, Format]) -> str:
-    """Return a name that no format has."""
-    numbered = (f"{_NAME}-{number}" for number in count(2))
-    return next(name for name in chain([_NAME], numbered) if name not in known)
+def _marks(hit: Hit) -> tuple[bytes, ...]:
+    """Return what stands around the pieces, without letters and digits; of bytes nothing."""
+    glue = hit.cut.glue
+    readable = all(text.isascii() and text.decode().isprintable() for text in glue)
+    return tuple(re.sub(rb"[A-Za-z0-9]+", b"", text) for text in glue) if readable else ()
+
+
+def _follows_key(hits: Mapping[Place, Hit]) -> bool:
+    """Return whether values under one key have the same marks."""
+    pairs = {(hit.key.id, _marks(hit)) for hit in hits.values()}
+    return len(pairs) == len({key_id for key_id, _ in pairs})
+
+
+def _formats(proposal: Proposal, hits: Sequence[Hit]) -> Iterator[Format]:
+    """Yield what *proposal* describes, in each alphabet that may be meant; not if refused."""
+    layout, aad = proposal.layout, proposal.aad
+    for encoding in _alphabets(proposal.encoding, hits):
+        for within in _alphabets(proposal.within, hits) if proposal.within else [None]:
+            try:
+                yield Format.parse(_NAME, encoding, layout, aad, within=within)
+            except FormatError:  # there would be two ways to cut a value
+                continue
+
+
+def _alphabets(encoding: Encoding, hits: Sequence[Hit]) -> list[Encoding]:
+    """Return the alphabets that *encoding* may stand for: without padding rather base64url."""
+    if encoding not in _TWINS:
+        return [encoding]
+    texts = [hit.cut.text for hit in hits]
+    lengths = {(span.end - span.start) % 4 for hit in hits for span in hit.cut.spans}
+    bare = not any(b"=" in text for text in texts) and lengths != {0}
+    return sorted(_TWINS, key=lambda one: (one is Encoding.BASE64URL) is not bare)

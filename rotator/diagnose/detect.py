@@ -3,22 +3,23 @@ Detection: samples values and names their format and key, reading only.
 
 1. Sample values of every database of every primary.
 2. Open each with the configured formats and keys.
-3. Guess the format of what does not open (`format_search`).
-4. From what was guessed, make the configuration that opens it.
+3. Search the format of what does not open (`format_search`).
+4. Say of the rest why it does not open, and what wrote it if its beginning tells (`foreign`).
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
 
+from rotator.config.schema import CacheConfig
 from rotator.crypto.codec import Codec, Opened, Reason
-from rotator.crypto.encoding import Encoding
-from rotator.crypto.format_search import Place, search_formats
+from rotator.crypto.foreign import Foreign, foreign, looks_encrypted
+from rotator.crypto.format_search import Found, Place, search_formats
 from rotator.crypto.keyring import Key
-from rotator.crypto.layout import BUILTIN, Format
+from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, Exit
+from rotator.retirement.names import NOTHING_OPENS
 from rotator.server.context import CacheContext
 from rotator.server.replies import NoValue
 from rotator.server.store import START, Store, Value
@@ -27,6 +28,7 @@ from rotator.sweep.node.field_reader import FieldReader, entries
 from rotator.sweep.node.scan import PageReader
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import Mode
+from rotator.text import count
 
 SAMPLES = 200
 _EXPLAINED = 20  # values that are tried under other names, and how many of these
@@ -45,8 +47,13 @@ class Detection:
 
     - *strings*: how many of those looked at have a value to open
     - *opened*: by configured formats; *guessed*: by others, which are not configured
-    - *refused*: why the rest does not open, with counts; *unknown_keys*: ids that values name
+    - *refused*: why the rest does not open, with counts; *not_a_format* does not look encrypted,
+      *bad_tag* does
+    - *unknown_keys*: what values call keys that are not there
     - *other*: what is no string, or could not be read
+    - *foreign*: the other tools that wrote what does not open
+    - *labels*: by key id, what values call keys; *alone*: by the name of a guessed format, the id
+      of the only key seen in it, where a label may look like a literal
     """
 
     strings: int
@@ -57,6 +64,9 @@ class Detection:
     refused: Counter[Reason]
     unknown_keys: Counter[str]
     other: Counter[str]
+    foreign: Counter[Foreign] = field(default_factory=Counter)
+    labels: Mapping[str, bytes] = field(default_factory=dict)
+    alone: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> int:
@@ -64,10 +74,15 @@ class Detection:
         return self.strings + self.other.total()
 
     @property
+    def encrypted(self) -> bool:
+        """True if any value opens, or looks as if it could."""
+        doubtful = self.refused.total() - self.refused[Reason.NOT_A_FORMAT]
+        return bool(self.opened or self.guessed or doubtful)
+
+    @property
     def exit_code(self) -> Exit:
         """0 if all opens, 3 if some does not, 5 if nothing encrypted was found."""
-        encrypted = [reason for reason in self.refused if reason is not Reason.NOT_A_FORMAT]
-        if not self.opened and not self.guessed and not encrypted:
+        if not self.encrypted:
             return Exit.EMPTY
         return Exit.NOT_MOVED if self.refused or self.guessed else Exit.OK
 
@@ -75,18 +90,6 @@ class Detection:
     def formats(self) -> tuple[Format, ...]:
         """The formats that were guessed, the most frequent first."""
         return tuple(dict.fromkeys(form for (form, _), _ in self.guessed.most_common()))
-
-    def configuration(self, access: CacheContext) -> dict[str, Any] | None:
-        """Return the `rotator` section that opens what was guessed; None: none is needed."""
-        if not self.formats:
-            return None
-        custom = {
-            form.name: as_configured(form) for form in self.formats if form.name not in BUILTIN
-        }
-        # Ahead of the others: new values get the first format, and applications read this one.
-        names = [*(form.name for form in self.formats), *access.settings.formats]
-        caches = {access.cache.name: {"formats": names}}
-        return {"rotator": {"formats": custom, "caches": caches} if custom else {"caches": caches}}
 
 
 @dataclass
@@ -107,9 +110,11 @@ class _Sample:
                 self.other[value.value if isinstance(value, NoValue) else "failed"] += 1
 
 
-def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
+def detect(access: CacheContext, samples: int = SAMPLES, aads: Sequence[str] = ()) -> Detection:
     """
     Sample up to *samples* values of a cache and say what opens them.
+
+    *aads* are texts that may have been authenticated.
 
     Raises:
         ConfigError: The cache's encryption is off.
@@ -127,30 +132,56 @@ def detect(access: CacheContext, samples: int = SAMPLES) -> Detection:
     closed: dict[Place, Reason] = {}
     nested = 0
     for place, value in taken.values.items():
-        found = codec.open(place[1], value)
-        if isinstance(found, Opened):
-            opened[access.formats[found.format.name], found.key] += 1
-            nested += bool(found.inner)
+        got = codec.open(place[1], value)
+        if isinstance(got, Opened):
+            opened[access.formats[got.format.name], got.key] += 1
+            nested += bool(got.inner)
         else:
-            closed[place] = found
+            closed[place] = got
     values = {place: taken.values[place] for place in closed}
-    guessed = search_formats(codec.keyring, access.formats, access.settings.formats, values)
-    refused = {place: reason for place, reason in closed.items() if place not in guessed}
+    found = search_formats(codec, access.formats, values, aads)
+    reasons = _reasons(codec, found, taken.values, closed)
+    left = [taken.values[place] for place in reasons]
     return Detection(
         strings=len(taken.values),
         nested=nested,
         databases=tuple(sorted(taken.databases)),
         opened=opened,
-        guessed=Counter(guessed.values()),
-        refused=_reasons(codec, taken.values, refused),
-        unknown_keys=_unknown_keys(codec, (taken.values[place] for place in refused)),
+        guessed=Counter(found.guesses.values()),
+        labels=found.labels,
+        alone=found.alone,
+        refused=Counter(reasons.values()),
+        unknown_keys=Counter(filter(None, map(_with(codec, found).named_key, left))),
+        foreign=Counter(filter(None, map(foreign, left))),
         other=taken.other,
     )
 
 
-def as_configured(form: Format) -> dict[str, Any]:
-    """Return a format as the configuration describes it."""
-    return {"encoding": str(form.encoding), "layout": list(form.layout), "aad": form.aad}
+def nothing_opens(cache: CacheConfig, found: Detection) -> ConfigError:
+    """Return what is wrong where no value of *cache* opens as configured: layout before keys."""
+    none = f"none of {count(found.strings, 'sampled value')} opens"
+    command, keys = f"`rotator detect --cache {cache.name}`", cache.field("encryption.keys")
+    if found.formats:
+        text = f"{none} in a configured format, but they do in another one"
+        return ConfigError(text, hint=f"{command} prints it, ready to be configured")
+    if found.foreign:
+        [(one, number)] = found.foreign.most_common(1)
+        return ConfigError(f"{none}; {number:,} of them {one.name} wrote", hint=one.instead)
+    if found.unknown_keys:
+        return ConfigError(
+            f"{none}: the key {next(iter(found.unknown_keys))} is not in the configuration",
+            hint=f"add it to {keys}.old; `rotator keys` lists the ids of those that are there",
+        )
+    if not found.encrypted:
+        return ConfigError(
+            f"{none}, and none looks encrypted",
+            hint=f"is it the right cache? `rotator adopt` encrypts plaintext; {command} tells more",
+        )
+    return ConfigError(
+        f"{none}: {NOTHING_OPENS}",
+        hint=f"{command} searches the layout, and its --aad helps; if it finds none: do"
+        f" {keys}.current and old have the applications' keys, former ones too?",
+    )
 
 
 def _sample(access: CacheContext, samples: int) -> _Sample:
@@ -188,34 +219,29 @@ def _entries(
                     yield name, value
 
 
+def _with(codec: Codec, found: Found) -> Codec:
+    """Return a codec that knows what was found, too."""
+    guessed = dict.fromkeys(form for form, _ in found.guesses.values())
+    return Codec(codec.keyring, [*codec.formats, *guessed], None, found.labels)
+
+
 def _reasons(
-    codec: Codec, values: Mapping[Place, bytes], closed: Mapping[Place, Reason]
-) -> Counter[Reason]:
-    """Return why values do not open, looked at more closely."""
-    reasons: Counter[Reason] = Counter()
+    codec: Codec, found: Found, values: Mapping[Place, bytes], closed: Mapping[Place, Reason]
+) -> dict[Place, Reason]:
+    """Return why values do not open that nothing was found for, looked at more closely."""
+    reasons: dict[Place, Reason] = {}
     others = [name for _, name in islice(values, _OTHER_NAMES)]
-    for (database, name), reason in closed.items():
-        value = values[database, name]
-        if reason is Reason.BAD_TAG and _is_text(value):
-            closer = Reason.NOT_A_FORMAT
-        elif reasons.total() < _EXPLAINED:
-            closer = codec.explain(name, value, reason, others)
+    knowing = _with(codec, found)
+    for place, reason in closed.items():
+        if place in found.guesses:
+            continue
+        name, value = place[1], values[place]
+        if knowing.open(name, value) is Reason.UNKNOWN_KEY_ID:
+            reasons[place] = Reason.UNKNOWN_KEY_ID
+        elif not looks_encrypted(value):
+            reasons[place] = Reason.NOT_A_FORMAT
+        elif reason is Reason.BAD_TAG and len(reasons) < _EXPLAINED:
+            reasons[place] = codec.explain(name, value, reason, others)
         else:
-            closer = reason
-        reasons[closer] += 1
+            reasons[place] = Reason.BAD_TAG
     return reasons
-
-
-def _is_text(value: bytes) -> bool:
-    """Tell whether *value* is text and no encoding of anything: codecs may doubt if it is short."""
-    plain = ("nonce:8", "ciphertext", "tag:16")
-    return value.isascii() and not any(
-        Format("text", encoding, plain, "none").cutter.cut(value)
-        for encoding in Encoding
-        if encoding is not Encoding.RAW
-    )
-
-
-def _unknown_keys(codec: Codec, values: Iterable[bytes]) -> Counter[str]:
-    """Count what *values* call keys that the keyring does not have."""
-    return Counter(filter(None, map(codec.named_key, values)))

@@ -15,7 +15,7 @@ from pathlib import Path
 from rotator.config.load import RotatorConfig
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
-from rotator.diagnose.detect import detect
+from rotator.diagnose.detect import detect, nothing_opens
 from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
@@ -204,8 +204,7 @@ def formats(probe: Probe) -> str | Advice:
         hint = f"such as rotator.caches.{probe.cache.name}.fields: [data]"
         return Advice(hashes, hint) if hashes else "nothing to try"
     opened = found.opened.total()
-    command = f"`rotator detect --cache {probe.cache.name}`"
-    tells = f"{command} tells more"
+    tells = f"`rotator detect --cache {probe.cache.name}` tells more"
     if opened == found.strings:
         names = listing(dict.fromkeys(form.name for (form, _), _ in found.opened.most_common()))
         return "; ".join(
@@ -215,22 +214,7 @@ def formats(probe: Probe) -> str | Advice:
         return Advice(
             f"{found.strings - opened:,} of {found.strings:,} sampled values do not open", tells
         )
-    none = f"none of {count(found.strings, 'sampled value')} opens"
-    keys = probe.cache.field("encryption.keys")
-    if found.formats:
-        raise ConfigError(
-            f"{none} in a configured format, but they do in another one",
-            hint=f"{command} prints it, ready to be configured",
-        )
-    if found.unknown_keys:
-        raise ConfigError(
-            f"{none}: the key {next(iter(found.unknown_keys))} is not in the configuration",
-            hint=f"add it to {keys}.old; `rotator keys` lists the ids of those that are there",
-        )
-    raise ConfigError(
-        none,
-        hint=f"do {keys}.current and old have the applications' keys, former ones too? {tells}",
-    )
+    raise nothing_opens(probe.cache, found)
 
 
 def _hashes(access: CacheContext) -> str:

@@ -22,6 +22,7 @@ from rotator.report.model import (
     Verification,
 )
 from rotator.retirement.forecast import Progress, Schedule
+from rotator.retirement.names import NOTHING_OPENS
 from rotator.retirement.places import Kind, Status
 from rotator.tally.tally import GOOD, Outcome, not_moved
 from rotator.text import ago, count, listing, minute, moment, stamp
@@ -82,6 +83,13 @@ STOPPED = {
 }
 
 Look = Literal["good", "doubtful", "bad"]
+_OPENED = (
+    Outcome.CURRENT,
+    Outcome.ROTATED,
+    Outcome.WOULD_ROTATE,
+    Outcome.NESTED,
+    Outcome.TOO_LARGE,
+)
 _DRAIN = 6
 _VERDICTS = 6
 _ASSUMING = "assuming that "
@@ -126,10 +134,18 @@ def headline(cache: Cache) -> tuple[str, Look]:
     if not cache.complete:
         return "not complete", "bad"
     if stuck := not_moved(cache.outcomes, cache.accepted):
-        return f"complete, but {count(stuck, 'value')} not moved", "doubtful"
+        return f"complete, but {_stuck(cache, stuck)}", "doubtful"
     if cache.verification and (found := cache.verification.found_under_old_keys):
         return f"complete, but {count(found, 'value')} still under old keys", "doubtful"
     return "complete", "good"
+
+
+def _stuck(cache: Cache, number: int) -> str:
+    """Return that a *number* of values did not move, or that nothing opens at all."""
+    shut = cache.outcomes[Outcome.UNDECRYPTABLE]
+    if shut and not any(cache.outcomes[one] for one in _OPENED):
+        return f"none of {count(shut, 'value')} opens: {NOTHING_OPENS}, see `rotator detect`"
+    return f"{count(number, 'value')} not moved"
 
 
 class OutcomeRow(NamedTuple):

@@ -23,6 +23,8 @@ _CLOCK = (
 )
 _SEE_TO_THAT = "see to that, then run again"
 _FIND = "find what still encrypts with it, give that the current key, then run again"
+NOTHING_OPENS = "the keys may be right and the layout another"
+"""What comes to mind first where not one value opens: keys are checked sooner than layouts."""
 _OPEN_ITEMS = {
     Outcome.UNDECRYPTABLE: (
         "value opens under no known key and format, and may be under this one",
@@ -268,6 +270,8 @@ def not_opened_places(case: Evidence) -> Iterator[Place]:
         against = case.blocking(outcome) if case.opens else shown
         if against:
             one, many, step = _OPEN_ITEMS[outcome]
+            if outcome is Outcome.UNDECRYPTABLE and not case.opens:
+                step = f"no value opened, so {NOTHING_OPENS}: {step}, then whether keys are missing"
             if outcome in ACCEPTABLE and case.opens:
                 step = f"{step}, or accept them with --accept {outcome}={against}"
             text, clean = count(against, one, many), False

@@ -8,10 +8,9 @@ Bulk run: selects values for purge or adopt, looks, then acts.
   if authenticated decryption says so; no header is believed. One that holds another is deleted if
   its outer layer is under the key, unless the current key is inside; one that has the key inside
   only is left, and counted as nested. What opens under the current key is never picked.
-- An adoption encrypts the values that are stored as they are. Nothing is guessed: a value is
-  plaintext only if no configured format could have it, by structure alone. One that could be a
-  format's and does not open is left and listed: its key may be lost, or it may be plaintext that
-  looks like a value. Encrypted once more, nobody could tell what it is.
+- An adoption encrypts what is stored as it is: values that no configured format could have, by
+  structure alone, and that do not look encrypted. Any other that does not open is left and listed:
+  encrypted once more nobody could tell what it is.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -20,6 +19,7 @@ from enum import StrEnum
 from typing import Final
 
 from rotator.crypto.codec import Codec, Opened, Reason
+from rotator.crypto.foreign import looks_encrypted
 from rotator.crypto.format_search import search_formats
 from rotator.crypto.keyring import Key
 from rotator.crypto.layout import Format
@@ -126,13 +126,11 @@ class PurgeUndecryptable(Selector):
         """Raise ConfigError if picked values open in another format, EmptyError if none opens."""
         cache = context.cache.name
         kept = {(0, name): value for name, value in self.kept.items()}
-        formats = context.settings.formats
-        if others := search_formats(self.codec.keyring, context.formats, formats, kept):
+        if others := search_formats(self.codec, context.formats, kept).guesses:
             raise ConfigError(
                 f"{len(others):,} of {count(len(kept), 'value')} of {cache} that were tried"
                 " open under a configured key, in a format that is not configured",
-                hint="put what `rotator detect` prints into the configuration; it deletes none of"
-                " them",
+                hint="put what `rotator detect` prints into the configuration, then try again",
             )
         opened = found.outcomes[Outcome.CURRENT] + found.outcomes[BulkOutcome.OTHER_KEY]
         if not opened and not self.allow_empty:
@@ -168,8 +166,10 @@ class Adoption(Selector):
         opened = self.codec.open(name, value)
         if isinstance(opened, Opened):
             return _left(candidate, BulkOutcome.ENCRYPTED)
-        if opened is not Reason.NOT_A_FORMAT:
-            return _left(candidate, Outcome.UNDECRYPTABLE, opened, listed=True)
+        no_format = opened is Reason.NOT_A_FORMAT
+        if not no_format or looks_encrypted(value):
+            why = "looks encrypted" if no_format else opened
+            return _left(candidate, Outcome.UNDECRYPTABLE, why, listed=True)
         if not self.writes:
             return _left(candidate, BulkOutcome.PICKED)
         new = self.codec.seal(name, value, self.form)

@@ -1,6 +1,7 @@
 """`rotator adopt`: plaintext is encrypted where the operator says so, and nothing else is."""
 
 import json
+import os
 import threading
 from random import Random
 
@@ -182,10 +183,20 @@ class TestDoubt:
         )
         assert redis.get("app:theirs") == value
 
-    def test_fewer_formats_leave_less_doubt(self, server, redis, tmp_path):
-        """With `sealed` alone nothing is in doubt: every value of it begins with its mark."""
+    def test_what_looks_encrypted(self, server, redis, tmp_path):
+        """A value in a layout that no format describes is left, and it is said why."""
         place = Place(tmp_path, Cache(server.address, settings={"formats": ["sealed"]}))
-        redis.mset({"app:1": b"\x00\xff" * 20, "app:2": b"YWJj" * 12})
+        theirs = ":".join(os.urandom(size).hex() for size in (12, 16, 30))
+        redis.mset({"app:1": "hello", "app:2": theirs})
+        cache = adopted(place, "--match", "*", code=3)
+        assert (cache["encrypted"], cache["others"]) == (1, {"undecryptable": 1})
+        assert [one["detail"] for one in cache["problems"]] == ["looks encrypted"]
+        assert redis.get("app:2") == theirs.encode()
+
+    def test_fewer_formats_leave_less_doubt(self, server, redis, tmp_path):
+        """With `sealed` alone text is not in doubt: every value of it begins with its mark."""
+        place = Place(tmp_path, Cache(server.address, settings={"formats": ["sealed"]}))
+        redis.mset({"app:1": b"a token of forty characters, or nearly so", "app:2": b"YWJj" * 12})
         assert adopted(place, "--match", "*")["encrypted"] == 2
 
 
@@ -320,14 +331,14 @@ class TestOthers:
 def test_a_value_that_would_be_too_large(place, redis, configured):
     """What the server could not take encrypted is left, and it is said why."""
     configured("proto-max-bulk-len", MIB)
-    redis.mset({"small": "hello", "large": bytes(MIB - 9)})
+    redis.mset({"small": "hello", "large": b" " * (MIB - 9)})
     place.configure(Cache(*place.cache.redis["addresses"], settings={"formats": ["sealed"]}))
     cache = adopted(place, "--match", "*", code=3)
     assert (cache["encrypted"], cache["failed"]) == (1, 1)
     [problem] = cache["problems"]
     assert problem["name"] == "large"
     assert problem["detail"].endswith(f" bytes when encrypted, the server takes {MIB}")
-    assert redis.get("large") == bytes(MIB - 9)
+    assert redis.get("large") == b" " * (MIB - 9)
 
 
 def test_a_cluster(cluster, tmp_path):

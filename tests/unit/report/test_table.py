@@ -136,10 +136,14 @@ class TestTable:
                 Cache(
                     name="a",
                     complete=True,
-                    outcomes={"undecryptable": 4},
+                    outcomes={"undecryptable": 4, "current": 1},
                     accepted={"undecryptable": 3},
                 ),
                 "a: complete, but 4 values not moved\n",
+            ),
+            (
+                Cache(name="a", complete=True, outcomes={"undecryptable": 4}),
+                "a: complete, but none of 4 values opens: the keys may be right and the layout",
             ),
             (
                 Cache(

@@ -1,0 +1,339 @@
+"""Format search: finds what the language can say from values alone, and nothing that is not so."""
+
+import os
+import time
+
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+
+from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.encoding import Encoding, encode
+from rotator.crypto.format_search import search_formats
+from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN, Format
+from rotator.errors import FormatError
+
+OLD, NEW, THIRD, LOST = (Key(os.urandom(32), f"key {number}") for number in range(4))
+RING = Keyring(NEW, [OLD, THIRD])
+LABELS = {OLD.id: b"k1", NEW.id: b"k2", THIRD.id: b"k3"}
+PARTS = ("nonce:12", "ciphertext", "tag:16")
+GOAL_SECONDS = 0.050  # of CPU, for 12 values
+
+
+def token(header):
+    """A JWE's header in base64url."""
+    return encode(Encoding.BASE64URL, header).rstrip(b"=")
+
+
+def labels(old, new):
+    """What two keys are called."""
+    return {OLD.id: old, NEW.id: new}
+
+
+# What applications write: encoding, layout, what else its format has, and labels if they matter.
+LAYOUTS = {
+    "node": ("hex", "{nonce}:{tag}:{ciphertext}", {}),
+    "node-16": ("hex", "{nonce:16}:{ciphertext}:{tag}", {}),
+    "dots": ("base64url", "v1.{nonce}.{tag}.{ciphertext}", {}),
+    "prefix": ("base64", "enc:v1:{nonce}{ciphertext}{tag}", {}),
+    "touching": ("base64url", "enc_{nonce}{ciphertext}{tag}", {}),
+    "touching hex": ("hex", "v1{nonce}{tag}{ciphertext}", {}),
+    "touching label": ("base64", "{label:2}{nonce}{ciphertext}{tag}", {}),
+    "rails": ("base64", "{ciphertext}--{nonce}--{tag}", {}),
+    "json": ("base64", '{"iv":"{nonce}","tag":"{tag}","data":"{ciphertext}"}', {}),
+    "kid": ("base64", "enc:{label}:{nonce}:{tag}:{ciphertext}", {}),
+    "spring": ("hex", "{cipher}{nonce:16}{ciphertext}{tag}", {}),
+    "shell": ("hex", "aes256gcm${nonce}${ciphertext}${tag}", {}),
+    "nonce and tag": ("base64", "{nonce}{tag}.{ciphertext}", {}),
+    "nonce last": ("base64", "{ciphertext}{tag}:{nonce}", {}),
+    "tag first": ("hex", "{nonce}|{tag}{ciphertext}", {}),
+    "mark of the alphabet": ("base64url", "{nonce}_{ciphertext}{tag}", {}),
+    "label last": ("hex", "{nonce}{ciphertext}{tag}.{label}", {}),
+    "cloak": (
+        "base64url",
+        "v1.aesgcm256.{label}.{nonce}.{ciphertext}{tag}",
+        {"labels": labels(b"9f2c41d07be3a655", b"c298726709d1c725")},
+    ),
+    "jwe": (
+        "base64url",
+        "{label}..{nonce}.{ciphertext}.{tag}",
+        {
+            "aad": "label",
+            "labels": labels(
+                token(b'{"alg":"dir","enc":"A256GCM","kid":"old"}'),
+                token(b'{"alg":"dir","enc":"A256GCM","kid":"2"}'),
+            ),
+        },
+    ),
+    "jwe without kid": (
+        "base64url",
+        "{label}..{nonce}.{ciphertext}.{tag}",
+        {"aad": "label", "labels": dict.fromkeys(LABELS, token(b'{"alg":"dir","enc":"A256GCM"}'))},
+    ),
+    "authenticated label": ("base64", "v2:{label}:{nonce}:{ciphertext}{tag}", {"aad": "label"}),
+    "authenticated version": ("base64", "v1:{nonce}{ciphertext}{tag}", {"aad": "text:v1"}),
+    "without its prefix": ("base64", "{nonce}.{ciphertext}{tag}", {"aad": "name-without:app:"}),
+    "given": ("hex", "{nonce}:{ciphertext}{tag}", {"aad": "text:sessions"}),
+    "kubernetes": (
+        "raw",
+        "k8s:enc:aesgcm:v1:{label}:{nonce}{ciphertext}{tag}",
+        {"aad": "name", "labels": labels(b"key9", b"key10")},
+    ),
+    "label in base64": (
+        "raw",
+        "{label}:{nonce}{ciphertext}{tag}",
+        {"within": "base64", "labels": labels(b"key9", b"key10")},
+    ),
+    "laravel": (
+        "base64",
+        '{"iv":"{nonce}","value":"{ciphertext}","mac":"","tag":"{tag}"}',
+        {"within": "base64"},
+    ),
+    "in hex": ("base64url", "a.{nonce}.{ciphertext}{tag}", {"within": "hex"}),
+    "in base64url": ("hex", "{nonce}:{ciphertext}:{tag}", {"within": "base64url"}),
+    "tink": (
+        "raw",
+        ["hex:01", "label:4", *PARTS],
+        {"labels": labels(bytes.fromhex("0a0b0c0d"), bytes.fromhex("7f000001"))},
+    ),
+    "version byte": ("raw", ["label:1", *PARTS], {"labels": labels(b"\x01", b"\x02")}),
+    "pycryptodome": ("raw", ["nonce:16", "tag:16", "ciphertext"], {}),
+    "tag before all": ("raw", ["tag:16", "nonce:12", "ciphertext"], {}),
+    "name": ("raw", [*PARTS], {"aad": "name"}),
+    "header": ("raw", ["hex:76310a", *PARTS], {"aad": "header+name"}),
+    "long header": ("raw", ["hex:" + "ab01" * 20, *PARTS], {}),
+    "tail": ("raw", [*PARTS, "hex:ffee"], {}),
+    "in the midst": ("raw", ["nonce:12", "hex:00", "ciphertext", "tag:16"], {}),
+    "header in base64": ("base64", ["hex:02", *PARTS], {}),
+    "sqlalchemy": ("base64", ["nonce:12", "tag:16", "ciphertext"], {}),
+    "kept": ("raw", ["hex:01", "keep:4", *PARTS], {}),
+    "caddy": (
+        "base64",
+        '{"value":"{nonce}{ciphertext}{tag}","modified":"{keep}","size":{keep},"encryption":1}',
+        {},
+    ),
+}
+
+
+class Application:
+    """Application: writes values in a *form*, and says whether it reads what it is given."""
+
+    def __init__(self, form, called=LABELS):
+        self.form, self.labels = form, called if form.cutter.labelled else {}
+
+    @classmethod
+    def of(cls, encoding, layout, more):
+        """The one that writes a layout of the table."""
+        more = dict(more)
+        called = more.pop("labels", LABELS)
+        return cls(Format.parse("theirs", encoding, layout, **more), called)
+
+    def write(self, name, plaintext, key, number):
+        """A value under *key*; its *number* stands where parts are kept."""
+        codec = Codec(Keyring(key), [self.form], None, self.labels)
+        return codec.seal(name, plaintext, self.form, self._example(key, number))
+
+    def _example(self, key, number):
+        """A value that tells what is kept, if anything is."""
+        cutter = self.form.cutter
+        if not cutter.kept:
+            return None
+        if not isinstance(self.form.layout, str):
+            size = cutter.smallest - len(cutter.start)
+            return encode(self.form.encoding, cutter.start + os.urandom(size))
+        items = [item for item in cutter._items if item.kind != "literal"]
+        kept = (b"17%03d" % number * 9, b"2026-01-%02dT10:00:%02dZ" % (number + 1, number))
+        texts = [
+            (kept[at % 2] if item.size is None else kept[0][: item.size])
+            if item.kind == "keep"
+            else text
+            for at, (item, text) in enumerate(zip(items, cutter._spelling, strict=True))
+        ]
+        label = self.labels.get(key.id, b"")
+        return cutter.join(b"", label, bytes(cutter.nonce_size), bytes(16), (tuple(texts), None))
+
+    def reads(self, name, value, plaintext):
+        """Whether it reads *value* with the new key alone."""
+        opened = Codec(Keyring(NEW), [self.form], None, self.labels).open(name, value)
+        return isinstance(opened, Opened) and opened.plaintext == plaintext
+
+    def fill(self, *keys, size=40):
+        """Twelve values by place, under these *keys* in turn, and what they hold."""
+        names = [b"app:item:%d" % number for number in range(12)]
+        held = {name: os.urandom(size + 7 * at) for at, name in enumerate(names)}
+        values = {
+            (0, name): self.write(name, held[name], keys[at % len(keys)], at)
+            for at, name in enumerate(names)
+        }
+        return values, held
+
+
+def search(values, ring=RING, named=BUILTIN, aads=()):
+    """What is found where only `sealed` is configured."""
+    return search_formats(Codec(ring, [BUILTIN["sealed"]]), named, values, aads)
+
+
+def rotated(found, values):
+    """The values of the places that were found, moved to the new key as what was found says."""
+    forms = list(dict.fromkeys(form for form, _ in found.guesses.values()))
+    codec = Codec(RING, forms or [BUILTIN["gcm"]], None, found.labels)
+    return {
+        name: codec.rewrite(name, codec.open(name, values[0, name])) for _, name in found.guesses
+    }
+
+
+class TestLayouts:
+    """What applications write."""
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_it_is_found(self, layout):
+        """One format opens all twelve values, and what it moves the application reads."""
+        application = Application.of(*LAYOUTS[layout])
+        values, held = application.fill(OLD, NEW)
+        found = search(values, aads=["sessions"])
+        assert found.guesses.keys() == values.keys()
+        assert len({form for form, _ in found.guesses.values()}) == 1
+        for name, value in rotated(found, values).items():
+            assert application.reads(name, value, held[name])
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_labels_are_what_applications_call_keys(self, layout):
+        """Labels are whole, and there are none where values name no key."""
+        application = Application.of(*LAYOUTS[layout])
+        values, _ = application.fill(OLD, NEW)
+        found = search(values, aads=["sessions"])
+        known = {key.id: application.labels.get(key.id) for key in (OLD, NEW)}
+        assert found.labels == {key_id: text for key_id, text in known.items() if text}
+        assert found.alone == {}
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_it_costs_little(self, layout):
+        """Twelve values take less than 50 ms of CPU; the best of five times tells."""
+        values, _ = Application.of(*LAYOUTS[layout]).fill(OLD, NEW)
+        assert spent(values, aads=["sessions"]) < GOAL_SECONDS
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_a_few_values_are_enough(self, layout):
+        """Three values under each of two keys are found as well as twelve."""
+        application = Application.of(*LAYOUTS[layout])
+        values, held = application.fill(OLD, NEW)
+        few = dict(list(values.items())[:6])
+        found = search(few, aads=["sessions"])
+        assert found.guesses.keys() == few.keys()
+        for name, value in rotated(found, few).items():
+            assert application.reads(name, value, held[name])
+
+    @pytest.mark.parametrize("layout", ["node", "prefix", "kid", "cloak", "tink", "rails", "json"])
+    @pytest.mark.parametrize("size", [0, 1])
+    def test_short_plaintexts(self, layout, size):
+        """Empty plaintexts, and those of a byte, are found beside longer ones."""
+        application = Application.of(*LAYOUTS[layout])
+        values, held = application.fill(OLD, NEW, size=size)
+        found = search(values)
+        assert found.guesses.keys() == values.keys()
+        for name, value in rotated(found, values).items():
+            assert application.reads(name, value, held[name])
+
+
+def spent(values, **more):
+    """Seconds of CPU that a search takes, the best of five."""
+    times = []
+    for _ in range(5):
+        begun = time.process_time()
+        search(values, **more)
+        times.append(time.process_time() - begun)
+    return min(times)
+
+
+class TestNothing:
+    """What nothing opens."""
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_another_key(self, layout):
+        """Values under a key that is not there are not found, and cost less than 50 ms."""
+        values, _ = Application.of(*LAYOUTS[layout]).fill(OLD, NEW)
+        ring = Keyring(LOST, [THIRD])
+        assert search(values, ring).guesses == {}
+        assert spent(values, ring=ring) < GOAL_SECONDS
+
+    @pytest.mark.parametrize("encoding", Encoding)
+    def test_random_bytes(self, encoding):
+        """Random bytes are no format, and cost less than 50 ms."""
+        values = {(0, b"n%d" % at): encode(encoding, os.urandom(300)) for at in range(12)}
+        assert search(values).guesses == {}
+        assert spent(values) < GOAL_SECONDS
+
+    def test_plain_text(self):
+        """Plain text is not searched, however much of it there is."""
+        text = b'{"user":"1","roles":["admin","reader"],"text":"some words, and more"}'
+        values = {(0, b"n%d" % at): text + b"." * at for at in range(200)}
+        assert search(values).guesses == {}
+        assert spent(values) < GOAL_SECONDS
+
+
+WORDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=6)
+MARKS = st.sampled_from([":", ".", "|", "$", "--", "::", "~", " ", "#", '","', "_", "-", "/", ""])
+LETTERS = st.sampled_from("abcdefghijklmnopqrstuvwxyz")
+
+
+@st.composite
+def text_layouts(draw):
+    """A layout as a text: pieces in any order and grouping, between words and marks."""
+    size = draw(st.sampled_from(["{nonce}", "{nonce:16}"]))
+    parts = draw(st.permutations([size, "{ciphertext}", "{tag}"]))
+    between = [draw(st.sampled_from(["", draw(MARKS)])) for _ in range(2)]
+    head = draw(st.sampled_from(["", draw(WORDS) + draw(MARKS)]))
+    named = draw(st.sampled_from(["", "", "{label}" + draw(MARKS), "{label:2}" + draw(MARKS)]))
+    kept = draw(st.sampled_from(["", "", "", "{keep}" + draw(MARKS)]))
+    tail = draw(st.sampled_from(["", "", draw(MARKS) + draw(WORDS)]))
+    body = parts[0] + between[0] + parts[1] + between[1] + parts[2]
+    return head + named + kept + body + tail
+
+
+@st.composite
+def bytes_layouts(draw):
+    """A layout in bytes: parts in any order, behind a header or before a tail."""
+    size = draw(st.sampled_from(["nonce:12", "nonce:16"]))
+    parts = draw(st.permutations([size, "ciphertext", "tag:16"]))
+    literal = st.binary(min_size=1, max_size=8).map(lambda text: f"hex:{text.hex()}")
+    head = draw(st.sampled_from([[], [draw(literal)]]))
+    named = draw(st.sampled_from([[], [], ["label:2"]]))
+    kept = draw(st.sampled_from([[], [], ["keep:4"]]))
+    tail = draw(st.sampled_from([[], [], [draw(literal)]]))
+    return [*head, *named, *kept, *parts, *tail]
+
+
+@st.composite
+def formats(draw):
+    """Any format that the language can say, of those that applications may have."""
+    aad = draw(st.sampled_from(["none", "none", "name", "name-without:app:", "label", "text:v1"]))
+    encoding = draw(st.sampled_from(list(Encoding)))
+    more = {}
+    if draw(st.booleans()):
+        layout = draw(text_layouts())
+        more["within"] = draw(st.sampled_from([None, None, "base64", "base64url", "hex"]))
+    else:
+        layout = draw(bytes_layouts())
+    try:
+        return Format.parse("theirs", encoding, layout, aad, **more)
+    except FormatError:
+        assume(False)
+
+
+class TestAnyLayout:
+    """Layouts drawn from the language."""
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(form=formats(), keys=st.sampled_from([(OLD, NEW), (OLD, OLD, NEW), (OLD, NEW, THIRD)]))
+    def test_what_is_found_is_right(self, form, keys):
+        """Whatever is found opens, and the application reads what is moved with it."""
+        application = Application(form)
+        try:
+            values, held = application.fill(*keys)
+        except FormatError:
+            assume(False)
+        found = search(values, aads=["v1"])
+        event("found" if found.guesses.keys() == values.keys() else "not found")
+        for name, value in rotated(found, values).items():
+            assert application.reads(name, value, held[name])
