@@ -17,16 +17,15 @@ Cache client: gets, sets and deletes one entry, and makes stored names.
   client of its own, and none travels in a pickle.
 """
 
-import base64
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, NoReturn, Self, TypeVar, overload
 
 from rotator.config.load import load
+from rotator.config.names import Names
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
@@ -42,46 +41,6 @@ _DEMANDED: Final = object()  # stands for a default that is not given
 _MILLISECOND = timedelta(milliseconds=1)
 _SHOWN = 12  # characters of a hash that are enough to recognise it
 _KEYS = "`rotator keys` lists the keys of this cache, `rotator detect` says which open its values"
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """
-    Stored names: `namespace + ":" + hash(key)`, by the rule of one cache.
-
-    *hash* is any of hashlib's with a fixed length; *encoding* is hex, or base64url without padding.
-    *scope* key leaves the namespace readable, name hashes it too. With *hashed* off the key itself
-    is stored, with *prefixed* off there is no namespace. A sweep needs none of this: it works on
-    the names that are stored.
-    """
-
-    hash: str = "sha256"
-    encoding: str = "hex"
-    scope: str = "key"
-    hashed: bool = True
-    prefixed: bool = True
-
-    def stored(self, namespace: str, key: str) -> bytes:
-        """Return the name under which Redis holds *key* of *namespace*; text is taken as UTF-8."""
-        prefix = _bytes(f"{namespace}:") if self.prefixed else b""
-        if not self.hashed:
-            return prefix + _bytes(key)
-        if self.scope == "name":
-            return self._digest(prefix + _bytes(key))
-        return prefix + self._digest(_bytes(key))
-
-    def _digest(self, data: bytes) -> bytes:
-        """Return the hash of *data* as text."""
-        digest = hashlib.new(self.hash, data, usedforsecurity=False).digest()
-        if self.encoding == "hex":
-            return digest.hex().encode()
-        return base64.urlsafe_b64encode(digest).rstrip(b"=")
-
-
-def _bytes(text: str) -> bytes:
-    """Return *text* as UTF-8."""
-    # An argument of the command line that is not UTF-8 arrives in this disguise.
-    return text.encode("utf-8", "surrogateescape")
 
 
 class Cache:

@@ -12,8 +12,9 @@ from rotator.cli.bulk import DEFAULT_PAGE, BulkCommand, OutputOptions, Yes
 from rotator.crypto.codec import Reason
 from rotator.errors import ConfigError
 from rotator.report.bulk import BulkWording
-from rotator.run.bulk import REASONS, Adoption, BulkOptions, purge_key, purge_undecryptable
+from rotator.run.bulk import BulkOptions
 from rotator.run.formats import format_of_new_values
+from rotator.run.picking import REASONS, Adoption, purge_key, purge_undecryptable
 from rotator.secrets.provider import provider_from_url
 from rotator.server.context import open_config, select
 from rotator.tally.tally import BulkOutcome, Outcome

@@ -68,7 +68,7 @@ class Found:
         """Add a format that opens values."""
         self.guesses |= {place: (form, key) for place, key in opened.items()}
         seen = {key.id for key in opened.values()}
-        if form.may_hide_a_label and not form.cutter.labelled and len(seen) == 1:
+        if form.has_literals and not form.cutter.labelled and len(seen) == 1:
             self.alone[form.name] = seen.pop()
 
     def agrees(self, form: Format, labels: Mapping[str, bytes]) -> bool:

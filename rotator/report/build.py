@@ -16,7 +16,7 @@ from rotator.crypto import keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.report.model import Past
-from rotator.report.words import display_entry, display_field, display_name
+from rotator.report.names import display_entry, display_field, display_name
 from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
 from rotator.retirement.looks import Proof

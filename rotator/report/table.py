@@ -20,6 +20,7 @@ from rich.text import Text
 
 from rotator.report import words
 from rotator.report.model import Cache, Coverage, Key, KeyPlace, Problem, Report, Verification
+from rotator.report.names import with_field
 from rotator.retirement.places import Status
 from rotator.text import count, elapsed, escape, short_id, size, stamp
 
@@ -288,7 +289,7 @@ def _problems(cache: Cache) -> RenderableType:
     shown = _some(cache.problems)
     for (kind, node), same in groupby(shown, lambda problem: (_kind(problem), problem.node)):
         parts.append(indented(text(f"{kind}, on {node}:", "yellow")))
-        parts.append(indented(bullets(words.with_field(one.name, one.field) for one in same)))
+        parts.append(indented(bullets(with_field(one.name, one.field) for one in same)))
     if more := cache.problems_total - len(shown):
         # What the JSON keeps is bounded as well, so it is not promised that all are there.
         parts.append(indented(text(f"and {more:,} more; the JSON report shows more of them")))

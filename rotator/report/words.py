@@ -5,12 +5,10 @@ Each sentence about a report is made here once, so that table, page and summary 
 are the names of entries, as they may be shown.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from rotator.crypto.layout import FieldName
 from rotator.report.model import (
     Attempt,
     Cache,
@@ -101,28 +99,6 @@ def title(report: Report, cache: Cache) -> str:
     if same < 2 or not cache.addresses:
         return cache.name
     return f"{cache.name} ({', '.join(cache.addresses)})"
-
-
-def display_name(name: bytes, *, plain: bool) -> str:
-    """Return what reports call *name*; with *plain* as it is stored, else its SHA-256."""
-    if plain:
-        return name.decode("utf-8", "backslashreplace")
-    return f"sha256:{hashlib.sha256(name).hexdigest()}"
-
-
-def display_field(name: bytes, *, plain: bool) -> str | None:
-    """Return what reports call the field of a hash, in the same way; None: *name* has none."""
-    return display_name(name.field, plain=plain) if isinstance(name, FieldName) else None
-
-
-def with_field(name: str, field: str | None) -> str:
-    """Return a name and its field, as they may be shown, in one."""
-    return name if field is None else f"{name}, field {field}"
-
-
-def display_entry(name: bytes, *, plain: bool) -> str:
-    """Return what reports call an entry, or a field of one."""
-    return with_field(display_name(name, plain=plain), display_field(name, plain=plain))
 
 
 def headline(cache: Cache) -> tuple[str, Look]:

@@ -23,7 +23,7 @@ from redis.crc import key_slot
 
 from bench.system import cpu_seconds, pinned
 from cluster.local_cluster import LocalCluster, member
-from rotator.cache import Names
+from rotator.config.names import Names
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN, Format

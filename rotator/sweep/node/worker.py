@@ -46,10 +46,10 @@ class Worker:
     """
     Worker: sweeps one node.
 
-    *connect* opens a new pinned connection to a node and wraps it; it is called again when a
-    connection is lost. *saved* is a checkpoint of an earlier run, used only if it still means
-    something. *restarts* is how often the node's scan was begun again already. With *selector* it
-    is no rotation, and nothing is saved. *works*: it begins as work, which may be a *part* only.
+    *connect* opens a new pinned connection to a node, again when one is lost. *saved* is a
+    checkpoint of an earlier run, used only if it still means something. *restarts* is how often the
+    node's scan was begun again already. With *selector* it is no rotation, and nothing is saved.
+    *works*: it begins as work, which may be a *part* only.
 
     Raises:
         ServerError: The node cannot be reached, does not let us in, or is no primary.
@@ -73,8 +73,7 @@ class Worker:
     ) -> None:
         self._begun_at = time.monotonic()
         self._address, self._part = address, part
-        self._scope = scope
-        self._control = control
+        self._scope, self._control = scope, control
         self._digest = scope.digest(codec.digest)
         codec.forbid(scope.forbidden)
         more = {"neighbours": neighbours, "may_log_in": may_log_in, "works": works}

@@ -14,7 +14,8 @@ import pytest
 from cluster.local_cluster import Move
 from rotator.crypto.keyring import Key, generate
 from rotator.errors import BusyError, ServerError
-from rotator.run.bulk import BulkOptions, BulkRun, PurgeKey
+from rotator.run.bulk import BulkOptions, BulkRun
+from rotator.run.picking import PurgeKey
 from rotator.run.preflight import announce_run, run_lock
 from rotator.server.acl import DELETING, READING
 from rotator.server.store import Store

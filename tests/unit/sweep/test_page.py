@@ -7,7 +7,7 @@ import pytest
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
-from rotator.run.bulk import Adoption, PurgeKey, PurgeUndecryptable
+from rotator.run.picking import Adoption, PurgeKey, PurgeUndecryptable
 from rotator.server.replies import ErrorKind, ErrorReply, NoValue, SetResult
 from rotator.server.scripts import Replacement
 from rotator.server.store import GONE, NEVER
