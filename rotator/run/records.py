@@ -53,9 +53,9 @@ def run_record_of(
 
 
 def _names(result: CacheResult, sweep: SweepResult, known: SweepRecord | None) -> int | None:
-    """Return how many names there are to visit; the server counts all, not those of a pattern."""
+    """Return how many visits there are; the server counts all names, no pattern's and no fields."""
     settings = result.access.settings
-    if "*" in settings.match and settings.databases == "all":
+    if "*" in settings.match and settings.databases == "all" and not settings.fields:
         return sweep.topology.names
     return None if known is None else known.visits
 

@@ -214,7 +214,7 @@ class ProofBuilder:
             return None
         if outside is None and self.scope.reads_outside:
             return None  # it was to be read, and was not
-        left = max(sum(self.expected.values()) - tally.visits, 0)
+        left = max(sum(self.expected.values()) - self.shown.total(), 0)
         unread = Outside(visits=None, names=left) if self.scope.leaves_out else Outside()
         keys = {key.id: tally.keys.get(key.id) for key in self.codec.keyring.old}
         return Proof(

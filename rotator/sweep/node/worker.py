@@ -5,8 +5,7 @@ Worker: brings one node to its end: restarts, reconnects, resumes.
   and nothing moves (redis-rules 1.1). After a difference between the node's identity before and
   after, the scan starts anew, at most `RESTARTS` times.
 - A lost connection is opened again; the same process goes on at the same cursor.
-- The checkpoint moves only when a page is finished, so a stop or a crash at any moment loses no
-  work: the values themselves say what is done.
+- The checkpoint moves only when a page is finished; before, the values say what is done already.
 """
 
 import time
@@ -157,7 +156,7 @@ class Worker:
     def _visit(self, page: NextPage) -> list[str]:
         """Bring a page to its end; return what made the scan worthless, if anything did."""
         checkpoint, session, tally = self._checkpoint, self._session, self._checkpoint.tally
-        done, left = tally.done, tally.remaining
+        visits, done, left = tally.visits, tally.done, tally.remaining
         outside = session.outside.read(page.outside) if session.outside.tally is not None else None
         session.visitor.visit(page.names, tally, page.values, page.following)
         if session.visitor.broken_off:
@@ -171,8 +170,9 @@ class Worker:
         session.page_done()
         if checkpoint.scanning is not None:
             self._builder.shown[checkpoint.scanning[0]] += len(page.names) + len(page.outside)
-        done, left = tally.done - done, tally.remaining - left if self._rotates else 0
-        self._control.page_done(str(self._address), len(page.names), done, left)
+        visits, done = max(len(page.names), tally.visits - visits), tally.done - done
+        left = tally.remaining - left if self._rotates else 0
+        self._control.page_done(str(self._address), visits, done, left)
         if session.visitor.topology_error:  # what became of the node?
             now = session.store.identity()
             if changes := checkpoint.identity.changes(now, TRACKED_COMMANDS):

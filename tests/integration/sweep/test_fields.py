@@ -87,6 +87,21 @@ def test_without_the_setting_nothing_is_looked_into(place, redis):
     assert sent <= {"cmdstat_hello"}
 
 
+def test_what_a_sweep_is_bound_to(place):
+    """A position, a proof and a history are of no use with other fields than theirs."""
+    access = place.access()
+    scopes = [Scope(Mode.RUN, fields=fields) for fields in (None, ("data",), ("more",), "*")]
+    assert len({scope.digest("codec") for scope in scopes}) == 4
+    assert len({scope.basis(access.codec) for scope in scopes}) == 4
+    settings = [{**NO_FILES, "fields": fields} for fields in (None, ["data"], ["more"], "*")]
+    digests = set()
+    for some in settings:
+        place.cache.settings = some
+        place.configure(place.cache)
+        digests.add(place.access().scope)
+    assert len(digests) == 4
+
+
 class TestNamed:
     """`fields: [data]`."""
 

@@ -549,6 +549,7 @@ class TestSettings:
             {
                 "match": ["/app/oidc:*", "/saml:*"],
                 "databases": [3, 0],
+                "fields": ["data"],
                 "formats": ["vendor-2026", "gcm"],
                 "write": "vendor-2026",
                 "names": {"hash": "sha512", "encoding": "base64url", "scope": "name"},
@@ -561,6 +562,7 @@ class TestSettings:
         settings = loaded.settings(loaded.cache("shared"))
         assert settings.match == ("/app/oidc:*", "/saml:*")
         assert settings.databases == (0, 3)
+        assert settings.fields == ("data",)
         assert settings.formats == ("vendor-2026", "gcm")
         assert settings.write == "vendor-2026"
         names = settings.names
@@ -617,6 +619,10 @@ class TestSettings:
             ({"match": ["a", "a"]}, "match", "twice"),
             ({"match": SECRET}, "match", "must be a list"),
             ({"databases": []}, "databases", "[0, 3]"),
+            ({"fields": []}, "fields", "leave the field out"),
+            ({"fields": SECRET}, "fields", '"*" for all'),
+            ({"fields": ["data", "*"]}, "fields[1]", 'fields: "*"'),
+            ({"fields": ["data", "data"]}, "fields", "once"),
             ({"databases": SECRET}, "databases", "all"),
             ({"databases": [0, -1]}, "databases", "all"),
             ({"databases": [True]}, "databases", "all"),
