@@ -38,6 +38,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+# Parts of a layout and names of formats stand on one line.
+_Dumper.add_representer(
+    list,
+    lambda dumper, items: dumper.represent_sequence(
+        "tag:yaml.org,2002:seq", items, flow_style=True
+    ),
+)
 _Dumper.add_representer(
     _Quoted,
     lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"'),
@@ -111,7 +118,7 @@ def notes(access: CacheContext, found: Detection) -> Iterator[str]:
 def as_yaml(data: dict[str, Any], remarks: Sequence[str]) -> str:
     """Return a `rotator` section as YAML, with *remarks* as comments below its first line."""
     text = yaml.dump(
-        _quoted(data), Dumper=_Dumper, default_flow_style=None, sort_keys=False, width=_WIDTH
+        _quoted(data), Dumper=_Dumper, default_flow_style=False, sort_keys=False, width=_WIDTH
     )
     first, _, rest = text.partition("\n")
     start = "  # "

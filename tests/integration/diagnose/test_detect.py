@@ -1,13 +1,16 @@
 """`rotator detect`: what opens the stored values, and what would if it were configured."""
 
+import base64
 import json
 import os
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.encoding import Encoding, encode
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.demo.local_server import LocalServer
@@ -231,6 +234,173 @@ class TestGuess:
         redis.set("plain", b"text")
         done = run(["detect", "-c", path])
         assert max(map(len, done.stdout.decode().splitlines())) <= 100
+
+
+def json_of(nonce, tag, body):
+    """A JSON as Node applications write it."""
+    texts = {"iv": nonce, "tag": tag, "data": body}
+    return json.dumps({name: base64.b64encode(text).decode() for name, text in texts.items()})
+
+
+# What applications write of nonce, tag and ciphertext, as a function of these and what they call
+# the key; and how they read it: the texts of nonce, tag and ciphertext, and the label.
+APPLICATIONS = {
+    "JSON": (
+        lambda _, nonce, tag, body: json_of(nonce, tag, body).encode(),
+        lambda value: [base64.b64decode(text) for text in json.loads(value).values()],
+    ),
+    "label": (
+        lambda label, *parts: f"{label}:{':'.join(part.hex() for part in parts)}".encode(),
+        lambda value: [bytes.fromhex(text) for text in value.decode().split(":")[1:]],
+    ),
+    "number as a label": (
+        lambda label, *parts: f"0{label[1]}.{'.'.join(part.hex() for part in parts)}".encode(),
+        lambda value: [bytes.fromhex(text) for text in value.decode().split(".")[1:]],
+    ),
+    "label in bytes": (
+        lambda label, nonce, tag, body: b"\x01" + label.encode() + b"\x00\xff" + nonce + tag + body,
+        lambda value: [value[5:17], value[17:33], value[33:]],
+    ),
+}
+
+
+def written(write, label, material, plaintext):
+    """What an application writes: nothing of rotator is in it."""
+    nonce = os.urandom(12)
+    sealed = AESGCM(bytes.fromhex(material)).encrypt(nonce, plaintext, None)
+    return write(label, nonce, sealed[-16:], sealed[:-16])
+
+
+def read(parse, material, value):
+    """What an application reads with one key."""
+    nonce, tag, body = parse(value)
+    return AESGCM(bytes.fromhex(material)).decrypt(nonce, body + tag, None)
+
+
+def pasted(config, tmp_path, *arguments):
+    """What `rotator detect` prints from the line `rotator:` on, in a file, and its text."""
+    done = run(["detect", "-c", config, *arguments])
+    assert done.returncode == 3, done.stderr
+    text = done.stdout[done.stdout.index(b"\nrotator:\n") + 1 :]
+    path = tmp_path / "printed.yaml"
+    path.write_bytes(text)
+    return path, text.decode()
+
+
+class TestPasted:
+    """The YAML that is printed, in a file of its own beside the configuration."""
+
+    @pytest.mark.parametrize("name", APPLICATIONS)
+    def test_a_run_with_it(self, config, redis, tmp_path, name):
+        """It moves every value, and the application reads them with the new key alone."""
+        write, parse = APPLICATIONS[name]
+        held = {f"app:{number}": os.urandom(20 + number) for number in range(9)}
+        for number, (key, plaintext) in enumerate(held.items()):
+            label, material = ("k2", KEY_B) if number < 3 else ("k1", KEY_A)
+            redis.set(key, written(write, label, material, plaintext))
+        printed, _ = pasted(config, tmp_path)
+        done = run(["run", "-c", config, "-c", printed, "--state", tmp_path / "state"])
+        assert done.returncode == 0, done.stderr
+        assert {key: read(parse, KEY_B, redis.get(key)) for key in held} == held
+
+    def test_what_is_ambiguous_is_quoted(self, config, redis, tmp_path):
+        """Labels that YAML would take for numbers, and ids of keys, are texts."""
+        write, _ = APPLICATIONS["number as a label"]
+        for number in range(8):
+            label, material = (("k2", KEY_B), ("k1", KEY_A))[number % 2]
+            redis.set(f"app:{number}", written(write, label, material, os.urandom(30)))
+        _, text = pasted(config, tmp_path)
+        assert f'"{A}": "01"' in text
+        assert f'"{B}": "02"' in text
+
+    def test_bytes_of_labels(self, config, redis, tmp_path):
+        """A label that is no text is printed in hex, whole."""
+        for number in range(8):
+            key, label = ((KEY_B, b"\x7f\x00\x00\x01"), (KEY_A, b"\x0a\x0b\x0c\x0d"))[number % 2]
+            form = Format.parse("theirs", "raw", ["hex:01", "label:4", *PARTS])
+            ring = Keyring(Key.from_text(key, "test"))
+            codec = Codec(ring, [form], None, {ring.current.id: label})
+            redis.set(f"app:{number}", codec.seal(b"", os.urandom(30), form))
+        _, text = pasted(config, tmp_path)
+        labels = yaml.safe_load(text)["rotator"]["caches"]["shared-redis"]["labels"]
+        assert labels == {A: "hex:0a0b0c0d", B: "hex:7f000001"}
+
+    def test_one_key_only(self, config, redis, tmp_path):
+        """A literal that was seen under one key has a comment: it may be a label."""
+        write, _ = APPLICATIONS["label"]
+        for number in range(6):
+            redis.set(f"app:{number}", written(write, "k1", KEY_A, os.urandom(30)))
+        _, text = pasted(config, tmp_path)
+        assert "# detected: seen under one key only" in text
+        assert yaml.safe_load(text)["rotator"]["formats"]["detected"]["layout"].startswith("k1:")
+
+    def test_a_label_that_was_not_seen(self, tmp_path, server, redis):
+        """That of the current key cannot be known: a comment says what to add, a run refuses."""
+        write, _ = APPLICATIONS["label"]
+        base = cache(server.address, current=KEY_C, old=[KEY_A, KEY_B])
+        path = config_file(tmp_path / "c.yaml", base)
+        for number in range(8):
+            label, material = (("k2", KEY_B), ("k1", KEY_A))[number % 2]
+            redis.set(f"app:{number}", written(write, label, material, os.urandom(30)))
+        printed, text = pasted(path, tmp_path)
+        current = Key.from_text(KEY_C, "test").id
+        assert f'"{current}"' in " ".join(line for line in text.splitlines() if "#" in line)
+        done = run(["run", "-c", path, "-c", printed, "--state", tmp_path / "state"])
+        assert done.returncode == 2
+        assert current.encode() in done.stderr
+
+    def test_several_formats(self, config, redis, tmp_path):
+        """With two formats that of most values under the current key is to be written."""
+        (write_json, _), (write_hex, _) = APPLICATIONS["JSON"], APPLICATIONS["label"]
+        for number in range(12):
+            redis.set(f"old:{number}", written(write_json, "", KEY_A, os.urandom(30)))
+        for number in range(4):
+            redis.set(f"new:{number}", written(write_hex, "k2", KEY_B, os.urandom(30)))
+        _, text = pasted(config, tmp_path)
+        section = yaml.safe_load(text)["rotator"]
+        write = section["caches"]["shared-redis"]["write"]
+        assert section["formats"][write]["encoding"] == "hex"
+        assert len(section["caches"]["shared-redis"]["formats"]) == 2
+
+    def test_what_is_authenticated_may_be_told(self, config, redis, tmp_path):
+        """A text that values do not hold is found where it is given, and printed."""
+        form = Format.parse("theirs", "hex", "{nonce}:{tag}:{ciphertext}", "text:sessions")
+        names = fill(redis, form)
+        assert detect(config, code=3)["detected"] == []
+        printed, text = pasted(config, tmp_path, "--aad", "other", "--aad", "sessions")
+        assert yaml.safe_load(text)["rotator"]["formats"]["detected"]["aad"] == "text:sessions"
+        found = detect(config, "-c", printed, code=0)
+        assert counted(found["opened"]) == {("detected", A): len(names)}
+
+    def test_unknown_labels_are_shown(self, config, redis):
+        """What values of a detected layout call a key that is not there is shown as it stands."""
+        write, _ = APPLICATIONS["label"]
+        keys = [("k2", KEY_B), ("k1", KEY_A), ("k0", KEY_C)]
+        for number in range(9):
+            label, material = keys[number % 3]
+            redis.set(f"app:{number}", written(write, label, material, os.urandom(30)))
+        found = detect(config, code=3)
+        assert found["unknown_keys"] == {"k0": 3}
+        assert found["refused"] == {"unknown_key_id": 3}
+
+
+class TestForeign:
+    """What nothing opens."""
+
+    def test_its_writer_is_named(self, config, redis):
+        """A value that begins as another tool's is told, with what to use instead."""
+        redis.set("token", b"gAAAAA" + base64.urlsafe_b64encode(os.urandom(70)))
+        found = detect(config, code=3)
+        [told] = found["foreign"]
+        assert (told["count"], told["name"]) == (1, "Fernet")
+        assert "MultiFernet.rotate" in told["instead"]
+        assert b"MultiFernet.rotate" in run(["detect", "-c", config]).stdout
+
+    @pytest.mark.parametrize("encoding", Encoding)
+    def test_random_bytes_look_encrypted(self, config, redis, encoding):
+        """In whatever encoding: that they do not look encrypted is never said of them."""
+        redis.mset({f"n{number}": encode(encoding, os.urandom(29)) for number in range(20)})
+        assert detect(config, code=3)["refused"] == {"bad_tag": 20}
 
 
 def test_a_server_that_is_gone_exits_with_1(tmp_path):
