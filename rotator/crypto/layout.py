@@ -53,6 +53,9 @@ class FieldName(bytes):
         same = isinstance(other, FieldName) and other.field == self.field
         return same and bytes.__eq__(self, other)
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # bytes would compare the names of the hashes
+
     def __hash__(self) -> int:
         return hash((bytes(self), self.field))
 

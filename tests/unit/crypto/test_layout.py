@@ -344,3 +344,15 @@ class TestText:
 
         assert text.endswith(b"==")
         assert fits == [True, False, True]
+
+
+def test_names_of_fields():
+    """A field's name is told from its hash's and from any other field's, and may travel."""
+    name, other = FieldName(b"a", b"x"), FieldName(b"a", b"y")
+
+    assert name == FieldName(b"a", b"x")
+    assert len({name, other, FieldName(b"b", b"x"), b"a"}) == 4
+    assert (name != other, name != b"a", name != b"a", name == b"a") == (True, True, True, False)
+    assert bytes(name) == b"a"
+    again = pickle.loads(pickle.dumps(name))  # noqa: S301 - made on this line
+    assert (again, again.field) == (name, b"x")
