@@ -24,6 +24,9 @@ from rotator.crypto.samples import DEPTH, RUNS, TEXTUAL, Samples
 NONCES: Final = (12, 16)
 """The sizes of nonces that are tried, in bytes."""
 
+_ALONE = (*NONCES, 24, 32, 8)
+"""Those that are tried of nonces that stand alone."""
+
 Parts = tuple[tuple[str, int], ...]
 """The parts of a piece, with their sizes in bytes, 0 for the ciphertext."""
 
@@ -118,20 +121,28 @@ def bytes_cuts(laid: bytes, samples: Samples) -> Iterator[Cut]:
                 yield Cut(Encoding.RAW, laid, (Span(start, end, parts),), nonce, body)
 
 
-def _around(laid: bytes, stretches: Sequence[range]) -> Iterator[Cut]:
-    """Yield the ways to take *laid* apart if each of *stretches* stands between two parts."""
-    size = len(laid)
-    places = sorted(slice(one.start, one.stop).indices(size)[:2] for one in stretches)
-    without, at, marks = b"", 0, dict[int, int]()  # where parts end in `without`, and what follows
-    for start, end in places:
-        without, at = without + laid[at:start], end
-        marks[len(without)] = end - start
-    without += laid[at:]
-    for head in range(places[0][0] if places else 0):
-        for parts, nonce, body in _in_one(without[head:]):
-            spans = _spans(parts, head, len(without), marks)
-            if spans is not None:
-                yield Cut(Encoding.RAW, laid, spans, nonce, body)
+def _around(laid: bytes, constants: Sequence[range]) -> Iterator[Cut]:
+    """
+    Yield the ways to take *laid* apart if bytes that all have stand between parts.
+
+    The first ones may be in the header instead; the last may be the beginning of what differs, such
+    as a length.
+    """
+    ordered = sorted(slice(one.start, one.stop).indices(len(laid))[:2] for one in constants)
+    for first, more in product(range(len(ordered)), range(_EXTRA + 1)):
+        *places, (start, end) = ordered[first:]
+        places.append((start, end + more))
+        without, at, marks = b"", 0, dict[int, int]()  # where parts end there, what follows
+        for start, end in places:
+            without, at = without + laid[at:start], end
+            marks[len(without)] = end - start
+        without += laid[at:]
+        header = ordered[first - 1][1] if first else 0
+        for head in range(header, min(places[0][0], header + _FARTHEST + 1)):
+            for parts, nonce, body in _in_one(without[head:]):
+                spans = _spans(parts, head, len(without), marks)
+                if spans is not None:
+                    yield Cut(Encoding.RAW, laid, spans, nonce, body)
 
 
 def _spans(parts: Parts, head: int, size: int, marks: Mapping[int, int]) -> tuple[Span, ...] | None:
@@ -212,7 +223,7 @@ _LENGTHS = {encoding: _lengths(encoding) for encoding in TEXTUAL}
 
 def _of_slices(encoding: Encoding, text: bytes, slices: Sequence[_Slice]) -> Iterator[Cut]:
     """Yield cuts of which each piece is one of *slices*."""
-    nonces = [one for one in slices if len(one.raw) in NONCES]
+    nonces = [one for one in slices if len(one.raw) in _ALONE]
     tags = [one for one in slices if len(one.raw) == TAG_SIZE]
     for chosen, parts, nonce, body in (
         *_one_piece(slices),

@@ -107,6 +107,33 @@ LAYOUTS = {
     "in the midst": ("raw", ["nonce:12", "hex:00", "ciphertext", "tag:16"], {}),
     "header in base64": ("base64", ["hex:02", *PARTS], {}),
     "sqlalchemy": ("base64", ["nonce:12", "tag:16", "ciphertext"], {}),
+    "sizes": ("raw", ["hex:0c000000", "nonce:12", "hex:10000000", "tag:16", "ciphertext"], {}),
+    "sizes in base64": (
+        "base64",
+        ["hex:0000000c", "nonce:12", "hex:00000010", "tag:16", "ciphertext"],
+        {},
+    ),
+    "separated bytes": ("raw", "{nonce}::{tag}::{ciphertext}", {"within": "base64"}),
+    "separated from the end": (
+        "base64",
+        ["ciphertext", "hex:3a3a", "nonce:12", "hex:3a3a", "tag:16"],
+        {},
+    ),
+    "protobuf": (
+        "raw",
+        ["hex:0a0c", "nonce:12", "hex:1210", "tag:16", "hex:1a", "keep:1", "ciphertext"],
+        {},
+    ),
+    "elixir": (
+        "raw",
+        ["hex:010a", "label:10", "nonce:12", "tag:16", "ciphertext"],
+        {"aad": "text:AES256GCM", "labels": labels(b"AES.GCM.V1", b"AES.GCM.V2")},
+    ),
+    "lettuce": ("raw", "${label}+1${nonce}{ciphertext}{tag}", {}),
+    "jasypt": ("base64", "ENC({nonce}{ciphertext}{tag})", {}),
+    "active record": ("base64", '{"p":"{ciphertext}","h":{"iv":"{nonce}","at":"{tag}"}}', {}),
+    "dapr": ("base64", "{nonce}{ciphertext}{tag}||{label}", {}),
+    "nonce of 32": ("base64", "ENC[data:{ciphertext},iv:{nonce:32},tag:{tag}]", {}),
     "kept": ("raw", ["hex:01", "keep:4", *PARTS], {}),
     "caddy": (
         "base64",
