@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from rotator.crypto.comparison import OF_HEAD, Aad, Hit
@@ -30,7 +31,7 @@ Place = tuple[int, bytes]  # database and name
 _LARGEST: Final = 1 << 16  # bytes; what is larger is not tried
 _FAILURES: Final = 12  # values that may open in nothing before the rest is given up
 _TRIES: Final = 12_000  # decryptions in all; a thousand take about two milliseconds
-_SHARES: Final = (2_500, 1_000, 1_000) + (200,) * (_FAILURES - 3)
+_SHARES: Final = (2_500, 600, 600) + (120,) * (_FAILURES - 3)
 """Decryptions for one value, by how many opened in nothing so far."""
 _COMPARED: Final = 64  # values that are compared before one opens
 _SMALLEST: Final = 12 + TAG_SIZE  # bytes
@@ -93,8 +94,9 @@ class Search:
         for within, text in layers:
             kind = within, _is_text(text)
             samples = self._samples.get(kind) or Samples([text])
-            cuts = list((text_cuts if kind[1] else bytes_cuts)(text, samples))
-            for tried in (cuts[:_LIKELY], cuts[_LIKELY:]):
+            cuts = (text_cuts if kind[1] else bytes_cuts)(text, samples)
+            for number in (_LIKELY, None):
+                tried = list(islice(cuts, number))
                 for far in (False, True):
                     aads = self._aads(name, far=far)
                     for cut in tried:
