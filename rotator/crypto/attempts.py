@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from rotator.crypto.comparison import OF_HEAD, Aad, Hit
@@ -30,7 +31,7 @@ Place = tuple[int, bytes]  # database and name
 _LARGEST: Final = 1 << 16  # bytes; what is larger is not tried
 _FAILURES: Final = 12  # values that may open in nothing before the rest is given up
 _TRIES: Final = 12_000  # decryptions in all; a thousand take about two milliseconds
-_SHARES: Final = (2_500, 2_500, 1_000) + (250,) * (_FAILURES - 3)
+_SHARES: Final = (2_500, 600, 600) + (120,) * (_FAILURES - 3)
 """Decryptions for one value, by how many opened in nothing so far."""
 _COMPARED: Final = 64  # values that are compared before one opens
 _SMALLEST: Final = 12 + TAG_SIZE  # bytes
@@ -40,6 +41,8 @@ _LIKELY: Final = 48  # cuts for which everything is tried before the rest
 _LONGEST_VERSION: Final = 8  # bytes before a label that is authenticated without them
 _NOTHING = Aad("none", None)
 _WORD = re.compile(rb"[a-z][a-z0-9]*[_-]")
+# Elixir's Cloak authenticates this, whatever the key.
+_KNOWN = (Aad("text:AES256GCM", b"AES256GCM"),)
 _MARK = re.compile(rb"[:/.\-_|]")
 
 
@@ -91,8 +94,9 @@ class Search:
         for within, text in layers:
             kind = within, _is_text(text)
             samples = self._samples.get(kind) or Samples([text])
-            cuts = list((text_cuts if kind[1] else bytes_cuts)(text, samples))
-            for tried in (cuts[:_LIKELY], cuts[_LIKELY:]):
+            cuts = (text_cuts if kind[1] else bytes_cuts)(text, samples)
+            for number in (_LIKELY, None):
+                tried = list(islice(cuts, number))
                 for far in (False, True):
                     aads = self._aads(name, far=far)
                     for cut in tried:
@@ -135,7 +139,7 @@ class Search:
         """Return what may have been authenticated with a value, whatever its cut."""
         if not far:
             return [_NOTHING, Aad("name", name)]
-        found = [*self._given]
+        found = [*self._given, *_KNOWN]
         if isinstance(name, FieldName):
             found.append(Aad("field", name.field))
         ends = [mark.end() for mark in _MARK.finditer(name)][:_PREFIXES]

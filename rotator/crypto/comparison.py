@@ -31,6 +31,7 @@ OF_HEAD: Final = "head"
 """The kind of an AAD that stands before the first piece."""
 
 _WORDS = re.compile(rb"[A-Za-z0-9]+|[^A-Za-z0-9]", re.DOTALL)
+_LETTER = re.compile(rb"[A-Za-z0-9._-]")
 _MARK = re.compile(rb"[\"',;|&{}<>\n]")
 _QUOTE = b'"'
 _JWE = re.compile(rb"eyJ[A-Za-z0-9_-]+")
@@ -145,6 +146,8 @@ def _compare(keys: Sequence[str], texts: Sequence[bytes]) -> list[_Element] | No
         return None
     columns = list(zip(*rows, strict=True))
     kinds = [_kind(keys, column) for column in columns]
+    if not all(map(_is_text, texts)):
+        _complete_word(kinds, columns)
     _widen(kinds, columns)
     elements: list[_Element] = []
     for kind, column in zip(kinds, columns, strict=True):
@@ -210,6 +213,20 @@ def _widen(kinds: list[str], columns: Sequence[Sequence[bytes]]) -> None:
             _fill(kinds, range(left + 1, right))
 
 
+def _complete_word(kinds: list[str], columns: Sequence[Sequence[bytes]]) -> None:
+    """Have a label among bytes, if it has letters only, take in those that stand beside it."""
+    letters = [all(_LETTER.fullmatch(text) for text in column) for column in columns]
+    labels = [at for at, kind in enumerate(kinds) if kind == "label"]
+    if not labels or not all(letters[labels[0] : labels[-1] + 1]):
+        return
+    start, end = labels[0], labels[-1] + 1
+    while start and letters[start - 1] and kinds[start - 1] == "literal":
+        start -= 1
+    while end < len(kinds) and letters[end] and kinds[end] == "literal":
+        end += 1
+    kinds[start:end] = ["label"] * (end - start)
+
+
 def _fill(kinds: list[str], places: range) -> None:
     """Have all of *places* be kept, if no label is among them."""
     if "label" not in kinds[places.start : places.stop]:
@@ -273,4 +290,4 @@ def _text(elements: Sequence[_Element]) -> str | None:
 def _shown(parts: Parts) -> Iterator[str]:
     """Yield the parts of a piece as a text has them."""
     for kind, size in parts:
-        yield f"{{{kind}:{size}}}" if (kind, size) == ("nonce", 16) else f"{{{kind}}}"
+        yield f"{{{kind}:{size}}}" if kind == "nonce" and size != 12 else f"{{{kind}}}"

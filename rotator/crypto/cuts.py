@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, pairwise, permutations, product
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from rotator.crypto.encoding import Encoding, decode
@@ -23,6 +24,9 @@ from rotator.crypto.samples import DEPTH, RUNS, TEXTUAL, Samples
 
 NONCES: Final = (12, 16)
 """The sizes of nonces that are tried, in bytes."""
+
+_ALONE = (*NONCES, 24, 32, 8)
+"""Those that are tried of nonces that stand alone."""
 
 Parts = tuple[tuple[str, int], ...]
 """The parts of a piece, with their sizes in bytes, 0 for the ciphertext."""
@@ -87,18 +91,29 @@ class _Slice(NamedTuple):
     raw: bytes
 
 
+_Way = tuple[tuple[_Slice, ...], tuple[Parts, ...], bytes, bytes]
+"""Slices, the parts in each, the nonce, and the ciphertext with the tag behind it."""
+
+
 def _in_one(raw: bytes) -> Iterator[tuple[Parts, bytes, bytes]]:
     """Yield the ways in which *raw* may be nonce, ciphertext and tag in a row."""
     for parts in _ORDERS:
-        rest = len(raw) - sum(size for _, size in parts)
-        if rest < 0:
-            continue
-        at, got = 0, {}
-        for kind, size in parts:
-            end = at + (size or rest)
-            got[kind] = raw[at:end]
-            at = end
-        yield parts, got["nonce"], got["ciphertext"] + got["tag"]
+        if (taken := _take(raw, parts)) is not None:
+            yield parts, *taken
+
+
+def _take(raw: bytes, parts: Parts) -> tuple[bytes, bytes] | None:
+    """Return nonce and body of *raw* if it consists of *parts*; None: it is too short."""
+    (first, size), (second, then), (_, last) = parts
+    rest = len(raw) - size - then - last
+    if rest < 0:
+        return None
+    begin = size or (rest if first == "ciphertext" else 0)
+    end = begin + (then or (rest if second == "ciphertext" else 0))
+    got = dict(
+        zip((kind for kind, _ in parts), (raw[:begin], raw[begin:end], raw[end:]), strict=True)
+    )
+    return got["nonce"], got["ciphertext"] + got["tag"]
 
 
 def bytes_cuts(laid: bytes, samples: Samples) -> Iterator[Cut]:
@@ -118,41 +133,52 @@ def bytes_cuts(laid: bytes, samples: Samples) -> Iterator[Cut]:
                 yield Cut(Encoding.RAW, laid, (Span(start, end, parts),), nonce, body)
 
 
-def _around(laid: bytes, stretches: Sequence[range]) -> Iterator[Cut]:
-    """Yield the ways to take *laid* apart if each of *stretches* stands between two parts."""
-    size = len(laid)
-    places = sorted(slice(one.start, one.stop).indices(size)[:2] for one in stretches)
-    without, at, marks = b"", 0, dict[int, int]()  # where parts end in `without`, and what follows
-    for start, end in places:
-        without, at = without + laid[at:start], end
-        marks[len(without)] = end - start
-    without += laid[at:]
-    for head in range(places[0][0] if places else 0):
-        for parts, nonce, body in _in_one(without[head:]):
-            spans = _spans(parts, head, len(without), marks)
-            if spans is not None:
-                yield Cut(Encoding.RAW, laid, spans, nonce, body)
+def _around(laid: bytes, constants: Sequence[range]) -> Iterator[Cut]:
+    """
+    Yield the ways to take *laid* apart if bytes that all have stand between parts.
+
+    The first ones may be in the header instead; the last may be the beginning of what differs, such
+    as a length.
+    """
+    ordered = sorted(slice(one.start, one.stop).indices(len(laid))[:2] for one in constants)
+    for first, more in product(range(len(ordered)), range(_EXTRA + 1)):
+        *places, (start, end) = ordered[first:]
+        places.append((start, end + more))
+        without, at, marks = b"", 0, dict[int, int]()  # where parts end there, what follows
+        for start, end in places:
+            without, at = without + laid[at:start], end
+            marks[len(without)] = end - start
+        without += laid[at:]
+        header = ordered[first - 1][1] if first else 0
+        for head in range(header, min(places[0][0], header + _FARTHEST + 1)):
+            for parts in _ORDERS:
+                spans = _spans(parts, head, len(without), marks)
+                taken = _take(without[head:], parts) if spans else None
+                if spans and taken:
+                    yield Cut(Encoding.RAW, laid, spans, *taken)
 
 
 def _spans(parts: Parts, head: int, size: int, marks: Mapping[int, int]) -> tuple[Span, ...] | None:
     """Return where *parts* stand if what follows them is as long as *marks* say; None: nowhere."""
-    rest = size - head - sum(length for _, length in parts)
-    spans, begin, at, shift = list[Span](), 0, head, 0
-    met = 0
-    start = head
+    rest = size - head - sum([length for _, length in parts])
+    ahead = [*marks, size]
+    spans, begin, start, at, shift = list[Span](), 0, head, head, 0
     for number, (_, length) in enumerate(parts, 1):
         at += length or rest
-        if at in marks or number == len(parts):
+        if at > ahead[0]:
+            return None
+        if at == ahead[0]:
             spans.append(Span(start + shift, at + shift, parts[begin:number]))
-            met += at in marks
-            shift += marks.get(at, 0)
+            shift += marks.get(ahead.pop(0), 0)
             begin, start = number, at
-    return tuple(spans) if met == len(marks) and at == size else None
+        if not ahead:
+            break
+    return tuple(spans) if not ahead and begin == len(parts) else None
 
 
-def text_cuts(text: bytes, samples: Samples) -> list[Cut]:
-    """Return the ways to take apart *text*, one of *samples*; those first that leave least over."""
-    found: list[Cut] = []
+def text_cuts(text: bytes, samples: Samples) -> Iterator[Cut]:
+    """Yield the ways to take apart *text*, one of *samples*; those first that leave least over."""
+    ways: list[tuple[int, Encoding, _Way]] = []
     seen = set[tuple[tuple[int, int], ...]]()
     others = [encoding for encoding, marks in _MARKS.items() if all(m in text for m in marks)]
     for encoding in TEXTUAL:
@@ -161,13 +187,20 @@ def text_cuts(text: bytes, samples: Samples) -> list[Cut]:
         runs = tuple([run.span() for run in RUNS[encoding].finditer(text)])
         if encoding not in _MARKS or runs not in seen or re.search(rb"[+/_-]", text):
             seen.add(runs)
-            found += _of_slices(encoding, text, _slices(encoding, text, runs, samples))
-    return sorted(found, key=_left_over)[:_MOST]
+            for way in _ways(text, _slices(encoding, text, runs, samples)):
+                covered = sum([one.end - one.start for one in way[0]])
+                ways.append((-covered, encoding, way))
+    ways.sort(key=itemgetter(0))
+    return islice(_cuts(text, ways), _MOST)
 
 
-def _left_over(cut: Cut) -> int:
-    """Return how many characters stand outside of the pieces."""
-    return len(cut.text) - sum([span.end - span.start for span in cut.spans])
+def _cuts(text: bytes, ways: Sequence[tuple[int, Encoding, _Way]]) -> Iterator[Cut]:
+    """Yield the cuts that *ways* describe, as far as their pieces do not overlap."""
+    for _, encoding, (chosen, parts, nonce, body) in ways:
+        spans = [Span(one.start, one.end, of) for one, of in zip(chosen, parts, strict=True)]
+        spans.sort()
+        if all(before.end <= span.start for before, span in pairwise(spans)):
+            yield Cut(encoding, text, tuple(spans), nonce, body)
 
 
 def _slices(
@@ -210,30 +243,19 @@ def _lengths(encoding: Encoding) -> list[int]:
 _LENGTHS = {encoding: _lengths(encoding) for encoding in TEXTUAL}
 
 
-def _of_slices(encoding: Encoding, text: bytes, slices: Sequence[_Slice]) -> Iterator[Cut]:
-    """Yield cuts of which each piece is one of *slices*."""
-    nonces = [one for one in slices if len(one.raw) in NONCES]
+def _ways(text: bytes, slices: Sequence[_Slice]) -> Iterator[_Way]:
+    """Yield the ways in which pieces may be among *slices* of a text."""
+    nonces = [one for one in slices if len(one.raw) in _ALONE]
     tags = [one for one in slices if len(one.raw) == TAG_SIZE]
-    for chosen, parts, nonce, body in (
-        *_one_piece(slices),
-        *_two_pieces(slices, nonces, tags),
-        *_three_pieces([*slices, *_gaps(text)], nonces, tags),
-    ):
-        spans = [Span(one.start, one.end, of) for one, of in zip(chosen, parts, strict=True)]
-        if len(spans) > 1:
-            spans.sort()
-            if any(before.end > span.start for before, span in pairwise(spans)):
-                continue
-        yield Cut(encoding, text, tuple(spans), nonce, body)
+    yield from _one_piece(slices)
+    yield from _two_pieces(slices, nonces, tags)
+    yield from _three_pieces([*slices, *_gaps(text)], nonces, tags)
 
 
 def _gaps(text: bytes) -> Iterator[_Slice]:
     """Yield where an empty ciphertext may stand: between two marks of a kind, or at an end."""
     for found in _GAP.finditer(text):
         yield _Slice(found.end(), found.end(), b"")
-
-
-_Way = tuple[tuple[_Slice, ...], tuple[Parts, ...], bytes, bytes]
 
 
 def _one_piece(slices: Sequence[_Slice]) -> Iterator[_Way]:

@@ -18,6 +18,7 @@ two, the first one found has it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
@@ -46,6 +47,8 @@ class Found:
     - *labels*: by key id, what values call keys; those that were configured are among them
     - *alone*: by the name of a format, the id of the only key seen in it, where something that
       stands for itself may be a label
+    - *single*: the names of formats with labels in which each key was seen once, so that what they
+      take for a label may differ by value
     """
 
     keyring: Keyring
@@ -53,6 +56,7 @@ class Found:
     labels: dict[str, bytes]
     guesses: dict[Place, Guess] = field(default_factory=dict)
     alone: dict[str, str] = field(default_factory=dict)
+    single: set[str] = field(default_factory=set)
 
     def opened(self, form: Format, labels: Mapping[str, bytes]) -> dict[Place, Key]:
         """Return the keys of the values that *form* opens, of those that nothing did so far."""
@@ -67,9 +71,11 @@ class Found:
     def add(self, form: Format, opened: Mapping[Place, Key]) -> None:
         """Add a format that opens values."""
         self.guesses |= {place: (form, key) for place, key in opened.items()}
-        seen = {key.id for key in opened.values()}
-        if form.has_literals and not form.cutter.labelled and len(seen) == 1:
-            self.alone[form.name] = seen.pop()
+        seen = Counter(key.id for key in opened.values())
+        if form.cutter.labelled and max(seen.values(), default=0) == 1:
+            self.single.add(form.name)
+        elif form.has_literals and not form.cutter.labelled and len(seen) == 1:
+            self.alone[form.name] = next(iter(seen))
 
     def agrees(self, form: Format, labels: Mapping[str, bytes]) -> bool:
         """Return whether *labels* can be those of *form*, of the others, and of what is known."""

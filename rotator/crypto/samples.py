@@ -25,6 +25,7 @@ RUNS: Final = {
 DEPTH: Final = 64
 """Bytes at either end of a value that are looked at for what all values share."""
 
+_ENOUGH = 4  # values of which a byte is hardly the same by chance
 _BY_CHANCE = 2  # values that may have the same run, if that is short
 
 
@@ -57,19 +58,20 @@ class Samples:
     @cached_property
     def constants(self) -> tuple[range, ...]:
         """The stretches of bytes that all have, within; counted from the end if below zero."""
-        if len(self._texts) < 3:  # two random bytes are the same too often
+        sizes = set(map(len, self._texts))
+        if len(self._texts) < _ENOUGH:
             return ()
-        first, size = self._texts[0], min(map(len, self._texts))
-        depth = min(DEPTH, size // 2)
-        same = [at for at in range(-depth, depth) if len({text[at] for text in self._texts}) == 1]
+        depth = min(DEPTH, *sizes)
+        # Where all are of one size, the places from the end are the same once more.
+        places = range(-depth if len(sizes) > 1 else 0, depth)
+        same = [at for at in places if len({text[at] for text in self._texts}) == 1]
         stretches: list[range] = []
         for at in same:
-            if stretches and stretches[-1].stop == at and at:
+            if at and stretches and stretches[-1].stop == at:
                 stretches[-1] = range(stretches[-1].start, at + 1)
             else:
                 stretches.append(range(at, at + 1))
-        inner = [one for one in stretches if one.start and one.stop and len(one) < len(first)]
-        return tuple(inner)
+        return tuple(one for one in stretches if one.start and one.stop not in {0, *sizes})
 
 
 def _shared(texts: Sequence[bytes]) -> dict[bytes, int]:

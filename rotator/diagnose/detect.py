@@ -8,7 +8,7 @@ Detection: samples values and names their format and key, reading only.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -53,7 +53,8 @@ class Detection:
     - *other*: what is no string, or could not be read
     - *foreign*: the other tools that wrote what does not open
     - *labels*: by key id, what values call keys; *alone*: by the name of a guessed format, the id
-      of the only key seen in it, where a label may look like a literal
+      of the only key seen in it, where a label may look like a literal; *single*: those of formats
+      in which each key was seen once
     """
 
     strings: int
@@ -67,6 +68,7 @@ class Detection:
     foreign: Counter[Foreign] = field(default_factory=Counter)
     labels: Mapping[str, bytes] = field(default_factory=dict)
     alone: Mapping[str, str] = field(default_factory=dict)
+    single: Collection[str] = ()
 
     @property
     def names(self) -> int:
@@ -150,6 +152,7 @@ def detect(access: CacheContext, samples: int = SAMPLES, aads: Sequence[str] = (
         guessed=Counter(found.guesses.values()),
         labels=found.labels,
         alone=found.alone,
+        single=found.single,
         refused=Counter(reasons.values()),
         unknown_keys=Counter(filter(None, map(_with(codec, found).named_key, left))),
         foreign=Counter(filter(None, map(foreign, left))),

@@ -103,6 +103,11 @@ def notes(access: CacheContext, found: Detection) -> Iterator[str]:
             f"{name}: seen under one key only, {key_id}. Does anything that stands for itself name"
             " the key? Then write {label}, or label:<n>, for it, and labels for each key."
         )
+    for name in found.single:
+        yield (
+            f"{name}: each key was seen in one value only. Does the label differ by value? Then it"
+            " is {keep}, or keep:<n>, and there are no labels."
+        )
     keyring = access.keyring
     if keyring is None or not any(form.cutter.labelled for form in found.formats):
         return

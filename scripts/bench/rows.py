@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +14,10 @@ from typing import Any, Final
 from bench.measure import HERE, RATE, Figures, idle, measured, median
 from bench.tables import TITLES
 from bench.targets import BenchError, Ground, Target, prepared
+from rotator.crypto.codec import Codec
+from rotator.crypto.format_search import search_formats
+from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.layout import BUILTIN, Format
 
 SMALL: Final = 16  # bytes of a value where only memory counts
 BUSY_RATE: Final = 2000.0  # GETs a second where it is about what they feel
@@ -134,6 +140,24 @@ def start_seconds(target: Target, core: int) -> dict[str, float]:
         found = {"run": [run(ground, empty)["process_seconds"] for _ in range(2)][-1]}
     for words in _COMMANDS:
         found[words[0]] = [_cpu(words) for _ in range(2)][-1]
+    return found | search_seconds()
+
+
+def search_seconds() -> dict[str, float]:
+    """The CPU time of searches for the format of 12 values, which is found or not."""
+    keys = [Key(os.urandom(32), f"key {number}") for number in range(3)]
+    form = Format.parse("theirs", "hex", "{nonce}:{tag}:{ciphertext}")
+    theirs = Codec(Keyring(keys[0]), [form])
+    values = {(0, b"name:%d" % number): theirs.seal(b"", os.urandom(300)) for number in range(12)}
+    found = {}
+    for what, ring in (("found", Keyring(keys[0], keys[1:2])), ("not found", Keyring(keys[2]))):
+        codec = Codec(ring, [BUILTIN["sealed"]])
+        times = []
+        for _ in range(5):
+            before = time.process_time()
+            search_formats(codec, BUILTIN, values)
+            times.append(time.process_time() - before)
+        found[what] = min(times)
     return found
 
 

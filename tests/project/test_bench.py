@@ -86,7 +86,7 @@ def test_goals_of_what_was_measured(document):
 
 def test_every_goal_has_its_figures():
     """The plans measure all that the goals are about, and every way is one that there is."""
-    start = dict.fromkeys(("run", "--help", "--version", "keygen"), 1.0)
+    start = dict.fromkeys(("run", "--help", "--version", "keygen", "found", "not found"), 1.0)
     assert len(list(judged(figures(1.0), start))) == len(GOALS)
     assert {way for plan in plans(1) for way in plan.ways} == set(WAYS)
 

@@ -11,7 +11,7 @@ from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.encoding import Encoding, encode
 from rotator.crypto.format_search import search_formats
 from rotator.crypto.keyring import Key, Keyring
-from rotator.crypto.layout import BUILTIN, Format
+from rotator.crypto.layout import BUILTIN, FieldName, Format
 from rotator.errors import FormatError
 
 OLD, NEW, THIRD, LOST = (Key(os.urandom(32), f"key {number}") for number in range(4))
@@ -107,6 +107,33 @@ LAYOUTS = {
     "in the midst": ("raw", ["nonce:12", "hex:00", "ciphertext", "tag:16"], {}),
     "header in base64": ("base64", ["hex:02", *PARTS], {}),
     "sqlalchemy": ("base64", ["nonce:12", "tag:16", "ciphertext"], {}),
+    "sizes": ("raw", ["hex:0c000000", "nonce:12", "hex:10000000", "tag:16", "ciphertext"], {}),
+    "sizes in base64": (
+        "base64",
+        ["hex:0000000c", "nonce:12", "hex:00000010", "tag:16", "ciphertext"],
+        {},
+    ),
+    "separated bytes": ("raw", "{nonce}::{tag}::{ciphertext}", {"within": "base64"}),
+    "separated from the end": (
+        "base64",
+        ["ciphertext", "hex:3a3a", "nonce:12", "hex:3a3a", "tag:16"],
+        {},
+    ),
+    "protobuf": (
+        "raw",
+        ["hex:0a0c", "nonce:12", "hex:1210", "tag:16", "hex:1a", "keep:1", "ciphertext"],
+        {},
+    ),
+    "elixir": (
+        "raw",
+        ["hex:010a", "label:10", "nonce:12", "tag:16", "ciphertext"],
+        {"aad": "text:AES256GCM", "labels": labels(b"AES.GCM.V1", b"AES.GCM.V2")},
+    ),
+    "lettuce": ("raw", "${label}+1${nonce}{ciphertext}{tag}", {}),
+    "jasypt": ("base64", "ENC({nonce}{ciphertext}{tag})", {}),
+    "active record": ("base64", '{"p":"{ciphertext}","h":{"iv":"{nonce}","at":"{tag}"}}', {}),
+    "dapr": ("base64", "{nonce}{ciphertext}{tag}||{label}", {}),
+    "nonce of 32": ("base64", "ENC[data:{ciphertext},iv:{nonce:32},tag:{tag}]", {}),
     "kept": ("raw", ["hex:01", "keep:4", *PARTS], {}),
     "caddy": (
         "base64",
@@ -234,6 +261,71 @@ class TestLayouts:
         assert found.guesses.keys() == values.keys()
         for name, value in rotated(found, values).items():
             assert application.reads(name, value, held[name])
+
+
+class TestDoubt:
+    """What values cannot tell."""
+
+    def test_one_key_only(self):
+        """A label that was seen under one key looks like a literal, and that is said."""
+        values, _ = Application.of(*LAYOUTS["kid"]).fill(OLD)
+        found = search(values)
+        [form] = {form for form, _ in found.guesses.values()}
+        assert form.layout == "enc:k1:{nonce}:{tag}:{ciphertext}"
+        assert found.alone == {form.name: OLD.id}
+
+    def test_nothing_stands_for_itself(self):
+        """Where there is no literal there is no doubt."""
+        values, _ = Application.of(*LAYOUTS["pycryptodome"]).fill(OLD)
+        assert search(values).alone == {}
+
+    def test_one_value_under_each_key(self):
+        """What differs may differ by value, and that is said."""
+        values, _ = Application.of(*LAYOUTS["kid"]).fill(OLD, NEW)
+        found = search(dict(list(values.items())[:2]))
+        assert found.single == {"detected"}
+        assert search(values).single == set()
+
+    def test_a_key_has_one_label(self):
+        """Of two formats that call a key otherwise only one is found: no cache can have both."""
+        colons, dots = (
+            Application(Format.parse("theirs", "hex", layout), labels(old, new))
+            for layout, old, new in (
+                ("{label}:{nonce}:{ciphertext}{tag}", b"k1", b"k2"),
+                ("{label}.{nonce}.{tag}.{ciphertext}", b"a1", b"a2"),
+            )
+        )
+        values = colons.fill(OLD, NEW)[0]
+        values |= {(1, name): value for (_, name), value in dots.fill(OLD, NEW)[0].items()}
+        found = search(values)
+        assert len(found.guesses) == 12
+        assert found.labels in ({OLD.id: b"k1", NEW.id: b"k2"}, {OLD.id: b"a1", NEW.id: b"a2"})
+
+    def test_labels_that_are_configured_stay(self):
+        """A format that calls a key otherwise than the configuration is not found."""
+        values, _ = Application.of(*LAYOUTS["kid"]).fill(OLD, NEW)
+        codec = Codec(RING, [BUILTIN["sealed"]], None, {OLD.id: b"another"})
+        found = search_formats(codec, BUILTIN, values)
+        assert (found.guesses, found.labels) == ({}, {OLD.id: b"another"})
+
+    def test_fields_of_hashes(self):
+        """The name of the field may be authenticated, and then the format says so."""
+        form = Format.parse("theirs", "hex", "{nonce}:{ciphertext}{tag}", "field")
+        codec = Codec(Keyring(OLD), [form])
+        names = [FieldName(b"app:%d" % at, b"field %d" % at) for at in range(6)]
+        values = {(0, name): codec.seal(name, os.urandom(30)) for name in names}
+        found = search(values)
+        assert {form.aad for form, _ in found.guesses.values()} == {"field"}
+        assert found.guesses.keys() == values.keys()
+
+    def test_several_formats(self):
+        """Each has a name of its own, and all values open."""
+        first, second = (Application.of(*LAYOUTS[name]) for name in ("node", "prefix"))
+        values = first.fill(OLD, NEW)[0]
+        values |= {(1, name): value for (_, name), value in second.fill(OLD)[0].items()}
+        found = search(values)
+        assert len(found.guesses) == 24
+        assert {form.name for form, _ in found.guesses.values()} == {"detected", "detected-2"}
 
 
 def spent(values, **more):
