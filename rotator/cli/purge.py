@@ -53,7 +53,8 @@ _PURGE_MEANINGS: dict[str, str] = {
 }
 _ADOPT_MEANINGS: dict[str, str] = {
     BulkOutcome.ENCRYPTED: "open under a configured key",
-    Outcome.UNDECRYPTABLE: "look encrypted, and do not open; left. `rotator detect` may know them",
+    Outcome.UNDECRYPTABLE: "look encrypted, and do not open; left. `rotator detect` may know them;"
+    " if they hold tokens and the like, --allow-random",
     BulkOutcome.OUTSIDE: "match here, but not in the configuration, so no run visits them; left",
 }
 _ADOPT_NOTES = (
@@ -131,6 +132,11 @@ def adopt_command(
         "Glob pattern of names whose values are to be encrypted; repeatable. Required.",
         metavar="PATTERN",
     ),
+    allow_random: bool = options.option(
+        "--allow-random",
+        "Encrypt also what holds random bytes, such as tokens and session ids: it may be encrypted"
+        " already.",
+    ),
     which: options.CacheOptions,
     dry_run: options.DryRun = False,
     yes: Yes = False,
@@ -176,8 +182,8 @@ def adopt_command(
         notes=_ADOPT_NOTES,
     )
     bulk = BulkOptions("encrypting", match=tuple(match), page=page, rate=max_rate)
-    selectors = {access: Adoption(codec, form, access.settings.match)}
-    BulkCommand(selectors, bulk, wording, output).run()
+    adoption = Adoption(codec, form, access.settings.match, allow_random)
+    BulkCommand({access: adoption}, bulk, wording, output).run()
 
 
 def _require_one(key: str | None, *, undecryptable: bool, reasons: Sequence[Reason] | None) -> None:

@@ -128,14 +128,15 @@ class Adoption(Selector):
     """
     Adoption: picks plaintext with names that `rotator run` visits too, those that match *within*.
 
-    It is encrypted as *form*. *encryptions* counts the values that were encrypted under the current
-    key, stored or not.
+    It is encrypted as *form*. Values that look encrypted are left, unless *allow_random*.
+    *encryptions* counts the values that were encrypted under the current key, stored or not.
     """
 
     only_named = True
     codec: Codec
     form: Format
     within: Sequence[str] = ("*",)
+    allow_random: bool = False
     encryptions: int = 0
 
     def __post_init__(self) -> None:
@@ -150,7 +151,7 @@ class Adoption(Selector):
         if isinstance(opened, Opened):
             return _left(candidate, BulkOutcome.ENCRYPTED)
         no_format = opened is Reason.NOT_A_FORMAT
-        if not no_format or looks_encrypted(value):
+        if not no_format or (looks_encrypted(value) and not self.allow_random):
             why = "looks encrypted" if no_format else opened
             return _left(candidate, Outcome.UNDECRYPTABLE, why, listed=True)
         if not self.writes:

@@ -133,6 +133,16 @@ class TestAdoption:
         adopted(place, "--match", "app:*")
         assert redis.get("app:1").startswith(b"v1:")
 
+    def test_random_bytes(self, server, redis, tmp_path):
+        """What holds random bytes is left, unless it is said that it is no ciphertext."""
+        place = Place(tmp_path, Cache(server.address, settings={"formats": ["sealed"]}))
+        session = b'{"sid":"5f1d9c0e8a7b64d2c3e1f0a9b8d7c6e5"}'
+        redis.set("app:1", session)
+        assert adopted(place, "--match", "*", code=3)["encrypted"] == 0
+        assert redis.get("app:1") == session
+        assert adopted(place, "--match", "*", "--allow-random")["encrypted"] == 1
+        assert place.cache.open("app:1", redis.get("app:1")).plaintext == session
+
     def test_several_patterns(self, filled, redis):
         """Each pattern adds names."""
         assert adopted(filled, "--match", "app:s*", "--match", "other:*")["encrypted"] == 2
