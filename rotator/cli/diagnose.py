@@ -34,7 +34,7 @@ Exit codes: 0 all that was sampled opens; 1 a server is at fault; 2 usage or
 configuration; 3 some does not open; 5 nothing encrypted was found.
 """
 
-_STEP = 17  # columns, the longest name and a gap
+_STEP = 21  # columns, the longest name and a gap
 _RESULT = 11
 _OTHER = {"not_string": "of another type"}
 _ADVICE = {

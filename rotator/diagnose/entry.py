@@ -7,7 +7,6 @@ comments: whether a literal is a label that nobody saw another of, and labels th
 
 import re
 import textwrap
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -83,21 +82,35 @@ def configuration(access: CacheContext, found: Detection) -> dict[str, Any] | No
 
 
 def _written(access: CacheContext, found: Detection) -> str | None:
-    """Return the format to write where there are several: what most of the newest values have."""
+    """
+    Return the format to write, where there are several; None: there are not, or it is configured.
+
+    If all values under the current key are in one, applications write that one now. Else each value
+    keeps its own: they may be of several applications, and each reads its own.
+    """
     hits = found.opened + found.guessed
     if access.settings.write != SAME or len({form.name for form, _ in hits}) < 2:
         return None
-    current, every = Counter[str](), Counter[str]()
-    for (form, key), number in hits.items():
-        if not form.cutter.kept:  # only an old value tells what to keep
-            every[form.name] += number
-            if access.keyring is not None and key is access.keyring.current:
-                current[form.name] += number
-    return next((name for name, _ in (current or every).most_common(1)), None)
+    current = access.keyring and access.keyring.current
+    written = {form for form, key in hits if key is current}
+    one = next(iter(written)) if len(written) == 1 else None
+    # Of what is kept only an old value tells.
+    return SAME if one is None or one.cutter.kept else one.name
 
 
 def notes(access: CacheContext, found: Detection) -> Iterator[str]:
     """Yield what the configuration cannot say, and somebody has to know."""
+    write = _written(access, found)
+    if write == SAME:
+        yield (
+            "write: each value keeps its format. Where all applications write and read one of them,"
+            " name it there: then all values are rewritten in it, and new ones are."
+        )
+    elif write is not None:
+        yield (
+            f"write: all values under the current key are in {write}, so all others are rewritten"
+            " in it, too. Do all applications read it? Else write same."
+        )
     for name, key_id in found.alone.items():
         yield (
             f"{name}: seen under one key only, {key_id}. Does anything that stands for itself name"

@@ -350,7 +350,7 @@ class TestPasted:
         assert current.encode() in done.stderr
 
     def test_several_formats(self, config, redis, tmp_path):
-        """With two formats that of most values under the current key is to be written."""
+        """With two formats that of all values under the current key is to be written."""
         (write_json, _), (write_hex, _) = APPLICATIONS["JSON"], APPLICATIONS["label"]
         for number in range(12):
             redis.set(f"old:{number}", written(write_json, "", KEY_A, os.urandom(30)))
@@ -361,6 +361,21 @@ class TestPasted:
         write = section["caches"]["shared-redis"]["write"]
         assert section["formats"][write]["encoding"] == "hex"
         assert len(section["caches"]["shared-redis"]["formats"]) == 2
+
+    def test_formats_of_several_applications(self, config, redis, tmp_path):
+        """Where the current key is used in two formats each value keeps its own."""
+        (write_json, _), (write_hex, _) = APPLICATIONS["JSON"], APPLICATIONS["label"]
+        for number in range(12):
+            label, material = (("k1", KEY_A), ("k2", KEY_B))[number % 2]
+            redis.set(f"json:{number}", written(write_json, "", material, os.urandom(30)))
+            redis.set(f"hex:{number}", written(write_hex, label, material, os.urandom(30)))
+        printed, text = pasted(config, tmp_path)
+        assert yaml.safe_load(text)["rotator"]["caches"]["shared-redis"]["write"] == "same"
+        before = {name: redis.get(name) for name in redis.scan_iter()}
+        done = run(["run", "-c", config, "-c", printed, "--state", tmp_path / "state"])
+        assert done.returncode == 0
+        for name, value in before.items():
+            assert redis.get(name)[:1] == value[:1]  # a brace, or the beginning of a label
 
     def test_what_is_authenticated_may_be_told(self, config, redis, tmp_path):
         """A text that values do not hold is found where it is given, and printed."""
