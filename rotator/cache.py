@@ -50,8 +50,8 @@ class Cache:
     An empty namespace is one too: the stored name then begins with the colon. It must be empty
     where the cache's prefix is disabled.
 
-    *choose* tells the format of new values, asked for where the configuration leaves a choice.
-    Threads may share it.
+    *choose* tells the format of new values, asked for where the configuration leaves a choice;
+    *check* is told the format before a value is written. Threads may share it.
 
     Raises (every method that talks):
         ServerError: The server cannot be reached, is no primary, or answers with an error.
@@ -65,6 +65,7 @@ class Cache:
         *,
         database: int = 0,
         choose: Callable[[], Format] | None = None,
+        check: Callable[[Format], None] = lambda _: None,
     ) -> None:
         if not isinstance(namespace, str):
             raise TypeError(f"a namespace is text, not {type(namespace).__name__}")
@@ -83,7 +84,7 @@ class Cache:
         self.namespace = namespace
         self.database = database
         self._owners = ClusterRouter(access, database)
-        self._choose = choose
+        self._choose, self._check = choose, check
         # One conversation with a server at a time: answers come in the order of the questions.
         self._turn = threading.RLock()
 
@@ -185,7 +186,9 @@ class Cache:
         return bool(self._ask(name, "DEL", name))
 
     def stored_name(self, key: str) -> bytes:
-        """Return the name under which Redis holds *key*."""
+        """Return the name under which Redis holds *key*; TypeError: that is no text."""
+        if not isinstance(key, str):
+            raise TypeError(f"keys are text: key.decode() makes it; this is {type(key).__name__}")
         return self._names.stored(self.namespace, key)
 
     def close(self) -> None:
@@ -195,13 +198,16 @@ class Cache:
 
     def _seal(self, codec: Codec, name: bytes, plaintext: bytes) -> bytes:
         """Encrypt in the format that is configured, or that the value there has, or is chosen."""
-        if codec.write is not None:
-            return codec.seal(name, plaintext)
-        there = self._read(name)
-        opened = codec.open(name, there) if isinstance(there, bytes) else None
-        if isinstance(opened, Opened):
-            return codec.seal(name, plaintext, opened.format, opened.value)
-        return codec.seal(name, plaintext, self._choose() if self._choose else None)
+        form, like = codec.write, None
+        if form is None:
+            there = self._read(name)
+            opened = codec.open(name, there) if isinstance(there, bytes) else None
+            if isinstance(opened, Opened):
+                form, like = opened.format, opened.value
+            else:
+                form = self._choose() if self._choose else codec.formats[0]
+        self._check(form)
+        return codec.seal(name, plaintext, form, like)
 
     def shown(self, name: bytes) -> str:
         """Return a stored name for messages: a hash cut short, never the key itself."""
@@ -273,9 +279,10 @@ def open_cache(
     namespace: str | None,
     database: int,
     choose: Callable[[], Format] | None = None,
+    check: Callable[[Format], None] = lambda _: None,
 ) -> Cache:
     """
-    Return a client for what the command line says; *choose* as in `Cache`.
+    Return a client for what the command line says; *choose* and *check* as in `Cache`.
 
     Names with a prefix need a namespace, if need be an empty one, said aloud: an entry that is
     written without is one that no application finds.
@@ -288,4 +295,4 @@ def open_cache(
             "names of this cache begin with a namespace, and none is given",
             hint="give it with --namespace, for example /app/oidc",
         )
-    return Cache(access, namespace or "", database=database, choose=choose)
+    return Cache(access, namespace or "", database=database, choose=choose, check=check)

@@ -26,7 +26,7 @@ do about it. The base class is never raised.
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import ClassVar, Final, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple
 
 
 class Exit(IntEnum):
@@ -121,22 +121,31 @@ class UnmetFormatError(FormatError):
     """
     Unmet format error: nothing is written in a format, because a literal of it may name a key.
 
-    No value that an application wrote in it under the current key was met.
+    No value that an application wrote in it under the current key was met; *own*: or it cannot be
+    told from those that rotator has written.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, own: bool = False) -> None:
+        said = f"add constant: true to rotator.formats.{name} if the text is the same whatever the"
+        met = (
+            "rotator itself has written in it under the current key before an application was seen"
+            f" to, so values no longer tell: {said} key is"
+            if own
+            else "no value that an application wrote in it under the current key was met: have one"
+            f" write with it and let `rotator run --dry-run` look at all values, or {said} key is"
+        )
         super().__init__(
-            f"the format {name} has text in it that may name the key, and no value that an"
-            " application wrote in it under the current key was met, so nothing is written in it:"
-            " have an application write with the current key and let `rotator run --dry-run` look"
-            f" at all values, or add constant: true to rotator.formats.{name} if the text is the"
-            " same whatever the key is",
+            f"nothing is written in the format {name}: text in it may name the key, and {met}",
             hint="`rotator check --stage` tells how far the applications are",
         )
-        self.name = name
+        self.name, self.own = name, own
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str]]:
-        return type(self), (self.name,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unmet, (self.name, self.own)
+
+
+def _unmet(name: str, own: bool) -> UnmetFormatError:
+    return UnmetFormatError(name, own=own)
 
 
 class SecretError(ConfigError):

@@ -9,7 +9,7 @@ from rotator.console import COLUMNS, print_json, print_result, start_logging, ta
 from rotator.diagnose.check import StepResult, check, exit_code
 from rotator.diagnose.detect import SAMPLES, Detection, Hits, detect
 from rotator.diagnose.entry import as_configured, as_yaml, configuration, notes
-from rotator.errors import Exit
+from rotator.errors import ConfigError, Exit
 from rotator.server.context import CacheContext
 from rotator.text import count, escape, listing
 
@@ -113,6 +113,10 @@ def detect_command(
     From the line `rotator:` on it is YAML to paste into a configuration, complete.
     """
     access = which.open()
+    for text in aad or ():
+        if text.encode("utf-8", "ignore").decode() != text:
+            hint = "in a configuration, aad: hex:<bytes> says what is no text"
+            raise ConfigError("--aad: is no text in UTF-8", hint=hint)
     found = detect(access, samples, aad or ())
     if output is options.ReportFormat.JSON:
         print_json(as_data(access, found))

@@ -1,6 +1,7 @@
 """`rotator get`, `set`, `delete`, `inspect`: the cache client on the command line."""
 
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,11 +14,13 @@ import typer
 from rotator.cache import Cache, open_cache
 from rotator.cli import options
 from rotator.console import print_json, print_result, table
-from rotator.crypto.layout import FieldName
+from rotator.crypto.layout import FieldName, Format
 from rotator.diagnose.inspect import Entry, find
 from rotator.errors import ConfigError, Exit, MissingError, StateError
-from rotator.run.formats import format_of_new_values
+from rotator.run.evidence import latest_history
+from rotator.run.formats import Canary, format_of_new_values
 from rotator.server.context import CacheContext
+from rotator.server.topology import discover
 from rotator.state.database import default_path
 from rotator.state.state import State
 from rotator.text import rfc3339, utc_now
@@ -79,11 +82,12 @@ class ClientOptions(options.CacheOptions):
     namespace: Namespace = None
     db: int = options.option("--db", "Number of the database.", metavar="N", min=0, default=0)
 
-    def client(self) -> Cache:
-        """Return the client that the options describe."""
+    def client(self, state: Path | None = None) -> Cache:
+        """Return the client that the options describe; *state* is where runs keep theirs."""
         access = self.open()
         choose = partial(format_of_new_values, access)
-        return open_cache(access, self.namespace, self.db, choose)
+        check = partial(_require_met, access, state or default_path())
+        return open_cache(access, self.namespace, self.db, choose, check)
 
 
 def get_command(key: LogicalKey, where: ClientOptions) -> None:
@@ -108,7 +112,7 @@ def set_command(
 ) -> None:
     """Store a value, encrypted under the current key. It is read from stdin or from a file."""
     value = sys.stdin.buffer.read() if value_file is None else _content(value_file)
-    with where.client() as client:
+    with where.client(state) as client:
         client.access.require_labels()
         client.set(key, value, ttl)
         _count(client, state)
@@ -123,6 +127,16 @@ def delete_command(key: LogicalKey, where: ClientOptions) -> None:
                 f"there is no entry {name} in database {where.db}",
                 hint="is the namespace right? it may also have expired",
             )
+
+
+def _require_met(access: CacheContext, state: Path, form: Format) -> None:
+    """Demand that applications write in a format with text in it, as a run does: see `Canary`."""
+    if not form.has_literals:
+        return
+    primaries = discover(access.cache.addresses, access.connect).primaries
+    with State(state) if state.exists() else nullcontext() as kept:
+        history = latest_history(kept, access.cache.name) if kept else ""
+        Canary(access, kept, history).require(form, primaries)
 
 
 def _count(client: Cache, path: Path | None) -> None:

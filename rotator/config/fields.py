@@ -175,10 +175,11 @@ def _label(key_id: str, value: Any) -> bytes:
         scalar = isinstance(value, str | int | float)
         hint = _QUOTE if scalar else 'write a text, or "hex:" and its bytes'
         raise problem("a label must be text", hint, key_id)
-    if not value or (value.startswith("hex:") and not _IN_HEX.fullmatch(value)):
+    in_hex, text = value.startswith("hex:"), value.encode("utf-8", "ignore")
+    if not text or text.decode() != value or (in_hex and not _IN_HEX.fullmatch(value)):
         hint = 'write the label, or "hex:" and its bytes in hex'
         raise problem("is no label", hint, key_id)
-    return bytes.fromhex(value[4:]) if value.startswith("hex:") else value.encode()
+    return bytes.fromhex(value[4:]) if in_hex else text
 
 
 def _boolean(value: Any) -> bool:

@@ -164,7 +164,7 @@ def _most_odd(run: str) -> int:
     odd = [character.isalnum() for character in run]
     for found in _TOKEN.finditer(run):
         start, end = found.span()
-        alone = not (run[:start][-1:].isalnum() or run[end : end + 1].isalnum())
+        alone = not (run[max(start - 1, 0) : start].isalnum() or run[end : end + 1].isalnum())
         if _is_word(found[0], alone=alone):
             odd[start:end] = [False] * (end - start)
     most = here = sum(odd[:_WINDOW])

@@ -35,6 +35,7 @@ Place = tuple[int, bytes]  # database and name
 Guess = tuple[Format, Key]
 
 _NAME = "detected"
+_SURE = 3  # values of a key from which on a label is hardly something else
 _TWINS = {Encoding.BASE64: Encoding.BASE64URL, Encoding.BASE64URL: Encoding.BASE64}
 
 
@@ -47,8 +48,8 @@ class Found:
     - *labels*: by key id, what values call keys; those that were configured are among them
     - *alone*: by the name of a format, the id of the only key seen in it, where something that
       stands for itself may be a label
-    - *single*: the names of formats with labels in which each key was seen once, so that what they
-      take for a label may differ by value
+    - *single*: the names of formats with labels in which a key was seen in a value or two only, so
+      that what they take for a label may differ by value
     """
 
     keyring: Keyring
@@ -72,7 +73,7 @@ class Found:
         """Add a format that opens values."""
         self.guesses |= {place: (form, key) for place, key in opened.items()}
         seen = Counter(key.id for key in opened.values())
-        if form.cutter.labelled and max(seen.values(), default=0) == 1:
+        if form.cutter.labelled and min(seen.values(), default=0) < _SURE:
             self.single.add(form.name)
         elif form.has_literals and not form.cutter.labelled and len(seen) == 1:
             self.alone[form.name] = next(iter(seen))

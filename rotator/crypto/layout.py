@@ -130,6 +130,10 @@ class Format:
             raise FormatError(f"{path}.within: raw is no encoding around a text", hint=hint)
         if not isinstance(layout, str):
             layout = tuple("nonce:12" if part == "nonce" else part.lower() for part in layout)
+        for field, text in (("aad", aad), ("layout", layout)):
+            if not _is_text(text):
+                hint = "write it without characters that UTF-8 does not have"
+                raise FormatError(f"{path}.{field}: is no text", hint=hint)
         kind, colon, rest = aad.partition(":")
         aad = kind.lower() + colon + (rest.lower() if kind.lower() == "hex" else rest)
         return cls(name, used, layout, aad, around, bool(more.get("constant")))
@@ -141,8 +145,9 @@ class Format:
 
     @property
     def has_literals(self) -> bool:
-        """True if it is not built in, and something is written again as it was read."""
-        return bool(self.cutter.literals) and self.name not in BUILTIN
+        """True if it is not built in, and something in it is the same in every value."""
+        fixed = bool(self.cutter.literals) or _kind(self.aad) in {"text", "hex"}
+        return fixed and self.name not in BUILTIN
 
     @property
     def min_random_size(self) -> int:
@@ -166,6 +171,11 @@ class Format:
     def __reduce__(self) -> tuple[type[Format], tuple[object, ...]]:
         fields = (self.name, self.encoding, self.layout, self.aad, self.within, self.constant)
         return type(self), fields
+
+
+def _is_text(text: str | Sequence[str]) -> bool:
+    """Return whether *text* is UTF-8: half a pair of surrogates is not."""
+    return "".join(text).encode("utf-8", "ignore").decode() == "".join(text)
 
 
 def _kind(aad: str) -> str:

@@ -37,6 +37,7 @@ class Samples:
         self._prefixes = _shared(texts)
         self._suffixes = _shared([text[::-1] for text in texts])
         self._runs: dict[tuple[Encoding, int], dict[bytes, int]] = {}
+        self._found: dict[Encoding, list[list[bytes]]] = {}
 
     def prefix(self, text: bytes) -> int:
         """Return how many bytes *text* has in common with another, at the beginning."""
@@ -49,7 +50,9 @@ class Samples:
     def run_prefix(self, encoding: Encoding, index: int, run: bytes) -> int:
         """Return how many characters a *run* has in common with another text's of its *index*."""
         if (encoding, index) not in self._runs:
-            found = [RUNS[encoding].findall(text) for text in self._texts]
+            if encoding not in self._found:
+                self._found[encoding] = [RUNS[encoding].findall(text) for text in self._texts]
+            found = self._found[encoding]
             runs = Counter(each[index] for each in found if len(each) > index)
             repeated = {run: len(run) for run, number in runs.items() if number > _BY_CHANCE}
             self._runs[encoding, index] = _shared(list(runs)) | repeated

@@ -29,16 +29,16 @@ _PART = re.compile(r"\{(nonce|ciphertext|tag|label|keep)(?::([^{}]*))?\}")
 _LIKE_A_PART = re.compile(r"\{([A-Za-z_-]+)(?::[^{}]*)?\}")
 _SIZE = re.compile(r"[1-9][0-9]{0,3}")
 _KNOWN = ("nonce", "ciphertext", "tag", "label", "keep")
+_OTHERWISE = {"iv": "nonce", "kid": "label", "keyid": "label", "key-id": "label"}
 _HINT = "the parts are {nonce}, {nonce:16}, {ciphertext}, {tag}, {label} and {keep}"
 
 
 class Item(NamedTuple):
     """
-    Item: one thing that a text layout consists of.
+    Item: one thing that a text layout consists of: a literal, label, keep or piece by its *kind*.
 
-    A *kind* is literal, label, keep or piece. *text* is what stands there, for messages: of a
-    literal, itself. *parts* are those of a piece with their sizes in bytes, 0 for the ciphertext.
-    *size* is how many bytes long it is in the text; None: that differs.
+    *text* is what stands there: of a literal, itself. *size* is its length in bytes; None: that
+    differs. *parts* are those of a piece with their sizes in bytes, 0 for the ciphertext.
     """
 
     kind: str
@@ -77,9 +77,7 @@ class TextLayout:
         self.kept, self.labelled = "keep" in kinds, "label" in kinds
         self.literals = [item.text.encode() for item in self._items if item.kind == "literal"]
         self._label = kinds.index("label") if self.labelled else None
-        self._pieces = [
-            (at, item.parts) for at, item in enumerate(variable) if item.kind == "piece"
-        ]
+        self._pieces = [(at, one.parts) for at, one in enumerate(variable) if one.kind == "piece"]
         self._decode = DECODERS[encoding]
         self._match = re.compile(_pattern(self._items, encoding), re.DOTALL).fullmatch
 
@@ -224,7 +222,8 @@ def _items(path: str, text: str, encoding: Encoding) -> Iterator[Item]:
 def _literal(path: str, text: str) -> Item:
     """Return the item of a *text* that stands for itself; not of a part that is misspelled."""
     for found in _LIKE_A_PART.finditer(text):
-        if near := get_close_matches(found[1].lower(), _KNOWN, n=1, cutoff=0.8):
+        word = _OTHERWISE.get(found[1].lower(), found[1].lower())
+        if near := get_close_matches(word, _KNOWN, n=1, cutoff=0.8):
             hint = f"did you mean {{{near[0]}}}? {_HINT}"
             raise FormatError(f"{path}: {found[0]} is not a part", hint=hint)
     return Item("literal", text, len(text.encode()))

@@ -118,8 +118,8 @@ def notes(access: CacheContext, found: Detection) -> Iterator[str]:
         )
     for name in found.single:
         yield (
-            f"{name}: each key was seen in one value only. Does the label differ by value? Then it"
-            " is {keep}, or keep:<n>, and there are no labels."
+            f"{name}: a key was seen in a value or two only. Is the label really what values call"
+            " the key? If it differs by value, it is {keep}, or keep:<n>, and there are no labels."
         )
     keyring = access.keyring
     if keyring is None or not any(form.cutter.labelled for form in found.formats):

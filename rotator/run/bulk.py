@@ -79,7 +79,6 @@ class BulkRun:
         if self.state and isinstance(self.selector, Adoption) and self.selector.encryptions:
             current = self.selector.codec.keyring.current.id
             self.state.add_encryptions(current, self.selector.encryptions)
-            self._canary.wrote(self.selector.form)
         self._preflight.close()
 
     def require_sound(self, found: BulkResult) -> None:

@@ -61,19 +61,25 @@ class Canary:
             UnmetFormatError: A sample shows that one of them would be written in.
             ServerError: A node cannot be read.
         """
-        unmet = {form.name: form for form in self.codec.formats if self._is_unmet(form)}
+        doubtful = {form.name: form for form in self.codec.formats if self._is_doubtful(form)}
         needed: set[str] = set()
-        for opened in _sample(self.access, self.codec, primaries) if unmet else ():
+        for opened in _sample(self.access, self.codec, primaries) if doubtful else ():
             current = opened.key is self.codec.keyring.current
             if current and not self._knows(opened.format, WRITTEN):
                 self._note(opened.format, MET)
-                unmet.pop(opened.format.name, None)
+                doubtful.pop(opened.format.name, None)
             if self.codec.needs_rewrite(opened) and not opened.inner:
                 needed.add((self.codec.write or opened.format).name)
-        if refused := [name for name in unmet if name in needed]:
-            raise UnmetFormatError(refused[0])
-        self.codec.forbid(unmet.keys())
-        return tuple(unmet)
+        unmet = [form for form in doubtful.values() if not form.constant]
+        for form in doubtful.values():
+            if form.constant:  # before anything is written: a run may be killed
+                self._note(form, WRITTEN)
+        for form in unmet:
+            if form.name in needed:
+                raise self._refusal(form)
+        names = tuple(form.name for form in unmet)
+        self.codec.forbid(names)
+        return names
 
     def require(self, form: Format, primaries: Sequence[Address]) -> None:
         """
@@ -84,17 +90,15 @@ class Canary:
             ServerError: A node cannot be read.
         """
         current = self.codec.keyring.current
-        if self._is_unmet(form) and not self._knows(form, WRITTEN):
+        if self._is_doubtful(form) and not self._knows(form, WRITTEN):
             for opened in _sample(self.access, self.codec, primaries):
                 if opened.key is current and opened.format == form:
                     self._note(form, MET)
                     return
         if self._is_unmet(form):
-            raise UnmetFormatError(form.name)
-
-    def wrote(self, form: Format) -> None:
-        """Take down that values were put in a format."""
-        self._note(form, WRITTEN)
+            raise self._refusal(form)
+        if self._is_doubtful(form):
+            self._note(form, WRITTEN)
 
     def keep(self, sweep: SweepResult) -> None:
         """Take down what a sweep has met, if it only read, and in which formats values were put."""
@@ -108,12 +112,19 @@ class Canary:
             elif (MET, form.name) in facts and sweep.complete and not tally.encryptions:
                 self._note(form, MET)
             elif sweep.scope.mode is Mode.DRY_RUN and tally.remaining and self._is_unmet(form):
-                error = UnmetFormatError(form.name)
+                error = self._refusal(form)
                 log.warning("a run would be refused", reason=str(error), hint=error.hint)
 
+    def _is_doubtful(self, form: Format) -> bool:
+        """Return whether a format has literals, and was not met as applications write it."""
+        return form.has_literals and not self._knows(form, MET)
+
     def _is_unmet(self, form: Format) -> bool:
-        """Return whether a format has literals that may name a key, as far as is known."""
-        return form.has_literals and not form.constant and not self._knows(form, MET)
+        """Return whether its literals may name a key, as far as is known and declared."""
+        return self._is_doubtful(form) and not form.constant
+
+    def _refusal(self, form: Format) -> UnmetFormatError:
+        return UnmetFormatError(form.name, own=self._knows(form, WRITTEN))
 
     def _knows(self, form: Format, fact: str) -> bool:
         """Return whether *fact* is the first that is known of a format."""

@@ -11,6 +11,7 @@ from rotator.crypto.layout import Format
 from rotator.errors import Exit, UnmetFormatError
 from rotator.run.planner import _SAMPLE
 from rotator.state.state import State
+from support import commandline
 from support.caches import FAR_MS, Cache, Place, contents
 from support.expiries import put
 from support.processes import job, run_here
@@ -42,6 +43,11 @@ def run(place, *more):
     """How a run over *place* ended, what it printed, and its report of the cache."""
     ended = run_here(job(place, "--format", "json", *more))
     return ended, json.loads(ended.stdout)["caches"][0]
+
+
+def interrupt(_phase, _page):
+    """End the run after a page, as nothing that it could hear of would."""
+    raise KeyboardInterrupt
 
 
 def declare_constant(place, described=MARKED):
@@ -228,6 +234,71 @@ class TestOwnValues:
 
         write(place, redis, 0)
         assert run(place)[0].returncode == Exit.OK
+
+    def test_written_by_a_run_that_was_killed(self, place, redis):
+        """What a run may write is noted before it begins, so its end does not matter."""
+        write(place, redis, 1, 3)
+        declare_constant(place)
+        with State(place.state) as state, pytest.raises(KeyboardInterrupt):
+            place.job(state, on_page=interrupt, page=1).run()
+        place.formats = {"theirs": MARKED}
+        place.configure(*place.caches)
+        write(place, redis, 0)
+
+        ended, _ = run(place)
+
+        assert ended.returncode == Exit.USAGE
+        assert "rotator itself has written" in ended.stderr
+
+    def test_set_is_no_application(self, place, redis):
+        """`set` writes nothing in such a format, and what it wrote when it might does not count."""
+        arguments = [
+            "set",
+            "--config",
+            place.file,
+            "--state",
+            place.state,
+            "--namespace",
+            "a",
+            "key",
+        ]
+        write(place, redis, 1, 3)
+        before = contents(redis)
+        refused = commandline.run(arguments, input=b"value")
+        assert (refused.returncode, contents(redis)) == (Exit.USAGE, before)
+        assert b"constant: true" in refused.stderr
+
+        State(place.state).close()  # from now on there is one
+        declare_constant(place)
+        assert commandline.run(arguments, input=b"value").returncode == Exit.OK
+        place.formats = {"theirs": MARKED}
+        place.configure(*place.caches)
+
+        assert run(place)[0].returncode == Exit.USAGE
+
+    def test_set_beside_applications(self, place, redis):
+        """Where an application was seen to write with the current key, `set` does, too."""
+        arguments = [
+            "set",
+            "--config",
+            place.file,
+            "--state",
+            place.state,
+            "--namespace",
+            "a",
+            "key",
+        ]
+        write(place, redis, 0)
+
+        assert commandline.run(arguments, input=b"value").returncode == Exit.OK
+
+    def test_text_that_is_authenticated(self, place, redis):
+        """A text that is authenticated may name the key as well as one that is stored."""
+        place.formats = {"theirs": MARKED | {"layout": MARKED["layout"][1:], "aad": "text:k1"}}
+        place.configure(*place.caches)
+        write(place, redis, 1, 3, place.formats["theirs"])
+
+        assert run(place)[0].returncode == Exit.USAGE
 
     def test_written_before_formats_were_noted(self, place, redis):
         """What an earlier rotator encrypted may have been in any format, so it does not count."""
