@@ -237,7 +237,7 @@ class TestOwnValues:
 
     def test_written_by_a_run_that_was_killed(self, place, redis):
         """What a run may write is noted before it begins, so its end does not matter."""
-        write(place, redis, 1, 3)
+        write(place, redis, 1, 100)
         declare_constant(place)
         with State(place.state) as state, pytest.raises(KeyboardInterrupt):
             place.job(state, on_page=interrupt, page=1).run()

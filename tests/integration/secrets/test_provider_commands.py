@@ -148,7 +148,8 @@ class Case:
         """Refer to the keys by these names."""
         suffix = ".key" if self.scheme == "delinea" else ""
         keys = {"current": f"<{current}{suffix}>", "old": [f"<{old}{suffix}>"]}
-        config_file(self.file, cache(self.address, **keys))
+        settings = {"caches": {"shared-redis": {"write": "sealed"}}}
+        config_file(self.file, cache(self.address, **keys), rotator=settings)
 
     @contextmanager
     def serving(self, running, moto=None):

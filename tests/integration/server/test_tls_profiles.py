@@ -454,6 +454,7 @@ class TestCluster:
         document = json.loads(place.file.read_text())
         listed = tls_cluster[2][:seeds] if has_host_names(tls_cluster[0]) else tls_cluster[2]
         document["caches"][0]["redis"]["addresses"] = listed
+        document["rotator"]["caches"][place.cache.name]["write"] = "sealed"
         place.file.write_text(json.dumps(document))
         config = ["--config", place.file, "--namespace", "ns"]
         for index in range(6):
