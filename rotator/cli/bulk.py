@@ -15,6 +15,7 @@ from rotator.cli import options
 from rotator.console import print_json, print_result
 from rotator.errors import ConfigError, Exit, RotatorError, ServerError
 from rotator.report.bulk import BulkWording, as_data, render
+from rotator.report.names import Plain, shown_as_stored
 from rotator.run.bulk import BulkOptions, BulkRun
 from rotator.server.context import CacheContext
 from rotator.state.state import State
@@ -154,9 +155,9 @@ class BulkCommand:
         if code:
             raise typer.Exit(code)
 
-    def _shown(self, found: BulkResult) -> bool:
-        """Return whether names of this cache may be shown as they are stored."""
-        return self.output.display.show_names or not found.access.cache.hashing.keys.disabled
+    def _shown(self, found: BulkResult) -> Plain:
+        """Return what of this cache may be shown as it is stored."""
+        return shown_as_stored(found.access, show_names=self.output.display.show_names)
 
 
 def _say_stopping(stop: Stop) -> None:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Literal
 
 from rotator.config.schema import CacheConfig
 from rotator.crypto.codec import Codec, Opened, Reason
@@ -34,6 +35,7 @@ SAMPLES = 200
 _EXPLAINED = 20  # values that are tried under other names, and how many of these
 _OTHER_NAMES = 500
 _PAGE = 50  # names
+_LOOKS, _NAMES_A_LOOK = 200, 1_000  # calls of SCAN to count hashes
 
 
 Hits = Counter[tuple[Format, Key]]
@@ -248,3 +250,22 @@ def _reasons(
         else:
             reasons[place] = Reason.BAD_TAG
     return reasons
+
+
+def count_hashes(
+    store: Store, patterns: Sequence[str], databases: Collection[int] | Literal["all"]
+) -> list[int | None]:
+    """Return how many hashes each page of SCAN shows; None: there were more pages than `_LOOKS`."""
+    counts: list[int | None] = []
+    for db in store.databases():
+        store.select(db)
+        for pattern in patterns if databases == "all" or db in databases else ():
+            cursor = START
+            for _ in range(_LOOKS):
+                cursor, names = store.page(cursor, pattern, _NAMES_A_LOOK, "TYPE", "hash")
+                counts.append(len(names))
+                if cursor == START:
+                    break
+            else:
+                counts.append(None)
+    return counts

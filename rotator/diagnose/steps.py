@@ -15,7 +15,7 @@ from pathlib import Path
 from rotator.config.load import RotatorConfig
 from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
-from rotator.diagnose.detect import detect, nothing_opens
+from rotator.diagnose.detect import count_hashes, detect, nothing_opens
 from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
 from rotator.errors import ConfigError, LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
@@ -25,7 +25,6 @@ from rotator.server.node import Identity
 from rotator.server.replies import ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover
-from rotator.sweep.node.field_reader import count_hashes
 from rotator.text import ago, count, listing, utc_now
 
 OLDEST = (6, 0)  # version of Redis
@@ -199,7 +198,7 @@ def formats(probe: Probe) -> str | Advice:
     if access.codec is None:
         return "encryption is off"
     found = detect(access, _SAMPLES)
-    hashes = "" if access.settings.fields else _hashes(access)
+    hashes = "" if access.settings.fields and found.strings else _hashes(access)
     if not found.strings:
         hint = f"such as rotator.caches.{probe.cache.name}.fields: [data]"
         return Advice(hashes, hint) if hashes else "nothing to try"

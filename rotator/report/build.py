@@ -16,7 +16,13 @@ from rotator.crypto import keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.report.model import Past
-from rotator.report.names import display_entry, display_field, display_name
+from rotator.report.names import (
+    Plain,
+    display_entry,
+    display_field,
+    display_name,
+    shown_as_stored,
+)
 from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
 from rotator.retirement.looks import Proof
@@ -133,7 +139,7 @@ def _cache(
     known |= known_of_cache(record, stopped, now)
     tally, keyring = sweep.tally, result.access.keyring
     roles = {key.id: keyring.role(key.id) for key in keyring.all} if keyring else {}
-    plain = show_names or not result.access.cache.hashing.keys.disabled
+    plain = shown_as_stored(result.access, show_names=show_names)
     return model.Cache(
         complete=sweep.complete and (verification is None or verification.complete),
         stopped=stopped,
@@ -154,11 +160,11 @@ def _cache(
     )
 
 
-def _problems(tally: Tally, *, plain: bool) -> Iterator[model.Problem]:
+def _problems(tally: Tally, *, plain: Plain) -> Iterator[model.Problem]:
     for problem in tally.samples():
         yield model.Problem(
-            name=display_name(problem.name, plain=plain),
-            field=display_field(problem.name, plain=plain),
+            name=display_name(problem.name, plain=plain.names),
+            field=display_field(problem.name, plain=plain.fields),
             node=problem.node,
             outcome=str(problem.outcome),
             reason=str(problem.reason),

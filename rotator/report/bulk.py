@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from rotator.report.names import display_entry, display_field, display_name
+from rotator.report.names import Plain, display_entry, display_field, display_name
 from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import SAMPLES, BulkOutcome, Tally
@@ -48,7 +48,7 @@ class BulkWording:
 
 
 ShowName = Callable[[bytes], str]
-ShowsNames = Callable[[BulkResult], bool]
+ShowsNames = Callable[[BulkResult], Plain]
 """Whether names of a cache may be shown as they are stored."""
 
 
@@ -75,7 +75,7 @@ def as_data(
 
 
 def _cache_data(
-    before: BulkResult, after: BulkResult | None, wording: BulkWording, *, plain: bool
+    before: BulkResult, after: BulkResult | None, wording: BulkWording, *, plain: Plain
 ) -> dict[str, Any]:
     last, selected = after or before, before.tally.selected
     own = (BulkOutcome.PICKED, BulkOutcome.DONE)
@@ -104,8 +104,8 @@ def _cache_data(
         ],
         "problems": [
             {
-                "name": display_name(problem.name, plain=plain),
-                "field": display_field(problem.name, plain=plain),
+                "name": display_name(problem.name, plain=plain.names),
+                "field": display_field(problem.name, plain=plain.fields),
                 "node": problem.node,
                 "outcome": str(problem.outcome),
                 "detail": problem.detail,

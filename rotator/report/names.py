@@ -1,12 +1,14 @@
 """
 Names: says what reports call an entry, or a field of one.
 
-A name that is not hashed may hold what only applications should know.
+A name that is not hashed may hold what only applications should know, and so may a field.
 """
 
 import hashlib
+from typing import NamedTuple
 
 from rotator.crypto.layout import FieldName
+from rotator.server.context import CacheContext
 
 
 def display_name(name: bytes, *, plain: bool) -> str:
@@ -14,6 +16,13 @@ def display_name(name: bytes, *, plain: bool) -> str:
     if plain:
         return name.decode("utf-8", "backslashreplace")
     return f"sha256:{hashlib.sha256(name).hexdigest()}"
+
+
+class Plain(NamedTuple):
+    """Plain: says whether names, and fields of hashes, may be shown as they are stored."""
+
+    names: bool
+    fields: bool
 
 
 def display_field(name: bytes, *, plain: bool) -> str | None:
@@ -26,6 +35,17 @@ def with_field(name: str, field: str | None) -> str:
     return name if field is None else f"{name}, field {field}"
 
 
-def display_entry(name: bytes, *, plain: bool) -> str:
+def display_entry(name: bytes, *, plain: Plain) -> str:
     """Return what reports call an entry, or a field of one."""
-    return with_field(display_name(name, plain=plain), display_field(name, plain=plain))
+    field = display_field(name, plain=plain.fields)
+    return with_field(display_name(name, plain=plain.names), field)
+
+
+def shown_as_stored(access: CacheContext, *, show_names: bool) -> Plain:
+    """
+    Return what may be shown of a cache: hashed names, and fields that the configuration names.
+
+    Other names, and fields where all are visited, only if somebody asks for it.
+    """
+    hashed = not access.cache.hashing.keys.disabled
+    return Plain(show_names or hashed, show_names or access.settings.fields != "*")

@@ -129,10 +129,10 @@ def read(store: Store, names: Sequence[bytes]) -> list[Value]:
 def has_field_ttls(store: Store, name: FieldName) -> bool:
     """Return whether fields may have TTLs at this server, tried on *name*; it is asked once."""
     if store.has_field_ttls is None:
-        reply = store.each([("HPEXPIRETIME", name, "FIELDS", 1, name.field)])[0]
-        store.has_field_ttls = not (
-            isinstance(reply, ResponseError) and "unknown command" in str(reply)
-        )
+        # One of them may have been renamed: then the others still say that there are TTLs. The
+        # latter two lack their arguments, which a server that knows them says.
+        asked = [("HPEXPIRETIME", name, "FIELDS", 1, name.field), ("HPTTL",), ("HPEXPIREAT",)]
+        store.has_field_ttls = not all("unknown command" in str(one) for one in store.each(asked))
     return store.has_field_ttls
 
 

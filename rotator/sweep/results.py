@@ -262,6 +262,7 @@ class Checkpoint:
 
     *digest* is that of the scope, the keyring and the formats. *done* are the finished scans as
     (database, pattern); *cursor* belongs to *scanning*, and means nothing in any other database.
+    *within* says of large hashes of the page there, by their names, how far they were gone through.
     """
 
     digest: str
@@ -273,6 +274,7 @@ class Checkpoint:
     done: list[tuple[int, str | None]] = field(default_factory=list)
     restarts: int = 0
     reasons: list[str] = field(default_factory=list)
+    within: dict[Cursor, Cursor] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -286,11 +288,7 @@ class Checkpoint:
 
 @dataclass(slots=True)
 class BulkResult:
-    """
-    Bulk result: holds what purge or adopt came to in one cache.
-
-    *tally* has the sums of *sweep*, *nodes* those of each node by its address.
-    """
+    """Bulk result: holds what purge or adopt came to in a cache; *nodes* are by their addresses."""
 
     access: CacheContext
     sweep: SweepResult

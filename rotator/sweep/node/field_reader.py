@@ -7,9 +7,9 @@ them twice, as SCAN does names (https://redis.io/docs/latest/commands/scan/).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from rotator.crypto.layout import FieldName
 from rotator.server.hash_fields import has_field_ttls, held, lengths, pages
@@ -18,7 +18,7 @@ from rotator.server.store import START, Store, Value
 
 _MOST, _FIRST = 500, 10  # fields a reply; so many until their size is known
 _BYTES_A_REPLY = 1 << 19
-_LOOKS, _NAMES_A_LOOK = 200, 1_000  # calls of SCAN to count hashes
+_OVER = b""  # in place of a cursor: the hash was gone through
 _CALLS, _TIMES = 1_000, 20  # of HSCAN: so many, and this often what the fields take
 
 Entries = tuple[Sequence[bytes], Sequence[Value]]
@@ -56,11 +56,14 @@ class FieldReader:
     Field reader: reads the fields of hashes, those called *wanted*; with None all of them.
 
     Never more than so many at a time, or so many bytes, as far as the last ones tell. *besides* is
-    shown the other fields of hashes that are not large, as long as it wants any.
+    shown the other fields of hashes, as long as it wants any. *begin* says, by their names, where
+    large hashes are begun the next time, and *reached* where they are now: cursors of HSCAN.
     """
 
     wanted: tuple[bytes, ...] | None
     besides: Besides | None = None
+    begin: dict[bytes, bytes] = field(default_factory=dict)
+    reached: dict[bytes, bytes] = field(default_factory=dict, init=False)
     _size: int | None = field(default=None, init=False)  # bytes, of a value
 
     @classmethod
@@ -69,6 +72,11 @@ class FieldReader:
         if not fields:
             return None
         return cls(None if fields == "*" else tuple(name.encode() for name in fields), besides)
+
+    @property
+    def within(self) -> dict[bytes, bytes]:
+        """Cursors of large hashes to go on at, if their page is read again."""
+        return {**self.begin, **self.reached}
 
     def entries(
         self,
@@ -90,7 +98,7 @@ class FieldReader:
         hashes = [name for name, value in found if value is NoValue.NOT_STRING]
         if hashes and self.wanted is not None:
             if self.besides is not None and self.besides.wants_fields:
-                self._show_others(store, hashes, self.wanted, self.besides)
+                self._show_others(store, hashes, self.wanted, self.besides, large)
             yield from self._named(store, hashes, self.wanted)
         elif hashes:
             yield from self._all(store, hashes, large)
@@ -119,10 +127,15 @@ class FieldReader:
             yield others, store.read_singly(others)
 
     def _show_others(
-        self, store: Store, hashes: Sequence[bytes], wanted: Sequence[bytes], besides: Besides
+        self,
+        store: Store,
+        hashes: Sequence[bytes],
+        wanted: Sequence[bytes],
+        besides: Besides,
+        large: list[bytes] | None,
     ) -> None:
         """Show fields that are not called *wanted*: what such a field holds may be a value yet."""
-        for names, values in self._all(store, hashes, []):
+        for names, values in self._all(store, hashes, large):
             found = zip(names, values, strict=True)
             besides.take_fields(
                 [
@@ -158,15 +171,31 @@ class FieldReader:
             if large is not None and size > _MOST:
                 large += some
                 continue
-            scans = [_FieldScan(name, sizes[name]) for name in some]
-            while scans:
-                part = self._page(store, scans)
-                others += part.others
-                if part.names:
-                    yield part.names, part.values
-                scans = [one for one in scans if not one.over]
+            yield from self._go_through(
+                store, [_FieldScan(name, sizes[name]) for name in some], others
+            )
         if others:
             yield others, store.read_singly(others)
+
+    def _go_through(
+        self, store: Store, scans: list[_FieldScan], others: list[bytes]
+    ) -> Iterator[Entries]:
+        """Yield the fields of some hashes, page by page; *others* are no hashes any more."""
+        [first, *more] = scans
+        large = not more and first.length > _MOST
+        if large:
+            first.cursor = self.begin.pop(first.name, START)
+            first.over = first.cursor == _OVER
+            self.reached[first.name] = first.cursor
+        scans = [one for one in scans if not one.over]
+        while scans:
+            part = self._page(store, scans)
+            others += part.others
+            if part.names:
+                yield part.names, part.values
+            if large:  # only now: what was read has been dealt with
+                self.reached[first.name] = _OVER if first.over else first.cursor
+            scans = [one for one in scans if not one.over]
 
     def _page(self, store: Store, scans: Sequence[_FieldScan]) -> _Part:
         """Return the next fields of some hashes."""
@@ -270,22 +299,3 @@ class _FieldScan:
         elif self.over and self._empty:  # expired, or deleted, since its length was asked for
             part.names.append(self.name)
             part.values.append(NoValue.GONE)
-
-
-def count_hashes(
-    store: Store, patterns: Sequence[str], databases: Collection[int] | Literal["all"]
-) -> list[int | None]:
-    """Return how many hashes each page of SCAN shows; None: there were more pages than `_LOOKS`."""
-    counts: list[int | None] = []
-    for db in store.databases():
-        store.select(db)
-        for pattern in patterns if databases == "all" or db in databases else ():
-            cursor = START
-            for _ in range(_LOOKS):
-                cursor, names = store.page(cursor, pattern, _NAMES_A_LOOK, "TYPE", "hash")
-                counts.append(len(names))
-                if cursor == START:
-                    break
-            else:
-                counts.append(None)
-    return counts

@@ -10,11 +10,10 @@ returned it, or its name was reported, and it is read again here (redis-rules 1.
   *suspects* are kept: names that then hold something else than a value under the current key.
 - At the end suspects are visited like any name, but for those that the scan has tallied already as
   what they are now.
-- A value that is renamed while its name is read again would slip through, so the end is repeated
-  until no command that moves values came in between.
+- A value that is renamed while its name is read again would slip through: the end is repeated.
 
-Limits: a lost connection, too many suspects or a missing right end the tracking. Then only the
-command counters tell whether something was moved, and the report names the method `scan`.
+A lost connection, too many suspects or a missing right end the tracking: then command counters tell
+whether something was moved, and the report names the method `scan`.
 """
 
 from __future__ import annotations
@@ -229,6 +228,14 @@ class NodeSession:
             fields=FieldReader.of(scope.fields, self.outside),
             rest=self._rest,
         )
+
+    def within(self) -> dict[bytes, bytes]:
+        """Return how far large hashes were gone through, if the last page was broken off."""
+        if (fields := self.visitor.fields) is None:
+            return {}
+        found = fields.within if self.visitor.broken_off else {}
+        fields.reached.clear()
+        return found
 
     def _take_over(self, before: NodeSession) -> None:
         """Go on where the session *before* was, whose connection is lost."""

@@ -44,7 +44,7 @@ from rotator.text import utc_now
 
 _PAUSES = (0.01, 0.05, 0.2, 0.5)  # seconds before each of `page.TRIES` tries but the first
 _UNDER_WAY = 3  # calls that the server has before it while others are made ready
-_LONG = 5_000  # visits after which a page of large hashes need not be brought to its end
+_LONG = 500  # visits after which a page of large hashes need not be brought to its end
 
 
 @dataclass(slots=True, eq=False)

@@ -2,10 +2,9 @@
 Worker: brings one node to its end: restarts, reconnects, resumes.
 
 - SCAN returns every name that exists from the first page to the last, if the process stays the same
-  and nothing moves (redis-rules 1.1). After a difference between the node's identity before and
-  after, the scan starts anew, at most `RESTARTS` times.
+  and nothing moves (redis-rules 1.1). Else the scan starts anew, at most `RESTARTS` times.
 - A lost connection is opened again; the same process goes on at the same cursor.
-- The checkpoint moves only when a page is finished; before, the values say what is done already.
+- The checkpoint moves when a page is finished; before, the values say what is done already.
 """
 
 import time
@@ -33,8 +32,7 @@ from rotator.sweep.scope import RESTARTS, Scope
 from rotator.tally.tally import Mode, Tally
 from rotator.text import utc_now
 
-# Pauses before each new connection. Then the sweep looks at the topology, with more patience, and
-# lets the node go on where it was if it is still the one to ask.
+# Pauses before each new connection; then the sweep looks at the topology, with more patience.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
 
@@ -159,6 +157,7 @@ class Worker:
         visits, done, left = tally.visits, tally.done, tally.remaining
         outside = session.outside.read(page.outside) if session.outside.tally is not None else None
         session.visitor.visit(page.names, tally, page.values, page.following)
+        checkpoint.within = session.within()
         if session.visitor.broken_off:
             return []
         if not self._only_read:
@@ -258,13 +257,14 @@ class Worker:
         if saved is None:
             return None
         checkpoint = Checkpoint.from_dict(saved)
-        same = checkpoint.digest == self._digest
-        same = same and checkpoint.started_at <= utc_now()  # else a clock was wrong
+        same = checkpoint.digest == self._digest and checkpoint.started_at <= utc_now()
         if not same or checkpoint.identity.changes(self._session.store.identity()):
             log.info("saved position not used", node=self._session.store.node)
             return None
         self._plan_scans()
         self._session.tracker.interrupted()  # nobody watched between the runs
+        if fields := self._session.visitor.fields:
+            fields.begin = checkpoint.within
         self._resumed = True
         return checkpoint
 

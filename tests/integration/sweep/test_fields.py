@@ -201,6 +201,17 @@ class TestNamed:
         named.run(quiet=quiet)
         assert old_key(named.run(quiet=quiet), named.cache.ids[1]).verdict == "retirable"
 
+    def test_an_old_value_in_a_large_hash(self, named, redis):
+        """The same holds however many fields the hash has."""
+        put(redis, named.cache, "app:1", key=0)
+        redis.hset("app:1", mapping={f"plain{number}": "-1" for number in range(1_200)})
+        put(redis, named.cache, "app:1", "forgotten", key=1)
+        quiet = timedelta(0)
+        named.run(quiet=quiet)
+        report = named.run(quiet=quiet)
+        assert old_key(report, named.cache.ids[1]).verdict == "in-use"
+        assert old_key(report, named.cache.ids[2]).verdict == "retirable"
+
     def test_only_one_key(self, named, redis):
         """With `--only-key` the fields under another key stay."""
         put(redis, named.cache, "a", key=1)
@@ -343,6 +354,18 @@ class TestAll:
         report = whole.run(workers=1)
         assert counted(report)["rotated"] == 4_000
         assert report.exit_code == 0
+
+    def test_short_windows(self, whole, redis):
+        """Runs too short for a large hash go on in it where the one before was stopped."""
+        for number in range(8_000):
+            put(redis, whole.cache, "large", f"{number}", b"x" * 50)
+        done = []
+        while not done or done[-1] < 8_000:
+            done.append(counted(whole.run(stopper=StopAfter(4), workers=1))["rotated"])
+            assert len(done) < 25
+        assert len(done) > 5
+        ids = {whole.cache.open("large", redis.hget("large", f"{n}")).key.id for n in range(8_000)}
+        assert ids == {whole.cache.ids[0]}
 
     def test_gone_meanwhile(self, whole):
         """A hash that is deleted before its fields are read is gone, and stays so."""
@@ -533,6 +556,20 @@ class TestExchange:
             b"x" if done else b"1",
             2**60,
         )
+
+
+@pytest.mark.parametrize("command", ["HPEXPIRETIME", "HPEXPIREAT"])
+def test_a_command_of_another_name(tmp_path, command):
+    """Where a command for TTLs is not to be had, no field loses its TTL: nothing is written."""
+    renamed = ("--rename-command", command, "")
+    running = LocalServer(*renamed, binary=program("field-ttls"))
+    with running as server, server.client() as client:
+        place = Place(tmp_path, cache_with(["data"], server.address))
+        value = put(client, place.cache, "app:1")
+        client.execute_command("HPEXPIRE", "app:1", 10**8, "FIELDS", 1, "data")
+        place.run()
+        assert client.hget("app:1", "data") == value
+        assert client.execute_command("HPTTL", "app:1", "FIELDS", 1, "data")[0] > 0
 
 
 class TestRights:
