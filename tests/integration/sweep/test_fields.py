@@ -6,6 +6,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
+from redis.exceptions import ResponseError
 
 from cluster.local_cluster import Move
 from rotator.config.types import Address
@@ -720,7 +721,12 @@ class Writer(threading.Thread):
         target = self._random.choice(self.names)
         if name != target and self._client.exists(name):
             moved = {f: h for (n, f), h in self.journal.items() if n == name}
-            self._client.rename(name, target)
+            try:
+                self._client.rename(name, target)
+            except ResponseError as error:
+                if "no such key" not in str(error):
+                    raise
+                return  # it has just expired
             for field in ("data", "more", "string"):
                 self.journal.pop((name, field), None)
                 self.journal.pop((target, field), None)
