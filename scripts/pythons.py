@@ -51,6 +51,12 @@ def interpreter(version: str) -> str | None:
     return found.stdout.strip() if found.returncode == 0 else None
 
 
+_HOW = (
+    *("-p", "no:cacheprovider", "-n", "auto", "--dist", "loadscope"),
+    *("--hypothesis-profile", "quick"),  # the packages are tried, not the properties
+)
+
+
 def test(python: str, lock: Path, name: str) -> bool:
     """Whether the unit tests pass with *python* and the packages of *lock*; they print as usual."""
     print(f"\n##### {name}: {python}", flush=True)
@@ -61,7 +67,7 @@ def test(python: str, lock: Path, name: str) -> bool:
         (*_UV, "venv", "--quiet", "--clear", "--python", python, str(folder)),
         (*install, "--require-hashes", "--requirements", str(lock)),
         (*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)),
-        (own, "-m", "pytest", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadscope", TESTS),
+        (own, "-m", "pytest", *_HOW, TESTS),
     )
     return all(subprocess.run(step, cwd=ROOT, check=False).returncode == 0 for step in steps)
 

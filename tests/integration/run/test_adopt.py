@@ -312,7 +312,7 @@ class TestOthers:
 
     def test_a_writer_at_full_speed(self, place, redis, server):
         """Beside applications that write plaintext and values, all of it stays what it was."""
-        place.cache.settings["write"] = "gcm"
+        place.cache.settings = {**place.cache.settings, "write": "gcm"}
         place.configure(place.cache)
         names = [b"app:%d" % index for index in range(200)]
         redis.mset(dict.fromkeys(names, "hello"))
