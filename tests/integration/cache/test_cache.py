@@ -177,6 +177,14 @@ class TestCache:
         with pytest.raises(TypeError, match="a namespace is text"):
             Cache.open([config], namespace=namespace)
 
+    @pytest.mark.parametrize("key", [b"abc", None, 7])
+    def test_keys_are_text(self, client, redis, key):
+        """A key that is no text is refused with what to do."""
+        for call in (client.get, client.delete, lambda one: client.set(one, b"value")):
+            with pytest.raises(TypeError, match="keys are text"):
+                call(key)
+        assert redis.keys() == []
+
     def test_threads_share_it(self, client):
         """Threads that use one client at the same time get each its own answers."""
 

@@ -387,6 +387,12 @@ class TestPasted:
         found = detect(config, "-c", printed, code=0)
         assert counted(found["opened"]) == {("detected", A): len(names)}
 
+    def test_what_is_no_text(self, config):
+        """A text that is not UTF-8 is refused."""
+        done = run(["detect", "-c", config, "--aad", "\udcff"])
+        assert done.returncode == 2
+        assert b"--aad: is no text" in done.stderr
+
     def test_unknown_labels_are_shown(self, config, redis):
         """What values of a detected layout call a key that is not there is shown as it stands."""
         write, _ = APPLICATIONS["label"]

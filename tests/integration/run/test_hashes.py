@@ -101,6 +101,25 @@ class TestAdopt:
         assert redis.hget("a", "data") == b"plain"
 
 
+class TestNames:
+    """What is shown of the names of fields."""
+
+    @pytest.mark.parametrize(
+        ("fields", "more", "shown"),
+        [("*", (), False), ("*", ("--show-names",), True), (["token-of-a-user"], (), True)],
+    )
+    def test_of_fields(self, make, redis, fields, more, shown):
+        """Fields that nobody has named may be secrets: they are shown only where that is asked."""
+        place = make(fields)
+        put(redis, place.cache, "a", "token-of-a-user", key=1)
+        for command in (["run", "--dry-run"], ["purge", "--dry-run", "--key", place.cache.ids[1]]):
+            for form in ("json", "table"):
+                state = ["--state", place.state] if command[0] == "run" else []
+                done = run_here([*command, "--config", place.file, *state, "--format", form, *more])
+                assert done.returncode == 0
+                assert ("token-of-a-user" in done.stdout) is shown
+
+
 class TestLooking:
     """`rotator detect`, `inspect` and `check`."""
 

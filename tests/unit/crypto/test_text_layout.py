@@ -323,6 +323,10 @@ class TestDescriptions:
             ("hex", "{keep:0}{nonce}{ciphertext}{tag}", "{keep:0} has no such size"),
             ("hex", "{nonse}{nonce}{ciphertext}{tag}", "{nonse} is not a part"),
             ("hex", "{Nonce}{nonce}{ciphertext}{tag}", "{Nonce} is not a part"),
+            ("hex", "{key-id}:{nonce}{ciphertext}{tag}", "{key-id} is not a part"),
+            ("hex", "{kid}:{nonce}{ciphertext}{tag}", "{kid} is not a part"),
+            ("hex", "{iv}{nonce}{ciphertext}{tag}", "{iv} is not a part"),
+            ("hex", "\ud800{nonce}{ciphertext}{tag}", "is no text"),
             ("hex", "", "0 times {nonce}"),
         ],
     )
@@ -342,6 +346,7 @@ class TestDescriptions:
             ({"aad": "label"}, "rotator.formats.mine.aad: the layout has no label"),
             ({"aad": "header+name"}, "rotator.formats.mine.aad: no header stands before the nonce"),
             ({"aad": "text:"}, "rotator.formats.mine.aad: 'text:' is not known"),
+            ({"aad": "text:\udcff"}, "rotator.formats.mine.aad: is no text"),
             ({"aad": "name-without:"}, "rotator.formats.mine.aad: 'name-without:' is not known"),
             (
                 {"within": "hex", "layout": ["nonce", "ciphertext", "tag:16"]},
