@@ -25,6 +25,7 @@ from rotator.crypto.foreign import looks_encrypted
 from rotator.crypto.keyring import TAG_SIZE, Key, Keyring
 from rotator.crypto.layout import FieldName
 from rotator.crypto.samples import TEXTUAL, Samples
+from rotator.crypto.text_layout import cut_piece
 
 Place = tuple[int, bytes]  # database and name
 
@@ -215,17 +216,9 @@ def _cut_like(cut: Cut, text: bytes) -> Cut | None:
     spans = []
     for number, parts in enumerate(cut.pieces, 1):
         raw = decode(cut.encoding, found[number])
-        rest = -1 if raw is None else len(raw) - sum(size for _, size in parts)
-        if raw is None or rest < 0:
+        if raw is None or not cut_piece(raw, parts, got):
             return None
-        at = 0
-        for kind, size in parts:
-            end = at + (size or rest)
-            got[kind] = raw[at:end]
-            at = end
         spans.append(Span(*found.span(number), parts))
-        if at != len(raw):
-            return None
     body = got["ciphertext"] + got["tag"]
     return Cut(cut.encoding, text, tuple(spans), got["nonce"], body)
 

@@ -23,7 +23,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 
-from rotator.crypto.attempts import Search
+from rotator.crypto.attempts import Place, Search
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.comparison import Hit, Proposal, propose
 from rotator.crypto.encoding import Encoding
@@ -31,7 +31,6 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import Format
 from rotator.errors import FormatError
 
-Place = tuple[int, bytes]  # database and name
 Guess = tuple[Format, Key]
 
 _NAME = "detected"

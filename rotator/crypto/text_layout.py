@@ -122,7 +122,7 @@ class TextLayout:
                 return None
             part, size = parts[0]
             if len(parts) > 1:
-                if not _cut_piece(raw, parts, got):
+                if not cut_piece(raw, parts, got):
                     return None
             elif size and len(raw) != size:
                 return None
@@ -176,7 +176,7 @@ class TextLayout:
         return joined if self._within is None else encode(self._within, joined, value)
 
 
-def _cut_piece(raw: bytes, parts: Sequence[tuple[str, int]], got: dict[str, bytes]) -> bool:
+def cut_piece(raw: bytes, parts: Sequence[tuple[str, int]], got: dict[str, bytes]) -> bool:
     """Cut a piece into its *parts*, which are put into *got*; False if the length is wrong."""
     rest = len(raw) - sum([size for _, size in parts])
     if rest < 0 or (rest and all(size for _, size in parts)):

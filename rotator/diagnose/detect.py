@@ -14,9 +14,10 @@ from itertools import islice
 from typing import Literal
 
 from rotator.config.schema import CacheConfig
+from rotator.crypto.attempts import Place
 from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.foreign import Foreign, foreign, looks_encrypted
-from rotator.crypto.format_search import Found, Place, search_formats
+from rotator.crypto.format_search import Found, search_formats
 from rotator.crypto.keyring import Key
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, Exit
@@ -144,7 +145,9 @@ def detect(access: CacheContext, samples: int = SAMPLES, aads: Sequence[str] = (
             closed[place] = got
     values = {place: taken.values[place] for place in closed}
     found = search_formats(codec, access.formats, values, aads)
-    reasons = _reasons(codec, found, taken.values, closed)
+    knowing = _with(codec, found)
+    left_closed = {place: why for place, why in closed.items() if place not in found.guesses}
+    reasons = _reasons(codec, knowing, taken.values, left_closed)
     left = [taken.values[place] for place in reasons]
     return Detection(
         strings=len(taken.values),
@@ -156,7 +159,7 @@ def detect(access: CacheContext, samples: int = SAMPLES, aads: Sequence[str] = (
         alone=found.alone,
         single=found.single,
         refused=Counter(reasons.values()),
-        unknown_keys=Counter(filter(None, map(_with(codec, found).named_key, left))),
+        unknown_keys=Counter(filter(None, map(knowing.named_key, left))),
         foreign=Counter(filter(None, map(foreign, left))),
         other=taken.other,
     )
@@ -231,15 +234,12 @@ def _with(codec: Codec, found: Found) -> Codec:
 
 
 def _reasons(
-    codec: Codec, found: Found, values: Mapping[Place, bytes], closed: Mapping[Place, Reason]
+    codec: Codec, knowing: Codec, values: Mapping[Place, bytes], closed: Mapping[Place, Reason]
 ) -> dict[Place, Reason]:
-    """Return why values do not open that nothing was found for, looked at more closely."""
+    """Return why *closed* ones do not open, looked at more closely by what was found, too."""
     reasons: dict[Place, Reason] = {}
     others = [name for _, name in islice(values, _OTHER_NAMES)]
-    knowing = _with(codec, found)
     for place, reason in closed.items():
-        if place in found.guesses:
-            continue
         name, value = place[1], values[place]
         if knowing.open(name, value) is Reason.UNKNOWN_KEY_ID:
             reasons[place] = Reason.UNKNOWN_KEY_ID

@@ -45,6 +45,12 @@ def run(place, *more):
     return ended, json.loads(ended.stdout)["caches"][0]
 
 
+def set_value(place):
+    """How `rotator set` ended, for one value that it was to write in *place*."""
+    options = ("--config", place.file, "--state", place.state, "--namespace", "a")
+    return commandline.run(["set", *options, "key"], input=b"value")
+
+
 def interrupt(_phase, _page):
     """End the run after a page, as nothing that it could hear of would."""
     raise KeyboardInterrupt
@@ -252,25 +258,15 @@ class TestOwnValues:
 
     def test_set_is_no_application(self, place, redis):
         """`set` writes nothing in such a format, and what it wrote when it might does not count."""
-        arguments = [
-            "set",
-            "--config",
-            place.file,
-            "--state",
-            place.state,
-            "--namespace",
-            "a",
-            "key",
-        ]
         write(place, redis, 1, 3)
         before = contents(redis)
-        refused = commandline.run(arguments, input=b"value")
+        refused = set_value(place)
         assert (refused.returncode, contents(redis)) == (Exit.USAGE, before)
         assert b"constant: true" in refused.stderr
 
         State(place.state).close()  # from now on there is one
         declare_constant(place)
-        assert commandline.run(arguments, input=b"value").returncode == Exit.OK
+        assert set_value(place).returncode == Exit.OK
         place.formats = {"theirs": MARKED}
         place.configure(*place.caches)
 
@@ -278,19 +274,9 @@ class TestOwnValues:
 
     def test_set_beside_applications(self, place, redis):
         """Where an application was seen to write with the current key, `set` does, too."""
-        arguments = [
-            "set",
-            "--config",
-            place.file,
-            "--state",
-            place.state,
-            "--namespace",
-            "a",
-            "key",
-        ]
         write(place, redis, 0)
 
-        assert commandline.run(arguments, input=b"value").returncode == Exit.OK
+        assert set_value(place).returncode == Exit.OK
 
     def test_text_that_is_authenticated(self, place, redis):
         """A text that is authenticated may name the key as well as one that is stored."""

@@ -78,6 +78,12 @@ def client(either):
         yield client
 
 
+def fill_large(client, cache, size=100):
+    """Put a hash of 3,000 fields, each with a value of *size* bytes, into a cache."""
+    for number in range(3_000):
+        put(client, cache, "large", f"{number}", b"x" * size)
+
+
 def test_without_the_setting_nothing_is_looked_into(place, redis):
     """Without `fields` a hash is no string, and not one command for hashes is sent."""
     put(redis, place.cache, "app:1")
@@ -302,8 +308,7 @@ class TestAll:
     @pytest.mark.parametrize("size", [1, 300])
     def test_a_large_hash(self, whole, redis, size):
         """Every field of a large hash is visited, in pages, and only once."""
-        for number in range(3_000):
-            put(redis, whole.cache, "large", f"{number}", b"x" * size)
+        fill_large(redis, whole.cache, size)
         redis.config_resetstat()
         assert counted(whole.run(verify=False)) == {"rotated": 3_000}
         assert redis.info("commandstats")["cmdstat_hscan"]["calls"] > 5
@@ -311,8 +316,7 @@ class TestAll:
 
     def test_it_shrinks_and_grows_meanwhile(self, whole, redis):
         """A field that is there from the first page to the last is visited, whatever others do."""
-        for number in range(3_000):
-            put(redis, whole.cache, "large", f"{number}", b"x" * 100)
+        fill_large(redis, whole.cache)
         calls = []
 
         def change(swaps):
@@ -328,8 +332,7 @@ class TestAll:
 
     def test_a_lost_connection(self, whole, redis):
         """A connection that breaks within a large hash is opened again, and all of it is done."""
-        for number in range(3_000):
-            put(redis, whole.cache, "large", f"{number}", b"x" * 100)
+        fill_large(redis, whole.cache)
         calls = []
 
         def cut(swaps):
