@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from rotator.cli.options import expanded, variable
+from rotator.console import print_result
 from rotator.errors import ConfigError
 
 HELP_EXAMPLES = """\b
@@ -215,7 +216,7 @@ def help_command(
         command = group.command.get_command(group, topic)
         typer.echo(command.get_help(typer.Context(command, parent=group, info_name=topic)))
     elif topic in documents():
-        typer.echo(documents()[topic].read_text("utf-8"), nl=False)
+        print_result(documents()[topic].read_text("utf-8"))
     else:
         raise _unknown("there is no help on ", topic, "rotator help", (*COMMANDS, *documents()))
 
