@@ -94,8 +94,10 @@ class Release:
             "touch $ROTATOR_STATE",
             "! touch /none 2>&1",
         )
-        said = image.make(" && ".join(tried))
-        return f"{said.splitlines()[0]}, as a user with a file system that it cannot write to"
+        said = image.make(" && ".join(tried)).splitlines()
+        if f"rotator {self.version}" not in said:
+            raise NotReadyError("--version says another version")
+        return "it works as a user without rights, on a file system that is only read"
 
     def pin(self) -> str:
         """Every package that it needs, with the hash of every file of it, as tests had them."""
