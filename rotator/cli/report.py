@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from rotator.cli import options
+from rotator.cli.completion import complete_condition
 from rotator.console import print_result
 from rotator.errors import ConditionError, ConfigError, StateError
 from rotator.report import table
@@ -56,6 +57,7 @@ def report_command(
         " fence, and a retention of backups that is over; or unless every cache will be done by"
         " the time of --by.",
         metavar="retirable[:ID]|proven[:ID]|in-time",
+        autocompletion=complete_condition,
     ),
     max_age: timedelta | None = options.duration(
         "--max-age", "How old the last complete sweep may be for --require to hold. Default: 24h."

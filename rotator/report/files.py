@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,11 +19,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rotator.console import print_result
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import STATUSES, VERDICTS, Cache, Report
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
+
+STDOUT = Path("-")
+"""What `--report` calls stdout."""
 
 _MODE = 0o644  # less what the umask takes away
 _CACHE = ("cache",)
@@ -31,11 +36,16 @@ _KEY = ("cache", "key_id", "role")
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Targets: say where to write which rendering; None is not written."""
+    """Targets: say where to write which rendering, None for nowhere, and `-` for stdout."""
 
     report: Path | None = None
     html: Path | None = None
     metrics: Path | None = None
+
+    @property
+    def printed(self) -> bool:
+        """True if stdout is where the report is to be written."""
+        return self.report == STDOUT
 
     def check(self) -> None:
         """
@@ -49,7 +59,7 @@ class Targets:
             from rotator.report import chart  # noqa: PLC0415 - see the module's docstring
 
             chart.require_library()
-        for path in (self.report, self.html, self.metrics):
+        for path in (None if self.printed else self.report, self.html, self.metrics):
             if path is not None:
                 check_target(path)
 
@@ -71,12 +81,23 @@ class Targets:
         failures = []
         for render, path in writers:
             try:
-                if path is not None:
+                if path is self.report and self.printed:
+                    print_result(render(report))
+                elif path is not None:
                     write_whole(path, render(report))
             except RotatorError as error:
                 failures.append(error)
         if failures:
             raise failures[0]
+
+    def show(self, report: Report, *, as_json: bool) -> None:
+        """Print what a person or a program waits for, on stderr where stdout has the report."""
+        from rotator.report import table  # noqa: PLC0415 - see the module's docstring
+
+        if not as_json:
+            print_result(table.render(report), sys.stderr if self.printed else None)
+        elif not self.printed:
+            print_result(json_text(report))
 
 
 def check_target(path: Path) -> None:

@@ -67,6 +67,7 @@ def test_help_imports_no_command():
         "rotator.__main__",
         "rotator.cli",
         "rotator.cli.app",
+        "rotator.cli.completion",
         "rotator.cli.help",
         "rotator.cli.options",
         "rotator.console",
