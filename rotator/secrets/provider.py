@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from rotator.config.bundle import read_limited
 from rotator.config.files import parse
 from rotator.config.types import Provider
 from rotator.errors import SecretError, SourceError
@@ -273,7 +274,7 @@ class SecretFile(Unpicklable):
                 hint="three slashes: secretfile:///etc/maverics/secrets.yaml",
             )
         try:
-            content = self.path.read_bytes()
+            content = read_limited(self.path)
         except OSError as error:
             raise SourceError(
                 f"the secret file {self.path} cannot be read: {reason_of(error)}",
