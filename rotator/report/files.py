@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import STATUSES, VERDICTS, Cache, Report
+from rotator.text import ascii_json, escape
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
@@ -159,8 +160,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def json_text(report: Report) -> str:
-    """Return the report as text, its fields always in the same order, with a newline at the end."""
-    return f"{report.model_dump_json(by_alias=True, indent=2)}\n"
+    """Return the report in ASCII, its fields always in the same order, and a newline."""
+    return ascii_json(f"{report.model_dump_json(by_alias=True, indent=2)}\n")
 
 
 def report_schema() -> dict[str, Any]:
@@ -228,12 +229,12 @@ def _caches(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
         part = cache.progress.fraction if cache.progress else None
         part = 1.0 if cache.complete else part
         if part is not None:
-            visited.labels(cache.name).set(part)
-        complete.labels(cache.name).set(cache.complete)
+            visited.labels(escape(cache.name)).set(part)
+        complete.labels(escape(cache.name)).set(cache.complete)
         if cache.swept_at:
-            swept.labels(cache.name).set(cache.swept_at.timestamp())
+            swept.labels(escape(cache.name)).set(cache.swept_at.timestamp())
         for outcome, number in cache.outcomes.items():
-            visits.labels(cache.name, outcome).set(number)
+            visits.labels(escape(cache.name), outcome).set(number)
 
 
 def _keys(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
@@ -254,13 +255,13 @@ def _keys(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
             under = key.remaining
             if key.role == "current":  # those that it had, and those that were moved to it
                 under = cache.outcomes["current"] + cache.outcomes["rotated"]
-            values.labels(cache.name, key.id, key.role).set(under)
-            budget.labels(cache.name, key.id, key.role).set(key.nonce_budget_used)
+            values.labels(escape(cache.name), key.id, key.role).set(under)
+            budget.labels(escape(cache.name), key.id, key.role).set(key.nonce_budget_used)
             if key.role == "old":
-                retirable.labels(cache.name, key.id).set(key.verdict == "retirable")
-                assumptions.labels(cache.name, key.id).set(len(key.assumptions))
+                retirable.labels(escape(cache.name), key.id).set(key.verdict == "retirable")
+                assumptions.labels(escape(cache.name), key.id).set(len(key.assumptions))
                 counted = Counter(place.status for place in key.places)
                 for status in STATUSES:
-                    places.labels(cache.name, key.id, status).set(counted[status])
+                    places.labels(escape(cache.name), key.id, status).set(counted[status])
                 for verdict in VERDICTS:
-                    verdicts.labels(cache.name, key.id, verdict).set(key.verdict == verdict)
+                    verdicts.labels(escape(cache.name), key.id, verdict).set(key.verdict == verdict)
