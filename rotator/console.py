@@ -36,7 +36,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rotator.errors import RotatorError
 from rotator.progress import write_line
-from rotator.text import ascii_json, escape, redact
+from rotator.text import escape, redact
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -69,7 +69,7 @@ def print_result(result: RenderableType, stream: IO[str] | None = None) -> None:
 
 def print_json(data: Any) -> None:
     """Write *data* to stdout as indented JSON, ASCII only, so that nothing in it can do harm."""
-    print_result(ascii_json(json.dumps(data, indent=2)))
+    print_result(json.dumps(data, indent=2))
 
 
 def print_error(error: RotatorError, stream: IO[str] | None = None) -> None:
@@ -183,7 +183,7 @@ def _processors(log_format: str, stream: IO[str]) -> tuple[list[Processor], Proc
     if log_format == "json":
         transformer = tracebacks.ExceptionDictTransformer(show_locals=False)
         start += [make.TimeStamper(fmt="iso", utc=True), make.ExceptionRenderer(transformer)]
-        return [*start, _clean], make.JSONRenderer(_dumped)
+        return [*start, _clean], make.JSONRenderer()
     start += [make.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True), make.format_exc_info]
     colours = stream.isatty() and not os.environ.get("NO_COLOR")
     render = dev.ConsoleRenderer(
@@ -196,11 +196,6 @@ def _clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Leave only plain data that looks like no secret, and begin every line alike."""
     ordered = {name: event[name] for name in _FIRST if name in event} | dict(event)
     return {name: value if name in _INTERNAL else _plain(value) for name, value in ordered.items()}
-
-
-def _dumped(event: Any, **settings: Any) -> str:
-    """Return the JSON of a log line."""
-    return ascii_json(json.dumps(event, **settings))
 
 
 def _plain(value: Any) -> Any:

@@ -266,9 +266,9 @@ def ascii_json(text: str) -> str:
     """
     Return JSON with every character but printable ASCII and the ends of lines escaped.
 
-    They are within strings, or the text is no JSON; DEL is ASCII, and `json` leaves it as it is.
+    That is what `json` does by itself; other libraries leave more as it is, or DEL at least.
     """
-    return _NOT_PLAIN.sub(lambda found: json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f"), text)
+    return _NOT_PLAIN.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def redact(text: str) -> str:

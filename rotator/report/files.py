@@ -18,8 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rotator.config.load import locate
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
+from rotator.protection import require_own
 from rotator.report.model import STATUSES, VERDICTS, Cache, Report
+from rotator.state.database import default_path
 from rotator.text import ascii_json, escape
 
 if TYPE_CHECKING:
@@ -38,21 +41,34 @@ class Targets:
     html: Path | None = None
     metrics: Path | None = None
 
-    def check(self) -> None:
+    def check(self, files: Sequence[Path], state: Path | None) -> None:
         """
         Raise unless all of it can be written; asked before the work begins.
 
+        *files* are those of the configuration that are named, *state* the state file.
+
         Raises:
-            ConfigError: A folder is missing or closed to us, a file cannot be replaced, or the
-                library for pages is not installed.
+            ConfigError: A folder is missing or closed to us, a file cannot be replaced or is one
+                of another kind, or the library for pages is not installed.
         """
         if self.html is not None:
             from rotator.report import chart  # noqa: PLC0415 - see the module's docstring
 
             chart.require_library()
-        for path in (self.report, self.html, self.metrics):
-            if path is not None:
-                check_target(path)
+        taken = {
+            mark: f"the configuration {path}" for path in locate(files) for mark in _marks(path)
+        }
+        kept = state or default_path()
+        taken |= dict.fromkeys(_marks(kept), f"the state file {kept}")
+        for kind, path in (("report", self.report), ("page", self.html), ("metrics", self.metrics)):
+            if path is None:
+                continue
+            for other in filter(None, map(taken.get, _marks(path))):
+                raise ConfigError(
+                    f"{path}: the {kind} would replace {other}", hint="name a file of its own"
+                )
+            check_target(path)
+            taken |= dict.fromkeys(_marks(path), f"the {kind} {path}")
 
     def write(self, report: Report, now: datetime | None = None) -> None:
         """
@@ -80,14 +96,24 @@ class Targets:
             raise failures[0]
 
 
+def _marks(path: Path) -> set[object]:
+    """Return what two paths have in common if they lead to one file, or would."""
+    marks: set[object] = {os.path.realpath(path)}
+    with suppress(OSError):
+        found = path.stat()
+        marks.add((found.st_dev, found.st_ino))
+    return marks
+
+
 def check_target(path: Path) -> None:
     """
     Raise unless a report can be written to *path*; asked before the work begins.
 
     Raises:
-        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced.
+        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced: it is a
+            symbolic link, or another user's.
     """
-    folder = path.resolve().parent
+    folder = Path(os.path.realpath(path.parent))
     if not folder.is_dir():
         raise ConfigError(
             f"{path}: the folder {folder} does not exist", hint=f"create it: mkdir -p {folder}"
@@ -97,6 +123,7 @@ def check_target(path: Path) -> None:
             f"{path} is not a file that can be replaced",
             hint="name a file; for a report on stdout use --format json",
         )
+    require_own(path, ConfigError)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(
             f"{path}: no right to write to the folder {folder}",
@@ -108,14 +135,12 @@ def write_whole(path: Path, text: str) -> None:
     """
     Replace *path* by a file that holds *text*, so that a reader finds the old one or the new one.
 
-    A symbolic link stays one: what it points to is replaced.
-
     Raises:
         ConfigError: The folder is missing or closed to us, or *path* cannot be replaced.
         StateError: Writing failed; *path* is as it was.
     """
     check_target(path)
-    target = path.resolve()
+    target = Path(os.path.realpath(path.parent), path.name)
     draft = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}.tmp")
     try:
         _write_out(draft, text)

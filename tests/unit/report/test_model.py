@@ -359,14 +359,20 @@ class TestFile:
         assert path.read_text() == "new"
 
     def test_link(self, tmp_path):
-        """A symbolic link stays one, and what it points to is replaced."""
-        (tmp_path / "real").write_text("old")
-        (tmp_path / "link").symlink_to("real")
+        """A symbolic link is refused, wherever it leads; one to a folder may be on the way."""
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "linked").symlink_to("folder")
+        target = tmp_path / "linked" / "link"
+        for there in ("nowhere", "link", "real"):
+            target.unlink(missing_ok=True)
+            target.symlink_to(there)
+            with pytest.raises(ConfigError, match="is a symbolic link") as caught:
+                write_whole(target, "new")
+        assert str(tmp_path / "folder" / "real") in caught.value.hint
 
-        write_whole(tmp_path / "link", "new")
+        write_whole(tmp_path / "linked" / "real", "new")
 
-        assert (tmp_path / "link").is_symlink()
-        assert (tmp_path / "real").read_text() == "new"
+        assert (tmp_path / "folder" / "real").read_text() == "new"
 
     def test_relative(self, tmp_path, monkeypatch):
         """A bare file name is written to the current folder."""
