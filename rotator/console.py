@@ -54,9 +54,11 @@ _MULTILINE = ("exception", "stack")
 
 
 def print_result(result: RenderableType, stream: IO[str] | None = None) -> None:
-    """Write a result, text or a rendering, to *stream* (default stdout)."""
+    """Write a result, text (escaped, line by line) or a rendering, to *stream* (default stdout)."""
     stream = sys.stdout if stream is None else stream
-    if not isinstance(result, str):
+    if isinstance(result, str):
+        result = "\n".join(map(escape, result.split("\n")))
+    else:
         drawer = console(stream)
         with drawer.capture() as drawn:
             drawer.print(result)

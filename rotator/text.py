@@ -8,6 +8,7 @@ where a report lists facts. `now` is passed in, and the zone too, as far as it i
 (`TZ`, else /etc/localtime).
 """
 
+import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -40,11 +41,13 @@ _DATED = re.compile(
 _DAYS = range(-2, 3)  # around today in UTC; the wall clock's date may be another one
 _PREFIXES = 3  # of names, in one sentence
 
-_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64,}")
-# Up to the last @, because a password in a URL may hold one that nobody escaped.
-_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
+# A server may send what is slow to look through: each pattern passes a character a few times at
+# most, whatever stands around it. `++` gives nothing back.
+_HEX_KEY = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64,}+")
+_NOT_PLAIN = re.compile(r"[^\n\x20-\x7e]")
+_WORD = re.compile(r"\S++")
 _PARAMETER = re.compile(
-    r"([?&;][\w.-]*(?:token|secret|pass|pwd|key|credential|auth|sig)[\w.-]*=)[^&;#\s'\"]+",
+    r"([?&;](?=[\w.-]*?(?:token|secret|pass|pwd|key|credential|auth|sig))[\w.-]++=)[^&;#\s'\"]++",
     re.IGNORECASE,
 )
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
@@ -259,6 +262,15 @@ def escape(text: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
+def ascii_json(text: str) -> str:
+    """
+    Return JSON with every character but printable ASCII and the ends of lines escaped.
+
+    That is what `json` does by itself; other libraries leave more as it is, or DEL at least.
+    """
+    return _NOT_PLAIN.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
 def redact(text: str) -> str:
     """
     Return *text* with `***` in place of everything that looks like a secret: the last resort.
@@ -270,6 +282,14 @@ def redact(text: str) -> str:
     secret, and long literals of bytes, as `repr` writes them (keys, values, plaintexts).
     """
     text = _BYTES.sub(f"b'{_MASK}'", text)
-    text = _USER_INFO.sub(rf"\1{_MASK}@", text)
+    text = _WORD.sub(_without_user, text) if "://" in text else text
     text = _PARAMETER.sub(rf"\1{_MASK}", text)
     return _HEX_KEY.sub(_MASK, text)
+
+
+def _without_user(word: re.Match[str]) -> str:
+    """Return a word without user and password, if it is a URL."""
+    scheme, mark, rest = word[0].partition("://")
+    # Up to the last @, because a password may hold one that nobody escaped.
+    _, at, place = rest.rpartition("@")
+    return f"{scheme}{mark}{_MASK}{at}{place}" if mark and at else word[0]

@@ -24,7 +24,7 @@ import rotator
 from rotator.cli.completion import VARIABLE, complete
 from rotator.cli.help import LazyGroup
 from rotator.cli.options import variable
-from rotator.console import print_error, start_logging
+from rotator.console import print_error, print_result, start_logging
 from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
 from rotator.text import moment, utc_now
 
@@ -72,7 +72,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version_text())
+        print_result(version_text())
         raise typer.Exit
 
 

@@ -78,7 +78,7 @@ def report_command(
     verdict counts.
     """
     targets = Targets(html=html)
-    targets.check()
+    targets.check((), state)
     now = utc_now()
     with _open_existing(state) as opened:
         everything = load_reports(opened, now)

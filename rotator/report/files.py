@@ -19,9 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rotator.config.load import locate
 from rotator.console import print_result
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
+from rotator.protection import require_own
 from rotator.report.model import STATUSES, VERDICTS, Cache, Report
+from rotator.state.database import default_path
+from rotator.text import ascii_json, escape
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
@@ -47,21 +51,34 @@ class Targets:
         """True if stdout is where the report is to be written."""
         return self.report == STDOUT
 
-    def check(self) -> None:
+    def check(self, files: Sequence[Path], state: Path | None) -> None:
         """
         Raise unless all of it can be written; asked before the work begins.
 
+        *files* are those of the configuration that are named, *state* the state file.
+
         Raises:
-            ConfigError: A folder is missing or closed to us, a file cannot be replaced, or the
-                library for pages is not installed.
+            ConfigError: A folder is missing or closed to us, a file cannot be replaced or is one
+                of another kind, or the library for pages is not installed.
         """
         if self.html is not None:
             from rotator.report import chart  # noqa: PLC0415 - see the module's docstring
 
             chart.require_library()
-        for path in (None if self.printed else self.report, self.html, self.metrics):
-            if path is not None:
-                check_target(path)
+        taken = {
+            mark: f"the configuration {path}" for path in locate(files) for mark in _marks(path)
+        }
+        kept = state or default_path()
+        taken |= dict.fromkeys(_marks(kept), f"the state file {kept}")
+        for kind, path in (("report", self.report), ("page", self.html), ("metrics", self.metrics)):
+            if path is None or (path is self.report and self.printed):
+                continue
+            for other in filter(None, map(taken.get, _marks(path))):
+                raise ConfigError(
+                    f"{path}: the {kind} would replace {other}", hint="name a file of its own"
+                )
+            check_target(path)
+            taken |= dict.fromkeys(_marks(path), f"the {kind} {path}")
 
     def write(self, report: Report, now: datetime | None = None) -> None:
         """
@@ -100,14 +117,24 @@ class Targets:
             print_result(json_text(report))
 
 
+def _marks(path: Path) -> set[object]:
+    """Return what two paths have in common if they lead to one file, or would."""
+    marks: set[object] = {os.path.realpath(path)}
+    with suppress(OSError):
+        found = path.stat()
+        marks.add((found.st_dev, found.st_ino))
+    return marks
+
+
 def check_target(path: Path) -> None:
     """
     Raise unless a report can be written to *path*; asked before the work begins.
 
     Raises:
-        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced.
+        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced: it is a
+            symbolic link, or another user's.
     """
-    folder = path.resolve().parent
+    folder = Path(os.path.realpath(path.parent))
     if not folder.is_dir():
         raise ConfigError(
             f"{path}: the folder {folder} does not exist", hint=f"create it: mkdir -p {folder}"
@@ -117,6 +144,7 @@ def check_target(path: Path) -> None:
             f"{path} is not a file that can be replaced",
             hint="name a file; for a report on stdout use --format json",
         )
+    require_own(path, ConfigError)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(
             f"{path}: no right to write to the folder {folder}",
@@ -128,14 +156,12 @@ def write_whole(path: Path, text: str) -> None:
     """
     Replace *path* by a file that holds *text*, so that a reader finds the old one or the new one.
 
-    A symbolic link stays one: what it points to is replaced.
-
     Raises:
         ConfigError: The folder is missing or closed to us, or *path* cannot be replaced.
         StateError: Writing failed; *path* is as it was.
     """
     check_target(path)
-    target = path.resolve()
+    target = Path(os.path.realpath(path.parent), path.name)
     draft = target.with_name(f".{target.name[:64]}.{secrets.token_hex(8)}.tmp")
     try:
         _write_out(draft, text)
@@ -180,8 +206,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def json_text(report: Report) -> str:
-    """Return the report as text, its fields always in the same order, with a newline at the end."""
-    return f"{report.model_dump_json(by_alias=True, indent=2)}\n"
+    """Return the report in ASCII, its fields always in the same order, and a newline."""
+    return ascii_json(f"{report.model_dump_json(by_alias=True, indent=2)}\n")
 
 
 def report_schema() -> dict[str, Any]:
@@ -249,12 +275,12 @@ def _caches(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
         part = cache.progress.fraction if cache.progress else None
         part = 1.0 if cache.complete else part
         if part is not None:
-            visited.labels(cache.name).set(part)
-        complete.labels(cache.name).set(cache.complete)
+            visited.labels(escape(cache.name)).set(part)
+        complete.labels(escape(cache.name)).set(cache.complete)
         if cache.swept_at:
-            swept.labels(cache.name).set(cache.swept_at.timestamp())
+            swept.labels(escape(cache.name)).set(cache.swept_at.timestamp())
         for outcome, number in cache.outcomes.items():
-            visits.labels(cache.name, outcome).set(number)
+            visits.labels(escape(cache.name), outcome).set(number)
 
 
 def _keys(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
@@ -275,13 +301,13 @@ def _keys(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
             under = key.remaining
             if key.role == "current":  # those that it had, and those that were moved to it
                 under = cache.outcomes["current"] + cache.outcomes["rotated"]
-            values.labels(cache.name, key.id, key.role).set(under)
-            budget.labels(cache.name, key.id, key.role).set(key.nonce_budget_used)
+            values.labels(escape(cache.name), key.id, key.role).set(under)
+            budget.labels(escape(cache.name), key.id, key.role).set(key.nonce_budget_used)
             if key.role == "old":
-                retirable.labels(cache.name, key.id).set(key.verdict == "retirable")
-                assumptions.labels(cache.name, key.id).set(len(key.assumptions))
+                retirable.labels(escape(cache.name), key.id).set(key.verdict == "retirable")
+                assumptions.labels(escape(cache.name), key.id).set(len(key.assumptions))
                 counted = Counter(place.status for place in key.places)
                 for status in STATUSES:
-                    places.labels(cache.name, key.id, status).set(counted[status])
+                    places.labels(escape(cache.name), key.id, status).set(counted[status])
                 for verdict in VERDICTS:
-                    verdicts.labels(cache.name, key.id, verdict).set(key.verdict == verdict)
+                    verdicts.labels(escape(cache.name), key.id, verdict).set(key.verdict == verdict)

@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from rotator.errors import BusyError, RightsError, ServerError, StateError
+from rotator.protection import open_own
 from rotator.server.acl import Rules, require_rights
 from rotator.server.connection import Reply
 from rotator.server.context import CacheContext
@@ -148,12 +149,12 @@ def run_lock(state: Path, cache: str) -> Iterator[None]:
 
     Raises:
         BusyError: Another process holds it.
-        StateError: The lock file cannot be made.
+        StateError: The lock file cannot be made, or is another's.
     """
     digest = hashlib.sha256(cache.encode()).hexdigest()[:16]
     path = state.with_name(f"{state.name}.{digest}.lock")
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        handle = open_own(path, StateError)
     except OSError as error:
         raise StateError(
             f"the lock file {path} cannot be opened ({error.strerror})",

@@ -32,9 +32,9 @@ from rotator.server.store import Store
 from rotator.tls import (
     add_trusted,
     client_context,
-    openssl_cipher,
     pem_file,
     show_certificate,
+    suite_name,
     usable,
 )
 
@@ -287,14 +287,19 @@ def _set_ciphers(context: ssl.SSLContext, profile: TlsProfile) -> None:
     """Allow only the suites of *profile* in TLS 1.2, if it names any."""
     names = []
     for index, cipher in enumerate(profile.enabled_ciphers):
-        if (name := openssl_cipher(cipher)) is not None:
-            field = profile.field(f"enabledCiphers[{index}]")
-            # Of a list, OpenSSL passes over in silence what it does not know.
-            with usable(field, "a TLS 1.2 suite by its IANA or OpenSSL name"):
+        field = profile.field(f"enabledCiphers[{index}]")
+        with usable(field, "a TLS 1.2 suite by its IANA or OpenSSL name"):
+            if (name := suite_name(cipher)) is not None:
+                # Of a list, OpenSSL passes over in silence what its security level forbids.
                 context.set_ciphers(name)
-            names.append(name)
+                names.append(name)
     if names:
         context.set_ciphers(":".join(names))
+    elif profile.enabled_ciphers:
+        raise ConfigError(
+            f"{profile.field('enabledCiphers')}: names no suite of TLS 1.2",
+            hint="those of TLS 1.3 are not chosen: name others beside them, or leave it out",
+        )
 
 
 def _pem(reference: SecretRef, provider: Provider | None) -> str:

@@ -20,6 +20,7 @@ from urllib.parse import quote
 import platformdirs
 
 from rotator.errors import StateError
+from rotator.protection import require_own
 
 Change = Callable[[str, Sequence[Any]], object]
 """Executes a statement with its values, within a transaction."""
@@ -126,10 +127,12 @@ class Database:
         self.upgraded_from: int | None = None
         self._turn = threading.RLock()
         with self._explained():
+            self._require_own()
             if not path.exists():
                 _create(path)
             self._connection = _connect(path)
         try:
+            self._require_own()  # SQLite follows a link that somebody has put there meanwhile
             self._check()
         except StateError:
             self.close()
@@ -185,6 +188,15 @@ class Database:
     def damaged(self) -> StateError:
         """Return the error for a file that SQLite can read and we cannot."""
         return StateError(f"the state file {self.path} is damaged", hint=_ANEW)
+
+    def _require_own(self) -> None:
+        """Refuse another user's file, and the journal from which SQLite would restore one."""
+        for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
+            try:
+                require_own(path, StateError)
+            except StateError as error:
+                hint = f"{error.hint} (--state names another)"
+                raise StateError(f"the state file {error}", hint=hint) from None
 
     def _check(self) -> None:
         """Refuse what is damaged, of something else, or newer than we are."""

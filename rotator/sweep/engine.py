@@ -35,6 +35,7 @@ import structlog
 
 from rotator.config.load import load
 from rotator.errors import ConfigError, RotatorError, ServerError
+from rotator.protection import disable_core_dumps
 from rotator.server.context import CacheContext
 from rotator.server.replies import AnswerError
 from rotator.state.state import State
@@ -236,6 +237,7 @@ def send_log(
 
 def _init_process(channel: WorkerChannel) -> None:
     """Set up a worker process: signals are the parent's business, and so is the terminal."""
+    disable_core_dumps()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     structlog.configure(processors=[send_log], cache_logger_on_first_use=False)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,5 +1,6 @@
 """Text: numbers, durations and times that are written and read, and secrets that are masked."""
 
+import json
 import os
 import secrets
 import subprocess
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from rotator.text import (
     about,
     ago,
+    ascii_json,
     clock,
     count,
     duration,
@@ -306,6 +308,25 @@ def test_bytes_of_any_key_are_taken_out():
         material = secrets.token_bytes(32)
 
         assert redact(f"{material.hex()} {material!r}") == "*** b'***'"
+
+
+# Each makes a pattern that goes back, or begins anew at each character, look at all the rest of it.
+@pytest.mark.parametrize(
+    "part", ["x", "://", "a://", "token", "?token", "b'", 'b"\\', "f" * 63 + " "]
+)
+def test_long_text_is_masked(part):
+    """A long text is masked in a moment, whatever it is made of: a square of it would not end."""
+    text = f"?token{part * (200_000 // len(part))}"
+    assert redact(text).endswith(part[-3:])
+
+
+def test_json_is_ascii():
+    """JSON is written in printable ASCII alone, and says the same."""
+    said = {"Zürich \U0001f511": '\x1b[2J \x7f \x9b \u202e \u2028 \\ " \n'}
+    told = ascii_json(json.dumps(said, ensure_ascii=False, indent=1))
+    assert told.isascii()
+    assert told.replace("\n", "").isprintable()
+    assert json.loads(told) == said
 
 
 @given(st.text("ab0://@?&=token'\\ \n"))

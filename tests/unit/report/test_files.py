@@ -11,6 +11,7 @@ from rotator.report import files
 from rotator.report.build import failed_report
 from rotator.report.model import OUTCOMES, STATUSES, VERDICTS, Cache, Key, Report
 from rotator.tally.tally import Mode
+from rotator.text import escape
 from support.sample_reports import placed_key
 from support.textfile import parsed
 
@@ -160,7 +161,7 @@ class TestRender:
 
         samples = shown(looked_at(name))
 
-        assert samples["rotator_sweep_complete", ("cache", name)] == 1
+        assert samples["rotator_sweep_complete", ("cache", escape(name))] == 1
         assert ("rotator_key_retirable", ("cache", "b")) not in samples
 
     def test_described(self):

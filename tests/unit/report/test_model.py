@@ -18,6 +18,7 @@ from rotator.report import files
 from rotator.report.files import check_target, write_whole
 from rotator.report.model import KINDS, STATUSES, VERDICTS, Cache, Outside, Report, Verification
 from rotator.retirement.places import Kind, Status, Verdict
+from rotator.state.database import default_path
 from rotator.tally.tally import Outcome
 from support.html_pages import report as page_report
 from support.sample_reports import (
@@ -336,6 +337,39 @@ class TestFile:
         assert Report.model_validate_json(path.read_text()) == example()
         assert list(tmp_path.iterdir()) == [path]
 
+    @pytest.mark.parametrize("spelled", ["same", "folder/../same", "linked/same", "hard", "link"])
+    @pytest.mark.parametrize("what", ["the configuration", "the state file", "the report"])
+    def test_over_another(self, tmp_path, what, spelled):
+        """A file that is in use is not written over, by whatever path it is named."""
+        (tmp_path / "same").write_text("kept")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "linked").symlink_to(".")
+        (tmp_path / "link").symlink_to("same")
+        (tmp_path / "hard").hardlink_to(tmp_path / "same")
+        used = {"the configuration": tmp_path / "a", "the state file": tmp_path / "b"}
+        used[what] = tmp_path / "same"
+        targets = files.Targets(report=used.get("the report"), metrics=tmp_path / spelled)
+        with pytest.raises(ConfigError, match=f"the metrics would replace {what} ") as caught:
+            targets.check([used["the configuration"]], used["the state file"])
+        assert caught.value.hint
+
+    def test_over_what_is_not_there_yet(self, tmp_path):
+        """Nor are two outputs written to one new file, and each has one of its own."""
+        targets = files.Targets(report=tmp_path / "x", metrics=tmp_path / "." / "x")
+        with pytest.raises(ConfigError, match="would replace the report"):
+            targets.check([tmp_path / "a"], tmp_path / "b")
+        files.Targets(report=tmp_path / "x", metrics=tmp_path / "y").check(
+            [tmp_path / "a"], tmp_path / "b"
+        )
+
+    def test_over_the_default(self, tmp_path, monkeypatch):
+        """Files that are not named on the command line count too."""
+        monkeypatch.setenv("MAVERICS_CONFIG", str(tmp_path / "x"))
+        with pytest.raises(ConfigError, match="would replace the configuration"):
+            files.Targets(report=tmp_path / "x").check((), None)
+        with pytest.raises(ConfigError, match="would replace the state file"):
+            files.Targets(report=default_path()).check((), None)
+
     @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])
     def test_mode(self, tmp_path, umask, mode):
         """The file is for its owner to write and others to read, less what the umask takes away."""
@@ -359,14 +393,20 @@ class TestFile:
         assert path.read_text() == "new"
 
     def test_link(self, tmp_path):
-        """A symbolic link stays one, and what it points to is replaced."""
-        (tmp_path / "real").write_text("old")
-        (tmp_path / "link").symlink_to("real")
+        """A symbolic link is refused, wherever it leads; one to a folder may be on the way."""
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "linked").symlink_to("folder")
+        target = tmp_path / "linked" / "link"
+        for there in ("nowhere", "link", "real"):
+            target.unlink(missing_ok=True)
+            target.symlink_to(there)
+            with pytest.raises(ConfigError, match="is a symbolic link") as caught:
+                write_whole(target, "new")
+        assert str(tmp_path / "folder" / "real") in caught.value.hint
 
-        write_whole(tmp_path / "link", "new")
+        write_whole(tmp_path / "linked" / "real", "new")
 
-        assert (tmp_path / "link").is_symlink()
-        assert (tmp_path / "real").read_text() == "new"
+        assert (tmp_path / "folder" / "real").read_text() == "new"
 
     def test_relative(self, tmp_path, monkeypatch):
         """A bare file name is written to the current folder."""

@@ -248,7 +248,7 @@ class TestFile:
 
     def test_is_a_folder(self, tmp_path):
         """A folder in place of the file is an error with a hint."""
-        with pytest.raises(StateError, match="cannot be opened") as refused:
+        with pytest.raises(StateError, match="is not a file") as refused:
             State(tmp_path)
         assert "--state" in refused.value.hint
 
