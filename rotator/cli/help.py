@@ -48,7 +48,7 @@ COMMANDS = {
         "purge",
         "Encrypt plaintext values under the current key: only names that match, never by a guess.",
     ),
-    "schema": ("docs", "Print the JSON Schema of the configuration, or of reports."),
+    "schema": ("docs", "Print the JSON Schema of the configuration, of reports, or of receipts."),
     "docs": (
         "docs",
         "Print a document: how to describe formats, what speed costs, how the code is built.",
@@ -64,6 +64,7 @@ _HEADINGS = {
         --workers --engine --scheduler
     """,
     "Results": "--format --report --html --metrics-file --show-names",
+    "Receipts": "--receipt --key --sign --verify-receipt --public",
     "Messages": "--log-format --log-level --progress",
 }
 _HEADING = {option: name for name, options in _HEADINGS.items() for option in options.split()}

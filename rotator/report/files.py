@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
-from rotator.report.model import STATUSES, VERDICTS, Cache, Report
+from rotator.report.model import STATUSES, VERDICTS, Cache, Part, Report
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
@@ -158,14 +158,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def json_text(report: Report) -> str:
-    """Return the report as text, its fields always in the same order, with a newline at the end."""
+def json_text(report: Part) -> str:
+    """Return a report as text, its fields always in the same order, with a newline at the end."""
     return f"{report.model_dump_json(by_alias=True, indent=2)}\n"
 
 
-def report_schema() -> dict[str, Any]:
-    """Return the JSON Schema of what `json_text` writes."""
-    schema = Report.model_json_schema(by_alias=True, mode="serialization")
+def json_schema(kind: type[Part]) -> dict[str, Any]:
+    """Return the JSON Schema of what `json_text` writes of a *kind* of report."""
+    schema = kind.model_json_schema(by_alias=True, mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
