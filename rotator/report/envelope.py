@@ -133,8 +133,7 @@ def unseal(path: Path, public: SSlibKey) -> bytes:
 
     content = _content(path, _LARGEST_FILE)
     try:
-        form = _Form.model_validate(json.loads(content)).model_dump()
-        envelope = Envelope.from_dict(json.loads(json.dumps(form)))
+        envelope = Envelope.from_dict(_Form.model_validate(json.loads(content)).model_dump())
     except (ValueError, RecursionError):
         raise ReceiptError(f"{path} is no receipt, or it was changed", hint=_OWN) from None
     if not envelope.signatures:
@@ -153,7 +152,8 @@ def unseal(path: Path, public: SSlibKey) -> bytes:
         raise ReceiptError(f"{path} was changed after it was signed", hint=_OWN) from None
     if envelope.payload_type != PAYLOAD_TYPE:
         raise ReceiptError(f"{path} is signed, but it is no receipt of rotator", hint=_OWN)
-    if content != _text(form):
+    # Encoded anew, because base64 has several texts for the same bytes.
+    if content != _text(envelope.to_dict()):
         hint = "what is signed is unchanged, but its text is not as rotator wrote it: restore that"
         raise ReceiptError(f"{path} was changed around what is signed", hint=hint)
     return envelope.payload

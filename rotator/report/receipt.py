@@ -4,13 +4,14 @@ Receipt: writes and checks the signed evidence of one retired key.
 It is what an auditor files when a key is destroyed: the verdict on the key over all caches that
 list it, each place with its evidence, what is assumed, the sweeps it rests on, and what was not
 looked at. It says what the state knows, also where that is not enough to remove the key. It holds
-no key, no password, no value and no name of one.
+no key, no password and no value.
 
 Destroying a key is not rotator's business, so no receipt says that one is destroyed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -28,11 +29,10 @@ from rotator.report.agreement import worst_verdict
 from rotator.report.archive import PROVEN, RETIRABLE, unmet_conditions
 from rotator.report.model import Cache, Key, KeyPlace, Moment, Part, Past, Report, Text
 from rotator.report.table import bullets, grid, heading, indented, listed, text
-from rotator.retirement.forecast import RunRecord
 from rotator.retirement.looks import Proof
 from rotator.retirement.places import Kind, Status, Verdict
 from rotator.state.state import State
-from rotator.text import count, stamp
+from rotator.text import stamp
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -46,6 +46,11 @@ LIMITS = (
 )
 """What every receipt takes for granted, because nobody can be asked."""
 
+SHOWN = 5
+"""How many of the last runs are shown."""
+
+_OF_KEY = re.compile(r"^key [0-9a-f]{16}(?:: | is (?:retirable, but not proven: )?)")
+"""The beginning of a reason, which a receipt needs not say: it is on one key."""
 _SETTLED = {Status.CLEAN, Status.ASSUMED}
 _PASSED = {Verdict.HELD, Verdict.RETIRABLE}
 _Verdicts = Annotated[str, Field(json_schema_extra={"enum": [str(one) for one in Verdict]})]
@@ -133,7 +138,7 @@ class Receipt(Part):
     *max_age_seconds*. *limits* are taken for granted by every receipt.
     """
 
-    schema_: int = Field(default=SCHEMA, alias="schema")
+    schema_: int = Field(default=SCHEMA, alias="schema", le=SCHEMA)
     rotator: str
     made_at: Moment
     key_id: str
@@ -209,7 +214,7 @@ def render(receipt: Receipt) -> RenderableType:
         ("verdict", f"{receipt.verdict}: {receipt.meaning}"),
         ("state", f"{receipt.state} (NIST SP 800-57): {receipt.state_basis}"),
         (RETIRABLE, _said(receipt.retirable)),
-        (PROVEN, _said(receipt.proven)),
+        (PROVEN, _said(receipt.proven) if receipt.retirable.holds else "no"),
         ("made", f"{stamp(receipt.made_at)} by rotator {receipt.rotator}"),
     ):
         facts.add_row(text(name, "dim"), text(said))
@@ -229,12 +234,17 @@ def _said(condition: Condition) -> str:
 def _lines(cache: CacheEvidence) -> Iterator[str]:
     """Yield what is known of the key in one cache, a line each."""
     swept = f"last complete sweep {stamp(cache.swept_at)}" if cache.swept_at else "never swept"
-    yield f"{swept}; {cache.found:,} found, {cache.rotated:,} moved, {cache.remaining:,} remain"
+    yield f"{swept}; the last run found {cache.found:,}, and {cache.remaining:,} remain"
     yield from words.history(cache.past) if cache.past else ()
-    yield f"{count(len(cache.runs), 'run')} and {count(len(cache.sweeps), 'proof')} in the receipt"
+    for run in cache.runs[-SHOWN:]:
+        state = "complete" if run.complete else "not complete"
+        yield f"{run.mode} {stamp(run.started_at)}: {run.rotated:,} moved, {state}"
+    for one in {sweep.node: sweep for sweep in cache.sweeps}.values():
+        met = "not asked about" if one.under_key is None else f"{one.under_key:,} under the key"
+        seen = f"{met}, {one.opened:,} opened"
+        yield f"proof {stamp(one.ended_at)}: {seen}, on {one.node} (run id {one.run_id})"
     for place in cache.places:
-        where = f" {place.where}" if place.where else ""
-        yield f"{place.status}: {place.kind}{where}: {place.evidence}"
+        yield f"{place.status}: {place.kind}: {place.evidence}"
     yield from (f"not looked at: {said}" for said in cache.not_looked_at)
 
 
@@ -258,8 +268,8 @@ def _condition(
 ) -> Condition:
     """Return whether `--require` would hold for the key."""
     unmet = unmet_conditions(report, [key_id], now=now, max_age=max_age, proven=proven)
-    reasons = tuple(dict.fromkeys(reason for reason, _ in unmet))
-    return Condition(holds=not reasons, reasons=reasons)
+    reasons = tuple(dict.fromkeys(_OF_KEY.sub("", reason) for reason, _ in unmet))
+    return Condition(holds=not unmet, reasons=reasons)
 
 
 def _not_looked_at(report: Report, key_id: str) -> Iterator[str]:
@@ -287,14 +297,9 @@ def _evidence(cache: Cache, key: Key, state: State) -> CacheEvidence:
         **{name: getattr(cache, name) for name in ("swept_at", "accepted", "warnings")},
         **fields,
         not_looked_at=tuple(missing),
-        runs=tuple(map(_run, known.runs)),
+        runs=tuple(Run.model_validate(one, from_attributes=True) for one in known.runs),
         sweeps=tuple(_sweep(one, key.id) for one in known.proofs),
     )
-
-
-def _run(record: RunRecord) -> Run:
-    """Return what one run did."""
-    return Run(**{name: getattr(record, name) for name in Run.model_fields})
 
 
 def _sweep(proof: Proof, key_id: str) -> Sweep:
