@@ -111,7 +111,7 @@ class ReceiptOptions:
     def _key_id(self, everything: Report, old: Sequence[str]) -> str:
         """Return the id of the key that the receipt is to be on."""
         if self.key:
-            return find_key_id(f"--key {self.key[:80]}", self.key, everything)
+            return find_key_id("--key", self.key, everything)  # not quoted: it may be a key itself
         if len(old) != 1:
             hint = f"name it with --key: {', '.join(old)}" if old else "nothing is to be removed"
             raise ConfigError(f"a receipt is on one old key, and there are {len(old)}", hint=hint)

@@ -44,22 +44,23 @@ Examples:
   rotator report --by 2026-11-30T05:00Z
       whether the rotation will be done by then, and how fast it has to be
   rotator report --from reports/ --require retirable
-      the worst verdict on each key over many hosts: reports/HOST/*.json, by run --report
+      the worst verdict over many hosts, from what `run --report` wrote
 
 \b
 Receipts, to file when a key is destroyed:
   openssl genpkey -algorithm ed25519 -out audit.pem
   openssl pkey -in audit.pem -pubout -out audit.pub.pem
-      a pair of keys, once: one signs and stays secret, the other goes to who verifies
+      a pair of keys, once: one signs and stays secret, the other verifies
   rotator report --receipt 9f2c41d0.json --key 9f2c41d0 --sign audit.pem
       the evidence of one key, over all caches that list it
   rotator report --verify-receipt 9f2c41d0.json --public audit.pub.pem
-      who signed it, and what it says: needs no state, configuration or network
+      is it as it was signed? Needs no state, configuration or network
 
-Exit codes: 0 done; 1 there is no state, or it cannot be read; a file under --from is no
-report; the receipt is not signed, is signed with another key, or was changed; 2 usage;
-6 what --require asks for does not hold: in any cache that lists the key the verdict
-is another, or the last complete sweep is older than --max-age.
+Exit codes: 0 done; 1 there is no state, or it cannot be read; a file under
+--from is no report; the receipt is not signed, was signed with another key, or
+was changed; 2 usage; 6 what --require asks for does not hold: in any cache that
+lists the key the verdict is another, or the last complete sweep is older than
+--max-age.
 """
 
 _DAY = timedelta(days=1)

@@ -131,7 +131,8 @@ def _read(path: Path) -> _Hosted:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"no report: {place + ': ' if place else ''}{first['msg'][:200]}") from None
+        why = ": ".join(filter(None, (place, first["msg"])))
+        raise ValueError(f"no report: {why[:200]}") from None
     if report.schema_ > SCHEMA:
         raise ValueError(f"schema {report.schema_} is of a later version of rotator")
     return report

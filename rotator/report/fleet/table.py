@@ -1,6 +1,6 @@
 """Fleet table: renders the verdicts over many hosts for a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,15 +11,18 @@ from rotator.report.table import bullets, heading, indented, listed, text, verdi
 from rotator.retirement.places import Verdict
 from rotator.text import ago, count, short_id, stamp
 
-SHOWN = 5
-"""How many caches the table has of a key; the JSON has all."""
+SHOWN, FEW = 5, 3
+"""How many reasons the table has of a key, and how many caches for each; the JSON has all."""
 
 
 def render(fleet: Fleet) -> RenderableType:
     """Return the verdicts, how old they are, and what else is to be known."""
     first = f"{count(fleet.reports, 'report')} of {count(fleet.hosts, 'host')}"
     old = f"{ago(fleet.oldest_at, fleet.made_at)}, of {fleet.oldest_host}: {stamp(fleet.oldest_at)}"
-    parts: list[RenderableType] = [heading(first), indented(text(f"the oldest that counts: {old}"))]
+    parts: list[RenderableType] = [
+        text(first, "bold"),
+        indented(text(f"the oldest that counts: {old}")),
+    ]
     if fleet.keys:
         parts += [text(""), _table(fleet.keys)]
     for key in fleet.keys:
@@ -49,12 +52,21 @@ def _verdict(key: FleetKey) -> RenderableType:
     """Return the verdict on a key, and the caches that have it, the worst first."""
     title = text(f"{short_id(key.id)} ", "bold").append_text(verdict_text(key.verdict))
     title.append_text(text(f": {words.VERDICT_MEANINGS[key.verdict]}"))
-    worst = [one for one in key.caches if one.verdict != Verdict.RETIRABLE]
-    lines = [
-        f"{one.host}, {one.cache}: {one.verdict or 'current'}: {one.reason or 'no reason is known'}"
-        for one in worst[:SHOWN]
-    ]
-    lines += [f"and {len(worst) - SHOWN:,} more"] if len(worst) > SHOWN else []
-    fine = len(key.caches) - len(worst)
-    lines += [f"{count(fine, 'cache')} where it is retirable"] if fine else []
-    return Group(title, bullets(lines))
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in key.caches:
+        if one.verdict != Verdict.RETIRABLE:
+            said = (one.verdict or "current", one.reason or "no reason is known")
+            groups.setdefault(said, []).append(f"{one.cache} of {one.host}")
+    lines = [f"{verdict}: {why} ({_few(names)})" for (verdict, why), names in groups.items()]
+    lines = [*lines[:SHOWN], *([f"and {len(lines) - SHOWN:,} more"] if lines[SHOWN:] else [])]
+    fine = len(key.caches) - sum(map(len, groups.values()))
+    lines += [f"retirable: {count(fine, 'cache')}"] if fine else []
+    step = next((one.next_step for one in key.caches if one.next_step), None)
+    ends = [indented(heading("next", step))] if step and groups else []
+    return Group(title, bullets(lines), *ends)
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return some names, and how many more there are."""
+    more = f" and {len(names) - FEW:,} more" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more
