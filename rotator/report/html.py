@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from rotator.errors import ENDINGS
 from rotator.report import chart, words
-from rotator.report.fleet.model import FINDINGS, Fleet
+from rotator.report.fleet.model import FINDINGS, GAPS, Fleet
 from rotator.report.model import STATUSES, Cache, Key, KeyPlace, Report
 from rotator.text import ago, count, elapsed, escape, listing, short_id, size, stamp
 
@@ -52,7 +52,7 @@ def render(report: Report, now: datetime | None = None) -> str:
 def render_fleet(fleet: Fleet) -> str:
     """Return the page of many hosts."""
     template = _environment().get_template("fleet.html")
-    return template.render(fleet=fleet, titles=FINDINGS, words=words)
+    return template.render(fleet=fleet, titles=FINDINGS, gaps=GAPS, words=words)
 
 
 def _old_keys(report: Report) -> list[list[tuple[Cache, Key]]]:

@@ -21,6 +21,7 @@ from rotator.errors import ENDINGS, ConfigError, StateError
 from rotator.report.agreement import worst_verdict
 from rotator.report.fleet.model import Finding, Fleet, FleetKey, Listing
 from rotator.report.model import SCHEMA, Attempt, Cache, Key, Report
+from rotator.report.words import OUTDATED
 from rotator.retirement.places import SEVERITY, Verdict
 from rotator.text import moment, short_id, stamp
 
@@ -85,7 +86,13 @@ def load_fleet(folder: Path, now: datetime, names: Sequence[str] = ()) -> tuple[
         oldest_at=oldest.at,
         oldest_host=oldest.host,
         keys=tuple(_keys(known)),
-        findings=(*unread, *_failures(files), *_clocks(files, now), *differences),
+        findings=(
+            *unread,
+            *_unjudged(known),
+            *_failures(files),
+            *_clocks(files, now),
+            *differences,
+        ),
     )
     newest = max(files, key=lambda one: one.report.finished_at).report
     caches = tuple(
@@ -101,7 +108,7 @@ def _read_all(folder: Path) -> tuple[list[_File], list[Finding]]:
             f"--from {folder}: there is no such folder", hint="name one that holds reports"
         )
     files, unread = [], []
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(path for path in folder.rglob("*.json") if not path.is_dir()):
         place = path.relative_to(folder)
         try:
             report = _read(path)
@@ -123,8 +130,8 @@ def _read_all(folder: Path) -> tuple[list[_File], list[Finding]]:
 def _read(path: Path) -> _Hosted:
     """Return the report in a file; ValueError says why there is none."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError("too large to be a report")
+        if not path.is_file() or path.stat().st_size > _LARGEST:  # a pipe would be waited for
+            raise ValueError("no file, or too large to be a report")
         report = _Hosted.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ValueError((error.strerror or "it cannot be read").lower()) from None
@@ -227,7 +234,7 @@ def _keys(known: Sequence[Known]) -> Iterator[FleetKey]:
     listed: dict[str, list[tuple[Known, Key]]] = {}
     for one in known:
         for key in one.cache.keys:
-            listed.setdefault(key.id, []).append((one, key))
+            listed.setdefault(key.id, []).append((one, _as_it_counts(one.cache, key)))
     found = [
         (worst_verdict(key for _, key in own), key_id, own)
         for key_id, own in listed.items()
@@ -244,6 +251,14 @@ def _keys(known: Sequence[Known]) -> Iterator[FleetKey]:
             swept_at=min((at for at in swept if at), default=None) if all(swept) else None,
             caches=tuple(_listing(one, key) for one, key in caches),
         )
+
+
+def _as_it_counts(cache: Cache, key: Key) -> Key:
+    """Return a key, unknown where an earlier version of rotator judged it to be any better."""
+    if not cache.outdated or _rank(key.verdict) <= _rank(Verdict.UNKNOWN):
+        return key
+    update = {"verdict": str(Verdict.UNKNOWN), "reasons": (OUTDATED,), "next_step": "run again"}
+    return key.model_copy(update=update)
 
 
 def _rank(verdict: str | None) -> int:
@@ -265,6 +280,14 @@ def _listing(one: Known, key: Key) -> Listing:
         reason=current or next(iter(key.reasons), None),
         next_step=key.next_step,
     )
+
+
+def _unjudged(known: Iterable[Known]) -> Iterator[Finding]:
+    """Yield the caches that may list any key, because none of theirs is known."""
+    for one in known:
+        if not one.cache.keys:
+            why = one.cache.error or one.cache.stopped or "nothing was looked at"
+            yield Finding(kind="unknown", where=f"{one.cache.name} of {one.host}", what=why)
 
 
 def _failures(files: Iterable[_File]) -> Iterator[Finding]:

@@ -10,11 +10,13 @@ from rotator.report.model import VERDICTS, Moment, Part, Text
 SCHEMA = 1
 FINDINGS = {
     "unread": "not read, and so not counted",
+    "unknown": "not judged, and so not counted",
     "failed": "the last run did not end well",
     "clock": "clocks",
     "difference": "hosts that say different things of one cache",
 }
 """The titles of findings, by their kind."""
+GAPS = "not everything could be read or judged, so no key should be removed because of this"
 
 _Verdict = Annotated[str, Field(json_schema_extra={"enum": list(VERDICTS)})]
 
@@ -52,11 +54,12 @@ class Finding(Part):
     """
     Finding: names what keeps the sums from being all there is to say.
 
-    *kind* `unread`: a file is no report; `failed`: the last run on a host did not end with 0;
-    `clock`: a report is of a time to come; `difference`: hosts say different things of one cache.
+    *kind* `unread`: a file is no report; `unknown`: a cache was not judged; `failed`: the last run
+    on a host did not end with 0; `clock`: a report is of a time to come; `difference`: hosts say
+    different things of one cache.
     """
 
-    kind: Literal["unread", "failed", "clock", "difference"]
+    kind: Literal["unread", "unknown", "failed", "clock", "difference"]
     where: Text
     what: Text
 
@@ -78,3 +81,8 @@ class Fleet(Part):
     oldest_host: Text
     keys: tuple[FleetKey, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def gaps(self) -> int:
+        """The number of files and caches that nothing is known of: they may list any key."""
+        return sum(one.kind in {"unread", "unknown"} for one in self.findings)

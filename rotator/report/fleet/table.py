@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from rotator.report import words
-from rotator.report.fleet.model import FINDINGS, Fleet, FleetKey
+from rotator.report.fleet.model import FINDINGS, GAPS, Fleet, FleetKey
 from rotator.report.table import bullets, heading, indented, listed, text, verdict_text
 from rotator.retirement.places import Verdict
 from rotator.text import ago, count, short_id, stamp
@@ -23,6 +23,8 @@ def render(fleet: Fleet) -> RenderableType:
         text(first, "bold"),
         indented(text(f"the oldest that counts: {old}")),
     ]
+    if fleet.gaps:
+        parts.append(indented(text(GAPS, "bold red")))
     if fleet.keys:
         parts += [text(""), _table(fleet.keys)]
     for key in fleet.keys:

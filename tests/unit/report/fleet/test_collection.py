@@ -1,6 +1,7 @@
 """Tests of reports of many hosts: which count, and what they come to."""
 
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -147,9 +148,13 @@ class TestWhichCount:
         """Of a host whose only run failed nothing is known, so nothing is retirable."""
         leave(tmp_path, "a/1.json", cache())
         leave(tmp_path, "b/1.json", error="no such file", exit_code=2)
-        assert unmet(tmp_path) == [
-            "the last run could not judge every cache of b: no such file",
+        assert unmet(tmp_path) == ["the last run could not judge every cache of b: no such file"]
+        fleet, _ = load_fleet(tmp_path, NOW)
+        assert [(one.kind, one.where) for one in fleet.findings] == [
+            ("unknown", "every cache of b"),
+            ("failed", "b"),
         ]
+        assert fleet.gaps == 1
 
     def test_several_hosts_of_one_cache(self, tmp_path):
         """Of one cache the newest report of any host counts, and what differs is named."""
@@ -222,7 +227,17 @@ class TestFiles:
         fleet, _ = load_fleet(tmp_path, NOW)
         [finding] = fleet.findings
         assert (finding.kind, finding.where, fleet.reports) == ("unread", "b.json", 1)
+        assert fleet.gaps == 1
         assert finding.what.startswith(message)
+
+    def test_no_file(self, tmp_path):
+        """A pipe is not waited for, a link to nothing is named, and a folder is no file."""
+        leave(tmp_path, "a.json/1.json", cache())
+        os.mkfifo(tmp_path / "b.json")
+        (tmp_path / "c.json").symlink_to("none")
+        findings = load_fleet(tmp_path, NOW)[0].findings
+        assert [one.where for one in findings] == ["b.json", "c.json"]
+        assert {one.what for one in findings} == {"no file, or too large to be a report"}
 
     def test_a_later_version(self, tmp_path):
         """A report of a later version of rotator is not understood."""
@@ -232,11 +247,13 @@ class TestFiles:
         assert finding.what == "schema 3 is of a later version of rotator"
 
     def test_reports_of_1_0_0(self, tmp_path):
-        """Reports of 1.0.0 are read; their verdicts are shown and do not count as retirable."""
+        """Reports of 1.0.0 are read; of a key that they have as retirable nothing is known."""
         (tmp_path / "a").mkdir()
         shutil.copy(WRITTEN / "again.json", tmp_path / "a")
+        before = json.loads((WRITTEN / "again.json").read_text())["caches"][0]["keys"]
         fleet, _ = load_fleet(tmp_path, NOW)
-        assert fleet.keys
+        assert {key["verdict"] for key in before} == {None, "retirable"}
+        assert {key.verdict for key in fleet.keys} == {"unknown"}
         assert unmet(tmp_path)
 
     def test_nothing_there(self, tmp_path):
