@@ -43,22 +43,29 @@ class ReceiptOptions:
         "--public", "Public ed25519 key (PEM) of who is to have signed it.", metavar="KEY.pem"
     )
 
-    def check(self, *, other: bool) -> None:
+    def check(self, *, fleet: bool, others: Sequence[Path | None]) -> None:
         """
-        Raise unless they fit together; *other*: reports are read from files.
+        Raise unless they fit together; *fleet*: reports are read from files.
 
         Raises:
-            ConfigError: One needs another one, or a receipt cannot be written.
+            ConfigError: One needs another one, a receipt cannot be written, or it would replace the
+                key that signs or one of the *others*.
         """
         if (self.verify_receipt is None) != (self.public is None):
             raise ConfigError("--verify-receipt and --public go together", hint="give both")
-        if self.receipt is None and (self.sign or self.key):
-            raise ConfigError("--sign and --key say how to write a receipt", hint="add --receipt")
-        if self.receipt is not None and (other or self.verify_receipt):
+        if self.receipt is None:
+            if self.sign or self.key:
+                said = "--sign and --key say how to write a receipt"
+                raise ConfigError(said, hint="add --receipt")
+            return
+        if fleet or self.verify_receipt:
             hint = "leave out --from and --verify-receipt"
             raise ConfigError("--receipt is made from the state", hint=hint)
-        if self.receipt is not None:
-            check_target(self.receipt)
+        taken = {path.resolve() for path in (self.sign, *others) if path}
+        if self.receipt.resolve() in taken:
+            said = f"{self.receipt}: the receipt would replace another file of this command"
+            raise ConfigError(said, hint="name a file of its own")
+        check_target(self.receipt)
 
     def verify(self, *, as_json: bool) -> bool:
         """Show what a receipt says, if it is as it was signed; return whether that was asked."""

@@ -102,7 +102,7 @@ def report_command(
     It tells how old its knowledge is. What several caches say of one key is put together: the worst
     verdict counts.
     """
-    receipts.check(other=reports is not None)
+    receipts.check(fleet=reports is not None, others=(html, state or default_path()))
     as_json = output is options.ReportFormat.JSON
     if receipts.verify(as_json=as_json):
         return None

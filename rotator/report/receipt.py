@@ -85,9 +85,9 @@ class Sweep(Part):
     """
 
     node: str
-    run_id: str | None
-    replication_id: str | None
-    version: str | None
+    run_id: Text | None
+    replication_id: Text | None
+    version: Text | None
     begun_at: Moment
     ended_at: Moment
     under_key: int | None

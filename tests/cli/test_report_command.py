@@ -435,6 +435,9 @@ class TestReceipt:
             (["--key", OLD], "add --receipt"),
             (["--verify-receipt", "r.json"], "--verify-receipt and --public go together"),
             (["--receipt", "r.json", "--from", "."], "leave out --from"),
+            (["--receipt", "k.pem", "--sign", "./k.pem"], "would replace another file"),
+            (["--receipt", "p.html", "--html", "p.html"], "would replace another file"),
+            (["--receipt", "state.sqlite"], "would replace another file"),
         ],
     )
     def test_wrong_usage(self, state, tmp_path, monkeypatch, options, message):

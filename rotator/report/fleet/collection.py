@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from rotator.errors import ENDINGS, ConfigError, StateError
 from rotator.report.agreement import worst_verdict
@@ -47,7 +47,7 @@ class _Facts(BaseModel):
 class _Hosted(Report):
     """Report: one that may say which host it is of."""
 
-    facts: _Facts | None = None
+    whose: _Facts | None = Field(default=None, alias="facts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _read_all(folder: Path) -> tuple[list[_File], list[Finding]]:
             unread.append(Finding(kind="unread", where=str(place), what=str(error)))
         else:
             named = place.parts[0] if len(place.parts) > 1 else path.stem
-            host = report.facts.host if report.facts and report.facts.host else named
+            host = (report.whose and report.whose.host) or named
             files.append(_File(host, report))
     if not files:
         bad = f"; {unread[0].where}: {unread[0].what}" if unread else ""
