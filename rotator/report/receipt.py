@@ -163,7 +163,8 @@ def build_receipt(
     listed = [(cache, key) for cache in living for key in cache.keys if key.id == key_id]
     verdict = worst_verdict(key for _, key in listed)
     role = "old" if all(key.role == "old" for _, key in listed) else "current"
-    word, basis = _state(verdict, [key for _, key in listed])
+    known = all(cache.keys for cache in living)
+    word, basis = _state(verdict if known else Verdict.UNKNOWN, [key for _, key in listed])
     required = partial(_condition, report, key_id, now, max_age)
     return Receipt(
         rotator=__version__,
@@ -241,8 +242,8 @@ def _lines(cache: CacheEvidence) -> Iterator[str]:
         yield f"{run.mode} {stamp(run.started_at)}: {run.rotated:,} moved, {state}"
     for one in {sweep.node: sweep for sweep in cache.sweeps}.values():
         met = "not asked about" if one.under_key is None else f"{one.under_key:,} under the key"
-        seen = f"{met}, {one.opened:,} opened"
-        yield f"proof {stamp(one.ended_at)}: {seen}, on {one.node} (run id {one.run_id})"
+        server = f"{one.node}, run id {one.run_id}" if one.run_id else one.node
+        yield f"proof {stamp(one.ended_at)}: {met}, {one.opened:,} opened, on {server}"
     for place in cache.places:
         yield f"{place.status}: {place.kind}: {place.evidence}"
     yield from (f"not looked at: {said}" for said in cache.not_looked_at)
@@ -291,11 +292,10 @@ def _evidence(cache: Cache, key: Key, state: State) -> CacheEvidence:
     missing += [words.missed(cache.attempt)] if cache.attempt else []
     missing += [words.OUTDATED] if cache.outdated else []
     same = ("role", "field", "verdict", "reasons", "next_step", "found", "rotated", "remaining")
-    fields = {name: getattr(key, name) for name in (*same, "past", "places", "assumptions")}
+    own = ("name", "addresses", "history", "judged_at", "swept_at", "accepted", "warnings")
     return CacheEvidence(
-        **{name: getattr(cache, name) for name in ("name", "addresses", "history", "judged_at")},
-        **{name: getattr(cache, name) for name in ("swept_at", "accepted", "warnings")},
-        **fields,
+        **{name: getattr(cache, name) for name in own},
+        **{name: getattr(key, name) for name in (*same, "past", "places", "assumptions")},
         not_looked_at=tuple(missing),
         runs=tuple(Run.model_validate(one, from_attributes=True) for one in known.runs),
         sweeps=tuple(_sweep(one, key.id) for one in known.proofs),

@@ -17,6 +17,7 @@ from rotator.report import envelope
 
 PAYLOAD = b'{"key_id":"9f2c41d07be3a655"}'
 FORMAT = pem.PrivateFormat.PKCS8
+NAMES = ("payload", "payloadType", "signatures")
 SAFE = 2**53 - 1
 
 
@@ -223,6 +224,20 @@ def test_another_kind_of_payload(tmp_path, pair):
 def test_no_receipt(tmp_path, pair, text):
     """What is no envelope is said to be none, whatever it is."""
     assert refusal(tmp_path, text, pair.public) == "is no receipt, or it was changed"
+
+
+@given(
+    st.binary()
+    | st.builds(
+        lambda *parts: json.dumps(dict(zip(NAMES, parts, strict=True))).encode(),
+        st.text(),
+        st.text(),
+        st.lists(st.dictionaries(st.sampled_from(["keyid", "sig", "more"]), st.text()), max_size=3),
+    )
+)
+def test_whatever_is_in_the_file(folder, pair, content):
+    """Whatever a file holds, what is not signed is refused, and by nothing but that error."""
+    refusal(folder, content, pair.public)
 
 
 class TestKeys:

@@ -1,5 +1,6 @@
 """Tests of receipts: what they say of a key over all caches, and that they are read again."""
 
+import io
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -9,13 +10,15 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from jsonschema import Draft202012Validator
 from securesystemslib.signer import CryptoSigner
 
+from rotator.console import print_result
 from rotator.errors import ReceiptError
 from rotator.report import envelope
 from rotator.report.files import json_schema
 from rotator.report.model import Attempt, Cache, Coverage, Key
-from rotator.report.receipt import Receipt, build_receipt, open_receipt, seal
+from rotator.report.receipt import Receipt, build_receipt, open_receipt, render, seal
+from rotator.retirement.looks import Look, Proof
 from rotator.state.state import State
-from support.sample_reports import place, placed_key, proven_key, report_on
+from support.sample_reports import UNKNOWN, place, placed_key, proven_key, report_on
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OLD = "9f2c41d07be3a655"
@@ -121,7 +124,7 @@ class TestNotLookedAt:
         assert found.not_looked_at == (
             "b: not known whether it lists the key (connection refused)",
         )
-        assert not found.retirable.holds
+        assert (found.state, found.retirable.holds) == ("active", False)
 
     def test_superseded(self, state):
         """What a server had that another one replaced is named and does not count."""
@@ -143,6 +146,26 @@ class TestNotLookedAt:
     def test_limits(self, state):
         """What nobody can be asked is taken for granted by every receipt, which says so."""
         assert len(made(state, cache()).limits) == 4
+
+
+class TestShown:
+    """What people are shown of it."""
+
+    def test_everything(self, state):
+        """Verdict, state, each place and what is not known are shown; what is missing is not."""
+        proof = Proof("10.0.0.7:1", Look("10.0.0.7:1", NOW), Look("10.0.0.7:1", NOW), "", {OLD: 3})
+        state.add_proofs("a", [proof])
+        key = placed_key(reasons=("it is \x1b[31m so",))
+        stream = io.StringIO()
+        print_result(render(made(state, cache("a", key), Cache(name="b", error="away"))), stream)
+        said = " ".join(stream.getvalue().split())
+        assert f"key {OLD}: old verdict unknown: keep it; not everything was looked at" in said
+        assert "state active (NIST SP 800-57)" in said
+        assert "retirable no: unknown: it is \\x1b[31m so; the last run could not judge b" in said
+        assert f"unknown: replica: {UNKNOWN}" in said
+        assert "3 under the key, 0 opened, on 10.0.0.7:1 - " in said
+        assert "b: not known whether it lists the key (away)" in said
+        assert "None" not in said
 
 
 class TestFile:
