@@ -64,7 +64,7 @@ COMMANDS = {
         "Encrypt plaintext values under the current key: only names that match, never by a guess.",
     ),
     "help": ("help", "Show the help of a command, or a document."),
-    "schema": ("docs", "Print the JSON Schema of the configuration, or of reports."),
+    "schema": ("docs", "Print the JSON Schema of the configuration, of reports, or of receipts."),
     "docs": (
         "docs",
         "Print a document: how to describe formats, what speed costs, how the code is built.",
@@ -81,6 +81,7 @@ _HEADINGS = {
     """,
     "Results": "--format --report --html --metrics-file --show-names",
     "Messages": "--log-format --log-level -v -q --progress",
+    "Receipts": "--receipt --key --sign --verify-receipt --public",
 }
 _HEADING = {option: name for name, options in _HEADINGS.items() for option in options.split()}
 

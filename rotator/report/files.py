@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ from rotator.config.load import locate
 from rotator.console import print_result
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
 from rotator.protection import require_own
-from rotator.report.model import STATUSES, VERDICTS, Cache, Report
+from rotator.report.model import STATUSES, VERDICTS, Cache, Part, Report
 from rotator.state.database import default_path
 from rotator.text import ascii_json, escape
 
@@ -65,20 +65,13 @@ class Targets:
             from rotator.report import chart  # noqa: PLC0415 - see the module's docstring
 
             chart.require_library()
-        taken = {
-            mark: f"the configuration {path}" for path in locate(files) for mark in _marks(path)
+        wanted = {
+            "report": None if self.printed else self.report,
+            "page": self.html,
+            "metrics": self.metrics,
         }
-        kept = state or default_path()
-        taken |= dict.fromkeys(_marks(kept), f"the state file {kept}")
-        for kind, path in (("report", self.report), ("page", self.html), ("metrics", self.metrics)):
-            if path is None or (path is self.report and self.printed):
-                continue
-            for other in filter(None, map(taken.get, _marks(path))):
-                raise ConfigError(
-                    f"{path}: the {kind} would replace {other}", hint="name a file of its own"
-                )
-            check_target(path)
-            taken |= dict.fromkeys(_marks(path), f"the {kind} {path}")
+        kept = [("the configuration", path) for path in locate(files)]
+        check_targets(wanted, [*kept, ("the state file", state or default_path())])
 
     def write(self, report: Report, now: datetime | None = None) -> None:
         """
@@ -124,6 +117,29 @@ def _marks(path: Path) -> set[object]:
         found = path.stat()
         marks.add((found.st_dev, found.st_ino))
     return marks
+
+
+def check_targets(
+    wanted: Mapping[str, Path | None], kept: Iterable[tuple[str, Path | None]]
+) -> None:
+    """
+    Raise unless each of the *wanted* files, by its kind, can be written, and is a file of its own.
+
+    *kept* are files that must stay, each with what it is.
+
+    Raises:
+        ConfigError: One cannot be replaced, or would replace one that is kept, or another output.
+    """
+    taken = {mark: f"{what} {path}" for what, path in kept if path for mark in _marks(path)}
+    for kind, path in wanted.items():
+        if path is None:
+            continue
+        for other in filter(None, map(taken.get, _marks(path))):
+            raise ConfigError(
+                f"{path}: the {kind} would replace {other}", hint="name a file of its own"
+            )
+        check_target(path)
+        taken |= dict.fromkeys(_marks(path), f"the {kind} {path}")
 
 
 def check_target(path: Path) -> None:
@@ -205,14 +221,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def json_text(report: Report) -> str:
-    """Return the report in ASCII, its fields always in the same order, and a newline."""
+def json_text(report: Part) -> str:
+    """Return a report in ASCII, its fields always in the same order, and a newline."""
     return ascii_json(f"{report.model_dump_json(by_alias=True, indent=2)}\n")
 
 
-def report_schema() -> dict[str, Any]:
-    """Return the JSON Schema of what `json_text` writes."""
-    schema = Report.model_json_schema(by_alias=True, mode="serialization")
+def json_schema(kind: type[Part]) -> dict[str, Any]:
+    """Return the JSON Schema of what `json_text` writes of a *kind* of report."""
+    schema = kind.model_json_schema(by_alias=True, mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

@@ -83,6 +83,11 @@ def test_help_says_what_the_command_says(name):
     assert command_help.COMMANDS[name][1] == command_help.load(name).get_short_help_str(limit=200)
 
 
+def test_a_report_needs_no_server():
+    """`rotator report` reads what was left behind, and does not wait for the library for Redis."""
+    assert {"redis", "hiredis"} & modules("report", "--help") == set()
+
+
 def test_a_run_imports_what_it_uses(place):
     """A run on an empty server imports no library that its options do not ask for."""
     found = modules(*job(place, "--allow-empty"))

@@ -290,7 +290,7 @@ class TestSchema:
 
     def check(self, text):
         """Raise unless a report fits it."""
-        schema = files.report_schema()
+        schema = files.json_schema(Report)
         Draft202012Validator.check_schema(schema)
         Draft202012Validator(schema, format_checker=FormatChecker()).validate(library.loads(text))
 
@@ -317,7 +317,7 @@ class TestSchema:
 
     def test_says_what_may_stand(self):
         """It lists the words of a field, says what a time is, and that no field is left out."""
-        parts = files.report_schema()["$defs"]
+        parts = files.json_schema(Report)["$defs"]
         fields = parts["KeyPlace"]["properties"]
         assert fields["kind"]["enum"] == list(KINDS)
         assert fields["status"]["enum"] == list(STATUSES)
