@@ -5,10 +5,13 @@ A name that is not hashed may hold what only applications should know, and so ma
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from rotator.crypto.layout import FieldName
+from rotator.report.model import Problem, ProblemSum
 from rotator.server.context import CacheContext
+from rotator.tally.tally import PROBLEMATIC, Tally
 
 
 def display_name(name: bytes, *, plain: bool) -> str:
@@ -49,3 +52,27 @@ def shown_as_stored(access: CacheContext, *, show_names: bool) -> Plain:
     """
     hashed = not access.cache.hashing.keys.disabled
     return Plain(show_names or hashed, show_names or access.settings.fields != "*")
+
+
+def problems_of(tally: Tally, *, plain: Plain) -> Iterator[Problem]:
+    """Yield the problems that were kept, their names as they may be shown."""
+    for problem in tally.samples():
+        yield Problem(
+            name=display_name(problem.name, plain=plain.names),
+            field=display_field(problem.name, plain=plain.fields),
+            node=problem.node,
+            outcome=str(problem.outcome),
+            reason=str(problem.reason),
+            detail=problem.detail,
+        )
+
+
+def sums_of(tally: Tally) -> Iterator[ProblemSum]:
+    """Yield the sums of all problems by outcome, reason and prefix, the largest first."""
+    told = [one for one in tally.sums if one.outcome in PROBLEMATIC]
+    for outcome, reason, prefix, number in told:
+        yield ProblemSum(outcome=outcome, reason=reason, prefix=prefix, count=number)
+    for outcome in PROBLEMATIC:  # a checkpoint of an earlier version has no sums
+        known = sum(one.number for one in told if one.outcome == outcome)
+        if (left := tally.outcomes[outcome] - known) > 0:
+            yield ProblemSum(outcome=str(outcome), count=left)
