@@ -1,4 +1,4 @@
-"""Facts of a run: who gave the command, on which host, with which options and files."""
+"""Facts of a run: who gave the command, where, with which options; what it means to end empty."""
 
 import getpass
 import platform
@@ -11,8 +11,11 @@ from typing import Any
 import typer
 
 from rotator.config.load import RotatorConfig
+from rotator.errors import EmptyError, Exit
 from rotator.report.fields import Facts, File
-from rotator.text import duration, redact, rfc3339
+from rotator.report.model import Cache, Report
+from rotator.tally.tally import Outcome
+from rotator.text import count, duration, redact, rfc3339
 
 _TOLD_ELSEWHERE = ("config",)
 _GIVEN = ("COMMANDLINE", "ENVIRONMENT")
@@ -68,4 +71,26 @@ def _shown(name: str, value: Any) -> str:
         return duration(value)
     if isinstance(value, datetime):
         return rfc3339(value)
+    if isinstance(value, float):
+        return f"{value:g}"
     return redact(str(value.value if isinstance(value, Enum) else value))
+
+
+def nothing_found(report: Report) -> EmptyError:
+    """Return the error that says of a run that not one value opened, and what to look at."""
+    cache = next(one for one in report.caches if one.exit_code == Exit.EMPTY)
+    message, hint = _emptiness(cache)
+    return EmptyError(message, hint=hint)
+
+
+def _emptiness(cache: Cache) -> tuple[str, str]:
+    """Return that not one value of a cache opened, and what to look at."""
+    where = f"{cache.name}: not one encrypted value was found"
+    if not cache.visits:
+        hint = "is it the right server, database and pattern? `rotator check` counts names"
+        return f"{where}, and no name at all", hint
+    if cache.outcomes[Outcome.UNDECRYPTABLE]:
+        hint = "is a format or a key missing? `rotator detect` says what opens them"
+    else:
+        hint = "is it the right database and pattern? if so, --allow-empty says that it is right"
+    return f"{where} in {count(cache.visits, 'visit')}", hint

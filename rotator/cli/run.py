@@ -12,10 +12,10 @@ import structlog
 import typer
 
 from rotator.cli import options
-from rotator.cli.facts import facts_of, with_files
+from rotator.cli.facts import facts_of, nothing_found, with_files
 from rotator.cli.options import deadline, duration, option, past
 from rotator.console import print_result
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import ConfigError, Exit, RotatorError
 from rotator.report import table
 from rotator.report.build import failed_report
 from rotator.report.fields import Facts
@@ -235,6 +235,8 @@ def run_command(
             targets.write(result)
         finally:  # a full disk must not take away what stdout can still carry
             print_result(json_text(result) if display.as_json else table.render(result))
+    if result.exit_code == Exit.EMPTY:
+        raise nothing_found(result)
     return result.exit_code
 
 

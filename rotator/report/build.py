@@ -18,11 +18,10 @@ from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.report.fields import Facts, latency_of, pages_of
 from rotator.report.model import Past
-from rotator.report.names import display_entry, problems_of, shown_as_stored, sums_of
+from rotator.report.names import display_entry, outside_of, problems_of, shown_as_stored, sums_of
 from rotator.retirement.estimate import Estimate
 from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
-from rotator.retirement.looks import Proof
 from rotator.retirement.places import CacheRecord
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
@@ -136,6 +135,7 @@ def _cache(
         "addresses": tuple(map(str, cache.addresses)),
         "redis_user": result.access.login.username or "default",
         "judged_at": now,
+        "exit_code": int(result.exit_code()),
     }
     if sweep is None:
         stopped = _text(result.stopped)
@@ -143,8 +143,8 @@ def _cache(
         return model.Cache(stopped=stopped, error=result.error, **known)
     stopped = _text(sweep.stopped or (verification.stopped if verification else None))
     known |= known_of_cache(record, stopped, now)
-    tally, keyring = sweep.tally, result.access.keyring
-    roles = {key.id: keyring.role(key.id) for key in keyring.all} if keyring else {}
+    tally, keys = sweep.tally, result.access.keyring
+    roles = {key.id: keys.role(key.id) for key in keys.all} if keys else {}
     plain = shown_as_stored(result.access, show_names=show_names)
     return model.Cache(
         complete=sweep.complete and (verification is None or verification.complete),
@@ -163,7 +163,7 @@ def _cache(
         visits_now=sweep.visits_now,
         waited_seconds=_waited(result),
         warnings=(*_warnings(result), *budget_warnings(record, roles)),
-        outside=_outside([node.proof for node in (verification or sweep).nodes if node.proof]),
+        outside=outside_of([node.proof for node in (verification or sweep).nodes if node.proof]),
         **known,
     )
 
@@ -226,22 +226,6 @@ def _node(node: NodeResult, result: CacheResult, last: SweepResult) -> model.Nod
     )
 
 
-def _outside(made: Sequence[Proof]) -> model.Outside | None:
-    """Return the sums over all primaries of what is left out, if anything is."""
-    parts = [proof.outside for proof in made]
-    if not any(p.visits is None or p.visits or p.names or p.under_old_keys for p in parts):
-        return None
-    read = [part.visits for part in parts if part.visits is not None]
-    under = sum((Counter(part.under_old_keys) for part in parts), Counter[str]())
-    return model.Outside(
-        visits=sum(read) if len(read) == len(parts) else None,
-        names=sum(part.names for part in parts),
-        under_old_keys=under,
-        not_opened=sum(part.not_opened for part in parts),
-        denied=sum(part.denied for part in parts),
-    )
-
-
 def _keys(
     result: CacheResult,
     judgements: Judgements,
@@ -254,6 +238,7 @@ def _keys(
         return
     met = sweep.tally.keys
     left = verification.tally.keys if verification and verification.complete else met
+    whole = sweep.complete and (verification is None or verification.complete)
     for key in keyring.all:
         found, remains = met.get(key.id, _NOTHING), left.get(key.id, _NOTHING)
         role = keyring.role(key.id)
@@ -276,6 +261,7 @@ def _keys(
             drain=tuple(remains.drain.curve(now)) if role == "old" else (),
             prefixes=dict(found.prefixes) or dict(remains.prefixes),
             samples=tuple(shown(name) for name in remains.samples),
+            at_least=not whole,
             **judged,
             **known_of_key(record, key.id, role),
         )

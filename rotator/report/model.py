@@ -174,7 +174,8 @@ class Key(Part):
     are names that remain. *verdict* and *next_step* are None for a current key. *encryptions* are
     those by rotator, in all runs; *nonce_budget_used* is 1 when all 2^32 are used up. *past* is
     None for a current key, and where no state was asked. *places* are those of an old key, worst
-    first, *assumptions* what its verdict takes for granted: "no disk is attached".
+    first, *assumptions* what its verdict takes for granted: "no disk is attached". *at_least*: the
+    sweep was not complete, so there may be more than was counted.
     """
 
     id: str
@@ -201,6 +202,7 @@ class Key(Part):
     past: Past | None = None
     places: tuple[KeyPlace, ...] = ()
     assumptions: tuple[Text, ...] = ()
+    at_least: bool = False
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
@@ -236,7 +238,8 @@ class Cache(Part):
     second server; *superseded*: another one took its place. *outdated*: an earlier version of
     rotator judged it, without places. *redis_user* is who logged in. *problem_sums* are of all
     problems, the largest first, where *problems* are samples. *estimate* says what a run costs.
-    *facts* are those of the run that found all of this, if it is not that of the report.
+    *facts* are those of the run that found all of this, if it is not that of the report;
+    *exit_code* is what this cache alone ends with.
     """
 
     name: str
@@ -269,6 +272,7 @@ class Cache(Part):
     problem_sums: tuple[ProblemSum, ...] = ()
     estimate: Estimate | None = None
     facts: Facts | None = None
+    exit_code: int | None = None
 
 
 class Report(Part):

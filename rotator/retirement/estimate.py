@@ -264,7 +264,8 @@ def _of_cpu(work: Work, terms: Terms, seconds: float | None) -> Item:
     way = work.way or "script"
     micros = (1 + (terms.verifying and work.values > 0)) * work.visits * _READ_MICROSECONDS
     micros += work.values * (_REWRITE_MICROSECONDS[way] - _READ_MICROSECONDS)
-    basis = f"{_REWRITE_MICROSECONDS[way]} us a value by {way}, {_BENCH}"
+    most = "" if work.way else "at most "
+    basis = f"{most}{_REWRITE_MICROSECONDS[way]} us a value by {way}, {_BENCH}"
     return Item(what, "share", min(micros / 1e6 / seconds, 1.0), basis, node=work.node)
 
 

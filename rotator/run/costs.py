@@ -30,10 +30,14 @@ def _as_expected(now: Estimate, text: str) -> Estimate:
     except ValueError:  # there is none, or it is damaged: whoever reads it is told
         return now
     before = report.caches[0].estimate if report.caches else None
-    if before is None or report.mode != Mode.DRY_RUN:
+    looked = report.mode == Mode.DRY_RUN
+    goes_on = bool(report.caches) and not report.caches[0].complete
+    done = any(item.measured is not None for item in now.items)
+    if before is None or not done or not (looked or goes_on):
         return now
     known = {(item.what, item.node): item for item in before.items}
-    basis = f"{before.basis} by the dry run of {moment(report.finished_at)}"
+    dry = f" by the dry run of {moment(report.finished_at)}" if looked else ""
+    basis = f"{before.basis}{dry}"
     items = [
         replace(item, expected=then.expected, basis=then.basis, limit=then.limit, note=then.note)
         if item.measured is not None and (then := known.get((item.what, item.node)))

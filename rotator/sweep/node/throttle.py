@@ -33,6 +33,7 @@ _SINGLE_BYTES = 1 << 20  # values above that come one at a time
 _STEP = 20  # names by which a page grows
 _CHECK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
 _PING_SECONDS = 0.02  # between two PINGs
+_IDLE_PING_SECONDS = 0.1  # the same where nothing is rewritten, so that pages are not fitted
 _NETWORK_SHARE = 0.995  # as much of the quickest PING as is taken for the network
 _SHORTEST_SECONDS = 0.001
 _PINGS_BEFORE, _BEFORE_SECONDS = 50, 0.05  # at most, before the first page
@@ -110,18 +111,23 @@ class Throttle:
 
     def measure_latency(self) -> None:
         """Measure how long another client waits for the server now, and fit the page to that."""
+        if (milliseconds := self._measure(_PING_SECONDS)) is not None and self._limits.latency:
+            self._fit(milliseconds, self._limits.latency)
+
+    def _measure(self, gap: float) -> float | None:
+        """Return how long other clients wait, in ms, if the last PING was *gap* seconds ago."""
         goal, last = self._limits.latency, self._pinged_at
-        if not goal or self._ping is None or time.monotonic() - last < _PING_SECONDS:
-            return
+        if not goal or self._ping is None or time.monotonic() - last < gap:
+            return None
         took = self._time_ping()
         if self._ping is None:
-            return
+            return None
         self._fastest = min(self._fastest, took)
         self._load.during.add(took)
         milliseconds = (took - _NETWORK_SHARE * self._fastest) * 1000
         if milliseconds > goal and last:
             self._load.above += min(self._pinged_at - last, _LONGEST_GAP)
-        self._fit(milliseconds, goal)
+        return milliseconds
 
     def _measure_before(self) -> float:
         """Note what other clients wait for the server before there is any load; the quickest."""
@@ -162,6 +168,7 @@ class Throttle:
     def rest(self, visits: int) -> None:
         """Wait before the next page as long as the limits demand; the last one had *visits*."""
         self._visits += visits
+        self._measure(_IDLE_PING_SECONDS)
         self._wait(Reason.PAUSED, self._paused, longest=None)
         if self._slow and self._limits.latency:
             pause = self._limits.lanes * self._limits.latency / 1000
