@@ -238,7 +238,6 @@ def _keys(
         return
     met = sweep.tally.keys
     left = verification.tally.keys if verification and verification.complete else met
-    whole = sweep.complete and (verification is None or verification.complete)
     for key in keyring.all:
         found, remains = met.get(key.id, _NOTHING), left.get(key.id, _NOTHING)
         role = keyring.role(key.id)
@@ -261,7 +260,6 @@ def _keys(
             drain=tuple(remains.drain.curve(now)) if role == "old" else (),
             prefixes=dict(found.prefixes) or dict(remains.prefixes),
             samples=tuple(shown(name) for name in remains.samples),
-            at_least=not whole,
             **judged,
             **known_of_key(record, key.id, role),
         )

@@ -274,6 +274,14 @@ class Cache(Part):
     facts: Facts | None = None
     exit_code: int | None = None
 
+    @field_validator("keys")
+    @classmethod
+    def _bound(cls, keys: tuple[Key, ...], known: ValidationInfo) -> tuple[Key, ...]:
+        """Mark what a sweep counted that did not come to its end: there may be more."""
+        if known.data.get("complete"):
+            return keys
+        return tuple(key.model_copy(update={"at_least": True}) for key in keys)
+
 
 class Report(Part):
     """

@@ -185,7 +185,7 @@ def _keys(keys: Iterable[Key]) -> Table:
     for title in ("key", "role"):
         table.add_column(title, no_wrap=True)
     for title in ("found", "rotated", "remaining", "size"):
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right", no_wrap=title != "remaining")
     table.add_column("verdict", no_wrap=True)
     for key in keys:
         counts = (f"{key.found:,}", f"{key.rotated:,}", words.remaining(key), size(key.bytes))

@@ -148,7 +148,7 @@ def stream(work: Work) -> int:
 
 
 def _seconds(works: Sequence[Work], terms: Terms) -> float | None:
-    """Return how long it takes, as far as that is known: no limit makes anything faster."""
+    """Return how long it takes at the limits, as far as that is known."""
     sweeps = 2 if terms.verifying and any(work.values for work in works) else 1
     known = [work.seconds for work in works if work.seconds is not None]
     slowest = max(known) if known and len(known) == len(works) else None
@@ -261,10 +261,9 @@ def _of_cpu(work: Work, terms: Terms, seconds: float | None) -> Item:
     what = "share of the server's core"
     if not seconds:
         return Item(what, "share", None, "how long it takes is not known", node=work.node)
-    way = work.way or "script"
+    most, way = ("", work.way) if work.way else ("at most ", "script")
     micros = (1 + (terms.verifying and work.values > 0)) * work.visits * _READ_MICROSECONDS
     micros += work.values * (_REWRITE_MICROSECONDS[way] - _READ_MICROSECONDS)
-    most = "" if work.way else "at most "
     basis = f"{most}{_REWRITE_MICROSECONDS[way]} us a value by {way}, {_BENCH}"
     return Item(what, "share", min(micros / 1e6 / seconds, 1.0), basis, node=work.node)
 

@@ -43,16 +43,8 @@ WATCHED = frozenset(
     )
 )
 """The commands whose calls a look counts; before 7.0 `cluster` and `config` as a whole."""
-SECTIONS = (
-    "server",
-    "replication",
-    "stats",
-    "commandstats",
-    "persistence",
-    "cluster",
-    "memory",
-    "cpu",
-)
+_STATES = ("stats", "commandstats", "persistence", "cluster", "memory", "cpu")
+SECTIONS = ("server", "replication", *_STATES)
 SETTINGS = ("save", "dir", "dbfilename", *LIMIT_SETTINGS)
 
 _TEXTS = frozenset(
@@ -97,8 +89,7 @@ def take_look(store: Store, *, canary: bool = False, settings: bool = True) -> L
         canary_found=found,
         measures={name: info[name][:30] for name in MEASURES if info.get(name)},
     )
-    if facts.get("cluster_enabled") == "1":
-        look = _with_place(store, look)
+    look = _with_place(store, look) if facts.get("cluster_enabled") == "1" else look
     return with_settings(store, look) if settings else look
 
 
