@@ -221,7 +221,7 @@ def _caches(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
     name = "rotator_last_complete_sweep_timestamp_seconds"
     swept = make(name, "When the last complete sweep ended.", _CACHE)
     meaning = "Visits of the last run, by what became of them."
-    visits = make("rotator_visits_total", meaning, (*_CACHE, "outcome"))
+    visits = make("rotator_visits", meaning, (*_CACHE, "outcome"))
     meaning = "The part of the names that was visited, 0 to 1."
     visited = make("rotator_sweep_visited_ratio", meaning, _CACHE)
     for cache in caches:
@@ -254,7 +254,8 @@ def _keys(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
             under = key.remaining
             if key.role == "current":  # those that it had, and those that were moved to it
                 under = cache.outcomes["current"] + cache.outcomes["rotated"]
-            values.labels(cache.name, key.id, key.role).set(under)
+            if not key.at_least:  # a part of the values is no number to draw a line through
+                values.labels(cache.name, key.id, key.role).set(under)
             budget.labels(cache.name, key.id, key.role).set(key.nonce_budget_used)
             if key.role == "old":
                 retirable.labels(cache.name, key.id).set(key.verdict == "retirable")

@@ -13,7 +13,7 @@ def test_real_run(place, redis):
 
     samples = parsed(files.metrics_text(report))
     labels = (("cache", "shared-redis"), ("outcome", "rotated"))
-    assert samples["rotator_visits_total", *labels] == 20
+    assert samples["rotator_visits", *labels] == 20
     current = (
         ("cache", "shared-redis"),
         ("key_id", place.cache.ids[0]),

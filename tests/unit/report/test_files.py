@@ -1,6 +1,9 @@
 """Tests of the Prometheus textfile."""
 
+import re
+import shutil
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -72,12 +75,12 @@ class TestRender:
         samples = shown(looked_at("a"), looked_at("b", outcomes={"gone": 1}, visits=1))
 
         numbers = {
-            outcome: samples["rotator_visits_total", ("cache", "a"), ("outcome", outcome)]
+            outcome: samples["rotator_visits", ("cache", "a"), ("outcome", outcome)]
             for outcome in OUTCOMES
         }
         assert sum(numbers.values()) == 9
         assert (numbers["denied"], numbers["failed"]) == (3, 0)
-        assert samples["rotator_visits_total", ("cache", "b"), ("outcome", "gone")] == 1
+        assert samples["rotator_visits", ("cache", "b"), ("outcome", "gone")] == 1
 
     def test_values_under_keys(self):
         """What an old key still has, and what the current one has by now."""
@@ -170,6 +173,36 @@ class TestRender:
         assert {family.type for family in families} == {"gauge"}
         assert all(family.documentation for family in families)
         assert all(family.name.startswith("rotator_") for family in families)
+
+
+class TestConventions:
+    """Names of metrics as Prometheus has them (https://prometheus.io/docs/practices/naming/)."""
+
+    def test_names(self):
+        """A gauge has no suffix of a counter, and a unit is a base unit in the plural."""
+        families = list(text_string_to_metric_families(files.metrics_text(report_on(looked_at()))))
+
+        endings = [family.name.rpartition("_")[2] for family in families]
+        assert not {"total", "count", "sum", "bucket", "info"} & set(endings) - {"info"}
+        assert not {"milliseconds", "ms", "minutes", "percent", "kilobytes"} & set(endings)
+        assert all(re.fullmatch(r"rotator(_[a-z]+)+", family.name) for family in families)
+
+    def test_promtool(self):
+        """Prometheus' own tool finds nothing wrong with the file."""
+        if (promtool := shutil.which("promtool")) is None:
+            pytest.skip("there is no promtool on the PATH: the Debian package prometheus has it")
+        text = files.metrics_text(report_on(looked_at(keys=(placed_key(id=OLD),))))
+        done = subprocess.run(
+            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+        )
+
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+    def test_a_part_is_no_number_of_values(self):
+        """What a stopped sweep counted under a key is left out: there may be more."""
+        samples = shown(looked_at(complete=False))
+
+        assert not [one for one in samples if one[0] == "rotator_values_under_key"]
 
 
 class TestWrite:
