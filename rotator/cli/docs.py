@@ -15,9 +15,10 @@ from rotator.config.types import Section
 from rotator.console import print_result
 from rotator.demo.story import VALUES, run_demo
 from rotator.errors import Exit
+from rotator.report.fields import Part
 from rotator.report.files import json_schema
-from rotator.report.model import Part, Report
-from rotator.report.receipt import Receipt
+from rotator.report.model import Report
+from rotator.report.receipt.receipt import Receipt
 
 DEMO_EXAMPLES = """\b
 Examples:

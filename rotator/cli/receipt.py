@@ -67,7 +67,7 @@ class ReceiptOptions:
         """Show what a receipt says, if it is as it was signed; return whether that was asked."""
         if self.verify_receipt is None or self.public is None:
             return False
-        from rotator.report import envelope, receipt  # noqa: PLC0415 - few ask for it
+        from rotator.report.receipt import envelope, receipt  # noqa: PLC0415 - few ask for it
 
         envelope.require_libraries()
         found, signed_by = receipt.open_receipt(self.verify_receipt, self.public)
@@ -95,7 +95,7 @@ class ReceiptOptions:
         """
         if self.receipt is None:
             return None
-        from rotator.report import envelope, receipt  # noqa: PLC0415 - few ask for it
+        from rotator.report.receipt import envelope, receipt  # noqa: PLC0415 - few ask for it
 
         envelope.require_libraries()
         start_logging()

@@ -12,14 +12,14 @@ import structlog
 import typer
 
 from rotator.cli import options
+from rotator.cli.facts import facts_of, nothing_found, with_files
 from rotator.cli.options import deadline, duration, option, past
-from rotator.config.load import RotatorConfig
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import ConfigError, Exit, RotatorError
 from rotator.report.build import failed_report
+from rotator.report.fields import Facts
 from rotator.report.files import Targets
 from rotator.report.model import Report
-from rotator.retirement.places import Declarations
-from rotator.run.declared import declarations, other_listings
+from rotator.run.declared import all_declarations, other_listings
 from rotator.run.job import Job
 from rotator.run.notify import NotificationCommand, RunNotifier
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
@@ -208,7 +208,7 @@ def run_command(
     check_scheduler(settings.engine, settings.scheduler)
     hook = None if on_change is None else NotificationCommand.parse(on_change)
     stopper = StopSignal(settings.max_duration, settings.until)
-    began = utc_now()
+    began, told = utc_now(), facts_of(context)
     if stopper.ends_at:
         log.info("will stop, done or not", at=stopper.ends_at.replace(microsecond=0))
     targets = Targets(files.report, files.html, files.metrics_file)
@@ -220,10 +220,13 @@ def run_command(
     ) as notifier:
         try:
             result = _run_job(
-                which, settings, plan, display, state=state, stopper=stopper, notifier=notifier
+                *(which, settings, plan, display, told),
+                state=state,
+                stopper=stopper,
+                notifier=notifier,
             )
         except RotatorError as error:
-            _keep(failed_report(error, plan.mode, began, utc_now()), targets)
+            _keep(failed_report(error, plan.mode, began, utc_now(), told), targets)
             raise
         notifier.ended(result)
         if hook is None and context.obj is not None:  # else Ctrl-C has a command to end
@@ -232,6 +235,8 @@ def run_command(
             targets.write(result)
         finally:  # a full disk must not take away what stdout can still carry
             targets.show(result, as_json=display.as_json)
+    if result.exit_code == Exit.EMPTY:
+        raise nothing_found(result)
     return result.exit_code
 
 
@@ -240,6 +245,7 @@ def _run_job(
     settings: RunSettings,
     plan: RunOptions,
     display: options.DisplayOptions,
+    told: Facts,
     *,
     state: Path | None,
     stopper: StopSignal,
@@ -276,18 +282,10 @@ def _run_job(
             wait=settings.wait,
             refresh_files=settings.refresh_files,
             fence_at=settings.writers_switched_at,
-            declared=_declared(loaded, plan),
+            declared=all_declarations(loaded, plan),
             listings=other_listings(loaded, provider),
+            facts=with_files(told, loaded),
         ).run()
-
-
-def _declared(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations]:
-    """Return what is declared of each cache, in this run or not, by its name."""
-    given: dict[str, Any] = {"outside": plan.accept_outside, "empty": plan.accept_empty}
-    return {
-        cache.name: declarations(config, cache, accepted=plan.accept, **given)
-        for cache in config.caches
-    }
 
 
 def _parse_accepted(given: Iterable[str]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ core schema of YAML 1.2.2 (section 10.3), and merge keys.
 - Stricter than yaml.v3: other tags, a second document and a tab after a colon are refused.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator
@@ -64,9 +65,11 @@ class Unquoted(str):
     __slots__ = ()
 
 
-def read(path: Path, sections: Collection[str] | None = None) -> Document:
+def read(
+    path: Path, sections: Collection[str] | None = None, digests: dict[Path, str] | None = None
+) -> Document:
     """
-    Read the *sections* (None: all) of one YAML, JSON or `.tar.gz` file.
+    Read the *sections* (None: all) of one YAML, JSON or `.tar.gz` file; note its SHA-256.
 
     Raises:
         ConfigError: The file cannot be read, or see `parse`.
@@ -78,6 +81,8 @@ def read(path: Path, sections: Collection[str] | None = None) -> Document:
             f"{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}",
             hint="give the file with --config FILE, or in MAVERICS_CONFIG",
         ) from None
+    if digests is not None:
+        digests[path] = hashlib.sha256(content).hexdigest()
     return parse(content, str(path), sections)
 
 

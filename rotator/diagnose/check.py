@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rotator.config.load import load
 from rotator.diagnose import steps
+from rotator.diagnose.cost import cost
 from rotator.diagnose.stage import stage
 from rotator.diagnose.steps import Advice, Next, Probe
 from rotator.errors import Exit, RightsError, RotatorError
@@ -68,6 +69,7 @@ NODE = (
 LAST = (
     Step("topology", steps.topology, ("role",)),
     Step("formats", steps.formats, ("topology",)),
+    Step("cost", cost, ("formats",)),
 )
 STAGE = Step("stage", stage, ("topology",))
 

@@ -231,8 +231,13 @@ def role(probe: Probe) -> str:
     """Ask whether the server is a primary or a replica."""
     info = probe.node.info("replication")
     if info.get("role") == "master":
-        return f"primary, {count(int(info.get('connected_slaves', 0)), 'replica')}"
-    return f"replica of {info.get('master_host')}:{info.get('master_port')}"
+        number = info.get("connected_slaves", "")
+        replicas = count(int(number), "replica") if number.isdecimal() else "replicas not known"
+        return f"primary, {replicas}"
+    told = info.get("master_host"), info.get("master_port")
+    if "role" not in info:
+        return "not known: INFO does not say"
+    return f"replica of {told[0]}:{told[1]}" if all(told) else "replica; INFO does not say of whom"
 
 
 def version(probe: Probe) -> str:
@@ -240,7 +245,9 @@ def version(probe: Probe) -> str:
     info = probe.node.info("server")
     known = _VERSION.match(info.get("redis_version", ""))
     software = Identity.from_info(info).version
-    if known is None or (int(known[1]), int(known[2])) < OLDEST:
+    if known is None:
+        return "not known: INFO does not say"
+    if (int(known[1]), int(known[2])) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         text = f"{software} is older than {wanted}, the oldest that rotator works with"
         raise ServerError(text, hint=f"upgrade the server to {wanted} or newer")
@@ -266,7 +273,9 @@ def memory_policy(probe: Probe) -> str | Advice:
     """Look for room for values that grow, and for what happens without."""
     info = probe.node.info("memory")
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-    policy = info.get("maxmemory_policy", "unknown")
+    policy = info.get("maxmemory_policy", "policy not known")
+    if not {"used_memory", "maxmemory"} <= set(info):
+        return f"not known: INFO does not say; {policy}"
     seen = f"{used / limit:.0%} of maxmemory used, {policy}" if limit else f"no limit, {policy}"
     if not limit or used < FULL * limit:
         return seen
@@ -277,9 +286,12 @@ def memory_policy(probe: Probe) -> str | Advice:
 def persistence(probe: Probe) -> str | Advice:
     """Look at what is on disk: old values come back from there."""
     info = probe.node.info("persistence")
-    saved = datetime.fromtimestamp(int(info.get("rdb_last_save_time", 0)), UTC)
-    aof = "on" if info.get("aof_enabled") == "1" else "off"
-    seen = f"AOF {aof}, RDB saved or server started {ago(saved, utc_now())}"
+    aof = {"0": "off", "1": "on"}.get(info.get("aof_enabled", ""), "not known")
+    if (at := info.get("rdb_last_save_time", "")).isdecimal():
+        since = f"saved or server started {ago(datetime.fromtimestamp(int(at), UTC), utc_now())}"
+    else:
+        since = "not known"
+    seen = f"AOF {aof}, RDB {since}"
     told = ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")
     failed = [what for what in told if info.get(what, "ok") != "ok"]
     if failed:

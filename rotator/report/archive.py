@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from rotator.errors import ConfigError, StateError
-from rotator.report import words
+from rotator.report import fields, words
 from rotator.report.agreement import agreed, unended
 from rotator.report.build import known_of_cache, known_of_key
 from rotator.report.files import json_text
@@ -217,8 +217,8 @@ def _assumed(key: Key) -> list[tuple[str, str]]:
     ]
     said = " ".join(place.evidence for place in key.places)
     for assumption in key.assumptions:
-        if words.clause(assumption) not in said:
-            reason = f"key {key.id} is {RETIRABLE}, assuming that {words.clause(assumption)}"
+        if fields.clause(assumption) not in said:
+            reason = f"key {key.id} is {RETIRABLE}, assuming that {fields.clause(assumption)}"
             against.append((reason, ""))
     for kind in (Kind.WRITERS, Kind.BACKUPS):
         if all(place.kind != kind for place in key.places):

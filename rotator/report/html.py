@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rotator.errors import ENDINGS
-from rotator.report import chart, words
+from rotator.report import chart, fields, words
 from rotator.report.fleet.model import FINDINGS, GAPS, Fleet
 from rotator.report.model import STATUSES, Cache, Key, KeyPlace, Report
+from rotator.report.names import problem_lines
 from rotator.text import ago, count, elapsed, escape, listing, short_id, size, stamp
 
 _WIDE = {"width": 720, "height": 230}
@@ -33,7 +33,6 @@ def render(report: Report, now: datetime | None = None) -> str:
     Raises:
         ConfigError: The library for it is not installed.
     """
-    ending = ENDINGS.get(report.exit_code)
     return (
         _environment()
         .get_template("report.html")
@@ -43,8 +42,9 @@ def render(report: Report, now: datetime | None = None) -> str:
             keys=_old_keys(report),
             placed=any(key.places for cache in report.caches for key in cache.keys),
             problems_shown=_PROBLEMS,
-            ending=ending.short if ending else "unknown",
             words=words,
+            fields=fields,
+            problem_lines=problem_lines,
         )
     )
 
@@ -159,5 +159,5 @@ def _curve(key: Key, cache: Cache, ident: str) -> Drawing | None:
         # What the drawing library makes of numbers and of our own words is markup.
         wide=Markup(chart.draw(curve, f"{ident}-wide", **_WIDE)),  # noqa: S704
         narrow=Markup(chart.draw(curve, f"{ident}-narrow", **_NARROW)),  # noqa: S704
-        points=words.changes(points),
+        points=fields.changes(points),
     )

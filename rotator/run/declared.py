@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -13,6 +13,7 @@ from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, SourceError
 from rotator.retirement.places import Declarations
 from rotator.server.context import scope_digest
+from rotator.sweep.scope import RunOptions
 from rotator.tally.tally import Outcome
 
 log = structlog.get_logger(__name__)
@@ -78,3 +79,12 @@ def declarations(
         scope=scope_digest(config, cache),
         addresses=tuple(map(str, cache.addresses)),
     )
+
+
+def all_declarations(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations]:
+    """Return what is declared of each cache, in this run of *plan* or not, by its name."""
+    given: dict[str, Any] = {"outside": plan.accept_outside, "empty": plan.accept_empty}
+    return {
+        cache.name: declarations(config, cache, accepted=plan.accept, **given)
+        for cache in config.caches
+    }

@@ -20,10 +20,12 @@ from rotator.errors import Exit, LoginError, RightsError, ServerError, UnmetForm
 from rotator.progress import Progress
 from rotator.report.archive import save_reports
 from rotator.report.build import build_report
+from rotator.report.fields import Facts
 from rotator.report.model import Report
 from rotator.retirement.judge import Judgement, not_clean
 from rotator.retirement.places import COPIES, FILES, Declarations, Fence, Kind, Place, Status
 from rotator.run.cache_run import CacheRun
+from rotator.run.costs import estimates_of
 from rotator.run.declared import Listing
 from rotator.run.evidence import EvidenceRecorder
 from rotator.server.context import CacheContext
@@ -63,7 +65,7 @@ class Job:
     is how long to wait for every old key to become retirable; *refresh_files*: servers are asked to
     write their files anew, where only those hold a key. *fence_at* is when the last application
     switched to the current key, None if that is not said in this run. *declared* is what the
-    operator knows of each cache; *listings* are caches that are never swept.
+    operator knows of each cache; *listings* are caches that are never swept. *facts* say who runs.
     """
 
     files: tuple[Path, ...]
@@ -83,6 +85,7 @@ class Job:
     fence_at: datetime | None = None
     declared: Mapping[str, Declarations] = field(default_factory=dict)
     listings: Mapping[str, Listing] = field(default_factory=dict)
+    facts: Facts | None = None
     _runs: list[CacheRun] = field(init=False)
     _recorder: EvidenceRecorder = field(init=False)
     _refused: dict[str, str] = field(init=False, default_factory=dict)
@@ -246,6 +249,8 @@ class Job:
             finished_at=finished_at,
             exit_code=min(codes, key=_SEVERITY.index, default=Exit.OK),
             show_names=self.show_names,
+            facts=self.facts,
+            estimates=estimates_of(results, self.state),
         )
         gone = {name: tuple(one.decommissioned) for name, one in self.declared.items()}
         histories = {one.access.cache.name: one.history for one in results if one.history}

@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError, ServerError
+from rotator.retirement.estimate import LIMIT_SETTINGS, MEASURES
 from rotator.retirement.looks import (
     CANARY_CALLS,
     DATA_MOVING_COMMANDS,
@@ -42,8 +43,9 @@ WATCHED = frozenset(
     )
 )
 """The commands whose calls a look counts; before 7.0 `cluster` and `config` as a whole."""
-SECTIONS = ("server", "replication", "stats", "commandstats", "persistence", "cluster")
-SETTINGS = ("save", "dir", "dbfilename")
+_STATES = ("stats", "commandstats", "persistence", "cluster", "memory", "cpu")
+SECTIONS = ("server", "replication", *_STATES)
+SETTINGS = ("save", "dir", "dbfilename", *LIMIT_SETTINGS)
 
 _TEXTS = frozenset(
     (
@@ -55,8 +57,7 @@ _TEXTS = frozenset(
 _NUMBER = re.compile(r"-?\d{1,20}")
 _VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})")
 _WITH_BACKUP = (8, 10)  # the version of Redis that brought BACKUP
-_CATCH_UP_SECONDS = 3.0  # replicas acknowledge once a second
-_POLL_SECONDS = 0.1
+_CATCH_UP_SECONDS, _POLL_SECONDS = 3.0, 0.1  # replicas acknowledge once a second
 _COMMANDS = {"rdb": "BGSAVE", "aof": "BGREWRITEAOF"}
 
 log = structlog.get_logger(__name__)
@@ -86,15 +87,15 @@ def take_look(store: Store, *, canary: bool = False, settings: bool = True) -> L
         listed=_listed(info),
         backups=_backups(store, info),
         canary_found=found,
+        measures={name: info[name][:30] for name in MEASURES if info.get(name)},
     )
-    if facts.get("cluster_enabled") == "1":
-        look = _with_place(store, look)
+    look = _with_place(store, look) if facts.get("cluster_enabled") == "1" else look
     return with_settings(store, look) if settings else look
 
 
 def with_settings(store: Store, look: Look) -> Look:
     """
-    Return *look* with `save`, `dir` and `dbfilename`, as far as the user may ask for them.
+    Return *look* with the settings, as far as the user may ask for them.
 
     These calls are counted by the server, after what *look* holds: `own_config` says how many. One
     that was refused is not counted (info-facts: rejected).

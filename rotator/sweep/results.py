@@ -19,6 +19,7 @@ from rotator.server.store import START
 from rotator.server.topology import Topology
 from rotator.sweep.control import Stop
 from rotator.sweep.scope import RunOptions, Scope
+from rotator.tally.load import NodeLoad
 from rotator.tally.tally import BulkOutcome, Outcome, Tally, not_moved
 from rotator.text import utc_now
 
@@ -34,11 +35,10 @@ class NodeResult:
     *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
     name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
     *resumed*: it went on from where an earlier run was stopped. *proof* is None if it proves
-    nothing; *unproven* are sentences, why not, if it was not simply work.
-    *hopeless*: it would not go better if it were done again at once. *moved*: values were moved
-    while it worked, so the scan may have missed some. *exchange* are the ways in which values were
-    replaced, *lanes* how many swept it. *refused*: what was to be written, applications might not
-    have been able to read.
+    nothing; *unproven* are sentences, why not, if it was not simply work. *hopeless*: it would not
+    go better if done again at once. *moved*: values were moved while it worked, so the scan may
+    have missed some. *exchange* are the ways to replace values, *lanes* how many swept it, *load*
+    what it bore. *refused*: what was to be written, applications might not be able to read.
     """
 
     node: str
@@ -63,6 +63,7 @@ class NodeResult:
     exchange: tuple[str, ...] = ()
     lanes: int = 1
     refused: bool = False
+    load: NodeLoad = field(default_factory=NodeLoad)
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
@@ -72,6 +73,7 @@ class NodeResult:
             return first
         for part in others:
             first.tally.merge(part.tally)
+            first.load.merge(part.load, beside=True)
             for reason, seconds in part.waited.items():
                 first.waited[reason] = max(first.waited.get(reason, 0.0), seconds)
         first.started_at = min(part.started_at for part in parts)

@@ -9,7 +9,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from rotator.errors import Exit
-from rotator.report.files import metrics_text
+from rotator.report.metrics import metrics_text
 from support import sample_reports, scheduled
 from support.promtool import promtool
 

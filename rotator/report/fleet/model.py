@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rotator import __version__
-from rotator.report.model import VERDICTS, Moment, Part, Text
+from rotator.report.fields import Moment, Part, Text
+from rotator.report.model import VERDICTS
 
 SCHEMA = 1
 FINDINGS = {

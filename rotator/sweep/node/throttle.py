@@ -23,6 +23,7 @@ from rotator.errors import ServerError
 from rotator.server.connection import Connection
 from rotator.server.store import Store
 from rotator.sweep.scope import Limits
+from rotator.tally.load import NodeLoad
 
 SMALLEST_PAGE = 10
 LONGEST_SECONDS = 5.0
@@ -32,8 +33,11 @@ _SINGLE_BYTES = 1 << 20  # values above that come one at a time
 _STEP = 20  # names by which a page grows
 _CHECK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
 _PING_SECONDS = 0.02  # between two PINGs
+_IDLE_PING_SECONDS = 0.1  # the same where nothing is rewritten, so that pages are not fitted
 _NETWORK_SHARE = 0.995  # as much of the quickest PING as is taken for the network
 _SHORTEST_SECONDS = 0.001
+_PINGS_BEFORE, _BEFORE_SECONDS = 50, 0.05  # at most, before the first page
+_LONGEST_GAP = 1.0  # seconds between two PINGs that count as above the goal
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
 
 
@@ -53,7 +57,8 @@ class Throttle:
 
     *page* is the most names that a page may have. *ping* is a connection that does nothing else.
     *stopping* tells that waiting is over because the run is; *waiting* is told the reason of a
-    wait, and None when it ends; *waited* takes the seconds that were waited for each reason.
+    wait, and None when it ends; *waited* takes the seconds that were waited for each reason, *load*
+    the latencies.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Throttle:
         stopping: Callable[[], object],
         waiting: Callable[[str | None], None],
         waited: dict[str, float],
+        load: NodeLoad | None = None,
     ) -> None:
         self._limits = limits
         self._store = store
@@ -80,8 +86,8 @@ class Throttle:
         self._fitting = self._largest  # names, going by the size of their values
         self._slow = False
         self._checked_at = 0.0
-        self._fastest = self._time_ping()
-        self._pinged_at = 0.0
+        self._load = NodeLoad() if load is None else load
+        self._fastest = self._measure_before()
         self._begun_at = time.monotonic()
         self._visits = 0
         self._waited = waited
@@ -105,14 +111,38 @@ class Throttle:
 
     def measure_latency(self) -> None:
         """Measure how long another client waits for the server now, and fit the page to that."""
+        if (milliseconds := self._measure(_PING_SECONDS)) is not None and self._limits.latency:
+            self._fit(milliseconds, self._limits.latency)
+
+    def _measure(self, gap: float) -> float | None:
+        """Return how long other clients wait, in ms, if the last PING was *gap* seconds ago."""
         goal, last = self._limits.latency, self._pinged_at
-        if not goal or self._ping is None or time.monotonic() - last < _PING_SECONDS:
-            return
+        if not goal or self._ping is None or time.monotonic() - last < gap:
+            return None
         took = self._time_ping()
         if self._ping is None:
-            return
+            return None
         self._fastest = min(self._fastest, took)
-        self._fit((took - _NETWORK_SHARE * self._fastest) * 1000, goal)
+        self._load.during.add(took)
+        milliseconds = (took - _NETWORK_SHARE * self._fastest) * 1000
+        if milliseconds > goal and last:
+            self._load.above += min(self._pinged_at - last, _LONGEST_GAP)
+        return milliseconds
+
+    def _measure_before(self) -> float:
+        """Note what other clients wait for the server before there is any load; the quickest."""
+        begun, fastest = time.monotonic(), self._time_ping()
+        taken = [fastest]
+        while self._ping is not None and len(taken) < _PINGS_BEFORE:
+            if time.monotonic() - begun > _BEFORE_SECONDS:
+                break
+            taken.append(self._time_ping())
+        # A connection that was opened anew finds a server that is at work.
+        if self._ping is not None and not self._load.during.buckets:
+            for seconds in taken:
+                self._load.before.add(seconds)
+        self._pinged_at = 0.0
+        return min(taken)
 
     def _time_ping(self) -> float:
         """Return how long a PING takes, in seconds."""
@@ -138,6 +168,7 @@ class Throttle:
     def rest(self, visits: int) -> None:
         """Wait before the next page as long as the limits demand; the last one had *visits*."""
         self._visits += visits
+        self._measure(_IDLE_PING_SECONDS)
         self._wait(Reason.PAUSED, self._paused, longest=None)
         if self._slow and self._limits.latency:
             pause = self._limits.lanes * self._limits.latency / 1000

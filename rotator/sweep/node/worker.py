@@ -166,7 +166,7 @@ class Worker:
                 session.begin_work()
         if session.outside.tally is not None and outside is not None:  # now: else it counts twice
             session.outside.tally.add(outside)
-        session.page_done()
+        session.page_done(len(page.names))
         if checkpoint.scanning is not None:
             self._builder.shown[checkpoint.scanning[0]] += len(page.names) + len(page.outside)
         visits, done = max(len(page.names), tally.visits - visits), tally.done - done
@@ -188,8 +188,7 @@ class Worker:
     @property
     def _only_read(self) -> bool:
         """True if it saw all names from the first on, and nothing that is to be rewritten."""
-        whole = self._part == WHOLE and not self._resumed
-        return whole and not self._checkpoint.tally.encryptions
+        return self._part == WHOLE and not (self._resumed or self._checkpoint.tally.encryptions)
 
     def _finish(self) -> list[str]:
         """Read what was written meanwhile; return what happened that the scan may have missed."""
@@ -316,5 +315,6 @@ class Worker:
             unproven=tuple(self._doubts),
             hopeless=self._hopeless or bool(self._doubts),
             waited=dict(self._session.waited),
+            load=self._session.load,
             refused=self._refused,
         )

@@ -90,6 +90,10 @@ DESIGN = {
                         "exchange": None,
                         "proven": False,
                         "unproven": [],
+                        "latency": None,
+                        "pages": None,
+                        "waited_seconds": {},
+                        "exchanged": {},
                     }
                 ],
                 "not_looked_at": [],
@@ -121,6 +125,7 @@ DESIGN = {
                     "past": None,
                     "places": [],
                     "assumptions": [],
+                    "at_least": False,
                 }
             ],
             "problems": [
@@ -151,10 +156,17 @@ DESIGN = {
             "history": None,
             "superseded": False,
             "outdated": False,
+            "redis_user": None,
+            "problem_sums": [],
+            "estimate": None,
+            "facts": None,
+            "exit_code": None,
         }
     ],
     # later
     "error": None,
+    "facts": None,
+    "exit_meaning": "complete",
 }
 
 
@@ -230,7 +242,8 @@ class TestModel:
             before["problems"] = [{**one, "field": None} for one in before["problems"]]
             assert now | before | {"keys": now["keys"], "coverage": now["coverage"]} == now
             for old, key in zip(before["keys"], now["keys"], strict=True):
-                assert key == {**old, "places": [], "assumptions": []}
+                later = {"places": [], "assumptions": [], "at_least": not before["complete"]}
+                assert key == {**old, **later}
 
     def test_newer_schema(self):
         """A report of this schema, or a later one, is not outdated."""

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from rotator.report.archive import load_reports
-from rotator.report.receipt import build_receipt
+from rotator.report.receipt.receipt import build_receipt
 from rotator.state.state import State
 from support.caches import fill
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.errors import ConfigError, ReceiptError
-from rotator.report import envelope
+from rotator.report.receipt import envelope
 
 PAYLOAD = b'{"key_id":"9f2c41d07be3a655"}'
 FORMAT = pem.PrivateFormat.PKCS8

@@ -24,10 +24,12 @@ from rich.console import Group, RenderableType
 
 from rotator import __version__
 from rotator.errors import ReceiptError
-from rotator.report import envelope, words
+from rotator.report import words
 from rotator.report.agreement import worst_verdict
 from rotator.report.archive import PROVEN, RETIRABLE, unmet_conditions
-from rotator.report.model import Cache, Key, KeyPlace, Moment, Part, Past, Report, Text
+from rotator.report.fields import Moment, Part, Text
+from rotator.report.model import Cache, Key, KeyPlace, Past, Report
+from rotator.report.receipt import envelope
 from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.retirement.looks import Proof
 from rotator.retirement.places import Kind, Status, Verdict
@@ -46,8 +48,7 @@ LIMITS = (
 )
 """What every receipt takes for granted, because nobody can be asked."""
 
-SHOWN = 5
-"""How many of the last runs are shown."""
+SHOWN = 5  # of the last runs
 
 _OF_KEY = re.compile(r"^key [0-9a-f]{16}(?:: | is (?:retirable, but not proven: )?)")
 """The beginning of a reason, which a receipt needs not say: it is on one key."""
