@@ -291,8 +291,9 @@ class DisplayOptions:
 
     def start_logging(self) -> None:
         """Set up the log; -v and -q win over a level from the environment."""
-        short = {self.verbose: LogLevel.DEBUG, self.brief: LogLevel.WARNING}
-        configure_logging(self.log_format, short.get(True, self.log_level))
+        short = LogLevel.DEBUG if self.verbose else LogLevel.WARNING
+        level = short if self.verbose or self.brief else self.log_level
+        configure_logging(self.log_format, level)
 
     def bar(self, done: str = "rotated") -> Callable[[str, str, int], Progress]:
         """Return a function that starts the bar of a phase; *done* says what values become."""

@@ -37,9 +37,10 @@ stage() {
     mount --rbind /dev "$base/$1/dev"
     mount -t proc proc "$base/$1/proc"
 }
-reach() {  # a folder of this machine, wherever it is, by whoever is no root
+reach() {  # a folder of this machine, wherever it is, to be read by whoever is no root
     mkdir -p "$base/$1$2"
     mount --rbind "$2" "$base/$1$2"
+    mount -o remount,bind,ro "$base/$1$2"
     folder=$2
     while folder=$(dirname "$folder") && [ "$folder" != / ]; do chmod o+x "$base/$1$folder"; done
 }
