@@ -358,7 +358,7 @@ class TestInText:
             flag
             for span in self.SPANS
             if not span.startswith(
-                ("redis-cli", "--cluster", "make", "pip", "python", "PYTHONPATH")
+                ("redis-cli", "--cluster", "make", "pip", "python", "PYTHONPATH", "uvx")
             )
             for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)
         }
