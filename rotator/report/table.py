@@ -164,7 +164,7 @@ def _known(cache: Cache, now: datetime | None) -> Iterator[tuple[str, str]]:
     if cache.facts:
         yield from ((f"in a run {line}", "") for line in fields.who(cache.facts))
     if any(key.at_least for key in cache.keys):
-        yield "the sweep did not come to its end: there may be more than was counted", "yellow"
+        yield words.STOPPED_SHORT, "yellow"
     if cache.attempt:
         yield words.missed(cache.attempt), "yellow"
 

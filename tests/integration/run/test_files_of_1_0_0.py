@@ -85,10 +85,16 @@ def mended(text):
 
 
 def as_told(text):
-    """The words of what is shown, without those that say that it is of an earlier version."""
+    """
+    The words of what is shown, without those that 1.0.0 did not say.
+
+    That it is of an earlier version; and that a sweep was stopped, so that what remains is not
+    known, where 1.0.0 said 0.
+    """
     said = " ".join(text.split())
-    note = words.OUTDATED
-    return said.replace(f"{note.capitalize()}.", "").replace(note, "").split()
+    for note in (words.OUTDATED, words.STOPPED_SHORT):
+        said = said.replace(f"{note[:1].upper()}{note[1:]}.", "").replace(note, "")
+    return re.sub(r"([0-9,]+ [0-9,]+) not known", r"\1 0", said).split()
 
 
 def lost(before, after, at=""):
@@ -542,6 +548,9 @@ class TestReports:
     def test_metrics(self, written, name):
         """Every gauge has its name, its labels and its help; others may have come."""
         before = gauges((FOLDER / "reports" / name).read_text())
+        # That ending is one of counters, and promtool said so.
+        if "rotator_visits_total" in before:
+            before["rotator_visits"] = before.pop("rotator_visits_total")
         assert before.items() <= gauges(written[name]).items()
 
     def test_schema(self, written):
