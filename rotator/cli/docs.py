@@ -18,7 +18,7 @@ from rotator.errors import Exit
 from rotator.report.fields import Part
 from rotator.report.files import json_schema
 from rotator.report.model import Report
-from rotator.report.receipt.receipt import Receipt
+from rotator.report.receipt.model import Receipt
 
 DEMO_EXAMPLES = """\b
 Examples:

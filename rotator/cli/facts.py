@@ -86,6 +86,8 @@ def nothing_found(report: Report) -> EmptyError:
 def _emptiness(cache: Cache) -> tuple[str, str]:
     """Return that not one value of a cache opened, and what to look at."""
     where = f"{cache.name}: not one encrypted value was found"
+    if cache.outside and (cache.outside.visits or cache.outside.names):
+        return f"{where}", "match, databases or fields leave names out: widen them"
     if not cache.visits:
         hint = "is it the right server, database and pattern? `rotator check` counts names"
         return f"{where}, and no name at all", hint

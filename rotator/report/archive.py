@@ -114,7 +114,9 @@ def load_reports(state: State, now: datetime) -> Report:
         )
     newest = max(reports.values(), key=lambda one: one.finished_at)
     caches = [
-        _with_record(cache, known, state, now)
+        _with_record(cache, known, state, now).model_copy(
+            update={"facts": None if one.facts == newest.facts else one.facts}
+        )
         for known, one in reports.items()
         for cache in one.caches
     ]

@@ -91,7 +91,8 @@ def _keys(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
             under = key.remaining
             if key.role == "current":  # those that it had, and those that were moved to it
                 under = cache.outcomes["current"] + cache.outcomes["rotated"]
-            if not key.at_least:  # a part of the values is no number to draw a line through
+            # What a stopped sweep did not come to is not known, and 0 would look like all is well.
+            if key.role == "current" or not key.at_least:
                 values.labels(escape(cache.name), key.id, key.role).set(under)
             budget.labels(escape(cache.name), key.id, key.role).set(key.nonce_budget_used)
             if key.role == "old":

@@ -11,72 +11,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Literal
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from rotator.report import fields, words
+from rotator.report.layout import bullets, grid, heading, indented, listed, text, verdict_text
 from rotator.report.model import Cache, Coverage, Key, KeyPlace, Problem, Report, Verification
 from rotator.report.names import problem_lines, with_field
 from rotator.retirement.places import Status
-from rotator.text import count, elapsed, escape, short_id, size, stamp
+from rotator.text import count, elapsed, short_id, size, stamp
 
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
 
 _STYLES = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red"}
-_VERDICT_STYLES = {
-    "unknown": "bold red",
-    "in-use": "bold red",
-    "draining": "yellow",
-    "verifying": "yellow",
-    "held": "cyan",
-    "retirable": "bold green",
-}
-
-
-def text(said: str, style: str = "") -> Text:
-    """Return words as they are: no markup or control characters, folded where without spaces."""
-    return Text(escape(said), style=style, overflow="fold")
-
-
-def verdict_text(verdict: str) -> Text:
-    """Return a verdict in its colour."""
-    return text(verdict, _VERDICT_STYLES.get(verdict, ""))
-
-
-def heading(title: str, rest: str = "") -> Text:
-    """Return a title, and what can be said in the same line."""
-    return text(title, "bold").append_text(text(f": {rest}" if rest else ":"))
-
-
-def indented(body: RenderableType) -> Padding:
-    """Return *body*, two columns to the right."""
-    return Padding(body, (0, 0, 0, 2))
-
-
-def grid(*justify: Literal["left", "right"], gap: int = 2) -> Table:
-    """Return columns without lines; the last one wraps under itself."""
-    table = Table.grid(padding=(0, gap, 0, 0))
-    for side in justify:
-        table.add_column(justify=side, overflow="fold")
-    return table
-
-
-def bullets(items: Iterable[str], style: str = "") -> RenderableType:
-    """Return a list, each item wrapped under its own beginning."""
-    table = grid("left", "left", gap=1)
-    for item in items:
-        table.add_row(text("-", "dim"), text(item, style))
-    return indented(table)
-
-
-def listed(title: str, items: Iterable[str], style: str = "") -> RenderableType:
-    """Return a list under its title."""
-    return Group(heading(title), bullets(items, style))
 
 
 def render(report: Report, now: datetime | None = None) -> RenderableType:
@@ -169,7 +119,7 @@ def _known(cache: Cache, now: datetime | None) -> Iterator[tuple[str, str]]:
     if cache.facts:
         yield from ((f"in a run {line}", "") for line in fields.who(cache.facts))
     if any(key.at_least for key in cache.keys):
-        yield "the sweep did not come to its end: there may be more than was counted", "yellow"
+        yield words.STOPPED_SHORT, "yellow"
     if cache.attempt:
         yield words.missed(cache.attempt), "yellow"
 

@@ -74,7 +74,7 @@ OUTDATED = (
     "judged by an earlier version of rotator, which looked less far; the next run proves anew"
 )
 SUPERSEDED = "another server answers at these addresses now; what is said here counts no more"
-
+STOPPED_SHORT = "the sweep did not come to its end: there may be more than was counted"
 STOPPED = {
     "interrupted": "interrupted, position saved",
     "terminated": "terminated, position saved",

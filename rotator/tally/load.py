@@ -81,8 +81,9 @@ class NodeLoad:
     exchanged: Counter[str] = field(default_factory=Counter)
 
     def add_page(self, names: int) -> None:
-        """Count a page with so many names."""
-        self.pages[names] += 1
+        """Count a page with so many names; SCAN may give none."""
+        if names:
+            self.pages[names] += 1
 
     def merge(self, other: NodeLoad, *, beside: bool = False) -> None:
         """Take in another part's load; of parts *beside* each other the longest time counts."""

@@ -73,6 +73,7 @@ def test_help_imports_no_command():
         "rotator.console",
         "rotator.errors",
         "rotator.progress",
+        "rotator.protection",
         "rotator.text",
     }
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from rotator.report import words
 from rotator.report.fleet.model import FINDINGS, GAPS, Fleet, FleetKey
-from rotator.report.table import bullets, heading, indented, listed, text, verdict_text
+from rotator.report.layout import bullets, heading, indented, listed, text, verdict_text
 from rotator.retirement.places import Verdict
 from rotator.text import ago, count, short_id, stamp
 

@@ -6,7 +6,7 @@ list it, each place with its evidence, what is assumed, the sweeps it rests on, 
 looked at. It says what the state knows, also where that is not enough to remove the key. It holds
 no key, no password and no value.
 
-Destroying a key is not rotator's business, so no receipt says that one is destroyed.
+Destroying a key is not rotator's business: no receipt says that one is destroyed.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
 from rich.console import Group, RenderableType
 
 from rotator import __version__
 from rotator.errors import ReceiptError
-from rotator.report import words
+from rotator.report import fields, words
 from rotator.report.agreement import worst_verdict
 from rotator.report.archive import PROVEN, RETIRABLE, unmet_conditions
-from rotator.report.fields import Moment, Part, Text
-from rotator.report.model import Cache, Key, KeyPlace, Past, Report
+from rotator.report.fields import Facts
+from rotator.report.layout import bullets, grid, heading, indented, listed, text
+from rotator.report.model import Cache, Key, Report
 from rotator.report.receipt import envelope
-from rotator.report.table import bullets, grid, heading, indented, listed, text
+from rotator.report.receipt.model import CacheEvidence, Condition, Receipt, Run, Sweep
 from rotator.retirement.looks import Proof
 from rotator.retirement.places import Kind, Status, Verdict
 from rotator.state.state import State
@@ -39,121 +39,12 @@ from rotator.text import stamp
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
-SCHEMA = 1
-LIMITS = (
-    "only caches that rotator was run on with this state file are covered",
-    "no file of an earlier configuration, of a crash or of an ended rewrite is left on a server",
-    "no script hid writes from replication, and no replica was writable earlier",
-    "there is no replica that was neither listed nor connected when rotator looked",
-)
-"""What every receipt takes for granted, because nobody can be asked."""
-
 SHOWN = 5  # of the last runs
 
 _OF_KEY = re.compile(r"^key [0-9a-f]{16}(?:: | is (?:retirable, but not proven: )?)")
 """The beginning of a reason, which a receipt needs not say: it is on one key."""
 _SETTLED = {Status.CLEAN, Status.ASSUMED}
 _PASSED = {Verdict.HELD, Verdict.RETIRABLE}
-_Verdicts = Annotated[str, Field(json_schema_extra={"enum": [str(one) for one in Verdict]})]
-
-
-class Condition(Part):
-    """Condition: says whether `report --require` would hold for the key, and why not."""
-
-    holds: bool
-    reasons: tuple[Text, ...] = ()
-
-
-class Run(Part):
-    """Run: says what one run did in the cache; *complete*: with it a sweep was."""
-
-    mode: str
-    started_at: Moment
-    finished_at: Moment
-    visits: int
-    rotated: int
-    complete: bool
-    stopped: str | None = None
-
-
-class Sweep(Part):
-    """
-    Sweep: proves one primary, from *begun_at* to *ended_at*: read in one go, and nothing written.
-
-    *run_id* and *replication_id* are the server's. *under_key* counts values under the key, None
-    where it was not asked about; *opened* those that any key opened, *not_opened* those that none
-    did. *doubt* says why its times are not to be relied on.
-    """
-
-    node: str
-    run_id: Text | None
-    replication_id: Text | None
-    version: Text | None
-    begun_at: Moment
-    ended_at: Moment
-    under_key: int | None
-    under_key_outside: int | None
-    opened: int
-    not_opened: int
-    doubt: Text | None = None
-
-
-class CacheEvidence(Part):
-    """
-    Evidence: holds what is known of the key in one cache, as the report has it.
-
-    *accepted* is how many of an outcome the operator knows of. *runs* and *sweeps* are those that
-    the state keeps, in their order.
-    """
-
-    name: str
-    addresses: tuple[str, ...]
-    history: str | None
-    role: str
-    field: str
-    verdict: _Verdicts | None
-    reasons: tuple[Text, ...]
-    next_step: Text | None
-    judged_at: Moment | None
-    swept_at: Moment | None
-    found: int
-    rotated: int
-    remaining: int
-    past: Past | None
-    places: tuple[KeyPlace, ...]
-    assumptions: tuple[Text, ...]
-    accepted: dict[str, int]
-    not_looked_at: tuple[Text, ...]
-    warnings: tuple[Text, ...]
-    runs: tuple[Run, ...]
-    sweeps: tuple[Sweep, ...]
-
-
-class Receipt(Part):
-    """
-    Receipt: holds the evidence of one key; *verdict* is the worst that any cache has.
-
-    *state* is a word of NIST SP 800-57 part 1 (section 7): `active` as long as it is not known that
-    nothing is encrypted with the key any more, then `deactivated`; *state_basis* says why.
-    *retirable* and *proven* are what `report --require` asks for, by a sweep that is not older than
-    *max_age_seconds*. *limits* are taken for granted by every receipt.
-    """
-
-    schema_: int = Field(default=SCHEMA, alias="schema", le=SCHEMA)
-    rotator: str
-    made_at: Moment
-    key_id: str
-    role: str
-    state: Literal["active", "deactivated"]
-    state_basis: Text
-    verdict: _Verdicts
-    meaning: str
-    max_age_seconds: int
-    retirable: Condition
-    proven: Condition
-    not_looked_at: tuple[Text, ...] = ()
-    limits: tuple[str, ...] = LIMITS
-    caches: tuple[CacheEvidence, ...]
 
 
 def build_receipt(
@@ -180,7 +71,9 @@ def build_receipt(
         retirable=required(proven=False),
         proven=required(proven=True),
         not_looked_at=tuple(_not_looked_at(report, key_id)),
-        caches=tuple(_evidence(cache, key, state) for cache, key in listed),
+        caches=tuple(
+            _evidence(cache, key, state, cache.facts or report.facts) for cache, key in listed
+        ),
     )
 
 
@@ -237,6 +130,7 @@ def _lines(cache: CacheEvidence) -> Iterator[str]:
     """Yield what is known of the key in one cache, a line each."""
     swept = f"last complete sweep {stamp(cache.swept_at)}" if cache.swept_at else "never swept"
     yield f"{swept}; the last run found {cache.found:,}, and {cache.remaining:,} remain"
+    yield from (f"found in a run {line}" for line in fields.who(cache.facts)) if cache.facts else ()
     yield from words.history(cache.past) if cache.past else ()
     for run in cache.runs[-SHOWN:]:
         state = "complete" if run.complete else "not complete"
@@ -285,7 +179,7 @@ def _not_looked_at(report: Report, key_id: str) -> Iterator[str]:
             yield f"{title}: not known whether it lists the key ({why})"
 
 
-def _evidence(cache: Cache, key: Key, state: State) -> CacheEvidence:
+def _evidence(cache: Cache, key: Key, state: State, facts: Facts | None) -> CacheEvidence:
     """Return what is known of a key in one cache, with the runs and sweeps of the state."""
     history = cache.history or cache.name
     known = state.cache_record(cache.name, [], history)
@@ -297,6 +191,7 @@ def _evidence(cache: Cache, key: Key, state: State) -> CacheEvidence:
     return CacheEvidence(
         **{name: getattr(cache, name) for name in own},
         **{name: getattr(key, name) for name in (*same, "past", "places", "assumptions")},
+        facts=facts,
         not_looked_at=tuple(missing),
         runs=tuple(Run.model_validate(one, from_attributes=True) for one in known.runs),
         sweeps=tuple(_sweep(one, key.id) for one in known.proofs),

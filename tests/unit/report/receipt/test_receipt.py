@@ -15,7 +15,8 @@ from rotator.errors import ReceiptError
 from rotator.report.files import json_schema
 from rotator.report.model import Attempt, Cache, Coverage, Key
 from rotator.report.receipt import envelope
-from rotator.report.receipt.receipt import Receipt, build_receipt, open_receipt, render, seal
+from rotator.report.receipt.model import Receipt
+from rotator.report.receipt.receipt import build_receipt, open_receipt, render, seal
 from rotator.retirement.looks import Look, Proof
 from rotator.state.state import State
 from support.sample_reports import UNKNOWN, place, placed_key, proven_key, report_on
