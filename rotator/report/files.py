@@ -17,6 +17,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from rotator.config.load import locate
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
@@ -41,25 +42,27 @@ class Targets:
     html: Path | None = None
     metrics: Path | None = None
 
-    def check(self, files: Sequence[Path], state: Path | None) -> None:
+    def check(
+        self, files: Sequence[Path], state: Path | None, provider_url: str | None = None
+    ) -> None:
         """
         Raise unless all of it can be written; asked before the work begins.
 
-        *files* are those of the configuration that are named, *state* the state file.
+        *files* are those of the configuration that are named, *state* is the state file.
 
         Raises:
-            ConfigError: A folder is missing or closed to us, a file cannot be replaced or is one
-                of another kind, or the library for pages is not installed.
+            ConfigError: A folder is missing or closed to us, a file cannot be replaced or is in use
+                as another one, or the library for pages is not installed.
         """
         if self.html is not None:
             from rotator.report import chart  # noqa: PLC0415 - see the module's docstring
 
             chart.require_library()
-        taken = {
-            mark: f"the configuration {path}" for path in locate(files) for mark in _marks(path)
-        }
-        kept = state or default_path()
-        taken |= dict.fromkeys(_marks(kept), f"the state file {kept}")
+        used = [("configuration", path) for path in locate(files)]
+        used.append(("state file", state or default_path()))
+        if (secret_file := _secret_file(provider_url or "")) is not None:
+            used.append(("secret file", secret_file))
+        taken = {mark: f"the {kind} {path}" for kind, path in used for mark in _marks(path)}
         for kind, path in (("report", self.report), ("page", self.html), ("metrics", self.metrics)):
             if path is None:
                 continue
@@ -94,6 +97,12 @@ class Targets:
                 failures.append(error)
         if failures:
             raise failures[0]
+
+
+def _secret_file(url: str) -> Path | None:
+    """Return the path of the secret file that a provider's URL names; None if it names none."""
+    scheme, _, path = url.strip().partition("://")
+    return Path(unquote(path)) if scheme.lower() == "secretfile" else None
 
 
 def _marks(path: Path) -> set[object]:

@@ -369,6 +369,8 @@ class TestFile:
             files.Targets(report=tmp_path / "x").check((), None)
         with pytest.raises(ConfigError, match="would replace the state file"):
             files.Targets(report=default_path()).check((), None)
+        with pytest.raises(ConfigError, match="would replace the secret file"):
+            files.Targets(report=tmp_path / "y").check((), None, f"secretfile://{tmp_path}/%79")
 
     @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])
     def test_mode(self, tmp_path, umask, mode):
