@@ -68,10 +68,10 @@ def require_own(path: Path, kind: type[RotatorError]) -> None:
 def _require(path: Path, found: os.stat_result, kind: type[RotatorError]) -> None:
     """Raise unless what was *found* at a path is a file of this user."""
     if stat.S_ISLNK(found.st_mode):
-        hint = f"name the file that it leads to, {os.path.realpath(path)}, or remove the link"
+        hint = f"remove the link, or name the file that it leads to: {os.path.realpath(path)}"
         raise kind(f"{path} is a symbolic link", hint=hint)
     if not stat.S_ISREG(found.st_mode):
-        raise kind(f"{path} is not a file", hint="name a file, or remove what is there")
+        raise kind(f"{path} is not a file", hint="remove what is there, or name a file")
     if found.st_uid != os.geteuid():
         owner, user = _name(found.st_uid), _name(os.geteuid())
         raise kind(
