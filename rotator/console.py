@@ -7,7 +7,8 @@ Terminal: states its rules, prints results, errors, JSON and tables, sets up the
   `rotator: hint: ...`. No capital at the beginning, no full stop at the end.
 - A bar is drawn only where stderr is a terminal, and nothing is written into it: every line, also
   of the log, goes through `progress.write_line`.
-- A result is at most 100 columns wide, and has colours only on a terminal, never with NO_COLOR.
+- A result is at most 100 columns wide. Colours are for terminals alone, and neither for TERM=dumb
+  nor where NO_COLOR is set.
 - Control characters are shown as `\x1b`, never sent: names and messages come from elsewhere, and
   may hold what a terminal obeys.
 - Times in the log are UTC. `console` is for people, `json` one object per line for machines.
@@ -106,7 +107,7 @@ def console(stream: IO[str]) -> Console:
         width=min(_columns(stream), COLUMNS) if terminal else COLUMNS,
         # Said outright, or FORCE_COLOR would put colours into a file.
         force_terminal=terminal,
-        no_color=bool(os.environ.get("NO_COLOR")) or not terminal,
+        no_color=not _has_colours(stream),
         highlight=False,
         markup=False,
         emoji=False,
@@ -116,6 +117,12 @@ def console(stream: IO[str]) -> Console:
 def _one_line(text: str) -> str:
     """Return *text* as it may follow `rotator: error:`."""
     return redact(escape(" ".join(text.split())))
+
+
+def _has_colours(stream: IO[str]) -> bool:
+    """Return whether what is written there may be coloured."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
 
 
 def _columns(stream: IO[str]) -> int:
@@ -185,10 +192,8 @@ def _processors(log_format: str, stream: IO[str]) -> tuple[list[Processor], Proc
         start += [make.TimeStamper(fmt="iso", utc=True), make.ExceptionRenderer(transformer)]
         return [*start, _clean], make.JSONRenderer()
     start += [make.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True), make.format_exc_info]
-    colours = stream.isatty() and not os.environ.get("NO_COLOR")
-    render = dev.ConsoleRenderer(
-        colors=colours, exception_formatter=dev.plain_traceback, sort_keys=False
-    )
+    plain, colours = dev.plain_traceback, _has_colours(stream)
+    render = dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False)
     return [*start, _clean, _printable], render
 
 

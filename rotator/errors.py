@@ -16,6 +16,7 @@ Errors: form one tree with exit codes and hints; one table says what each code m
     ├── SelfCheckError        1  a value does not open after encrypting
     ├── MissingError          1  there is no such entry
     ├── UnopenedError         1  an entry's value does not open
+    ├── ReceiptError          1  a receipt cannot be relied on
     ├── EmptyError            5  not one value opens, where some ought to
     ├── ConditionError        6  `report --require` does not hold
     └── BusyError             7  another run on the same cache is in progress
@@ -186,6 +187,10 @@ class MissingError(RotatorError):
 
 class UnopenedError(RotatorError):
     """Unopened value: no configured format and key opens an entry's value; the message says why."""
+
+
+class ReceiptError(RotatorError):
+    """Receipt error: it is none, is not signed, was signed by another, or was changed."""
 
 
 class EmptyError(RotatorError):

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.completion import shell_complete
 
 import rotator
+from rotator.cli.completion import VARIABLE, complete
 from rotator.cli.help import LazyGroup
 from rotator.cli.options import variable
 from rotator.console import print_error, print_result, start_logging
@@ -56,7 +56,6 @@ Examples:
 # They are not quoted: what is one too many may be a value, as in `rotator set KEY VALUE`.
 _TOO_MANY = re.compile(r"(unexpected extra argument).*", re.DOTALL)
 _OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-_COMPLETE = "_ROTATOR_COMPLETE"  # set by the shell's script when somebody presses Tab
 _LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
 
 app = typer.Typer(
@@ -107,8 +106,8 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
     """
     try:
         command = typer.main.get_command(app)
-        if instruction := os.environ.get(_COMPLETE):
-            return int(shell_complete(command, {}, "rotator", _COMPLETE, instruction))
+        if instruction := os.environ.get(VARIABLE):
+            return complete(command, instruction)
         # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
         with command.make_context("rotator", list(arguments), obj=interrupts) as context:
             return int(command.invoke(context) or Exit.OK)
@@ -131,6 +130,9 @@ def _usage_error(error: typer.TyperException) -> ConfigError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "rotator"
     hint = f"`{path} --help` shows what there is"
+    if alike := getattr(error, "possibilities", None):
+        message = message.partition(" (")[0]
+        hint = f"did you mean {alike[0]}? {hint}"
     option = getattr(error, "param", None)
     if context and option:
         source = context.get_parameter_source(option.name)

@@ -65,10 +65,9 @@ _ADOPT_NOTES = (
 
 def purge_command(
     *,
-    key: str | None = options.option(
+    key: str | None = options.old_key(
         "--key",
         "Delete what is under the old key with this id, or with the only id that begins so.",
-        metavar="ID",
     ),
     undecryptable: bool = options.option(
         "--undecryptable", "Delete what no configured format and key opens.", default=False

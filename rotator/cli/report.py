@@ -1,23 +1,30 @@
 """`rotator report`: show the last verdicts and what came before them, from the state alone."""
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from rotator.cli import options
+from rotator.cli.completion import complete_condition
+from rotator.cli.receipt import ReceiptOptions
 from rotator.console import print_result
-from rotator.errors import ConditionError, ConfigError, StateError
+from rotator.errors import ConditionError, ConfigError, Exit, StateError
 from rotator.report import table
 from rotator.report.archive import (
     IN_TIME,
     PROVEN,
     RETIRABLE,
     add_schedule,
+    find_key_id,
     late_caches,
     load_reports,
+    old_key_ids,
     unmet_conditions,
 )
-from rotator.report.files import Targets, json_text
+from rotator.report.files import Targets, json_text, write_whole
 from rotator.report.model import Report
 from rotator.state.database import default_path
 from rotator.state.state import State
@@ -37,10 +44,24 @@ Examples:
       the same, and nothing that speaks for it is only assumed
   rotator report --by 2026-11-30T05:00Z
       whether the rotation will be done by then, and how fast it has to be
+  rotator report --from reports/ --require retirable
+      the worst verdict over many hosts, from what `run --report` wrote
 
-Exit codes: 0 done; 1 there is no state, or it cannot be read; 2 usage;
-6 what --require asks for does not hold: in any cache that lists the key the verdict
-is another, or the last complete sweep is older than --max-age.
+\b
+Receipts, to file when a key is destroyed:
+  openssl genpkey -algorithm ed25519 -out audit.pem
+  openssl pkey -in audit.pem -pubout -out audit.pub.pem
+      a pair of keys, once: one signs and stays secret, the other verifies
+  rotator report --receipt 9f2c41d0.json --key 9f2c41d0 --sign audit.pem
+      the evidence of one key, over all caches that list it
+  rotator report --verify-receipt 9f2c41d0.json --public audit.pub.pem
+      is it as it was signed? Needs no state, configuration or network
+
+Exit codes: 0 done; 1 there is no state, or it cannot be read; a file under
+--from is no report; the receipt is not signed, was signed with another key, or
+was changed; 2 usage; 6 what --require asks for does not hold: in any cache that
+lists the key the verdict is another, or the last complete sweep is older than
+--max-age.
 """
 
 _DAY = timedelta(days=1)
@@ -56,6 +77,7 @@ def report_command(
         " fence, and a retention of backups that is over; or unless every cache will be done by"
         " the time of --by.",
         metavar="retirable[:ID]|proven[:ID]|in-time",
+        autocompletion=complete_condition,
     ),
     max_age: timedelta | None = options.duration(
         "--max-age", "How old the last complete sweep may be for --require to hold. Default: 24h."
@@ -65,39 +87,97 @@ def report_command(
         "Say whether each cache will be done by this time, such as 05:00 or 2026-11-24T05:00Z,"
         " and how fast it would have to be.",
     ),
+    reports: Path | None = options.option(
+        "--from",
+        "Put together the reports of many hosts, which `run --report` wrote under this folder, in"
+        " place of the state: DIR/HOST/*.json. The last one of each host and cache counts.",
+        metavar="DIR",
+    ),
+    receipts: ReceiptOptions,
     state: options.StatePath = None,
     html: options.HtmlFile = None,
     output: options.Format = options.ReportFormat.TABLE,
-) -> None:
+) -> Exit | None:
     """
     Show the last verdicts, reasons and history, from the state file, without touching Redis.
 
     It tells how old its knowledge is. What several caches say of one key is put together: the worst
     verdict counts.
     """
-    targets = Targets(html=html)
+    receipts.check(
+        fleet=reports is not None,
+        others=(("the page", html), ("the state file", state or default_path())),
+    )
+    as_json = output is options.ReportFormat.JSON
+    if receipts.verify(as_json=as_json):
+        return None
+    targets, now = Targets(html=html), utc_now()
     targets.check((), state)
-    now = utc_now()
+    asked = _Asked(require, _DAY if max_age is None else max_age, now)
+    if reports is not None:
+        if by is not None or require == IN_TIME:
+            raise ConfigError("--by asks the state of one host", hint="leave out --from, or --by")
+        return _fleet(reports, cache or (), asked, targets, as_json=as_json)
     with _open_existing(state) as opened:
         everything = load_reports(opened, now)
         if by is not None:
             everything = add_schedule(everything, opened, by, now)
-    shown = _select(everything, cache or ())
-    if require == IN_TIME and by is None:
-        raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
-    wanted = None if require in {None, IN_TIME} else _required_keys(str(require), everything, shown)
+        shown = _select(everything, cache or ())
+        if require == IN_TIME and by is None:
+            raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
+        wanted = asked.keys(everything, shown)
+        said = receipts.write(
+            everything, old_key_ids(shown), opened, now=now, max_age=asked.max_age
+        )
     targets.write(shown, now)
-    as_json = output is options.ReportFormat.JSON
     print_result(json_text(shown) if as_json else table.render(shown, now))
-    if wanted is not None:
-        max_age = _DAY if max_age is None else max_age
-        condition = str(require).partition(":")[0]
-        proven = condition == PROVEN
-        unmet = unmet_conditions(everything, wanted, now=now, max_age=max_age, proven=proven)
-        _require(condition, unmet)
+    if said:
+        print_result(f"\n{said}", sys.stderr if as_json else None)
+    asked.check(everything, wanted)
     if require == IN_TIME:
         hint = "`rotator report --by` says how fast each cache would have to be"
         _require(IN_TIME, [(reason, hint) for reason in late_caches(shown)])
+    return None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Condition: holds what `--require` asks for, as of *now*."""
+
+    require: str | None
+    max_age: timedelta
+    now: datetime
+
+    def keys(self, everything: Report, shown: Report) -> list[str] | None:
+        """Return the ids of the keys that are asked for; None: nothing is asked of keys."""
+        if self.require in {None, IN_TIME}:
+            return None
+        return _required_keys(str(self.require), everything, shown)
+
+    def check(self, everything: Report, wanted: Sequence[str] | None) -> None:
+        """Raise ConditionError unless it holds for the keys that are *wanted*."""
+        if wanted is not None:
+            condition = str(self.require).partition(":")[0]
+            check = partial(unmet_conditions, now=self.now, max_age=self.max_age)
+            _require(condition, check(everything, wanted, proven=condition == PROVEN))
+
+
+def _fleet(
+    folder: Path, names: Sequence[str], asked: _Asked, targets: Targets, *, as_json: bool
+) -> Exit:
+    """Show what the reports of many hosts come to; 1: a file among them is none."""
+    from rotator.report.fleet import collection  # noqa: PLC0415 - only where it is asked for
+    from rotator.report.fleet import table as fleet_table  # noqa: PLC0415 - the same
+
+    fleet, everything = collection.load_fleet(folder, asked.now, names)
+    wanted = asked.keys(everything, everything)
+    if targets.html:
+        from rotator.report.html import render_fleet  # noqa: PLC0415 - the same
+
+        write_whole(targets.html, render_fleet(fleet))
+    print_result(json_text(fleet) if as_json else fleet_table.render(fleet))
+    asked.check(everything, wanted)
+    return Exit.FAILED if any(one.kind == "unread" for one in fleet.findings) else Exit.OK
 
 
 def _open_existing(path: Path | None) -> State:
@@ -139,19 +219,9 @@ def _required_keys(require: str, everything: Report, shown: Report) -> list[str]
             f"--require {require[:80]}: expected retirable or proven, or one of them with :ID",
             hint="ID is a key id, or its first 8 characters; or with --by: --require in-time",
         )
-    living = [one for one in shown.caches if not one.superseded]
-    old = {key.id for one in living for key in one.keys if key.role == "old"}
     if not colon:
-        return sorted(old)
-    known = {key.id for one in everything.caches for key in one.keys}
-    found = sorted(one for one in known if one.startswith(ident.lower()))
-    if len(found) != 1:
-        what = "several keys begin with" if found else "no key has"
-        raise ConfigError(
-            f"--require {require[:80]}: {what} this id",
-            hint=f"the state knows the old keys {', '.join(sorted(old)) or '(none)'}",
-        )
-    return found
+        return old_key_ids(shown)
+    return [find_key_id(f"--require {require[:80]}", ident, everything)]
 
 
 def _require(condition: str, reasons: Sequence[tuple[str, str]]) -> None:

@@ -14,11 +14,9 @@ import typer
 from rotator.cli import options
 from rotator.cli.options import deadline, duration, option, past
 from rotator.config.load import RotatorConfig
-from rotator.console import print_result
 from rotator.errors import ConfigError, RotatorError
-from rotator.report import table
 from rotator.report.build import failed_report
-from rotator.report.files import Targets, json_text
+from rotator.report.files import Targets
 from rotator.report.model import Report
 from rotator.retirement.places import Declarations
 from rotator.run.declared import declarations, other_listings
@@ -103,8 +101,8 @@ class RunSettings:
         " last one, or a date and time such as 2026-11-24T14:30Z. The same as `rotator fence`.",
     )
     allow_empty: bool = option("--allow-empty", "To find no encrypted value is no failure.")
-    only_key: str | None = option(
-        "--only-key", "Move only what is under the old key with this id.", metavar="ID"
+    only_key: str | None = options.old_key(
+        "--only-key", "Move only what is under the old key with this id."
     )
     max_duration: timedelta | None = duration(
         "--max-duration",
@@ -217,7 +215,9 @@ def run_command(
     targets.check(which.config or (), state, which.secret_provider)
     plan = settings.run_options()
     asked = (which.config or (), which.cache or ())
-    with RunNotifier(hook, asked=asked, state=state, report=files.report) as notifier:
+    with RunNotifier(
+        hook, asked=asked, state=state, report=None if targets.printed else files.report
+    ) as notifier:
         try:
             result = _run_job(
                 which, settings, plan, display, state=state, stopper=stopper, notifier=notifier
@@ -231,7 +231,7 @@ def run_command(
         try:
             targets.write(result)
         finally:  # a full disk must not take away what stdout can still carry
-            print_result(json_text(result) if display.as_json else table.render(result))
+            targets.show(result, as_json=display.as_json)
     return result.exit_code
 
 

@@ -9,7 +9,7 @@ better than it was judged.
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from rotator.errors import StateError
+from rotator.errors import ConfigError, StateError
 from rotator.report import words
 from rotator.report.agreement import agreed, unended
 from rotator.report.build import known_of_cache, known_of_key
@@ -18,7 +18,7 @@ from rotator.report.model import SCHEMA, Attempt, Cache, Key, Report
 from rotator.retirement.forecast import plan_until
 from rotator.retirement.places import Kind, Status
 from rotator.state.state import State
-from rotator.text import ago, duration, moment
+from rotator.text import SHORT_ID, ago, duration, moment
 
 IN_TIME = "in-time"
 RETIRABLE = "retirable"
@@ -138,6 +138,28 @@ def late_caches(report: Report) -> list[str]:
         for cache in report.caches
         if cache.outlook and not cache.outlook.in_time and not cache.superseded
     ]
+
+
+def old_key_ids(report: Report) -> list[str]:
+    """Return the ids of all old keys."""
+    living = [one for one in report.caches if not one.superseded]
+    return sorted({key.id for cache in living for key in cache.keys if key.role == "old"})
+
+
+def find_key_id(asked: str, beginning: str, report: Report) -> str:
+    """
+    Return the id of the only key whose id begins so; *asked* is how errors begin.
+
+    Raises:
+        ConfigError: No key, or more than one, has such an id, or too little of it is given.
+    """
+    known = {key.id for cache in report.caches for key in cache.keys}
+    found = [one for one in known if one.startswith(beginning.lower())]
+    if len(found) == 1 and len(beginning) >= SHORT_ID:
+        return found[0]
+    what = "several keys begin with" if len(found) > 1 else "no key has"
+    hint = f"the old keys are {', '.join(old_key_ids(report)) or '(none)'}"
+    raise ConfigError(f"{asked}: {what} this id", hint=hint)
 
 
 def unmet_conditions(

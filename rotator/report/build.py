@@ -4,12 +4,14 @@ Build: makes the report from results and key records, once.
 Names are shown as stored where they are hashes anyway, else as their SHA-256.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rotator import __version__
 from rotator.crypto import keyring
@@ -27,15 +29,15 @@ from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
 from rotator.retirement.looks import Proof
 from rotator.retirement.places import CacheRecord
-from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
 from rotator.tally.tally import PROBLEMATIC, Mode, Tally
 from rotator.text import count
 
+if TYPE_CHECKING:  # the library for Redis comes with them, and stored reports need none
+    from rotator.sweep.results import CacheResult, NodeResult, SweepResult
+
 Judgements = Mapping[tuple[str, str], Judgement]
 """The judgements on old keys, by the name of a cache and the id of a key that it lists."""
-
-
 _NOTHING = KeyTally()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,17 +18,20 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from rotator.config.load import locate
-from rotator.errors import ConfigError, Exit, RotatorError, StateError
-from rotator.protection import require_own
-from rotator.report.model import STATUSES, VERDICTS, Cache, Report
+from rotator.console import print_result
+from rotator.errors import Exit, RotatorError, StateError
+from rotator.protection import check_target, check_targets, path_of_secrets
+from rotator.report.model import STATUSES, VERDICTS, Cache, Part, Report
 from rotator.state.database import default_path
 from rotator.text import ascii_json, escape
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
+
+STDOUT = Path("-")
+"""What `--report` calls stdout."""
 
 _MODE = 0o644  # less what the umask takes away
 _CACHE = ("cache",)
@@ -36,19 +40,23 @@ _KEY = ("cache", "key_id", "role")
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Targets: say where to write which rendering; None is not written."""
+    """Targets: say where to write which rendering, None for nowhere, and `-` for stdout."""
 
     report: Path | None = None
     html: Path | None = None
     metrics: Path | None = None
 
-    def check(
-        self, files: Sequence[Path], state: Path | None, provider_url: str | None = None
-    ) -> None:
+    @property
+    def printed(self) -> bool:
+        """True if stdout is where the report is to be written."""
+        return self.report == STDOUT
+
+    def check(self, files: Sequence[Path], state: Path | None, provider: str | None = None) -> None:
         """
         Raise unless all of it can be written; asked before the work begins.
 
-        *files* are those of the configuration that are named, *state* is the state file.
+        *files* are those of the configuration that are named, *state* the state file, *provider*
+        the URL of the secret provider.
 
         Raises:
             ConfigError: A folder is missing or closed to us, a file cannot be replaced or is in use
@@ -58,20 +66,14 @@ class Targets:
             from rotator.report import chart  # noqa: PLC0415 - see the module's docstring
 
             chart.require_library()
-        used = [("configuration", path) for path in locate(files)]
-        used.append(("state file", state or default_path()))
-        if (secret_file := _secret_file(provider_url or "")) is not None:
-            used.append(("secret file", secret_file))
-        taken = {mark: f"the {kind} {path}" for kind, path in used for mark in _marks(path)}
-        for kind, path in (("report", self.report), ("page", self.html), ("metrics", self.metrics)):
-            if path is None:
-                continue
-            for other in filter(None, map(taken.get, _marks(path))):
-                raise ConfigError(
-                    f"{path}: the {kind} would replace {other}", hint="name a file of its own"
-                )
-            check_target(path)
-            taken |= dict.fromkeys(_marks(path), f"the {kind} {path}")
+        wanted = {
+            "report": None if self.printed else self.report,
+            "page": self.html,
+            "metrics": self.metrics,
+        }
+        kept = [("the configuration", path) for path in locate(files)]
+        kept.append(("the state file", state or default_path()))
+        check_targets(wanted, [*kept, ("the secret file", path_of_secrets(provider or ""))])
 
     def write(self, report: Report, now: datetime | None = None) -> None:
         """
@@ -91,53 +93,23 @@ class Targets:
         failures = []
         for render, path in writers:
             try:
-                if path is not None:
+                if path is self.report and self.printed:
+                    print_result(render(report))
+                elif path is not None:
                     write_whole(path, render(report))
             except RotatorError as error:
                 failures.append(error)
         if failures:
             raise failures[0]
 
+    def show(self, report: Report, *, as_json: bool) -> None:
+        """Print what a person or a program waits for, on stderr where stdout has the report."""
+        from rotator.report import table  # noqa: PLC0415 - see the module's docstring
 
-def _secret_file(url: str) -> Path | None:
-    """Return the path of the secret file that a provider's URL names; None if it names none."""
-    scheme, _, path = url.strip().partition("://")
-    return Path(unquote(path)) if scheme.lower() == "secretfile" else None
-
-
-def _marks(path: Path) -> set[object]:
-    """Return what two paths have in common if they lead to one file, or would."""
-    marks: set[object] = {os.path.realpath(path)}
-    with suppress(OSError):
-        found = path.stat()
-        marks.add((found.st_dev, found.st_ino))
-    return marks
-
-
-def check_target(path: Path) -> None:
-    """
-    Raise unless a report can be written to *path*; asked before the work begins.
-
-    Raises:
-        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced: it is a
-            symbolic link, or another user's.
-    """
-    folder = Path(os.path.realpath(path.parent))
-    if not folder.is_dir():
-        raise ConfigError(
-            f"{path}: the folder {folder} does not exist", hint=f"create it: mkdir -p {folder}"
-        )
-    if path.exists() and (not path.is_file() or _is_output(path)):
-        raise ConfigError(
-            f"{path} is not a file that can be replaced",
-            hint="name a file; for a report on stdout use --format json",
-        )
-    require_own(path, ConfigError)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"{path}: no right to write to the folder {folder}",
-            hint="choose another folder, or give this user the right to write there",
-        )
+        if not as_json:
+            print_result(table.render(report), sys.stderr if self.printed else None)
+        elif not self.printed:
+            print_result(json_text(report))
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -164,15 +136,6 @@ def write_whole(path: Path, text: str) -> None:
         ) from error
 
 
-def _is_output(path: Path) -> bool:
-    """Return whether stdout or stderr goes there, and would not go to what replaces it."""
-    for number in (1, 2):
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(number), path.stat()):
-                return True
-    return False
-
-
 def _write_out(draft: Path, text: str) -> None:
     """Write a new file, down to the disk."""
     # O_EXCL: a name that somebody else put there is not followed.
@@ -193,14 +156,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def json_text(report: Report) -> str:
-    """Return the report in ASCII, its fields always in the same order, and a newline."""
+def json_text(report: Part) -> str:
+    """Return a report in ASCII, its fields always in the same order, and a newline."""
     return ascii_json(f"{report.model_dump_json(by_alias=True, indent=2)}\n")
 
 
-def report_schema() -> dict[str, Any]:
-    """Return the JSON Schema of what `json_text` writes."""
-    schema = Report.model_json_schema(by_alias=True, mode="serialization")
+def json_schema(kind: type[Part]) -> dict[str, Any]:
+    """Return the JSON Schema of what `json_text` writes of a *kind* of report."""
+    schema = kind.model_json_schema(by_alias=True, mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

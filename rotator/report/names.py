@@ -4,11 +4,15 @@ Names: says what reports call an entry, or a field of one.
 A name that is not hashed may hold what only applications should know, and so may a field.
 """
 
+from __future__ import annotations
+
 import hashlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rotator.crypto.layout import FieldName
-from rotator.server.context import CacheContext
+
+if TYPE_CHECKING:  # the library for Redis comes with it, and renderings need none
+    from rotator.server.context import CacheContext
 
 
 def display_name(name: bytes, *, plain: bool) -> str:

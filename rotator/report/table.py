@@ -43,6 +43,11 @@ def text(said: str, style: str = "") -> Text:
     return Text(escape(said), style=style, overflow="fold")
 
 
+def verdict_text(verdict: str) -> Text:
+    """Return a verdict in its colour."""
+    return text(verdict, _VERDICT_STYLES.get(verdict, ""))
+
+
 def heading(title: str, rest: str = "") -> Text:
     """Return a title, and what can be said in the same line."""
     return text(title, "bold").append_text(text(f": {rest}" if rest else ":"))
@@ -183,7 +188,7 @@ def _keys(keys: Iterable[Key]) -> Table:
         counts = (f"{key.found:,}", f"{key.rotated:,}", f"{key.remaining:,}", size(key.bytes))
         if not key.verdict:
             counts = (counts[0], "", "", counts[3])
-        verdict = text(key.verdict or "", _VERDICT_STYLES.get(key.verdict or "", ""))
+        verdict = verdict_text(key.verdict or "")
         table.add_row(text(short_id(key.id)), text(key.role), *map(text, counts), verdict)
     return table
 
@@ -192,7 +197,7 @@ def _verdict(key: Key, shared: Sequence[KeyPlace], now: datetime | None) -> Rend
     """Return an old key's verdict, every reason for it, what else is known, and what to do."""
     verdict = key.verdict or ""
     title = text(f"{short_id(key.id)} ", "bold")
-    title.append_text(text(verdict, _VERDICT_STYLES.get(verdict, "")))
+    title.append_text(verdict_text(verdict))
     title.append_text(text(f": {words.VERDICT_MEANINGS.get(verdict, '')}"))
     ends = grid("left", "left", gap=1)
     if key.next_step:

@@ -14,8 +14,9 @@ from jsonschema import ValidationError as SchemaError
 from pydantic import ValidationError
 
 from rotator.errors import ConfigError, StateError
+from rotator.protection import check_target
 from rotator.report import files
-from rotator.report.files import check_target, write_whole
+from rotator.report.files import write_whole
 from rotator.report.model import KINDS, STATUSES, VERDICTS, Cache, Outside, Report, Verification
 from rotator.retirement.places import Kind, Status, Verdict
 from rotator.state.database import default_path
@@ -290,7 +291,7 @@ class TestSchema:
 
     def check(self, text):
         """Raise unless a report fits it."""
-        schema = files.report_schema()
+        schema = files.json_schema(Report)
         Draft202012Validator.check_schema(schema)
         Draft202012Validator(schema, format_checker=FormatChecker()).validate(library.loads(text))
 
@@ -317,7 +318,7 @@ class TestSchema:
 
     def test_says_what_may_stand(self):
         """It lists the words of a field, says what a time is, and that no field is left out."""
-        parts = files.report_schema()["$defs"]
+        parts = files.json_schema(Report)["$defs"]
         fields = parts["KeyPlace"]["properties"]
         assert fields["kind"]["enum"] == list(KINDS)
         assert fields["status"]["enum"] == list(STATUSES)
