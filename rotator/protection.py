@@ -10,10 +10,13 @@ import pwd
 import resource
 import stat
 import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from ctypes import CDLL
 from pathlib import Path
+from urllib.parse import unquote
 
-from rotator.errors import RotatorError
+from rotator.errors import ConfigError, RotatorError
 
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
@@ -68,10 +71,10 @@ def require_own(path: Path, kind: type[RotatorError]) -> None:
 def _require(path: Path, found: os.stat_result, kind: type[RotatorError]) -> None:
     """Raise unless what was *found* at a path is a file of this user."""
     if stat.S_ISLNK(found.st_mode):
-        hint = f"name the file that it leads to, {os.path.realpath(path)}, or remove the link"
+        hint = f"remove the link, or name the file that it leads to: {os.path.realpath(path)}"
         raise kind(f"{path} is a symbolic link", hint=hint)
     if not stat.S_ISREG(found.st_mode):
-        raise kind(f"{path} is not a file", hint="name a file, or remove what is there")
+        raise kind(f"{path} is not a file", hint="remove what is there, or name a file")
     if found.st_uid != os.geteuid():
         owner, user = _name(found.st_uid), _name(os.geteuid())
         raise kind(
@@ -86,3 +89,76 @@ def _name(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
+
+
+def path_of_secrets(url: str) -> Path | None:
+    """Return the path of the secret file that a provider's URL names; None if it names none."""
+    scheme, _, path = url.strip().partition("://")
+    return Path(unquote(path)) if scheme.lower() == "secretfile" else None
+
+
+def _marks(path: Path) -> set[object]:
+    """Return what two paths have in common if they lead to one file, or would."""
+    marks: set[object] = {os.path.realpath(path)}
+    with suppress(OSError):
+        found = path.stat()
+        marks.add((found.st_dev, found.st_ino))
+    return marks
+
+
+def check_targets(
+    wanted: Mapping[str, Path | None], kept: Iterable[tuple[str, Path | None]]
+) -> None:
+    """
+    Raise unless each of the *wanted* files, by its kind, can be written, and is a file of its own.
+
+    *kept* are files that must stay, each with what it is.
+
+    Raises:
+        ConfigError: One cannot be replaced, or would replace one that is kept, or another output.
+    """
+    taken = {mark: f"{what} {path}" for what, path in kept if path for mark in _marks(path)}
+    for kind, path in wanted.items():
+        if path is None:
+            continue
+        for other in filter(None, map(taken.get, _marks(path))):
+            raise ConfigError(
+                f"{path}: the {kind} would replace {other}", hint="name a file of its own"
+            )
+        check_target(path)
+        taken |= dict.fromkeys(_marks(path), f"the {kind} {path}")
+
+
+def check_target(path: Path) -> None:
+    """
+    Raise unless a report can be written to *path*; asked before the work begins.
+
+    Raises:
+        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced: it is a
+            symbolic link, or another user's.
+    """
+    folder = Path(os.path.realpath(path.parent))
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{path}: the folder {folder} does not exist", hint=f"create it: mkdir -p {folder}"
+        )
+    if path.exists() and (not path.is_file() or _is_output(path)):
+        raise ConfigError(
+            f"{path} is not a file that can be replaced",
+            hint="name a file; for a report on stdout use --format json",
+        )
+    require_own(path, ConfigError)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{path}: no right to write to the folder {folder}",
+            hint="choose another folder, or give this user the right to write there",
+        )
+
+
+def _is_output(path: Path) -> bool:
+    """Return whether stdout or stderr goes there, and would not go to what replaces it."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(number), path.stat()):
+                return True
+    return False

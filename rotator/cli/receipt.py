@@ -9,8 +9,9 @@ from pathlib import Path
 from rotator.cli import options
 from rotator.console import print_result, start_logging
 from rotator.errors import ConfigError
+from rotator.protection import check_targets
 from rotator.report.archive import find_key_id
-from rotator.report.files import check_targets, json_text, write_whole
+from rotator.report.files import json_text, write_whole
 from rotator.report.model import Report
 from rotator.state.state import State
 from rotator.text import short_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +20,8 @@ from typing import Any
 
 from rotator.config.load import locate
 from rotator.console import print_result
-from rotator.errors import ConfigError, RotatorError, StateError
-from rotator.protection import require_own
+from rotator.errors import RotatorError, StateError
+from rotator.protection import check_target, check_targets, path_of_secrets
 from rotator.report.fields import Part
 from rotator.report.metrics import metrics_text
 from rotator.report.model import Report
@@ -47,15 +47,16 @@ class Targets:
         """True if stdout is where the report is to be written."""
         return self.report == STDOUT
 
-    def check(self, files: Sequence[Path], state: Path | None) -> None:
+    def check(self, files: Sequence[Path], state: Path | None, provider: str | None = None) -> None:
         """
         Raise unless all of it can be written; asked before the work begins.
 
-        *files* are those of the configuration that are named, *state* the state file.
+        *files* are those of the configuration that are named, *state* the state file, *provider*
+        the URL of the secret provider.
 
         Raises:
-            ConfigError: A folder is missing or closed to us, a file cannot be replaced or is one
-                of another kind, or the library for pages is not installed.
+            ConfigError: A folder is missing or closed to us, a file cannot be replaced or is in use
+                as another one, or the library for pages is not installed.
         """
         if self.html is not None:
             from rotator.report import chart  # noqa: PLC0415 - see the module's docstring
@@ -67,7 +68,8 @@ class Targets:
             "metrics": self.metrics,
         }
         kept = [("the configuration", path) for path in locate(files)]
-        check_targets(wanted, [*kept, ("the state file", state or default_path())])
+        kept.append(("the state file", state or default_path()))
+        check_targets(wanted, [*kept, ("the secret file", path_of_secrets(provider or ""))])
 
     def write(self, report: Report, now: datetime | None = None) -> None:
         """
@@ -106,64 +108,6 @@ class Targets:
             print_result(json_text(report))
 
 
-def _marks(path: Path) -> set[object]:
-    """Return what two paths have in common if they lead to one file, or would."""
-    marks: set[object] = {os.path.realpath(path)}
-    with suppress(OSError):
-        found = path.stat()
-        marks.add((found.st_dev, found.st_ino))
-    return marks
-
-
-def check_targets(
-    wanted: Mapping[str, Path | None], kept: Iterable[tuple[str, Path | None]]
-) -> None:
-    """
-    Raise unless each of the *wanted* files, by its kind, can be written, and is a file of its own.
-
-    *kept* are files that must stay, each with what it is.
-
-    Raises:
-        ConfigError: One cannot be replaced, or would replace one that is kept, or another output.
-    """
-    taken = {mark: f"{what} {path}" for what, path in kept if path for mark in _marks(path)}
-    for kind, path in wanted.items():
-        if path is None:
-            continue
-        for other in filter(None, map(taken.get, _marks(path))):
-            raise ConfigError(
-                f"{path}: the {kind} would replace {other}", hint="name a file of its own"
-            )
-        check_target(path)
-        taken |= dict.fromkeys(_marks(path), f"the {kind} {path}")
-
-
-def check_target(path: Path) -> None:
-    """
-    Raise unless a report can be written to *path*; asked before the work begins.
-
-    Raises:
-        ConfigError: The folder is missing or closed to us, or *path* cannot be replaced: it is a
-            symbolic link, or another user's.
-    """
-    folder = Path(os.path.realpath(path.parent))
-    if not folder.is_dir():
-        raise ConfigError(
-            f"{path}: the folder {folder} does not exist", hint=f"create it: mkdir -p {folder}"
-        )
-    if path.exists() and (not path.is_file() or _is_output(path)):
-        raise ConfigError(
-            f"{path} is not a file that can be replaced",
-            hint="name a file; for a report on stdout use --format json",
-        )
-    require_own(path, ConfigError)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(
-            f"{path}: no right to write to the folder {folder}",
-            hint="choose another folder, or give this user the right to write there",
-        )
-
-
 def write_whole(path: Path, text: str) -> None:
     """
     Replace *path* by a file that holds *text*, so that a reader finds the old one or the new one.
@@ -186,15 +130,6 @@ def write_whole(path: Path, text: str) -> None:
             f"{path}: cannot be written: {os.strerror(error.errno or 0).lower()}",
             hint="what was there before is unchanged; make room or choose another folder",
         ) from error
-
-
-def _is_output(path: Path) -> bool:
-    """Return whether stdout or stderr goes there, and would not go to what replaces it."""
-    for number in (1, 2):
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(number), path.stat()):
-                return True
-    return False
 
 
 def _write_out(draft: Path, text: str) -> None:

@@ -12,9 +12,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from tempfile import mkstemp
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
 
 import platformdirs
@@ -22,6 +23,8 @@ import platformdirs
 from rotator.errors import StateError
 from rotator.protection import require_own
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Change = Callable[[str, Sequence[Any]], object]
 """Executes a statement with its values, within a transaction."""
 
@@ -145,7 +148,10 @@ class Database:
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows that a statement finds."""
         with self._turn, self._explained():
-            return self._connection.execute(statement, values).fetchall()
+            found = self._connection.execute(statement, values).fetchall()
+        if any(isinstance(one, bytes) for row in found for one in row):  # none is ever stored
+            raise self.damaged()
+        return found
 
     def found(self, table: str, order: str = "", **key: str) -> list[Any]:
         """Return what the last column holds in each row of a key, in the order of a column."""
@@ -195,7 +201,7 @@ class Database:
             try:
                 require_own(path, StateError)
             except StateError as error:
-                hint = f"{error.hint} (--state names another)"
+                hint = f"{error.hint} (--state)"
                 raise StateError(f"the state file {error}", hint=hint) from None
 
     def _check(self) -> None:
@@ -244,6 +250,20 @@ class Database:
             what, hint = _MEANINGS[sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_CANTOPEN]
             reason = error.strerror or error
             raise StateError(f"the state file {self.path} {what} ({reason})", hint=hint) from error
+
+
+def understood(method: Callable[P, T]) -> Callable[P, T]:
+    """Return a method of a `State` for which the file is damaged where it makes no sense."""
+
+    @wraps(method)
+    def call(*values: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(*values, **named)
+        except (ValueError, TypeError) as error:
+            state: Any = values[0]
+            raise state._database.damaged() from error  # noqa: SLF001 - see above
+
+    return call
 
 
 def put(change: Change, table: str, *values: object) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from rotator.errors import ENDINGS, ConfigError, StateError
 from rotator.report.agreement import worst_verdict
@@ -36,18 +36,6 @@ class Known:
     host: str
     at: datetime
     cache: Cache
-
-
-class _Facts(BaseModel):
-    """Facts: are those of a report that tell whose it is."""
-
-    host: str | None = None
-
-
-class _Hosted(Report):
-    """Report: one that may say which host it is of."""
-
-    whose: _Facts | None = Field(default=None, alias="facts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +104,7 @@ def _read_all(folder: Path) -> tuple[list[_File], list[Finding]]:
             unread.append(Finding(kind="unread", where=str(place), what=str(error)))
         else:
             named = place.parts[0] if len(place.parts) > 1 else path.stem
-            host = (report.whose and report.whose.host) or named
+            host = (report.facts and report.facts.host) or named
             files.append(_File(host, report))
     if not files:
         bad = f"; {unread[0].where}: {unread[0].what}" if unread else ""
@@ -127,12 +115,12 @@ def _read_all(folder: Path) -> tuple[list[_File], list[Finding]]:
     return files, unread
 
 
-def _read(path: Path) -> _Hosted:
+def _read(path: Path) -> Report:
     """Return the report in a file; ValueError says why there is none."""
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST:  # a pipe would be waited for
             raise ValueError("no file, or too large to be a report")
-        report = _Hosted.model_validate_json(path.read_bytes())
+        report = Report.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ValueError((error.strerror or "it cannot be read").lower()) from None
     except ValidationError as error:

@@ -14,8 +14,9 @@ from jsonschema import ValidationError as SchemaError
 from pydantic import ValidationError
 
 from rotator.errors import ConfigError, StateError
+from rotator.protection import check_target
 from rotator.report import files
-from rotator.report.files import check_target, write_whole
+from rotator.report.files import write_whole
 from rotator.report.model import KINDS, STATUSES, VERDICTS, Cache, Outside, Report, Verification
 from rotator.retirement.places import Kind, Status, Verdict
 from rotator.state.database import default_path
@@ -382,6 +383,8 @@ class TestFile:
             files.Targets(report=tmp_path / "x").check((), None)
         with pytest.raises(ConfigError, match="would replace the state file"):
             files.Targets(report=default_path()).check((), None)
+        with pytest.raises(ConfigError, match="would replace the secret file"):
+            files.Targets(report=tmp_path / "y").check((), None, f"secretfile://{tmp_path}/%79")
 
     @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])
     def test_mode(self, tmp_path, umask, mode):
