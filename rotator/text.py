@@ -40,13 +40,16 @@ _DATED = re.compile(
 _DAYS = range(-2, 3)  # around today in UTC; the wall clock's date may be another one
 _PREFIXES = 3  # of names, in one sentence
 
+# https://github.com/redis/redis/blob/7.0/src/server.c, `rejectCommandFormat`: unknown commands
+_REPEATED = re.compile(r",? with args beginning with.*", re.DOTALL)
+_EXCERPT = 200  # characters of what a server says
+_TELLS = 64  # characters of a name or value that are looked for
+_SHORT = 4  # characters of one that is not looked for: it may be part of any word
+
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64,}")
-# Up to the last @, because a password in a URL may hold one that nobody escaped.
-_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
-_PARAMETER = re.compile(
-    r"([?&;][\w.-]*(?:token|secret|pass|pwd|key|credential|auth|sig)[\w.-]*=)[^&;#\s'\"]+",
-    re.IGNORECASE,
-)
+_TOKEN = re.compile(r"\S+")
+_PARAMETER = re.compile(r"([?&;][\w.-]+=)[^&;#\s'\"]+")
+_TELLING = re.compile(r"token|secret|pass|pwd|key|credential|auth|sig", re.IGNORECASE)
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
 
 
@@ -270,6 +273,33 @@ def redact(text: str) -> str:
     secret, and long literals of bytes, as `repr` writes them (keys, values, plaintexts).
     """
     text = _BYTES.sub(f"b'{_MASK}'", text)
-    text = _USER_INFO.sub(rf"\1{_MASK}@", text)
-    text = _PARAMETER.sub(rf"\1{_MASK}", text)
+    text = _TOKEN.sub(_without_login, text)
+    text = _PARAMETER.sub(_without_secret, text)
     return _HEX_KEY.sub(_MASK, text)
+
+
+def _without_login(token: re.Match[str]) -> str:
+    """Return a URL without user and password."""
+    scheme, colon, rest = token[0].partition("://")
+    # Up to the last @, because a password may hold one that nobody escaped.
+    return f"{scheme}://{_MASK}@{rest.rpartition('@')[2]}" if colon and "@" in rest else token[0]
+
+
+def _without_secret(parameter: re.Match[str]) -> str:
+    """Return a parameter of a URL without its value, where its name says that it is a secret."""
+    return f"{parameter[1]}{_MASK}" if _TELLING.search(parameter[1]) else parameter[0]
+
+
+def excerpt(text: str, hidden: Iterable[str] = ()) -> str:
+    """
+    Return what may be shown of a text that came from a server: escaped, at most 200 characters.
+
+    It ends where it begins to repeat arguments, and before the first of the *hidden* names, values
+    or passwords that it repeats.
+    """
+    cut = _REPEATED.sub("", text[: _EXCERPT + _TELLS])
+    for one in hidden:
+        if len(one) >= _SHORT and (at := cut.find(one[:_TELLS])) >= 0:
+            cut = f"{cut[:at]}{_MASK}"
+    cut = escape(" ".join(cut.split()))
+    return cut if len(cut) <= _EXCERPT else f"{cut[: _EXCERPT - 3]}..."

@@ -21,10 +21,10 @@ import structlog
 
 from rotator.errors import BusyError, RightsError, ServerError, StateError
 from rotator.server.acl import Rules, require_rights
-from rotator.server.connection import Reply
 from rotator.server.context import CacheContext
 from rotator.server.store import Store
 from rotator.server.topology import Topology, discover
+from rotator.server.wire.pending import Reply
 
 _TRIES = 5
 _JITTER_MS = 500

@@ -18,10 +18,10 @@ from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError
-from rotator.server.connection import Command
-from rotator.server.replies import hides_names, numbers_of
 from rotator.server.scripts import Way
 from rotator.server.store import Store
+from rotator.server.wire.pending import Command
+from rotator.server.wire.versions import hides_names, numbers_of
 from rotator.text import listing
 
 Rules = tuple[str, ...]

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from rotator.errors import ServerError
 from rotator.server.connection import Connection
+from rotator.server.replies import info_number
 from rotator.server.store import Store
 from rotator.sweep.scope import Limits
 
@@ -34,6 +35,7 @@ _CHECK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
 _PING_SECONDS = 0.02  # between two PINGs
 _NETWORK_SHARE = 0.995  # as much of the quickest PING as is taken for the network
 _SHORTEST_SECONDS = 0.001
+_MEMORY = ("maxmemory", "used_memory")
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
 
 
@@ -172,8 +174,9 @@ class Throttle:
     def _lagging(self) -> bool:
         if self._limits.lag is None:
             return False
-        written = int(self._store.info("replication").get("master_repl_offset", 0))
-        offsets = [int(fields.get("offset", 0)) for fields in self._store.replicas().values()]
+        node = self._store.node
+        written = info_number(node, self._store.info("replication"), "master_repl_offset")
+        offsets = [info_number(node, one, "offset") for one in self._store.replicas().values()]
         behind = written - min(offsets, default=0)
         return bool(offsets) and behind > self._limits.lag
 
@@ -181,5 +184,5 @@ class Throttle:
         if self._limits.memory is None:
             return False
         info = self._store.info("memory")
-        most = int(info.get("maxmemory", 0))
-        return most > 0 and int(info.get("used_memory", 0)) * 100 > most * self._limits.memory
+        most, used = (info_number(self._store.node, info, one) for one in _MEMORY)
+        return most > 0 and used * 100 > most * self._limits.memory
