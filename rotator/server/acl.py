@@ -52,6 +52,12 @@ JUDGING = {
     "+cluster|myid": ("CLUSTER", "MYID"),
     "+config|get": ("CONFIG", "GET", "save"),
     "+client|tracking": ("CLIENT", "TRACKING", "OFF"),
+    "+hello": ("HELLO",),
+    "+client|no-touch": ("CLIENT", "NO-TOUCH", "OFF"),
+    "+time": ("TIME",),
+    "+command|docs": ("COMMAND", "DOCS", "SET"),
+    "+pubsub|numsub": ("PUBSUB", "NUMSUB"),
+    "+pubsub|channels": ("PUBSUB", "CHANNELS", "rotator:none"),
 }
 """What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
 _LATE = {"+hpexpiretime", "+hpexpireat"}  # where they are not known, fields have no TTLs

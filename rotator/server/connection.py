@@ -189,9 +189,9 @@ class Connection:
             raise self._refused(login_reason(_said(reply)) if asked else said) from None
         if isinstance(reply, BusyLoadingError):  # an answer like any other, the connection holds
             return ResponseError(said, status_code="LOADING")
-        if not isinstance(reply, ResponseError):
+        if not isinstance(reply, ResponseError):  # such as that it has no connection to spare
             self.close()
-            raise self._unreachable(said)
+            raise LostError(f"the connection to {self.address} was lost: {said}")
         reply.args = (said,)
         return reply
 

@@ -84,7 +84,7 @@ def pages(
     """
     Return a page of HSCAN, for each hash at its cursor: the next cursor, and fields with values.
 
-    Or why there is none; GONE: no hash. The cursor `START` ends.
+    Or why there is none; GONE: no hash.
     """
     commands = [("HSCAN", name, cursor, "COUNT", count) for name, cursor in at]
     return _asked(store, commands, _pairs_of)
@@ -129,7 +129,7 @@ def read(store: Store, names: Sequence[bytes]) -> list[Value]:
 def has_field_ttls(store: Store, name: FieldName) -> bool:
     """Return whether fields may have TTLs at this server, tried on *name*; it is asked once."""
     if store.has_field_ttls is None:
-        # One may have been renamed. A server that knows the latter two says that they lack arguments.
+        # One may have been renamed. The latter two lack arguments, as one that knows them says.
         asked = [("HPEXPIRETIME", name, "FIELDS", 1, name.field), ("HPTTL",), ("HPEXPIREAT",)]
         store.has_field_ttls = not all("unknown command" in str(one) for one in store.each(asked))
     return store.has_field_ttls
