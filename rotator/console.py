@@ -127,7 +127,7 @@ def _columns(stream: IO[str]) -> int:
 
 def _tolerant(stream: IO[str]) -> IO[str]:
     """Make the stream show what its encoding does not know instead of failing on it."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
         stream.reconfigure(errors="backslashreplace")
     return stream
 

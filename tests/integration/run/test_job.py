@@ -9,7 +9,7 @@ import pytest
 from rotator.crypto.codec import Opened
 from rotator.crypto.keyring import generate
 from rotator.demo.local_server import LocalServer
-from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerError
+from rotator.errors import BusyError, ConfigError, Exit, RightsError
 from rotator.state.state import State
 from rotator.sweep.control import Stop
 from rotator.sweep.node import worker
@@ -421,17 +421,18 @@ class TestPreflight:
         assert counted(report).get("rotated", 0) <= 1
 
     def test_one_of_two_caches(self, server, redis, tmp_path, closed_port):
-        """If one cache cannot be reached, nothing is written to the other."""
+        """If one cache cannot be reached, the other one is done, and the run fails."""
         place = Place(
             tmp_path,
             Cache(server.address, name="good"),
             Cache(f"127.0.0.1:{closed_port}", name="bad"),
         )
-        value = place.caches[0].put(redis, "app:1")
-        with pytest.raises(ServerError, match="cannot connect"):
-            place.run()
-        assert redis.get("app:1") == value
-        assert counted(place.run("good")) == {"rotated": 1}
+        place.caches[0].put(redis, "app:1")
+        report = place.run()
+        good, bad = report.caches
+        assert report.exit_code == Exit.FAILED
+        assert (good.complete, good.outcomes["rotated"]) == (True, 1)
+        assert "cannot connect" in bad.error
 
     def test_unknown_key(self, place):
         """`--only-key` must be one of the old keys; the current one is none."""
