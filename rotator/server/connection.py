@@ -172,6 +172,7 @@ class Connection:
                     put(self._error(reply, pending))
                     left -= 1
         except (OSError, ProtocolError) as error:  # broken, too slow, or not the protocol of Redis
+            del take  # see `Stream.close`
             self._lose(error, pending)
         except (TypeError, ValueError, MemoryError):  # a map whose keys are lists, ...
             self.close()

@@ -147,7 +147,7 @@ class Mutator:
                 raw[:at],
                 raw[:at] + self._random.randbytes(1) + raw[at + 1 :],
                 raw[:at] + self._random.randbytes(3) + raw[at:],
-                b"*999999999\r\n" + raw,
+                b"*999999\r\n" + raw,
                 b"*1\r\n" * 2000 + raw,
                 b"$99999999999\r\n" + raw,
                 raw[1:],

@@ -40,6 +40,7 @@ from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
+from rotator.server.wire import stream
 
 _SPEED: Final = 20
 _HANGS: Final = 20.0  # seconds of a real clock
@@ -124,12 +125,12 @@ class Front:
         self._listener.server_close()
 
 
-def _command(stream: BufferedIOBase) -> list[bytes]:
+def _command(sent: BufferedIOBase) -> list[bytes]:
     """Return the words of the next command; none when the client has gone."""
-    head = stream.readline()
+    head = sent.readline()
     if not head.startswith(b"*"):  # nothing, or words on a line
         return head.split()
-    return [stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(head[1:]))]
+    return [sent.read(int(sent.readline()[1:]) + 2)[:-2] for _ in range(int(head[1:]))]
 
 
 class World:
@@ -263,6 +264,7 @@ def fast_clock() -> Iterator[None]:
     with (
         mock.patch.object(time, "monotonic", _fast_now),
         mock.patch.object(time, "sleep", _short_sleep),
+        mock.patch.object(stream, "_SLICE_SECONDS", 0.5 / _SPEED),
     ):
         yield
 

@@ -26,7 +26,7 @@ _READ_BYTES = 1 << 18  # at a time
 _SLOWEST = 1 << 18  # bytes a second; 2 Mbit/s
 _LARGEST = 1 << 31  # bytes of one reply
 _SLICE_SECONDS = 0.5  # how soon a wish to stop is heard
-_GRACE_SECONDS = 3.0
+_GRACE_SECONDS = 2.0
 
 
 class StoppedWaitingError(TimeoutError):
@@ -97,10 +97,12 @@ class Stream:
         return self._fed
 
     def close(self) -> None:
-        """Close the socket; closing twice does nothing."""
+        """Close the socket and forget what came in part; closing twice does nothing."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        # A list of a billion elements may be announced there, which slows every collection down.
+        self.reader = None
 
     def _peer(self) -> socket.socket:
         if self._socket is None:
