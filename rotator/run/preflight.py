@@ -126,7 +126,8 @@ def announce_run(
     https://redis.io/docs/latest/commands/pubsub-numsub/
     """
     channel = f"rotator:run:{cache}"
-    own = f"{channel}{_BY}{socket.gethostname()} process {os.getpid()}"
+    who = f"{socket.gethostname()} process {os.getpid()}"
+    own = f"{channel}{_BY}{who}:{secrets.token_hex(4)}"
     for left in range(_TRIES, 0, -1):
         with connect() as listener, connect() as asker:
             listening = listener.connection.pipeline([("SUBSCRIBE", channel), ("SUBSCRIBE", own)])
@@ -169,9 +170,9 @@ def _last_number(reply: Reply, parts: int) -> int:
 def _holder(asker: Store, channel: str, own: str) -> str:
     """Return who else holds *channel*, as that says itself."""
     reply = asker.connection.pipeline([("PUBSUB", "CHANNELS", f"{_escaped(channel)}{_BY}*")])[0]
-    others = [one for one in reply if type(one) is bytes] if type(reply) is list else []
-    names = [one.decode(errors="replace").rpartition(_BY)[2] for one in others]
-    said = [excerpt(name) for name in names if name != own.rpartition(_BY)[2]]
+    found = [one for one in reply if type(one) is bytes] if type(reply) is list else []
+    others = [one.decode(errors="replace") for one in found if one != own.encode()]
+    said = [excerpt(one.rpartition(_BY)[2].rpartition(":")[0]) for one in others]
     return ", ".join(said[:3]) or f"somebody who does not say who holds the channel {channel}"
 
 
