@@ -30,12 +30,13 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import IO, TYPE_CHECKING, Any
 
-from rotator.errors import RotatorError
+from rotator.errors import InternalError, RotatorError
 from rotator.progress import write_line
 from rotator.text import escape, redact
 
@@ -135,7 +136,7 @@ def _columns(stream: IO[str]) -> int:
 
 def _tolerant(stream: IO[str]) -> IO[str]:
     """Make the stream show what its encoding does not know instead of failing on it."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
         stream.reconfigure(errors="backslashreplace")
     return stream
 
@@ -225,6 +226,28 @@ def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
             lines = value.split("\n") if name in _MULTILINE else [" ".join(value.split())]
             event[name] = "\n".join(map(escape, lines))
     return event
+
+
+def internal_error(error: Exception, **where: object) -> InternalError:
+    """
+    Write to the log where an exception that nobody expected was raised; return the error for it.
+
+    Neither says what the exception says: that may be a key, a password or a plaintext.
+    """
+    import structlog  # noqa: PLC0415 - see above
+
+    start_logging()
+    structlog.get_logger(__name__).error("internal error", **where, exception=_trace(error))
+    hint = "this is a fault of rotator; please report it with the lines above"
+    return InternalError(f"internal error: {type(error).__name__}", hint=hint)
+
+
+def _trace(error: BaseException) -> str:
+    """Return where an exception and those before it were raised, the oldest first, unquoted."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    start = f"{_trace(before)}\nthen:\n" if before else ""
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    return f"{start}{stack}{type(error).__module__}.{type(error).__qualname__}"
 
 
 @dataclass

@@ -50,6 +50,11 @@ _PARAMETER = re.compile(
     r"([?&;](?=[\w.-]*?(?:token|secret|pass|pwd|key|credential|auth|sig))[\w.-]++=)[^&;#\s'\"]++",
     re.IGNORECASE,
 )
+# https://github.com/redis/redis/blob/7.0/src/server.c, `rejectCommandFormat`: unknown commands
+_REPEATED = re.compile(r",? with args beginning with.*", re.DOTALL)
+_EXCERPT = 200  # characters of what a server says
+_TELLS = 64  # characters of a name or value that are looked for
+_SHORT = 4  # characters of one that is not looked for: it may be part of any word
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
 
 
@@ -293,3 +298,18 @@ def _without_user(word: re.Match[str]) -> str:
     # Up to the last @, because a password may hold one that nobody escaped.
     _, at, place = rest.rpartition("@")
     return f"{scheme}{mark}{_MASK}{at}{place}" if mark and at else word[0]
+
+
+def excerpt(text: str, hidden: Iterable[str] = ()) -> str:
+    """
+    Return what may be shown of a text that came from a server: escaped, at most 200 characters.
+
+    It ends where it begins to repeat arguments, and before the first of the *hidden* names, values
+    or passwords that it repeats.
+    """
+    cut = _REPEATED.sub("", text[: _EXCERPT + _TELLS])
+    for one in hidden:
+        if len(one) >= _SHORT and (at := cut.find(one[:_TELLS])) >= 0:
+            cut = f"{cut[:at]}{_MASK}"
+    cut = escape(" ".join(cut.split()))
+    return cut if len(cut) <= _EXCERPT else f"{cut[: _EXCERPT - 3]}..."

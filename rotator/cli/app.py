@@ -13,7 +13,6 @@ import platform
 import re
 import sys
 import textwrap
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +23,7 @@ import rotator
 from rotator.cli.completion import VARIABLE, complete
 from rotator.cli.help import LazyGroup
 from rotator.cli.options import variable
-from rotator.console import print_error, print_result, start_logging
+from rotator.console import internal_error, print_error, print_result
 from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
 from rotator.text import moment, utc_now
 
@@ -155,21 +154,8 @@ def _report(error: Exception, arguments: Sequence[str]) -> Exit:
         hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
         print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
     else:
-        import structlog  # noqa: PLC0415 - commands that write no log need not wait for it
-
-        start_logging()
-        structlog.get_logger(__name__).error("internal error", exception=_trace(error))
-        hint = "this is a fault of rotator; please report it with the lines above"
-        print_error(RotatorError(f"internal error: {type(error).__name__}", hint=hint))
+        print_error(internal_error(error))
     return Exit.FAILED
-
-
-def _trace(error: BaseException) -> str:
-    """Return where an exception and those before it were raised, the oldest first, unquoted."""
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    start = f"{_trace(before)}\nthen:\n" if before else ""
-    stack = "".join(traceback.format_tb(error.__traceback__))
-    return f"{start}{stack}{type(error).__module__}.{type(error).__qualname__}"
 
 
 def version_text() -> str:

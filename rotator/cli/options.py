@@ -191,6 +191,14 @@ DryRun = Annotated[bool, shared("--dry-run", "Look only: no command that writes 
 MaxRate = Annotated[
     float | None, shared("--max-rate", "Visits a second, at most.", metavar="N", min=1)
 ]
+ForceLock = Annotated[
+    bool,
+    shared(
+        "--force-lock",
+        "Go on although another run seems to be in progress on another machine: it is named, and"
+        " you know that it is none.",
+    ),
+]
 PageSize = Annotated[
     int, shared("--page", "Names to ask for at a time, at most.", min=1, max=10_000)
 ]

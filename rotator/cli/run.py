@@ -146,6 +146,7 @@ class RunSettings:
         "The dask cluster's scheduler, tcp://host:8786 or tls://host:8786.",
         metavar="ADDRESS",
     )
+    force_lock: options.ForceLock = False
     fresh: bool = option("--fresh", "Begin anew, whatever position an earlier run has saved.")
 
     def run_options(self) -> RunOptions:
@@ -174,6 +175,7 @@ class RunSettings:
             ),
             workers=self.workers,
             fresh=self.fresh,
+            force_lock=self.force_lock,
             allow_empty=self.allow_empty,
             **_parse_accepted(self.accept or ()),
         )

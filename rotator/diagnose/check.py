@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from rotator.config.load import load
+from rotator.console import internal_error
 from rotator.diagnose import steps
 from rotator.diagnose.cost import cost
 from rotator.diagnose.stage import stage
@@ -103,6 +104,10 @@ def check(
         yield replace(whole, result=Result.ADVICE, detail=warning, remedy=remedy)
     yield replace(whole, detail=", ".join(map(str, config.files)))
     for cache in caches:
+        if cache.encryption.disabled and not names:
+            detail = "encryption is off: nothing is to be rotated, and it is not connected to"
+            yield StepResult(cache.name, None, FIRST[0].name, detail=detail)
+            continue
         yield from _check_cache(Probe(config, cache, provider_url, state), last)
 
 
@@ -144,6 +149,8 @@ def _try(step: Step, probe: Probe, blank: StepResult) -> StepResult:
         seen = step.look(probe)
     except RotatorError as error:
         return _failed(blank, error)
+    except Exception as error:  # noqa: BLE001 - the other steps and caches are tried all the same
+        return _failed(blank, internal_error(error, cache=blank.cache, step=blank.step))
     if isinstance(seen, str):
         return replace(blank, detail=seen)
     result = Result.OK if isinstance(seen, Next) else Result.ADVICE

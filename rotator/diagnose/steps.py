@@ -9,7 +9,6 @@ remedy. Nothing is written. `Probe` carries what earlier steps found out.
 import re
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rotator.config.load import RotatorConfig
@@ -17,14 +16,21 @@ from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
 from rotator.diagnose.detect import count_hashes, detect, nothing_opens
 from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
-from rotator.errors import ConfigError, LoginError, RightsError, ServerError
+from rotator.errors import LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
 from rotator.server.acl import WRITING, grant_hint, missing_for_verdict, missing_rights, with_fields
 from rotator.server.context import CacheContext, tls_context
 from rotator.server.node import Identity
-from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.replies import (
+    ErrorKind,
+    ErrorReply,
+    clock_of,
+    info_number,
+    primary_of,
+    understood,
+)
 from rotator.server.store import Store
-from rotator.server.topology import discover
+from rotator.server.topology import discover, refuse_sentinel
 from rotator.text import ago, count, listing, utc_now
 
 OLDEST = (6, 0)  # version of Redis
@@ -32,6 +38,7 @@ SKEW_SECONDS = 5.0
 FULL = 0.9  # of maxmemory
 _SAMPLES = 50
 _SETTLE_SECONDS = 3.0
+_NO_REDIS = "is there a proxy or another program than Redis or Valkey at this address?"
 _VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
@@ -153,6 +160,7 @@ def _login_remedy(text: str, cache: CacheConfig) -> str:
 
 def rights(probe: Probe) -> str:
     """Try the rights to all that a run does."""
+    refuse_sentinel(probe.node)
     settings = probe.access.settings
     wanted = with_fields(WRITING, settings.fields)
     missing = missing_rights(probe.node, wanted, settings.match[0])
@@ -165,6 +173,7 @@ def rights(probe: Probe) -> str:
 
 def verdict_rights(probe: Probe) -> str | Advice:
     """Try the rights without which a key may never be known to be retirable."""
+    refuse_sentinel(probe.node)
     missing = missing_for_verdict(probe.node)
     if not missing:
         return "all that a verdict is the better for"
@@ -181,15 +190,10 @@ def topology(probe: Probe) -> str:
             found.problems[0] + (f" (and {count(more, 'more problem')})" if more else ""),
             hint="bring the cluster into order first: redis-cli --cluster check",
         )
+    seen = f"{found.mode}, {count(len(found.primaries), 'primary', 'primaries')}"
     if found.unlisted:
-        missing = listing(map(str, found.unlisted))
-        raise ConfigError(
-            f"the cluster has {count(len(found.primaries), 'primary', 'primaries')}, and"
-            f" {count(len(found.unlisted), 'is', 'are')} not in the configuration: {missing}",
-            hint=f"list all nodes in {probe.cache.field('redis.addresses')}: with only some of them"
-            " applications get MOVED for names of the others",
-        )
-    return f"{found.mode}, {count(len(found.primaries), 'primary', 'primaries')}"
+        return f"{seen}, of which the cluster itself names {listing(map(str, found.unlisted))}"
+    return seen
 
 
 def formats(probe: Probe) -> str | Advice:
@@ -229,15 +233,16 @@ def _hashes(access: CacheContext) -> str:
 
 def role(probe: Probe) -> str:
     """Ask whether the server is a primary or a replica."""
+    refuse_sentinel(probe.node)
     info = probe.node.info("replication")
     if info.get("role") == "master":
-        number = info.get("connected_slaves", "")
-        replicas = count(int(number), "replica") if number.isdecimal() else "replicas not known"
+        replicas = "replicas not known"
+        if "connected_slaves" in info:
+            replicas = count(info_number(probe.node.node, info, "connected_slaves"), "replica")
         return f"primary, {replicas}"
-    told = info.get("master_host"), info.get("master_port")
     if "role" not in info:
-        return "not known: INFO does not say"
-    return f"replica of {told[0]}:{told[1]}" if all(told) else "replica; INFO does not say of whom"
+        raise ServerError(f"{probe.reached} does not say who it is (no role)", hint=_NO_REDIS)
+    return f"replica of {primary_of(info)}"
 
 
 def version(probe: Probe) -> str:
@@ -272,7 +277,7 @@ def databases(probe: Probe) -> str | Advice:
 def memory_policy(probe: Probe) -> str | Advice:
     """Look for room for values that grow, and for what happens without."""
     info = probe.node.info("memory")
-    used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+    used, limit = (info_number(probe.node.node, info, one) for one in ("used_memory", "maxmemory"))
     policy = info.get("maxmemory_policy", "policy not known")
     if not {"used_memory", "maxmemory"} <= set(info):
         return f"not known: INFO does not say; {policy}"
@@ -287,10 +292,11 @@ def persistence(probe: Probe) -> str | Advice:
     """Look at what is on disk: old values come back from there."""
     info = probe.node.info("persistence")
     aof = {"0": "off", "1": "on"}.get(info.get("aof_enabled", ""), "not known")
-    if (at := info.get("rdb_last_save_time", "")).isdecimal():
-        since = f"saved or server started {ago(datetime.fromtimestamp(int(at), UTC), utc_now())}"
-    else:
-        since = "not known"
+    since = "not known"
+    if "rdb_last_save_time" in info:
+        at = [info["rdb_last_save_time"].encode(), b"0"]
+        saved = understood(probe.node.node, "INFO", clock_of, at)
+        since = f"saved or server started {ago(saved, utc_now())}"
     seen = f"AOF {aof}, RDB {since}"
     told = ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")
     failed = [what for what in told if info.get(what, "ok") != "ok"]

@@ -80,6 +80,7 @@ class CacheRun:
                 *(REFRESHING if self.refreshes else ()),
             ),
             replicas=self._known_servers(),
+            force=self.options.force_lock,
         )
 
     def prepare(self) -> None:
@@ -93,7 +94,7 @@ class CacheRun:
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
             BusyError: Another run works on this cache.
         """
-        keyring = self._require_keys()
+        keyring = self.require_keys()
         topology = self._preflight.run(None if self.options.dry_run else self.state.path)
         self._observer.note(topology)
         self.looked_at = self._observer.look_ahead(topology, self.access.connect)
@@ -104,7 +105,7 @@ class CacheRun:
             self._forbidden = self._canary.guard(topology.primaries)
         self._announce(topology, keyring)
 
-    def _require_keys(self) -> Keyring:
+    def require_keys(self) -> Keyring:
         """Return the keys, if there are any; raise ConfigError as `prepare` says."""
         cache, keyring = self.access.cache, self.access.keyring
         if keyring is None:

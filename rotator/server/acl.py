@@ -18,10 +18,10 @@ from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError
-from rotator.server.connection import Command
-from rotator.server.replies import hides_names, numbers_of
 from rotator.server.scripts import Way
 from rotator.server.store import Store
+from rotator.server.wire.pending import Command
+from rotator.server.wire.versions import hides_names, numbers_of
 from rotator.text import listing
 
 Rules = tuple[str, ...]
@@ -52,6 +52,12 @@ JUDGING = {
     "+cluster|myid": ("CLUSTER", "MYID"),
     "+config|get": ("CONFIG", "GET", "save"),
     "+client|tracking": ("CLIENT", "TRACKING", "OFF"),
+    "+hello": ("HELLO",),
+    "+client|no-touch": ("CLIENT", "NO-TOUCH", "OFF"),
+    "+time": ("TIME",),
+    "+command|docs": ("COMMAND", "DOCS", "SET"),
+    "+pubsub|numsub": ("PUBSUB", "NUMSUB"),
+    "+pubsub|channels": ("PUBSUB", "CHANNELS", "rotator:none"),
 }
 """What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
 _LATE = {"+hpexpiretime", "+hpexpireat"}  # where they are not known, fields have no TTLs

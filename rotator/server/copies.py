@@ -28,7 +28,7 @@ from rotator.retirement.looks import (
 )
 from rotator.retirement.replicas import NO_PORT, NOT_LISTED, has_caught_up
 from rotator.server.cluster_nodes import myself, ranges
-from rotator.server.replies import parse_fields
+from rotator.server.replies import AnswerError, parse_fields
 from rotator.server.store import Store
 from rotator.text import utc_now
 
@@ -212,9 +212,9 @@ def _backups(store: Store, info: Mapping[str, str]) -> int | None:
 
 
 def _odd(store: Store, what: str) -> ServerError:
-    """Return the error that what the server answers to INFO is not as documented."""
-    return ServerError(
-        f"{store.node}: INFO is not as documented: {what}",
+    """Return the error that what the server answers to INFO is not understood."""
+    return AnswerError(
+        f"{store.node} gave an answer to INFO that is not understood: {what}",
         hint="is there a proxy or another program than Redis or Valkey at this address?",
     )
 
@@ -247,7 +247,7 @@ def refresh_files(
             with connect(Address.parse(address)) as store:
                 both = _refresh(store, kind, goals, should_stop)
                 looks += [replace(look, address=address) for look in both]
-        except ServerError as error:
+        except (ServerError, ValueError) as error:  # or it is no address
             log.warning("a file was not written anew", node=address, error=str(error))
     waiting(None)
     return looks

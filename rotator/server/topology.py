@@ -6,9 +6,9 @@ every node is asked for its view, nodes without slots included: they may be abou
 RedisCluster would never visit them (redis-rules 0.2).
 """
 
-import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,7 +28,9 @@ from rotator.server.cluster_nodes import (
     uncovered,
 )
 from rotator.server.node import Identity
+from rotator.server.replies import parse_fields, primary_of
 from rotator.server.store import Store
+from rotator.server.wire.addresses import AddressBook
 from rotator.text import listing
 
 Connect = Callable[[Address], Store]
@@ -48,8 +50,9 @@ class Topology:
 
     *identities* of the primaries, by address; *replicas* by address; *names* is how many names the
     primaries hold, for the progress bar. *problems* says in sentences why this is not the whole
-    cache, *moves* which slots are just being moved; *unlisted* are primaries missing from
-    `redis.addresses`, *slots* what each primary of a cluster owns.
+    cache, *moves* which slots are just being moved; *unlisted* are primaries that no address of the
+    configuration led to, *slots* what each primary of a cluster owns. *seeds* are the addresses of
+    the configuration at which some node of the cluster answered.
     """
 
     mode: Literal["standalone", "cluster"]
@@ -61,6 +64,7 @@ class Topology:
     slots_covered: int | None = None
     unlisted: tuple[Address, ...] = ()
     slots: dict[Address, tuple[Range, ...]] = field(default_factory=dict)
+    seeds: tuple[Address, ...] = ()
 
     @property
     def primaries(self) -> list[Address]:
@@ -71,32 +75,6 @@ class Topology:
     def nodes(self) -> list[Address]:
         """The addresses of all nodes."""
         return [*self.primaries, *self.replicas]
-
-
-@dataclass(slots=True)
-class AddressBook:
-    """Address book: tells which addresses are those of one server, as far as names resolve."""
-
-    _known: dict[str, frozenset[str]] = field(default_factory=dict)
-
-    def numeric(self, address: str) -> frozenset[str]:
-        """Return `ip:port` for each IP address of a `host:port`; none if it does not resolve."""
-        if address not in self._known:
-            try:
-                host, port = Address.parse(address)
-                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, ValueError):
-                self._known[address] = frozenset()
-            else:
-                self._known[address] = frozenset(
-                    str(Address(str(place[0]), port)) for *_, place in found
-                )
-        return self._known[address]
-
-    def same(self, address: str, others: Iterable[str]) -> bool:
-        """Return whether *address* is, or reaches, one of *others*."""
-        here = self.numeric(address)
-        return any(other == address or here & self.numeric(other) for other in others)
 
 
 @dataclass(slots=True)
@@ -186,16 +164,37 @@ def _ask_all(
 
 def _ask(address: Address, connect: Connect) -> _View:
     with connect(address) as store:
+        refuse_sentinel(store)
         info = store.info("replication")
         members = store.members() if store.cluster_enabled() else []
         return _View(
             address=address,
             identity=store.identity(),
             names=sum(store.databases().values()),
-            replica_of=f"{info.get('master_host')}:{info.get('master_port')}",
+            replica_of=primary_of(info),
             members=members,
             replicas=store.replicas(),
         )
+
+
+def refuse_sentinel(store: Store) -> None:
+    """
+    Raise for a Sentinel: it holds nothing, and knows where the primary is.
+
+    Raises:
+        ServerError: It is one.
+    """
+    try:
+        if store.info("server").get("redis_mode") != "sentinel":
+            return
+        told = parse_fields(store.info("sentinel").get("master0", "")).get("address")
+    except RightsError:  # what may not be asked says who it is by that
+        return
+    says = f" (it says that the primary is {told})" if told else ""
+    raise ServerError(
+        f"{store.node} is a Sentinel; give the servers' addresses{says}",
+        hint="put the addresses of the primary and its replicas into redis.addresses",
+    )
 
 
 def _standalone(views: list[_View]) -> Topology:
@@ -236,6 +235,8 @@ def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect)
     for view in views:
         if view.members:
             known.setdefault(myself(view.members).id, view)
+    led_to, seeds = set(known), [view.address for view in views if view.members]
+    known = _at_home(known, connect)
     absent, reasons = _ask_members(known, connect)
     said = {view.address: view.members for view in known.values()}
     own = {address: myself(members) for address, members in said.items()}
@@ -257,9 +258,35 @@ def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect)
         ),
         moves=tuple(moves(owners)),
         slots_covered=SLOTS - sum(b - a + 1 for a, b in uncovered(owners.values())),
-        unlisted=tuple(address for address in owners if address not in addresses),
+        unlisted=tuple(at for at, member in owners.items() if member.id not in led_to),
+        seeds=tuple(address for address in seeds if address in addresses),
         slots={address: member.slots for address, member in owners.items()},
     )
+
+
+def _at_home(known: dict[str, _View], connect: Connect) -> dict[str, _View]:
+    """
+    Return the nodes of a cluster as seen at addresses that are theirs.
+
+    An address of the configuration may be that of all nodes, behind a balancer or a name with many
+    addresses: each connection may reach another one. It is a node's own where each node that owns
+    slots has one, or where the node announces the same. Else the node is asked where it announces
+    itself; one that does not answer there is taken as it was found.
+    """
+    owners = {one.id for view in known.values() for one in view.members if one.slots}
+    if owners <= set(known):
+        return known
+    names, found = AddressBook(), dict[str, _View]()
+    for node_id, view in known.items():
+        own = myself(view.members).address
+        found[node_id] = view
+        if own is None or own == view.address or names.alone(str(own), str(view.address)):
+            continue
+        with suppress(ServerError):
+            there = _ask(own, connect)
+            if there.members and myself(there.members).id == node_id:
+                found[node_id] = there
+    return found
 
 
 def _ask_members(known: dict[str, _View], connect: Connect) -> tuple[list[Member], dict[str, str]]:

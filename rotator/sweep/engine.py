@@ -34,6 +34,7 @@ from typing import Any, Protocol
 import structlog
 
 from rotator.config.load import load
+from rotator.console import internal_error
 from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.protection import disable_core_dumps
 from rotator.server.context import CacheContext
@@ -184,6 +185,7 @@ def run_node_task(task: NodeTask) -> NodeResult | str:
         access = CacheContext.open(load(task.files), name)
     except RotatorError as error:
         return str(error)
+    access.stopping = channel.stop
     if access.codec is None:
         return f"the cache {name} is not encrypted there"
     whose = ("its", "this machine") if task.state is None else ("its worker's", "the run")
@@ -218,6 +220,13 @@ def _sweep_node(
     except ServerError as error:
         result = NodeResult.failed(task.address, str(error), task.restarts)
         result.hopeless = isinstance(error, AnswerError)
+        return result
+    except RotatorError:  # of the state, or of a self-check: not of this node
+        raise
+    except Exception as error:  # noqa: BLE001 - what nobody expected at one node leaves the others
+        failure = internal_error(error, node=str(task.address))
+        result = NodeResult.failed(task.address, str(failure), task.restarts)
+        result.hopeless = True
         return result
 
 

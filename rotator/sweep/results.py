@@ -175,13 +175,12 @@ class CacheResult:
     """
     Cache result: holds what became of one cache.
 
-    *sweep* None: it was not begun, because of *stopped* or *error*; *refused*: as the configuration
-    is, applications might not read what would be written. *verification* None: nothing
-    was rewritten, or `--no-verify`. *looks* are at all servers, in their order, *history* is the id
-    of what the state keeps of the data, *basis* what a proof is made with, and *primaries* own the
-    data in the end. *evictions* is how many entries each node evicted meanwhile. *doubt* says why
-    times are not to be relied on, and *latest* is the latest time that it may have been at the end
-    by any clock.
+    *sweep* None: it was not begun, because of *stopped* or *error*, whose exit code is *code*.
+    *verification* None: nothing was rewritten, or `--no-verify`. *looks* are at all servers, in
+    their order, *history* is the id of what the state keeps of the data, *basis* what a proof is
+    made with, and *primaries* own the data in the end. *evictions* is how many entries each node
+    evicted meanwhile. *doubt* says why times are not to be relied on, and *latest* is the latest
+    time that it may have been at the end by any clock.
     """
 
     access: CacheContext
@@ -197,7 +196,7 @@ class CacheResult:
     latest: datetime | None = None
     stopped: Stop | None = None
     error: str | None = None
-    refused: bool = False
+    code: Exit = Exit.FAILED
 
     @property
     def verified(self) -> bool:
@@ -230,10 +229,10 @@ class CacheResult:
 
     def exit_code(self) -> Exit:
         """Return the exit code of this cache alone."""
-        if self.refused or (self.sweep and any(node.refused for node in self.sweep.nodes)):
-            return Exit.USAGE
         if self.sweep is None:
-            return self.stopped.exit_code if self.stopped else Exit.FAILED
+            return self.stopped.exit_code if self.stopped else self.code
+        if any(node.refused for node in self.sweep.nodes):
+            return Exit.USAGE
         for sweep in (self.sweep, self.verification):
             if sweep and sweep.stopped:
                 return sweep.stopped.exit_code

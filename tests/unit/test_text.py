@@ -20,6 +20,7 @@ from rotator.text import (
     count,
     duration,
     elapsed,
+    excerpt,
     listing,
     moment,
     parse_deadline,
@@ -462,3 +463,38 @@ class TestTimes:
     def test_ago(self, passed, said):
         """What has passed is said in the largest unit that fits."""
         assert ago(self.AT, self.AT + passed) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden", "shown"),
+    [
+        ("NOPERM this user has no permissions", (), "NOPERM this user has no permissions"),
+        ("unknown command 'AUTH', with args beginning with: 'pw'", (), "unknown command 'AUTH'"),
+        ("unknown command `A`, with args beginning with: `a`, ", (), "unknown command `A`"),
+        ("no such name app:1, sorry", ["app:1"], "no such name ***"),
+        ("first app:2 then app:1", ["app:1", "app:2"], "first ***"),
+        ("a short one: abc", ["abc"], "a short one: abc"),
+        ("two\nlines\x1b[31m", (), "two lines\\x1b[31m"),
+        ("a" * 100_000, (), "a" * 197 + "..."),
+        ("x " + "b" * 100_000, ["b" * 90_000], "x ***"),
+        ("", ["anything"], ""),
+    ],
+)
+def test_excerpt(text, hidden, shown):
+    """A text from a server is cut, escaped, and ends before what it must not show."""
+    assert excerpt(text, hidden) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("at redis://user:p@ss@host:1/0 now", "at redis://***@host:1/0 now"),
+        ("url=redis://u:p@h?token=abc&x=1", "url=redis://***@h?token=***&x=1"),
+        ("redis://host:1 and a@b", "redis://host:1 and a@b"),
+        ("?my.api_key=abc;sig=def", "?my.api_key=***;sig=***"),
+        ("?page=3", "?page=3"),
+    ],
+)
+def test_redacted_urls(text, masked):
+    """Logins and secret parameters of URLs are masked, wherever they stand."""
+    assert redact(text) == masked

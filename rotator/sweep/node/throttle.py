@@ -21,6 +21,7 @@ from pathlib import Path
 
 from rotator.errors import ServerError
 from rotator.server.connection import Connection
+from rotator.server.replies import info_number
 from rotator.server.store import Store
 from rotator.sweep.scope import Limits
 from rotator.tally.load import NodeLoad
@@ -38,6 +39,7 @@ _NETWORK_SHARE = 0.995  # as much of the quickest PING as is taken for the netwo
 _SHORTEST_SECONDS = 0.001
 _PINGS_BEFORE, _BEFORE_SECONDS = 50, 0.05  # at most, before the first page
 _LONGEST_GAP = 1.0  # seconds between two PINGs that count as above the goal
+_MEMORY = ("maxmemory", "used_memory")
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
 
 
@@ -203,8 +205,9 @@ class Throttle:
     def _lagging(self) -> bool:
         if self._limits.lag is None:
             return False
-        written = int(self._store.info("replication").get("master_repl_offset", 0))
-        offsets = [int(fields.get("offset", 0)) for fields in self._store.replicas().values()]
+        node = self._store.node
+        written = info_number(node, self._store.info("replication"), "master_repl_offset")
+        offsets = [info_number(node, one, "offset") for one in self._store.replicas().values()]
         behind = written - min(offsets, default=0)
         return bool(offsets) and behind > self._limits.lag
 
@@ -212,5 +215,5 @@ class Throttle:
         if self._limits.memory is None:
             return False
         info = self._store.info("memory")
-        most = int(info.get("maxmemory", 0))
-        return most > 0 and int(info.get("used_memory", 0)) * 100 > most * self._limits.memory
+        most, used = (info_number(self._store.node, info, one) for one in _MEMORY)
+        return most > 0 and used * 100 > most * self._limits.memory

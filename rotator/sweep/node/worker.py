@@ -110,11 +110,11 @@ class Worker:
                 if not stopped and not changes:
                     changes = self._finish()
             except LostError as error:
-                changes = self._reattach(error)
-                if not changes:
+                stopped = self._control.stop()
+                changes = [] if stopped else self._reattach(error)
+                if not changes and not stopped:
                     self._losses.count(error, len(self._checkpoint.done), self._checkpoint.cursor)
                     continue  # the same process: its cursor still holds
-                stopped = None
             if stopped:
                 self._save(counted=True)
                 return self._result(complete=False, stopped=stopped)
