@@ -28,7 +28,15 @@ Yes = Annotated[bool, options.shared("--yes", "Do not ask; without a terminal it
 DEFAULT_PAGE = 100
 
 # Which exit code speaks for several caches: the one that most wants a human.
-_SEVERITY = (Exit.FAILED, Exit.INTERRUPTED, Exit.TERMINATED, Exit.NOT_MOVED, Exit.OK)
+_SEVERITY = (
+    Exit.FAILED,
+    Exit.INTERRUPTED,
+    Exit.TERMINATED,
+    Exit.HUNG_UP,
+    Exit.TIME_UP,
+    Exit.NOT_MOVED,
+    Exit.OK,
+)
 
 log = structlog.get_logger(__name__)
 

@@ -78,6 +78,8 @@ STOPPED = {
     "terminated": "terminated, position saved",
     "max-duration": "stopped by --max-duration, position saved; the next run goes on from there",
     "until": "stopped by --until, position saved; the next run goes on from there",
+    "tune --stop": "stopped by tune --stop, position saved; the next run goes on from there",
+    "hung up": "terminal closed, position saved",
 }
 
 Look = Literal["good", "doubtful", "bad"]

@@ -45,6 +45,7 @@ _SEVERITY = (
     Exit.USAGE,
     Exit.INTERRUPTED,
     Exit.TERMINATED,
+    Exit.HUNG_UP,
     Exit.TIME_UP,
     Exit.NOT_MOVED,
     Exit.EMPTY,

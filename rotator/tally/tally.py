@@ -173,6 +173,11 @@ class Tally:
         """The number of visits that left a value which is not under the current key."""
         return sum(self.outcomes[outcome] for outcome in STAYING)
 
+    @property
+    def sums(self) -> tuple[int, int, int]:
+        """The visits, and how many of them were done or left a value under an old key."""
+        return self.visits, self.done, self.remaining
+
     def add(self, outcome: StrEnum, reason: str = "", count: int = 1) -> None:
         """Count *count* visits that ended so; *reason* is a sub-reason, counted as well."""
         self.outcomes[outcome] += count

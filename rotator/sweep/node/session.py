@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import structlog
-
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
@@ -50,8 +48,6 @@ _ROUNDS = 20
 _ROUND_SECONDS = 0.05
 _READ = 200  # names read again at a time
 _FIRST_NAMES = 10  # of a page
-
-log = structlog.get_logger(__name__)
 
 
 class WriteTracker:
@@ -183,11 +179,12 @@ class NodeSession:
         self.store = self._open()
         self.no_touch = self.store.enable_no_touch()
         self.waited: dict[str, float] = before.waited if before else {}
-        self.waited_for: str | None = None
         self.exchange: Exchange | None = None
         self._scope, self._control = scope, control
         self._weighed = False
-        self._ping = self._open().connection if limits.latency else None
+        # A rotation may be given a latency goal while it goes on.
+        measures = limits.latency or selector is None
+        self._ping = self._open().connection if measures else None
         self.throttle = Throttle(
             limits,
             self.store,
@@ -196,6 +193,7 @@ class NodeSession:
             stopping=control.stop,
             waiting=self._wait,
             waited=self.waited,
+            orders=control.orders,
         )
         self._tracks = selector is None
         selector = selector or Rotation(codec, writes=writes, only_key=scope.only_key)
@@ -240,7 +238,6 @@ class NodeSession:
     def _take_over(self, before: NodeSession) -> None:
         """Go on where the session *before* was, whose connection is lost."""
         self.outside.tally, self.works = before.outside.tally, before.works
-        self.waited_for = before.waited_for
         if before.exchange is not None:
             before.exchange.attach(self.store)
             self._use(before.exchange)
@@ -310,8 +307,5 @@ class NodeSession:
         return self._control.stop()
 
     def _wait(self, reason: str | None) -> None:
-        """Say why nothing happens; in the log only when the reason is another one."""
+        """Say why nothing happens."""
         self._control.wait(self.store.node, reason)
-        if reason and reason != self.waited_for:
-            log.info("waiting", node=self.store.node, reason=reason)
-            self.waited_for = reason

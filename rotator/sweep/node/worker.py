@@ -84,10 +84,10 @@ class Worker:
         self._resumed, self._builder = False, ProofBuilder(scope, codec)
         self._doubts, self._hopeless, self._refused = list[str](), False, False
         self._session = self._connect()
-        self._scans: list[tuple[int, str | None]] = []
-        self._databases: list[int] = []
+        self._scans, self._databases = list[tuple[int, str | None]](), list[int]()
         self._checkpoint = self._resume(saved) or self._begin(Tally())
         self._checkpoint.restarts = max(self._checkpoint.restarts, restarts)
+        control.begun(part.place(address), *self._checkpoint.tally.sums)
 
     def run(self) -> NodeResult:
         """Sweep the node to the end, to a stop, or until it cannot be done; keep what was done."""
@@ -154,7 +154,7 @@ class Worker:
     def _visit(self, page: NextPage) -> list[str]:
         """Bring a page to its end; return what made the scan worthless, if anything did."""
         checkpoint, session, tally = self._checkpoint, self._session, self._checkpoint.tally
-        visits, done, left = tally.visits, tally.done, tally.remaining
+        visits, done, left = tally.sums
         outside = session.outside.read(page.outside) if session.outside.tally is not None else None
         session.visitor.visit(page.names, tally, page.values, page.following)
         checkpoint.within = session.within()
