@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from math import inf
 from threading import RLock
 from typing import IO, Any, Self
@@ -25,6 +26,14 @@ _COLUMNS = 100  # when the width is not known
 _TITLE = 14  # columns of a title that is cut off, at least
 _BAR = (8, 24)  # a shorter bar says nothing, a longer one is no clearer
 _LOCK = RLock()  # of the terminal; the thread that holds it may take it again
+
+
+class ProgressFormat(StrEnum):
+    """Progress format: a bar, log lines, or JSON objects, on stderr."""
+
+    BAR = "bar"
+    LOG = "log"
+    JSON = "json"
 
 
 class Progress:

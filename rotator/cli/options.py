@@ -12,6 +12,7 @@ commands would wait for them.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ import typer
 
 from rotator.console import configure_logging
 from rotator.errors import RotatorError
-from rotator.progress import Progress, start_progress
+from rotator.progress import Progress, ProgressFormat, start_progress
 from rotator.text import parse_deadline, parse_duration, parse_past, utc_now
 
 if TYPE_CHECKING:
@@ -287,8 +288,20 @@ class DisplayOptions:
         "--log-level", "Least important log line to print.", default=LogLevel.INFO
     )
     progress: bool | None = option(
-        "--progress/--no-progress", "Draw a progress bar. Default: only on a terminal."
+        "--progress/--no-progress",
+        "Show progress on stderr. Default: a bar on a terminal, else a log line a minute.",
     )
+    progress_format: ProgressFormat | None = option(
+        "--progress-format", "How to show it: a bar, log lines, or JSON objects, one a line."
+    )
+
+    @property
+    def progress_lines(self) -> ProgressFormat | None:
+        """How progress is shown; None: not at all."""
+        if self.progress is False or self.progress_format is not None:
+            return None if self.progress is False else self.progress_format
+        drawn = self.progress or sys.stderr.isatty()
+        return ProgressFormat.BAR if drawn else ProgressFormat.LOG
 
     @property
     def as_json(self) -> bool:
@@ -301,4 +314,5 @@ class DisplayOptions:
 
     def bar(self, done: str = "rotated") -> Callable[[str, str, int], Progress]:
         """Return a function that starts the bar of a phase; *done* says what values become."""
-        return partial(start_progress, progress=self.progress, done=done)
+        drawn = self.progress_lines is ProgressFormat.BAR
+        return partial(start_progress, progress=drawn, done=done)

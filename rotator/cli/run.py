@@ -1,8 +1,6 @@
 """`rotator run`: rotate, verify, judge, report."""
 
 import os
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,8 +19,9 @@ from rotator.report.build import failed_report
 from rotator.report.files import Targets, json_text
 from rotator.report.model import Report
 from rotator.retirement.places import Declarations
-from rotator.run.declared import declarations, other_listings
+from rotator.run.declared import declarations, other_listings, parse_accepted
 from rotator.run.job import Job
+from rotator.run.live import LiveRun
 from rotator.run.notify import NotificationCommand, RunNotifier
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import all_keyrings, open_config, select
@@ -30,7 +29,7 @@ from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 from rotator.sweep.engine import check_scheduler, open_remote_workers
 from rotator.sweep.scope import Limits, RunOptions
-from rotator.tally.tally import ACCEPTABLE, Outcome
+from rotator.tally.tally import ACCEPTABLE
 from rotator.text import utc_now
 
 RUN_EXAMPLES = """\b
@@ -63,8 +62,6 @@ run is at work; 130 and 143 interrupted. `rotator --help` says more of each, and
 how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
 """
 
-_OUTSIDE, _EMPTY = "outside", "empty"  # acceptable, and no outcome of a visit
-_COUNT = re.compile(r"[0-9]{1,18}")
 
 log = structlog.get_logger(__name__)
 
@@ -177,7 +174,7 @@ class RunSettings:
             workers=self.workers,
             fresh=self.fresh,
             allow_empty=self.allow_empty,
-            **_parse_accepted(self.accept or ()),
+            **parse_accepted(self.accept or ()),
         )
 
 
@@ -220,7 +217,14 @@ def run_command(
     with RunNotifier(hook, asked=asked, state=state, report=files.report) as notifier:
         try:
             result = _run_job(
-                which, settings, plan, display, state=state, stopper=stopper, notifier=notifier
+                which,
+                settings,
+                plan,
+                display,
+                state=state,
+                stopper=stopper,
+                notifier=notifier,
+                metrics=files.metrics_file,
             )
         except RotatorError as error:
             _keep(failed_report(error, plan.mode, began, utc_now()), targets)
@@ -244,6 +248,7 @@ def _run_job(
     state: Path | None,
     stopper: StopSignal,
     notifier: RunNotifier,
+    metrics: Path | None,
 ) -> Report:
     """Open all that the job needs, and run it."""
     loaded = open_config(which.config)
@@ -257,6 +262,15 @@ def _run_job(
         stopper.handling_signals(
             lambda stop: log.warning("stopping after this page", reason=str(stop))
         ),
+        LiveRun(
+            state=opened.path,
+            command="run --dry-run" if plan.dry_run else "run",
+            caches=[access.cache.name for access in accesses],
+            stopper=stopper,
+            limits=plan.limits,
+            lines=display.progress_lines,
+            metrics=metrics,
+        ) as live,
         open_remote_workers(settings.scheduler, stopper.reason) as machines,
     ):
         if opened.upgraded_from is not None:
@@ -270,7 +284,7 @@ def _run_job(
             state=opened,
             stopper=stopper,
             quiet=timedelta(hours=1) if settings.quiet is None else settings.quiet,
-            progress=display.bar(),
+            progress=live.watching(display.bar()),
             show_names=display.show_names,
             machines=machines,
             wait=settings.wait,
@@ -288,25 +302,6 @@ def _declared(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations
         cache.name: declarations(config, cache, accepted=plan.accept, **given)
         for cache in config.caches
     }
-
-
-def _parse_accepted(given: Iterable[str]) -> dict[str, Any]:
-    """Return the fields of `RunOptions` that say what is accepted."""
-    found: dict[str, Any] = {"accept": {}}
-    for text in given:
-        outcome, _, count = text.partition("=")
-        if text == _EMPTY:
-            found["accept_empty"] = True
-        elif outcome not in {*ACCEPTABLE, _OUTSIDE} or not _COUNT.fullmatch(count):
-            raise ConfigError(
-                f"--accept {text[:80]}: expected OUTCOME=COUNT, such as undecryptable=12, or empty",
-                hint=f"what can be accepted: {', '.join((*ACCEPTABLE, _OUTSIDE, _EMPTY))}",
-            )
-        elif outcome == _OUTSIDE:
-            found["accept_outside"] = int(count)
-        else:
-            found["accept"][Outcome(outcome)] = int(count)
-    return found
 
 
 def _keep(failed: Report, targets: Targets) -> None:

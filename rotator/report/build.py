@@ -15,7 +15,6 @@ from rotator import __version__
 from rotator.crypto import keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
-from rotator.report.model import Past
 from rotator.report.names import (
     Plain,
     display_entry,
@@ -27,6 +26,7 @@ from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
 from rotator.retirement.looks import Proof
 from rotator.retirement.places import CacheRecord
+from rotator.sweep.control import Change
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
 from rotator.tally.tally import PROBLEMATIC, Mode, Tally
@@ -55,7 +55,7 @@ def known_of_key(record: CacheRecord, key_id: str, role: str) -> dict[str, Any]:
     return {
         "encryptions": known.encryptions,
         "nonce_budget_used": keyring.used(known.encryptions, known.most_seen),
-        "past": Past.model_validate(past) if role == "old" else None,
+        "past": model.Past.model_validate(past) if role == "old" else None,
     }
 
 
@@ -77,12 +77,13 @@ def build_report(
     finished_at: datetime,
     exit_code: Exit,
     show_names: bool,
+    changes: Sequence[Change] = (),
 ) -> model.Report:
     """
     Return the report on a run.
 
     *judgements* are by cache and key id, *records* hold what the state knows of each cache, by
-    name.
+    name; *changes* were made to the run while it went on.
     """
     return model.Report(
         rotator=__version__,
@@ -100,6 +101,7 @@ def build_report(
             )
             for result in results
         ),
+        changes=tuple(changes),
     )
 
 

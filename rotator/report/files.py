@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rotator.errors import ConfigError, Exit, RotatorError, StateError
 from rotator.report.model import STATUSES, VERDICTS, Cache, Report
+from rotator.report.progress import add_progress
 
 if TYPE_CHECKING:
     from prometheus_client import Gauge
@@ -195,6 +196,7 @@ def metrics_text(report: Report) -> str:
     registry = library.CollectorRegistry()
     make = partial(library.Gauge, registry=registry)
     _run(make, report)
+    add_progress(make, None)
     if report.caches:
         _caches(make, report.caches)
         _keys(make, report.caches)

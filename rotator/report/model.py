@@ -33,18 +33,18 @@ from pydantic import (
 from rotator.retirement.forecast import Progress, Schedule
 from rotator.retirement.places import Kind, Status, Verdict
 from rotator.server.scripts import Way
+from rotator.sweep.control import Change
 from rotator.tally.tally import Outcome
 from rotator.text import rfc3339
 
 SCHEMA = 2
-"""The version of the JSON, kept in its field `schema`; 1.0.0 wrote 1, without places."""
+"""The version of the JSON, in its field `schema`; 1.0.0 wrote 1, without places."""
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 VERDICTS = tuple(str(verdict) for verdict in Verdict)
 """The verdicts, in the order of the design, section 7."""
-KINDS = tuple(str(kind) for kind in Kind)
+KINDS, EXCHANGES = (tuple(str(one) for one in words) for words in (Kind, Way))
 STATUSES = tuple(str(status) for status in Status)
 """What may be known of a place, the worst first."""
-EXCHANGES = tuple(str(way) for way in Way)
 MODES, ROLES = ("run", "dry-run"), ("current", "old")
 METHODS = ("tracking", "scan")
 """How a run was verified: the server told which names were written, or a second sweep looked."""
@@ -86,7 +86,6 @@ Deadline = Annotated[AwareDatetime, AfterValidator(_round_up), PlainSerializer(r
 Text = Annotated[str, BeforeValidator(_writable)]
 """What comes from a server: any text, made such that every encoder can write it."""
 Outcomes = Annotated[dict[str, int], AfterValidator(_every_outcome)]
-
 
 _REQUIRED: ConfigDict = {"json_schema_serialization_defaults_required": True}
 
@@ -300,7 +299,7 @@ class Cache(Part):
 
 
 class Report(Part):
-    """Report: holds a run over some caches; *error* says why the run as a whole failed."""
+    """Report: holds a run over some caches; *error* says why it failed, *changes* are of tune."""
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     rotator: str
@@ -310,6 +309,7 @@ class Report(Part):
     exit_code: int
     caches: tuple[Cache, ...] = ()
     error: Text | None = None
+    changes: tuple[Change, ...] = ()
 
     @field_validator("caches")
     @classmethod

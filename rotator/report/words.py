@@ -22,6 +22,7 @@ from rotator.report.model import (
 from rotator.retirement.forecast import Progress, Schedule
 from rotator.retirement.names import NOTHING_OPENS
 from rotator.retirement.places import Kind, Status
+from rotator.sweep.control import Change
 from rotator.tally.tally import GOOD, Outcome, not_moved
 from rotator.text import ago, count, listing, minute, moment, stamp
 
@@ -282,6 +283,13 @@ def age(cache: Cache, now: datetime) -> str:
     if cache.swept_at is None:
         return "no complete sweep yet"
     return f"last complete sweep {ago(cache.swept_at, now)}: {stamp(cache.swept_at)}"
+
+
+def change(made: Change) -> str:
+    """Return what was changed while a run went on, and by whom."""
+    return (
+        f"{stamp(made.at)}: {made.what} {made.before} -> {made.after}, {made.user} on {made.host}"
+    )
 
 
 def missed(attempt: Attempt) -> str:

@@ -257,7 +257,7 @@ class CacheRun:
         self._basis = scope.basis(self.access.codec) if self.access.codec else ""
         engine = self._engine(workers)
         with self.progress(name, _PHASES[mode], topology.names) as bar:
-            control = ProgressControl(self.stopper.reason, bar)
+            control = ProgressControl(self.stopper.reason, bar, orders=self.stopper.ordered)
             control.save = partial(self.state.save_position, name, kept_as)
             if not self.options.fresh:
                 control.load = partial(self.state.load_position, name, kept_as)
@@ -271,6 +271,7 @@ class CacheRun:
             mode=str(mode),
             complete=result.complete,
             visits=result.tally.visits,
+            visits_now=result.visits_now,
             **{str(k): v for k, v in result.tally.outcomes.items() if v},
         )
         return result

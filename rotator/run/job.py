@@ -247,6 +247,7 @@ class Job:
             finished_at=finished_at,
             exit_code=min(codes, key=_SEVERITY.index, default=Exit.OK),
             show_names=self.show_names,
+            changes=self.stopper.changes,
         )
         gone = {name: tuple(one.decommissioned) for name, one in self.declared.items()}
         histories = {one.access.cache.name: one.history for one in results if one.history}

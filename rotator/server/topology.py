@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
@@ -37,6 +37,7 @@ Connect = Callable[[Address], Store]
 # and an election comes on top.
 SETTLE_SECONDS = 40.0
 _PAUSE_SECONDS = 0.5
+_SAY_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,7 @@ class Topology:
     *identities* of the primaries, by address; *replicas* by address; *names* is how many names the
     primaries hold, for the progress bar. *problems* says in sentences why this is not the whole
     cache, *moves* which slots are just being moved; *unlisted* are primaries missing from
-    `redis.addresses`, *slots* what each primary of a cluster owns.
+    `redis.addresses`, *slots* what each primary of a cluster owns, *names_of* its names.
     """
 
     mode: Literal["standalone", "cluster"]
@@ -61,6 +62,7 @@ class Topology:
     slots_covered: int | None = None
     unlisted: tuple[Address, ...] = ()
     slots: dict[Address, tuple[Range, ...]] = field(default_factory=dict)
+    names_of: dict[Address, int] = field(default_factory=dict)
 
     @property
     def primaries(self) -> list[Address]:
@@ -111,6 +113,29 @@ class _View:
     replicas: Collection[str]
 
 
+@dataclass(slots=True)
+class _Telling:
+    """Telling: says that something is waited for, again each minute, and that it has ended."""
+
+    _begun_at: float | None = None
+    _said_at: float = 0.0
+
+    def waits(self, event: str, **facts: Any) -> None:
+        """Say it, if it is time to."""
+        now = time.monotonic()
+        if self._begun_at is None:
+            self._begun_at = now
+        elif now - self._said_at < _SAY_SECONDS:
+            return
+        self._said_at = now
+        log.info(event, **facts)
+
+    def ended(self) -> None:
+        """Say that the wait is over, if there was one."""
+        if self._begun_at is not None:
+            log.info("no longer waiting", seconds=round(time.monotonic() - self._begun_at, 1))
+
+
 def discover(
     addresses: Sequence[Address],
     connect: Connect,
@@ -133,6 +158,7 @@ def discover(
     """
     deadline = time.monotonic() + settle_timeout
     seeds = known.nodes if known and known.mode == "cluster" else []
+    told = _Telling()
     while True:
         over = bool(should_stop()) or time.monotonic() > deadline
         try:
@@ -142,11 +168,12 @@ def discover(
         except ServerError as error:
             if known is None or over:
                 raise
-            log.info("waiting for the server", error=str(error))
+            told.waits("waiting for the server", error=str(error))
         else:
             if over or not topology.problems:
+                told.ended()
                 return topology
-            log.info("waiting for the cluster to settle", problems=list(topology.problems))
+            told.waits("waiting for the cluster to settle", problems=list(topology.problems))
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -227,6 +254,7 @@ def _standalone(views: list[_View]) -> Topology:
         identities={view.address: view.identity for view in primaries.values()},
         names=sum(view.names for view in primaries.values()),
         replicas=tuple(view.address for view in replicas),
+        names_of={view.address: view.names for view in primaries.values()},
     )
 
 
@@ -259,6 +287,7 @@ def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect)
         slots_covered=SLOTS - sum(b - a + 1 for a, b in uncovered(owners.values())),
         unlisted=tuple(address for address in owners if address not in addresses),
         slots={address: member.slots for address, member in owners.items()},
+        names_of={v.address: v.names for v in known.values() if v.address in owners},
     )
 
 

@@ -8,7 +8,7 @@ every finished page recorded and no page half done. Orders change its limits whi
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -119,9 +119,18 @@ class StopSignal:
         # By the wall clock: it may be set, and a machine that slept must not sweep on past it.
         return Stop.UNTIL if time.time() >= self._until else None
 
+    @property
+    def signalled(self) -> Stop | None:
+        """What a signal or an order has asked for; that time is up is no such thing."""
+        return self._signalled
+
     def ask(self, stop: Stop) -> None:
         """Stop after the page in hand, unless there is a reason already."""
         self._signalled = self._signalled or stop
+
+    def ordered(self) -> Orders:
+        """Return the orders in force."""
+        return self.orders
 
     @contextmanager
     def handling_signals(self, announce: Callable[[Stop], None]) -> Iterator[None]:
@@ -184,7 +193,13 @@ class Control(Protocol):
 
 
 class SweepControl(Control, Protocol):
-    """Sweep control: knows positions too, for the engine that starts the sweeps of the nodes."""
+    """Sweep control: knows positions and nodes too, for who starts the sweeps of the nodes."""
+
+    def begin_nodes(self, names: Mapping[str, int], /) -> None:
+        """Note which nodes there are, and how many names each has."""
+
+    def end_node(self, node: str, /) -> None:
+        """Note that a node is done."""
 
     def load(self, node: str, /) -> dict[str, Any] | None:
         """Return the position that was kept last, or None to begin anew."""
@@ -212,9 +227,16 @@ class ProgressControl:
     def begun(self, place: str, visits: int, rotated: int, left: int) -> None:
         """See `Control`; what this run has begun already was counted as it came."""
         if place not in self._begun and visits:
-            log.info("goes on", node=place, visited=visits, rotated=rotated)
             self.bar.resume(visits, rotated, left)
         self._begun.add(place)
+
+    def begin_nodes(self, names: Mapping[str, int]) -> None:
+        """See `SweepControl`."""
+        self.bar.begin_nodes(names)
+
+    def end_node(self, node: str) -> None:
+        """See `SweepControl`."""
+        self.bar.end_node(node)
 
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
         """See `Control`."""
@@ -227,6 +249,6 @@ class ProgressControl:
         self.bar.wait(reason, node=node)
         now = time.monotonic()
         if reason and now - self._said.get((node, reason), -math.inf) > _SAME_SECONDS:
-            log.info("waiting", node=node, reason=reason)
+            log.info("waiting", node=node, reason=reason, visits=self.visits, rotated=self.rotated)
         if reason:
             self._said[node, reason] = now

@@ -284,6 +284,12 @@ class PageControl:
         over = self._stop_after is not None and self.pages >= self._stop_after
         return Stop.INTERRUPTED if over else None
 
+    def begin_nodes(self, names) -> None:
+        """Nobody asks."""
+
+    def end_node(self, node: str) -> None:
+        """Nobody asks."""
+
     def orders(self) -> Orders:
         """Nothing is changed."""
         return Orders()

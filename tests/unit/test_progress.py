@@ -302,7 +302,7 @@ class TestLine:
     @pytest.mark.parametrize(
         ("columns", "expected"),
         [
-            (139, "341,200 of 812,204 visits, 4,230/s, 1:51 to go, {}, {}"),
+            (149, "341,200 of 812,204 visits, 4,230/s, 1:51 to go, {}, {}"),
             (128, "341,200 of 812,204, 4,230/s, 1:51 to go, {}, 7 rotated, 3 under old keys"),
             (117, "341,200 of 812,204, 4,230/s, 1:51 to go, {}, 3 under old keys"),
             (79, "4,230/s, 1:51 to go, waiting: rate"),

@@ -182,9 +182,7 @@ class NodeSession:
         self.exchange: Exchange | None = None
         self._scope, self._control = scope, control
         self._weighed = False
-        # A rotation may be given a latency goal while it goes on.
-        measures = limits.latency or selector is None
-        self._ping = self._open().connection if measures else None
+        self._ping = self._open().connection  # without a goal, too: one may be given meanwhile
         self.throttle = Throttle(
             limits,
             self.store,

@@ -230,7 +230,7 @@ class Worker:
                 self._session.tracker.interrupted()
                 now = self._session.store.identity()
             except ServerError as error:
-                log.info("not connected yet", node=self._session.store.node, error=str(error))
+                log.debug("not connected yet", node=self._session.store.node, error=str(error))
                 continue
             if now.role == "master":
                 return self._checkpoint.identity.changes(now)
