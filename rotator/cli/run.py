@@ -1,25 +1,23 @@
 """`rotator run`: rotate, verify, judge, report."""
 
 import os
+import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 import typer
 
 from rotator.cli import options
 from rotator.cli.options import deadline, duration, option, past
-from rotator.config.load import RotatorConfig
 from rotator.console import print_result
-from rotator.errors import ConfigError, RotatorError
+from rotator.errors import ConfigError, Exit, RotatorError
 from rotator.report import table
 from rotator.report.build import failed_report
 from rotator.report.files import Targets, json_text
 from rotator.report.model import Report
-from rotator.retirement.places import Declarations
-from rotator.run.declared import declarations, other_listings, parse_accepted
+from rotator.run.declared import declared_of_all, other_listings, parse_accepted
 from rotator.run.job import Job
 from rotator.run.live import LiveRun
 from rotator.run.notify import NotificationCommand, RunNotifier
@@ -235,8 +233,19 @@ def run_command(
         try:
             targets.write(result)
         finally:  # a full disk must not take away what stdout can still carry
-            print_result(json_text(result) if display.as_json else table.render(result))
+            _print(result, as_json=display.as_json)
     return result.exit_code
+
+
+def _print(result: Report, *, as_json: bool) -> None:
+    """Print the result; that a terminal which was closed does not take it is no failure."""
+    try:
+        print_result(json_text(result) if as_json else table.render(result))
+    except OSError:
+        if result.exit_code != Exit.HUNG_UP:
+            raise
+        # Python tries once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_job(
@@ -290,18 +299,9 @@ def _run_job(
             wait=settings.wait,
             refresh_files=settings.refresh_files,
             fence_at=settings.writers_switched_at,
-            declared=_declared(loaded, plan),
+            declared=declared_of_all(loaded, plan),
             listings=other_listings(loaded, provider),
         ).run()
-
-
-def _declared(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations]:
-    """Return what is declared of each cache, in this run or not, by its name."""
-    given: dict[str, Any] = {"outside": plan.accept_outside, "empty": plan.accept_empty}
-    return {
-        cache.name: declarations(config, cache, accepted=plan.accept, **given)
-        for cache in config.caches
-    }
 
 
 def _keep(failed: Report, targets: Targets) -> None:

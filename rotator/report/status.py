@@ -116,7 +116,7 @@ def _run(run: RunStatus, now: datetime) -> Iterator[RenderableType]:
     )
     yield text(title, "bold red" if dead else "bold")
     lines = grid("left", "left", gap=2)
-    for name, said in (*_figures(run), *_circumstances(run, now, dead=dead)):
+    for name, said in (*_figures(run, dead=dead), *_circumstances(run, now, dead=dead)):
         lines.add_row(text(name, "dim"), text(said))
     yield indented(lines)
     if len(run.nodes) > 1:
@@ -136,7 +136,7 @@ def _doing(run: RunStatus) -> str:
     return f"{doing}, paused" if run.paused else doing
 
 
-def _figures(run: RunStatus) -> Iterator[tuple[str, str]]:
+def _figures(run: RunStatus, *, dead: bool) -> Iterator[tuple[str, str]]:
     """Yield how far a run is, and how fast."""
     if not run.cache:
         return
@@ -147,10 +147,12 @@ def _figures(run: RunStatus) -> Iterator[tuple[str, str]]:
     before = f" ({run.visits_before:,} by earlier runs)" if run.visits_before else ""
     yield "visited", visited + before
     to_go = "" if run.seconds_left is None or run.paused else f", {clock(run.seconds_left)} to go"
-    yield "rate", f"{run.rate:,.0f} a second{to_go}"
+    if not dead:
+        yield "rate", f"{run.rate:,.0f} a second{to_go}"
     left = f", {run.left:,} left under old keys" if run.left else ""
     yield "values", f"{run.rotated:,} rotated{left}"
-    if reason := "paused" if run.paused else run.reason:
+    reason = "paused" if run.paused else run.reason
+    if reason and not dead:
         yield "waits for", reason
     if len(run.nodes) > 1:
         states = [node.state for node in run.nodes]

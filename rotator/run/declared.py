@@ -14,6 +14,7 @@ from rotator.crypto.keyring import Key
 from rotator.errors import ConfigError, SourceError
 from rotator.retirement.places import Declarations
 from rotator.server.context import scope_digest
+from rotator.sweep.scope import RunOptions
 from rotator.tally.tally import ACCEPTABLE, Outcome
 
 _OUTSIDE, _EMPTY = "outside", "empty"  # acceptable, and no outcome of a visit
@@ -106,3 +107,12 @@ def parse_accepted(given: Iterable[str]) -> dict[str, Any]:
         else:
             found["accept"][Outcome(outcome)] = int(count)
     return found
+
+
+def declared_of_all(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations]:
+    """Return what is declared of each cache, in this run or not, by its name."""
+    given: dict[str, Any] = {"outside": plan.accept_outside, "empty": plan.accept_empty}
+    return {
+        cache.name: declarations(config, cache, accepted=plan.accept, **given)
+        for cache in config.caches
+    }

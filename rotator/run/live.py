@@ -3,8 +3,8 @@ Live run: tells what a run does now, and hears what is to be changed.
 
 A thread of the parent does it, beside the work: it writes the run's row in the state, a log line a
 minute where no bar is drawn, and the metrics file; and it reads the orders that `rotator tune` has
-left in the state. However slow the disk is, it takes at most a hundredth of the time. That the
-state cannot be used for a moment is no fault, and fails no run.
+left in the state. It takes at most a hundredth of the time. That the state cannot be used for a
+moment fails no run.
 """
 
 import signal
@@ -34,10 +34,11 @@ _TICK_SECONDS = 0.5  # `tune` is heard within 2 s
 _WRITE_SECONDS = 1.0
 _SAY_SECONDS = 60.0
 _METRICS_SECONDS = 15.0
-_SHARE = 100  # so many times as long as something took, it is not done again
+_SHARE, _LOCKED = 100, 10  # so many times as long as it worked, and as it lasted, nothing is done
 _PACE_SECONDS = 30.0  # what the rate is of
 
 log = structlog.get_logger(__name__)
+
 MakeProgress = Callable[[str, str, int], Progress]
 
 
@@ -73,8 +74,7 @@ class _Phase(Progress):
         self.visits += visits
         self.rotated += rotated
         self.left += left
-        if node in self._nodes:
-            self._nodes[node][0] += visits
+        self._nodes.setdefault(node, [0, 0])[0] += visits
         self._drawn.advance(visits, rotated, left, node)
 
     def wait(self, reason: str | None, node: str = "") -> None:
@@ -128,7 +128,7 @@ class _Phase(Progress):
 
 @dataclass(slots=True)
 class _Turn:
-    """Turn: says when something is due that is done every so many *seconds*, at *most* so many."""
+    """Turn: comes every so many *seconds*, at the *most*, or less often where it is costly."""
 
     seconds: float
     most: float
@@ -137,12 +137,13 @@ class _Turn:
     @contextmanager
     def taking(self) -> Iterator[None]:
         """Take the turn; the next one comes later where it takes long."""
-        begun = time.monotonic()
+        begun, worked = time.monotonic(), time.thread_time()
         try:
             yield
         finally:
-            took = time.monotonic() - begun
-            self._next = begun + min(max(self.seconds, took * _SHARE), self.most)
+            lasted, worked = time.monotonic() - begun, time.thread_time() - worked
+            least = max(self.seconds, worked * _SHARE, lasted * _LOCKED)
+            self._next = begun + min(least, self.most)
 
     @property
     def due(self) -> bool:
@@ -235,14 +236,13 @@ class LiveRun:
     def _now(self) -> RunStatus:
         """Return what the run does now."""
         orders, stop = self.stopper.orders, self.stopper.signalled
-        figures = self._phase.figures() if self._phase else {}
         self._status = replace(
             self._status,
             at=utc_now(),
             limits=self._limits(orders),
             paused=orders.paused,
             stopping=None if stop is None else str(stop),
-            **figures,
+            **(self._phase.figures() if self._phase else {}),
         )
         return self._status
 
@@ -302,7 +302,6 @@ class LiveRun:
             phase.reasons.add(phase.reason)
         as_json = self.lines is ProgressFormat.JSON
         in_lines = as_json or self.lines is ProgressFormat.LOG
-        # In the log there is a line for a new reason anyway.
         if not (asked or (in_lines and self._saying.due) or (as_json and new)):
             return
         with self._saying.taking():
