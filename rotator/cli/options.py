@@ -297,7 +297,7 @@ class DisplayOptions:
 
     @property
     def progress_lines(self) -> ProgressFormat | None:
-        """How progress is shown; None: not at all."""
+        """The form in which progress is shown; None: it is not."""
         if self.progress is False or self.progress_format is not None:
             return None if self.progress is False else self.progress_format
         drawn = self.progress or sys.stderr.isatty()

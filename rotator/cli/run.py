@@ -24,7 +24,7 @@ from rotator.run.notify import NotificationCommand, RunNotifier
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import all_keyrings, open_config, select
 from rotator.state.state import State
-from rotator.sweep.control import StopSignal
+from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import check_scheduler, open_remote_workers
 from rotator.sweep.scope import Limits, RunOptions
 from rotator.tally.tally import ACCEPTABLE
@@ -56,8 +56,8 @@ Examples:
 Exit codes: 0 done; 1 could not be done; 2 usage or configuration; 3 some values
 could not be moved; 4 the time is over; 5 nothing encrypted was found; 6 with
 --wait: all is moved, but a key is not retirable, and waiting cannot help; 7 another
-run is at work; 130 and 143 interrupted. `rotator --help` says more of each, and
-how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
+run is at work; 129, 130 and 143 interrupted. `rotator --help` says more of each,
+and how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
 """
 
 
@@ -198,8 +198,9 @@ def run_command(
     name of every database, rewrites the values under old keys with their TTL kept, and sweeps
     again, reading only. Last it judges each old key.
 
-    Ctrl-C or SIGTERM ends it after the page in hand, and the next run goes on from there. A second
-    Ctrl-C ends it at once.
+    Ctrl-C, SIGTERM or SIGHUP ends it after the page in hand, and the next run goes on from there. A
+    second Ctrl-C ends it at once. `rotator status` shows how far it is, `rotator tune` changes it
+    meanwhile; SIGUSR1 has it log how far it is.
     """
     display.start_logging()
     check_scheduler(settings.engine, settings.scheduler)
@@ -237,6 +238,10 @@ def run_command(
     return result.exit_code
 
 
+def _say_stopping(stop: Stop) -> None:
+    log.warning("stopping after this page", reason=str(stop))
+
+
 def _print(result: Report, *, as_json: bool) -> None:
     """Print the result; that a terminal which was closed does not take it is no failure."""
     try:
@@ -268,12 +273,10 @@ def _run_job(
     keyrings = all_keyrings(loaded, accesses, provider)
     with (
         State(state) as opened,
-        stopper.handling_signals(
-            lambda stop: log.warning("stopping after this page", reason=str(stop))
-        ),
+        stopper.handling_signals(_say_stopping),
         LiveRun(
             state=opened.path,
-            command="run --dry-run" if plan.dry_run else "run",
+            command=f"run --{plan.mode}" if plan.dry_run else "run",
             caches=[access.cache.name for access in accesses],
             stopper=stopper,
             limits=plan.limits,

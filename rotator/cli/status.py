@@ -40,7 +40,7 @@ Examples:
   rotator tune --resume
       nothing is done in between, and the position is kept
   rotator tune --cache shared-redis --stop
-      stop after the page in hand: exit code 4, and the next run goes on from there
+      stop after the page in hand: exit code 4; the next run goes on there
 
 Exit codes: 0 the run has heard it; 1 nothing runs, or it does not answer; 2 usage.
 """

@@ -48,6 +48,7 @@ def run_record_of(
         left=left,
         rate=result.plan.limits.rate,
         waited=_waited(sweep),
+        fresh=result.plan.fresh,
     )
 
 

@@ -121,7 +121,7 @@ class StopSignal:
 
     @property
     def signalled(self) -> Stop | None:
-        """What a signal or an order has asked for; that time is up is no such thing."""
+        """The wish of a signal or an order; that time is up is no such thing."""
         return self._signalled
 
     def ask(self, stop: Stop) -> None:
