@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Thread, current_thread, main_thread
+from threading import Thread
 from typing import Any, Self
 
 import structlog
@@ -35,6 +35,7 @@ _WRITE_SECONDS = 1.0
 _SAY_SECONDS = 60.0
 _METRICS_SECONDS = 15.0
 _SHARE, _LOCKED = 100, 10  # so many times as long as it worked, and as it lasted, nothing is done
+_BUSY_MS = 50  # how long a lock of somebody else is waited for
 _PACE_SECONDS = 30.0  # what the rate is of
 
 log = structlog.get_logger(__name__)
@@ -52,7 +53,8 @@ class _Phase(Progress):
         self.since = utc_now()
         self.visits = self.before = self.rotated = self.left = 0
         self.reason: str | None = None
-        self.reasons: set[str] = set()
+        self._reasons: set[str] = set()
+        self.news = False  # it waits for what it has not waited for before
         self._nodes: dict[str, list[int]] = {}
         self._done: set[str] = set()
         self._pace = deque([(time.monotonic(), 0)])
@@ -80,6 +82,9 @@ class _Phase(Progress):
     def wait(self, reason: str | None, node: str = "") -> None:
         """See `Progress`."""
         self.reason = reason
+        if reason and reason not in self._reasons:
+            self._reasons.add(reason)
+            self.news = True
         self._drawn.wait(reason, node)
 
     def end_node(self, node: str) -> None:
@@ -184,20 +189,18 @@ class LiveRun:
         now, run = utc_now(), uuid.uuid4().hex[:12]
         self._status = RunStatus(run, Owner.here(), self.command, tuple(self.caches), now, now)
         with suppress(StateError):
-            self._runs = LiveRuns(self.state)
+            self._runs = LiveRuns(self.state, busy_ms=_BUSY_MS)
             self._runs.begin(self._now(), now)
         if self.metrics is not None:
             self._metrics_before = read_metrics(self.metrics)
         self._saying.taking().__enter__()
         self._thread = Thread(target=self._work, daemon=True)
         self._thread.start()
-        if current_thread() is main_thread():
-            self._handler = signal.signal(signal.SIGUSR1, lambda *_: self._asked.put(True))
+        self._handler = signal.signal(signal.SIGUSR1, lambda *_: self._asked.put(True))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._handler is not None:
-            signal.signal(signal.SIGUSR1, self._handler)
+        signal.signal(signal.SIGUSR1, self._handler)
         self._asked.put(False)
         self._thread.join()
         self._write_metrics(running=False)
@@ -218,10 +221,9 @@ class LiveRun:
     def _work(self) -> None:
         """Do what is due, until the block ends."""
         while True:
-            try:
+            asked = None
+            with suppress(Empty):
                 asked = self._asked.get(timeout=_TICK_SECONDS)
-            except Empty:
-                asked = None
             if asked is False:
                 return
             if self._phase:
@@ -296,14 +298,12 @@ class LiveRun:
 
     def _say(self, *, asked: bool) -> None:
         """Write a line if it is time to, if somebody *asked*, or for a new reason to wait."""
-        phase = self._phase
-        new = bool(phase and phase.reason and phase.reason not in phase.reasons)
-        if phase and phase.reason:
-            phase.reasons.add(phase.reason)
         as_json = self.lines is ProgressFormat.JSON
-        in_lines = as_json or self.lines is ProgressFormat.LOG
-        if not (asked or (in_lines and self._saying.due) or (as_json and new)):
+        due = self._saying.due and (as_json or self.lines is ProgressFormat.LOG)
+        if not (asked or due or (as_json and self._phase and self._phase.news)):
             return
+        if self._phase:
+            self._phase.news = False
         with self._saying.taking():
             say(self._now(), as_json=as_json)
 

@@ -19,13 +19,12 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from rotator.errors import StateError
 from rotator.state.database import Database, drop, put
 
 SILENCE = timedelta(seconds=60)
 """How long nothing may be heard of a run on another host until it counts as dead."""
 
-_BUSY_MS = 50  # how long a lock of somebody else is waited for
+_BUSY_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +150,15 @@ _adapter = cache(TypeAdapter)
 
 class LiveRuns:
     """
-    Live runs: an open state file, for what runs now only.
+    Live runs: an open state file, for what runs now. A lock is waited for *busy_ms*.
 
     Raises:
         StateError: From every method: the file cannot be used, or stays locked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, busy_ms: int = _BUSY_MS) -> None:
         self._database = Database(path)
-        self._database.rows(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        self._database.rows(f"PRAGMA busy_timeout = {busy_ms}")
 
     def __enter__(self) -> Self:
         return self
@@ -225,11 +224,3 @@ def _plain(record: RunStatus | Order) -> dict[str, Any]:
         if isinstance(value, datetime):
             found[name] = value.isoformat()
     return found
-
-
-def open_live(path: Path) -> LiveRuns | None:
-    """Return what runs with the state at *path*; None where there is no such file."""
-    try:
-        return LiveRuns(path) if path.exists() else None
-    except OSError as error:
-        raise StateError(f"the state file {path} cannot be opened ({error.strerror})") from error

@@ -30,7 +30,7 @@ def path(tmp_path):
 @pytest.fixture
 def runs(path):
     """What runs, by that file."""
-    with LiveRuns(path) as opened:
+    with LiveRuns(path, busy_ms=50) as opened:
         yield opened
 
 
