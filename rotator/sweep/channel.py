@@ -6,6 +6,7 @@ It is between processes, and between machines: see `dask_cluster`.
 
 import ctypes
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ import structlog
 from rotator.sweep.control import Control, Orders, Stop
 
 _LONGEST = 800  # characters of a text in a log line
+_SAME_SECONDS = 5.0  # what lanes say of one event stands in the log once in that time
 _LIMITS = ("rate", "latency", "lag")
 
 log = structlog.get_logger(__name__)
@@ -64,6 +66,7 @@ class WorkerChannel:
     order: Any
     positions: dict[str, dict[str, Any]] = field(default_factory=dict)
     keep: Callable[[str, dict[str, Any]], None] | None = None
+    _said: dict[str, float] = field(default_factory=dict)
 
     def pass_on(self, control: Control) -> None:
         """Tell every worker the orders that *control* has, and to stop if it says so."""
@@ -116,8 +119,7 @@ class WorkerChannel:
         while not self.queue.empty():
             method, arguments = self.queue.get()
             if method == "log":
-                level, event = arguments
-                getattr(log, level)(**event)
+                self._log(*arguments)
             elif method == "save":
                 self.positions.update([arguments])
                 control.save(*arguments)
@@ -127,6 +129,13 @@ class WorkerChannel:
                 control.begun(*arguments)
             else:
                 control.page_done(*arguments)
+
+    def _log(self, level: str, event: Mapping[str, Any]) -> None:
+        """Write a log line of a worker, unless another lane has just said the same."""
+        said, now = repr(sorted(event.items())), time.monotonic()
+        if now - self._said.get(said, -math.inf) > _SAME_SECONDS:
+            self._said[said] = now
+            getattr(log, level)(**event)
 
 
 def _shortened(value: object) -> object:

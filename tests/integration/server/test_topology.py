@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
 
 from cluster.local_cluster import LocalCluster, Move, ask, member, members
 from rotator.config.types import Address
@@ -472,3 +473,22 @@ class TestSilentReplicas:
         address = Address("127.0.0.1", closed_port)
         with pytest.raises(ServerError, match="cannot connect"):
             discover([address], reach, settle_timeout=0, replicas=[str(address)])
+
+
+def test_a_server_that_is_away_is_waited_for_in_few_lines(server):
+    """That a server is away is said once, and once that it is back, however often it is asked."""
+    known, asked = look(at(server)), []
+
+    def reach_later(address):
+        asked.append(address)
+        if len(asked) < 4:
+            raise ServerError("it is away")
+        return reach(address)
+
+    with capture_logs() as lines:
+        found = look(at(server), patience=30.0, connect=reach_later, known=known)
+    assert found.primaries == known.primaries
+    assert found.names_of == {at(server): found.names}
+    assert len(asked) >= 4
+    said = [line["event"] for line in lines]
+    assert said == ["waiting for the server", "no longer waiting"]

@@ -185,6 +185,16 @@ def test_workers_tell_their_parent():
     assert (control.visits, control.rotated) == (3, 2)
 
 
+def test_lanes_say_the_same_once():
+    """What all lanes of a node log of one event stands in the log once."""
+    channel = WorkerChannel(SimpleQueue(), RawValue(SharedOrder))
+    for node in ("a", "a", "b", "a"):
+        channel.send_log("warning", {"event": "connection lost", "node": node})
+    with capture_logs() as lines:
+        channel.deliver(ProgressControl(lambda: None, Progress()))
+    assert [line["node"] for line in lines] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("limits", "orders", "expected"),
     [
