@@ -76,7 +76,8 @@ class _Phase(Progress):
         self.visits += visits
         self.rotated += rotated
         self.left += left
-        self._nodes.setdefault(node, [0, 0])[0] += visits
+        if node:
+            self._nodes.setdefault(node, [0, 0])[0] += visits
         self._drawn.advance(visits, rotated, left, node)
 
     def wait(self, reason: str | None, node: str = "") -> None:
@@ -204,10 +205,9 @@ class LiveRun:
         self._asked.put(False)
         self._thread.join()
         self._write_metrics(running=False)
-        with suppress(StateError):
-            if self._runs is not None:
-                self._runs.end(self._status.run)
-                self._runs.__exit__()
+        if self._runs is not None:
+            with suppress(StateError), self._runs as runs:
+                runs.end(self._status.run)
 
     def watching(self, make: MakeProgress) -> MakeProgress:
         """Return what makes the progress of a phase, so that it is seen here, too."""

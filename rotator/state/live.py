@@ -66,12 +66,13 @@ def start_of(pid: int) -> str:
     """
     Return when a process started, as the boot and the clock ticks since then; empty: not known.
 
-    proc_pid_stat(5), field 22; the second field may hold any character, and ends with the last ).
+    Of one that has ended, and that nobody has waited for, nothing is known either. See
+    proc_pid_stat(5), fields 3 and 22; the second may hold any character, and ends with the last ).
     """
     with suppress(OSError, IndexError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return f"{boot} {int(fields[19])}"
+        return "" if fields[0] in {b"Z", b"X"} else f"{boot} {int(fields[19])}"
     return ""
 
 
@@ -180,7 +181,8 @@ class LiveRuns:
             put(change, "runs", status.run, json.dumps(_plain(status)))
 
     def end(self, run: str) -> None:
-        """Forget a run that has ended, and its orders."""
+        """Forget a run that has ended, and its orders: or it would look as if it was killed."""
+        self._database.rows(f"PRAGMA busy_timeout = {_BUSY_MS}")
         with self._database.change():
             self._forget(run)
 

@@ -14,6 +14,7 @@ import pytest
 from rotator.errors import StateError
 from rotator.state.live import SILENCE, LiveRuns, NodeStatus, Order, Owner, RunStatus, start_of
 from rotator.state.state import State
+from support.caches import wait_for
 
 NOW = datetime(2026, 11, 27, 2, 0, 11, tzinfo=UTC)
 GONE = Owner(socket.gethostname(), "root", 1, "another boot 17")
@@ -85,6 +86,14 @@ class TestDead:
         assert replace(here, pid=process.pid, started=started).is_dead()
         assert replace(here, started="another boot 17").is_dead()
         assert here.is_dead() is False
+
+    def test_nobody_waited_for_it(self):
+        """A process that has ended is dead also while its parent has not taken note of it."""
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+            owner = replace(Owner.here(), pid=process.pid, started=start_of(process.pid))
+            assert owner.is_dead() is False
+            process.stdin.close()
+            wait_for(owner.is_dead)
 
     def test_another_host(self):
         """Of a run on another host only its silence tells."""
