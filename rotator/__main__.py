@@ -101,7 +101,8 @@ def _open_closed_streams() -> None:
 
 if "--multiprocessing-fork" in sys.orig_argv:  # the mark that multiprocessing puts on its own
     # A terminal sends Ctrl-C to worker processes too, but their parent deals with it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 if __name__ == "__main__":
     main()

@@ -30,6 +30,7 @@ import logging
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ _PADDING = re.compile(r" +$", re.MULTILINE)
 _FIRST = ("timestamp", "level", "event")
 _INTERNAL = ("_record", "_from_structlog")  # structlog's own, gone before the line is rendered
 _MULTILINE = ("exception", "stack")
+_SAY_SECONDS = 60.0  # between two lines on one wait
 
 
 def print_result(result: RenderableType, stream: IO[str] | None = None) -> None:
@@ -277,3 +279,32 @@ class _Handler(logging.StreamHandler[IO[str]]):
             structlog.get_logger().warning("a log line could not be rendered", logger=record.name)
         else:
             write_line(text, self.stream)
+
+
+@dataclass(slots=True)
+class WaitLog:
+    """Wait log: says that something is waited for, again each minute, and that it has ended."""
+
+    _begun_at: float | None = None
+    _said_at: float = 0.0
+
+    def waits(self, event: str, **facts: Any) -> None:
+        """Say it, if it is time to."""
+        now = time.monotonic()
+        if self._begun_at is None:
+            self._begun_at = now
+        elif now - self._said_at < _SAY_SECONDS:
+            return
+        self._said_at = now
+        _log(event, **facts)
+
+    def ended(self) -> None:
+        """Say that the wait is over, if there was one."""
+        if self._begun_at is not None:
+            _log("no longer waiting", seconds=round(time.monotonic() - self._begun_at, 1))
+
+
+def _log(event: str, **facts: Any) -> None:
+    import structlog  # noqa: PLC0415 - see above
+
+    structlog.get_logger(__name__).info(event, **facts)

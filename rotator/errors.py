@@ -42,6 +42,7 @@ class Exit(IntEnum):
     EMPTY = 5
     REQUIRED = 6
     BUSY = 7
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -89,8 +90,9 @@ ENDINGS: Final[Mapping[int, Ending]] = {
         " nested, contended)",
     ),
     Exit.TIME_UP: Ending(
-        "stopped by --max-duration or --until before the end",
-        "stopped by --max-duration or --until before the end; the next run goes on from there;"
+        "stopped by --max-duration, --until or tune --stop before the end",
+        "stopped by --max-duration, --until or tune --stop before the end; the next run goes on"
+        " from there;"
         " run --wait: the time is over, and an old key is not yet retirable",
     ),
     Exit.EMPTY: Ending(
@@ -106,6 +108,9 @@ ENDINGS: Final[Mapping[int, Ending]] = {
     Exit.BUSY: Ending(
         "another run on the same cache was in progress",
         "another run on the same cache is in progress",
+    ),
+    Exit.HUNG_UP: Ending(
+        "terminal closed, position saved", "its terminal was closed (SIGHUP), position saved"
     ),
     Exit.INTERRUPTED: Ending(
         "interrupted, position saved", "interrupted (Ctrl-C, SIGINT), position saved"

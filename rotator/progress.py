@@ -7,12 +7,15 @@ Progress bar: draws visits, rate and time left; the default draws nothing.
   away, writes, and puts it back, all under one lock.
 - The total is an estimate (DBSIZE), and a sweep may visit a name twice: when visits pass it, the
   bar says `visits (expected N)` instead of more than 100 %.
+- A terminal that becomes narrower wraps the line that stands there: all of its rows are taken away.
 """
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from math import inf
 from threading import RLock
 from typing import IO, Any, Self
@@ -22,18 +25,36 @@ from rotator.text import escape
 _REDRAW_SECONDS = 0.1
 _LONGEST = 30 * 86_400  # seconds; what would take longer is too slow to be foreseen
 _COLUMNS = 100  # when the width is not known
+_TITLE = 14  # columns of a title that is cut off, at least
 _BAR = (8, 24)  # a shorter bar says nothing, a longer one is no clearer
 _LOCK = RLock()  # of the terminal; the thread that holds it may take it again
+
+
+class ProgressFormat(StrEnum):
+    """Progress format: a bar, log lines, or JSON objects, on stderr."""
+
+    BAR = "bar"
+    LOG = "log"
+    JSON = "json"
 
 
 class Progress:
     """Progress: takes note of nothing; the default wherever it may be reported."""
 
-    def advance(self, visits: int = 0, rotated: int = 0, left: int = 0) -> None:
+    def begin_nodes(self, names: Mapping[str, int]) -> None:
+        """Note which nodes are swept, and how many names each has."""
+
+    def resume(self, visits: int, rotated: int, left: int) -> None:
+        """Count what an earlier run did of the same sweep: the rate and the time left are ours."""
+
+    def advance(self, visits: int = 0, rotated: int = 0, left: int = 0, node: str = "") -> None:
         """Count more visits; *left* are those that stay under an old key. From any thread."""
 
-    def wait(self, reason: str | None) -> None:
+    def wait(self, reason: str | None, node: str = "") -> None:
         """Note that the sweep waits, for a *reason* of a few words, or with None no longer does."""
+
+    def end_node(self, node: str) -> None:
+        """Note that a node is done."""
 
     def close(self) -> None:
         """Take the bar away; more calls do nothing."""
@@ -105,19 +126,37 @@ class _Bar(Progress):
             delay=1e-9,  # it would draw at once, and before it has our meter
         )
         bar.format_meter = self._meter.text
+        bar.sp = _LastLine(bar.fp)
         self._bar = bar
         _Bar.tqdm = tqdm
         with self._drawing():
             self._bar.refresh()
 
-    def advance(self, visits: int = 0, rotated: int = 0, left: int = 0) -> None:
+    def begin_nodes(self, names: Mapping[str, int]) -> None:
+        """Draw how many of them are done, if there are several."""
+        self._meter.nodes, self._meter.nodes_done = set(names), 0
+
+    def end_node(self, node: str) -> None:
+        """Count it, once."""
+        if node in self._meter.nodes:
+            self._meter.nodes_done += 1
+
+    def resume(self, visits: int, rotated: int, left: int) -> None:
+        """Begin where an earlier run was."""
+        with self._drawing():
+            self._meter.rotated += rotated
+            self._meter.left += left
+            for count in ("n", "initial", "last_print_n"):
+                setattr(self._bar, count, getattr(self._bar, count) + visits)
+
+    def advance(self, visits: int = 0, rotated: int = 0, left: int = 0, node: str = "") -> None:  # noqa: ARG002 - one bar for all nodes
         """Count, and draw if the last time is long enough ago."""
         with self._drawing():
             self._meter.rotated += rotated
             self._meter.left += left
             self._bar.update(visits)
 
-    def wait(self, reason: str | None) -> None:
+    def wait(self, reason: str | None, node: str = "") -> None:  # noqa: ARG002 - one bar for all nodes
         """Draw a new reason at once."""
         with self._drawing():
             self._meter.reason = reason
@@ -140,6 +179,37 @@ class _Bar(Progress):
                 self._bar.disable = True
 
 
+class _LastLine:
+    """Last line: writes over what it wrote before, whatever became of the terminal's width."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._length = 0
+        self._obeys = os.environ.get("TERM") != "dumb"
+
+    def __call__(self, text: str) -> None:
+        from tqdm.utils import disp_len  # noqa: PLC0415 - see above
+
+        columns, wiped = self._columns(), ""
+        if columns and self._length > columns:
+            # As terminals do it, what was there goes on in the rows below; the cursor is in the
+            # last one.
+            rows = (self._length - 1) // columns
+            wiped = f"\x1b[{rows}A\r\x1b[J" if self._obeys else ""
+            self._length = 0
+        padding = " " * (self._length - disp_len(text))
+        self._stream.write(f"{wiped}\r{text}{padding}")
+        self._stream.flush()
+        self._length = disp_len(text)
+
+    def _columns(self) -> int:
+        """Return how wide the terminal is now; 0: it is none, or does not say."""
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            return 0
+
+
 @dataclass
 class Meter:
     """Meter: says what tqdm draws; knows no bar, or one that nobody closes would never go."""
@@ -151,6 +221,8 @@ class Meter:
     left: int = 0
     reason: str | None = None
     shown: str | None = None
+    nodes: set[str] = field(default_factory=set)
+    nodes_done: int = 0
 
     def text(
         self, *, n: float, total: float | None, elapsed: float, rate: float | None, **more: Any
@@ -158,8 +230,8 @@ class Meter:
         """
         Return the bar as text, no longer than the terminal is wide; it is given tqdm's format_dict.
 
-        *elapsed* is in seconds, *rate* in visits per second. What does not fit is left out: the
-        percentage, the bar, the speed, the time.
+        *elapsed* is in seconds, *rate* in visits per second. Percentage, speed and time are kept
+        for as long as anything is; words and sums go first.
         """
         from tqdm.utils import disp_len, disp_trim  # noqa: PLC0415 - see above
 
@@ -167,29 +239,49 @@ class Meter:
         columns = (more["ncols"] or _COLUMNS) - 1
         visits, expected = int(n), int(total or 0)
         share = visits / expected if expected and visits <= expected else None
-        speed = rate or (visits / elapsed if elapsed else 0)
-        if share is not None:
-            counted = f"{visits:,} of {expected:,} visits"
-        else:
-            counted = f"{visits:,} visits" + (f" (expected {expected:,})" if expected else "")
+        here = visits - int(more.get("initial", 0))
+        speed = rate or (here / elapsed if elapsed else 0)
+        # Never 100 % before the end: the last value is the one that is waited for.
+        percent = "" if share is None else f"{int(share * 100):3d} %  "
         pace = [f"{speed:,.0f}/s"] if speed >= 1 else []
         to_go = (expected - visits) / speed if share is not None and speed else inf
         time = [f"{clock(to_go)} to go"] if to_go < _LONGEST else [clock(elapsed)] * (elapsed >= 1)
-        ended = self._ended()
-        for parts in ((*pace, *time, *ended), (*time, *ended), ended, ended[:1], ()):
-            text = ", ".join((counted, *parts))
-            room = columns - disp_len(self.title) - 2 - disp_len(text)
+        self.shown = self.reason
+        title, room = f"{self.title}  ", 0
+        for counted, ended in self._wordings(visits, expected, share):
+            text = percent + ", ".join((*counted, *pace, *time, *ended))
+            room = columns - disp_len(title) - disp_len(text)
             if room >= 0:
                 break
+            if not counted and columns - disp_len(text) >= _TITLE:  # it is cut off then
+                title = f"{disp_trim(self.title, columns - disp_len(text) - 2)}  "
+                break
+        else:
+            title = ""
         drawn = "" if share is None else _meter(share, room, ascii_only=self.ascii_only)
-        return str(disp_trim(f"{self.title}  {drawn}{text}", columns))
+        return str(disp_trim(f"{title}{drawn}{text}", columns))
 
-    def _ended(self) -> list[str]:
-        """Return what the visits wait for and what became of them, in a few words each."""
-        self.shown = self.reason
-        ended = [f"waiting: {self.reason}"] if self.reason else []
-        ended += [f"{self.rotated:,} {self.done}"] if self.rotated else []
-        return ended + ([f"{self.left:,} left"] if self.left else [])
+    def _wordings(
+        self, visits: int, expected: int, share: float | None
+    ) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield what stands before the speed and after the time, the longest first."""
+        if share is not None:
+            counted = [f"{visits:,} of {expected:,} visits"]
+        else:
+            counted = [f"{visits:,} visits" + (f" (expected {expected:,})" if expected else "")]
+        waits = [f"waiting: {self.reason}"] if self.reason else []
+        nodes = [f"{self.nodes_done} of {len(self.nodes)} nodes"] if len(self.nodes) > 1 else []
+        rotated = [f"{self.rotated:,} {self.done}"] if self.rotated else []
+        left = [f"{self.left:,} left under old keys"] if self.left else []
+        yield counted, [*nodes, *waits, *rotated, *left]
+        counted = [f"{visits:,} of {expected:,}" if share is not None else f"{visits:,} visits"]
+        left = [f"{self.left:,} under old keys"] if self.left else []
+        yield counted, [*nodes, *waits, *rotated, *left]
+        yield counted, [*nodes, *waits, *left]
+        yield counted, [*waits, *left]
+        yield counted, waits
+        yield [], waits
+        yield [], []
 
 
 def clock(seconds: float) -> str:
@@ -200,14 +292,10 @@ def clock(seconds: float) -> str:
 
 
 def _meter(share: float, room: int, *, ascii_only: bool) -> str:
-    """Return a bar and a percentage, or one of them, or none, in at most *room* columns."""
+    """Return a bar in at most *room* columns, or nothing."""
     from tqdm.std import Bar  # type: ignore[attr-defined]  # noqa: PLC0415 - see above
 
-    # Never 100 % before the end: the last value is the one that is waited for.
-    percent = f"{int(share * 100):3d} %  "
     if room - 2 < _BAR[0]:
-        return percent if room >= len(percent) else ""
-    if room - 2 - len(percent) < _BAR[0]:
-        percent = ""
+        return ""
     bar = Bar(share, charset=Bar.ASCII if ascii_only else Bar.UTF)
-    return f"{bar:{min(room - 2 - len(percent), _BAR[1])}}  {percent}"
+    return f"{bar:{min(room - 2, _BAR[1])}}  "

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,13 @@ from rotator.errors import ConfigError, Exit, RotatorError, ServerError, worst
 from rotator.report.bulk import BulkWording, as_data, render
 from rotator.report.names import Plain, shown_as_stored
 from rotator.run.bulk import BulkOptions, BulkRun
+from rotator.run.live import LiveRun
 from rotator.server.context import CacheContext
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.results import BulkResult
+from rotator.sweep.scope import Limits
 from rotator.text import count
 
 Yes = Annotated[bool, options.shared("--yes", "Do not ask; without a terminal it must be given.")]
@@ -71,8 +73,12 @@ class BulkCommand:
             BusyError: Something else works on a cache; nothing was written.
             typer.Exit: The exit code is not 0.
         """
-        with nullcontext() if self.output.dry_run else State(self.output.state) as state:
+        with ExitStack() as stack:
+            kept = not self.output.dry_run
+            state = stack.enter_context(State(self.output.state)) if kept else None
             bar = self.output.display.bar(self.wording.done)
+            if state is not None:
+                bar = stack.enter_context(self._live(state.path)).watching(bar)
             shared = partial(BulkRun, state=state, stopper=self.stopper, progress=bar)
             self.runs = [shared(*one, self.options) for one in self.selectors.items()]
             try:
@@ -88,6 +94,17 @@ class BulkCommand:
                 for run in self.runs:
                     run.close()
         self._print()
+
+    def _live(self, state: Path) -> LiveRun:
+        """Return what shows this command to `rotator status`."""
+        return LiveRun(
+            state=state,
+            command=self.wording.command,
+            caches=[access.cache.name for access in self.selectors],
+            stopper=self.stopper,
+            limits=Limits(rate=self.options.rate, latency=None),
+            lines=self.output.display.progress_lines,
+        )
 
     def _visit(self, step: Callable[[BulkRun], BulkResult], found: list[BulkResult]) -> None:
         """Take one step with every run; what goes wrong with one does not keep the others."""

@@ -1,8 +1,7 @@
 """Facts of a run: who gave the command, where, with which options; what it means to end empty."""
 
-import getpass
-import platform
 import shlex
+import socket
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from enum import Enum
@@ -14,6 +13,7 @@ from rotator.config.load import RotatorConfig
 from rotator.errors import EmptyError, Exit
 from rotator.report.fields import Facts, File
 from rotator.report.model import Cache, Report
+from rotator.state.live import user_name
 from rotator.tally.tally import Outcome
 from rotator.text import count, duration, redact, rfc3339
 
@@ -23,7 +23,7 @@ _GIVEN = ("COMMANDLINE", "ENVIRONMENT")
 
 def facts_of(context: typer.Context) -> Facts:
     """Return who gave the command of *context*, where, and with which options."""
-    return Facts(host=platform.node(), user=_system_user(), options=tuple(_options(context)))
+    return Facts(host=socket.gethostname(), user=user_name(), options=tuple(_options(context)))
 
 
 def with_files(facts: Facts, config: RotatorConfig) -> Facts:
@@ -31,14 +31,6 @@ def with_files(facts: Facts, config: RotatorConfig) -> Facts:
     files = zip(config.files, config.digests, strict=True)
     told = (File(path=str(path.absolute()), sha256=digest) for path, digest in files)
     return facts.model_copy(update={"files": tuple(told)})
-
-
-def _system_user() -> str:
-    """Return the name of the user; one without a name has none, as in some containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no variable says it, and no entry in the passwd file
-        return ""
 
 
 def _options(context: typer.Context) -> Iterator[str]:

@@ -43,6 +43,8 @@ COMMANDS = {
         "report",
         "Show the last verdicts, reasons and history, from the state file, without touching Redis.",
     ),
+    "status": ("status", "Show what runs now, and how the last runs ended, from the state file."),
+    "tune": ("status", "Change a run that is under way: its limits, pause, resume, stop."),
     "check": (
         "diagnose",
         "Try the connection, TLS, login, rights, keys and formats; say what to do about failures.",
@@ -80,7 +82,7 @@ _HEADINGS = {
         --workers --engine --scheduler
     """,
     "Results": "--format --report --html --metrics-file --show-names",
-    "Messages": "--log-format --log-level -v -q --progress",
+    "Messages": "--log-format --log-level -v -q --progress --progress-format",
     "Receipts": "--receipt --key --sign --verify-receipt --public",
 }
 _HEADING = {option: name for name, options in _HEADINGS.items() for option in options.split()}

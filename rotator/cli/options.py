@@ -12,6 +12,7 @@ commands would wait for them.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
@@ -24,7 +25,7 @@ import typer
 
 from rotator.cli.completion import complete_cache, complete_key
 from rotator.console import configure_logging
-from rotator.progress import Progress, start_progress
+from rotator.progress import Progress, ProgressFormat, start_progress
 from rotator.text import parse_deadline, parse_duration, parse_past, utc_now
 
 if TYPE_CHECKING:
@@ -283,14 +284,24 @@ class DisplayOptions:
     log_format: LogFormat = option(
         "--log-format", "Form of the log on stderr.", default=LogFormat.CONSOLE
     )
-    log_level: LogLevel = option(
-        "--log-level", "Least important log line to print.", default=LogLevel.INFO
-    )
+    log_level: LogLevel = option("--log-level", "Least important line.", default=LogLevel.INFO)
     verbose: bool = option("-v", "Log more: --log-level debug.", envvar=None)
     brief: bool = option("-q", "Log less: --log-level warning.", envvar=None)
     progress: bool | None = option(
-        "--progress/--no-progress", "Draw a progress bar. Default: only on a terminal."
+        "--progress/--no-progress",
+        "Show progress on stderr. Default: a bar on a terminal, else a log line a minute.",
     )
+    progress_format: ProgressFormat | None = option(
+        "--progress-format", "How to show it: a bar, log lines, or JSON objects, one a line."
+    )
+
+    @property
+    def progress_lines(self) -> ProgressFormat | None:
+        """The form in which progress is shown; None: it is not."""
+        if self.progress is False or self.progress_format is not None:
+            return None if self.progress is False else self.progress_format
+        drawn = self.progress or sys.stderr.isatty()
+        return ProgressFormat.BAR if drawn else ProgressFormat.LOG
 
     @property
     def as_json(self) -> bool:
@@ -305,4 +316,5 @@ class DisplayOptions:
 
     def bar(self, done: str = "rotated") -> Callable[[str, str, int], Progress]:
         """Return a function that starts the bar of a phase; *done* says what values become."""
-        return partial(start_progress, progress=self.progress, done=done)
+        drawn = self.progress_lines is ProgressFormat.BAR
+        return partial(start_progress, progress=drawn, done=done)

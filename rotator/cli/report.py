@@ -9,26 +9,27 @@ from pathlib import Path
 
 from rotator.cli import options
 from rotator.cli.completion import complete_condition
-from rotator.cli.receipt import ReceiptOptions
-from rotator.console import print_result
+from rotator.console import print_result, start_logging
 from rotator.errors import ConditionError, ConfigError, Exit, StateError
+from rotator.protection import check_targets
 from rotator.report import table
 from rotator.report.archive import (
     IN_TIME,
     PROVEN,
-    RETIRABLE,
     add_schedule,
     find_key_id,
     late_caches,
     load_reports,
     old_key_ids,
+    required_keys,
+    select_caches,
     unmet_conditions,
 )
 from rotator.report.files import Targets, json_text, write_whole
 from rotator.report.model import Report
 from rotator.state.database import default_path
 from rotator.state.state import State
-from rotator.text import SHORT_ID, utc_now
+from rotator.text import short_id, utc_now
 
 REPORT_EXAMPLES = """\b
 Examples:
@@ -65,6 +66,111 @@ lists the key the verdict is another, or the last complete sweep is older than
 """
 
 _DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class ReceiptOptions:
+    """Receipt options: say which receipt to write, or which to verify."""
+
+    receipt: Path | None = options.option(
+        "--receipt",
+        "Write the evidence of one old key, whole or not at all, as an auditor files it; needs"
+        " redis-rotator[receipt]. Also where the key cannot be removed yet: it says so.",
+        metavar="FILE",
+    )
+    key: str | None = options.option(
+        "--key",
+        "Id of the key of --receipt, or its first 8 characters. Default: the only old one.",
+        metavar="ID",
+    )
+    sign: Path | None = options.option(
+        "--sign", "Private ed25519 key (PEM, no passphrase) to sign it with.", metavar="KEY.pem"
+    )
+    verify_receipt: Path | None = options.option(
+        "--verify-receipt",
+        "Say whether this receipt is as it was signed, and what it says; nothing else is done.",
+        metavar="FILE",
+    )
+    public: Path | None = options.option(
+        "--public", "Public ed25519 key (PEM) of who is to have signed it.", metavar="KEY.pem"
+    )
+
+    def check(self, *, fleet: bool, others: Sequence[tuple[str, Path | None]]) -> None:
+        """
+        Raise unless they fit together; *fleet*: reports are read from files.
+
+        Raises:
+            ConfigError: One needs another one, a receipt cannot be written, or it would replace the
+                key that signs or one of the *others*.
+        """
+        if (self.verify_receipt is None) != (self.public is None):
+            raise ConfigError("--verify-receipt and --public go together", hint="give both")
+        if self.receipt is None:
+            if self.sign or self.key:
+                said = "--sign and --key say how to write a receipt"
+                raise ConfigError(said, hint="add --receipt")
+            return
+        if fleet or self.verify_receipt:
+            hint = "leave out --from and --verify-receipt"
+            raise ConfigError("--receipt is made from the state", hint=hint)
+        check_targets({"receipt": self.receipt}, [("the key that signs", self.sign), *others])
+
+    def verify(self, *, as_json: bool) -> bool:
+        """Show what a receipt says, if it is as it was signed; return whether that was asked."""
+        if self.verify_receipt is None or self.public is None:
+            return False
+        from rotator.report.receipt import envelope, receipt  # noqa: PLC0415 - few ask for it
+
+        envelope.require_libraries()
+        found, signed_by = receipt.open_receipt(self.verify_receipt, self.public)
+        shown = signed_by[: envelope.SHOWN_ID]
+        said = f"{self.verify_receipt} is as it was signed, with key {shown}"
+        print_result(said, sys.stderr if as_json else None)
+        print_result(json_text(found) if as_json else receipt.render(found))
+        return True
+
+    def write(
+        self,
+        everything: Report,
+        old: Sequence[str],
+        state: State,
+        *,
+        now: datetime,
+        max_age: timedelta,
+    ) -> str | None:
+        """
+        Write the receipt, if one is wanted; return what is to be said of it.
+
+        Raises:
+            ConfigError: None of the *old* keys is meant, there is no key to sign with, or a library
+                is not installed.
+        """
+        if self.receipt is None:
+            return None
+        from rotator.report.receipt import envelope, receipt  # noqa: PLC0415 - few ask for it
+
+        envelope.require_libraries()
+        start_logging()
+        key_id = self._key_id(everything, old)
+        signer = envelope.read_signer(self.sign) if self.sign else None
+        found = receipt.build_receipt(everything, key_id, state, now=now, max_age=max_age)
+        write_whole(self.receipt, receipt.seal(found, signer))
+        signed = "not signed: anybody could have written it"
+        if signer:
+            signed = f"signed with key {signer.public_key.keyid[: envelope.SHOWN_ID]}"
+        unmet = found.retirable.reasons
+        against = f"; the key must not be removed yet: {unmet[0]}" if unmet else ""
+        said = f"{self.receipt}: receipt of key {short_id(key_id)}, {found.verdict}, {signed}"
+        return said + against
+
+    def _key_id(self, everything: Report, old: Sequence[str]) -> str:
+        """Return the id of the key that the receipt is to be on."""
+        if self.key:
+            return find_key_id("--key", self.key, everything)  # not quoted: it may be a key itself
+        if len(old) != 1:
+            hint = f"name it with --key: {', '.join(old)}" if old else "nothing is to be removed"
+            raise ConfigError(f"a receipt is on one old key, and there are {len(old)}", hint=hint)
+        return old[0]
 
 
 def report_command(
@@ -122,7 +228,7 @@ def report_command(
         everything = load_reports(opened, now)
         if by is not None:
             everything = add_schedule(everything, opened, by, now)
-        shown = _select(everything, cache or ())
+        shown = select_caches(everything, cache or ())
         if require == IN_TIME and by is None:
             raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
         wanted = asked.keys(everything, shown)
@@ -152,7 +258,7 @@ class _Asked:
         """Return the ids of the keys that are asked for; None: nothing is asked of keys."""
         if self.require in {None, IN_TIME}:
             return None
-        return _required_keys(str(self.require), everything, shown)
+        return required_keys(str(self.require), everything, shown)
 
     def check(self, everything: Report, wanted: Sequence[str] | None) -> None:
         """Raise ConditionError unless it holds for the keys that are *wanted*."""
@@ -189,39 +295,6 @@ def _open_existing(path: Path | None) -> State:
             hint="`rotator run --dry-run` makes one; or name that of the runs with --state",
         )
     return State(place)
-
-
-def _select(everything: Report, names: Sequence[str]) -> Report:
-    """Return the report on the caches called *names*, or on all."""
-    known = list(dict.fromkeys(one.name for one in everything.caches))
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"--cache {name}: the state holds no report on it",
-                hint=f"it holds reports on {', '.join(known)}",
-            )
-    # Several servers may have answered to one name.
-    wanted = dict.fromkeys(names or known)
-    caches = tuple(one for name in wanted for one in everything.caches if one.name == name)
-    return everything.model_copy(update={"caches": caches})
-
-
-def _required_keys(require: str, everything: Report, shown: Report) -> list[str]:
-    """
-    Return the ids of the old keys that are asked for: all that are shown, or the one named.
-
-    Raises:
-        ConfigError: It is not written like that, or no key, or more than one, has this id.
-    """
-    word, colon, ident = require.partition(":")
-    if word not in {RETIRABLE, PROVEN} or (colon and len(ident) < SHORT_ID):
-        raise ConfigError(
-            f"--require {require[:80]}: expected retirable or proven, or one of them with :ID",
-            hint="ID is a key id, or its first 8 characters; or with --by: --require in-time",
-        )
-    if not colon:
-        return old_key_ids(shown)
-    return [find_key_id(f"--require {require[:80]}", ident, everything)]
 
 
 def _require(condition: str, reasons: Sequence[tuple[str, str]]) -> None:

@@ -1,12 +1,10 @@
 """`rotator run`: rotate, verify, judge, report."""
 
 import os
-import re
-from collections.abc import Iterable
+import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 import typer
@@ -19,16 +17,17 @@ from rotator.report.build import failed_report
 from rotator.report.fields import Facts
 from rotator.report.files import Targets
 from rotator.report.model import Report
-from rotator.run.declared import all_declarations, other_listings
+from rotator.run.declared import declared_of_all, other_listings, parse_accepted
 from rotator.run.job import Job
+from rotator.run.live import LiveRun
 from rotator.run.notify import NotificationCommand, RunNotifier
 from rotator.secrets.provider import PROVIDER_VARIABLE, provider_from_url
 from rotator.server.context import all_keyrings, open_config, select
 from rotator.state.state import State
-from rotator.sweep.control import StopSignal
+from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import check_scheduler, open_remote_workers
 from rotator.sweep.scope import Limits, RunOptions
-from rotator.tally.tally import ACCEPTABLE, Outcome
+from rotator.tally.tally import ACCEPTABLE
 from rotator.text import utc_now
 
 RUN_EXAMPLES = """\b
@@ -57,12 +56,10 @@ Examples:
 Exit codes: 0 done; 1 could not be done; 2 usage or configuration; 3 some values
 could not be moved; 4 the time is over; 5 nothing encrypted was found; 6 with
 --wait: all is moved, but a key is not retirable, and waiting cannot help; 7 another
-run is at work; 130 and 143 interrupted. `rotator --help` says more of each, and
-how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
+run is at work; 129, 130 and 143 interrupted. `rotator --help` says more of each,
+and how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
 """
 
-_OUTSIDE, _EMPTY = "outside", "empty"  # acceptable, and no outcome of a visit
-_COUNT = re.compile(r"[0-9]{1,18}")
 
 log = structlog.get_logger(__name__)
 
@@ -177,7 +174,7 @@ class RunSettings:
             fresh=self.fresh,
             force_lock=self.force_lock,
             allow_empty=self.allow_empty,
-            **_parse_accepted(self.accept or ()),
+            **parse_accepted(self.accept or ()),
         )
 
 
@@ -203,8 +200,9 @@ def run_command(
     name of every database, rewrites the values under old keys with their TTL kept, and sweeps
     again, reading only. Last it judges each old key.
 
-    Ctrl-C or SIGTERM ends it after the page in hand, and the next run goes on from there. A second
-    Ctrl-C ends it at once.
+    Ctrl-C, SIGTERM or SIGHUP ends it after the page in hand, and the next run goes on from there. A
+    second Ctrl-C ends it at once. `rotator status` shows how far it is, `rotator tune` changes it
+    meanwhile; SIGUSR1 has it log how far it is.
     """
     display.start_logging()
     check_scheduler(settings.engine, settings.scheduler)
@@ -226,6 +224,7 @@ def run_command(
                 state=state,
                 stopper=stopper,
                 notifier=notifier,
+                metrics=files.metrics_file,
             )
         except RotatorError as error:
             _keep(failed_report(error, plan.mode, began, utc_now(), told), targets)
@@ -236,10 +235,25 @@ def run_command(
         try:
             targets.write(result)
         finally:  # a full disk must not take away what stdout can still carry
-            targets.show(result, as_json=display.as_json)
+            _print(result, targets, as_json=display.as_json)
     if result.exit_code == Exit.EMPTY:
         raise nothing_found(result)
     return result.exit_code
+
+
+def _say_stopping(stop: Stop) -> None:
+    log.warning("stopping after this page", reason=str(stop))
+
+
+def _print(result: Report, targets: Targets, *, as_json: bool) -> None:
+    """Print the result; that a terminal which was closed does not take it is no failure."""
+    try:
+        targets.show(result, as_json=as_json)
+    except OSError:
+        if result.exit_code != Exit.HUNG_UP:
+            raise
+        # Python tries once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_job(
@@ -252,6 +266,7 @@ def _run_job(
     state: Path | None,
     stopper: StopSignal,
     notifier: RunNotifier,
+    metrics: Path | None,
 ) -> Report:
     """Open all that the job needs, and run it."""
     loaded = open_config(which.config)
@@ -262,9 +277,16 @@ def _run_job(
     keyrings = all_keyrings(loaded, accesses, provider)
     with (
         State(state) as opened,
-        stopper.handling_signals(
-            lambda stop: log.warning("stopping after this page", reason=str(stop))
-        ),
+        stopper.handling_signals(_say_stopping),
+        LiveRun(
+            state=opened.path,
+            command=f"run --{plan.mode}" if plan.dry_run else "run",
+            caches=[access.cache.name for access in accesses],
+            stopper=stopper,
+            limits=plan.limits,
+            lines=display.progress_lines,
+            metrics=metrics,
+        ) as live,
         open_remote_workers(settings.scheduler, stopper.reason) as machines,
     ):
         if opened.upgraded_from is not None:
@@ -278,35 +300,16 @@ def _run_job(
             state=opened,
             stopper=stopper,
             quiet=timedelta(hours=1) if settings.quiet is None else settings.quiet,
-            progress=display.bar(),
+            progress=live.watching(display.bar()),
             show_names=display.show_names,
             machines=machines,
             wait=settings.wait,
             refresh_files=settings.refresh_files,
             fence_at=settings.writers_switched_at,
-            declared=all_declarations(loaded, plan),
+            declared=declared_of_all(loaded, plan),
             listings=other_listings(loaded, provider),
             facts=with_files(told, loaded),
         ).run()
-
-
-def _parse_accepted(given: Iterable[str]) -> dict[str, Any]:
-    """Return the fields of `RunOptions` that say what is accepted."""
-    found: dict[str, Any] = {"accept": {}}
-    for text in given:
-        outcome, _, count = text.partition("=")
-        if text == _EMPTY:
-            found["accept_empty"] = True
-        elif outcome not in {*ACCEPTABLE, _OUTSIDE} or not _COUNT.fullmatch(count):
-            raise ConfigError(
-                f"--accept {text[:80]}: expected OUTCOME=COUNT, such as undecryptable=12, or empty",
-                hint=f"what can be accepted: {', '.join((*ACCEPTABLE, _OUTSIDE, _EMPTY))}",
-            )
-        elif outcome == _OUTSIDE:
-            found["accept_outside"] = int(count)
-        else:
-            found["accept"][Outcome(outcome)] = int(count)
-    return found
 
 
 def _keep(failed: Report, targets: Targets) -> None:

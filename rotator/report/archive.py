@@ -6,7 +6,7 @@ the worst that any of them gave it, or a later run over other caches. So nothing
 better than it was judged.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from rotator.errors import ConfigError, StateError
@@ -269,3 +269,36 @@ def _with_record(cache: Cache, history: str, state: State, now: datetime) -> Cac
         keys = tuple(unended(key, record.working_since) for key in keys)
     known = known_of_cache(record, cache.stopped, now)
     return cache.model_copy(update={"keys": keys, "history": history, **known})
+
+
+def select_caches(everything: Report, names: Sequence[str]) -> Report:
+    """Return the report on the caches called *names*, or on all."""
+    known = list(dict.fromkeys(one.name for one in everything.caches))
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"--cache {name}: the state holds no report on it",
+                hint=f"it holds reports on {', '.join(known)}",
+            )
+    # Several servers may have answered to one name.
+    wanted = dict.fromkeys(names or known)
+    caches = tuple(one for name in wanted for one in everything.caches if one.name == name)
+    return everything.model_copy(update={"caches": caches})
+
+
+def required_keys(require: str, everything: Report, shown: Report) -> list[str]:
+    """
+    Return the ids of the old keys that are asked for: all that are shown, or the one named.
+
+    Raises:
+        ConfigError: It is not written like that, or no key, or more than one, has this id.
+    """
+    word, colon, ident = require.partition(":")
+    if word not in {RETIRABLE, PROVEN} or (colon and len(ident) < SHORT_ID):
+        raise ConfigError(
+            f"--require {require[:80]}: expected retirable or proven, or one of them with :ID",
+            hint="ID is a key id, or its first 8 characters; or with --by: --require in-time",
+        )
+    if not colon:
+        return old_key_ids(shown)
+    return [find_key_id(f"--require {require[:80]}", ident, everything)]

@@ -19,7 +19,6 @@ from rotator.crypto import keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
 from rotator.report.fields import Facts, latency_of, pages_of
-from rotator.report.model import Past
 from rotator.report.names import display_entry, outside_of, problems_of, shown_as_stored, sums_of
 from rotator.retirement.estimate import Estimate
 from rotator.retirement.forecast import forecast
@@ -30,6 +29,7 @@ from rotator.tally.tally import PROBLEMATIC, Mode
 from rotator.text import count
 
 if TYPE_CHECKING:  # the library for Redis comes with them, and stored reports need none
+    from rotator.sweep.control import Change
     from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 
 Judgements = Mapping[tuple[str, str], Judgement]
@@ -53,7 +53,7 @@ def known_of_key(record: CacheRecord, key_id: str, role: str) -> dict[str, Any]:
     return {
         "encryptions": known.encryptions,
         "nonce_budget_used": keyring.used(known.encryptions, known.most_seen),
-        "past": Past.model_validate(past) if role == "old" else None,
+        "past": model.Past.model_validate(past) if role == "old" else None,
     }
 
 
@@ -77,11 +77,13 @@ def build_report(
     show_names: bool,
     facts: Facts | None = None,
     estimates: Mapping[str, Estimate] | None = None,
+    changes: Sequence[Change] = (),
 ) -> model.Report:
     """
     Return the report on a run.
 
-    *judgements* are by cache and key id; *records*, what the state knows, and *estimates* by cache.
+    *judgements* are by cache and key id; *records*, what the state knows, and *estimates* by cache;
+    *changes* were made to the run while it went on.
     """
     assumed = (one for judgement in judgements.values() for one in judgement.assumptions)
     if facts is not None:
@@ -104,6 +106,7 @@ def build_report(
             )
             for result in results
         ),
+        changes=tuple(changes),
     )
 
 

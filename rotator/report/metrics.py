@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rotator.errors import Exit
+from rotator.report.live.progress import add_progress
 from rotator.report.model import STATUSES, VERDICTS, Cache, Report
 from rotator.text import escape
 
@@ -32,6 +33,7 @@ def metrics_text(report: Report) -> str:
     registry = library.CollectorRegistry()
     make = partial(library.Gauge, registry=registry)
     _run(make, report)
+    add_progress(make, None)
     if report.caches:
         _caches(make, report.caches)
         _keys(make, report.caches)

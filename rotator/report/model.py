@@ -34,15 +34,15 @@ from rotator.retirement.estimate import Estimate
 from rotator.retirement.forecast import Progress, Schedule
 from rotator.retirement.places import Kind, Status, Verdict
 from rotator.server.scripts import Way
+from rotator.sweep.control import Change
 
 SCHEMA = 2
 """The version of the JSON, kept in its field `schema`; 1.0.0 wrote 1, without places."""
 VERDICTS = tuple(str(verdict) for verdict in Verdict)
 """The verdicts, in the order of the design, section 7."""
-KINDS = tuple(str(kind) for kind in Kind)
+KINDS, EXCHANGES = (tuple(str(one) for one in words) for words in (Kind, Way))
 STATUSES = tuple(str(status) for status in Status)
 """What may be known of a place, the worst first."""
-EXCHANGES = tuple(str(way) for way in Way)
 MODES, ROLES = ("run", "dry-run"), ("current", "old")
 METHODS = ("tracking", "scan")
 """How a run was verified: the server told which names were written, or a second sweep looked."""
@@ -287,7 +287,8 @@ class Report(Part):
     """
     Report: holds a run over some caches; *error* says why the run as a whole failed.
 
-    *facts* say who made it, where and how, None: an earlier version did.
+    *facts* say who made it, where and how, None: an earlier version did. *changes* were made by
+    `rotator tune` while it went on.
     """
 
     schema_: int = Field(default=SCHEMA, alias="schema")
@@ -299,6 +300,7 @@ class Report(Part):
     caches: tuple[Cache, ...] = ()
     error: Text | None = None
     facts: Facts | None = None
+    changes: tuple[Change, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
     @property

@@ -47,6 +47,8 @@ def render(report: Report, now: datetime | None = None) -> RenderableType:
         parts += [Text(), text("no cache was looked at")]
     for cache in report.caches:
         parts += [Text(), *_cache(cache, words.title(report, cache), now)]
+    if report.changes:
+        parts += [Text(), listed("changed while it ran", map(words.change, report.changes))]
     return Group(*parts)
 
 

@@ -12,18 +12,10 @@ from typing import Literal, NamedTuple
 from rotator.errors import ENDINGS
 from rotator.report import fields
 from rotator.report.fields import bore, cost_lines, longest, who
-from rotator.report.model import (
-    Attempt,
-    Cache,
-    Key,
-    Node,
-    Outside,
-    Past,
-    Report,
-    Verification,
-)
+from rotator.report.model import Attempt, Cache, Key, Node, Outside, Past, Report, Verification
 from rotator.retirement.names import NOTHING_OPENS
 from rotator.retirement.places import Kind, Status
+from rotator.sweep.control import Change
 from rotator.tally.tally import GOOD, Outcome, not_moved
 from rotator.text import ago, count, listing, minute, stamp
 
@@ -80,14 +72,13 @@ STOPPED = {
     "terminated": "terminated, position saved",
     "max-duration": "stopped by --max-duration, position saved; the next run goes on from there",
     "until": "stopped by --until, position saved; the next run goes on from there",
+    "tune --stop": "stopped by tune --stop, position saved; the next run goes on from there",
+    "hung up": "terminal closed, position saved",
 }
 
 Look = Literal["good", "doubtful", "bad"]
 _OPENED = (
-    Outcome.CURRENT,
-    Outcome.ROTATED,
-    Outcome.WOULD_ROTATE,
-    Outcome.NESTED,
+    *(Outcome.CURRENT, Outcome.ROTATED, Outcome.WOULD_ROTATE, Outcome.NESTED),
     Outcome.TOO_LARGE,
 )
 _DRAIN = 6
@@ -291,6 +282,13 @@ def age(cache: Cache, now: datetime) -> str:
     if cache.swept_at is None:
         return "no complete sweep yet"
     return f"last complete sweep {ago(cache.swept_at, now)}: {stamp(cache.swept_at)}"
+
+
+def change(made: Change) -> str:
+    """Return what was changed while a run went on, and by whom."""
+    return (
+        f"{stamp(made.at)}: {made.what} {made.before} -> {made.after}, {made.user} on {made.host}"
+    )
 
 
 def missed(attempt: Attempt) -> str:

@@ -43,7 +43,8 @@ class RunRecord:
     it was, and *timed* that its time was up; *ends_at* is when it would have been. *verifying*: it
     was stopped when only the verifying sweep was left. *left* counts the values that are under old
     keys still, if that is known. *rate* is the limit that it kept to, in visits a second, and
-    *waited* how many of the seconds it waited, for each reason. It is stored under these names.
+    *waited* how many of the seconds it waited, for each reason. *fresh*: it was told to begin anew.
+    It is stored under these names.
     """
 
     mode: str
@@ -64,6 +65,7 @@ class RunRecord:
     left: int | None = None
     rate: float | None = None
     waited: Mapping[str, float] = field(default_factory=dict)
+    fresh: bool = False
 
     @property
     def pace(self) -> float | None:
@@ -158,11 +160,12 @@ def rate_of(windows: Sequence[RunRecord]) -> float | None:
     return next((window.pace for window in reversed(windows) if window.pace), None)
 
 
-def unfinished_runs(windows: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return the runs that have worked at what is not done yet, the last one included."""
+def unfinished_runs(windows: Sequence[RunRecord], *, so_far: bool = False) -> list[RunRecord]:
+    """Return the runs that worked at what is not done yet; *so_far*: since one began it anew."""
     runs: list[RunRecord] = []
     for window in reversed(windows):
-        if runs and (window.complete or window.mode != runs[-1].mode):
+        anew = so_far and runs and runs[-1].fresh
+        if anew or (runs and (window.complete or window.mode != runs[-1].mode)):
             break
         runs.append(window)
     return runs[::-1]
@@ -206,7 +209,7 @@ def forecast(windows: Sequence[RunRecord], now: datetime) -> Progress:
         done_by, basis = None, "not known yet: nothing was visited so far"
     else:
         done_by, basis = completion_time(alike, left / rate, now)
-    runs = unfinished_runs(windows)
+    runs = unfinished_runs(windows, so_far=True)
     return Progress(
         phase="verification" if last.verifying else "sweep",
         names=last.names,

@@ -126,5 +126,5 @@ class BulkRun:
         self.selector.writes = mode is Mode.RUN
         with self.progress(self.access.cache.name, phase, discover().names) as bar:
             engine = InlineEngine(self.access, self.selector)
-            control = ProgressControl(self.stopper.reason, bar)
+            control = ProgressControl(self.stopper.reason, bar, orders=self.stopper.ordered)
             return BulkResult(self.access, sweep_cache(discover, engine, scope, control))

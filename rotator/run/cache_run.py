@@ -69,16 +69,15 @@ class CacheRun:
     _forbidden: tuple[str, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
+        self.access.stopping = self.stopper.reason
         writing = () if self.options.dry_run else WRITING
+        refreshing = REFRESHING if self.refreshes else ()
         self._preflight = Preflight(
             context=self.access,
             pattern=self.access.settings.match[0],
             patience=self.options.patience,
             should_stop=self.stopper.reason,
-            besides=(
-                *with_fields(writing, self.access.settings.fields),
-                *(REFRESHING if self.refreshes else ()),
-            ),
+            besides=(*with_fields(writing, self.access.settings.fields), *refreshing),
             replicas=self._known_servers(),
             force=self.options.force_lock,
         )
@@ -258,7 +257,7 @@ class CacheRun:
         self._basis = scope.basis(self.access.codec) if self.access.codec else ""
         engine = self._engine(workers)
         with self.progress(name, _PHASES[mode], topology.names) as bar:
-            control = ProgressControl(self.stopper.reason, bar)
+            control = ProgressControl(self.stopper.reason, bar, orders=self.stopper.ordered)
             control.save = partial(self.state.save_position, name, kept_as)
             if not self.options.fresh:
                 control.load = partial(self.state.load_position, name, kept_as)
@@ -272,6 +271,7 @@ class CacheRun:
             mode=str(mode),
             complete=result.complete,
             visits=result.tally.visits,
+            visits_now=result.visits_now,
             **{str(k): v for k, v in result.tally.outcomes.items() if v},
         )
         return result

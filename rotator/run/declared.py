@@ -1,6 +1,7 @@
 """Declared: says what the configuration tells of caches that the servers themselves cannot."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +15,10 @@ from rotator.errors import ConfigError, SourceError
 from rotator.retirement.places import Declarations
 from rotator.server.context import scope_digest
 from rotator.sweep.scope import RunOptions
-from rotator.tally.tally import Outcome
+from rotator.tally.tally import ACCEPTABLE, Outcome
+
+_OUTSIDE, _EMPTY = "outside", "empty"  # acceptable, and no outcome of a visit
+_COUNT = re.compile(r"[0-9]{1,18}")
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +85,31 @@ def declarations(
     )
 
 
-def all_declarations(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations]:
+def parse_accepted(given: Iterable[str]) -> dict[str, Any]:
+    """
+    Return the fields of `RunOptions` that say what is accepted, of `--accept` as *given*.
+
+    Raises:
+        ConfigError: One is not OUTCOME=COUNT.
+    """
+    found: dict[str, Any] = {"accept": {}}
+    for text in given:
+        outcome, _, count = text.partition("=")
+        if text == _EMPTY:
+            found["accept_empty"] = True
+        elif outcome not in {*ACCEPTABLE, _OUTSIDE} or not _COUNT.fullmatch(count):
+            raise ConfigError(
+                f"--accept {text[:80]}: expected OUTCOME=COUNT, such as undecryptable=12, or empty",
+                hint=f"what can be accepted: {', '.join((*ACCEPTABLE, _OUTSIDE, _EMPTY))}",
+            )
+        elif outcome == _OUTSIDE:
+            found["accept_outside"] = int(count)
+        else:
+            found["accept"][Outcome(outcome)] = int(count)
+    return found
+
+
+def declared_of_all(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations]:
     """Return what is declared of each cache, in this run of *plan* or not, by its name."""
     given: dict[str, Any] = {"outside": plan.accept_outside, "empty": plan.accept_empty}
     return {

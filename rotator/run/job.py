@@ -50,7 +50,6 @@ from rotator.text import add_clamped, clock, rfc3339, utc_now
 
 _SOON = timedelta(seconds=5)  # until a server has saved by itself, or a replica caught up
 _POLL_SECONDS = 0.2
-
 Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
@@ -134,8 +133,6 @@ class Job:
             for access in self.accesses
         ]
         self._failures = {}
-        for access in self.accesses:
-            access.stopping = self.stopper.reason
         self._recorder = EvidenceRecorder(
             self.state, self.stopper.ends_at, declared=self.declared, listings=self.listings
         )
@@ -255,6 +252,7 @@ class Job:
             show_names=self.show_names,
             facts=self.facts,
             estimates=estimates_of(results, self.state),
+            changes=self.stopper.changes,
         )
         gone = {name: tuple(one.decommissioned) for name, one in self.declared.items()}
         histories = {one.access.cache.name: one.history for one in results if one.history}

@@ -49,7 +49,7 @@ INHERITED = ("PATH", "HOME", "LANG", "TZ", "USER")
 """The variables that the command finds as rotator found them."""
 
 LONGEST_SECONDS = 60.0
-STOPPED = (Exit.TIME_UP, Exit.INTERRUPTED, Exit.TERMINATED)
+STOPPED = (Exit.TIME_UP, Exit.HUNG_UP, Exit.INTERRUPTED, Exit.TERMINATED)
 """Codes that say nothing of how it is; the run before them counts."""
 
 _FAILURES = (Exit.FAILED, Exit.USAGE, Exit.EMPTY)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import structlog
+
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened
 from rotator.errors import ServerError
@@ -29,6 +31,7 @@ from rotator.sweep.node.field_reader import FieldReader, entries
 from rotator.sweep.node.proof import databases_with_names
 from rotator.sweep.node.scan import NextPage, PageReader
 from rotator.sweep.node.selector import Rotation
+from rotator.sweep.results import Checkpoint
 from rotator.sweep.scope import Limits, RunOptions, Scope
 from rotator.tally.tally import Mode
 
@@ -36,6 +39,8 @@ _PAGE = 20  # names to ask for, and to look at: they may be large
 _PAGES = 20  # so often, where few names match
 _SAMPLE = 400  # names, where more than a hint is wanted
 _NAMES_A_LANE = 250_000  # to start one process more pays from so many on
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,26 @@ class Planner:
                 with suppress(ServerError), self.access.connect(address) as store:
                     store.enable_no_touch()
                     nodes[address] = self._plan_node(address, store, codec, scope, lanes)
+        if (done := self._done_before(nodes, topology, scope)) and not self.options.fresh:
+            said = f"goes on at {done:,} of about {topology.names:,} names"
+            log.info(said, cache=self.access.cache.name)
         parts = [len(plan.parts) for plan in nodes.values()]
         workers = self._workers(sum(parts))
         limits = self.options.limits.share(workers, min(max(parts), workers))
         return Plan(nodes, workers, limits)
+
+    def _done_before(self, nodes: Nodes, topology: Topology, scope: Scope) -> int:
+        """Return how many names earlier runs have visited, of positions that still hold."""
+        name, mode, done, codec = self.access.cache.name, self.options.mode, 0, self.access.codec
+        if codec is None or scope.mode is not mode:
+            return 0
+        for address, place in [(a, p.place(a)) for a, plan in nodes.items() for p in plan.parts]:
+            saved = self.state.load_position(name, mode, place)
+            position = Checkpoint.from_dict(saved) if saved else None
+            if position and position.digest == scope.digest(codec.digest):
+                same = not position.identity.changes(topology.identities[address])
+                done += position.tally.visits if same else 0
+        return done
 
     def _workers(self, tasks: int) -> int:
         """Return how many workers there are for so many tasks; each gets its share of a rate."""

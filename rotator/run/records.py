@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from rotator.crypto.keyring import Keyring
-from rotator.errors import Exit
 from rotator.retirement.forecast import RunRecord, unfinished_runs
 from rotator.retirement.history import SweepRecord
 from rotator.sweep.results import CacheResult, SweepResult
@@ -43,12 +42,13 @@ def run_record_of(
         names=_names(result, sweep, known),
         complete=complete,
         stopped=None if last.stopped is None else str(last.stopped),
-        timed=last.stopped is not None and last.stopped.exit_code is Exit.TIME_UP,
+        timed=last.stopped is not None and last.stopped.is_time_up,
         ends_at=ends_at,
         verifying=sweep.complete and not complete,
         left=left,
         rate=result.plan.limits.rate,
         waited=_waited(sweep),
+        fresh=result.plan.fresh,
     )
 
 
@@ -117,7 +117,7 @@ def sweep_record_of(
 def _too_long(sweep: SweepResult) -> Iterator[str]:
     """Yield that a proof, which is made in one go, takes longer than a run was given for it."""
     reads = sweep.scope.mode is not Mode.RUN
-    if not reads or sweep.stopped is None or sweep.stopped.exit_code is not Exit.TIME_UP:
+    if not reads or sweep.stopped is None or not sweep.stopped.is_time_up:
         return
     if sweep.visits_now and sweep.topology.names > sweep.visits_now:
         takes = timedelta(seconds=sweep.seconds * sweep.topology.names / sweep.visits_now)

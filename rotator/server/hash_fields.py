@@ -5,7 +5,7 @@ Hash fields: reads, exchanges and deletes values that are fields of hashes; keep
   take names of both kinds, and leave what has no field to the store.
 - A field is compared as a whole, by a script or in a transaction: no command does it alone.
 - HSET takes the TTL of a field away (redis-rules 7): it is read and set again in the same script or
-  transaction. Whether there are such TTLs a server says itself. A field that is gone stays gone.
+  transaction; whether there are such TTLs a server says itself. A field that is gone stays gone.
 """
 
 from __future__ import annotations
@@ -46,14 +46,13 @@ from rotator.server.store import GONE, NEVER, Store, Value
 from rotator.server.transaction import Answers, Transaction, replace
 from rotator.server.wire.pending import Command, Reply
 
+# Answers that another one explains: what was refused is why nothing was changed.
 _TELLS_LITTLE: dict[SetResult | ErrorReply, int] = {SetResult.CHANGED: 1, SetResult.DONE: 2}
-"""Answers that another one explains: what was refused is why nothing was changed."""
 
 
 def split(names: Sequence[bytes]) -> list[Sequence[bytes]]:
     """Return *names* without a field and those with one, as far as there are such."""
-    fields = [name for name in names if type(name) is FieldName]
-    if not fields:
+    if not (fields := [name for name in names if type(name) is FieldName]):
         return [names]
     return [part for part in ([one for one in names if type(one) is bytes], fields) if part]
 

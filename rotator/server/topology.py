@@ -12,9 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-import structlog
-
 from rotator.config.types import Address
+from rotator.console import WaitLog
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.server.cluster_nodes import (
     SLOTS,
@@ -39,8 +38,7 @@ Connect = Callable[[Address], Store]
 # and an election comes on top.
 SETTLE_SECONDS = 40.0
 _PAUSE_SECONDS = 0.5
-
-log = structlog.get_logger(__name__)
+_UNSEEN = "nobody looks at what it holds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,8 @@ class Topology:
     primaries hold, for the progress bar. *problems* says in sentences why this is not the whole
     cache, *moves* which slots are just being moved; *unlisted* are primaries that no address of the
     configuration led to, *slots* what each primary of a cluster owns. *seeds* are the addresses of
-    the configuration at which some node of the cluster answered.
+    the configuration at which some node of the cluster answered, *names_of* counts the names of
+    each primary.
     """
 
     mode: Literal["standalone", "cluster"]
@@ -65,6 +64,7 @@ class Topology:
     unlisted: tuple[Address, ...] = ()
     slots: dict[Address, tuple[Range, ...]] = field(default_factory=dict)
     seeds: tuple[Address, ...] = ()
+    names_of: dict[Address, int] = field(default_factory=dict)
 
     @property
     def primaries(self) -> list[Address]:
@@ -111,6 +111,7 @@ def discover(
     """
     deadline = time.monotonic() + settle_timeout
     seeds = known.nodes if known and known.mode == "cluster" else []
+    told = WaitLog()
     while True:
         over = bool(should_stop()) or time.monotonic() > deadline
         try:
@@ -120,11 +121,12 @@ def discover(
         except ServerError as error:
             if known is None or over:
                 raise
-            log.info("waiting for the server", error=str(error))
+            told.waits("waiting for the server", error=str(error))
         else:
             if over or not topology.problems:
+                told.ended()
                 return topology
-            log.info("waiting for the cluster to settle", problems=list(topology.problems))
+            told.waits("waiting for the cluster to settle", problems=list(topology.problems))
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -226,6 +228,7 @@ def _standalone(views: list[_View]) -> Topology:
         identities={view.address: view.identity for view in primaries.values()},
         names=sum(view.names for view in primaries.values()),
         replicas=tuple(view.address for view in replicas),
+        names_of={view.address: view.names for view in primaries.values()},
     )
 
 
@@ -248,10 +251,7 @@ def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect)
         names=sum(view.names for view in known.values() if view.address in owners),
         replicas=tuple(address for address in own if address not in owners),
         problems=(
-            *(
-                f"{one} is no node of the cluster: nobody looks at what it holds"
-                for one in strangers
-            ),
+            *(f"{one} is no node of the cluster: {_UNSEEN}" for one in strangers),
             *silences(absent, reasons),
             *disputes(said),
             *gaps(list(owners.values()), absent),
@@ -261,6 +261,7 @@ def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect)
         unlisted=tuple(at for at, member in owners.items() if member.id not in led_to),
         seeds=tuple(address for address in seeds if address in addresses),
         slots={address: member.slots for address, member in owners.items()},
+        names_of={v.address: v.names for v in known.values() if v.address in owners},
     )
 
 

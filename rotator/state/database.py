@@ -28,7 +28,7 @@ T = TypeVar("T")
 Change = Callable[[str, Sequence[Any]], object]
 """Executes a statement with its values, within a transaction."""
 
-VERSION = 4
+VERSION = 5
 """The version of the schema, kept as `PRAGMA user_version`; 1.0.0 wrote 2."""
 
 _APPLICATION = 0x524F5401  # "ROT", 1
@@ -60,7 +60,14 @@ _FORMATS = (
 )
 # What was encrypted before formats were noted may have been in any of them.
 _IN_ANY = ("INSERT INTO formats SELECT '*', key_id, '*', 'written' FROM encryptions",)
-_UPGRADES = {1: _RUNS, 2: _LINEAGES, 3: (*_FORMATS, *_IN_ANY)}
+_LIVE = (
+    "CREATE TABLE runs (run TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
+    # A number is never given twice: a run has heard all up to the last one that it read.
+    """CREATE TABLE orders (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, record TEXT NOT NULL
+    )""",
+)
+_UPGRADES = {1: _RUNS, 2: _LINEAGES, 3: (*_FORMATS, *_IN_ANY), 4: _LIVE}
 _SCHEMA = f"""
 CREATE TABLE positions (
     cache TEXT, phase TEXT, node TEXT, position TEXT NOT NULL,
@@ -89,7 +96,7 @@ CREATE TABLE verdicts (
 );
 CREATE INDEX verdicts_by_key ON verdicts (key_id, number);
 CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
-{";".join((*_RUNS, *_LINEAGES, *_FORMATS))};
+{";".join((*_RUNS, *_LINEAGES, *_FORMATS, *_LIVE))};
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {VERSION};
 """

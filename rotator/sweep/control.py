@@ -1,8 +1,8 @@
 """
-Control: carries stop reasons and orders, to worker processes too.
+Control: carries stop reasons, orders and progress between a sweep and whoever started it.
 
 A sweep asks `stop` between two pages and reports after each one, so that a stop at any moment finds
-every finished page recorded and no page half done.
+every finished page recorded and no page half done. Orders change its limits while it goes on.
 """
 
 import math
@@ -23,7 +23,7 @@ import structlog
 from rotator.errors import Exit
 from rotator.progress import Progress
 
-_LONGEST = 800  # characters of a text in a log line
+_SAME_SECONDS = 60.0  # a reason to wait is said once in that time, however often it comes back
 
 log = structlog.get_logger(__name__)
 
@@ -35,19 +35,66 @@ class Stop(StrEnum):
     TERMINATED = "terminated"
     TIME_UP = "max-duration"
     UNTIL = "until"
+    HUNG_UP = "hung up"
+    ORDERED = "tune --stop"
 
     @property
     def exit_code(self) -> Exit:
         """The exit code that says so."""
-        return Exit.TIME_UP if self is Stop.UNTIL else Exit[self.name]
+        planned = self in {Stop.UNTIL, Stop.ORDERED}
+        return Exit.TIME_UP if planned else Exit[self.name]
+
+    @property
+    def is_time_up(self) -> bool:
+        """True if the run had only so much time, as it may have the next time."""
+        return self in {Stop.TIME_UP, Stop.UNTIL}
+
+
+SIGNALS = {
+    signal.SIGINT: Stop.INTERRUPTED,
+    signal.SIGTERM: Stop.TERMINATED,
+    signal.SIGHUP: Stop.HUNG_UP,
+}
+"""The signals that are a wish to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """
+    Orders: say what is changed in a run under way; None: as it began, 0: no limit.
+
+    *rate*, *latency* and *lag* are those of `scope.Limits`, *rate* for all workers together. While
+    it is *paused* nothing is done.
+    """
+
+    rate: float | None = None
+    latency: float | None = None
+    lag: float | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Change: says *what* was changed while a run went on, and which *user* on which *host* did."""
+
+    at: datetime
+    what: str
+    before: str
+    after: str
+    user: str
+    host: str
 
 
 class StopSignal:
     """
     Stop signal: collects the reasons to stop, a signal or that time is up, and gives the first.
 
-    *max_duration* counts from now; *until* is a moment by the clock of this machine.
+    *max_duration* counts from now; *until* is a moment by the clock of this machine. It holds the
+    *orders* in force and the *changes* that they made, too: both reach a sweep by the same way.
     """
+
+    orders = Orders()
+    changes: tuple[Change, ...] = ()
 
     def __init__(
         self, max_duration: timedelta | None = None, until: datetime | None = None
@@ -72,10 +119,25 @@ class StopSignal:
         # By the wall clock: it may be set, and a machine that slept must not sweep on past it.
         return Stop.UNTIL if time.time() >= self._until else None
 
+    @property
+    def signalled(self) -> Stop | None:
+        """The wish of a signal or an order; that time is up is no such thing."""
+        return self._signalled
+
+    def ask(self, stop: Stop) -> None:
+        """Stop after the page in hand, unless there is a reason already."""
+        self._signalled = self._signalled or stop
+
+    def ordered(self) -> Orders:
+        """Return the orders in force."""
+        return self.orders
+
     @contextmanager
     def handling_signals(self, announce: Callable[[Stop], None]) -> Iterator[None]:
         """
-        Take SIGINT and SIGTERM as a wish to stop while the block runs.
+        Take SIGINT, SIGTERM and SIGHUP as a wish to stop while the block runs.
+
+        One that is ignored, as `nohup` has it with SIGHUP, stays so.
 
         The second SIGINT is not taken but raised as KeyboardInterrupt: whoever presses Ctrl-C twice
         does not want to wait for the page. *announce* is called by a thread: a signal may come
@@ -86,7 +148,7 @@ class StopSignal:
         def note(number: int, _frame: FrameType | None) -> None:
             if number == signal.SIGINT and self._signalled is not None:
                 raise KeyboardInterrupt
-            self._signalled = Stop.INTERRUPTED if number == signal.SIGINT else Stop.TERMINATED
+            self._signalled = SIGNALS[signal.Signals(number)]
             noted.put(self._signalled)
 
         def announce_all() -> None:
@@ -95,7 +157,10 @@ class StopSignal:
 
         announcer = Thread(target=announce_all, daemon=True)
         announcer.start()
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {one: signal.getsignal(one) for one in SIGNALS}
+        for number, handler in before.items():
+            if number != signal.SIGHUP or handler is not signal.SIG_IGN:
+                signal.signal(number, note)
         try:
             yield
         finally:
@@ -111,6 +176,12 @@ class Control(Protocol):
     def stop(self) -> Stop | None:
         """Return the reason to stop after the page in hand, or None to go on."""
 
+    def orders(self) -> Orders:
+        """Return what is changed at the moment."""
+
+    def begun(self, place: str, visits: int, rotated: int, left: int) -> None:
+        """Note what an earlier run did of a *place*, a node or a part of it, that is swept now."""
+
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
         """Note a finished page of *node*: its visits, and how many rotated or left as they were."""
 
@@ -122,7 +193,13 @@ class Control(Protocol):
 
 
 class SweepControl(Control, Protocol):
-    """Sweep control: knows positions too, for the engine that starts the sweeps of the nodes."""
+    """Sweep control: knows positions and nodes too, for who starts the sweeps of the nodes."""
+
+    def begin_nodes(self, names: Mapping[str, int], /) -> None:
+        """Note which nodes there are, and how many names each has."""
+
+    def end_node(self, node: str, /) -> None:
+        """Note that a node is done."""
 
     def load(self, node: str, /) -> dict[str, Any] | None:
         """Return the position that was kept last, or None to begin anew."""
@@ -133,95 +210,45 @@ class ProgressControl:
     """
     Progress control: shows one sweep on a bar, and adds up what it did.
 
-    *stop*, *save* and *load* are as in `SweepControl`; unless given, no position is kept.
+    *stop*, *save*, *load* and *orders* are as in `SweepControl`; unless given, no position is kept,
+    and nothing is changed. *visits* and *rotated* are of this run alone.
     """
 
     stop: Callable[[], Stop | None]
     bar: Progress
     save: Callable[[str, dict[str, Any]], None] = field(default=lambda *_: None)
     load: Callable[[str], dict[str, Any] | None] = field(default=lambda _: None)
+    orders: Callable[[], Orders] = field(default=Orders)
     visits: int = field(default=0, init=False)
     rotated: int = field(default=0, init=False)
+    _begun: set[str] = field(default_factory=set, init=False)
+    _said: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
 
-    def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:  # noqa: ARG002 - one bar for all nodes
-        """See `Control`."""
-        self.visits += visits
-        self.rotated += rotated
-        self.bar.advance(visits=visits, rotated=rotated, left=left)
+    def begun(self, place: str, visits: int, rotated: int, left: int) -> None:
+        """See `Control`; what this run has begun already was counted as it came."""
+        if place not in self._begun and visits:
+            self.bar.resume(visits, rotated, left)
+        self._begun.add(place)
 
-    def wait(self, node: str, reason: str | None) -> None:  # noqa: ARG002 - one bar for all nodes
-        """See `Control`."""
-        self.bar.wait(reason)
+    def begin_nodes(self, names: Mapping[str, int]) -> None:
+        """See `SweepControl`."""
+        self.bar.begin_nodes(names)
 
-
-@dataclass(slots=True)
-class WorkerChannel:
-    """
-    Worker channel: is the `Control` of workers, whose parent gets all that they tell it.
-
-    *queue* carries (method, arguments) to the parent; *order* has as its value the number of a
-    `Stop`, from 1, or 0. Neither leaves anybody stuck when a worker is killed: *order* has no lock
-    that it could take with it, and messages are shorter than what a pipe takes in one piece
-    (PIPE_BUF, 4096 bytes on Linux), so there is never half of one. Positions are longer: they come
-    through it only where no pipe is used, else *keep* takes them. *positions* holds the last one of
-    each node.
-    """
-
-    queue: Any
-    order: Any
-    positions: dict[str, dict[str, Any]] = field(default_factory=dict)
-    keep: Callable[[str, dict[str, Any]], None] | None = None
-
-    def ask_to_stop(self, reason: Stop) -> None:
-        """Tell every worker to stop after its page."""
-        self.order.value = list(Stop).index(reason) + 1
-
-    def stop(self) -> Stop | None:
-        """See `Control`; the reason is the one that the parent gave."""
-        number = self.order.value
-        return list(Stop)[number - 1] if number else None
+    def end_node(self, node: str) -> None:
+        """See `SweepControl`."""
+        self.bar.end_node(node)
 
     def page_done(self, node: str, visits: int, rotated: int, left: int) -> None:
         """See `Control`."""
-        self.send("page_done", node, visits, rotated, left)
+        self.visits += visits
+        self.rotated += rotated
+        self.bar.advance(visits=visits, rotated=rotated, left=left, node=node)
 
     def wait(self, node: str, reason: str | None) -> None:
-        """See `Control`."""
-        self.send("wait", node, reason)
-
-    def save(self, node: str, position: dict[str, Any]) -> None:
-        """See `Control`."""
-        if self.keep:
-            self.keep(node, position)
-        else:
-            self.send("save", node, position)
-
-    def send(self, method: str, *arguments: Any) -> None:
-        """Send a message to the parent."""
-        self.queue.put((method, arguments))
-
-    def send_log(self, level: str, event: Mapping[str, Any]) -> None:
-        """Send a log line to the parent."""
-        self.send("log", level, {name: _shortened(value) for name, value in event.items()})
-
-    def deliver(self, control: Control) -> None:
-        """Act on every message that has come."""
-        while not self.queue.empty():
-            method, arguments = self.queue.get()
-            if method == "log":
-                level, event = arguments
-                getattr(log, level)(**event)
-            elif method == "wait":
-                control.wait(*arguments)
-            elif method == "save":
-                self.positions.update([arguments])
-                control.save(*arguments)
-            else:
-                control.page_done(*arguments)
-
-
-def _shortened(value: object) -> object:
-    if isinstance(value, int | float | bool | None):
-        return value
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        """See `Control`; in the log a reason stands once, whoever waits for it."""
+        self.bar.wait(reason, node=node)
+        now = time.monotonic()
+        if reason and now - self._said.get((node, reason), -math.inf) > _SAME_SECONDS:
+            log.info("waiting", node=node, reason=reason, visits=self.visits, rotated=self.rotated)
+        if reason:
+            self._said[node, reason] = now

@@ -28,7 +28,8 @@ from distributed.versions import get_versions
 from rotator import DISTRIBUTION, __version__
 from rotator.errors import ConfigError, ServerError
 from rotator.protection import disable_core_dumps
-from rotator.sweep.control import Stop, WorkerChannel
+from rotator.sweep.channel import WorkerChannel, read_orders, write_orders
+from rotator.sweep.control import Orders, Stop
 from rotator.sweep.division import NodeTask
 from rotator.sweep.engine import init_worker, run_node_task, send_log
 from rotator.sweep.results import NodeResult
@@ -187,23 +188,25 @@ class DaskStop:
     """
     Dask stop: tells the workers of a run to stop, and that this machine is still there.
 
-    *value* is the number of the `Stop`, as a `WorkerChannel` wants it.
+    *value* is the number of the `Stop`, as a `WorkerChannel` wants it, and the others are orders.
     """
 
     def __init__(self, client: Client, run: str) -> None:
         self.value = 0
+        write_orders(self, Orders())
         self._variable = Variable(stop_variable(run), client=client)
         self._beat = 0
-        self._sent = (-1, 0.0)
+        self._sent: tuple[list[Any], float] = [], 0.0
 
     def send(self) -> None:
         """Tell the workers, if there is something new or it is time for a sign."""
-        value, at = self._sent
-        if value == self.value and time.monotonic() - at < BEAT_SECONDS:
+        (told, at), orders = self._sent, read_orders(self)
+        now = [self.value, orders.rate, orders.latency, orders.lag, orders.paused]
+        if told == now and time.monotonic() - at < BEAT_SECONDS:
             return
         self._beat += 1
-        self._sent = (self.value, time.monotonic())
-        self._variable.set([self._beat, self.value], callback_timeout=CONNECT_SECONDS)
+        self._sent = (now, time.monotonic())
+        self._variable.set([self._beat, *now], callback_timeout=CONNECT_SECONDS)
 
     def close(self) -> None:
         """Delete the variable: whoever still works stops."""
@@ -238,7 +241,7 @@ def run_dask_task(task: NodeTask, run: str, silence: float) -> NodeResult | str:
 
 
 def stop_variable(run: str) -> str:
-    """Return the name of the variable that tells the workers of a run to stop: [beat, stop]."""
+    """Return the name of the variable that tells a run's workers to stop: [beat, stop, orders]."""
     return f"rotator-{run}"
 
 
@@ -260,6 +263,7 @@ class EventChannel:
         self._asked_at = 0.0
         self._beat = -1
         self._stop = 0
+        write_orders(self, Orders())
 
     def put(self, message: tuple[str, tuple[Any, ...]]) -> None:
         """Send a message; pages are put together, and of waits only the last one is told."""
@@ -299,12 +303,13 @@ class EventChannel:
 
     def _ask(self, now: float) -> None:
         try:
-            beat, self._stop = self._variable.get(
+            beat, self._stop, *orders = self._variable.get(
                 timeout=_ASK_SECONDS, callback_timeout=_REPLY_SECONDS
             )
         except (OSError, RuntimeError, AttributeError):
             self._stop = GONE  # the variable was deleted, or there is no way to the scheduler
             return
+        write_orders(self, Orders(*orders))
         if beat != self._beat:
             self._beat, self._heard_at = beat, now
         elif now - self._heard_at > self._silence:

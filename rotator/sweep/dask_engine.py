@@ -31,7 +31,8 @@ from distributed.versions import get_versions
 
 from rotator import DISTRIBUTION
 from rotator.server.context import CacheContext
-from rotator.sweep.control import Stop, SweepControl, WorkerChannel
+from rotator.sweep.channel import WorkerChannel, write_orders
+from rotator.sweep.control import Stop, SweepControl
 from rotator.sweep.dask_cluster import (
     PATIENCE_SECONDS,
     POLL_SECONDS,
@@ -156,6 +157,7 @@ class _DaskSweep:
         stop = None
         while self._waiting or self._running:
             stop = stop or self._control.stop()
+            write_orders(self._stop, self._control.orders())
             if stop is not None:
                 self._channel.ask_to_stop(stop)
             with self._cluster.asking():

@@ -40,7 +40,8 @@ from rotator.protection import disable_core_dumps
 from rotator.server.context import CacheContext
 from rotator.server.replies import AnswerError
 from rotator.state.state import State
-from rotator.sweep.control import Control, SweepControl, WorkerChannel
+from rotator.sweep.channel import SharedOrder, WorkerChannel
+from rotator.sweep.control import Control, SweepControl
 from rotator.sweep.division import Nodes, NodeTask, Parts, Results, make_tasks
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.worker import Worker
@@ -141,7 +142,8 @@ class ProcessEngine:
     def _run(
         self, tasks: Sequence[NodeTask], control: SweepControl
     ) -> Iterator[tuple[NodeTask, NodeResult]]:
-        channel = WorkerChannel(_SPAWN.SimpleQueue(), _SPAWN.RawValue("i", 0))
+        channel = WorkerChannel(_SPAWN.SimpleQueue(), _SPAWN.RawValue(SharedOrder))
+        channel.pass_on(control)
         others = set(multiprocessing.active_children())
         with start_processes(min(self.workers, len(tasks)), channel) as executor:
             try:
@@ -165,8 +167,7 @@ def _attend(
     futures = {executor.submit(run_node_task, task): task for task in tasks}
     while futures:
         done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-        if reason := control.stop():
-            channel.ask_to_stop(reason)
+        channel.pass_on(control)
         channel.deliver(control)
         for future in done:
             task, result = futures.pop(future), future.result()
@@ -247,7 +248,8 @@ def send_log(
 def _init_process(channel: WorkerChannel) -> None:
     """Set up a worker process: signals are the parent's business, and so is the terminal."""
     disable_core_dumps()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # a terminal tells all of a group
+        signal.signal(number, signal.SIG_IGN)
     structlog.configure(processors=[send_log], cache_logger_on_first_use=False)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     init_worker(channel)

@@ -18,6 +18,7 @@ from typing import Literal, Self
 from rotator.crypto.codec import Codec
 from rotator.server.context import CacheContext
 from rotator.server.topology import SETTLE_SECONDS
+from rotator.sweep.control import Orders
 from rotator.tally.tally import Mode, Outcome
 
 RESTARTS = 3
@@ -35,7 +36,8 @@ class Limits:
     Limits: say how much may be asked of a server; None and 0 are no limit.
 
     *rate* in visits a second, *latency* in milliseconds, *lag* in bytes, *memory* in percent of
-    maxmemory; while *pause_file* exists, nothing is done. So many *lanes* at one node share them.
+    maxmemory; while *pause_file* exists, nothing is done. So many *lanes* at one node share them,
+    and so many *workers* share the rate: *rate* is what one of them may do.
     """
 
     rate: float | None = None
@@ -44,10 +46,21 @@ class Limits:
     memory: float | None = None
     pause_file: str | None = None
     lanes: int = 1
+    workers: int = 1
 
     def share(self, workers: int, lanes: int = 1) -> Limits:
         """Return the limits for each of so many *workers* at a time, *lanes* of them at a node."""
-        return replace(self, rate=self.rate and self.rate / workers, lanes=lanes)
+        rate = self.rate and self.rate / workers
+        return replace(self, rate=rate, lanes=lanes, workers=workers)
+
+    def tuned(self, orders: Orders) -> Limits:
+        """Return these limits, shared already, with what *orders* change."""
+        return replace(
+            self,
+            rate=self.rate if orders.rate is None else orders.rate / self.workers,
+            latency=self.latency if orders.latency is None else orders.latency,
+            lag=self.lag if orders.lag is None else int(orders.lag) or None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,13 @@ def sweep_cache(
     now, begun = utc_now(), time.monotonic()
     result = SweepResult(scope, now, now, now, discover())
     pending = dict.fromkeys(result.topology.primaries, 0)
+    sizes = result.topology.names_of
+    control.begin_nodes({str(one): sizes.get(one, 0) for one in result.topology.primaries})
     while pending and result.stopped is None:
         nodes = {address: plan(address, restarts) for address, restarts in pending.items()}
         for address, node in engine.sweep(nodes, scope, control):
             _put(result, address, node)
+            control.end_node(node.node)
         if result.stopped is None:
             pending = _look_again(result, discover)
     for node in result.nodes:

@@ -14,7 +14,11 @@ from support.expiries import put
 from support.processes import Running, job, waiting, writes_held
 
 VALUES = 3000  # a second of work, or more, in pages of one
-STOPS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+STOPS = [
+    (signal.SIGINT, 130, "interrupted"),
+    (signal.SIGTERM, 143, "terminated"),
+    (signal.SIGHUP, 129, "hung up"),
+]
 
 
 def outcomes(stdout):
@@ -61,6 +65,7 @@ class TestStopping:
         assert done.returncode == 0, done.stderr.decode()
         cache = json.loads(done.stdout)["caches"][0]
         assert cache["visits"] == cache["outcomes"]["rotated"] == VALUES
+        assert f"goes on at {rotated:,} of about {VALUES:,} names" in done.stderr.decode()
         assert keys_of(redis, filled.cache) == {0: VALUES}
 
     def test_a_dry_run_is_interrupted_and_goes_on_too(self, filled, redis):

@@ -33,7 +33,7 @@ from rotator.server.scripts import FIELD_SCRIPT, FIELD_TTL_SCRIPT, Way
 from rotator.server.store import Store
 from rotator.server.transaction import Transaction
 from rotator.state.state import State
-from rotator.sweep.control import Stop, StopSignal
+from rotator.sweep.control import Orders, Stop, StopSignal
 from rotator.sweep.scope import RunOptions
 from rotator.tally.tally import Outcome
 from support.expiries import entries_of, put
@@ -240,7 +240,13 @@ class Pages(Progress):
         self._on_page = on_page
         self._pages: list[tuple[int, int, int]] = []
 
-    def advance(self, visits: int = 0, rotated: int = 0, left: int = 0) -> None:
+    def advance(
+        self,
+        visits: int = 0,
+        rotated: int = 0,
+        left: int = 0,
+        node: str = "",  # noqa: ARG002 - one list for all nodes
+    ) -> None:
         """Another page is done."""
         self._pages.append((visits, rotated, left))
         if self._on_page is not None:
@@ -277,6 +283,19 @@ class PageControl:
         """The wish to stop, after so many pages."""
         over = self._stop_after is not None and self.pages >= self._stop_after
         return Stop.INTERRUPTED if over else None
+
+    def begin_nodes(self, names) -> None:
+        """Nobody asks."""
+
+    def end_node(self, node: str) -> None:
+        """Nobody asks."""
+
+    def orders(self) -> Orders:
+        """Nothing is changed."""
+        return Orders()
+
+    def begun(self, place: str, visits: int, rotated: int, left: int) -> None:
+        """Nobody asks."""
 
     def wait(self, node: str, reason: str | None) -> None:
         """Nobody watches."""

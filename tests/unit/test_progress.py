@@ -134,7 +134,7 @@ class TestWhether:
     def test_terminal(self):
         """On a terminal a bar is drawn, and when it is closed the line is empty again."""
         with (
-            screen() as shown,
+            screen(150) as shown,
             start_progress("shared-redis", "rotating", total=1000, stream=shown.stream) as progress,
         ):
             progress.advance(visits=400, rotated=390, left=1)
@@ -144,7 +144,7 @@ class TestWhether:
         assert "shared-redis: rotating" in drawn
         assert "400 of 1,000 visits" in drawn
         assert "390 rotated" in drawn
-        assert "1 left" in drawn
+        assert "1 left under old keys" in drawn
         assert "waiting: redis-1 is 12 MB behind" in drawn
         assert (shown.lines, shown.current) == ([], "")
 
@@ -193,7 +193,7 @@ class TestTogether:
         assert sorted(pages) == pairs
         assert sorted(retries) == sorted(f"retry {thread} {number}" for thread, number in pairs)
         assert shown.current == ""
-        assert shown.raw.count(b"shared-redis: rotating") > threads * each
+        assert shown.raw.count(b"\r") > threads * each
 
     def test_counts_of_threads_add_up(self):
         """No visit is lost when several threads advance at once."""
@@ -292,13 +292,40 @@ class TestLine:
         assert "100 %" in line(**BAR, visits=1_000_000, total=1_000_000, columns=120)
 
     def test_wait_is_kept(self):
-        """A reason to wait is kept where there is no room for the rest."""
+        """A reason to wait is kept where there is no room for sums."""
         bar = BAR | {"reason": "redis-1 is 12 MB behind", "rotated": 341_200}
 
-        text = line(**bar, visits=341_200, total=812_204, columns=90)
+        text = line(**bar, visits=341_200, total=812_204, columns=79)
 
-        assert "waiting: redis-1 is 12 MB behind" in text
-        assert "/s" not in text
+        assert text.endswith(" 42 %  4,230/s, 1:51 to go, waiting: redis-1 is 12 MB behind")
+
+    @pytest.mark.parametrize(
+        ("columns", "expected"),
+        [
+            (149, "341,200 of 812,204 visits, 4,230/s, 1:51 to go, {}, {}"),
+            (128, "341,200 of 812,204, 4,230/s, 1:51 to go, {}, 7 rotated, 3 under old keys"),
+            (117, "341,200 of 812,204, 4,230/s, 1:51 to go, {}, 3 under old keys"),
+            (79, "4,230/s, 1:51 to go, waiting: rate"),
+            (60, "4,230/s, 1:51 to go, waiting: rate"),
+            (45, "4,230/s, 1:51 to go"),
+            (30, "4,230/s, 1:51 to go"),
+        ],
+    )
+    def test_words_go_first(self, columns, expected):
+        """The narrower the terminal, the fewer words; percentage, speed and time stay."""
+        more_words = ["2 of 3 nodes, waiting: rate", "7 rotated, 3 left under old keys"]
+        more = {"reason": "rate", "nodes": {"a", "b", "c"}, "nodes_done": 2}
+
+        text = line(**BAR, **more, left=3, visits=341_200, total=812_204, columns=columns)
+
+        assert text.endswith(f" 42 %  {expected.format(*more_words)}")
+
+    def test_goes_on(self):
+        """What an earlier run visited counts for the share, and not for the speed."""
+        shown = {"total": 100_000, "elapsed": 10.0, "rate": None, "ncols": 121, "initial": 58_000}
+        text = Meter("a: rotating", "rotated", False).text(n=60_000, **shown)
+
+        assert " 60 %  60,000 of 100,000 visits, 200/s, 3:20 to go" in text
 
     def test_ascii(self):
         """A terminal without UTF-8 gets a bar of ASCII."""

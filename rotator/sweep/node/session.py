@@ -24,8 +24,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import structlog
-
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
@@ -51,8 +49,6 @@ _ROUNDS = 20
 _ROUND_SECONDS = 0.05
 _READ = 200  # names read again at a time
 _FIRST_NAMES = 10  # of a page
-
-log = structlog.get_logger(__name__)
 
 
 class WriteTracker:
@@ -189,7 +185,7 @@ class NodeSession:
         self.exchange: Exchange | None = None
         self._scope, self._control = scope, control
         self._weighed = False
-        self._ping = self._open().connection if limits.latency else None
+        self._ping = self._open().connection  # without a goal, too: one may be given meanwhile
         self.throttle = Throttle(
             *(limits, self.store, self._ping),
             page=scope.page,
@@ -197,6 +193,7 @@ class NodeSession:
             waiting=self._wait,
             waited=self.waited,
             load=self.load,
+            orders=control.orders,
         )
         self._tracks = selector is None
         selector = selector or Rotation(codec, writes=writes, only_key=scope.only_key)
@@ -241,7 +238,6 @@ class NodeSession:
     def _take_over(self, before: NodeSession) -> None:
         """Go on where the session *before* was, whose connection is lost."""
         self.outside.tally, self.works = before.outside.tally, before.works
-        self.waited_for = before.waited_for
         if before.exchange is not None:
             before.exchange.attach(self.store)
             self._use(before.exchange)
@@ -313,8 +309,5 @@ class NodeSession:
         return self._control.stop()
 
     def _wait(self, reason: str | None) -> None:
-        """Say why nothing happens; in the log only when the reason is another one."""
+        """Say why nothing happens."""
         self._control.wait(self.store.node, reason)
-        if reason and reason != self.waited_for:
-            log.info("waiting", node=self.store.node, reason=reason)
-            self.waited_for = reason

@@ -5,10 +5,11 @@ Throttle: waits, always for a named reason: rate, latency, lag, memory, pause fi
   what the quickest one took is the way there and back, and is not held against the server. The page
   grows by a little as long as that stays below the goal, and is halved when it does not; a page
   that cannot shrink further is followed by a rest.
-- *rate*: so many visits a second, at most.
+- *rate*: so many visits a second, at most: a token bucket that holds a twenty-fifth of a second's.
+  Pages are no larger than that, and whoever waited for something else does not catch up.
 - *lag*: replicas that are further behind than allowed are given time to catch up.
 - *memory*: above a share of maxmemory every value that grows may evict another one.
-- *paused*: while a file exists, nothing is done.
+- *paused*: while a file exists, or `rotator tune --pause` is in force, nothing is done.
 
 No limit but the pause file and the rate holds a page up for more than `LONGEST_SECONDS`: a sweep
 that only waited would not be done before entries expire.
@@ -23,6 +24,7 @@ from rotator.errors import ServerError
 from rotator.server.connection import Connection
 from rotator.server.replies import info_number
 from rotator.server.store import Store
+from rotator.sweep.control import Orders
 from rotator.sweep.scope import Limits
 from rotator.tally.load import NodeLoad
 
@@ -41,6 +43,7 @@ _PINGS_BEFORE, _BEFORE_SECONDS = 50, 0.05  # at most, before the first page
 _LONGEST_GAP = 1.0  # seconds between two PINGs that count as above the goal
 _MEMORY = ("maxmemory", "used_memory")
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
+_BURST_SECONDS = 0.04  # so much of a second's visits may come at once
 
 
 class Reason(StrEnum):
@@ -60,7 +63,7 @@ class Throttle:
     *page* is the most names that a page may have. *ping* is a connection that does nothing else.
     *stopping* tells that waiting is over because the run is; *waiting* is told the reason of a
     wait, and None when it ends; *waited* takes the seconds that were waited for each reason, *load*
-    the latencies.
+    the latencies. *orders* says what of the limits is changed.
     """
 
     def __init__(
@@ -74,8 +77,10 @@ class Throttle:
         waiting: Callable[[str | None], None],
         waited: dict[str, float],
         load: NodeLoad | None = None,
+        orders: Callable[[], Orders] = Orders,
     ) -> None:
-        self._limits = limits
+        self._begun_with, self._limits = limits, limits
+        self._orders, self._in_force = orders, Orders()
         self._store = store
         self._ping = ping
         self._stopping = stopping
@@ -90,14 +95,17 @@ class Throttle:
         self._checked_at = 0.0
         self._load = NodeLoad() if load is None else load
         self._fastest = self._measure_before()
-        self._begun_at = time.monotonic()
-        self._visits = 0
+        self._due = self._rested_at = time.monotonic()
         self._waited = waited
+        self._hear()
 
     @property
     def page(self) -> int:
         """The number of names that the next page is to have."""
-        return min(int(self._page), self._fitting)
+        fitting = self._fitting
+        if self._limits.rate:
+            fitting = min(fitting, max(int(self._limits.rate * _BURST_SECONDS), 1))
+        return min(int(self._page), fitting)
 
     def weigh(self, sizes: Sequence[int]) -> None:
         """Take note of how large values were, in bytes: large ones make the next page short."""
@@ -169,51 +177,81 @@ class Throttle:
 
     def rest(self, visits: int) -> None:
         """Wait before the next page as long as the limits demand; the last one had *visits*."""
-        self._visits += visits
+        self._hear()
         self._measure(_IDLE_PING_SECONDS)
+        if self._limits.rate:
+            earliest = max(self._due, self._rested_at - _BURST_SECONDS)
+            self._due = earliest + visits / self._limits.rate
         self._wait(Reason.PAUSED, self._paused, longest=None)
         if self._slow and self._limits.latency:
             pause = self._limits.lanes * self._limits.latency / 1000
             until = time.monotonic() + max(pause, _SHORTEST_SECONDS)
-            self._wait(Reason.LATENCY, lambda: time.monotonic() < until)
-        if self._limits.rate:
-            due = self._begun_at + self._visits / self._limits.rate
-            self._wait(Reason.RATE, lambda: time.monotonic() < due, longest=None)
+            self._wait(Reason.LATENCY, lambda: until - time.monotonic())
+        self._wait(Reason.RATE, self._ahead, longest=None)
         if time.monotonic() - self._checked_at > _CHECK_SECONDS:
             self._checked_at = time.monotonic()
             self._wait(Reason.LAG, self._lagging)
             self._wait(Reason.MEMORY, self._full)
+        self._rested_at = time.monotonic()
 
     def _wait(
-        self, reason: Reason, demanded: Callable[[], bool], longest: float | None = LONGEST_SECONDS
+        self, reason: Reason, demanded: Callable[[], float], longest: float | None = LONGEST_SECONDS
     ) -> None:
-        """Wait while *demanded*, but no longer than *longest* seconds, and note how long it was."""
-        if not demanded():
+        """
+        Wait while *demanded* gives a number of seconds above 0, and note how long it was.
+
+        It is asked again after so many, or earlier; *longest* is the end in any case.
+        """
+        seconds = demanded()
+        if seconds <= 0:
             return
         begun = time.monotonic()
         self._waiting(reason)
         while not self._stopping() and (longest is None or time.monotonic() - begun < longest):
-            time.sleep(_SHORTEST_SECONDS if reason is Reason.LATENCY else _SLICE_SECONDS)
-            if not demanded():
+            time.sleep(min(seconds, _SLICE_SECONDS))
+            self._hear()
+            seconds = demanded()
+            if seconds <= 0:
                 break
         self._waiting(None)
         self._waited[reason] = self._waited.get(reason, 0.0) + time.monotonic() - begun
 
-    def _paused(self) -> bool:
-        return self._limits.pause_file is not None and Path(self._limits.pause_file).exists()
+    def _hear(self) -> None:
+        """Take the orders that are new; a wait for the old rate becomes one for the new rate."""
+        orders = self._orders()
+        if orders == self._in_force:
+            return
+        before, self._limits = self._limits, self._begun_with.tuned(orders)
+        self._in_force = orders
+        if before.rate != self._limits.rate:
+            now = time.monotonic()
+            owed = max(self._due - now, 0.0) * (before.rate or 0.0)
+            self._due = now + owed / self._limits.rate if self._limits.rate else now
+        if not self._limits.latency:
+            self._page, self._slow = float(self._largest), False
 
-    def _lagging(self) -> bool:
+    def _paused(self) -> float:
+        path = self._limits.pause_file
+        there = self._in_force.paused or (path is not None and Path(path).exists())
+        return _SLICE_SECONDS if there else 0.0
+
+    def _ahead(self) -> float:
+        """Return how long it is until as many visits were allowed as were made."""
+        return self._due - time.monotonic() if self._limits.rate else 0.0
+
+    def _lagging(self) -> float:
         if self._limits.lag is None:
-            return False
+            return 0.0
         node = self._store.node
         written = info_number(node, self._store.info("replication"), "master_repl_offset")
         offsets = [info_number(node, one, "offset") for one in self._store.replicas().values()]
         behind = written - min(offsets, default=0)
-        return bool(offsets) and behind > self._limits.lag
+        return _SLICE_SECONDS if offsets and behind > self._limits.lag else 0.0
 
-    def _full(self) -> bool:
+    def _full(self) -> float:
         if self._limits.memory is None:
-            return False
+            return 0.0
         info = self._store.info("memory")
         most, used = (info_number(self._store.node, info, one) for one in _MEMORY)
-        return most > 0 and used * 100 > most * self._limits.memory
+        above = most > 0 and used * 100 > most * self._limits.memory
+        return _SLICE_SECONDS if above else 0.0

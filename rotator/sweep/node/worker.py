@@ -69,8 +69,7 @@ class Worker:
         part: Part = WHOLE,
     ) -> None:
         self._begun_at = time.monotonic()
-        self._address, self._part = address, part
-        self._scope, self._control = scope, control
+        self._address, self._part, self._scope, self._control = address, part, scope, control
         self._digest = scope.digest(codec.digest)
         codec.forbid(scope.forbidden)
         more = {"neighbours": neighbours, "may_log_in": may_log_in, "works": works}
@@ -79,15 +78,16 @@ class Worker:
         self._rotates = selector is None
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
         self._saves = self._rotates and scope.mode is not Mode.VERIFY
-        self._saved_at, self._losses = 0.0, Losses()
+        self._saved_at, self._losses, self._resumed = 0.0, Losses(), False
         self._last_seen: Identity | None = None
-        self._resumed, self._builder = False, ProofBuilder(scope, codec)
-        self._doubts, self._hopeless, self._refused = list[str](), False, False
+        self._builder, self._doubts = ProofBuilder(scope, codec), list[str]()
+        self._hopeless = self._refused = False
         self._session = self._connect()
-        self._scans: list[tuple[int, str | None]] = []
-        self._databases: list[int] = []
+        self._scans, self._databases = list[tuple[int, str | None]](), list[int]()
         self._checkpoint = self._resume(saved) or self._begin(Tally())
         self._checkpoint.restarts = max(self._checkpoint.restarts, restarts)
+        met = self._checkpoint.tally
+        control.begun(part.place(address), met.visits, met.done, met.remaining)
 
     def run(self) -> NodeResult:
         """Sweep the node to the end, to a stop, or until it cannot be done; keep what was done."""
@@ -229,7 +229,7 @@ class Worker:
                 self._session.tracker.interrupted()
                 now = self._session.store.identity()
             except ServerError as error:
-                log.info("not connected yet", node=self._session.store.node, error=str(error))
+                log.debug("not connected yet", node=self._session.store.node, error=str(error))
                 continue
             if now.role == "master":
                 return self._checkpoint.identity.changes(now)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from redis.exceptions import ResponseError
+from structlog.testing import capture_logs
 
 from cluster.local_cluster import LocalCluster, Move, ask, member, members
 from rotator.config.types import Address
@@ -507,3 +508,22 @@ class TestSentinel:
             pytest.raises(ServerError, match=r"is a Sentinel; .* the primary is 10.0.0.7:6379"),
         ):
             look(Address.parse(front.address))
+
+
+def test_a_server_that_is_away_is_waited_for_in_few_lines(server):
+    """That a server is away is said once, and once that it is back, however often it is asked."""
+    known, asked = look(at(server)), []
+
+    def reach_later(address):
+        asked.append(address)
+        if len(asked) < 4:
+            raise ServerError("it is away")
+        return reach(address)
+
+    with capture_logs() as lines:
+        found = look(at(server), patience=30.0, connect=reach_later, known=known)
+    assert found.primaries == known.primaries
+    assert found.names_of == {at(server): found.names}
+    assert len(asked) >= 4
+    said = [line["event"] for line in lines]
+    assert said == ["waiting for the server", "no longer waiting"]

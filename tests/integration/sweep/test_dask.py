@@ -20,7 +20,7 @@ from rotator.config.types import Address
 from rotator.errors import ConfigError, Exit, ServerError
 from rotator.state.state import State
 from rotator.sweep import dask_cluster, dask_engine
-from rotator.sweep.control import Stop
+from rotator.sweep.control import Orders, Stop, StopSignal
 from rotator.sweep.dask_cluster import run_dask_task
 from rotator.sweep.engine import NodeTask, open_remote_workers
 from rotator.sweep.scope import Fingerprint, Limits, Scope
@@ -115,6 +115,22 @@ class TestSweep:
         assert 1 <= seconds < 10
         nodes = {node.address for node in cluster.primaries}
         assert {line["node"] for line in events(lines, "waiting")} == nodes
+
+    def test_orders_reach_every_worker(self, filled, dask):
+        """A rate that is changed meanwhile is heard on other machines, while they wait for it."""
+        place, _ = filled
+        stopper = StopSignal()
+
+        def on_page(_phase, _page):
+            stopper.orders = Orders(rate=0)
+
+        with dask.machines(2) as machines:
+            begun = time.monotonic()
+            slow = Limits(rate=NAMES / 100)
+            more = {"machines": machines, "dry_run": True, "page": 20, **FAST}
+            report = place.run(stopper=stopper, limits=slow, on_page=on_page, **more)
+        assert counted(report) == {"would_rotate": NAMES}
+        assert time.monotonic() - begun < 50
 
     def test_one_worker_at_most(self, filled, dask):
         """With --workers 1 no two nodes are swept at the same time."""

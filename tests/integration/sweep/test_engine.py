@@ -18,7 +18,8 @@ from rotator.config.types import Address
 from rotator.errors import Exit
 from rotator.state.state import State
 from rotator.sweep import engine
-from rotator.sweep.control import Stop, WorkerChannel
+from rotator.sweep.channel import WorkerChannel
+from rotator.sweep.control import Stop
 from rotator.sweep.engine import NodeTask, start_processes
 from rotator.sweep.scope import Fingerprint, Limits, Scope
 from rotator.tally.tally import Mode, Outcome

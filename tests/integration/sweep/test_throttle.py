@@ -9,6 +9,7 @@ from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
+from rotator.sweep.control import Orders
 from rotator.sweep.node.throttle import SMALLEST_PAGE, Throttle
 from rotator.sweep.scope import Limits
 from support.slowproxy import SlowProxy
@@ -26,6 +27,7 @@ class Watched:
         self.said = []
         self.waited = {}
         self.stopped = False
+        self.orders = Orders()
         self.ping = connection(server)
         self.throttle = Throttle(
             limits,
@@ -35,6 +37,7 @@ class Watched:
             stopping=lambda: self.stopped,
             waiting=self.say,
             waited=self.waited,
+            orders=lambda: self.orders,
         )
 
     def say(self, reason):
@@ -123,6 +126,57 @@ class TestWaits:
         assert time.monotonic() - begun >= 0.2
         assert set(watched.said) == {"rate", None}
         assert watched.waited["rate"] > 0.1
+
+    def test_a_pause_is_not_caught_up(self, server):
+        """After a wait of two seconds the rate is kept as before it: no second has more visits."""
+        watched = Watched(server, Limits(rate=2000, latency=0))
+        watched.throttle._rested_at -= 2.0
+        watched.throttle._due -= 2.0
+        begun, visits = time.monotonic(), 0
+        while visits < 1000:
+            watched.throttle.rest(watched.throttle.page)
+            visits += watched.throttle.page
+
+        assert watched.throttle.page == 80
+        assert time.monotonic() - begun > (1000 - 160) / 2000
+
+    def test_small_pages_keep_up_with_the_rate(self, server):
+        """Pages that are a little late now and then do not make the whole slower."""
+        watched = Watched(server, Limits(rate=1000, latency=0))
+        begun = time.monotonic()
+        for _ in range(20):
+            watched.throttle.rest(20)
+        assert 0.35 < time.monotonic() - begun < 2
+
+    @pytest.mark.parametrize(
+        ("orders", "reason"), [(Orders(rate=100_000), "rate"), (Orders(rate=0), "rate")]
+    )
+    def test_a_new_rate_ends_a_wait(self, server, orders, reason):
+        """A rate that is given during a wait counts for what is still waited for."""
+        watched = Watched(server, Limits(rate=1))
+        resting = threading.Thread(target=watched.throttle.rest, args=(500,))
+        resting.start()
+        while not watched.said:
+            time.sleep(0.001)
+        watched.orders = orders
+        resting.join()
+
+        assert watched.said == [reason, None]
+        assert watched.waited[reason] < 5
+
+    def test_a_pause_by_order(self, server):
+        """While a pause is ordered nothing is done."""
+        watched = Watched(server, Limits())
+        watched.orders = Orders(paused=True)
+        resting = threading.Thread(target=watched.throttle.rest, args=(1,))
+        resting.start()
+        while not watched.said:
+            time.sleep(0.001)
+        assert resting.is_alive()
+        watched.orders = Orders()
+        resting.join()
+
+        assert watched.said == ["paused", None]
 
     def test_a_pause_file_stops_everything_until_it_is_gone(self, server, tmp_path):
         """While the pause file exists nothing is done."""

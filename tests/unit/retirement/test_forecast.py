@@ -60,6 +60,13 @@ class TestForesee:
         assert found.done_by == NOW - 3 * HOUR + 2 * DAY + 1.5 * HOUR
         assert found.basis == "if windows go on like the last 3: 3 h every 2 d"
 
+    def test_a_run_that_began_anew(self):
+        """What was done before a run with --fresh does not count as done so far; its work stays."""
+        windows = [night(2), night(1, fresh=True, visits=500_000), night(0, visits=700_000)]
+        found = forecast(windows, NOW)
+        assert (found.runs, found.rotated) == (2, 1_200_000)
+        assert unfinished_runs(windows) == windows
+
     def test_a_night_was_left_out(self):
         """Asked a few days later, the windows that did not come are not counted on."""
         found = forecast([night(1), night(0)], NOW + 2.5 * DAY)

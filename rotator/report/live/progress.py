@@ -1,0 +1,97 @@
+"""Progress of a run: makes the log line, the JSON object and the gauges for Prometheus of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from rotator.progress import clock, write_line
+from rotator.state.live import RunStatus
+
+if TYPE_CHECKING:
+    from prometheus_client import Gauge
+
+_OURS = re.compile(r"(# (HELP|TYPE) )?rotator_")
+_LIVE = re.compile(
+    r"(# (HELP|TYPE) )?rotator_run_"
+    r"(in_progress|heartbeat_timestamp_seconds|visits|expected_visits|rotated_values|paused)\b"
+)
+_LABELS = ("cache", "phase")
+_MOST_LINES = 100_000
+
+log = structlog.get_logger(__name__)
+
+
+def say(status: RunStatus, *, as_json: bool = False) -> None:
+    """Write one line about a run to the log, or as a JSON object to stderr."""
+    done = [node for node in status.nodes if node.state == "done"]
+    figures: dict[str, Any] = {
+        "cache": status.cache,
+        "phase": status.phase,
+        "visits": status.visits,
+        "visits_before": status.visits_before,
+        "expected": status.expected,
+        "rate": status.rate,
+        "to_go": status.seconds_left,
+        "rotated": status.rotated,
+        "left": status.left,
+        "nodes": f"{len(done)} of {len(status.nodes)}" if len(status.nodes) > 1 else None,
+        "reason": "paused" if status.paused else status.reason,
+    }
+    if as_json:
+        line = {"event": "progress", "at": status.at.isoformat(), **figures}
+        write_line(json.dumps(line), sys.stderr)
+        return
+    if status.seconds_left is not None:
+        figures["to_go"] = clock(status.seconds_left)
+    log.info("progress", **{name: one for name, one in figures.items() if one not in {None, ""}})
+
+
+def metrics_text(status: RunStatus | None) -> str:
+    """
+    Return the numbers of a run that goes on; None: it does not any more.
+
+    They stand beside those of the last run, which say nothing of this one.
+    """
+    import prometheus_client as library  # noqa: PLC0415 - most commands need not wait for it
+
+    registry = library.CollectorRegistry()
+    add_progress(partial(library.Gauge, registry=registry), status)
+    return library.generate_latest(registry).decode()
+
+
+def read_metrics(path: Path) -> str:
+    """Return what the file holds of the last run; nothing where it is not to be read."""
+    with suppress(OSError, UnicodeDecodeError):
+        lines = path.read_text("utf-8").splitlines(keepends=True) if path.is_file() else []
+        ours = [one for one in lines if _OURS.match(one) and not _LIVE.match(one)]
+        return "".join(ours) if len(ours) < _MOST_LINES else ""
+    return ""
+
+
+def add_progress(make: Callable[..., Gauge], status: RunStatus | None) -> None:
+    """Make the gauges of a run that goes on."""
+    running = make("rotator_run_in_progress", "Whether a run goes on now.")
+    running.set(status is not None)
+    if status is None:
+        return
+    heard = make("rotator_run_heartbeat_timestamp_seconds", "When the run was last heard of.")
+    heard.set(status.at.timestamp())
+    if not status.cache:
+        return
+    meanings = {
+        "rotator_run_visits": ("Visits of the sweep so far, by earlier runs too.", status.visits),
+        "rotator_run_expected_visits": ("Visits that are expected.", status.expected or 0),
+        "rotator_run_rotated_values": ("Values that were rotated so far.", status.rotated),
+        "rotator_run_paused": ("Whether the run is paused.", int(status.paused)),
+    }
+    for name, (meaning, number) in meanings.items():
+        make(name, meaning, _LABELS).labels(status.cache, status.phase).set(number)

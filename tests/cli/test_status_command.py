@@ -1,0 +1,158 @@
+"""`rotator status` and `tune`, beside a run that goes on, and without one."""
+
+import json
+import signal
+
+import pytest
+
+from rotator.state.live import LiveRuns, Owner, RunStatus
+from rotator.state.state import State
+from rotator.text import utc_now
+from support.caches import fill
+from support.processes import Running, job, run_here
+
+VALUES = 2000
+
+
+@pytest.fixture
+def filled(place, redis):
+    """A cache with values under old keys."""
+    fill(redis, place.cache, VALUES)
+    return place
+
+
+def status(place, *more):
+    """What `rotator status` prints, as JSON."""
+    return json.loads(
+        run_here(["status", "--state", place.state, "--format", "json", *more]).stdout
+    )
+
+
+def tune(place, *more):
+    """What `rotator tune` does."""
+    return run_here(["tune", "--state", place.state, *more])
+
+
+class TestRun:
+    """A run that goes on, in one process and in several."""
+
+    def test_from_beginning_to_end(self, filled, tmp_path):
+        """A first run is a run; every lane hears what is changed, and the report lists it."""
+        slow = ["--max-rate", 100, "--workers", 2, "--no-verify", "--format", "json"]
+        metrics = tmp_path / "rotator.prom"
+        more = ["--metrics-file", metrics, "--progress-format", "json"]
+        with Running(*job(filled, *slow, *more)) as running:
+            running.wait_until(lambda: filled.state.exists() and status(filled)["runs"])
+            running.wait_until(lambda: status(filled)["runs"][0]["visits"])
+            seen = status(filled)
+            (run,) = seen["runs"]
+            assert (seen["exit_code"], seen["last"]) == (4, [])
+            assert (run["phase"], run["expected"], run["dead"]) == ("rotating", VALUES, False)
+            assert run["limits"] == {"max-rate": 100, "max-latency": 2, "max-lag": None}
+            assert [node["state"] for node in run["nodes"]] == ["under way"]
+            assert "rotator_run_in_progress 1.0" in metrics.read_text()
+            assert "rotator_last_run_success" not in metrics.read_text()
+            plain = run_here(["status", "--state", filled.state])
+            assert plain.returncode == 4
+            assert "rotating shared-redis" in plain.stdout
+            assert tune(filled, "--pause").returncode == 0
+            running.wait_for_line("paused")
+            assert "paused" in run_here(["status", "--state", filled.state]).stdout
+            running.signal(signal.SIGUSR1)
+            assert tune(filled, "--resume", "--max-rate", 0).returncode == 0
+            done = running.end()
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        told = [(one["what"], one["before"], one["after"]) for one in report["changes"]]
+        assert told[0] == ("pause", "going on", "paused")
+        assert told[1:] == [("max-rate", "100", "no limit"), ("pause", "paused", "going on")]
+        here = Owner.here()
+        assert {(one["user"], one["host"]) for one in report["changes"]} == {(here.user, here.host)}
+        assert done.stderr.count("changed by tune") == 3
+        lines = [json.loads(one) for one in done.stderr.splitlines() if one.startswith("{")]
+        assert "paused" in {line["reason"] for line in lines}
+        assert {line["expected"] for line in lines} == {VALUES}
+        assert "rotator_run_in_progress 0.0" in metrics.read_text()
+        assert "rotator_last_run_success 1.0" in metrics.read_text()
+        after = status(filled)
+        assert (after["runs"], after["last"][0]["cache"]) == ([], "shared-redis")
+
+    def test_stop_and_kill(self, filled):
+        """A stop ends with 4 and keeps the position; a run that was killed does not run."""
+        with Running(*job(filled, "--max-rate", 100, "--no-verify")) as running:
+            running.wait_until(lambda: filled.state.exists() and status(filled)["runs"])
+            running.wait_until(lambda: status(filled)["runs"][0]["visits"] > 100)
+            assert tune(filled, "--cache", "shared-redis", "--stop").returncode == 0
+            done = running.end()
+        assert done.returncode == 4, done.stderr
+        assert "stopped by tune --stop, position saved" in done.stdout
+        assert "changed while it ran" in done.stdout
+        assert status(filled)["exit_code"] == 0
+        with Running(*job(filled, "--max-rate", 100, "--no-verify")) as running:
+            running.wait_for_line("goes on at")
+            running.wait_until(lambda: status(filled)["runs"][0]["visits_before"] > 100)
+            running.signal(signal.SIGKILL)
+            running.end()
+        seen = status(filled)
+        assert (seen["exit_code"], seen["runs"][0]["dead"]) == (3, True)
+        assert (
+            "killed, or not heard of any more"
+            in run_here(["status", "--state", filled.state]).stdout
+        )
+        assert tune(filled, "--pause").returncode == 1
+        assert run_here(job(filled)).returncode == 0
+        assert status(filled)["runs"] == []
+        assert status(filled)["exit_code"] == 0
+
+
+class TestWithout:
+    """No run, several runs, and what cannot be meant."""
+
+    @pytest.fixture
+    def state(self, tmp_path):
+        """A state file, and two runs in it."""
+        with State(tmp_path / "state.db") as state, LiveRuns(state.path) as runs:
+            for number, cache in enumerate(("one", "two")):
+                run = RunStatus(f"{number}abc", Owner.here(), "run", (cache,), utc_now(), utc_now())
+                runs.put(run)
+        return state.path
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "said"),
+        [
+            ([], 2, "nothing to change is given"),
+            (["--pause", "--resume"], 2, "are opposites"),
+            (["--pause"], 2, "several runs go on: 0abc (one), 1abc (two)"),
+            (["--pause", "--cache", "three"], 1, "no such run goes on with this state"),
+            (["--pause", "--run", "2"], 1, "no such run goes on with this state"),
+        ],
+    )
+    def test_tune_refuses(self, state, arguments, code, said):
+        """What is not said, or not clear, changes nothing, and an error says what to do."""
+        done = run_here(["tune", "--state", state, *arguments])
+        assert done.returncode == code
+        assert said in done.stderr
+        assert "rotator: hint: " in done.stderr
+        with LiveRuns(state) as runs:
+            assert runs.orders("0abc", 0) == runs.orders("1abc", 0) == []
+
+    @pytest.mark.parametrize("command", ["status", "tune"])
+    def test_no_state(self, tmp_path, command):
+        """Looking makes no state file."""
+        path = tmp_path / "none.db"
+        done = run_here([command, "--state", path, *(["--pause"] if command == "tune" else [])])
+        assert done.returncode == 1
+        assert "there is no state file" in done.stderr
+        assert not path.exists()
+
+    def test_nothing_known(self, tmp_path):
+        """That there was no run yet is not well: somebody has to look."""
+        with State(tmp_path / "state.db") as state:
+            done = run_here(["status", "--state", state.path, "--watch"])
+        assert done.returncode == 3
+        assert done.stdout == "nothing runs\n\nno run has ended yet\n"
+
+    def test_of_one_cache(self, state):
+        """With --cache only runs on this cache are shown."""
+        done = run_here(["status", "--state", state, "--cache", "two", "--format", "json"])
+        assert [run["run"] for run in json.loads(done.stdout)["runs"]] == ["1abc"]

@@ -1,0 +1,120 @@
+"""What `rotator status` shows."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from rotator.report.live.status import Overview, as_data, render
+from rotator.report.model import Attempt, Cache, Report
+from rotator.state.live import NodeStatus, Owner, RunStatus
+
+NOW = datetime(2026, 11, 27, 2, 12, 11, tzinfo=UTC)
+RUN = RunStatus(
+    "3f2cab",
+    replace(Owner.here(), user="ops"),
+    "run",
+    ("box",),
+    NOW - timedelta(minutes=12),
+    NOW,
+    cache="box",
+    phase="rotating",
+    since=NOW - timedelta(minutes=10),
+    visits=341_200,
+    visits_before=58_302,
+    expected=812_204,
+    rate=4230.4,
+    seconds_left=111.0,
+    rotated=339_120,
+    left=3,
+    reason="rate",
+    nodes=(
+        NodeStatus("a:1", "done", 300_000, 300_000),
+        NodeStatus("b:1", "under way", 41_200, 512_204),
+    ),
+    limits={"max-rate": 5000.0, "max-latency": None},
+)
+DEAD = replace(RUN, owner=replace(RUN.owner, started="another boot 1"))
+WELL = Cache(name="box", complete=True, judged_at=NOW - timedelta(days=1))
+FAILED = Cache(name="box", error="no way there")
+MISSED = WELL.model_copy(update={"attempt": Attempt(at=NOW, error="no way there")})
+STOPPED = Cache(name="box", stopped="until")
+
+
+def overview(*runs, last=(WELL,)):
+    """What is known as of now."""
+    times = {"started_at": NOW, "finished_at": NOW}
+    report = Report(rotator="1", mode="run", exit_code=0, caches=last, **times) if last else None
+    return Overview(runs, report, NOW)
+
+
+@pytest.mark.parametrize(
+    ("seen", "code"),
+    [
+        (overview(), 0),
+        (overview(RUN), 4),
+        (overview(RUN, last=(FAILED,)), 4),
+        (overview(DEAD), 3),
+        (overview(RUN, DEAD), 3),
+        (overview(last=()), 3),
+        (overview(last=(FAILED,)), 3),
+        (overview(last=(MISSED,)), 3),
+        (overview(last=(WELL, Cache(name="box2"))), 3),
+        (overview(last=(STOPPED,)), 0),
+        (overview(last=(WELL, FAILED.model_copy(update={"superseded": True}))), 0),
+        (overview(RUN).of_caches(["other"]), 3),
+    ],
+)
+def test_exit_code(seen, code):
+    """4: something runs, 3: somebody has to look, 0 only where all is known to be well."""
+    assert seen.exit_code() == as_data(seen)["exit_code"] == code
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_everything_of_a_run(columns):
+    """A run is told whole at any width, in ASCII."""
+    drawer = Console(width=columns, color_system=None)
+    with drawer.capture() as drawn:
+        drawer.print(render(overview(RUN)))
+    text = drawn.get()
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= columns
+    for said in (
+        "run 3f2cab: rotating box",
+        "42 %, 341,200 of about 812,204 visits (58,302 by earlier runs)",
+        "4,230 a second, 1:51 to go",
+        "339,120 rotated, 3 left under old keys",
+        "rate",
+        "1 done, 1 under way, 0 waiting",
+        "2026-11-27 02:00:11 UTC, 12 min 00 s ago",
+        "max-rate 5000 visits a second",
+        "41,200 of about 512,204",
+        "of ops on ",
+        "last run of box, 1 day ago: complete",
+    ):
+        assert said in text
+
+
+def test_a_dead_run():
+    """Of a run that was killed neither a rate nor a time to go is told."""
+    drawer = Console(width=100, color_system=None)
+    with drawer.capture() as drawn:
+        drawer.print(render(overview(DEAD)))
+    text = drawn.get()
+    assert "killed, or not heard of any more" in text
+    assert "to go" not in text
+    assert "look why, then run again" in text
+
+
+def test_data_without_what_nobody_needs():
+    """JSON has all of a run, and whether it is dead; how a process is told from others is ours."""
+    (run,) = as_data(overview(RUN))["runs"]
+    assert (run["visits"], run["dead"], run["began_at"]) == (341_200, False, "2026-11-27T02:00:11Z")
+    assert run["nodes"][0] == {
+        "node": "a:1",
+        "state": "done",
+        "visits": 300_000,
+        "expected": 300_000,
+    }
+    assert "started" not in run["owner"]
