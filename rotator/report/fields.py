@@ -188,6 +188,11 @@ def longest(latency: NodeLatency | None) -> float:
     return latency.during.p99_ms if latency and latency.during else 0.0
 
 
+def is_work(estimate: Estimate) -> bool:
+    """Return whether there is anything to rewrite, or was: else a run costs what reading does."""
+    return any(item.unit == "values" and item.expected for item in estimate.items)
+
+
 class CostRow(NamedTuple):
     """Row: says of one thing that a run costs what was expected and measured, as text."""
 
