@@ -32,7 +32,7 @@ def cost(probe: Probe) -> str | Advice:
     if access.codec is None:
         return "encryption is off"
     looks: dict[str, Look] = {}
-    works, sampled = [], 0
+    works, sampled, by_lot = [], 0, True
     primaries = discover(access.cache.addresses, access.connect).primaries
     for address in primaries:
         with access.connect(address) as store:
@@ -41,8 +41,10 @@ def cost(probe: Probe) -> str | Advice:
             work, looked_at = _work(access, access.codec, store, SAMPLES // len(primaries) or 1)
             works.append(work)
             sampled += looked_at
+            by_lot &= _may_draw(store)
     names = sum(work.visits for work in works)
-    basis = f"from {count(sampled, 'name')} sampled of about {count(names, 'name')}"
+    way = "" if by_lot else ", the first of a scan, as +randomkey is missing"
+    basis = f"from {count(sampled, 'name')} sampled of about {count(names, 'name')}{way}"
     rows = [*cost_rows(estimate(works, looks, Terms(basis)))]
     known = [f"{row.what} {row.expected}" for row in rows if row.expected != "not known"]
     notes = [row.note for row in rows if row.note]
@@ -76,6 +78,11 @@ def _work(access: CacheContext, codec: Codec, store: Store, samples: int) -> tup
         name_size=sum(len(name) for name, _ in old) / len(old) if old else 0.0,
     )
     return work, seen
+
+
+def _may_draw(store: Store) -> bool:
+    """Return whether the user may have names drawn by lot."""
+    return not isinstance(store.connection.pipeline([("RANDOMKEY",)])[0], Exception)
 
 
 def _drawn(access: CacheContext, store: Store, samples: int) -> Iterator[tuple[bytes, Value]]:

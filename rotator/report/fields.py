@@ -27,6 +27,7 @@ from rotator.text import count, elapsed, moment, rfc3339, size, stamp
 
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 _ASSUMING = "assuming that "
+_NOT_KNOWN = "not known"
 _SHOWN_DIGEST = 12  # characters of a SHA-256 that people compare
 
 
@@ -187,6 +188,11 @@ def longest(latency: NodeLatency | None) -> float:
     return latency.during.p99_ms if latency and latency.during else 0.0
 
 
+def is_work(estimate: Estimate) -> bool:
+    """Return whether there is anything to rewrite, or was: else a run costs what reading does."""
+    return any(item.unit == "values" and item.expected for item in estimate.items)
+
+
 class CostRow(NamedTuple):
     """Row: says of one thing that a run costs what was expected and measured, as text."""
 
@@ -208,7 +214,7 @@ def cost_rows(estimate: Estimate) -> Iterator[CostRow]:
     for item in most.values():
         where = f", {item.node} (the most of {nodes:,})" if item.node and nodes > 1 else ""
         amounts = (_amount(item.expected, item.unit), _amount(item.measured, item.unit))
-        basis = "" if item.basis == estimate.basis else item.basis
+        basis = "" if estimate.basis.startswith(item.basis) else item.basis
         yield CostRow(item.what + where, *amounts, basis, item.note)
 
 
@@ -220,7 +226,7 @@ def _weight(item: Item) -> float:
 def _amount(number: float | None, unit: str) -> str:
     """Return an amount as people read it."""
     if number is None:
-        return "not known"
+        return _NOT_KNOWN
     shown = {"values": f"{number:,.0f}", "bytes": size(round(number)), "share": f"{number:.0%}"}
     return shown.get(unit) or elapsed(number)
 
@@ -229,7 +235,7 @@ def cost_lines(estimate: Estimate) -> Iterator[str]:
     """Yield what a run costs, in sentences, and what growth would need."""
     measured = any(item.measured is not None for item in estimate.items)
     for row in cost_rows(estimate):
-        was = f", measured {row.measured}" if measured else ""
+        was = f", measured {row.measured}" if measured and row.measured != _NOT_KNOWN else ""
         basis = f" ({row.basis})" if row.basis else ""
         note = f"; {row.note}" if row.note else ""
         yield f"{row.what}: {row.expected}{was}{basis}{note}"

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from rotator.errors import ENDINGS
 from rotator.report import fields
-from rotator.report.fields import bore, cost_lines, longest, who
+from rotator.report.fields import bore, cost_lines, is_work, longest, who
 from rotator.report.model import Attempt, Cache, Key, Node, Outside, Past, Report, Verification
 from rotator.retirement.names import NOTHING_OPENS
 from rotator.retirement.places import Kind, Status
@@ -144,7 +144,7 @@ def _stuck(cache: Cache, number: int) -> str:
 
 def measures(cache: Cache) -> Iterator[tuple[str, list[str]]]:
     """Yield what a run costs and what its nodes bore: titles, and lines under them."""
-    if cache.estimate:
+    if cache.estimate and is_work(cache.estimate):
         yield f"cost, {cache.estimate.basis}", [*cost_lines(cache.estimate)]
     if lines := loads(cache):
         yield "what other clients waited", lines

@@ -153,16 +153,16 @@ def _seconds(works: Sequence[Work], terms: Terms) -> float | None:
     known = [work.seconds for work in works if work.seconds is not None]
     slowest = max(known) if known and len(known) == len(works) else None
     if terms.rate:
-        visits = sum(work.visits for work in works)
-        return sweeps * max(visits / terms.rate, slowest or 0.0)
+        return sweeps * max(sum(work.visits for work in works) / terms.rate, slowest or 0.0)
     return None if slowest is None else sweeps * slowest
 
 
 def _basis_of_time(works: Sequence[Work], terms: Terms) -> str:
     """Return what the time goes by."""
-    sweeps = "two sweeps, the second verifies" if terms.verifying else "one sweep"
+    verified = terms.verifying and any(work.values for work in works)
+    sweeps = "two sweeps, the second verifies" if verified else "one sweep"
     measured = works and all(work.seconds is not None for work in works)
-    paces = ["at the pace of this sweep, at best"] if measured else []
+    paces = ["about as fast as this one"] if measured else []
     if terms.rate:
         paces.append(f"at most {terms.rate:,.0f} visits a second")
     return f"{sweeps}, {' and '.join(paces)}" if paces else "the pace was not measured"

@@ -86,8 +86,13 @@ class NodeLoad:
             self.pages[names] += 1
 
     def merge(self, other: NodeLoad, *, beside: bool = False) -> None:
-        """Take in another part's load; of parts *beside* each other the longest time counts."""
-        self.before.merge(other.before)
+        """
+        Take in another part's load; of parts *beside* each other the longest time counts.
+
+        Which of those began first is not known, so what the others measured before may be load.
+        """
+        if not (beside and self.before.buckets):
+            self.before.merge(other.before)
         self.during.merge(other.during)
         self.above = max(self.above, other.above) if beside else self.above + other.above
         self.pages.update(other.pages)

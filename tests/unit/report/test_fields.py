@@ -99,7 +99,7 @@ def test_cost_lines():
     lines = list(cost_lines(COST))
 
     assert lines[1] == "time: not known, measured 3 min 12 s (the pace was not measured)"
-    assert lines[2].endswith("300 MB, measured not known (2 replicas); too much")
+    assert lines[2].endswith("300 MB (2 replicas); too much")
     assert lines[-1] == (
         "as fast as servers can: 4 processes a node, so 2 machines of 4 cores"
         " (20,000 visits a second and process)"

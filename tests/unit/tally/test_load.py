@@ -72,6 +72,12 @@ class TestNodeLoad:
         second.during.add(0.1)
         first.merge(second, beside=beside)
 
+        first_before = LatencyHistogram()
+        first_before.add(0.001)
+        loaded, other = NodeLoad(before=first_before), NodeLoad(before=counted([0.5]))
+        loaded.merge(other, beside=beside)
+
+        assert loaded.before.summary().count == (1 if beside else 2)
         assert first.above == above
         assert first.exchanged == {"script": 7}
         assert first.page_sizes() == (7, 7, 7)
