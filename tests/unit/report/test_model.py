@@ -154,6 +154,7 @@ DESIGN = {
     ],
     # later
     "error": None,
+    "changes": [],
 }
 
 
