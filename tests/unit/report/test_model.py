@@ -167,6 +167,7 @@ DESIGN = {
     # later
     "error": None,
     "facts": None,
+    "changes": [],
     "exit_meaning": "complete",
 }
 
