@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from rotator.errors import Exit
+from rotator.report.live import progress
 from rotator.report.metrics import metrics_text
+from rotator.state.live import Owner, RunStatus
 from support import sample_reports, scheduled
 from support.promtool import promtool
 
+NOW = datetime(2026, 11, 27, 2, tzinfo=UTC)
 FOLDER = Path(__file__).parents[2] / "scripts" / "deploy"
 RULES = FOLDER / "prometheus" / "rotator.rules.yml"
 TESTS = FOLDER / "prometheus" / "rotator.rules.test.yml"
@@ -30,7 +34,8 @@ def written():
     [old] = cache.keys
     current = old.model_copy(update={"id": "c4a10e5b22d9f6a3", "role": "current"})
     whole = cache.model_copy(update={"keys": (current, old), "swept_at": report.finished_at})
-    text = metrics_text(report.model_copy(update={"caches": (whole,)}))
+    run = RunStatus("1", Owner.here(), "run", ("a",), NOW, NOW, cache="a", phase="rotating")
+    text = metrics_text(report.model_copy(update={"caches": (whole,)})) + progress.metrics_text(run)
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
