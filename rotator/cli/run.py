@@ -272,7 +272,7 @@ def _run_job(
     loaded = open_config(which.config)
     if which.secret_provider:  # where worker processes find it too
         os.environ[PROVIDER_VARIABLE] = which.secret_provider
-    provider = provider_from_url(which.secret_provider)
+    provider, told = provider_from_url(which.secret_provider), with_files(told, loaded)
     accesses = select(loaded, which.cache or (), provider)
     keyrings = all_keyrings(loaded, accesses, provider)
     with (
@@ -293,9 +293,7 @@ def _run_job(
             log.info("the state file is of an earlier version: what it knows is proven anew")
         notifier.watch((access.cache.name for access in accesses), keyrings, opened)
         return Job(
-            loaded.files,
-            accesses,
-            plan,
+            *(loaded.files, accesses, plan),
             keyrings=keyrings,
             state=opened,
             stopper=stopper,
@@ -308,7 +306,7 @@ def _run_job(
             fence_at=settings.writers_switched_at,
             declared=declared_of_all(loaded, plan),
             listings=other_listings(loaded, provider),
-            facts=with_files(told, loaded),
+            facts=told,
         ).run()
 
 

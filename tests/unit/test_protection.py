@@ -16,7 +16,7 @@ from rotator.errors import ConfigError, StateError
 from rotator.protection import open_own, require_own
 from rotator.run.preflight import run_lock
 from rotator.state.state import State
-from rotator.sweep.control import WorkerChannel
+from rotator.sweep.channel import WorkerChannel
 from rotator.sweep.engine import start_processes
 
 GET_DUMPABLE = 3  # linux/prctl.h
