@@ -23,6 +23,7 @@ from rotator.text import (
     parse_deadline,
     parse_duration,
     parse_past,
+    percent,
     redact,
     rfc3339,
     short_id,
@@ -441,3 +442,19 @@ class TestTimes:
     def test_ago(self, passed, said):
         """What has passed is said in the largest unit that fits."""
         assert ago(self.AT, self.AT + passed) == said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0, "0%"),
+        (0.0004, "under 0.1%"),
+        (0.0316, "3.2%"),
+        (0.0996, "10%"),
+        (0.45, "45%"),
+        (1, "100%"),
+    ],
+)
+def test_percent(share, said):
+    """A share is written in one way, with a digit more where it is small."""
+    assert percent(share) == said

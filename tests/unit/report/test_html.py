@@ -145,7 +145,7 @@ class TestPage:
         """A row of the keys' table is what the report has."""
         found = page_of(report().caches[0])
         rows = found.find(".//section[@class='cache']/table[@class='stack']/tbody")
-        assert words(rows[3]) == ("77b3c2d1e0f4a596 old 812,203 0 1,300 200 287 MB under 0.1 %")
+        assert words(rows[3]) == ("77b3c2d1e0f4a596 old 812,203 0 1,300 200 287 MB 0%")
 
     @pytest.mark.parametrize("verdict", VERDICTS)
     def test_every_verdict(self, verdict):
