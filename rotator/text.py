@@ -76,6 +76,13 @@ def size(number: int) -> str:
     return f"{amount:,.1f} TB"
 
 
+def percent(share: float) -> str:
+    """Return a share of 1 as people read it: `0%`, `under 0.1%`, `3.2%`, `45%`."""
+    if 0 < share < 0.001:
+        return "under 0.1%"
+    return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
+
+
 def short_id(key_id: str) -> str:
     """Return as much of a key id as people need: `9f2c41d0`."""
     return key_id[:SHORT_ID]

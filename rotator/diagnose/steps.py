@@ -31,7 +31,7 @@ from rotator.server.replies import (
 )
 from rotator.server.store import Store
 from rotator.server.topology import discover, refuse_sentinel
-from rotator.text import ago, count, listing, utc_now
+from rotator.text import ago, count, listing, percent, utc_now
 
 OLDEST = (6, 0)  # version of Redis
 SKEW_SECONDS = 5.0
@@ -281,7 +281,9 @@ def memory_policy(probe: Probe) -> str | Advice:
     policy = info.get("maxmemory_policy", "policy not known")
     if not {"used_memory", "maxmemory"} <= set(info):
         return f"not known: INFO does not say; {policy}"
-    seen = f"{used / limit:.0%} of maxmemory used, {policy}" if limit else f"no limit, {policy}"
+    seen = (
+        f"{percent(used / limit)} of maxmemory used, {policy}" if limit else f"no limit, {policy}"
+    )
     if not limit or used < FULL * limit:
         return seen
     fate = "refuses writes" if policy == "noeviction" else "evicts entries"

@@ -23,7 +23,7 @@ from rotator.retirement.estimate import Estimate, Item, Plan
 from rotator.retirement.forecast import Progress, Schedule
 from rotator.tally.load import Latency, NodeLoad
 from rotator.tally.tally import Outcome
-from rotator.text import count, elapsed, moment, rfc3339, size, stamp
+from rotator.text import count, elapsed, moment, percent, rfc3339, size, stamp
 
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 _ASSUMING = "assuming that "
@@ -227,7 +227,7 @@ def _amount(number: float | None, unit: str) -> str:
     """Return an amount as people read it."""
     if number is None:
         return _NOT_KNOWN
-    shown = {"values": f"{number:,.0f}", "bytes": size(round(number)), "share": f"{number:.0%}"}
+    shown = {"values": f"{number:,.0f}", "bytes": size(round(number)), "share": percent(number)}
     return shown.get(unit) or elapsed(number)
 
 
@@ -253,7 +253,7 @@ def plan_line(plan: Plan) -> str:
 def how_far(progress: Progress) -> str:
     """Return how far a sweep is that was stopped, and when it will be done."""
     names = "" if progress.names is None else f" of {count(progress.names, 'name')}"
-    share = "" if progress.fraction is None else f" ({progress.fraction:.0%})"
+    share = "" if progress.fraction is None else f" ({percent(progress.fraction)})"
     pace = progress.visits_per_second
     speed = f" at {pace:,.0f} a second" if pace else ""
     done = f"{progress.visited:,}{names} visited{share}{speed}"

@@ -17,7 +17,7 @@ from rotator.report import chart, fields, words
 from rotator.report.fleet.model import FINDINGS, GAPS, Fleet
 from rotator.report.model import STATUSES, Cache, Key, KeyPlace, Report
 from rotator.report.names import problem_lines
-from rotator.text import ago, count, elapsed, escape, listing, short_id, size, stamp
+from rotator.text import ago, count, elapsed, escape, listing, percent, short_id, size, stamp
 
 _WIDE = {"width": 720, "height": 230}
 _NARROW = {"width": 360, "height": 220}
@@ -85,6 +85,7 @@ def _environment() -> Environment:
         "ending": _ending,
         "grouped": "{:,}".format,
         "listing": listing,
+        "percent": percent,
         "proof": _proof,
         "sentence": lambda said: said[:1].upper() + said[1:],
         "short_id": short_id,

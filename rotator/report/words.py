@@ -96,8 +96,7 @@ def title(report: Report, cache: Cache) -> str:
 
 def run_facts(report: Report) -> Iterator[str]:
     """Yield how a run ended, who made it, where and how."""
-    ended = f"ended {stamp(report.finished_at)}"
-    yield f"{ended}, exit code {report.exit_code}: {report.exit_meaning}"
+    yield f"ended {stamp(report.finished_at)}, exit code {report.exit_code}: {report.exit_meaning}"
     yield from who(report.facts) if report.facts else ()
 
 
@@ -281,7 +280,8 @@ def age(cache: Cache, now: datetime) -> str:
     """Return how old is what is known of a cache."""
     if cache.swept_at is None:
         return "no complete sweep yet"
-    return f"last complete sweep {ago(cache.swept_at, now)}: {stamp(cache.swept_at)}"
+    open_ = ", not verified" if cache.progress and cache.progress.phase == "verification" else ""
+    return f"last complete sweep {ago(cache.swept_at, now)}{open_}: {stamp(cache.swept_at)}"
 
 
 def change(made: Change) -> str:

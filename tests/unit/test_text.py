@@ -26,6 +26,7 @@ from rotator.text import (
     parse_deadline,
     parse_duration,
     parse_past,
+    percent,
     redact,
     rfc3339,
     short_id,
@@ -498,3 +499,19 @@ def test_excerpt(text, hidden, shown):
 def test_redacted_urls(text, masked):
     """Logins and secret parameters of URLs are masked, wherever they stand."""
     assert redact(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0, "0%"),
+        (0.0004, "under 0.1%"),
+        (0.0316, "3.2%"),
+        (0.0996, "10%"),
+        (0.45, "45%"),
+        (1, "100%"),
+    ],
+)
+def test_percent(share, said):
+    """A share is written in one way, with a digit more where it is small."""
+    assert percent(share) == said

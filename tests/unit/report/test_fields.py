@@ -20,8 +20,9 @@ from rotator.report.fields import (
 from rotator.report.model import Cache, Coverage, Node, ProblemSum
 from rotator.report.table import render
 from rotator.retirement.estimate import Estimate, Item, Plan
+from rotator.retirement.forecast import Progress
 from rotator.tally.load import Latency, NodeLoad
-from support.sample_reports import old_key, report_on
+from support.sample_reports import HOUR, START, old_key, report_on
 
 FACTS = Facts(
     host="jump-1",
@@ -150,6 +151,19 @@ class TestTable:
         assert f"812,203   {said} " in shown
         assert "there may be more than was counted" in shown
         assert "if you only wait" not in shown
+
+    def test_not_verified(self):
+        """A sweep whose verification was stopped is called complete, and not verified."""
+        stopped = Cache(
+            name="a",
+            stopped="interrupted",
+            swept_at=START,
+            progress=Progress(phase="verification", visited=9),
+        )
+        stream = io.StringIO()
+        print_result(render(report_on(stopped), START + HOUR), stream)
+
+        assert "  last complete sweep 1 hour ago, not verified: 2026-" in stream.getvalue()
 
     def test_problems_are_summed_first(self):
         """The sums of problems stand before the samples, those that are left in one line."""
