@@ -6,7 +6,6 @@ where something works but deserves a look. It fails by raising a `RotatorError`,
 remedy. Nothing is written. `Probe` carries what earlier steps found out.
 """
 
-import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,14 @@ from rotator.diagnose.detect import count_hashes, detect, nothing_opens
 from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
-from rotator.server.acl import WRITING, grant_hint, missing_for_verdict, missing_rights, with_fields
+from rotator.server.acl import (
+    WRITING,
+    grant_hint,
+    missing_for_verdict,
+    missing_rights,
+    unknown_commands,
+    with_fields,
+)
 from rotator.server.context import CacheContext, tls_context
 from rotator.server.node import Identity
 from rotator.server.replies import (
@@ -31,6 +37,7 @@ from rotator.server.replies import (
 )
 from rotator.server.store import Store
 from rotator.server.topology import discover, refuse_sentinel
+from rotator.server.wire.versions import numbers_of
 from rotator.text import ago, count, listing, utc_now
 
 OLDEST = (6, 0)  # version of Redis
@@ -39,7 +46,6 @@ FULL = 0.9  # of maxmemory
 _SAMPLES = 50
 _SETTLE_SECONDS = 3.0
 _NO_REDIS = "is there a proxy or another program than Redis or Valkey at this address?"
-_VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,9 @@ def rights(probe: Probe) -> str:
         return "all that a run needs"
     writing = {*wanted} - {*with_fields((), settings.fields)}
     enough = "may do a dry run; for a run the user" if {*missing} <= writing else "the user"
-    raise RightsError(f"{enough} lacks rights: {' '.join(missing)}", hint=grant_hint(missing))
+    unknown = unknown_commands(probe.node, missing, settings.match[0])
+    told = f"{enough} lacks rights: {' '.join(missing)}"
+    raise RightsError(told, hint=grant_hint(missing, unknown))
 
 
 def verdict_rights(probe: Probe) -> str | Advice:
@@ -246,9 +254,8 @@ def role(probe: Probe) -> str:
 def version(probe: Probe) -> str:
     """Refuse a server that is too old."""
     info = probe.node.info("server")
-    known = _VERSION.match(info.get("redis_version", ""))
-    software = Identity.from_info(info).version
-    if known is None or (int(known[1]), int(known[2])) < OLDEST:
+    software = understood(probe.node.node, "INFO", Identity.from_info, info).version
+    if numbers_of(info.get("redis_version"))[:2] < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         text = f"{software} is older than {wanted}, the oldest that rotator works with"
         raise ServerError(text, hint=f"upgrade the server to {wanted} or newer")

@@ -39,6 +39,7 @@ from rotator.run.cache_run import CacheRun
 from rotator.run.declared import Listing
 from rotator.run.evidence import EvidenceRecorder
 from rotator.server.context import CacheContext
+from rotator.server.wire.stream import Patience
 from rotator.state.state import State
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import RemoteWorkers
@@ -132,7 +133,7 @@ class Job:
         ]
         self._failures = {}
         for access in self.accesses:
-            access.stopping = self.stopper.reason
+            access.patience = Patience(self.stopper.reason)
         self._recorder = EvidenceRecorder(
             self.state, self.stopper.ends_at, declared=self.declared, listings=self.listings
         )
