@@ -182,8 +182,7 @@ def rights(probe: Probe) -> str:
 def verdict_rights(probe: Probe) -> str | Advice:
     """Try the rights without which a key may never be known to be retirable."""
     refuse_sentinel(probe.node)
-    missing = missing_for_verdict(probe.node)
-    if not missing:
+    if not (missing := missing_for_verdict(probe.node)):
         return "all that a verdict is the better for"
     return Advice(f"a verdict is the better for {' '.join(missing)}", grant_hint(missing))
 
