@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rotator.config.load import load
 from rotator.console import internal_error
-from rotator.diagnose import steps
+from rotator.diagnose import server_steps, steps
 from rotator.diagnose.cost import cost
 from rotator.diagnose.stage import stage
 from rotator.diagnose.steps import Advice, Next, Probe
@@ -60,12 +60,12 @@ NODE = (
     Step("authentication", steps.authentication, ("TLS",)),
     Step("rights", steps.rights, ("authentication",)),
     Step("rights for verdicts", steps.verdict_rights, ("authentication",)),
-    Step("role", steps.role, ("authentication",)),
-    Step("version", steps.version, ("role",)),
-    Step("databases", steps.databases, ("role",)),
-    Step("memory policy", steps.memory_policy, ("role",)),
-    Step("persistence", steps.persistence, ("role",)),
-    Step("clock skew", steps.clock_skew, ("authentication",)),
+    Step("role", server_steps.role, ("authentication",)),
+    Step("version", server_steps.version, ("role",)),
+    Step("databases", server_steps.databases, ("role",)),
+    Step("memory policy", server_steps.memory_policy, ("role",)),
+    Step("persistence", server_steps.persistence, ("role",)),
+    Step("clock skew", server_steps.clock_skew, ("authentication",)),
 )
 LAST = (
     Step("topology", steps.topology, ("role",)),

@@ -17,6 +17,7 @@ from rotator.run.preflight import Preflight
 from rotator.server.acl import DELETING, WRITING, with_fields
 from rotator.server.context import CacheContext
 from rotator.server.topology import SETTLE_SECONDS
+from rotator.server.wire.stream import Patience
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import InlineEngine
@@ -62,7 +63,7 @@ class BulkRun:
     _preflight: Preflight = field(init=False)
 
     def __post_init__(self) -> None:
-        self.access.stopping = self.stopper.reason
+        self.access.patience = Patience(self.stopper.reason)
         settings, acting = self.access.settings, DELETING if self.selector.deletes else WRITING
         besides = with_fields(acting if self.state else (), self.selector.fields(settings.fields))
         self._preflight = Preflight(

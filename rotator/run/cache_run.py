@@ -25,6 +25,7 @@ from rotator.server.acl import REFRESHING, WRITING, with_fields
 from rotator.server.context import CacheContext
 from rotator.server.copies import refresh_files, take_look
 from rotator.server.topology import Topology
+from rotator.server.wire.stream import Patience
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
@@ -69,7 +70,7 @@ class CacheRun:
     _forbidden: tuple[str, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
-        self.access.stopping = self.stopper.reason
+        self.access.patience = Patience(self.stopper.reason)
         writing = () if self.options.dry_run else WRITING
         refreshing = REFRESHING if self.refreshes else ()
         self._preflight = Preflight(
@@ -155,8 +156,10 @@ class CacheRun:
             result.looks += self.look_again(result)
         self._observer.look_back(self.access.connect)
         result.evictions = self._observer.evictions
-        clock = self._observer.clock
-        result.doubt, result.latest = clock.clock_warning, clock.latest()
+        result.doubt, result.latest = (
+            self._observer.clock.clock_warning,
+            self._observer.clock.latest(),
+        )
         return result
 
     def keep(self, result: CacheResult) -> None:

@@ -159,24 +159,36 @@ def require_rights(
         RightsError: Rights are missing; the hint is the ACL rule that grants them.
     """
     lacking: dict[tuple[str, ...], list[str]] = {}
+    unknown: list[str] = []
     for address in addresses:
         with connect(address) as store:
             if lacks := missing_rights(store, besides, pattern):
                 lacking.setdefault(tuple(lacks), []).append(str(address))
+                unknown += unknown_commands(store, lacks, pattern)
     if lacking:
         raise RightsError(
             "; ".join(
                 f"{listing(nodes)}: the user lacks rights: {' '.join(rules)}"
                 for rules, nodes in lacking.items()
             ),
-            hint=grant_hint(rule for rules in lacking for rule in rules),
+            hint=grant_hint((rule for rules in lacking for rule in rules), unknown),
         )
 
 
-def grant_hint(rules: Iterable[str]) -> str:
-    """Return how to get *rules*, for people."""
-    wanted = " ".join(dict.fromkeys(rules))
-    return f"an administrator can grant them: ACL SETUSER <user> {wanted}"
+def grant_hint(rules: Iterable[str], unknown: Iterable[str] = ()) -> str:
+    """Return how to get *rules*, for people; *unknown* are commands that the server lacks."""
+    wanted, lost = " ".join(dict.fromkeys(rules)), ", ".join(dict.fromkeys(unknown))
+    told = f"; the server does not know {lost}: see `rename-command` there" if lost else ""
+    return f"an administrator can grant them: ACL SETUSER <user> {wanted}{told}"
+
+
+def unknown_commands(store: Store, rules: Sequence[str], pattern: str) -> list[str]:
+    """Return the commands behind *rules* that the server does not know, which no grant mends."""
+    probes = _probes(_unused(pattern), store.connection.db)
+    tried = [probes[rule] for rule in rules if rule in probes]
+    replies = store.connection.pipeline(tried)
+    both = zip(tried, replies, strict=True)
+    return [str(one[0]) for one, reply in both if str(reply).startswith("unknown command")]
 
 
 def _probes(name: bytes, database: int) -> dict[str, Command]:

@@ -9,7 +9,7 @@ lost: it raises `LostError`, and whoever owns the scan decides what that means.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import NoneType
 from typing import Any, NoReturn, Self
 
@@ -21,7 +21,7 @@ from rotator.errors import LoginError, LostError, ServerError
 from rotator.server.replies import AnswerError
 from rotator.server.wire.login import Login, login_reason
 from rotator.server.wire.pending import Command, Pending, Reply
-from rotator.server.wire.stream import MISSING, StoppedWaitingError, Stream
+from rotator.server.wire.stream import MISSING, Patience, StoppedWaitingError, Stream
 from rotator.text import excerpt
 from rotator.tls import reason_of
 
@@ -49,11 +49,12 @@ class Connection:
         *,
         db: int = 0,
         timeout: float = TIMEOUT_SECONDS,
-        stopping: Callable[[], object] = lambda: None,
+        patience: Patience | None = None,
     ) -> None:
         self.address = address
         self.db = db
-        self._login, self._timeout, self._stopping = login, timeout, stopping
+        self._login, self._timeout, self._patience = login, timeout, patience or Patience()
+        self.hide = login.hide  # the password in a text
         self._stream: Stream | None = None
         self._held: list[bytes] = []  # commands, packed
         self._ahead: deque[Pending] = deque()
@@ -63,7 +64,7 @@ class Connection:
     def open(self) -> Self:
         """Connect, log in and select the database."""
         try:
-            self._stream = Stream(self.address, self._login, self._timeout, self._stopping)
+            self._stream = Stream(self.address, self._login, self._timeout, self._patience)
         except TimeoutError:
             raise self._unreachable(f"no answer in {self._timeout:g} s") from None
         except (OSError, ValueError, OverflowError) as error:  # or the host or port is none

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
@@ -30,6 +30,7 @@ from rotator.secrets.provider import PROVIDER_VARIABLE, Unpicklable, provider_fr
 from rotator.server.connection import Connection
 from rotator.server.store import Store
 from rotator.server.wire.login import Login
+from rotator.server.wire.stream import Patience
 from rotator.tls import (
     add_trusted,
     client_context,
@@ -62,7 +63,7 @@ class CacheContext(Unpicklable):
     """
     Cache context: connects to one cache; with encryption on, it has a keyring and a codec.
 
-    *stopping* tells that a run is to end: no slow answer is waited for any longer.
+    *patience* knows when a run is to end: no slow answer is waited for any longer.
 
     Raises:
         ConfigError: A key, a format or a TLS profile is wrong.
@@ -91,7 +92,7 @@ class CacheContext(Unpicklable):
             self.codec = Codec(self.keyring, tried, written, self.settings.labels)
             self._check_labels(self.codec)
         self._neighbours = partial(_neighbours, config, cache, provider)
-        self.stopping: Callable[[], object] = lambda: None
+        self.patience = Patience()
 
     @classmethod
     def open(
@@ -159,7 +160,7 @@ class CacheContext(Unpicklable):
     def connect(self, address: Address) -> Store:
         """Return a store on a new pinned connection to *address*, or to where it is mapped."""
         reached = self.settings.address_map.get(address, address)
-        return Store(Connection(reached, self.login, stopping=self.stopping).open())
+        return Store(Connection(reached, self.login, patience=self.patience).open())
 
 
 def select(

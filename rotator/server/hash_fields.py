@@ -80,11 +80,7 @@ def lengths(store: Store, hashes: Sequence[bytes]) -> list[int | NoValue | Error
 def pages(
     store: Store, at: Sequence[tuple[bytes, bytes]], count: int
 ) -> list[tuple[bytes, list[tuple[bytes, bytes]]] | NoValue | ErrorReply]:
-    """
-    Return a page of HSCAN, for each hash at its cursor: the next cursor, and fields with values.
-
-    Or why there is none; GONE: no hash.
-    """
+    """Return a page of HSCAN, for each hash at its cursor, or why there is none; GONE: no hash."""
     commands = [("HSCAN", name, cursor, "COUNT", count) for name, cursor in at]
     return _asked(store, commands, _pairs_of)
 

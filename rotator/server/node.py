@@ -171,7 +171,8 @@ class Node:
         for section, reply in zip(sections, replies, strict=True):
             if isinstance(reply, ResponseError):  # busy with something else, or really refused
                 reply = self.ask("INFO", section)  # noqa: PLW2901 - the same, asked again
-            merged.update(parse_info(understood(self.node, "INFO", text_of, reply)))
+            text = understood(self.node, "INFO", text_of, reply)
+            merged.update(parse_info(self.connection.hide(text)))
         return merged
 
     def cluster_enabled(self) -> bool | None:
@@ -193,7 +194,8 @@ class Node:
     def members(self) -> list[Member]:
         """Return the nodes of the cluster, as this one sees them; one is itself."""
         text = understood(self.node, "CLUSTER NODES", text_of, self.ask("CLUSTER", "NODES"))
-        return understood(self.node, "CLUSTER NODES", parse_nodes, text, self.connection.address)
+        at = self.connection.address
+        return understood(self.node, "CLUSTER NODES", parse_nodes, self.connection.hide(text), at)
 
     def replicas(self) -> dict[str, dict[str, str]]:
         """Return the replicas that are connected, by `ip:port`, with what INFO says of each."""

@@ -39,6 +39,7 @@ from rotator.errors import ConfigError, RotatorError, ServerError
 from rotator.protection import disable_core_dumps
 from rotator.server.context import CacheContext
 from rotator.server.replies import AnswerError
+from rotator.server.wire.stream import Patience
 from rotator.state.state import State
 from rotator.sweep.channel import SharedOrder, WorkerChannel
 from rotator.sweep.control import Control, SweepControl
@@ -186,7 +187,7 @@ def run_node_task(task: NodeTask) -> NodeResult | str:
         access = CacheContext.open(load(task.files), name)
     except RotatorError as error:
         return str(error)
-    access.stopping = channel.stop
+    access.patience = Patience(channel.stop)
     if access.codec is None:
         return f"the cache {name} is not encrypted there"
     whose = ("its", "this machine") if task.state is None else ("its worker's", "the run")

@@ -23,6 +23,7 @@ _PHRASES = (
     "loading the dataset in memory",
     "running in protected mode",
 )
+_SHORT = 8
 _CODES = ("WRONGPASS", "NOAUTH", "NOPERM", "DENIED", "LOADING", "BUSY", "MASTERDOWN", "MISCONF")
 
 
@@ -60,6 +61,11 @@ class Login:
     def hidden(self) -> tuple[str, ...]:
         """Return what no text from a server may show."""
         return (self._password,) if self._password else ()
+
+    def hide(self, said: bytes) -> bytes:
+        """Return a text of a server without the password; a short one could be any word of it."""
+        password = (self._password or "").encode()
+        return said.replace(password, b"***") if len(password) >= _SHORT else said
 
     def connect(self, address: Address, timeout: float) -> socket.socket:
         """

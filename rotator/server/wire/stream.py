@@ -3,8 +3,8 @@ Stream: sends bytes to one server process and reads replies, each before its dea
 
 - A reply has `timeout` seconds, whether it trickles or does not come at all; one that is long has
   more by the bytes that have come (`_SLOWEST`), up to `_LARGEST` of them.
-- When the run is to end, a reply that has taken `_GRACE_SECONDS` is waited for no longer: what it
-  would have told is looked at again by the next run.
+- When the run is to end, a reply that has taken `_GRACE_SECONDS` is waited for no longer, and the
+  later the less: what it would have told is looked at again by the next run.
 - Error texts are cut and escaped here, before anything else is done with them.
 """
 
@@ -27,6 +27,23 @@ _SLOWEST = 1 << 18  # bytes a second; 2 Mbit/s
 _LARGEST = 1 << 31  # bytes of one reply
 _SLICE_SECONDS = 0.5  # how soon a wish to stop is heard
 _GRACE_SECONDS = 2.0
+_LEAST_SECONDS = 0.25  # what is left of that when so much time has passed since
+
+
+class Patience:
+    """Patience: bounds the wait for a reply when *stopping* tells that the run is to end."""
+
+    def __init__(self, stopping: Callable[[], object] = lambda: None) -> None:
+        self._stopping = stopping
+        self._since: float | None = None
+
+    def is_over(self, took: float) -> bool:
+        """Return whether a reply that *took* so many seconds is not waited for any longer."""
+        if not self._stopping():
+            return False
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        return took > max(_GRACE_SECONDS - (now - self._since), _LEAST_SECONDS)
 
 
 class StoppedWaitingError(TimeoutError):
@@ -35,18 +52,16 @@ class StoppedWaitingError(TimeoutError):
 
 class Stream:
     """
-    Stream: is a socket to *address*, and what parses replies; *stopping* tells that the run ends.
+    Stream: is a socket to *address*, and what parses replies.
 
     Raises (every method that waits):
         OSError: The connection broke, or it took too long.
     """
 
-    def __init__(
-        self, address: Address, login: Login, timeout: float, stopping: Callable[[], object]
-    ) -> None:
+    def __init__(self, address: Address, login: Login, timeout: float, patience: Patience) -> None:
         self.timeout = timeout
         self._hidden = login.hidden
-        self._stopping = stopping
+        self._patience = patience
         self._socket: socket.socket | None = login.connect(address, timeout)
         self._buffer = bytearray(_READ_BYTES)
         self.reader: Any = Reader(replyError=self._error, notEnoughData=MISSING)
@@ -78,7 +93,7 @@ class Stream:
             left = self.timeout + self._fed / _SLOWEST - took
             if left <= 0 or self._fed > _LARGEST:
                 raise TimeoutError
-            if took > _GRACE_SECONDS and self._stopping():
+            if self._patience.is_over(took):
                 raise StoppedWaitingError
             peer.settimeout(min(left, _SLICE_SECONDS))
             try:

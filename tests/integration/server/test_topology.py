@@ -505,7 +505,7 @@ class TestSentinel:
 
         with (
             RespFront(server.port, answer) as front,
-            pytest.raises(ServerError, match=r"is a Sentinel; .* the primary is 10.0.0.7:6379"),
+            pytest.raises(ServerError, match=r"is a Sentinel; .* the primary is 10\.0\.0\.7:6379"),
         ):
             look(Address.parse(front.address))
 

@@ -13,6 +13,7 @@ from rotator.errors import LoginError, LostError, ServerError
 from rotator.server.connection import Connection
 from rotator.server.replies import AnswerError
 from rotator.server.wire.login import Login
+from rotator.server.wire.stream import Patience
 from support.respfront import RespFront
 
 SECRET = "s3cr3t-passw0rd"
@@ -73,10 +74,11 @@ def test_a_login_that_trickles_is_given_up(answering):
 
 def test_a_run_that_is_to_end_does_not_wait_for_a_slow_reply(answering, monkeypatch):
     """When the run is to end, a reply that has taken long is given up before its deadline."""
-    monkeypatch.setattr("rotator.server.wire.stream._GRACE_SECONDS", 0.05)
+    for name in ("_GRACE_SECONDS", "_LEAST_SECONDS"):
+        monkeypatch.setattr(f"rotator.server.wire.stream.{name}", 0.05)
     address = answering(b"$1000\r\n", *[b"x"] * 500)
     with (
-        Connection(address, Login(), stopping=lambda: "until") as connection,
+        Connection(address, Login(), patience=Patience(lambda: "until")) as connection,
         pytest.raises(LostError, match="the run is to end, and the answer to INFO has not come"),
     ):
         connection.call("INFO")
