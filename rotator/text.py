@@ -19,11 +19,9 @@ _LONGEST = timedelta(days=36_500)
 
 _EXPECTED = "expected a time to come, such as 05:00 or 2026-11-24T05:00Z"
 _EXPECTED_PAST = "expected a past time, such as 14:30 or 2026-11-24T14:30Z"
-SHORT_ID = 8
-"""How many of a key id's 16 characters tell it apart for people."""
+SHORT_ID = 8  # of a key id's 16 characters tell it apart for people
 
 _MASK = "***"
-
 _now = partial(datetime.now, UTC)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 _UNITS = {

@@ -35,7 +35,6 @@ from rotator.text import count, listing
 
 _SAMPLES = 50
 _SETTLE_SECONDS = 3.0
-_NO_REDIS = "is there a proxy or another program than Redis or Valkey at this address?"
 
 
 @dataclass(frozen=True)

@@ -155,11 +155,8 @@ class CacheRun:
             self._touch()
             result.looks += self.look_again(result)
         self._observer.look_back(self.access.connect)
-        result.evictions = self._observer.evictions
-        result.doubt, result.latest = (
-            self._observer.clock.clock_warning,
-            self._observer.clock.latest(),
-        )
+        clock, result.evictions = self._observer.clock, self._observer.evictions
+        result.doubt, result.latest = clock.clock_warning, clock.latest()
         return result
 
     def keep(self, result: CacheResult) -> None:
