@@ -1,10 +1,10 @@
 """
 Job: takes several caches from preflight to report, and waits for the verdict if it is to.
 
-Preflight comes first for every cache, because nothing is to be written before all of it holds. The
-judgement comes last, because a key that several caches share is judged by all of them. Where time
-makes a verdict better, `--wait` sleeps until then and looks again: with a sweep where names are to
-be proven, else only at servers and files.
+Preflight comes first for every cache; one for which it fails is left out. The judgement comes last,
+because a key that several caches share is judged by all of them. Where time makes a verdict better,
+`--wait` sleeps until then and looks again: with a sweep where names are to be proven, else only at
+servers and files.
 """
 
 import time
@@ -269,11 +269,11 @@ class Job:
             run.require_keys()
         for run in self._runs:
             self._attempt(run, run.prepare)
-            failure = self._failures.get(run.access.cache.name)
-            if failure and (stopped := self._stopped_by(failure)):
-                return stopped
-            if failure and len(self._runs) == 1 and not isinstance(failure, UnmetFormatError):
-                raise failure
+            if failure := self._failures.get(run.access.cache.name):
+                if stopped := self._stopped_by(failure):
+                    return stopped
+                if len(self._runs) == 1 and not isinstance(failure, UnmetFormatError):
+                    raise failure
         return None
 
     def _attempt(self, run: CacheRun, step: Callable[[], Result]) -> Result | None:
@@ -288,7 +288,7 @@ class Job:
         except Exception as error:  # noqa: BLE001 - no other cache is to suffer from it
             failure = internal_error(error, cache=name)
         self._failures[name] = failure
-        if not self._stopped_by(failure):
+        if not self._stopped_by(failure) and (step != run.prepare or len(self._runs) > 1):
             log.error("cache failed", cache=name, error=str(failure), hint=failure.hint)
         return None
 
@@ -309,9 +309,9 @@ class Job:
 
     def _work(self, run: CacheRun) -> CacheResult:
         """Do one cache; what goes wrong here must not keep the others from being done."""
-        name = run.access.cache.name
         if stopped := self.stopper.reason():
             return self._stopped(run, stopped)
+        name = run.access.cache.name
         if name not in self._failures and (result := self._attempt(run, run.run)):
             return result
         failure = self._failures[name]

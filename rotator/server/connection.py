@@ -28,6 +28,7 @@ from rotator.tls import reason_of
 TIMEOUT_SECONDS = 15.0
 _ASK_SECONDS = 1.0  # for another connection, when a reply has not come
 _LARGE = 1 << 15  # bytes; such commands are not worth a copy to send them together
+_HINT = "`rotator check` tries each step of the connection and says what fails"
 _PLAIN = frozenset((bytes, int, NoneType, list))  # replies that are no error and no report
 
 
@@ -89,18 +90,15 @@ class Connection:
         if reply != b"OK":
             self.close()
             if isinstance(reply, ResponseError) and reply.status_code == "LOADING":
-                raise self._loading()
+                said = f"{self.address} is still loading its data"
+                raise ServerError(said, hint="try again when it has loaded")
             raise self._refused(login_reason(_said(reply)))
 
     def _unreachable(self, why: str) -> ServerError:
         return ServerError(
             f"cannot connect to {self.address}: {why}",
-            hint="`rotator check` tries each step of the connection and says what fails",
+            hint=_HINT,
         )
-
-    def _loading(self) -> ServerError:
-        said = f"{self.address} is still loading its data"
-        return ServerError(said, hint="try again when it has loaded")
 
     @property
     def is_open(self) -> bool:
@@ -284,7 +282,7 @@ class Connection:
             why = f"{some} answer to {pending.command} in {self._timeout:g} s{self._silence()}"
         elif isinstance(error, ConnectionResetError):
             why = "the server closed it: CLIENT KILL, a restart, a limit of its own, or a proxy"
-        raise LostError(f"the connection to {self.address} was lost: {why}") from None
+        raise LostError(f"the connection to {self.address} was lost: {why}", hint=_HINT) from None
 
     def _silence(self) -> str:
         """Return what another connection finds, where a reply has not come."""

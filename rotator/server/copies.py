@@ -182,7 +182,7 @@ def _listed(info: Mapping[str, str]) -> tuple[Listed, ...]:
             type=line.get("type", ""),
         )
         for line in lines
-        for ip, port in [(line.get("ip", ""), line.get("port", "0"))]
+        for ip, port in [(line.get("ip", "")[:255], line.get("port", "0")[:5])]
     )
 
 

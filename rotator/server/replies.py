@@ -299,7 +299,7 @@ def _word(reply: object) -> str:
 def primary_of(info: Mapping[str, str]) -> str:
     """Return where a replica's primary is, as its INFO says."""
     host, port = info.get("master_host"), info.get("master_port")
-    return f"{host}:{port}" if host and port else "a primary that it does not name"
+    return excerpt(f"{host}:{port}") if host and port else "a primary that it does not name"
 
 
 def mentions(reply: Any, token: bytes) -> bool:

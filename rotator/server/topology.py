@@ -30,7 +30,7 @@ from rotator.server.node import Identity
 from rotator.server.replies import parse_fields, primary_of
 from rotator.server.store import Store
 from rotator.server.wire.addresses import AddressBook
-from rotator.text import listing
+from rotator.text import excerpt, listing
 
 Connect = Callable[[Address], Store]
 
@@ -192,7 +192,7 @@ def refuse_sentinel(store: Store) -> None:
         told = parse_fields(store.info("sentinel").get("master0", "")).get("address")
     except RightsError:  # what may not be asked says who it is by that
         return
-    says = f" (it says that the primary is {told})" if told else ""
+    says = f" (it says that the primary is {excerpt(told)})" if told else ""
     raise ServerError(
         f"{store.node} is a Sentinel; give the servers' addresses{says}",
         hint="put the addresses of the primary and its replicas into redis.addresses",

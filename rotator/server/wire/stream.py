@@ -39,7 +39,7 @@ class Patience:
 
     def is_over(self, took: float) -> bool:
         """Return whether a reply that *took* so many seconds is not waited for any longer."""
-        if not self._stopping():
+        if took <= _LEAST_SECONDS or not self._stopping():
             return False
         now = time.monotonic()
         self._since = now if self._since is None else self._since
