@@ -103,9 +103,12 @@ bench: $(DEV) ## measure against plain clients and the server's limit
 # What is shipped has the versions that were tested. lowest: the oldest that pyproject.toml allows.
 COMPILE := compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate pyproject.toml
+# What is in the image: all but a server.
+IMAGE := aws azure ccp conjur dask delinea html vault
 lock: $(UV) ## renew all versions and hashes under scripts/lock
 	@$(UV) pip $(COMPILE) --all-extras --group build --group dev -o $(LOCK)/dev.txt
 	@$(UV) pip $(COMPILE) --extra demo --group build -c $(LOCK)/dev.txt -o $(LOCK)/demo.txt
+	@$(UV) pip $(COMPILE) $(addprefix --extra ,$(IMAGE)) -c $(LOCK)/dev.txt -o $(LOCK)/image.txt
 	@$(UV) pip $(COMPILE) --group release -c $(LOCK)/dev.txt -o $(LOCK)/release.txt
 	@$(UV) pip $(COMPILE) --all-extras --group build --group test --resolution lowest-direct -o $(LOCK)/lowest.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group uv -o $(LOCK)/uv.txt

@@ -80,7 +80,9 @@ def main() -> None:
     try:
         _open_closed_streams()
         from rotator.cli.app import run  # noqa: PLC0415 - takes a while, and Ctrl-C may come
+        from rotator.protection import disable_core_dumps  # noqa: PLC0415 - the same
 
+        disable_core_dumps()
         code = run(sys.argv[1:], interrupts)
         interrupts.leave_with(code)
     except KeyboardInterrupt:  # just as the command began, or a second one while it ended

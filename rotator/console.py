@@ -7,7 +7,8 @@ Terminal: states its rules, prints results, errors, JSON and tables, sets up the
   `rotator: hint: ...`. No capital at the beginning, no full stop at the end.
 - A bar is drawn only where stderr is a terminal, and nothing is written into it: every line, also
   of the log, goes through `progress.write_line`.
-- A result is at most 100 columns wide, and has colours only on a terminal, never with NO_COLOR.
+- A result is at most 100 columns wide. Colours are for terminals alone, and neither for TERM=dumb
+  nor where NO_COLOR is set.
 - Control characters are shown as `\x1b`, never sent: names and messages come from elsewhere, and
   may hold what a terminal obeys.
 - Times in the log are UTC. `console` is for people, `json` one object per line for machines.
@@ -29,12 +30,14 @@ import logging
 import os
 import re
 import sys
+import time
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import IO, TYPE_CHECKING, Any
 
-from rotator.errors import RotatorError
+from rotator.errors import InternalError, RotatorError
 from rotator.progress import write_line
 from rotator.text import escape, redact
 
@@ -50,12 +53,15 @@ _PADDING = re.compile(r" +$", re.MULTILINE)
 _FIRST = ("timestamp", "level", "event")
 _INTERNAL = ("_record", "_from_structlog")  # structlog's own, gone before the line is rendered
 _MULTILINE = ("exception", "stack")
+_SAY_SECONDS = 60.0  # between two lines on one wait
 
 
 def print_result(result: RenderableType, stream: IO[str] | None = None) -> None:
-    """Write a result, text or a rendering, to *stream* (default stdout)."""
+    """Write a result, text (escaped, line by line) or a rendering, to *stream* (default stdout)."""
     stream = sys.stdout if stream is None else stream
-    if not isinstance(result, str):
+    if isinstance(result, str):
+        result = "\n".join(map(escape, result.split("\n")))
+    else:
         drawer = console(stream)
         with drawer.capture() as drawn:
             drawer.print(result)
@@ -104,7 +110,7 @@ def console(stream: IO[str]) -> Console:
         width=min(_columns(stream), COLUMNS) if terminal else COLUMNS,
         # Said outright, or FORCE_COLOR would put colours into a file.
         force_terminal=terminal,
-        no_color=bool(os.environ.get("NO_COLOR")) or not terminal,
+        no_color=not _has_colours(stream),
         highlight=False,
         markup=False,
         emoji=False,
@@ -114,6 +120,12 @@ def console(stream: IO[str]) -> Console:
 def _one_line(text: str) -> str:
     """Return *text* as it may follow `rotator: error:`."""
     return redact(escape(" ".join(text.split())))
+
+
+def _has_colours(stream: IO[str]) -> bool:
+    """Return whether what is written there may be coloured."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
 
 
 def _columns(stream: IO[str]) -> int:
@@ -126,7 +138,7 @@ def _columns(stream: IO[str]) -> int:
 
 def _tolerant(stream: IO[str]) -> IO[str]:
     """Make the stream show what its encoding does not know instead of failing on it."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in {"strict", "surrogateescape"}:
         stream.reconfigure(errors="backslashreplace")
     return stream
 
@@ -183,10 +195,8 @@ def _processors(log_format: str, stream: IO[str]) -> tuple[list[Processor], Proc
         start += [make.TimeStamper(fmt="iso", utc=True), make.ExceptionRenderer(transformer)]
         return [*start, _clean], make.JSONRenderer()
     start += [make.TimeStamper(fmt="%Y-%m-%dT%H:%M:%SZ", utc=True), make.format_exc_info]
-    colours = stream.isatty() and not os.environ.get("NO_COLOR")
-    render = dev.ConsoleRenderer(
-        colors=colours, exception_formatter=dev.plain_traceback, sort_keys=False
-    )
+    plain, colours = dev.plain_traceback, _has_colours(stream)
+    render = dev.ConsoleRenderer(colors=colours, exception_formatter=plain, sort_keys=False)
     return [*start, _clean, _printable], render
 
 
@@ -220,6 +230,28 @@ def _printable(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     return event
 
 
+def internal_error(error: Exception, **where: object) -> InternalError:
+    """
+    Write to the log where an exception that nobody expected was raised; return the error for it.
+
+    Neither says what the exception says: that may be a key, a password or a plaintext.
+    """
+    import structlog  # noqa: PLC0415 - see above
+
+    start_logging()
+    structlog.get_logger(__name__).error("internal error", **where, exception=_trace(error))
+    hint = "this is a fault of rotator; please report it with the lines above"
+    return InternalError(f"internal error: {type(error).__name__}", hint=hint)
+
+
+def _trace(error: BaseException) -> str:
+    """Return where an exception and those before it were raised, the oldest first, unquoted."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    start = f"{_trace(before)}\nthen:\n" if before else ""
+    stack = "".join(traceback.format_tb(error.__traceback__))
+    return f"{start}{stack}{type(error).__module__}.{type(error).__qualname__}"
+
+
 @dataclass
 class _Lines:
     """Logger: takes finished lines from structlog."""
@@ -247,3 +279,32 @@ class _Handler(logging.StreamHandler[IO[str]]):
             structlog.get_logger().warning("a log line could not be rendered", logger=record.name)
         else:
             write_line(text, self.stream)
+
+
+@dataclass(slots=True)
+class WaitLog:
+    """Wait log: says that something is waited for, again each minute, and that it has ended."""
+
+    _begun_at: float | None = None
+    _said_at: float = 0.0
+
+    def waits(self, event: str, **facts: Any) -> None:
+        """Say it, if it is time to."""
+        now = time.monotonic()
+        if self._begun_at is None:
+            self._begun_at = now
+        elif now - self._said_at < _SAY_SECONDS:
+            return
+        self._said_at = now
+        _log(event, **facts)
+
+    def ended(self) -> None:
+        """Say that the wait is over, if there was one."""
+        if self._begun_at is not None:
+            _log("no longer waiting", seconds=round(time.monotonic() - self._begun_at, 1))
+
+
+def _log(event: str, **facts: Any) -> None:
+    import structlog  # noqa: PLC0415 - see above
+
+    structlog.get_logger(__name__).info(event, **facts)

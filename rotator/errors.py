@@ -13,9 +13,11 @@ Errors: form one tree with exit codes and hints; one table says what each code m
     │   └── RightsError       1  the user lacks a right that the job needs
     ├── SourceError           1  a secret provider could not be reached
     ├── StateError            1  the state file cannot be used
+    ├── InternalError         1  something that nobody expected
     ├── SelfCheckError        1  a value does not open after encrypting
     ├── MissingError          1  there is no such entry
     ├── UnopenedError         1  an entry's value does not open
+    ├── ReceiptError          1  a receipt cannot be relied on
     ├── EmptyError            5  not one value opens, where some ought to
     ├── ConditionError        6  `report --require` does not hold
     └── BusyError             7  another run on the same cache is in progress
@@ -24,7 +26,7 @@ A message is lower case, ends without a full stop and never holds a secret. The 
 do about it. The base class is never raised.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -43,6 +45,25 @@ class Exit(IntEnum):
     HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
+
+
+# Which exit code speaks for several caches: the one that most wants a human.
+_SEVERITY = (
+    Exit.FAILED,
+    Exit.USAGE,
+    Exit.BUSY,
+    Exit.INTERRUPTED,
+    Exit.TERMINATED,
+    Exit.TIME_UP,
+    Exit.NOT_MOVED,
+    Exit.EMPTY,
+    Exit.OK,
+)
+
+
+def worst(codes: Iterable[Exit]) -> Exit:
+    """Return the exit code that speaks for several caches."""
+    return min(codes, key=_SEVERITY.index, default=Exit.OK)
 
 
 class Ending(NamedTuple):
@@ -185,12 +206,20 @@ class SelfCheckError(RotatorError):
     """Self-check: a value just encrypted does not open to its plaintext, and was not written."""
 
 
+class InternalError(RotatorError):
+    """Internal error: something that nobody expected; the message names its type only."""
+
+
 class MissingError(RotatorError):
     """Missing entry: there is none of this name; the message names it as it may be shown."""
 
 
 class UnopenedError(RotatorError):
     """Unopened value: no configured format and key opens an entry's value; the message says why."""
+
+
+class ReceiptError(RotatorError):
+    """Receipt error: it is none, is not signed, was signed by another, or was changed."""
 
 
 class EmptyError(RotatorError):

@@ -20,6 +20,8 @@ from math import inf
 from threading import RLock
 from typing import IO, Any, Self
 
+from rotator.text import escape
+
 _REDRAW_SECONDS = 0.1
 _LONGEST = 30 * 86_400  # seconds; what would take longer is too slow to be foreseen
 _COLUMNS = 100  # when the width is not known
@@ -82,7 +84,7 @@ def start_progress(
     """
     stream = sys.stderr if stream is None else stream
     wanted = stream.isatty() if progress is None else progress
-    return _Bar(f"{cache}: {phase}", total, done, stream) if wanted else Progress()
+    return _Bar(escape(f"{cache}: {phase}"), total, done, stream) if wanted else Progress()
 
 
 def write_line(text: str, stream: IO[str]) -> None:

@@ -8,6 +8,7 @@ where a report lists facts. `now` is passed in, and the zone too, as far as it i
 (`TZ`, else /etc/localtime).
 """
 
+import json
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -18,11 +19,9 @@ _LONGEST = timedelta(days=36_500)
 
 _EXPECTED = "expected a time to come, such as 05:00 or 2026-11-24T05:00Z"
 _EXPECTED_PAST = "expected a past time, such as 14:30 or 2026-11-24T14:30Z"
-SHORT_ID = 8
-"""How many of a key id's 16 characters tell it apart for people."""
+SHORT_ID = 8  # of a key id's 16 characters tell it apart for people
 
 _MASK = "***"
-
 _now = partial(datetime.now, UTC)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 _UNITS = {
@@ -40,13 +39,20 @@ _DATED = re.compile(
 _DAYS = range(-2, 3)  # around today in UTC; the wall clock's date may be another one
 _PREFIXES = 3  # of names, in one sentence
 
-_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64,}")
-# Up to the last @, because a password in a URL may hold one that nobody escaped.
-_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)\S*@")
+# A server may send what is slow to look through: each pattern passes a character a few times at
+# most, whatever stands around it. `++` gives nothing back.
+_HEX_KEY = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{64,}+")
+_NOT_PLAIN = re.compile(r"[^\n\x20-\x7e]")
+_WORD = re.compile(r"\S++")
 _PARAMETER = re.compile(
-    r"([?&;][\w.-]*(?:token|secret|pass|pwd|key|credential|auth|sig)[\w.-]*=)[^&;#\s'\"]+",
+    r"([?&;](?=[\w.-]*?(?:token|secret|pass|pwd|key|credential|auth|sig))[\w.-]++=)[^&;#\s'\"]++",
     re.IGNORECASE,
 )
+# https://github.com/redis/redis/blob/7.0/src/server.c, `rejectCommandFormat`: unknown commands
+_REPEATED = re.compile(r",? with args beginning with.*", re.DOTALL)
+_EXCERPT = 200  # characters of what a server says
+_TELLS = 64  # characters of a name or value that are looked for
+_SHORT = 4  # characters of one that is not looked for: it may be part of any word
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
 
 
@@ -66,6 +72,13 @@ def size(number: int) -> str:
             return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:,.1f} TB"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1 as people read it: `0%`, `under 0.1%`, `3.2%`, `45%`."""
+    if 0 < share < 0.001:
+        return "under 0.1%"
+    return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
 
 
 def short_id(key_id: str) -> str:
@@ -259,6 +272,15 @@ def escape(text: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
+def ascii_json(text: str) -> str:
+    """
+    Return JSON with every character but printable ASCII and the ends of lines escaped.
+
+    That is what `json` does by itself; other libraries leave more as it is, or DEL at least.
+    """
+    return _NOT_PLAIN.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
 def redact(text: str) -> str:
     """
     Return *text* with `***` in place of everything that looks like a secret: the last resort.
@@ -270,6 +292,29 @@ def redact(text: str) -> str:
     secret, and long literals of bytes, as `repr` writes them (keys, values, plaintexts).
     """
     text = _BYTES.sub(f"b'{_MASK}'", text)
-    text = _USER_INFO.sub(rf"\1{_MASK}@", text)
+    text = _WORD.sub(_without_user, text) if "://" in text else text
     text = _PARAMETER.sub(rf"\1{_MASK}", text)
     return _HEX_KEY.sub(_MASK, text)
+
+
+def _without_user(word: re.Match[str]) -> str:
+    """Return a word without user and password, if it is a URL."""
+    scheme, mark, rest = word[0].partition("://")
+    # Up to the last @, because a password may hold one that nobody escaped.
+    _, at, place = rest.rpartition("@")
+    return f"{scheme}{mark}{_MASK}{at}{place}" if mark and at else word[0]
+
+
+def excerpt(text: str, hidden: Iterable[str] = ()) -> str:
+    """
+    Return what may be shown of a text that came from a server: escaped, at most 200 characters.
+
+    It ends where it begins to repeat arguments, and before the first of the *hidden* names, values
+    or passwords that it repeats.
+    """
+    cut = _REPEATED.sub("", text[: _EXCERPT + _TELLS])
+    for one in hidden:
+        if len(one) >= _SHORT and (at := cut.find(one[:_TELLS])) >= 0:
+            cut = f"{cut[:at]}{_MASK}"
+    cut = escape(" ".join(cut.split()))
+    return cut if len(cut) <= _EXCERPT else f"{cut[: _EXCERPT - 3]}..."

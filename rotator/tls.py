@@ -5,16 +5,26 @@ It also knows why a connection fails: one table of causes says it of a provider,
 says it in a few words of anything. Nothing of what was sent to a server is ever repeated.
 """
 
+import os
 import re
 import socket
 import ssl
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from functools import cache
+from typing import IO, Any, NamedTuple
 
 from rotator.errors import ConfigError, SourceError
 
+# RFC 8446, appendix B.4
+_SUITES_OF_1_3 = {
+    *("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"),
+    *("TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"),
+}
+_CERTIFICATES = {"auth-rsa", "auth-ecdsa"}
+_EXCHANGES = {"kx-rsa", "kx-dhe", "kx-ecdhe"}
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _DEPTH = 20  # errors looked at, of those that wrap each other
 
@@ -121,25 +131,57 @@ def show_certificate(context: ssl.SSLContext, cert_file: str, key_file: str | No
 
 @contextmanager
 def pem_file(pem: str) -> Iterator[str]:
-    """Keep *pem* in a file for as long as OpenSSL reads it, for our own eyes only."""
+    """
+    Give *pem* a path for as long as OpenSSL reads it; no folder holds it, whatever ends us.
+
+    In memory where the system can do that, else in a file that has lost its name already.
+    """
     # Comments may be in any language, and the locale know ASCII only.
-    with tempfile.NamedTemporaryFile("wb", prefix="rotator-") as file:
+    with _nameless() as file:
         file.write(pem.encode("ascii", "ignore"))
-        file.flush()
-        yield file.name
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"
 
 
-def openssl_cipher(cipher: str) -> str | None:
+def _nameless() -> IO[bytes]:
+    """Return a new file without a name, unbuffered."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("rotator-pem"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def suite_name(cipher: str) -> str | None:
     """
     Return OpenSSL's name of a suite, which the Orchestrator calls as the IANA does.
 
     None for those of TLS 1.3, which are not chosen (nor are they in Go). Names are those of
     https://docs.openssl.org/3.0/man1/openssl-ciphers/#cipher-suite-names
+
+    Raises:
+        ValueError: It is none of TLS 1.2 that encrypts and authenticates by a certificate.
     """
-    if not cipher.startswith("TLS_"):
-        return cipher
-    if "_WITH_" not in cipher:
+    if cipher in _SUITES_OF_1_3:
         return None
+    name = cipher if not cipher.startswith("TLS_") else _renamed(cipher)
+    if name not in _suites():
+        raise ValueError("it is no suite of TLS 1.2 with encryption and a certificate")
+    return name
+
+
+@cache
+def _suites() -> frozenset[str]:
+    """Return OpenSSL's names of the suites that can be chosen, whatever its security level."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_ciphers("ALL:@SECLEVEL=0")  # without those that do not encrypt
+    return frozenset(
+        str(one["name"])
+        for one in map(dict[str, Any], context.get_ciphers())
+        if one["auth"] in _CERTIFICATES and one["kea"] in _EXCHANGES
+    )
+
+
+def _renamed(cipher: str) -> str:
+    """Return OpenSSL's name for one of the IANA's."""
     name = cipher.removeprefix("TLS_").replace("_WITH_", "_").replace("AES_", "AES")
     name = name.replace("_CBC_", "_").replace("CHACHA20_POLY1305_SHA256", "CHACHA20_POLY1305")
     return name.removeprefix("RSA_").replace("_", "-")

@@ -13,18 +13,17 @@ import platform
 import re
 import sys
 import textwrap
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.completion import shell_complete
 
 import rotator
+from rotator.cli.completion import VARIABLE, complete
 from rotator.cli.help import LazyGroup
 from rotator.cli.options import variable
-from rotator.console import print_error, start_logging
+from rotator.console import internal_error, print_error, print_result
 from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
 from rotator.text import moment, utc_now
 
@@ -56,7 +55,6 @@ Examples:
 # They are not quoted: what is one too many may be a value, as in `rotator set KEY VALUE`.
 _TOO_MANY = re.compile(r"(unexpected extra argument).*", re.DOTALL)
 _OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-_COMPLETE = "_ROTATOR_COMPLETE"  # set by the shell's script when somebody presses Tab
 _LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
 
 app = typer.Typer(
@@ -73,7 +71,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(version_text())
+        print_result(version_text())
         raise typer.Exit
 
 
@@ -107,8 +105,8 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
     """
     try:
         command = typer.main.get_command(app)
-        if instruction := os.environ.get(_COMPLETE):
-            return int(shell_complete(command, {}, "rotator", _COMPLETE, instruction))
+        if instruction := os.environ.get(VARIABLE):
+            return complete(command, instruction)
         # Not `app()`: that takes an EOFError for Ctrl-C, and leaves by itself when a pipe breaks.
         with command.make_context("rotator", list(arguments), obj=interrupts) as context:
             return int(command.invoke(context) or Exit.OK)
@@ -131,6 +129,9 @@ def _usage_error(error: typer.TyperException) -> ConfigError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "rotator"
     hint = f"`{path} --help` shows what there is"
+    if alike := getattr(error, "possibilities", None):
+        message = message.partition(" (")[0]
+        hint = f"did you mean {alike[0]}? {hint}"
     option = getattr(error, "param", None)
     if context and option:
         source = context.get_parameter_source(option.name)
@@ -153,21 +154,8 @@ def _report(error: Exception, arguments: Sequence[str]) -> Exit:
         hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
         print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
     else:
-        import structlog  # noqa: PLC0415 - commands that write no log need not wait for it
-
-        start_logging()
-        structlog.get_logger(__name__).error("internal error", exception=_trace(error))
-        hint = "this is a fault of rotator; please report it with the lines above"
-        print_error(RotatorError(f"internal error: {type(error).__name__}", hint=hint))
+        print_error(internal_error(error))
     return Exit.FAILED
-
-
-def _trace(error: BaseException) -> str:
-    """Return where an exception and those before it were raised, the oldest first, unquoted."""
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    start = f"{_trace(before)}\nthen:\n" if before else ""
-    stack = "".join(traceback.format_tb(error.__traceback__))
-    return f"{start}{stack}{type(error).__module__}.{type(error).__qualname__}"
 
 
 def version_text() -> str:

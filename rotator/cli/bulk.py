@@ -12,8 +12,8 @@ import structlog
 import typer
 
 from rotator.cli import options
-from rotator.console import print_json, print_result
-from rotator.errors import ConfigError, Exit, RotatorError, ServerError
+from rotator.console import internal_error, print_json, print_result
+from rotator.errors import ConfigError, Exit, RotatorError, ServerError, worst
 from rotator.report.bulk import BulkWording, as_data, render
 from rotator.report.names import Plain, shown_as_stored
 from rotator.run.bulk import BulkOptions, BulkRun
@@ -28,17 +28,6 @@ from rotator.text import count
 
 Yes = Annotated[bool, options.shared("--yes", "Do not ask; without a terminal it must be given.")]
 DEFAULT_PAGE = 100
-
-# Which exit code speaks for several caches: the one that most wants a human.
-_SEVERITY = (
-    Exit.FAILED,
-    Exit.INTERRUPTED,
-    Exit.TERMINATED,
-    Exit.HUNG_UP,
-    Exit.TIME_UP,
-    Exit.NOT_MOVED,
-    Exit.OK,
-)
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +117,10 @@ class BulkCommand:
             except ServerError as error:
                 log.error("cache failed", cache=name, error=str(error))  # noqa: TRY400 - the message says it all
                 self.errors[name] = str(error)
+            except RotatorError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as for any other failure of one cache
+                self.errors[name] = str(internal_error(error, cache=name))
 
     def _worth_acting(self) -> bool:
         """Return whether everything was looked at, and something was found to act on."""
@@ -171,7 +164,7 @@ class BulkCommand:
         stop = self.stopper.reason()
         if stop:
             codes.append(stop.exit_code)
-        code = min(codes, key=_SEVERITY.index)
+        code = worst(codes)
         if self.output.display.as_json:
             data = as_data(self.looked, self.acted, self.wording, self._shown, self.errors)
             print_json({**data, "dry_run": self.output.dry_run, "exit_code": int(code)})

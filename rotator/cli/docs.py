@@ -15,7 +15,10 @@ from rotator.config.types import Section
 from rotator.console import print_result
 from rotator.demo.story import VALUES, run_demo
 from rotator.errors import Exit
-from rotator.report.files import report_schema
+from rotator.report.fields import Part
+from rotator.report.files import json_schema
+from rotator.report.model import Report
+from rotator.report.receipt.model import Receipt
 
 DEMO_EXAMPLES = """\b
 Examples:
@@ -36,6 +39,8 @@ Examples:
       for an editor, which then completes fields and marks what is wrong
   rotator schema report > report.schema.json
       for programs that read what --report and --format json write
+  rotator schema receipt
+      what the payload of a signed receipt may hold
 
 Exit codes: 0 done; 2 usage.
 """
@@ -64,6 +69,7 @@ class Subject(StrEnum):
 
     CONFIG = "config"
     REPORT = "report"
+    RECEIPT = "receipt"
 
 
 def demo_command(
@@ -80,19 +86,21 @@ def schema_command(
     subject: Annotated[
         Subject,
         typer.Argument(
-            metavar="config|report", help="What to describe: the configuration, or reports as JSON."
+            metavar="|".join(Subject),
+            help="What to describe: the configuration, reports as JSON, or signed receipts.",
         ),
     ],
 ) -> None:
     """
-    Print the JSON Schema of the configuration, or of reports.
+    Print the JSON Schema of the configuration, of reports, or of receipts.
 
     That of the configuration knows the sections that rotator reads and no others, and fields as
     JSON has them: secrets, addresses and durations are text. What passes it may still be wrong:
     `rotator check` says so. That of reports holds for what this version writes; fields may be added
     later.
     """
-    found = config_schema() if subject is Subject.CONFIG else report_schema()
+    kinds: dict[Subject, type[Part]] = {Subject.REPORT: Report, Subject.RECEIPT: Receipt}
+    found = json_schema(kinds[subject]) if subject in kinds else config_schema()
     print_result(json.dumps(found, indent=2))
 
 

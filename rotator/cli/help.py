@@ -9,13 +9,28 @@ environment, the files, and last the examples. The command says what it does in 
 gives examples and exit codes as its epilog; the rest follows from its options.
 """
 
+from collections.abc import Iterable
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from rotator.cli.options import expanded, variable
+from rotator.console import print_result
+from rotator.errors import ConfigError
+
+HELP_EXAMPLES = """\b
+Examples:
+  rotator help
+      what commands there are
+  rotator help run
+      what a run does, and its options
+  rotator help formats | less
+      how to describe values
+
+Exit codes: 0 done; 2 usage: there is no such topic.
+"""
 
 # command -> its module and the first sentence of its help, in the order in which help lists them.
 # The module has the function `<command>_command` and the epilog `<COMMAND>_EXAMPLES`.
@@ -50,7 +65,8 @@ COMMANDS = {
         "purge",
         "Encrypt plaintext values under the current key: only names that match, never by a guess.",
     ),
-    "schema": ("docs", "Print the JSON Schema of the configuration, or of reports."),
+    "help": ("help", "Show the help of a command, or a document."),
+    "schema": ("docs", "Print the JSON Schema of the configuration, of reports, or of receipts."),
     "docs": (
         "docs",
         "Print a document: how to describe formats, what speed costs, how the code is built.",
@@ -66,7 +82,8 @@ _HEADINGS = {
         --workers --engine --scheduler
     """,
     "Results": "--format --report --html --metrics-file --show-names",
-    "Messages": "--log-format --log-level --progress --progress-format",
+    "Messages": "--log-format --log-level -v -q --progress --progress-format",
+    "Receipts": "--receipt --key --sign --verify-receipt --public",
 }
 _HEADING = {option: name for name, options in _HEADINGS.items() for option in options.split()}
 
@@ -75,7 +92,7 @@ _HEADING = {option: name for name, options in _HEADINGS.items() for option in op
 _VARIABLES = {
     "--config": ("MAVERICS_CONFIG", "the configuration, where --config is not given"),
     "--secret-provider": ("MAVERICS_SECRET_PROVIDER", "where --secret-provider is not given"),
-    "--format": ("NO_COLOR", "no colours, whatever it is set to"),
+    "--format": ("NO_COLOR", "no colours, whatever it is set to; nor with TERM=dumb"),
 }
 _FILES = {
     "--config": ("/etc/maverics/maverics.yaml", "the configuration, if nothing names another"),
@@ -129,7 +146,19 @@ class HelpCommand(_PlainFlags, TyperCommand):
                     formatter.write_dl(rows)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; from here on Ctrl-C is an exception, and closes what is open."""
+        """
+        Run the command; from here on Ctrl-C is an exception, and closes what is open.
+
+        Raises:
+            ConfigError: The level of the log is given more than once.
+        """
+        source = ctx.get_parameter_source("log_level")
+        levels = [ctx.params.get("verbose"), ctx.params.get("brief")]
+        levels += [source is not None and source.name == "COMMANDLINE"]
+        if sum(map(bool, levels)) > 1:
+            raise ConfigError(
+                "-v, -q and --log-level do not go together", hint="give one of them, once"
+            )
         if ctx.obj is not None:
             ctx.obj.begin_command()
         return super().invoke(ctx)
@@ -144,16 +173,72 @@ class LazyGroup(_PlainFlags, TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature
         """Return the command of that name, or None."""
-        if cmd_name not in COMMANDS:
-            self.commands.update(load_all())  # typer looks there for one that is spelt alike
-        elif cmd_name not in self.commands:
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
             self.commands[cmd_name] = load(cmd_name)
         return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """
+        Return the command that is asked for, and what follows it.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
+            raise _unknown("no such command: ", args[0], "rotator", COMMANDS)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
         """List each command with a whole sentence, however narrow the terminal is."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
+
+
+def help_command(
+    context: typer.Context,
+    topic: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TOPIC",
+            help="A command, or a document. Default: what commands there are.",
+            autocompletion=lambda incomplete: [
+                one for one in (*COMMANDS, *documents()) if one.startswith(incomplete)
+            ],
+        ),
+    ] = None,
+) -> None:
+    """
+    Show the help of a command, or a document.
+
+    `rotator help run` is `rotator run --help`; `rotator help formats` is `rotator docs formats`.
+    """
+    group: Any = context.parent
+    if topic is None:
+        typer.echo(group.get_help())
+    elif topic in COMMANDS:
+        command = group.command.get_command(group, topic)
+        typer.echo(command.get_help(typer.Context(command, parent=group, info_name=topic)))
+    elif topic in documents():
+        print_result(documents()[topic].read_text("utf-8"))
+    else:
+        raise _unknown("there is no help on ", topic, "rotator help", (*COMMANDS, *documents()))
+
+
+def documents() -> dict[str, Any]:
+    """Return the documents that rotator brings, by their names."""
+    from importlib.resources import files  # noqa: PLC0415 - only for this
+
+    found = sorted(files("rotator").joinpath("docs").iterdir(), key=lambda one: one.name)
+    return {one.name.removesuffix(".md"): one for one in found}
+
+
+def _unknown(problem: str, word: str, before: str, known: Iterable[str]) -> ConfigError:
+    """Return the error of a *word* that is not *known*, with the one that is spelt alike."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for this
+
+    alike = get_close_matches(word, list(known), n=1)
+    guess = f"did you mean `{before} {alike[0]}`? " if alike else ""
+    return ConfigError(f"{problem}{word[:80]}", hint=f"{guess}`rotator help` shows what there is")
 
 
 def load(name: str) -> Any:

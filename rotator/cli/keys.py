@@ -28,8 +28,10 @@ Exit codes: 0 done; 1 a secret provider is at fault; 2 usage or configuration.
 
 KEYGEN_EXAMPLES = """\b
 Examples:
-  rotator keygen
-  vault kv patch secret/maverics cache_key_2026_11="$(rotator keygen)"
+  (umask 077; rotator keygen > cache_key)
+      into a file that nobody else can read
+  rotator keygen | tr -d '\\n' | vault kv patch secret/maverics cache_key=-
+      into Vault by a pipe: others can see the arguments of a process
 
 Exit codes: 0 done; 1 the key could not be written out.
 """

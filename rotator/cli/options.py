@@ -1,5 +1,5 @@
 """
-Options: declare what commands share, and complete it in a shell.
+Options: declare what commands share.
 
 One place, so that an option means the same wherever it stands. Options that always come together
 are the fields of a dataclass; a command has one parameter for all of them, which `expanded` turns
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from rotator.cli.completion import complete_cache, complete_key
 from rotator.console import configure_logging
-from rotator.errors import RotatorError
 from rotator.progress import Progress, ProgressFormat, start_progress
 from rotator.text import parse_deadline, parse_duration, parse_past, utc_now
 
@@ -85,9 +85,14 @@ def option(flag: str, help_text: str, *more: str, default: Any = None, **setting
     return typer.Option(*given, help=help_text, **settings)
 
 
-def shared(flag: str, help_text: str, **settings: Any) -> Any:
+def shared(flag: str, help_text: str, *more: str, **settings: Any) -> Any:
     """Return an option for `Annotated`: each command gives its own default."""
-    return option(flag, help_text, default=..., **settings)
+    return option(flag, help_text, *more, default=..., **settings)
+
+
+def old_key(flag: str, help_text: str) -> Any:
+    """Return an option that takes the id of an old key, which a shell can complete."""
+    return option(flag, help_text, metavar="ID", autocompletion=complete_key)
 
 
 def duration(flag: str, help_text: str, **settings: Any) -> Any:
@@ -155,21 +160,6 @@ def expanded(command: Callable[..., int | None]) -> Callable[..., int | None]:
     return call
 
 
-def complete_cache(ctx: Any, incomplete: str) -> list[str]:
-    """
-    Return the names of caches that begin with *incomplete*, by the configuration named so far.
-
-    A configuration that cannot be read gives none: this is not the place to complain.
-    """
-    from rotator.config.load import load  # noqa: PLC0415 - only when somebody presses Tab
-
-    try:
-        found = load(ctx.params.get("config") or []).caches
-    except RotatorError:
-        return []
-    return [cache.name for cache in found if cache.name.startswith(incomplete)]
-
-
 # Options of several commands
 
 Caches = Annotated[
@@ -198,9 +188,17 @@ HtmlFile = Annotated[
     ),
 ]
 Format = Annotated[ReportFormat, shared("--format", "What to print on stdout.")]
-DryRun = Annotated[bool, shared("--dry-run", "Look only: no command that writes is sent.")]
+DryRun = Annotated[bool, shared("--dry-run", "Look only: no command that writes is sent.", "-n")]
 MaxRate = Annotated[
     float | None, shared("--max-rate", "Visits a second, at most.", metavar="N", min=1)
+]
+ForceLock = Annotated[
+    bool,
+    shared(
+        "--force-lock",
+        "Go on although another run seems to be in progress on another machine: it is named, and"
+        " you know that it is none.",
+    ),
 ]
 PageSize = Annotated[
     int, shared("--page", "Names to ask for at a time, at most.", min=1, max=10_000)
@@ -263,7 +261,9 @@ class TargetOptions:
     """Target options: name the files that the report is left in."""
 
     report: Path | None = option(
-        "--report", "Write the report as JSON, whole or not at all.", metavar="FILE"
+        "--report",
+        "Write the report as JSON, whole or not at all. -: to stdout, and the table to stderr.",
+        metavar="FILE",
     )
     html: HtmlFile = None
     metrics_file: Path | None = option(
@@ -284,9 +284,9 @@ class DisplayOptions:
     log_format: LogFormat = option(
         "--log-format", "Form of the log on stderr.", default=LogFormat.CONSOLE
     )
-    log_level: LogLevel = option(
-        "--log-level", "Least important log line to print.", default=LogLevel.INFO
-    )
+    log_level: LogLevel = option("--log-level", "Least important line.", default=LogLevel.INFO)
+    verbose: bool = option("-v", "Log more: --log-level debug.", envvar=None)
+    brief: bool = option("-q", "Log less: --log-level warning.", envvar=None)
     progress: bool | None = option(
         "--progress/--no-progress",
         "Show progress on stderr. Default: a bar on a terminal, else a log line a minute.",
@@ -309,8 +309,10 @@ class DisplayOptions:
         return self.output is ReportFormat.JSON
 
     def start_logging(self) -> None:
-        """Set up the log."""
-        configure_logging(self.log_format, self.log_level)
+        """Set up the log; -v and -q win over a level from the environment."""
+        short = LogLevel.DEBUG if self.verbose else LogLevel.WARNING
+        level = short if self.verbose or self.brief else self.log_level
+        configure_logging(self.log_format, level)
 
     def bar(self, done: str = "rotated") -> Callable[[str, str, int], Progress]:
         """Return a function that starts the bar of a phase; *done* says what values become."""

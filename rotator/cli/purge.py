@@ -65,10 +65,9 @@ _ADOPT_NOTES = (
 
 def purge_command(
     *,
-    key: str | None = options.option(
+    key: str | None = options.old_key(
         "--key",
         "Delete what is under the old key with this id, or with the only id that begins so.",
-        metavar="ID",
     ),
     undecryptable: bool = options.option(
         "--undecryptable", "Delete what no configured format and key opens.", default=False
@@ -88,6 +87,7 @@ def purge_command(
     ),
     max_rate: options.MaxRate = None,
     page: options.PageSize = DEFAULT_PAGE,
+    force_lock: options.ForceLock = False,
     state: options.StatePath = None,
     display: options.DisplayOptions,
 ) -> None:
@@ -121,7 +121,7 @@ def purge_command(
         meanings=meanings,
         next_step="rotator run: it looks again, and judges the key",
     )
-    bulk = BulkOptions("deleting", page=page, rate=max_rate)
+    bulk = BulkOptions("deleting", page=page, rate=max_rate, force_lock=force_lock)
     BulkCommand(selectors, bulk, wording, output).run()
 
 
@@ -142,6 +142,7 @@ def adopt_command(
     yes: Yes = False,
     max_rate: options.MaxRate = None,
     page: options.PageSize = DEFAULT_PAGE,
+    force_lock: options.ForceLock = False,
     state: options.StatePath = None,
     display: options.DisplayOptions,
 ) -> None:
@@ -181,7 +182,9 @@ def adopt_command(
         next_step="rotator run --dry-run: it looks at everything again",
         notes=_ADOPT_NOTES,
     )
-    bulk = BulkOptions("encrypting", match=tuple(match), page=page, rate=max_rate)
+    bulk = BulkOptions(
+        "encrypting", match=tuple(match), page=page, rate=max_rate, force_lock=force_lock
+    )
     adoption = Adoption(codec, form, access.settings.match, allow_random)
     BulkCommand({access: adoption}, bulk, wording, output).run()
 

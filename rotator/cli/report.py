@@ -1,27 +1,35 @@
 """`rotator report`: show the last verdicts and what came before them, from the state alone."""
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from rotator.cli import options
-from rotator.console import print_result
-from rotator.errors import ConditionError, ConfigError, StateError
+from rotator.cli.completion import complete_condition
+from rotator.console import print_result, start_logging
+from rotator.errors import ConditionError, ConfigError, Exit, StateError
+from rotator.protection import check_targets
 from rotator.report import table
 from rotator.report.archive import (
     IN_TIME,
     PROVEN,
-    RETIRABLE,
     add_schedule,
+    find_key_id,
     late_caches,
     load_reports,
+    old_key_ids,
+    required_keys,
+    select_caches,
     unmet_conditions,
 )
-from rotator.report.files import Targets, json_text
+from rotator.report.files import Targets, json_text, write_whole
 from rotator.report.model import Report
 from rotator.state.database import default_path
 from rotator.state.state import State
-from rotator.text import SHORT_ID, utc_now
+from rotator.text import short_id, utc_now
 
 REPORT_EXAMPLES = """\b
 Examples:
@@ -37,13 +45,132 @@ Examples:
       the same, and nothing that speaks for it is only assumed
   rotator report --by 2026-11-30T05:00Z
       whether the rotation will be done by then, and how fast it has to be
+  rotator report --from reports/ --require retirable
+      the worst verdict over many hosts, from what `run --report` wrote
 
-Exit codes: 0 done; 1 there is no state, or it cannot be read; 2 usage;
-6 what --require asks for does not hold: in any cache that lists the key the verdict
-is another, or the last complete sweep is older than --max-age.
+\b
+Receipts, to file when a key is destroyed:
+  openssl genpkey -algorithm ed25519 -out audit.pem
+  openssl pkey -in audit.pem -pubout -out audit.pub.pem
+      a pair of keys, once: one signs and stays secret, the other verifies
+  rotator report --receipt 9f2c41d0.json --key 9f2c41d0 --sign audit.pem
+      the evidence of one key, over all caches that list it
+  rotator report --verify-receipt 9f2c41d0.json --public audit.pub.pem
+      is it as it was signed? Needs no state, configuration or network
+
+Exit codes: 0 done; 1 there is no state, or it cannot be read; a file under
+--from is no report; the receipt is not signed, was signed with another key, or
+was changed; 2 usage; 6 what --require asks for does not hold: in any cache that
+lists the key the verdict is another, or the last complete sweep is older than
+--max-age.
 """
 
 _DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class ReceiptOptions:
+    """Receipt options: say which receipt to write, or which to verify."""
+
+    receipt: Path | None = options.option(
+        "--receipt",
+        "Write the evidence of one old key, whole or not at all, as an auditor files it; needs"
+        " redis-rotator[receipt]. Also where the key cannot be removed yet: it says so.",
+        metavar="FILE",
+    )
+    key: str | None = options.option(
+        "--key",
+        "Id of the key of --receipt, or its first 8 characters. Default: the only old one.",
+        metavar="ID",
+    )
+    sign: Path | None = options.option(
+        "--sign", "Private ed25519 key (PEM, no passphrase) to sign it with.", metavar="KEY.pem"
+    )
+    verify_receipt: Path | None = options.option(
+        "--verify-receipt",
+        "Say whether this receipt is as it was signed, and what it says; nothing else is done.",
+        metavar="FILE",
+    )
+    public: Path | None = options.option(
+        "--public", "Public ed25519 key (PEM) of who is to have signed it.", metavar="KEY.pem"
+    )
+
+    def check(self, *, fleet: bool, others: Sequence[tuple[str, Path | None]]) -> None:
+        """
+        Raise unless they fit together; *fleet*: reports are read from files.
+
+        Raises:
+            ConfigError: One needs another one, a receipt cannot be written, or it would replace the
+                key that signs or one of the *others*.
+        """
+        if (self.verify_receipt is None) != (self.public is None):
+            raise ConfigError("--verify-receipt and --public go together", hint="give both")
+        if self.receipt is None:
+            if self.sign or self.key:
+                said = "--sign and --key say how to write a receipt"
+                raise ConfigError(said, hint="add --receipt")
+            return
+        if fleet or self.verify_receipt:
+            hint = "leave out --from and --verify-receipt"
+            raise ConfigError("--receipt is made from the state", hint=hint)
+        check_targets({"receipt": self.receipt}, [("the key that signs", self.sign), *others])
+
+    def verify(self, *, as_json: bool) -> bool:
+        """Show what a receipt says, if it is as it was signed; return whether that was asked."""
+        if self.verify_receipt is None or self.public is None:
+            return False
+        from rotator.report.receipt import envelope, receipt  # noqa: PLC0415 - few ask for it
+
+        envelope.require_libraries()
+        found, signed_by = receipt.open_receipt(self.verify_receipt, self.public)
+        shown = signed_by[: envelope.SHOWN_ID]
+        said = f"{self.verify_receipt} is as it was signed, with key {shown}"
+        print_result(said, sys.stderr if as_json else None)
+        print_result(json_text(found) if as_json else receipt.render(found))
+        return True
+
+    def write(
+        self,
+        everything: Report,
+        old: Sequence[str],
+        state: State,
+        *,
+        now: datetime,
+        max_age: timedelta,
+    ) -> str | None:
+        """
+        Write the receipt, if one is wanted; return what is to be said of it.
+
+        Raises:
+            ConfigError: None of the *old* keys is meant, there is no key to sign with, or a library
+                is not installed.
+        """
+        if self.receipt is None:
+            return None
+        from rotator.report.receipt import envelope, receipt  # noqa: PLC0415 - few ask for it
+
+        envelope.require_libraries()
+        start_logging()
+        key_id = self._key_id(everything, old)
+        signer = envelope.read_signer(self.sign) if self.sign else None
+        found = receipt.build_receipt(everything, key_id, state, now=now, max_age=max_age)
+        write_whole(self.receipt, receipt.seal(found, signer))
+        signed = "not signed: anybody could have written it"
+        if signer:
+            signed = f"signed with key {signer.public_key.keyid[: envelope.SHOWN_ID]}"
+        unmet = found.retirable.reasons
+        against = f"; the key must not be removed yet: {unmet[0]}" if unmet else ""
+        said = f"{self.receipt}: receipt of key {short_id(key_id)}, {found.verdict}, {signed}"
+        return said + against
+
+    def _key_id(self, everything: Report, old: Sequence[str]) -> str:
+        """Return the id of the key that the receipt is to be on."""
+        if self.key:
+            return find_key_id("--key", self.key, everything)  # not quoted: it may be a key itself
+        if len(old) != 1:
+            hint = f"name it with --key: {', '.join(old)}" if old else "nothing is to be removed"
+            raise ConfigError(f"a receipt is on one old key, and there are {len(old)}", hint=hint)
+        return old[0]
 
 
 def report_command(
@@ -56,6 +183,7 @@ def report_command(
         " fence, and a retention of backups that is over; or unless every cache will be done by"
         " the time of --by.",
         metavar="retirable[:ID]|proven[:ID]|in-time",
+        autocompletion=complete_condition,
     ),
     max_age: timedelta | None = options.duration(
         "--max-age", "How old the last complete sweep may be for --require to hold. Default: 24h."
@@ -65,39 +193,97 @@ def report_command(
         "Say whether each cache will be done by this time, such as 05:00 or 2026-11-24T05:00Z,"
         " and how fast it would have to be.",
     ),
+    reports: Path | None = options.option(
+        "--from",
+        "Put together the reports of many hosts, which `run --report` wrote under this folder, in"
+        " place of the state: DIR/HOST/*.json. The last one of each host and cache counts.",
+        metavar="DIR",
+    ),
+    receipts: ReceiptOptions,
     state: options.StatePath = None,
     html: options.HtmlFile = None,
     output: options.Format = options.ReportFormat.TABLE,
-) -> None:
+) -> Exit | None:
     """
     Show the last verdicts, reasons and history, from the state file, without touching Redis.
 
     It tells how old its knowledge is. What several caches say of one key is put together: the worst
     verdict counts.
     """
-    targets = Targets(html=html)
-    targets.check()
-    now = utc_now()
+    receipts.check(
+        fleet=reports is not None,
+        others=(("the page", html), ("the state file", state or default_path())),
+    )
+    as_json = output is options.ReportFormat.JSON
+    if receipts.verify(as_json=as_json):
+        return None
+    targets, now = Targets(html=html), utc_now()
+    targets.check((), state)
+    asked = _Asked(require, _DAY if max_age is None else max_age, now)
+    if reports is not None:
+        if by is not None or require == IN_TIME:
+            raise ConfigError("--by asks the state of one host", hint="leave out --from, or --by")
+        return _fleet(reports, cache or (), asked, targets, as_json=as_json)
     with _open_existing(state) as opened:
         everything = load_reports(opened, now)
         if by is not None:
             everything = add_schedule(everything, opened, by, now)
-    shown = _select(everything, cache or ())
-    if require == IN_TIME and by is None:
-        raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
-    wanted = None if require in {None, IN_TIME} else _required_keys(str(require), everything, shown)
+        shown = select_caches(everything, cache or ())
+        if require == IN_TIME and by is None:
+            raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
+        wanted = asked.keys(everything, shown)
+        said = receipts.write(
+            everything, old_key_ids(shown), opened, now=now, max_age=asked.max_age
+        )
     targets.write(shown, now)
-    as_json = output is options.ReportFormat.JSON
     print_result(json_text(shown) if as_json else table.render(shown, now))
-    if wanted is not None:
-        max_age = _DAY if max_age is None else max_age
-        condition = str(require).partition(":")[0]
-        proven = condition == PROVEN
-        unmet = unmet_conditions(everything, wanted, now=now, max_age=max_age, proven=proven)
-        _require(condition, unmet)
+    if said:
+        print_result(f"\n{said}", sys.stderr if as_json else None)
+    asked.check(everything, wanted)
     if require == IN_TIME:
         hint = "`rotator report --by` says how fast each cache would have to be"
         _require(IN_TIME, [(reason, hint) for reason in late_caches(shown)])
+    return None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Condition: holds what `--require` asks for, as of *now*."""
+
+    require: str | None
+    max_age: timedelta
+    now: datetime
+
+    def keys(self, everything: Report, shown: Report) -> list[str] | None:
+        """Return the ids of the keys that are asked for; None: nothing is asked of keys."""
+        if self.require in {None, IN_TIME}:
+            return None
+        return required_keys(str(self.require), everything, shown)
+
+    def check(self, everything: Report, wanted: Sequence[str] | None) -> None:
+        """Raise ConditionError unless it holds for the keys that are *wanted*."""
+        if wanted is not None:
+            condition = str(self.require).partition(":")[0]
+            check = partial(unmet_conditions, now=self.now, max_age=self.max_age)
+            _require(condition, check(everything, wanted, proven=condition == PROVEN))
+
+
+def _fleet(
+    folder: Path, names: Sequence[str], asked: _Asked, targets: Targets, *, as_json: bool
+) -> Exit:
+    """Show what the reports of many hosts come to; 1: a file among them is none."""
+    from rotator.report.fleet import collection  # noqa: PLC0415 - only where it is asked for
+    from rotator.report.fleet import table as fleet_table  # noqa: PLC0415 - the same
+
+    fleet, everything = collection.load_fleet(folder, asked.now, names)
+    wanted = asked.keys(everything, everything)
+    if targets.html:
+        from rotator.report.html import render_fleet  # noqa: PLC0415 - the same
+
+        write_whole(targets.html, render_fleet(fleet))
+    print_result(json_text(fleet) if as_json else fleet_table.render(fleet))
+    asked.check(everything, wanted)
+    return Exit.FAILED if any(one.kind == "unread" for one in fleet.findings) else Exit.OK
 
 
 def _open_existing(path: Path | None) -> State:
@@ -109,49 +295,6 @@ def _open_existing(path: Path | None) -> State:
             hint="`rotator run --dry-run` makes one; or name that of the runs with --state",
         )
     return State(place)
-
-
-def _select(everything: Report, names: Sequence[str]) -> Report:
-    """Return the report on the caches called *names*, or on all."""
-    known = list(dict.fromkeys(one.name for one in everything.caches))
-    for name in names:
-        if name not in known:
-            raise ConfigError(
-                f"--cache {name}: the state holds no report on it",
-                hint=f"it holds reports on {', '.join(known)}",
-            )
-    # Several servers may have answered to one name.
-    wanted = dict.fromkeys(names or known)
-    caches = tuple(one for name in wanted for one in everything.caches if one.name == name)
-    return everything.model_copy(update={"caches": caches})
-
-
-def _required_keys(require: str, everything: Report, shown: Report) -> list[str]:
-    """
-    Return the ids of the old keys that are asked for: all that are shown, or the one named.
-
-    Raises:
-        ConfigError: It is not written like that, or no key, or more than one, has this id.
-    """
-    word, colon, ident = require.partition(":")
-    if word not in {RETIRABLE, PROVEN} or (colon and len(ident) < SHORT_ID):
-        raise ConfigError(
-            f"--require {require[:80]}: expected retirable or proven, or one of them with :ID",
-            hint="ID is a key id, or its first 8 characters; or with --by: --require in-time",
-        )
-    living = [one for one in shown.caches if not one.superseded]
-    old = {key.id for one in living for key in one.keys if key.role == "old"}
-    if not colon:
-        return sorted(old)
-    known = {key.id for one in everything.caches for key in one.keys}
-    found = sorted(one for one in known if one.startswith(ident.lower()))
-    if len(found) != 1:
-        what = "several keys begin with" if found else "no key has"
-        raise ConfigError(
-            f"--require {require[:80]}: {what} this id",
-            hint=f"the state knows the old keys {', '.join(sorted(old)) or '(none)'}",
-        )
-    return found
 
 
 def _require(condition: str, reasons: Sequence[tuple[str, str]]) -> None:

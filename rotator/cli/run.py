@@ -10,12 +10,12 @@ import structlog
 import typer
 
 from rotator.cli import options
+from rotator.cli.facts import facts_of, nothing_found, with_files
 from rotator.cli.options import deadline, duration, option, past
-from rotator.console import print_result
 from rotator.errors import ConfigError, Exit, RotatorError
-from rotator.report import table
 from rotator.report.build import failed_report
-from rotator.report.files import Targets, json_text
+from rotator.report.fields import Facts
+from rotator.report.files import Targets
 from rotator.report.model import Report
 from rotator.run.declared import declared_of_all, other_listings, parse_accepted
 from rotator.run.job import Job
@@ -98,8 +98,8 @@ class RunSettings:
         " last one, or a date and time such as 2026-11-24T14:30Z. The same as `rotator fence`.",
     )
     allow_empty: bool = option("--allow-empty", "To find no encrypted value is no failure.")
-    only_key: str | None = option(
-        "--only-key", "Move only what is under the old key with this id.", metavar="ID"
+    only_key: str | None = options.old_key(
+        "--only-key", "Move only what is under the old key with this id."
     )
     max_duration: timedelta | None = duration(
         "--max-duration",
@@ -143,6 +143,7 @@ class RunSettings:
         "The dask cluster's scheduler, tcp://host:8786 or tls://host:8786.",
         metavar="ADDRESS",
     )
+    force_lock: options.ForceLock = False
     fresh: bool = option("--fresh", "Begin anew, whatever position an earlier run has saved.")
 
     def run_options(self) -> RunOptions:
@@ -171,6 +172,7 @@ class RunSettings:
             ),
             workers=self.workers,
             fresh=self.fresh,
+            force_lock=self.force_lock,
             allow_empty=self.allow_empty,
             **parse_accepted(self.accept or ()),
         )
@@ -206,27 +208,26 @@ def run_command(
     check_scheduler(settings.engine, settings.scheduler)
     hook = None if on_change is None else NotificationCommand.parse(on_change)
     stopper = StopSignal(settings.max_duration, settings.until)
-    began = utc_now()
+    began, told = utc_now(), facts_of(context)
     if stopper.ends_at:
         log.info("will stop, done or not", at=stopper.ends_at.replace(microsecond=0))
     targets = Targets(files.report, files.html, files.metrics_file)
-    targets.check()
+    targets.check(which.config or (), state, which.secret_provider)
     plan = settings.run_options()
     asked = (which.config or (), which.cache or ())
-    with RunNotifier(hook, asked=asked, state=state, report=files.report) as notifier:
+    with RunNotifier(
+        hook, asked=asked, state=state, report=None if targets.printed else files.report
+    ) as notifier:
         try:
             result = _run_job(
-                which,
-                settings,
-                plan,
-                display,
+                *(which, settings, plan, display, told),
                 state=state,
                 stopper=stopper,
                 notifier=notifier,
                 metrics=files.metrics_file,
             )
         except RotatorError as error:
-            _keep(failed_report(error, plan.mode, began, utc_now()), targets)
+            _keep(failed_report(error, plan.mode, began, utc_now(), told), targets)
             raise
         notifier.ended(result)
         if hook is None and context.obj is not None:  # else Ctrl-C has a command to end
@@ -234,7 +235,9 @@ def run_command(
         try:
             targets.write(result)
         finally:  # a full disk must not take away what stdout can still carry
-            _print(result, as_json=display.as_json)
+            _print(result, targets, as_json=display.as_json)
+    if result.exit_code == Exit.EMPTY:
+        raise nothing_found(result)
     return result.exit_code
 
 
@@ -242,10 +245,10 @@ def _say_stopping(stop: Stop) -> None:
     log.warning("stopping after this page", reason=str(stop))
 
 
-def _print(result: Report, *, as_json: bool) -> None:
+def _print(result: Report, targets: Targets, *, as_json: bool) -> None:
     """Print the result; that a terminal which was closed does not take it is no failure."""
     try:
-        print_result(json_text(result) if as_json else table.render(result))
+        targets.show(result, as_json=as_json)
     except OSError:
         if result.exit_code != Exit.HUNG_UP:
             raise
@@ -258,6 +261,7 @@ def _run_job(
     settings: RunSettings,
     plan: RunOptions,
     display: options.DisplayOptions,
+    told: Facts,
     *,
     state: Path | None,
     stopper: StopSignal,
@@ -268,7 +272,7 @@ def _run_job(
     loaded = open_config(which.config)
     if which.secret_provider:  # where worker processes find it too
         os.environ[PROVIDER_VARIABLE] = which.secret_provider
-    provider = provider_from_url(which.secret_provider)
+    provider, told = provider_from_url(which.secret_provider), with_files(told, loaded)
     accesses = select(loaded, which.cache or (), provider)
     keyrings = all_keyrings(loaded, accesses, provider)
     with (
@@ -289,9 +293,7 @@ def _run_job(
             log.info("the state file is of an earlier version: what it knows is proven anew")
         notifier.watch((access.cache.name for access in accesses), keyrings, opened)
         return Job(
-            loaded.files,
-            accesses,
-            plan,
+            *(loaded.files, accesses, plan),
             keyrings=keyrings,
             state=opened,
             stopper=stopper,
@@ -304,6 +306,7 @@ def _run_job(
             fence_at=settings.writers_switched_at,
             declared=declared_of_all(loaded, plan),
             listings=other_listings(loaded, provider),
+            facts=told,
         ).run()
 
 

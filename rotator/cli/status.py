@@ -13,7 +13,7 @@ from rotator.cli import options
 from rotator.console import COLUMNS, console, print_json, print_result
 from rotator.errors import ConfigError, StateError
 from rotator.report.archive import load_reports
-from rotator.report.status import Overview, as_data, render
+from rotator.report.live.status import Overview, as_data, render
 from rotator.state.database import default_path
 from rotator.state.live import LiveRuns, Order, Owner, RunStatus
 from rotator.state.state import State

@@ -4,7 +4,6 @@ Files: turns YAML, JSON and bundles of one of them into plain data.
 - An error gives file, line and column, never an excerpt: the line may hold a secret. For the same
   reason the parser's own text is not used (an undefined alias is a password beginning with `*`).
 - Only the sections asked for are built, so a fault of meaning elsewhere in the file does not count.
-- A bundle is read in memory; nothing is extracted. Its signature is the Orchestrator's business.
 
 What YAML means is decided here, since parsers differ in it. The Orchestrator reads its file with
 gopkg.in/yaml.v3, so right is what that package's documentation, resolve.go and decode.go say: the
@@ -20,22 +19,19 @@ core schema of YAML 1.2.2 (section 10.3), and merge keys.
 - Stricter than yaml.v3: other tags, a second document and a tab after a colon are refused.
 """
 
-import io
+import hashlib
 import json
 import re
-import tarfile
-import zlib
 from collections.abc import Collection, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rotator.config.bundle import MAX_BYTES, read_limited, too_large, unpack
 from rotator.config.types import shown
 from rotator.errors import ConfigError
 
-BUNDLED = ("maverics.yaml", "maverics.yml", "maverics.json")
-MAX_BYTES = 16 << 20
 # yaml.v3 takes 396,000 such nodes in a small file and up to 1,200,000 in one that has a million of
 # its own; it takes more only in a file of ten million (`allowedAliasRatio` in decode.go).
 MAX_ALIASED = 1_200_000
@@ -69,20 +65,24 @@ class Unquoted(str):
     __slots__ = ()
 
 
-def read(path: Path, sections: Collection[str] | None = None) -> Document:
+def read(
+    path: Path, sections: Collection[str] | None = None, digests: dict[Path, str] | None = None
+) -> Document:
     """
-    Read the *sections* (None: all) of one YAML, JSON or `.tar.gz` file.
+    Read the *sections* (None: all) of one YAML, JSON or `.tar.gz` file; note its SHA-256.
 
     Raises:
         ConfigError: The file cannot be read, or see `parse`.
     """
     try:
-        content = path.read_bytes()
+        content = read_limited(path)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}",
             hint="give the file with --config FILE, or in MAVERICS_CONFIG",
         ) from None
+    if digests is not None:
+        digests[path] = hashlib.sha256(content).hexdigest()
     return parse(content, str(path), sections)
 
 
@@ -95,8 +95,10 @@ def parse(content: bytes, origin: str, sections: Collection[str] | None = None) 
             a bundle without a configuration.
     """
     if origin.lower().endswith((".tar.gz", ".tgz")):
-        member, content = _from_bundle(content, origin)
+        member, content = unpack(content, origin)
         origin = f"{origin}/{member}"
+    if len(content) > MAX_BYTES:
+        raise too_large(origin)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -115,32 +117,6 @@ def parse(content: bytes, origin: str, sections: Collection[str] | None = None) 
         hint = "its first level is caches, tls, rotator"
         raise ConfigError(f"{origin}: is not a mapping of sections", hint=hint)
     return {name: value for name, value in root.items() if sections is None or name in sections}
-
-
-def _from_bundle(content: bytes, origin: str) -> tuple[str, bytes]:
-    """Return the name and the content of the configuration in a bundle."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as bundle:
-            found = {
-                name: member
-                for member in bundle
-                if (name := str(PurePosixPath(member.name))) in BUNDLED and member.isreg()
-            }
-            if len(found) != 1:
-                raise ConfigError(
-                    f"{origin}: holds {'more than one' if found else 'no'} configuration",
-                    hint=f"a bundle has one of {', '.join(BUNDLED)} at its root",
-                )
-            (name, member), *_ = found.items()
-            if member.size > MAX_BYTES or (file := bundle.extractfile(member)) is None:
-                raise ConfigError(
-                    f"{origin}/{name}: is too large", hint="a configuration has at most 16 MiB"
-                )
-            return name, file.read()
-    except (tarfile.TarError, zlib.error, EOFError, OSError):
-        raise ConfigError(
-            f"{origin}: is not a readable bundle", hint="a bundle is a tar archive, gzipped"
-        ) from None
 
 
 def _from_json(text: str, origin: str) -> Any:

@@ -42,14 +42,14 @@ def locate(files: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(files) or (Path(os.environ.get("MAVERICS_CONFIG") or DEFAULT_PLACE),)
 
 
-def read_all(files: Sequence[Path]) -> Document:
+def read_all(files: Sequence[Path], digests: dict[Path, str] | None = None) -> Document:
     """
-    Read *files* and merge them in order.
+    Read *files* and merge them in order; their SHA-256 go into *digests*.
 
     Raises:
         ConfigError: A file cannot be read or is broken; see `files.read`.
     """
-    return reduce(merge, (read(path, SECTIONS) for path in files), {})
+    return reduce(merge, (read(path, SECTIONS, digests) for path in files), {})
 
 
 def merge(base: Document, over: Document) -> Document:
@@ -198,6 +198,7 @@ class RotatorConfig(Section):
     )
     rotator: RotatorSection = RotatorSection()
     files: tuple[Path, ...] = ()
+    digests: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -272,6 +273,7 @@ def load(files: Sequence[Path] = ()) -> RotatorConfig:
         ConfigError: It cannot be read, or something in it is wrong; the message begins with the
             path of the field (or of the file) and there is a hint.
     """
-    places, reading = locate(files), Reading()
-    config = read_section(RotatorConfig, read_all(places), reading)
-    return config.model_copy(update={"files": places, "warnings": tuple(reading.warnings)})
+    places, reading, digests = locate(files), Reading(), dict[Path, str]()
+    config = read_section(RotatorConfig, read_all(places, digests), reading)
+    known = {"files": places, "digests": tuple(digests[place] for place in places)}
+    return config.model_copy(update={**known, "warnings": tuple(reading.warnings)})

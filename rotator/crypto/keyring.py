@@ -1,6 +1,8 @@
 """
 Keyring: holds keys, encrypts with one, decrypts with all, and tells how much of each is used up.
 
+Keys that sign receipts are read here too, because nothing else imports the library of ciphers.
+
 - A key is 32 bytes for AES-256-GCM, written as 64 hex characters, or as 43 or 44 of base64 or
   base64url, with or without `base64:` before them; the lengths tell them apart.
 - A key is spoken of by its id: the first 8 bytes of HMAC-SHA256(key, `rotator/key-id/v1`), shown as
@@ -22,13 +24,19 @@ import hmac
 import os
 import re
 from collections.abc import Sequence
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rotator.errors import KeyMaterialError
 from rotator.text import short_id
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
 
 KEY_SIZE = 32  # bytes
 KEY_ID_SIZE = 8  # bytes
@@ -39,6 +47,8 @@ WARN_AT = 0.1  # of the limit
 _ID_LABEL = b"rotator/key-id/v1"
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 _BASE64 = re.compile(r"(?:base64:)?([A-Za-z0-9+/_-]{43})=?")
+_MAKE_PAIR = "openssl genpkey -algorithm ed25519 -out KEY.pem"
+_MAKE_PUBLIC = "openssl pkey -in KEY.pem -pubout -out PUBLIC.pem"
 _HINT = "a key is 64 hex characters, or 43 or 44 of base64; `rotator keygen` makes one"
 
 
@@ -181,3 +191,52 @@ def warning(key_id: str, role: str, encryptions: int, seen: int) -> str | None:
         f" safe with random nonces ({encryptions:,} by rotator, {seen:,} values met under it):"
         f" {advice}"
     )
+
+
+# Keys that sign, which encrypt nothing
+
+
+def signing_key(pem: bytes, field: str) -> Ed25519PrivateKey:
+    """
+    Return the private ed25519 key in the text of a PEM file, which *field* names in errors.
+
+    Raises:
+        KeyMaterialError: There is none, or it needs a passphrase; nothing of the text is quoted.
+    """
+    # Imported here: few commands sign, and all others would wait.
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
+    hint = f"make one: {_MAKE_PAIR}"
+    try:
+        key = load_pem_private_key(pem, None)
+    except TypeError:
+        hint = f"give one without: openssl pkey -in {field} -out KEY.pem"
+        raise KeyMaterialError(f"{field}: the key needs a passphrase", hint=hint) from None
+    except (ValueError, UnsupportedAlgorithm):
+        what = "a public key, which cannot sign" if b"PUBLIC KEY" in pem else "no private key (PEM)"
+        raise KeyMaterialError(f"{field}: this is {what}", hint=hint) from None
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise KeyMaterialError(f"{field}: the key is of another kind than ed25519", hint=hint)
+    return key
+
+
+def verifying_key(pem: bytes, field: str) -> Ed25519PublicKey:
+    """
+    Return the public ed25519 key in the text of a PEM file, which *field* names in errors.
+
+    Raises:
+        KeyMaterialError: There is none; nothing of the text is quoted.
+    """
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415 - as above
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+
+    hint = f"make it from the key that signed: {_MAKE_PUBLIC}"
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        what = "a private key" if b"PRIVATE KEY" in pem else "no public key (PEM)"
+        raise KeyMaterialError(f"{field}: this is {what}", hint=hint) from None
+    if not isinstance(key, ed25519.Ed25519PublicKey):
+        raise KeyMaterialError(f"{field}: the key is of another kind than ed25519", hint=hint)
+    return key

@@ -257,6 +257,7 @@ class _Stage:
         config, secrets = folder / "maverics.yaml", folder / "secrets.yaml"
         text = _CONFIG.format(cache=CACHE, keys=_SECRETS, address=server.address)
         config.write_text(text)
+        secrets.touch(mode=0o600)
         secrets.write_text(json.dumps({"secrets": keys}))
         settings = {
             "MAVERICS_CONFIG": str(config),

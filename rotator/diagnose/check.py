@@ -13,7 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from rotator.config.load import load
-from rotator.diagnose import steps
+from rotator.console import internal_error
+from rotator.diagnose import server_steps, steps
+from rotator.diagnose.cost import cost
 from rotator.diagnose.stage import stage
 from rotator.diagnose.steps import Advice, Next, Probe
 from rotator.errors import Exit, RightsError, RotatorError
@@ -58,16 +60,17 @@ NODE = (
     Step("authentication", steps.authentication, ("TLS",)),
     Step("rights", steps.rights, ("authentication",)),
     Step("rights for verdicts", steps.verdict_rights, ("authentication",)),
-    Step("role", steps.role, ("authentication",)),
-    Step("version", steps.version, ("role",)),
-    Step("databases", steps.databases, ("role",)),
-    Step("memory policy", steps.memory_policy, ("role",)),
-    Step("persistence", steps.persistence, ("role",)),
-    Step("clock skew", steps.clock_skew, ("authentication",)),
+    Step("role", server_steps.role, ("authentication",)),
+    Step("version", server_steps.version, ("role",)),
+    Step("databases", server_steps.databases, ("role",)),
+    Step("memory policy", server_steps.memory_policy, ("role",)),
+    Step("persistence", server_steps.persistence, ("role",)),
+    Step("clock skew", server_steps.clock_skew, ("authentication",)),
 )
 LAST = (
     Step("topology", steps.topology, ("role",)),
     Step("formats", steps.formats, ("topology",)),
+    Step("cost", cost, ("formats",)),
 )
 STAGE = Step("stage", stage, ("topology",))
 
@@ -101,6 +104,10 @@ def check(
         yield replace(whole, result=Result.ADVICE, detail=warning, remedy=remedy)
     yield replace(whole, detail=", ".join(map(str, config.files)))
     for cache in caches:
+        if cache.encryption.disabled and not names:
+            detail = "encryption is off: nothing is to be rotated, and it is not connected to"
+            yield StepResult(cache.name, None, FIRST[0].name, detail=detail)
+            continue
         yield from _check_cache(Probe(config, cache, provider_url, state), last)
 
 
@@ -142,6 +149,8 @@ def _try(step: Step, probe: Probe, blank: StepResult) -> StepResult:
         seen = step.look(probe)
     except RotatorError as error:
         return _failed(blank, error)
+    except Exception as error:  # noqa: BLE001 - the other steps and caches are tried all the same
+        return _failed(blank, internal_error(error, cache=blank.cache, step=blank.step))
     if isinstance(seen, str):
         return replace(blank, detail=seen)
     result = Result.OK if isinstance(seen, Next) else Result.ADVICE

@@ -208,12 +208,14 @@ def _sample(access: CacheContext, samples: int) -> _Sample:
             for turn, (database, pattern) in enumerate(scans):
                 before = len(taken.values)
                 if share := -(-left // (len(scans) - turn)):
-                    taken.add(database, islice(_entries(store, database, pattern, fields), share))
+                    taken.add(
+                        database, islice(stored_entries(store, database, pattern, fields), share)
+                    )
                 left -= len(taken.values) - before
     return taken
 
 
-def _entries(
+def stored_entries(
     store: Store, database: int, pattern: str | None, fields: FieldReader | None
 ) -> Iterator[tuple[bytes, Value]]:
     """Yield every entry, or field, of one database once, page by page as a sweep meets them."""

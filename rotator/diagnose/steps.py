@@ -6,10 +6,7 @@ where something works but deserves a look. It fails by raising a `RotatorError`,
 remedy. Nothing is written. `Probe` carries what earlier steps found out.
 """
 
-import re
-import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rotator.config.load import RotatorConfig
@@ -17,22 +14,27 @@ from rotator.config.schema import CacheConfig
 from rotator.config.types import Address
 from rotator.diagnose.detect import count_hashes, detect, nothing_opens
 from rotator.diagnose.network import PingReply, check_tcp, check_tls, resolve_host
-from rotator.errors import ConfigError, LoginError, RightsError, ServerError
+from rotator.errors import LoginError, RightsError, ServerError
 from rotator.secrets.provider import provider_from_url
-from rotator.server.acl import WRITING, grant_hint, missing_for_verdict, missing_rights, with_fields
+from rotator.server.acl import (
+    WRITING,
+    grant_hint,
+    missing_for_verdict,
+    missing_rights,
+    unknown_commands,
+    with_fields,
+)
 from rotator.server.context import CacheContext, tls_context
-from rotator.server.node import Identity
-from rotator.server.replies import ErrorKind, ErrorReply
+from rotator.server.replies import (
+    ErrorKind,
+    ErrorReply,
+)
 from rotator.server.store import Store
-from rotator.server.topology import discover
-from rotator.text import ago, count, listing, utc_now
+from rotator.server.topology import discover, refuse_sentinel
+from rotator.text import count, listing
 
-OLDEST = (6, 0)  # version of Redis
-SKEW_SECONDS = 5.0
-FULL = 0.9  # of maxmemory
 _SAMPLES = 50
 _SETTLE_SECONDS = 3.0
-_VERSION = re.compile(r"(\d+)\.(\d+)")
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ def _login_remedy(text: str, cache: CacheConfig) -> str:
 
 def rights(probe: Probe) -> str:
     """Try the rights to all that a run does."""
+    refuse_sentinel(probe.node)
     settings = probe.access.settings
     wanted = with_fields(WRITING, settings.fields)
     missing = missing_rights(probe.node, wanted, settings.match[0])
@@ -160,13 +163,15 @@ def rights(probe: Probe) -> str:
         return "all that a run needs"
     writing = {*wanted} - {*with_fields((), settings.fields)}
     enough = "may do a dry run; for a run the user" if {*missing} <= writing else "the user"
-    raise RightsError(f"{enough} lacks rights: {' '.join(missing)}", hint=grant_hint(missing))
+    unknown = unknown_commands(probe.node, missing, settings.match[0])
+    told = f"{enough} lacks rights: {' '.join(missing)}"
+    raise RightsError(told, hint=grant_hint(missing, unknown))
 
 
 def verdict_rights(probe: Probe) -> str | Advice:
     """Try the rights without which a key may never be known to be retirable."""
-    missing = missing_for_verdict(probe.node)
-    if not missing:
+    refuse_sentinel(probe.node)
+    if not (missing := missing_for_verdict(probe.node)):
         return "all that a verdict is the better for"
     return Advice(f"a verdict is the better for {' '.join(missing)}", grant_hint(missing))
 
@@ -181,15 +186,10 @@ def topology(probe: Probe) -> str:
             found.problems[0] + (f" (and {count(more, 'more problem')})" if more else ""),
             hint="bring the cluster into order first: redis-cli --cluster check",
         )
+    seen = f"{found.mode}, {count(len(found.primaries), 'primary', 'primaries')}"
     if found.unlisted:
-        missing = listing(map(str, found.unlisted))
-        raise ConfigError(
-            f"the cluster has {count(len(found.primaries), 'primary', 'primaries')}, and"
-            f" {count(len(found.unlisted), 'is', 'are')} not in the configuration: {missing}",
-            hint=f"list all nodes in {probe.cache.field('redis.addresses')}: with only some of them"
-            " applications get MOVED for names of the others",
-        )
-    return f"{found.mode}, {count(len(found.primaries), 'primary', 'primaries')}"
+        return f"{seen}, of which the cluster itself names {listing(map(str, found.unlisted))}"
+    return seen
 
 
 def formats(probe: Probe) -> str | Advice:
@@ -225,79 +225,3 @@ def _hashes(access: CacheContext) -> str:
     number, whole = sum(filter(None, found)), None not in found
     many = count(number, "hash", "hashes") if whole else f"more than {number:,} hashes"
     return f"{many}: rotator looks into fields that `fields` names" if number else ""
-
-
-def role(probe: Probe) -> str:
-    """Ask whether the server is a primary or a replica."""
-    info = probe.node.info("replication")
-    if info.get("role") == "master":
-        return f"primary, {count(int(info.get('connected_slaves', 0)), 'replica')}"
-    return f"replica of {info.get('master_host')}:{info.get('master_port')}"
-
-
-def version(probe: Probe) -> str:
-    """Refuse a server that is too old."""
-    info = probe.node.info("server")
-    known = _VERSION.match(info.get("redis_version", ""))
-    software = Identity.from_info(info).version
-    if known is None or (int(known[1]), int(known[2])) < OLDEST:
-        wanted = ".".join(map(str, OLDEST))
-        text = f"{software} is older than {wanted}, the oldest that rotator works with"
-        raise ServerError(text, hint=f"upgrade the server to {wanted} or newer")
-    return software
-
-
-def databases(probe: Probe) -> str | Advice:
-    """Count the names in each database."""
-    held = probe.node.databases()
-    wanted = probe.access.settings.databases
-    missing = [] if wanted == "all" else [number for number in wanted if number not in held]
-    if missing:
-        return Advice(
-            f"nothing is stored in {listing(str(number) for number in missing)}",
-            f"see rotator.caches.{probe.cache.name}.databases: is the number right?",
-        )
-    if not held:
-        return Advice("nothing is stored there", "is this the right server?")
-    return listing(f"{count(names, 'name')} in {number}" for number, names in sorted(held.items()))
-
-
-def memory_policy(probe: Probe) -> str | Advice:
-    """Look for room for values that grow, and for what happens without."""
-    info = probe.node.info("memory")
-    used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
-    policy = info.get("maxmemory_policy", "unknown")
-    seen = f"{used / limit:.0%} of maxmemory used, {policy}" if limit else f"no limit, {policy}"
-    if not limit or used < FULL * limit:
-        return seen
-    fate = "refuses writes" if policy == "noeviction" else "evicts entries"
-    return Advice(seen, f"the server {fate} when it is full: give it more memory before a run")
-
-
-def persistence(probe: Probe) -> str | Advice:
-    """Look at what is on disk: old values come back from there."""
-    info = probe.node.info("persistence")
-    saved = datetime.fromtimestamp(int(info.get("rdb_last_save_time", 0)), UTC)
-    aof = "on" if info.get("aof_enabled") == "1" else "off"
-    seen = f"AOF {aof}, RDB saved or server started {ago(saved, utc_now())}"
-    told = ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")
-    failed = [what for what in told if info.get(what, "ok") != "ok"]
-    if failed:
-        return Advice(
-            f"{seen}, {listing(failed)} not ok",
-            "see to the disk: the server may refuse writes (MISCONF), and old copies stay",
-        )
-    return seen
-
-
-def clock_skew(probe: Probe) -> str | Advice:
-    """Compare the clock of this machine with the server's."""
-    before = time.time()
-    there = probe.node.time()
-    if there is None:
-        return "not known: the user may not ask for the time"
-    skew = there.timestamp() - (before + time.time()) / 2
-    seen = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine"
-    if abs(skew) < SKEW_SECONDS:
-        return seen
-    return Advice(seen, "set both clocks by NTP: times in reports would be off by as much")

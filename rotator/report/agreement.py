@@ -1,6 +1,6 @@
 """Agreement: puts together what several reports say of one key: the worst verdict counts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -96,6 +96,12 @@ def _judged_later(worst: _Worst, state: State) -> _Worst:
         "held_until": None,
     }
     return _Worst("", worst.key.model_copy(update=update))
+
+
+def worst_verdict(keys: Iterable[Key]) -> str:
+    """Return the worst verdict on a key; one that is current somewhere is in use."""
+    found = {Verdict(key.verdict) if key.verdict else Verdict.IN_USE for key in keys}
+    return str(min(found or {Verdict.UNKNOWN}, key=SEVERITY.index))
 
 
 def _rank(verdict: str | None) -> int:

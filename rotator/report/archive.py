@@ -6,11 +6,11 @@ the worst that any of them gave it, or a later run over other caches. So nothing
 better than it was judged.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from rotator.errors import StateError
-from rotator.report import words
+from rotator.errors import ConfigError, StateError
+from rotator.report import fields, words
 from rotator.report.agreement import agreed, unended
 from rotator.report.build import known_of_cache, known_of_key
 from rotator.report.files import json_text
@@ -18,7 +18,7 @@ from rotator.report.model import SCHEMA, Attempt, Cache, Key, Report
 from rotator.retirement.forecast import plan_until
 from rotator.retirement.places import Kind, Status
 from rotator.state.state import State
-from rotator.text import ago, duration, moment
+from rotator.text import SHORT_ID, ago, duration, moment
 
 IN_TIME = "in-time"
 RETIRABLE = "retirable"
@@ -114,7 +114,9 @@ def load_reports(state: State, now: datetime) -> Report:
         )
     newest = max(reports.values(), key=lambda one: one.finished_at)
     caches = [
-        _with_record(cache, known, state, now)
+        _with_record(cache, known, state, now).model_copy(
+            update={"facts": None if one.facts == newest.facts else one.facts}
+        )
         for known, one in reports.items()
         for cache in one.caches
     ]
@@ -138,6 +140,28 @@ def late_caches(report: Report) -> list[str]:
         for cache in report.caches
         if cache.outlook and not cache.outlook.in_time and not cache.superseded
     ]
+
+
+def old_key_ids(report: Report) -> list[str]:
+    """Return the ids of all old keys."""
+    living = [one for one in report.caches if not one.superseded]
+    return sorted({key.id for cache in living for key in cache.keys if key.role == "old"})
+
+
+def find_key_id(asked: str, beginning: str, report: Report) -> str:
+    """
+    Return the id of the only key whose id begins so; *asked* is how errors begin.
+
+    Raises:
+        ConfigError: No key, or more than one, has such an id, or too little of it is given.
+    """
+    known = {key.id for cache in report.caches for key in cache.keys}
+    found = [one for one in known if one.startswith(beginning.lower())]
+    if len(found) == 1 and len(beginning) >= SHORT_ID:
+        return found[0]
+    what = "several keys begin with" if len(found) > 1 else "no key has"
+    hint = f"the old keys are {', '.join(old_key_ids(report)) or '(none)'}"
+    raise ConfigError(f"{asked}: {what} this id", hint=hint)
 
 
 def unmet_conditions(
@@ -195,8 +219,8 @@ def _assumed(key: Key) -> list[tuple[str, str]]:
     ]
     said = " ".join(place.evidence for place in key.places)
     for assumption in key.assumptions:
-        if words.clause(assumption) not in said:
-            reason = f"key {key.id} is {RETIRABLE}, assuming that {words.clause(assumption)}"
+        if fields.clause(assumption) not in said:
+            reason = f"key {key.id} is {RETIRABLE}, assuming that {fields.clause(assumption)}"
             against.append((reason, ""))
     for kind in (Kind.WRITERS, Kind.BACKUPS):
         if all(place.kind != kind for place in key.places):
@@ -245,3 +269,36 @@ def _with_record(cache: Cache, history: str, state: State, now: datetime) -> Cac
         keys = tuple(unended(key, record.working_since) for key in keys)
     known = known_of_cache(record, cache.stopped, now)
     return cache.model_copy(update={"keys": keys, "history": history, **known})
+
+
+def select_caches(everything: Report, names: Sequence[str]) -> Report:
+    """Return the report on the caches called *names*, or on all."""
+    known = list(dict.fromkeys(one.name for one in everything.caches))
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"--cache {name}: the state holds no report on it",
+                hint=f"it holds reports on {', '.join(known)}",
+            )
+    # Several servers may have answered to one name.
+    wanted = dict.fromkeys(names or known)
+    caches = tuple(one for name in wanted for one in everything.caches if one.name == name)
+    return everything.model_copy(update={"caches": caches})
+
+
+def required_keys(require: str, everything: Report, shown: Report) -> list[str]:
+    """
+    Return the ids of the old keys that are asked for: all that are shown, or the one named.
+
+    Raises:
+        ConfigError: It is not written like that, or no key, or more than one, has this id.
+    """
+    word, colon, ident = require.partition(":")
+    if word not in {RETIRABLE, PROVEN} or (colon and len(ident) < SHORT_ID):
+        raise ConfigError(
+            f"--require {require[:80]}: expected retirable or proven, or one of them with :ID",
+            hint="ID is a key id, or its first 8 characters; or with --by: --require in-time",
+        )
+    if not colon:
+        return old_key_ids(shown)
+    return [find_key_id(f"--require {require[:80]}", ident, everything)]

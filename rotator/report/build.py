@@ -4,38 +4,36 @@ Build: makes the report from results and key records, once.
 Names are shown as stored where they are hashes anyway, else as their SHA-256.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rotator import __version__
 from rotator.crypto import keyring
 from rotator.errors import Exit, RotatorError
 from rotator.report import model
-from rotator.report.names import (
-    Plain,
-    display_entry,
-    display_field,
-    display_name,
-    shown_as_stored,
-)
+from rotator.report.fields import Facts, latency_of, pages_of
+from rotator.report.names import display_entry, outside_of, problems_of, shown_as_stored, sums_of
+from rotator.retirement.estimate import Estimate
 from rotator.retirement.forecast import forecast
 from rotator.retirement.judge import Judgement
-from rotator.retirement.looks import Proof
 from rotator.retirement.places import CacheRecord
-from rotator.sweep.control import Change
-from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.key_tally import KeyTally
-from rotator.tally.tally import PROBLEMATIC, Mode, Tally
+from rotator.tally.tally import PROBLEMATIC, Mode
 from rotator.text import count
+
+if TYPE_CHECKING:  # the library for Redis comes with them, and stored reports need none
+    from rotator.sweep.control import Change
+    from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 
 Judgements = Mapping[tuple[str, str], Judgement]
 """The judgements on old keys, by the name of a cache and the id of a key that it lists."""
-
-
 _NOTHING = KeyTally()
 
 
@@ -77,15 +75,21 @@ def build_report(
     finished_at: datetime,
     exit_code: Exit,
     show_names: bool,
+    facts: Facts | None = None,
+    estimates: Mapping[str, Estimate] | None = None,
     changes: Sequence[Change] = (),
 ) -> model.Report:
     """
     Return the report on a run.
 
-    *judgements* are by cache and key id, *records* hold what the state knows of each cache, by
-    name; *changes* were made to the run while it went on.
+    *judgements* are by cache and key id; *records*, what the state knows, and *estimates* by cache;
+    *changes* were made to the run while it went on.
     """
+    assumed = (one for judgement in judgements.values() for one in judgement.assumptions)
+    if facts is not None:
+        facts = facts.model_copy(update={"assumptions": tuple(dict.fromkeys(assumed))})
     return model.Report(
+        facts=facts,
         rotator=__version__,
         mode=str(mode),
         started_at=started_at,
@@ -98,6 +102,7 @@ def build_report(
                 records[result.access.cache.name],
                 now=finished_at,
                 show_names=show_names,
+                estimate=(estimates or {}).get(result.access.cache.name),
             )
             for result in results
         ),
@@ -106,16 +111,17 @@ def build_report(
 
 
 def failed_report(
-    error: RotatorError, mode: Mode, started_at: datetime, finished_at: datetime
+    error: RotatorError, mode: Mode, began: datetime, ended: datetime, facts: Facts | None = None
 ) -> model.Report:
     """Return the report on a run that did not get as far as its first cache."""
     return model.Report(
         rotator=__version__,
         mode=str(mode),
-        started_at=started_at,
-        finished_at=finished_at,
+        started_at=began,
+        finished_at=ended,
         exit_code=int(error.exit_code),
         error=str(error),
+        facts=facts,
     )
 
 
@@ -126,12 +132,15 @@ def _cache(
     *,
     now: datetime,
     show_names: bool,
+    estimate: Estimate | None,
 ) -> model.Cache:
-    sweep, verification = result.sweep, result.verification
+    sweep, verification, cache = result.sweep, result.verification, result.access.cache
     known: dict[str, Any] = {
-        "name": result.access.cache.name,
-        "addresses": tuple(map(str, result.access.cache.addresses)),
+        "name": cache.name,
+        "addresses": tuple(map(str, cache.addresses)),
+        "redis_user": result.access.login.username or "default",
         "judged_at": now,
+        "exit_code": int(result.exit_code()),
     }
     if sweep is None:
         stopped = _text(result.stopped)
@@ -139,8 +148,8 @@ def _cache(
         return model.Cache(stopped=stopped, error=result.error, **known)
     stopped = _text(sweep.stopped or (verification.stopped if verification else None))
     known |= known_of_cache(record, stopped, now)
-    tally, keyring = sweep.tally, result.access.keyring
-    roles = {key.id: keyring.role(key.id) for key in keyring.all} if keyring else {}
+    tally, keys = sweep.tally, result.access.keyring
+    roles = {key.id: keys.role(key.id) for key in keys.all} if keys else {}
     plain = shown_as_stored(result.access, show_names=show_names)
     return model.Cache(
         complete=sweep.complete and (verification is None or verification.complete),
@@ -148,30 +157,20 @@ def _cache(
         visits=tally.visits,
         outcomes={str(outcome): number for outcome, number in tally.outcomes.items()},
         verification=_verification(verification) if verification else None,
-        coverage=_coverage(sweep, verification, result.evictions),
+        coverage=_coverage(result, sweep, verification),
+        estimate=estimate,
+        problem_sums=tuple(sums_of(tally)),
         keys=tuple(_keys(result, judgements, record, partial(display_entry, plain=plain), now)),
-        problems=tuple(_problems(tally, plain=plain)),
+        problems=tuple(problems_of(tally, plain=plain)),
         problems_total=sum(tally.outcomes[outcome] for outcome in PROBLEMATIC),
         accepted={str(outcome): number for outcome, number in result.plan.accept.items()},
         sweep_seconds=sweep.seconds,
         visits_now=sweep.visits_now,
         waited_seconds=_waited(result),
         warnings=(*_warnings(result), *budget_warnings(record, roles)),
-        outside=_outside([node.proof for node in (verification or sweep).nodes if node.proof]),
+        outside=outside_of([node.proof for node in (verification or sweep).nodes if node.proof]),
         **known,
     )
-
-
-def _problems(tally: Tally, *, plain: Plain) -> Iterator[model.Problem]:
-    for problem in tally.samples():
-        yield model.Problem(
-            name=display_name(problem.name, plain=plain.names),
-            field=display_field(problem.name, plain=plain.fields),
-            node=problem.node,
-            outcome=str(problem.outcome),
-            reason=str(problem.reason),
-            detail=problem.detail,
-        )
 
 
 def _text(word: object | None) -> str | None:
@@ -189,9 +188,7 @@ def _verification(sweep: SweepResult) -> model.Verification:
 
 
 def _coverage(
-    sweep: SweepResult,
-    verification: SweepResult | None,
-    evictions: Mapping[str, int],
+    result: CacheResult, sweep: SweepResult, verification: SweepResult | None
 ) -> model.Coverage:
     last = verification or sweep
     both = (sweep, verification) if verification else (sweep,)
@@ -203,14 +200,18 @@ def _coverage(
         restarts=sum(node.restarts for one in both for node in one.nodes),
         orphans=sum(node.orphans for node in last.nodes),
         databases=tuple(sorted({db for node in sweep.nodes for db in node.databases})),
-        nodes=tuple(_node(node, evictions.get(node.node), last) for node in sweep.nodes),
+        nodes=tuple(_node(node, result, last) for node in sweep.nodes),
         not_looked_at=tuple(dict.fromkeys(missing)),
     )
 
 
-def _node(node: NodeResult, evictions: int | None, last: SweepResult) -> model.Node:
+def _node(node: NodeResult, result: CacheResult, last: SweepResult) -> model.Node:
     """Return what was seen of a node, and whether the *last* sweep proves it."""
     proven = next((one for one in last.nodes if one.node == node.node), node)
+    load, waited = deepcopy(node.load), Counter(node.waited)
+    if proven is not node:
+        load.merge(proven.load)
+        waited.update(proven.waited)
     return model.Node(
         node=node.node,
         run_id=node.identity.run_id if node.identity else None,
@@ -219,26 +220,14 @@ def _node(node: NodeResult, evictions: int | None, last: SweepResult) -> model.N
         complete=node.complete,
         restarts=node.restarts,
         reasons=node.reasons,
-        evictions=evictions,
+        evictions=result.evictions.get(node.node),
         exchange=node.exchange[-1] if node.exchange else None,
         proven=proven.proof is not None,
         unproven=proven.unproven,
-    )
-
-
-def _outside(made: Sequence[Proof]) -> model.Outside | None:
-    """Return the sums over all primaries of what is left out, if anything is."""
-    parts = [proof.outside for proof in made]
-    if not any(p.visits is None or p.visits or p.names or p.under_old_keys for p in parts):
-        return None
-    read = [part.visits for part in parts if part.visits is not None]
-    under = sum((Counter(part.under_old_keys) for part in parts), Counter[str]())
-    return model.Outside(
-        visits=sum(read) if len(read) == len(parts) else None,
-        names=sum(part.names for part in parts),
-        under_old_keys=under,
-        not_opened=sum(part.not_opened for part in parts),
-        denied=sum(part.denied for part in parts),
+        latency=latency_of(load, result.plan.limits.latency),
+        pages=pages_of(load),
+        waited_seconds={reason: round(seconds, 3) for reason, seconds in waited.items()},
+        exchanged={str(way): number for way, number in load.exchanged.items() if number},
     )
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from rotator.report.layout import bullets, grid, heading, indented, listed, text
 from rotator.report.names import Plain, display_entry, display_field, display_name
-from rotator.report.table import bullets, grid, heading, indented, listed, text
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import SAMPLES, BulkOutcome, Tally
 from rotator.text import count, size

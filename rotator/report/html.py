@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rotator.errors import ENDINGS
-from rotator.report import chart, words
+from rotator.report import chart, fields, words
+from rotator.report.fleet.model import FINDINGS, GAPS, Fleet
 from rotator.report.model import STATUSES, Cache, Key, KeyPlace, Report
-from rotator.text import count, elapsed, escape, listing, short_id, size, stamp
+from rotator.report.names import problem_lines
+from rotator.text import ago, count, elapsed, escape, listing, percent, short_id, size, stamp
 
 _WIDE = {"width": 720, "height": 230}
 _NARROW = {"width": 360, "height": 220}
@@ -32,7 +33,6 @@ def render(report: Report, now: datetime | None = None) -> str:
     Raises:
         ConfigError: The library for it is not installed.
     """
-    ending = ENDINGS.get(report.exit_code)
     return (
         _environment()
         .get_template("report.html")
@@ -42,10 +42,17 @@ def render(report: Report, now: datetime | None = None) -> str:
             keys=_old_keys(report),
             placed=any(key.places for cache in report.caches for key in cache.keys),
             problems_shown=_PROBLEMS,
-            ending=ending.short if ending else "unknown",
             words=words,
+            fields=fields,
+            problem_lines=problem_lines,
         )
     )
+
+
+def render_fleet(fleet: Fleet) -> str:
+    """Return the page of many hosts."""
+    template = _environment().get_template("fleet.html")
+    return template.render(fleet=fleet, titles=FINDINGS, gaps=GAPS, words=words)
 
 
 def _old_keys(report: Report) -> list[list[tuple[Cache, Key]]]:
@@ -69,19 +76,22 @@ def _environment() -> Environment:
         finalize=_printable,
     )
     made.filters |= {
+        "ago": ago,
         "by_status": _by_status,
         "count": count,
         "curve": _curve,
         "elapsed": elapsed,
+        "fleet_summary": lambda keys: _summary([key.verdict for key in keys]),
         "ending": _ending,
         "grouped": "{:,}".format,
         "listing": listing,
+        "percent": percent,
         "proof": _proof,
         "sentence": lambda said: said[:1].upper() + said[1:],
         "short_id": short_id,
         "size": size,
         "stamp": stamp,
-        "summary": _summary,
+        "summary": lambda keys: _summary([places[0][1].verdict for places in keys]),
     }
     return made
 
@@ -104,16 +114,16 @@ def _ending(place: KeyPlace) -> str:
     return f"it ends by itself {stamp(place.until)}"
 
 
-def _summary(keys: Sequence[Sequence[tuple[Cache, Key]]]) -> str:
-    """Return what can be removed, in one sentence."""
-    number = sum(places[0][1].verdict == "retirable" for places in keys)
+def _summary(verdicts: Sequence[str | None]) -> str:
+    """Return what can be removed, in one sentence; each old key has a verdict."""
+    keys, number = len(verdicts), sum(one == "retirable" for one in verdicts)
     if not keys:
         return "No old key is configured."
     if not number:
-        return f"None of {count(len(keys), 'old key')} can be removed yet."
-    if number == len(keys):
+        return f"None of {count(keys, 'old key')} can be removed yet."
+    if number == keys:
         return "The old key can be removed." if number == 1 else "All old keys can be removed."
-    return f"{number:,} of {count(len(keys), 'old key')} can be removed."
+    return f"{number:,} of {count(keys, 'old key')} can be removed."
 
 
 def _proof(cache: Cache, mode: str) -> str:
@@ -150,5 +160,5 @@ def _curve(key: Key, cache: Cache, ident: str) -> Drawing | None:
         # What the drawing library makes of numbers and of our own words is markup.
         wide=Markup(chart.draw(curve, f"{ident}-wide", **_WIDE)),  # noqa: S704
         narrow=Markup(chart.draw(curve, f"{ident}-narrow", **_NARROW)),  # noqa: S704
-        points=words.changes(points),
+        points=fields.changes(points),
     )

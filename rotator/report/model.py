@@ -13,33 +13,31 @@ It is what `--format json` prints and every rendering is made from (design 9).
   one of an earlier schema; its caches are marked as *outdated*.
 """
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
+from pydantic import Field, ValidationInfo, computed_field, field_validator, model_validator
+
+from rotator.errors import ENDINGS
+from rotator.report.fields import (
+    OUTCOMES,
+    Deadline,
+    Facts,
+    Moment,
+    NodeLatency,
+    Outcomes,
+    Pages,
+    Part,
+    Text,
+    one_of,
 )
-
+from rotator.retirement.estimate import Estimate
 from rotator.retirement.forecast import Progress, Schedule
 from rotator.retirement.places import Kind, Status, Verdict
 from rotator.server.scripts import Way
 from rotator.sweep.control import Change
-from rotator.tally.tally import Outcome
-from rotator.text import rfc3339
 
 SCHEMA = 2
-"""The version of the JSON, in its field `schema`; 1.0.0 wrote 1, without places."""
-OUTCOMES = tuple(str(outcome) for outcome in Outcome)
+"""The version of the JSON, kept in its field `schema`; 1.0.0 wrote 1, without places."""
 VERDICTS = tuple(str(verdict) for verdict in Verdict)
 """The verdicts, in the order of the design, section 7."""
 KINDS, EXCHANGES = (tuple(str(one) for one in words) for words in (Kind, Way))
@@ -50,61 +48,24 @@ METHODS = ("tracking", "scan")
 """How a run was verified: the server told which names were written, or a second sweep looked."""
 
 
-def _one_of(*words: str) -> Any:
-    """Return what lets a field take only some words, and says so in the JSON Schema."""
-    return Field(pattern=f"^({'|'.join(words)})$", json_schema_extra={"enum": list(words)})
-
-
-def _writable(value: object) -> object:
-    """Spell out a half of a surrogate pair, Python's way to keep a byte that is not UTF-8."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
-def _cut_off(at: datetime) -> datetime:
-    """Return the last whole second, in UTC."""
-    return at.astimezone(UTC).replace(microsecond=0)
-
-
-def _round_up(at: datetime) -> datetime:
-    """Return the next whole second, in UTC."""
-    whole = _cut_off(at)
-    return whole if whole == at else whole + timedelta(seconds=1)
-
-
-def _every_outcome(counts: dict[str, int]) -> dict[str, int]:
-    """Return the counts of all outcomes, in the design's order."""
-    if strangers := [name for name in counts if name not in OUTCOMES]:
-        raise ValueError(f"not an outcome: {', '.join(strangers)}")
-    return {name: counts.get(name, 0) for name in OUTCOMES}
-
-
-_SHAPE = WithJsonSchema({"type": "string", "format": "date-time"})
-Moment = Annotated[AwareDatetime, AfterValidator(_cut_off), PlainSerializer(rfc3339), _SHAPE]
-"""A time that has passed."""
-Deadline = Annotated[AwareDatetime, AfterValidator(_round_up), PlainSerializer(rfc3339), _SHAPE]
-"""A time before which something must not be relied on."""
-Text = Annotated[str, BeforeValidator(_writable)]
-"""What comes from a server: any text, made such that every encoder can write it."""
-Outcomes = Annotated[dict[str, int], AfterValidator(_every_outcome)]
-
-_REQUIRED: ConfigDict = {"json_schema_serialization_defaults_required": True}
-
-
-class Part(BaseModel):
-    """Part: cannot be changed once it is made; all parts of a report are such."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, **_REQUIRED)
-
-
 class Problem(Part):
     """Problem: shows a visit that did not end well; *name*, *field* (of a hash) as shown."""
 
     name: Text
     node: str
-    outcome: Annotated[str, _one_of(*OUTCOMES)]
+    outcome: Annotated[str, one_of(*OUTCOMES)]
     reason: str = ""
     detail: Text = ""
     field: Text | None = None
+
+
+class ProblemSum(Part):
+    """Problem sum: counts visits that did not end well, by how and by what names begin with."""
+
+    outcome: Annotated[str, one_of(*OUTCOMES)]
+    reason: str = ""
+    prefix: Text = ""
+    count: int = 0
 
 
 class Node(Part):
@@ -112,7 +73,9 @@ class Node(Part):
     Node: holds what was seen of one node.
 
     *reasons* says why it is not *complete*, *unproven* why no sweep of it is a proof. *evictions*
-    counts those during the run, None: not known; *exchange* is the last way to replace values.
+    counts those during the run, None: not known; *exchange* is the last way to replace values, and
+    *exchanged* counts those replaced by each. *latency*, *pages* and *waited_seconds*, by reason,
+    are of this run; those waits of processes side by side count once.
     """
 
     node: str
@@ -123,9 +86,13 @@ class Node(Part):
     restarts: int = 0
     reasons: tuple[Text, ...] = ()
     evictions: int | None = None
-    exchange: Annotated[str, _one_of(*EXCHANGES)] | None = None
+    exchange: Annotated[str, one_of(*EXCHANGES)] | None = None
     proven: bool = False
     unproven: tuple[Text, ...] = ()
+    latency: NodeLatency | None = None
+    pages: Pages | None = None
+    waited_seconds: dict[str, float] = Field(default_factory=dict)
+    exchanged: dict[str, int] = Field(default_factory=dict)
 
 
 class Coverage(Part):
@@ -151,7 +118,7 @@ class Verification(Part):
     visits: int
     found_under_old_keys: int
     complete: bool
-    method: Annotated[str, _one_of(*METHODS)] = "scan"
+    method: Annotated[str, one_of(*METHODS)] = "scan"
 
 
 class Attempt(Part):
@@ -177,7 +144,7 @@ class Past(Part):
     clean_since: Moment | None = None
     clean_sweeps: int = 0
     returned_at: Moment | None = None
-    verdicts: tuple[tuple[Moment, Annotated[str, _one_of(*VERDICTS)]], ...] = ()
+    verdicts: tuple[tuple[Moment, Annotated[str, one_of(*VERDICTS)]], ...] = ()
 
 
 class KeyPlace(Part):
@@ -188,14 +155,14 @@ class KeyPlace(Part):
     it, and by itself it ends at *until*. *verdict* is what this place alone makes of the key.
     """
 
-    kind: Annotated[str, _one_of(*KINDS)]
+    kind: Annotated[str, one_of(*KINDS)]
     where: Text
-    status: Annotated[str, _one_of(*STATUSES)]
+    status: Annotated[str, one_of(*STATUSES)]
     since: Moment | None = None
     evidence: Text
     remedy: Text = ""
     until: Deadline | None = None
-    verdict: Annotated[str, _one_of(*VERDICTS)] = str(Verdict.RETIRABLE)
+    verdict: Annotated[str, one_of(*VERDICTS)] = str(Verdict.RETIRABLE)
 
 
 class Key(Part):
@@ -207,11 +174,12 @@ class Key(Part):
     are names that remain. *verdict* and *next_step* are None for a current key. *encryptions* are
     those by rotator, in all runs; *nonce_budget_used* is 1 when all 2^32 are used up. *past* is
     None for a current key, and where no state was asked. *places* are those of an old key, worst
-    first, *assumptions* what its verdict takes for granted: "no disk is attached".
+    first, *assumptions* what its verdict takes for granted: "no disk is attached". *at_least*: the
+    sweep was not complete, so there may be more than was counted.
     """
 
     id: str
-    role: Annotated[str, _one_of(*ROLES)]
+    role: Annotated[str, one_of(*ROLES)]
     field: str
     found: int = 0
     rotated: int = 0
@@ -221,19 +189,20 @@ class Key(Part):
     drains_at: Deadline | None = None
     drain: tuple[tuple[Deadline, int], ...] = ()
     last_seen_at: Moment | None = None
-    verdict: Annotated[str, _one_of(*VERDICTS)] | None = None
+    verdict: Annotated[str, one_of(*VERDICTS)] | None = None
     ready_at: Deadline | None = None
     held_until: Deadline | None = None
     reasons: tuple[Text, ...] = ()
     next_step: Text | None = None
     first_seen_at: Moment | None = None
-    prefixes: dict[Text, int] = {}
+    prefixes: dict[Text, int] = Field(default_factory=dict)
     samples: tuple[Text, ...] = ()
     encryptions: int = 0
     nonce_budget_used: float = 0.0
     past: Past | None = None
     places: tuple[KeyPlace, ...] = ()
     assumptions: tuple[Text, ...] = ()
+    at_least: bool = False
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
@@ -248,7 +217,7 @@ class Outside(Part):
 
     visits: int | None = 0
     names: int = 0
-    under_old_keys: dict[str, int] = {}
+    under_old_keys: dict[str, int] = Field(default_factory=dict)
     not_opened: int = 0
     denied: int = 0
 
@@ -267,7 +236,10 @@ class Cache(Part):
     was reported, *swept_at* the end of the last complete sweep there ever was. *outside* is None
     where nothing is left out. *history* is what the state calls it: the name, or `box#2` for a
     second server; *superseded*: another one took its place. *outdated*: an earlier version of
-    rotator judged it, without places.
+    rotator judged it, without places. *redis_user* is who logged in. *problem_sums* are of all
+    problems, the largest first, where *problems* are samples. *estimate* says what a run costs.
+    *facts* are those of the run that found all of this, if it is not that of the report;
+    *exit_code* is what this cache alone ends with.
     """
 
     name: str
@@ -280,8 +252,8 @@ class Cache(Part):
     keys: tuple[Key, ...] = ()
     problems: tuple[Problem, ...] = ()
     problems_total: int = 0
-    accepted: dict[str, int] = {}
-    waited_seconds: dict[str, float] = {}
+    accepted: dict[str, int] = Field(default_factory=dict)
+    waited_seconds: dict[str, float] = Field(default_factory=dict)
     sweep_seconds: float | None = None
     warnings: tuple[Text, ...] = ()
     error: Text | None = None
@@ -296,20 +268,46 @@ class Cache(Part):
     history: str | None = None
     superseded: bool = False
     outdated: bool = False
+    redis_user: Text | None = None
+    problem_sums: tuple[ProblemSum, ...] = ()
+    estimate: Estimate | None = None
+    facts: Facts | None = None
+    exit_code: int | None = None
+
+    @field_validator("keys")
+    @classmethod
+    def _bound(cls, keys: tuple[Key, ...], known: ValidationInfo) -> tuple[Key, ...]:
+        """Mark what a sweep counted that did not come to its end: there may be more."""
+        if known.data.get("complete"):
+            return keys
+        return tuple(key.model_copy(update={"at_least": True}) for key in keys)
 
 
 class Report(Part):
-    """Report: holds a run over some caches; *error* says why it failed, *changes* are of tune."""
+    """
+    Report: holds a run over some caches; *error* says why the run as a whole failed.
+
+    *facts* say who made it, where and how, None: an earlier version did. *changes* were made by
+    `rotator tune` while it went on.
+    """
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     rotator: str
-    mode: Annotated[str, _one_of(*MODES)]
+    mode: Annotated[str, one_of(*MODES)]
     started_at: Moment
     finished_at: Moment
     exit_code: int
     caches: tuple[Cache, ...] = ()
     error: Text | None = None
+    facts: Facts | None = None
     changes: tuple[Change, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
+    @property
+    def exit_meaning(self) -> str:
+        """The meaning of the exit code, in words."""
+        ending = ENDINGS.get(self.exit_code)
+        return ending.short if ending else "unknown"
 
     @field_validator("caches")
     @classmethod

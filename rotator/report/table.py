@@ -11,67 +11,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Literal
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rotator.report import words
+from rotator.report import fields, words
+from rotator.report.layout import bullets, grid, heading, indented, listed, text, verdict_text
 from rotator.report.model import Cache, Coverage, Key, KeyPlace, Problem, Report, Verification
-from rotator.report.names import with_field
+from rotator.report.names import problem_lines, with_field
 from rotator.retirement.places import Status
-from rotator.text import count, elapsed, escape, short_id, size, stamp
+from rotator.text import count, elapsed, short_id, size, stamp
 
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
 
 _STYLES = {"good": "bold green", "doubtful": "bold yellow", "bad": "bold red"}
-_VERDICT_STYLES = {
-    "unknown": "bold red",
-    "in-use": "bold red",
-    "draining": "yellow",
-    "verifying": "yellow",
-    "held": "cyan",
-    "retirable": "bold green",
-}
-
-
-def text(said: str, style: str = "") -> Text:
-    """Return words as they are: no markup or control characters, folded where without spaces."""
-    return Text(escape(said), style=style, overflow="fold")
-
-
-def heading(title: str, rest: str = "") -> Text:
-    """Return a title, and what can be said in the same line."""
-    return text(title, "bold").append_text(text(f": {rest}" if rest else ":"))
-
-
-def indented(body: RenderableType) -> Padding:
-    """Return *body*, two columns to the right."""
-    return Padding(body, (0, 0, 0, 2))
-
-
-def grid(*justify: Literal["left", "right"], gap: int = 2) -> Table:
-    """Return columns without lines; the last one wraps under itself."""
-    table = Table.grid(padding=(0, gap, 0, 0))
-    for side in justify:
-        table.add_column(justify=side, overflow="fold")
-    return table
-
-
-def bullets(items: Iterable[str], style: str = "") -> RenderableType:
-    """Return a list, each item wrapped under its own beginning."""
-    table = grid("left", "left", gap=1)
-    for item in items:
-        table.add_row(text("-", "dim"), text(item, style))
-    return indented(table)
-
-
-def listed(title: str, items: Iterable[str], style: str = "") -> RenderableType:
-    """Return a list under its title."""
-    return Group(heading(title), bullets(items, style))
 
 
 def render(report: Report, now: datetime | None = None) -> RenderableType:
@@ -84,6 +39,8 @@ def render(report: Report, now: datetime | None = None) -> RenderableType:
     parts: list[RenderableType] = [
         Text(f"rotator {report.rotator}, {mode} of {stamp(report.started_at)}", style="dim")
     ]
+    if report.facts:
+        parts += [indented(text(line, "dim")) for line in words.run_facts(report)]
     if report.error:
         parts += [Text(), text(f"failed: {report.error}", "bold red")]
     if not report.caches and not report.error:
@@ -113,11 +70,13 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     if cache.verification:
         yield _verified(cache.verification)
     if cache.coverage:
-        yield _coverage(cache.coverage)
+        yield _coverage(cache.coverage, cache.redis_user)
     if cache.outside:
         yield heading("left out by match, databases or fields", words.left_out(cache.outside))
     if cache.problems_total:
         yield _problems(cache)
+    for title, lines in words.measures(cache):
+        yield listed(title, lines)
     if cache.waited_seconds:
         waits = [f"{elapsed(lasted)}: {reason}" for reason, lasted in cache.waited_seconds.items()]
         yield listed("waited", waits)
@@ -154,11 +113,15 @@ def _known(cache: Cache, now: datetime | None) -> Iterator[tuple[str, str]]:
             sums += f" ({now_visited / cache.sweep_seconds:,.0f} a second)"
         yield sums, ""
     if cache.progress:
-        yield words.how_far(cache.progress), "yellow"
+        yield fields.how_far(cache.progress), "yellow"
     if now is not None:
         yield words.age(cache, now), ""
     if cache.outlook:
-        yield words.schedule(cache.outlook), "" if cache.outlook.in_time else "yellow"
+        yield fields.schedule(cache.outlook), "" if cache.outlook.in_time else "yellow"
+    if cache.facts:
+        yield from ((f"in a run {line}", "") for line in fields.who(cache.facts))
+    if any(key.at_least for key in cache.keys):
+        yield words.STOPPED_SHORT, "yellow"
     if cache.attempt:
         yield words.missed(cache.attempt), "yellow"
 
@@ -179,13 +142,13 @@ def _keys(keys: Iterable[Key]) -> Table:
     for title in ("key", "role"):
         table.add_column(title, no_wrap=True)
     for title in ("found", "rotated", "remaining", "size"):
-        table.add_column(title, justify="right", no_wrap=True)
+        table.add_column(title, justify="right", no_wrap=title != "remaining")
     table.add_column("verdict", no_wrap=True)
     for key in keys:
-        counts = (f"{key.found:,}", f"{key.rotated:,}", f"{key.remaining:,}", size(key.bytes))
+        counts = (f"{key.found:,}", f"{key.rotated:,}", words.remaining(key), size(key.bytes))
         if not key.verdict:
             counts = (counts[0], "", "", counts[3])
-        verdict = text(key.verdict or "", _VERDICT_STYLES.get(key.verdict or "", ""))
+        verdict = verdict_text(key.verdict or "")
         table.add_row(text(short_id(key.id)), text(key.role), *map(text, counts), verdict)
     return table
 
@@ -194,7 +157,7 @@ def _verdict(key: Key, shared: Sequence[KeyPlace], now: datetime | None) -> Rend
     """Return an old key's verdict, every reason for it, what else is known, and what to do."""
     verdict = key.verdict or ""
     title = text(f"{short_id(key.id)} ", "bold")
-    title.append_text(text(verdict, _VERDICT_STYLES.get(verdict, "")))
+    title.append_text(verdict_text(verdict))
     title.append_text(text(f": {words.VERDICT_MEANINGS.get(verdict, '')}"))
     ends = grid("left", "left", gap=1)
     if key.next_step:
@@ -225,7 +188,7 @@ def _reasons(key: Key, shared: Sequence[KeyPlace]) -> Iterator[str]:
 
 def _open_places(key: Key) -> Iterator[KeyPlace]:
     """Yield the places of a key that are not clean, worst first, without what is assumed anyway."""
-    said = {words.clause(one) for one in key.assumptions}
+    said = {fields.clause(one) for one in key.assumptions}
     for place in key.places:
         assumed = place.status == Status.ASSUMED and place.evidence in said
         if place.status != Status.CLEAN and not assumed:
@@ -258,9 +221,9 @@ def _verified(verification: Verification) -> Text:
     return line.append_text(text(words.findings(verification), "yellow" if bad else ""))
 
 
-def _coverage(coverage: Coverage) -> RenderableType:
+def _coverage(coverage: Coverage, user: str | None) -> RenderableType:
     """Return what was looked at, a line for each node, and a line for all that was not."""
-    said = [coverage.mode]
+    said = [coverage.mode, *([f"as Redis user {user}"] if user else [])]
     if coverage.slots_covered is not None:
         said.append(f"{coverage.slots_covered:,} of 16,384 slots")
     if coverage.databases:
@@ -288,6 +251,7 @@ def _coverage(coverage: Coverage) -> RenderableType:
 def _problems(cache: Cache) -> RenderableType:
     """Return some problems of every kind, those of one kind together."""
     parts: list[RenderableType] = [heading("problems", f"{cache.problems_total:,}")]
+    parts += [bullets(problem_lines(cache), "yellow")] if cache.problem_sums else []
     shown = _some(cache.problems)
     for (kind, node), same in groupby(shown, lambda problem: (_kind(problem), problem.node)):
         parts.append(indented(text(f"{kind}, on {node}:", "yellow")))

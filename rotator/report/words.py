@@ -5,26 +5,19 @@ Each sentence about a report is made here once, so that table, page and summary 
 are the names of entries, as they may be shown.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from rotator.report.model import (
-    Attempt,
-    Cache,
-    Key,
-    Node,
-    Outside,
-    Past,
-    Report,
-    Verification,
-)
-from rotator.retirement.forecast import Progress, Schedule
+from rotator.errors import ENDINGS
+from rotator.report import fields
+from rotator.report.fields import bore, cost_lines, is_work, longest, who
+from rotator.report.model import Attempt, Cache, Key, Node, Outside, Past, Report, Verification
 from rotator.retirement.names import NOTHING_OPENS
 from rotator.retirement.places import Kind, Status
 from rotator.sweep.control import Change
 from rotator.tally.tally import GOOD, Outcome, not_moved
-from rotator.text import ago, count, listing, minute, moment, stamp
+from rotator.text import ago, count, listing, minute, stamp
 
 MEANINGS = {
     Outcome.CURRENT: "already under the current key",
@@ -73,7 +66,7 @@ OUTDATED = (
     "judged by an earlier version of rotator, which looked less far; the next run proves anew"
 )
 SUPERSEDED = "another server answers at these addresses now; what is said here counts no more"
-
+STOPPED_SHORT = "the sweep did not come to its end: there may be more than was counted"
 STOPPED = {
     "interrupted": "interrupted, position saved",
     "terminated": "terminated, position saved",
@@ -85,15 +78,12 @@ STOPPED = {
 
 Look = Literal["good", "doubtful", "bad"]
 _OPENED = (
-    Outcome.CURRENT,
-    Outcome.ROTATED,
-    Outcome.WOULD_ROTATE,
-    Outcome.NESTED,
+    *(Outcome.CURRENT, Outcome.ROTATED, Outcome.WOULD_ROTATE, Outcome.NESTED),
     Outcome.TOO_LARGE,
 )
 _DRAIN = 6
+_NODES = 4  # that are told of
 _VERDICTS = 6
-_ASSUMING = "assuming that "
 
 
 def title(report: Report, cache: Cache) -> str:
@@ -104,6 +94,19 @@ def title(report: Report, cache: Cache) -> str:
     return f"{cache.name} ({', '.join(cache.addresses)})"
 
 
+def run_facts(report: Report) -> Iterator[str]:
+    """Yield how a run ended, who made it, where and how."""
+    yield f"ended {stamp(report.finished_at)}, exit code {report.exit_code}: {report.exit_meaning}"
+    yield from who(report.facts) if report.facts else ()
+
+
+def remaining(key: Key) -> str:
+    """Return how many values are left under a key, as far as the sweep came."""
+    if not key.at_least:
+        return f"{key.remaining:,}"
+    return f"at least {key.remaining:,}" if key.remaining else "not known"
+
+
 def headline(cache: Cache) -> tuple[str, Look]:
     """Return whether all of a cache is done, and how good that is."""
     if cache.error:
@@ -112,11 +115,22 @@ def headline(cache: Cache) -> tuple[str, Look]:
         return STOPPED.get(cache.stopped, cache.stopped), "doubtful"
     if not cache.complete:
         return "not complete", "bad"
-    if stuck := not_moved(cache.outcomes, cache.accepted):
-        return f"complete, but {_stuck(cache, stuck)}", "doubtful"
-    if cache.verification and (found := cache.verification.found_under_old_keys):
-        return f"complete, but {count(found, 'value')} still under old keys", "doubtful"
+    if but := [*_left(cache)]:
+        return f"complete, but {listing(but)}", "doubtful"
+    if cache.exit_code:
+        known = ENDINGS.get(cache.exit_code)
+        return known.short if known else "not as it should be", "doubtful"
     return "complete", "good"
+
+
+def _left(cache: Cache) -> Iterator[str]:
+    """Yield what a complete sweep left as it should not be."""
+    if stuck := not_moved(cache.outcomes, cache.accepted):
+        yield _stuck(cache, stuck)
+    if cache.verification and (found := cache.verification.found_under_old_keys):
+        yield f"{count(found, 'value')} still under old keys"
+    if cache.outside and (under := sum(cache.outside.under_old_keys.values())):
+        yield f"{count(under, 'value')} under old keys among those left out"
 
 
 def _stuck(cache: Cache, number: int) -> str:
@@ -125,6 +139,26 @@ def _stuck(cache: Cache, number: int) -> str:
     if shut and not any(cache.outcomes[one] for one in _OPENED):
         return f"none of {count(shut, 'value')} opens: {NOTHING_OPENS}, see `rotator detect`"
     return f"{count(number, 'value')} not moved"
+
+
+def measures(cache: Cache) -> Iterator[tuple[str, list[str]]]:
+    """Yield what a run costs and what its nodes bore: titles, and lines under them."""
+    if cache.estimate and is_work(cache.estimate):
+        yield f"cost, {cache.estimate.basis}", [*cost_lines(cache.estimate)]
+    if lines := loads(cache):
+        yield "what other clients waited", lines
+
+
+def loads(cache: Cache) -> list[str]:
+    """Return what nodes bore, those first whose clients waited longest."""
+    nodes = cache.coverage.nodes if cache.coverage else ()
+    told = sorted((one for one in nodes if one.pages), key=lambda one: -longest(one.latency))
+    lines = []
+    for one in told[:_NODES]:
+        load = (one.latency, one.pages, one.exchanged, one.waited_seconds, one.evictions)
+        lines.append(f"{one.node}: {'; '.join(bore(*load))}")
+    more = len(told) - _NODES
+    return lines + [f"and {count(more, 'node')}; the JSON report has them"] * (more > 0)
 
 
 class OutcomeRow(NamedTuple):
@@ -149,7 +183,7 @@ def forecast(key: Key) -> str | None:
     """Return what becomes of the values under a key if nothing moves them; None without any."""
     never = key.remaining_without_ttl
     expire = key.remaining - never
-    if not key.remaining:
+    if not key.remaining or key.at_least:  # what was not met may have any TTL
         return None
     if not expire:
         stay = "it has no TTL" if never == 1 else "none of them has a TTL"
@@ -172,13 +206,8 @@ def remarks(key: Key) -> list[str]:
 
 def assumption(key: Key) -> str:
     """Return all that the verdict on a key takes for granted, as one clause; or nothing."""
-    parts = [f"that {clause(one)}" for one in key.assumptions]
+    parts = [f"that {fields.clause(one)}" for one in key.assumptions]
     return f"assuming {listing(parts)}" if parts else ""
-
-
-def clause(said: str) -> str:
-    """Return an assumption without the words that it may begin with."""
-    return said.removeprefix(_ASSUMING)
 
 
 def left_out(outside: Outside) -> str:
@@ -199,32 +228,6 @@ def node_state(node: Node) -> str:
         state += f", begun again {count(node.restarts, 'time')}"
     why = [one for one in node.unproven if one not in node.reasons]
     return f"{state}; proves nothing: {'; '.join(why)}" if why else state
-
-
-def how_far(progress: Progress) -> str:
-    """Return how far a sweep is that was stopped, and when it will be done."""
-    names = "" if progress.names is None else f" of {count(progress.names, 'name')}"
-    share = "" if progress.fraction is None else f" ({progress.fraction:.0%})"
-    pace = progress.visits_per_second
-    speed = f" at {pace:,.0f} a second" if pace else ""
-    done = f"{progress.visited:,}{names} visited{share}{speed}"
-    if progress.phase == "verification":
-        done = f"all values moved; of the verifying sweep {done}"
-    runs = f"{progress.rotated:,} rotated in {count(progress.runs, 'run')} so far"
-    by = f"done by {moment(progress.done_by)}, " if progress.done_by else ""
-    return f"{done}; {runs}; {by}{progress.basis}"
-
-
-def schedule(outlook: Schedule) -> str:
-    """Return whether a cache will be done by a time, and what would make it so."""
-    parts = [f"by {stamp(outlook.by)}: {outlook.advice}"]
-    if outlook.names_left:
-        parts.append(count(outlook.names_left, "name to visit", "names to visit"))
-    if outlook.values_left:
-        parts.append(count(outlook.values_left, "value under an old key", "values under old keys"))
-    if outlook.visits_per_second:
-        parts.append(f"{outlook.visits_per_second:,.0f} visits a second last")
-    return "; ".join(parts)
 
 
 def verified(verification: Verification) -> str:
@@ -257,7 +260,11 @@ def facts(key: Key) -> Iterator[str]:
 
 def deadlines(key: Key) -> Iterator[str]:
     """Yield how many are left until when, and when the verdict can get better."""
-    if key.remaining > key.remaining_without_ttl and (points := changes(key.drain)):
+    if (
+        not key.at_least
+        and key.remaining > key.remaining_without_ttl
+        and (points := fields.changes(key.drain))
+    ):
         if len(points) > _DRAIN:
             step = (len(points) - 1) / (_DRAIN - 1)
             points = [points[round(number * step)] for number in range(_DRAIN)]
@@ -269,20 +276,12 @@ def deadlines(key: Key) -> Iterator[str]:
         yield f"held until {stamp(key.held_until)}"
 
 
-def changes(points: Sequence[tuple[datetime, int]]) -> list[tuple[datetime, int]]:
-    """Return the points of a curve at which another number is reached, and the first one."""
-    return [
-        point
-        for before, point in zip((None, *points), points, strict=False)
-        if before is None or before[1] != point[1]
-    ]
-
-
 def age(cache: Cache, now: datetime) -> str:
     """Return how old is what is known of a cache."""
     if cache.swept_at is None:
         return "no complete sweep yet"
-    return f"last complete sweep {ago(cache.swept_at, now)}: {stamp(cache.swept_at)}"
+    open_ = ", not verified" if cache.progress and cache.progress.phase == "verification" else ""
+    return f"last complete sweep {ago(cache.swept_at, now)}{open_}: {stamp(cache.swept_at)}"
 
 
 def change(made: Change) -> str:

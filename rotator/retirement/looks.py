@@ -71,7 +71,7 @@ class Look:
     cannot be told. *missing* says why the server was not asked, or did not answer: nothing else is
     known then; *named_by* is who named it, empty for a configured address or a cluster's member.
     *canary_found* is how often the canary was counted before it was called for this look, None if
-    it was not called.
+    it was not called. *measures* are fields of INFO that no verdict goes by.
     """
 
     address: str
@@ -88,6 +88,7 @@ class Look:
     missing: str = ""
     named_by: str = ""
     canary_found: int | None = None
+    measures: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +239,6 @@ def as_primary(
 
 
 _LATEST = 20  # looks at a server, and proofs of a node, that are kept in any case
-
-
 _APART = timedelta(days=1)
 
 

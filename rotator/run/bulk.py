@@ -17,6 +17,7 @@ from rotator.run.preflight import Preflight
 from rotator.server.acl import DELETING, WRITING, with_fields
 from rotator.server.context import CacheContext
 from rotator.server.topology import SETTLE_SECONDS
+from rotator.server.wire.stream import Patience
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import InlineEngine
@@ -37,7 +38,8 @@ class BulkOptions:
     Bulk options: say how names are visited.
 
     *phase* is what the bar shows, *match* are glob patterns, None those of the configuration;
-    *page* bounds names, *rate* visits a second, *patience* the seconds for a cluster to settle.
+    *page* bounds names, *rate* visits a second, *patience* the seconds for a cluster to settle;
+    *force_lock*: it is done although another run seems to be in progress.
     """
 
     phase: str
@@ -45,6 +47,7 @@ class BulkOptions:
     page: int = 100
     rate: float | None = None
     patience: float = SETTLE_SECONDS
+    force_lock: bool = False
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ class BulkRun:
     _preflight: Preflight = field(init=False)
 
     def __post_init__(self) -> None:
+        self.access.patience = Patience(self.stopper.reason)
         settings, acting = self.access.settings, DELETING if self.selector.deletes else WRITING
         besides = with_fields(acting if self.state else (), self.selector.fields(settings.fields))
         self._preflight = Preflight(
@@ -68,6 +72,7 @@ class BulkRun:
             patience=self.options.patience,
             should_stop=self.stopper.reason,
             besides=besides,
+            force=self.options.force_lock,
         )
 
     def prepare(self) -> None:

@@ -25,6 +25,7 @@ from rotator.server.acl import REFRESHING, WRITING, with_fields
 from rotator.server.context import CacheContext
 from rotator.server.copies import refresh_files, take_look
 from rotator.server.topology import Topology
+from rotator.server.wire.stream import Patience
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
@@ -69,17 +70,17 @@ class CacheRun:
     _forbidden: tuple[str, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
+        self.access.patience = Patience(self.stopper.reason)
         writing = () if self.options.dry_run else WRITING
+        refreshing = REFRESHING if self.refreshes else ()
         self._preflight = Preflight(
             context=self.access,
             pattern=self.access.settings.match[0],
             patience=self.options.patience,
             should_stop=self.stopper.reason,
-            besides=(
-                *with_fields(writing, self.access.settings.fields),
-                *(REFRESHING if self.refreshes else ()),
-            ),
+            besides=(*with_fields(writing, self.access.settings.fields), *refreshing),
             replicas=self._known_servers(),
+            force=self.options.force_lock,
         )
 
     def prepare(self) -> None:
@@ -93,7 +94,7 @@ class CacheRun:
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
             BusyError: Another run works on this cache.
         """
-        keyring = self._require_keys()
+        keyring = self.require_keys()
         topology = self._preflight.run(None if self.options.dry_run else self.state.path)
         self._observer.note(topology)
         self.looked_at = self._observer.look_ahead(topology, self.access.connect)
@@ -104,7 +105,7 @@ class CacheRun:
             self._forbidden = self._canary.guard(topology.primaries)
         self._announce(topology, keyring)
 
-    def _require_keys(self) -> Keyring:
+    def require_keys(self) -> Keyring:
         """Return the keys, if there are any; raise ConfigError as `prepare` says."""
         cache, keyring = self.access.cache, self.access.keyring
         if keyring is None:
@@ -154,8 +155,7 @@ class CacheRun:
             self._touch()
             result.looks += self.look_again(result)
         self._observer.look_back(self.access.connect)
-        result.evictions = self._observer.evictions
-        clock = self._observer.clock
+        clock, result.evictions = self._observer.clock, self._observer.evictions
         result.doubt, result.latest = clock.clock_warning, clock.latest()
         return result
 

@@ -110,7 +110,7 @@ def parse_accepted(given: Iterable[str]) -> dict[str, Any]:
 
 
 def declared_of_all(config: RotatorConfig, plan: RunOptions) -> dict[str, Declarations]:
-    """Return what is declared of each cache, in this run or not, by its name."""
+    """Return what is declared of each cache, in this run of *plan* or not, by its name."""
     given: dict[str, Any] = {"outside": plan.accept_outside, "empty": plan.accept_empty}
     return {
         cache.name: declarations(config, cache, accepted=plan.accept, **given)

@@ -1,29 +1,43 @@
 """
 Job: takes several caches from preflight to report, and waits for the verdict if it is to.
 
-Preflight comes first for every cache, because nothing is to be written before all of it holds. The
-judgement comes last, because a key that several caches share is judged by all of them. Where time
-makes a verdict better, `--wait` sleeps until then and looks again: with a sweep where names are to
-be proven, else only at servers and files.
+Preflight comes first for every cache; one for which it fails is left out. The judgement comes last,
+because a key that several caches share is judged by all of them. Where time makes a verdict better,
+`--wait` sleeps until then and looks again: with a sweep where names are to be proven, else only at
+servers and files.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
+from rotator.console import internal_error
 from rotator.crypto.keyring import Keyring
-from rotator.errors import Exit, LoginError, RightsError, ServerError, UnmetFormatError
+from rotator.errors import (
+    Exit,
+    LoginError,
+    RightsError,
+    RotatorError,
+    ServerError,
+    StateError,
+    UnmetFormatError,
+    worst,
+)
 from rotator.progress import Progress
 from rotator.report.archive import save_reports
 from rotator.report.build import build_report
+from rotator.report.fields import Facts
 from rotator.report.model import Report
 from rotator.retirement.judge import Judgement, not_clean
 from rotator.retirement.places import COPIES, FILES, Declarations, Fence, Kind, Place, Status
 from rotator.run.cache_run import CacheRun
+from rotator.run.costs import estimates_of
 from rotator.run.declared import Listing
 from rotator.run.evidence import EvidenceRecorder
 from rotator.server.context import CacheContext
@@ -36,21 +50,9 @@ from rotator.text import add_clamped, clock, rfc3339, utc_now
 
 _SOON = timedelta(seconds=5)  # until a server has saved by itself, or a replica caught up
 _POLL_SECONDS = 0.2
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
-
-# Which exit code speaks for several caches: the one that most wants a human.
-_SEVERITY = (
-    Exit.FAILED,
-    Exit.USAGE,
-    Exit.INTERRUPTED,
-    Exit.TERMINATED,
-    Exit.HUNG_UP,
-    Exit.TIME_UP,
-    Exit.NOT_MOVED,
-    Exit.EMPTY,
-    Exit.OK,
-)
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Job:
     is how long to wait for every old key to become retirable; *refresh_files*: servers are asked to
     write their files anew, where only those hold a key. *fence_at* is when the last application
     switched to the current key, None if that is not said in this run. *declared* is what the
-    operator knows of each cache; *listings* are caches that are never swept.
+    operator knows of each cache; *listings* are caches that are never swept. *facts* say who runs.
     """
 
     files: tuple[Path, ...]
@@ -84,9 +86,10 @@ class Job:
     fence_at: datetime | None = None
     declared: Mapping[str, Declarations] = field(default_factory=dict)
     listings: Mapping[str, Listing] = field(default_factory=dict)
+    facts: Facts | None = None
     _runs: list[CacheRun] = field(init=False)
     _recorder: EvidenceRecorder = field(init=False)
-    _refused: dict[str, str] = field(init=False, default_factory=dict)
+    _failures: dict[str, RotatorError] = field(init=False, default_factory=dict)
 
     def run(self) -> Report:
         """
@@ -94,8 +97,7 @@ class Job:
 
         Raises:
             ConfigError: A cache has no encryption, or `--only-key` fits none of its keys.
-            ServerError: The preflight of a cache failed; nothing was written anywhere.
-            BusyError: Another run works on one of the caches; nothing was written anywhere.
+            BusyError, InternalError, ServerError: The preflight of the only cache failed.
         """
         started_at = self.clock()
         results = shown = self._sweep()
@@ -130,7 +132,7 @@ class Job:
             )
             for access in self.accesses
         ]
-        self._refused = {}
+        self._failures = {}
         self._recorder = EvidenceRecorder(
             self.state, self.stopper.ends_at, declared=self.declared, listings=self.listings
         )
@@ -175,12 +177,14 @@ class Job:
                 if place.status is Status.HOLDING
             )
             if tasks:
-                self._recorder.add_looks(result, run.refresh_files(list(tasks)))
+                looks = self._attempt(run, partial(run.refresh_files, list(tasks)))
+                self._recorder.add_looks(result, looks or [])
 
     def _look_again(self, results: Sequence[CacheResult]) -> None:
         """Look at servers and files only: the names are clean."""
         for run, result in zip(self._runs, results, strict=True):
-            self._recorder.add_looks(result, run.look_again(result))
+            looks = self._attempt(run, partial(run.look_again, result))
+            self._recorder.add_looks(result, looks or [])
         if self.refresh_files:
             self._refresh_files(results)
 
@@ -237,7 +241,6 @@ class Job:
         """Judge what was found, and store it."""
         finished_at = self.clock()
         judgements = self._judge()
-        codes = [result.exit_code() for result in results]
         report = build_report(
             results,
             judgements,
@@ -245,8 +248,10 @@ class Job:
             mode=self.plan.mode,
             started_at=started_at,
             finished_at=finished_at,
-            exit_code=min(codes, key=_SEVERITY.index, default=Exit.OK),
+            exit_code=worst(result.exit_code() for result in results),
             show_names=self.show_names,
+            facts=self.facts,
+            estimates=estimates_of(results, self.state),
             changes=self.stopper.changes,
         )
         gone = {name: tuple(one.decommissioned) for name, one in self.declared.items()}
@@ -260,49 +265,56 @@ class Job:
 
     def _preflight(self) -> Stop | None:
         """Prepare all caches; return the wish to stop if that came first: nothing begins."""
-        try:
-            for run in self._runs:
-                self._prepare(run)
-        except ServerError as error:
-            if stopped := self._stopped_by(error):
-                return stopped
-            raise
+        for run in self._runs:
+            run.require_keys()
+        for run in self._runs:
+            self._attempt(run, run.prepare)
+            if failure := self._failures.get(run.access.cache.name):
+                if stopped := self._stopped_by(failure):
+                    return stopped
+                if len(self._runs) == 1 and not isinstance(failure, UnmetFormatError):
+                    raise failure
         return None
 
-    def _prepare(self, run: CacheRun) -> None:
-        """Prepare a cache; one that is refused for a format keeps no other from being done."""
+    def _attempt(self, run: CacheRun, step: Callable[[], Result]) -> Result | None:
+        """Return what a step with one cache gives; None: it failed, and no other cache with it."""
+        name = run.access.cache.name
         try:
-            run.prepare()
-        except UnmetFormatError as error:
-            log.error("refused", cache=run.access.cache.name, error=str(error), hint=error.hint)  # noqa: TRY400 - the message says it all
-            self._refused[run.access.cache.name] = str(error)
+            return step()
+        except StateError:  # the same for all
+            raise
+        except RotatorError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - no other cache is to suffer from it
+            failure = internal_error(error, cache=name)
+        self._failures[name] = failure
+        if not self._stopped_by(failure) and (step != run.prepare or len(self._runs) > 1):
+            log.error("cache failed", cache=name, error=str(failure), hint=failure.hint)
+        return None
 
-    def _stopped_by(self, error: ServerError) -> Stop | None:
-        """Return the wish to stop, if that is why nobody waited for a server to be ready."""
-        if isinstance(error, LoginError | RightsError):
+    def _stopped_by(self, failure: RotatorError) -> Stop | None:
+        """Return the wish to stop, if that is why nobody waited for a server."""
+        if not isinstance(failure, ServerError) or isinstance(failure, LoginError | RightsError):
             return None
         if stopped := self.stopper.reason():
-            log.warning("stopped before the server was ready", error=str(error))
+            log.warning("stopped before the server was ready", error=str(failure))
         return stopped
 
     def _stopped(self, run: CacheRun, stopped: Stop) -> CacheResult:
+        return replace(self._nothing_of(run), stopped=stopped)
+
+    def _nothing_of(self, run: CacheRun) -> CacheResult:
         looks = list(run.looked_at)
-        return CacheResult(run.access, self.plan, stopped=stopped, history=run.history, looks=looks)
+        return CacheResult(run.access, self.plan, history=run.history, looks=looks)
 
     def _work(self, run: CacheRun) -> CacheResult:
         """Do one cache; what goes wrong here must not keep the others from being done."""
         if stopped := self.stopper.reason():
             return self._stopped(run, stopped)
-        if refused := self._refused.get(run.access.cache.name):
-            return replace(self._failed(run, refused), refused=True)
-        try:
-            return run.run()
-        except ServerError as error:
-            if stopped := self._stopped_by(error):
-                return self._stopped(run, stopped)
-            log.error("cache failed", cache=run.access.cache.name, error=str(error))  # noqa: TRY400 - the message says it all
-            return self._failed(run, str(error))
-
-    def _failed(self, run: CacheRun, error: str) -> CacheResult:
-        looks = list(run.looked_at)
-        return CacheResult(run.access, self.plan, error=error, history=run.history, looks=looks)
+        name = run.access.cache.name
+        if name not in self._failures and (result := self._attempt(run, run.run)):
+            return result
+        failure = self._failures[name]
+        if stopped := self._stopped_by(failure):
+            return self._stopped(run, stopped)
+        return replace(self._nothing_of(run), error=str(failure), code=failure.exit_code)

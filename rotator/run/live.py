@@ -24,7 +24,7 @@ import structlog
 from rotator.errors import RotatorError, StateError
 from rotator.progress import Progress, ProgressFormat
 from rotator.report.files import write_whole
-from rotator.report.progress import metrics_text, read_metrics, say
+from rotator.report.live.progress import metrics_text, read_metrics, say
 from rotator.state.live import LiveRuns, NodeStatus, Order, Owner, RunStatus
 from rotator.sweep.control import Change, Orders, Stop, StopSignal
 from rotator.sweep.scope import Limits

@@ -10,7 +10,9 @@ leaves a trace in the data.
 import fcntl
 import hashlib
 import os
+import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -20,13 +22,17 @@ from pathlib import Path
 import structlog
 
 from rotator.errors import BusyError, RightsError, ServerError, StateError
+from rotator.protection import open_own
 from rotator.server.acl import Rules, require_rights
-from rotator.server.connection import Reply
 from rotator.server.context import CacheContext
+from rotator.server.replies import number_of, understood
 from rotator.server.store import Store
 from rotator.server.topology import Topology, discover
+from rotator.server.wire.pending import Reply
+from rotator.text import excerpt
 
 _TRIES = 5
+_BY = ":by:"  # between the channel of a cache and whoever holds it
 _JITTER_MS = 500
 
 log = structlog.get_logger(__name__)
@@ -41,6 +47,7 @@ class Preflight:
     besides reading, as ACL rules. A cluster is given *patience* seconds to settle, or less if
     *should_stop* gives something true. *replicas* are addresses that earlier runs met as those of
     replicas or former primaries: they may be silent. *topology* is the last one that was found.
+    *force*: another run that seems to be in progress on another machine keeps nobody away.
     """
 
     context: CacheContext
@@ -50,6 +57,7 @@ class Preflight:
     besides: Rules = ()
     replicas: Collection[str] = ()
     topology: Topology | None = None
+    force: bool = False
     _locks: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def run(self, state: Path | None) -> Topology:
@@ -76,7 +84,7 @@ class Preflight:
         if state is not None:
             name, first = self.context.cache.name, min(topology.primaries)
             self._locks.enter_context(run_lock(state, name))
-            self._locks.enter_context(announce_run(name, lambda: connect(first)))
+            self._locks.enter_context(announce_run(name, lambda: connect(first), force=self.force))
         return topology
 
     def discover(self) -> Topology:
@@ -102,41 +110,76 @@ class Preflight:
 
 
 @contextmanager
-def announce_run(cache: str, connect: Callable[[], Store]) -> Iterator[None]:
+def announce_run(
+    cache: str, connect: Callable[[], Store], *, force: bool = False
+) -> Iterator[None]:
     """
     Hold the channel of *cache* on the node that *connect* reaches, while the block runs.
 
     Two runs that begin at the same moment see each other; each withdraws, waits for a time of its
-    own and tries again. A user without the rights for it is not kept from running.
+    own and tries again. A user without the rights for it is not kept from running, and so is nobody
+    with *force*: whoever may subscribe could keep all runs out. A second channel names the holder.
 
     Raises:
+        AnswerError: The answers are not understood.
         BusyError: Another run holds the channel.
 
     https://redis.io/docs/latest/commands/pubsub-numsub/
     """
     channel = f"rotator:run:{cache}"
-    for _ in range(_TRIES):
-        with connect().connection as listener, connect().connection as asker:
-            subscribed = listener.pipeline([("SUBSCRIBE", channel)])[0]
-            counted = asker.pipeline([("PUBSUB", "NUMSUB", channel)])[0]
-            if _alone(cache, subscribed, counted):
-                asker.close()
+    who = f"{socket.gethostname()} process {os.getpid()}"
+    own = f"{channel}{_BY}{who}:{secrets.token_hex(4)}"
+    for left in range(_TRIES, 0, -1):
+        with connect() as listener, connect() as asker:
+            listening = listener.connection.pipeline([("SUBSCRIBE", channel), ("SUBSCRIBE", own)])
+            counted = asker.connection.pipeline([("PUBSUB", "NUMSUB", channel)])[0]
+            alone = _alone(cache, asker.node, listening[0], counted)
+            holder = "" if alone else _holder(asker, channel, own)
+            if alone or (force and left == 1):
+                if not alone:
+                    log.warning("goes on although another run is in progress", holder=holder)
+                asker.connection.close()
                 yield
                 return
         time.sleep((100 + secrets.randbelow(_JITTER_MS)) / 1000)
     raise BusyError(
-        f"another run on the cache {cache} is in progress",
-        hint="wait for it to end; it may be on another machine",
+        f"another run on the cache {cache} is in progress: {holder}",
+        hint="wait for it to end; if you know that there is none, --force-lock goes on",
     )
 
 
-def _alone(cache: str, *replies: Reply) -> bool:
-    """Tell by *replies* if nobody else holds the channel, as far as the user may know."""
-    for reply in replies:
+def _alone(cache: str, node: str, subscribed: Reply, counted: Reply) -> bool:
+    """Tell if nobody else holds the channel, as far as the user may know and the server tells."""
+    for reply in (subscribed, counted):
         if isinstance(reply, Exception):  # an error answer: a right is missing
             log.info("runs on other machines are not seen", cache=cache, reason=str(reply))
             return True
-    return bool(replies[-1][1] == 1)
+    understood(node, "SUBSCRIBE", _last_number, subscribed, 3)
+    number = understood(node, "PUBSUB", _last_number, counted, 2)
+    if number == 0:  # our own is not counted: a proxy, or a node of several
+        log.info("runs on other machines are not seen", cache=cache, reason="NUMSUB is 0")
+    return number < 2
+
+
+def _last_number(reply: Reply, parts: int) -> int:
+    """Read an answer of so many *parts*, the last of which is a number."""
+    if type(reply) is not list or len(reply) != parts:
+        raise ValueError(f"no list of {parts}")
+    return number_of(reply[-1])
+
+
+def _holder(asker: Store, channel: str, own: str) -> str:
+    """Return who else holds *channel*, as that says itself."""
+    reply = asker.connection.pipeline([("PUBSUB", "CHANNELS", f"{_escaped(channel)}{_BY}*")])[0]
+    found = [one for one in reply if type(one) is bytes] if type(reply) is list else []
+    others = [one.decode(errors="replace") for one in found if one != own.encode()]
+    said = [excerpt(one.rpartition(_BY)[2].rpartition(":")[0]) for one in others]
+    return ", ".join(said[:3]) or f"somebody who does not say who holds the channel {channel}"
+
+
+def _escaped(channel: str) -> str:
+    """Return a glob pattern that only *channel* matches."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", channel)
 
 
 @contextmanager
@@ -148,12 +191,12 @@ def run_lock(state: Path, cache: str) -> Iterator[None]:
 
     Raises:
         BusyError: Another process holds it.
-        StateError: The lock file cannot be made.
+        StateError: The lock file cannot be made, or is another's.
     """
     digest = hashlib.sha256(cache.encode()).hexdigest()[:16]
     path = state.with_name(f"{state.name}.{digest}.lock")
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        handle = open_own(path, StateError)
     except OSError as error:
         raise StateError(
             f"the lock file {path} cannot be opened ({error.strerror})",

@@ -29,7 +29,8 @@ from rotator.retirement.replicas import has_caught_up, offsets, stand_in, strang
 from rotator.server.copies import missing_look, not_listed_look, take_look, with_settings
 from rotator.server.node import Identity
 from rotator.server.store import Store
-from rotator.server.topology import AddressBook, Topology
+from rotator.server.topology import Topology
+from rotator.server.wire.addresses import AddressBook
 from rotator.text import duration, utc_now
 
 TOLERANCE = timedelta(minutes=5)
@@ -191,7 +192,9 @@ class Observation:
 
     def _ask_listed(self) -> None:
         """Look at the servers of the configuration, and at all members of the cluster."""
-        listed = [*self.addresses, *self.replicas.listed, *(self.replicas.only or ())]
+        # What is the address of all nodes of a cluster is that of none.
+        own = [address for address in self.addresses if address not in self.topology.seeds]
+        listed = [*own, *self.replicas.listed, *(self.replicas.only or ())]
         for address in dict.fromkeys(map(str, [*self.topology.nodes, *listed])):
             self._listed.add(address)
             self._ask(address)

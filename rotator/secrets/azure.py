@@ -174,6 +174,6 @@ def _credential(url: ProviderUrl) -> TokenCredential:
 
 
 def _options(session: requests.Session) -> dict[str, object]:
-    """Return how requests are made: finite, and tried again by the session alone."""
+    """Return how requests are made: finite, tried again by the session alone, sent nowhere else."""
     transport = RequestsTransport(session=session, connection_timeout=TIMEOUT, read_timeout=TIMEOUT)
-    return {"transport": transport, "retry_total": 0}
+    return {"transport": transport, "retry_total": 0, "permit_redirects": False}

@@ -2,8 +2,8 @@
 HTTP: session, retries and reasons that network providers share.
 
 A busy server is asked again, a few times, when it wants to be; a request that failed on the way is
-not. Redirections are followed for a vendor's library that wants it, but never from HTTPS to plain
-HTTP: tokens travel in headers.
+not. Redirections are followed for a vendor's library that wants it, but only to the same host, port
+and scheme: tokens travel in headers that requests knows nothing of, and in bodies.
 """
 
 import re
@@ -27,6 +27,7 @@ from rotator.tls import add_trusted, client_context, reason_of, show_certificate
 FIRST_PAUSE = 0.25  # seconds; doubles with each try
 LONGEST_PAUSE = 15.0  # seconds; who asks for more patience is given up
 _BUSY = frozenset({412, 429, 502, 503, 504})
+_REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
 
 silence_loggers("urllib3", "requests")
 
@@ -107,7 +108,7 @@ class _StrictAdapter(_Adapter):
 
 
 class _Session(requests.Session):
-    """Session: connects by *adapter*, follows no redirection from HTTPS to plain HTTP."""
+    """Session: connects by *adapter*, follows redirections to the same host, port and scheme."""
 
     def __init__(self, adapter: HTTPAdapter) -> None:
         super().__init__()
@@ -117,9 +118,8 @@ class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return the address an answer redirects to, if one may go there."""
         target = super().get_redirect_target(resp)
-        if target is None or urlsplit(urljoin(str(resp.url), target)).scheme == "https":
-            return target
-        return None if str(resp.url).startswith("https:") else target
+        here, there = urlsplit(str(resp.url)), urlsplit(urljoin(str(resp.url), target or ""))
+        return target if here[:2] == there[:2] else None
 
 
 def library_session(context: ssl.SSLContext, retries: Retry | int = 0) -> requests.Session:
@@ -180,6 +180,12 @@ class HttpProvider(NetworkProvider):
             return self.failure(
                 f"is too busy: {said} at every try",
                 "try again later; its own log says what it is waiting for",
+            )
+        if status in _REDIRECTIONS:
+            return self.failure(
+                f"wants rotator to go to another address: {said}",
+                "credentials are sent to no other: give the address that it leads to, such as that"
+                " of the active node, in the provider's URL",
             )
         return self.failure(
             f"answered with {said}",

@@ -12,13 +12,17 @@ level (`secrets: {ns: {key: ...}}`), then from the top of the file: all of them 
 import logging
 import os
 import re
+import stat
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from rotator.config.bundle import read_limited
 from rotator.config.files import parse
 from rotator.config.types import Provider
 from rotator.errors import SecretError, SourceError
@@ -273,7 +277,8 @@ class SecretFile(Unpicklable):
                 hint="three slashes: secretfile:///etc/maverics/secrets.yaml",
             )
         try:
-            content = self.path.read_bytes()
+            content = read_limited(self.path)
+            _warn_of_readers(self.path)
         except OSError as error:
             raise SourceError(
                 f"the secret file {self.path} cannot be read: {reason_of(error)}",
@@ -294,6 +299,14 @@ class SecretFile(Unpicklable):
 
     def __repr__(self) -> str:
         return f"SecretFile({self.path})"
+
+
+@cache
+def _warn_of_readers(path: Path) -> None:
+    """Say, once and not in each worker process, that a file is for everybody to read."""
+    if path.stat().st_mode & stat.S_IROTH and parent_process() is None:
+        said = "every user of this machine can read the secret file %s: chmod o-r takes that away"
+        logging.getLogger(__name__).warning(said, path)
 
 
 def _lookup(values: Any, name: str) -> Any:

@@ -179,7 +179,7 @@ class Vault(HttpProvider):
         self._client.token = str(token)
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
-        """Send a request by the vendor's library, which follows a standby node's redirection."""
+        """Send a request by the vendor's library."""
         answer: requests.Response = self._client.adapter.request(
             method, f"/v1/{path}", raise_exception=False, **options
         )

@@ -18,10 +18,10 @@ from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError
-from rotator.server.connection import Command
-from rotator.server.replies import hides_names, numbers_of
 from rotator.server.scripts import Way
 from rotator.server.store import Store
+from rotator.server.wire.pending import Command
+from rotator.server.wire.versions import hides_names, numbers_of
 from rotator.text import listing
 
 Rules = tuple[str, ...]
@@ -52,6 +52,12 @@ JUDGING = {
     "+cluster|myid": ("CLUSTER", "MYID"),
     "+config|get": ("CONFIG", "GET", "save"),
     "+client|tracking": ("CLIENT", "TRACKING", "OFF"),
+    "+hello": ("HELLO",),
+    "+client|no-touch": ("CLIENT", "NO-TOUCH", "OFF"),
+    "+time": ("TIME",),
+    "+command|docs": ("COMMAND", "DOCS", "SET"),
+    "+pubsub|numsub": ("PUBSUB", "NUMSUB"),
+    "+pubsub|channels": ("PUBSUB", "CHANNELS", "rotator:none"),
 }
 """What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
 _LATE = {"+hpexpiretime", "+hpexpireat"}  # where they are not known, fields have no TTLs
@@ -153,24 +159,36 @@ def require_rights(
         RightsError: Rights are missing; the hint is the ACL rule that grants them.
     """
     lacking: dict[tuple[str, ...], list[str]] = {}
+    unknown: list[str] = []
     for address in addresses:
         with connect(address) as store:
             if lacks := missing_rights(store, besides, pattern):
                 lacking.setdefault(tuple(lacks), []).append(str(address))
+                unknown += unknown_commands(store, lacks, pattern)
     if lacking:
         raise RightsError(
             "; ".join(
                 f"{listing(nodes)}: the user lacks rights: {' '.join(rules)}"
                 for rules, nodes in lacking.items()
             ),
-            hint=grant_hint(rule for rules in lacking for rule in rules),
+            hint=grant_hint((rule for rules in lacking for rule in rules), unknown),
         )
 
 
-def grant_hint(rules: Iterable[str]) -> str:
-    """Return how to get *rules*, for people."""
-    wanted = " ".join(dict.fromkeys(rules))
-    return f"an administrator can grant them: ACL SETUSER <user> {wanted}"
+def grant_hint(rules: Iterable[str], unknown: Iterable[str] = ()) -> str:
+    """Return how to get *rules*, for people; *unknown* are commands that the server lacks."""
+    wanted, lost = " ".join(dict.fromkeys(rules)), ", ".join(dict.fromkeys(unknown))
+    told = f"; the server does not know {lost}: see `rename-command` there" if lost else ""
+    return f"an administrator can grant them: ACL SETUSER <user> {wanted}{told}"
+
+
+def unknown_commands(store: Store, rules: Sequence[str], pattern: str) -> list[str]:
+    """Return the commands behind *rules* that the server does not know, which no grant mends."""
+    probes = _probes(_unused(pattern), store.connection.db)
+    tried = [probes[rule] for rule in rules if rule in probes]
+    replies = store.connection.pipeline(tried)
+    both = zip(tried, replies, strict=True)
+    return [str(one[0]) for one, reply in both if str(reply).startswith("unknown command")]
 
 
 def _probes(name: bytes, database: int) -> dict[str, Command]:

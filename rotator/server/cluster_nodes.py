@@ -16,6 +16,7 @@ SLOTS = 16384
 
 Range = tuple[int, int]  # first and last slot, both included
 
+_LONGEST = 400  # characters of what a line says of a node: a host name has 255 at most
 # A slot on the move, and the other node.
 _MARK = re.compile(r"\[([0-9]{1,5})-([<>])-(\w+)]", re.ASCII)
 
@@ -191,6 +192,8 @@ def _member(words: list[str], asked: Address) -> Member:
     if len(words) < 8:
         raise ValueError(f"a line has {len(words)} words")
     node_id, where, flags, primary, _ping, _pong, epoch, link, *slots = words
+    if max(map(len, (node_id, where, flags, primary))) > _LONGEST:
+        raise ValueError("an id, an address or flags are too long")
     moving = tuple(word for word in slots if word.startswith("["))
     if not all(map(_MARK.fullmatch, moving)):
         raise ValueError("a slot is on the move in another way than to or from a node")
@@ -235,4 +238,4 @@ def _address(where: str, asked: Address, *, mine: bool) -> Address | None:
     best = hostname or host.strip("[]")
     if best in {"", "?"}:
         return asked if mine else None
-    return Address(best, int(port)) if port.isdecimal() and int(port) else None
+    return Address(best, int(port)) if port.isdecimal() and 0 < int(port) < 65536 else None

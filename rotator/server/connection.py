@@ -8,112 +8,28 @@ lost: it raises `LostError`, and whoever owns the scan decides what that means.
 
 from __future__ import annotations
 
-import ssl
 from collections import deque
 from collections.abc import Sequence
 from types import NoneType
 from typing import Any, NoReturn, Self
 
-from hiredis import ProtocolError, PushNotification, Reader, pack_command
-from redis.backoff import NoBackoff
-from redis.connection import Connection as PlainConnection
+from hiredis import ProtocolError, PushNotification, pack_command
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from rotator.config.types import Address
 from rotator.errors import LoginError, LostError, ServerError
-
-Command = Sequence[Any] | bytes
-"""A command by its words, or packed already."""
-Reply = Any
+from rotator.server.replies import AnswerError
+from rotator.server.wire.login import Login, login_reason
+from rotator.server.wire.pending import Command, Pending, Reply
+from rotator.server.wire.stream import MISSING, Patience, StoppedWaitingError, Stream
+from rotator.text import excerpt
+from rotator.tls import reason_of
 
 TIMEOUT_SECONDS = 15.0
+_ASK_SECONDS = 1.0  # for another connection, when a reply has not come
 _LARGE = 1 << 15  # bytes; such commands are not worth a copy to send them together
-_READ_BYTES = 1 << 18  # at a time
-_MISSING = object()  # what the reader gives while there is no whole reply
+_HINT = "`rotator check` tries each step of the connection and says what fails"
 _PLAIN = frozenset((bytes, int, NoneType, list))  # replies that are no error and no report
-
-
-class TlsConnection(PlainConnection):
-    """TLS connection: connects redis-py through a TLS context made beforehand."""
-
-    def __init__(self, *, context: ssl.SSLContext, **settings: Any) -> None:
-        super().__init__(**settings)  # type: ignore[no-untyped-call]  # redis has no types here
-        self._context = context
-
-    def _connect(self) -> ssl.SSLSocket:
-        plain = super()._connect()  # type: ignore[no-untyped-call]  # redis has no types here
-        return self._context.wrap_socket(plain, server_hostname=self.host)
-
-
-class Login:
-    """Login: holds ACL user, password and TLS context, if any; never shown, never pickled."""
-
-    def __init__(
-        self,
-        username: str | None = None,
-        password: str | None = None,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        self.username = username
-        self._password = password
-        self._tls = tls
-
-    def __repr__(self) -> str:
-        return f"Login(username={self.username!r}, tls={self._tls is not None})"
-
-    @property
-    def has_password(self) -> bool:
-        """True if a password is sent to whoever is connected to."""
-        return self._password is not None
-
-    def __getstate__(self) -> NoReturn:
-        raise TypeError("a login must not be pickled")
-
-    def connection(self, address: Address, db: int, timeout: float) -> PlainConnection:
-        """Return a redis-py connection that is not yet open and never tries twice."""
-        settings: dict[str, Any] = {
-            "host": address.host,
-            "port": address.port,
-            "db": db,
-            "username": self.username,
-            "password": self._password,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "retry": Retry(NoBackoff(), 0),
-            "protocol": 2,
-        }
-        if self._tls is None:
-            return PlainConnection(**settings)
-        return TlsConnection(context=self._tls, **settings)
-
-
-class Pending:
-    """Pending: holds the replies to commands that were sent, on their way or here already."""
-
-    __slots__ = ("_connection", "_count", "replies")
-
-    def __init__(self, connection: Connection, count: int) -> None:
-        self._connection = connection
-        self._count = count
-        self.replies: list[Reply | ResponseError] = []
-
-    @property
-    def missing(self) -> int:
-        """The number of replies that are still on their way."""
-        return self._count - len(self.replies)
-
-    def result(self) -> list[Reply | ResponseError]:
-        """
-        Wait for all replies, in the order of the commands; an error reply is one of them.
-
-        Raises:
-            LostError: The connection was lost before all of them had come.
-        """
-        self._connection.receive_until(self)
-        return self.replies
 
 
 class Connection:
@@ -128,14 +44,19 @@ class Connection:
     """
 
     def __init__(
-        self, address: Address, login: Login, *, db: int = 0, timeout: float = TIMEOUT_SECONDS
+        self,
+        address: Address,
+        login: Login,
+        *,
+        db: int = 0,
+        timeout: float = TIMEOUT_SECONDS,
+        patience: Patience | None = None,
     ) -> None:
         self.address = address
         self.db = db
-        self._wire = login.connection(address, db, timeout)
-        self._reader: Any = None
-        self._opened = False
-        self._buffer = bytearray(_READ_BYTES)
+        self._login, self._timeout, self._patience = login, timeout, patience or Patience()
+        self.hide = login.hide  # the password in a text
+        self._stream: Stream | None = None
         self._held: list[bytes] = []  # commands, packed
         self._ahead: deque[Pending] = deque()
         self._written: set[bytes] = set()
@@ -144,21 +65,45 @@ class Connection:
     def open(self) -> Self:
         """Connect, log in and select the database."""
         try:
-            self._wire.connect()
-        except AuthenticationError as error:
-            raise self._refused(error) from None
-        except BusyLoadingError:
-            raise ServerError(
-                f"{self.address} is still loading its data", hint="try again when it has loaded"
-            ) from None
-        except (RedisError, OSError, ssl.SSLError) as error:
-            raise ServerError(
-                f"cannot connect to {self.address}: {error}",
-                hint="`rotator check` tries each step of the connection and says what fails",
-            ) from None
-        self._reader = Reader(replyError=self._wire._parser.parse_error, notEnoughData=_MISSING)  # noqa: SLF001 - redis-py takes its time for each reply
-        self._opened = True
+            self._stream = Stream(self.address, self._login, self._timeout, self._patience)
+        except TimeoutError:
+            raise self._unreachable(f"no answer in {self._timeout:g} s") from None
+        except (OSError, ValueError, OverflowError) as error:  # or the host or port is none
+            raise self._unreachable(reason_of(error, str(error))) from None
+        try:
+            if login := self._login.command():
+                self._log_in(login)
+            if self.db:
+                db, self.db = self.db, 0
+                self.select(db)
+        except (ServerError, ResponseError):
+            self.close()
+            raise
         return self
+
+    def _log_in(self, login: tuple[str, ...]) -> None:
+        """Log in; nothing of what the server says to that is shown as it is."""
+        try:
+            reply = self.submit([login]).result()[0]
+        except LostError as error:
+            raise self._unreachable(str(error)) from None
+        if reply != b"OK":
+            self.close()
+            if isinstance(reply, ResponseError) and reply.status_code == "LOADING":
+                said = f"{self.address} is still loading its data"
+                raise ServerError(said, hint="try again when it has loaded")
+            raise self._refused(login_reason(_said(reply)))
+
+    def _unreachable(self, why: str) -> ServerError:
+        return ServerError(
+            f"cannot connect to {self.address}: {why}",
+            hint=_HINT,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """True from the first command on, until it is closed or lost."""
+        return self._stream is not None and self._stream.is_open
 
     def call(self, *command: Any) -> Reply:
         """Send one command and return its reply."""
@@ -180,7 +125,7 @@ class Connection:
         self._require_open()
         # redis-py's own packing looks at every argument several times, in Python.
         packed = [one if type(one) is bytes else pack_command(tuple(one)) for one in commands]
-        pending = Pending(self, len(commands))
+        pending = Pending(self.receive_until, commands)
         self._ahead.append(pending)
         self._held += packed
         if not hold:
@@ -191,9 +136,9 @@ class Connection:
         packed, self._held = self._held, []
         pieces = packed if max(map(len, packed), default=0) > _LARGE else [b"".join(packed)]
         try:
-            self._wire.send_packed_command(pieces)
-        except (RedisConnectionError, RedisTimeoutError) as error:
-            self._lose(error)
+            self._require_open().send(pieces)
+        except OSError as error:
+            self._lose(error, self._ahead[-1])
 
     def receive_until(self, pending: Pending) -> None:
         """Read replies, which come in the order of the commands, until *pending* has its own."""
@@ -206,47 +151,55 @@ class Connection:
 
     def _receive(self, pending: Pending) -> None:
         """Read all replies that *pending* misses; reports of written names come in between."""
-        self._require_open()
-        left, take, put = pending.missing, self._reader.gets, pending.replies.append
+        stream = self._require_open()
+        left, take, put = pending.missing, stream.reader.gets, pending.replies.append
+        waited_for = 0
         try:
             while left:
                 reply = take()
-                if reply is _MISSING:
-                    self._feed()
+                if reply is MISSING:
+                    if left != waited_for:
+                        stream.begin_reply()
+                        waited_for = left
+                    stream.feed()
                 elif type(reply) in _PLAIN:
                     put(reply)
                     left -= 1
                 elif isinstance(reply, PushNotification):
                     self._note_written(reply)
                 else:
-                    put(self._error(reply))
+                    put(self._error(reply, pending))
                     left -= 1
         except (OSError, ProtocolError) as error:  # broken, too slow, or not the protocol of Redis
-            self._lose(error)
+            del take  # see `Stream.close`
+            self._lose(error, pending)
+        except (TypeError, ValueError, MemoryError):  # a map whose keys are lists, ...
+            self.close()
+            said = f"{self.address} gave an answer to {pending.command} that is not understood"
+            raise AnswerError(said) from None
 
-    def _feed(self) -> None:
-        """Wait for more of a reply."""
-        size = self._wire._sock.recv_into(self._buffer)  # type: ignore[attr-defined]  # noqa: SLF001 - see `open`
-        if not size:
-            raise ConnectionResetError("the server closed it")
-        self._reader.feed(self._buffer, 0, size)
-
-    def _error(self, reply: Any) -> Reply | ResponseError:
+    def _error(self, reply: Any, pending: Pending) -> Reply | ResponseError:
         """Return an error reply, or a reply of another kind, as one that `submit` gives."""
+        if not isinstance(reply, RedisError):
+            return reply
+        said = excerpt(str(reply), pending.arguments())
         if isinstance(reply, AuthenticationError):
-            self._wire.disconnect()
-            raise self._refused(reply) from None
+            asked = pending.command == "AUTH"
+            self.close()
+            raise self._refused(login_reason(_said(reply)) if asked else said) from None
         if isinstance(reply, BusyLoadingError):  # an answer like any other, the connection holds
-            return ResponseError(*reply.args, status_code="LOADING")
-        if isinstance(reply, RedisError) and not isinstance(reply, ResponseError):
-            self._lose(reply)
+            return ResponseError(said, status_code="LOADING")
+        if not isinstance(reply, ResponseError):  # such as that it has no connection to spare
+            self.close()
+            raise LostError(f"the connection to {self.address} was lost: {said}")
+        reply.args = (said,)
         return reply
 
     def select(self, db: int) -> None:
         """Go to database *db*."""
         if db != self.db:
             if self.call("SELECT", db) != b"OK":
-                raise ResponseError("the answer to SELECT is not OK")
+                raise AnswerError(f"{self.address} gave an answer to SELECT that is not OK")
             self.db = db
 
     def track(self, prefixes: Sequence[bytes] = ()) -> bool:
@@ -259,11 +212,11 @@ class Connection:
         https://redis.io/docs/latest/commands/client-tracking/
         """
         narrowed = [word for prefix in prefixes for word in ("PREFIX", prefix)]
-        if isinstance(self.pipeline([("HELLO", 3)])[0], ResponseError):
+        hello = self.pipeline([("HELLO", 3)])[0]
+        if not isinstance(hello, dict) or hello.get(b"proto") != 3:
             return False
-        self._wire.protocol = 3
         tracking = ("CLIENT", "TRACKING", "ON", "BCAST", "NOLOOP", *narrowed)
-        return not isinstance(self.pipeline([tracking])[0], ResponseError)
+        return bool(self.pipeline([tracking])[0] == b"OK")
 
     def written(self) -> list[bytes]:
         """Return the names that were reported since this was last called."""
@@ -287,34 +240,79 @@ class Connection:
         self.pipeline([("CLIENT", "TRACKING", "OFF")])
 
     def _note_written(self, message: Sequence[Any]) -> None:
+        """Take down what a report says; ValueError: it is none."""
+        if not message:
+            raise ValueError("an empty report")
         if message[0] != b"invalidate":
             return
+        names = message[1] if len(message) == 2 else 0
         # None instead of names stands for all: the data was flushed, or replaced as a whole.
-        self.flushes += message[1] is None
-        self._written.update(message[1] or ())
+        if names is not None and (type(names) is not list or {*map(type, names)} - {bytes}):
+            raise ValueError("a report of something else than names")
+        self.flushes += names is None
+        self._written.update(names or ())
 
     def close(self) -> None:
         """Close the connection; closing twice does nothing."""
-        self._wire.disconnect()
+        if self._stream is not None:
+            self._stream.close()
 
-    def _require_open(self) -> None:
-        if not self._opened:
+    def _require_open(self) -> Stream:
+        if self._stream is None:
             self.open()
-        elif not self._wire.is_connected:
+        if self._stream is None or not self._stream.is_open:
             raise LostError(f"the connection to {self.address} was lost")
+        return self._stream
 
-    def _refused(self, error: AuthenticationError) -> LoginError:
+    def _refused(self, why: str) -> LoginError:
         return LoginError(
-            f"{self.address} refused the login: {error}",
+            f"{self.address} refused the login: {why}",
             hint="check redis.username and redis.password of this cache",
         )
 
-    def _lose(self, error: Exception) -> NoReturn:
-        self._wire.disconnect()
-        raise LostError(f"the connection to {self.address} was lost: {error}") from None
+    def _lose(self, error: Exception, pending: Pending) -> NoReturn:
+        """Close it, and say why as far as that can be known."""
+        came = self._stream.came if self._stream else 0
+        self.close()
+        why = excerpt(getattr(error, "strerror", None) or str(error)).lower()
+        if isinstance(error, StoppedWaitingError):
+            why = f"the run is to end, and the answer to {pending.command} has not come"
+        elif isinstance(error, TimeoutError):
+            some = f"more than {came:,} bytes of the" if came else "no"
+            why = f"{some} answer to {pending.command} in {self._timeout:g} s{self._silence()}"
+        elif isinstance(error, ConnectionResetError):
+            why = "the server closed it: CLIENT KILL, a restart, a limit of its own, or a proxy"
+        raise LostError(f"the connection to {self.address} was lost: {why}", hint=_HINT) from None
+
+    def _silence(self) -> str:
+        """Return what another connection finds, where a reply has not come."""
+        other = Connection(self.address, self._login, timeout=min(self._timeout, _ASK_SECONDS))
+        if self._timeout <= _ASK_SECONDS:
+            return ""
+        try:
+            with other:
+                pong = _said(other.pipeline([("PING",)])[0])
+        except ServerError as error:
+            if other._stream is None:  # nobody answered at all
+                return f"; and now: {error}"
+        else:
+            if pong.startswith("BUSY"):
+                return "; a script of somebody else holds it up: SCRIPT KILL ends it"
+            return "; others are answered, so it is this command, or a proxy on the way"
+        return (
+            "; nobody is answered: CLIENT PAUSE, a slow command or script of somebody else, or the"
+            " process is stopped"
+        )
 
     def __enter__(self) -> Self:
         return self.open()
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _said(reply: Reply) -> str:
+    """Return what an error says, its code included; nothing for another reply."""
+    if not isinstance(reply, RedisError):
+        return ""
+    return f"{getattr(reply, 'status_code', None) or ''} {reply}".strip()

@@ -27,14 +27,16 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.errors import ConfigError, FormatError, SourceError
 from rotator.secrets.provider import PROVIDER_VARIABLE, Unpicklable, provider_from_url
-from rotator.server.connection import Connection, Login
+from rotator.server.connection import Connection
 from rotator.server.store import Store
+from rotator.server.wire.login import Login
+from rotator.server.wire.stream import Patience
 from rotator.tls import (
     add_trusted,
     client_context,
-    openssl_cipher,
     pem_file,
     show_certificate,
+    suite_name,
     usable,
 )
 
@@ -60,6 +62,8 @@ def open_config(files: Sequence[Path] | None) -> RotatorConfig:
 class CacheContext(Unpicklable):
     """
     Cache context: connects to one cache; with encryption on, it has a keyring and a codec.
+
+    *patience* knows when a run is to end: no slow answer is waited for any longer.
 
     Raises:
         ConfigError: A key, a format or a TLS profile is wrong.
@@ -88,6 +92,7 @@ class CacheContext(Unpicklable):
             self.codec = Codec(self.keyring, tried, written, self.settings.labels)
             self._check_labels(self.codec)
         self._neighbours = partial(_neighbours, config, cache, provider)
+        self.patience = Patience()
 
     @classmethod
     def open(
@@ -155,7 +160,7 @@ class CacheContext(Unpicklable):
     def connect(self, address: Address) -> Store:
         """Return a store on a new pinned connection to *address*, or to where it is mapped."""
         reached = self.settings.address_map.get(address, address)
-        return Store(Connection(reached, self.login).open())
+        return Store(Connection(reached, self.login, patience=self.patience).open())
 
 
 def select(
@@ -287,14 +292,19 @@ def _set_ciphers(context: ssl.SSLContext, profile: TlsProfile) -> None:
     """Allow only the suites of *profile* in TLS 1.2, if it names any."""
     names = []
     for index, cipher in enumerate(profile.enabled_ciphers):
-        if (name := openssl_cipher(cipher)) is not None:
-            field = profile.field(f"enabledCiphers[{index}]")
-            # Of a list, OpenSSL passes over in silence what it does not know.
-            with usable(field, "a TLS 1.2 suite by its IANA or OpenSSL name"):
+        field = profile.field(f"enabledCiphers[{index}]")
+        with usable(field, "a TLS 1.2 suite by its IANA or OpenSSL name"):
+            if (name := suite_name(cipher)) is not None:
+                # Of a list, OpenSSL passes over in silence what its security level forbids.
                 context.set_ciphers(name)
-            names.append(name)
+                names.append(name)
     if names:
         context.set_ciphers(":".join(names))
+    elif profile.enabled_ciphers:
+        raise ConfigError(
+            f"{profile.field('enabledCiphers')}: names no suite of TLS 1.2",
+            hint="those of TLS 1.3 are not chosen: name others beside them, or leave it out",
+        )
 
 
 def _pem(reference: SecretRef, provider: Provider | None) -> str:

@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError, ServerError
+from rotator.retirement.estimate import LIMIT_SETTINGS, MEASURES
 from rotator.retirement.looks import (
     CANARY_CALLS,
     DATA_MOVING_COMMANDS,
@@ -27,7 +28,7 @@ from rotator.retirement.looks import (
 )
 from rotator.retirement.replicas import NO_PORT, NOT_LISTED, has_caught_up
 from rotator.server.cluster_nodes import myself, ranges
-from rotator.server.replies import parse_fields
+from rotator.server.replies import AnswerError, parse_fields
 from rotator.server.store import Store
 from rotator.text import utc_now
 
@@ -42,8 +43,9 @@ WATCHED = frozenset(
     )
 )
 """The commands whose calls a look counts; before 7.0 `cluster` and `config` as a whole."""
-SECTIONS = ("server", "replication", "stats", "commandstats", "persistence", "cluster")
-SETTINGS = ("save", "dir", "dbfilename")
+_STATES = ("stats", "commandstats", "persistence", "cluster", "memory", "cpu")
+SECTIONS = ("server", "replication", *_STATES)
+SETTINGS = ("save", "dir", "dbfilename", *LIMIT_SETTINGS)
 
 _TEXTS = frozenset(
     (
@@ -55,8 +57,7 @@ _TEXTS = frozenset(
 _NUMBER = re.compile(r"-?\d{1,20}")
 _VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})")
 _WITH_BACKUP = (8, 10)  # the version of Redis that brought BACKUP
-_CATCH_UP_SECONDS = 3.0  # replicas acknowledge once a second
-_POLL_SECONDS = 0.1
+_CATCH_UP_SECONDS, _POLL_SECONDS = 3.0, 0.1  # replicas acknowledge once a second
 _COMMANDS = {"rdb": "BGSAVE", "aof": "BGREWRITEAOF"}
 
 log = structlog.get_logger(__name__)
@@ -86,15 +87,15 @@ def take_look(store: Store, *, canary: bool = False, settings: bool = True) -> L
         listed=_listed(info),
         backups=_backups(store, info),
         canary_found=found,
+        measures={name: info[name][:30] for name in MEASURES if info.get(name)},
     )
-    if facts.get("cluster_enabled") == "1":
-        look = _with_place(store, look)
+    look = _with_place(store, look) if facts.get("cluster_enabled") == "1" else look
     return with_settings(store, look) if settings else look
 
 
 def with_settings(store: Store, look: Look) -> Look:
     """
-    Return *look* with `save`, `dir` and `dbfilename`, as far as the user may ask for them.
+    Return *look* with the settings, as far as the user may ask for them.
 
     These calls are counted by the server, after what *look* holds: `own_config` says how many. One
     that was refused is not counted (info-facts: rejected).
@@ -181,7 +182,7 @@ def _listed(info: Mapping[str, str]) -> tuple[Listed, ...]:
             type=line.get("type", ""),
         )
         for line in lines
-        for ip, port in [(line.get("ip", ""), line.get("port", "0"))]
+        for ip, port in [(line.get("ip", "")[:255], line.get("port", "0")[:5])]
     )
 
 
@@ -211,9 +212,9 @@ def _backups(store: Store, info: Mapping[str, str]) -> int | None:
 
 
 def _odd(store: Store, what: str) -> ServerError:
-    """Return the error that what the server answers to INFO is not as documented."""
-    return ServerError(
-        f"{store.node}: INFO is not as documented: {what}",
+    """Return the error that what the server answers to INFO is not understood."""
+    return AnswerError(
+        f"{store.node} gave an answer to INFO that is not understood: {what}",
         hint="is there a proxy or another program than Redis or Valkey at this address?",
     )
 
@@ -246,7 +247,7 @@ def refresh_files(
             with connect(Address.parse(address)) as store:
                 both = _refresh(store, kind, goals, should_stop)
                 looks += [replace(look, address=address) for look in both]
-        except ServerError as error:
+        except (ServerError, ValueError) as error:  # or it is no address
             log.warning("a file was not written anew", node=address, error=str(error))
     waiting(None)
     return looks

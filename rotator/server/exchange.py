@@ -20,9 +20,9 @@ from rotator.config.types import Address
 from rotator.errors import RightsError, ServerError
 from rotator.server.acl import grant_hint, missing_for
 from rotator.server.cluster_nodes import SLOTS, myself
-from rotator.server.replies import scans_by_slot
 from rotator.server.scripts import Way
 from rotator.server.store import Store
+from rotator.server.wire.versions import scans_by_slot
 
 _LOOK_SECONDS = 0.25
 _TRIES = 10_000  # random names, to find one in a slot of the node's own
@@ -181,7 +181,7 @@ def _replicas_know(
     members = {member.address for member in store.members()} if store.cluster_enabled() else set()
     for fields in store.replicas().values():
         host, port = fields.get("ip", ""), fields.get("port", "")
-        if not host or not port.isdecimal() or not int(port):
+        if not host or not port.isdecimal() or len(port) > 5 or not int(port):
             return False  # nobody can ask it
         address = Address(host, int(port))
         if address not in members and not may_log_in(address):

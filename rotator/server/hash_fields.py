@@ -3,10 +3,9 @@ Hash fields: reads, exchanges and deletes values that are fields of hashes; keep
 
 - What names a field is a `FieldName`, which is the name of its hash besides. The functions here
   take names of both kinds, and leave what has no field to the store.
-- A field is compared as a whole, by a script or in a transaction: no command compares and sets one.
+- A field is compared as a whole, by a script or in a transaction: no command does it alone.
 - HSET takes the TTL of a field away (redis-rules 7): it is read and set again in the same script or
-  transaction. Whether a server has such TTLs it says itself: HPEXPIRETIME is known there.
-- Nothing is created: a field that is gone, or has expired, stays gone.
+  transaction; whether there are such TTLs a server says itself. A field that is gone stays gone.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from rotator.crypto.layout import FieldName
-from rotator.server.connection import Command, Connection, Reply
+from rotator.server.connection import Connection
 from rotator.server.replies import (
     WRONG_TYPE,
     ErrorKind,
@@ -45,15 +44,15 @@ from rotator.server.scripts import (
 )
 from rotator.server.store import GONE, NEVER, Store, Value
 from rotator.server.transaction import Answers, Transaction, replace
+from rotator.server.wire.pending import Command, Reply
 
+# Answers that another one explains: what was refused is why nothing was changed.
 _TELLS_LITTLE: dict[SetResult | ErrorReply, int] = {SetResult.CHANGED: 1, SetResult.DONE: 2}
-"""Answers that another one explains: what was refused is why nothing was changed."""
 
 
 def split(names: Sequence[bytes]) -> list[Sequence[bytes]]:
     """Return *names* without a field and those with one, as far as there are such."""
-    fields = [name for name in names if type(name) is FieldName]
-    if not fields:
+    if not (fields := [name for name in names if type(name) is FieldName]):
         return [names]
     return [part for part in ([one for one in names if type(one) is bytes], fields) if part]
 
@@ -81,11 +80,7 @@ def lengths(store: Store, hashes: Sequence[bytes]) -> list[int | NoValue | Error
 def pages(
     store: Store, at: Sequence[tuple[bytes, bytes]], count: int
 ) -> list[tuple[bytes, list[tuple[bytes, bytes]]] | NoValue | ErrorReply]:
-    """
-    Return a page of HSCAN, for each hash at its cursor: the next cursor, and fields with values.
-
-    Or why there is none; GONE: no hash. A page has about *count* fields; the cursor `START` ends.
-    """
+    """Return a page of HSCAN, for each hash at its cursor, or why there is none; GONE: no hash."""
     commands = [("HSCAN", name, cursor, "COUNT", count) for name, cursor in at]
     return _asked(store, commands, _pairs_of)
 
@@ -129,8 +124,7 @@ def read(store: Store, names: Sequence[bytes]) -> list[Value]:
 def has_field_ttls(store: Store, name: FieldName) -> bool:
     """Return whether fields may have TTLs at this server, tried on *name*; it is asked once."""
     if store.has_field_ttls is None:
-        # One of them may have been renamed: then the others still say that there are TTLs. The
-        # latter two lack their arguments, which a server that knows them says.
+        # One may have been renamed. The latter two lack arguments, as one that knows them says.
         asked = [("HPEXPIRETIME", name, "FIELDS", 1, name.field), ("HPTTL",), ("HPEXPIREAT",)]
         store.has_field_ttls = not all("unknown command" in str(one) for one in store.each(asked))
     return store.has_field_ttls
@@ -199,8 +193,8 @@ class FieldTransaction(Transaction):
     """
     Field transaction: does the same with fields of hashes, *names*; keeps TTLs, if it *has_ttls*.
 
-    A field that expires after it was read need not touch its hash, which is watched: HSET makes it
-    anew then, and HPEXPIREAT takes it away at once, because that time has passed.
+    A field that expires after it was read need not touch its hash: HSET makes it anew then, and
+    HPEXPIREAT takes it away at once, because that time has passed.
     """
 
     __slots__ = ("_expiries", "_has_ttls", "_hashes", "_sent")
@@ -255,7 +249,7 @@ class FieldTransaction(Transaction):
 
     def written(self, replies: Sequence[Reply]) -> Answers:
         """Return what became of each command."""
-        return [_done(reply) for reply in replies]
+        return [understood(self.node, "HSET or HPEXPIREAT", _done, reply) for reply in replies]
 
     def answers(self, replies: Sequence[Reply]) -> Answers:
         """Return what became of each value: done if all that was sent for it was."""
@@ -280,7 +274,7 @@ class _Transactions:
         return FieldTransaction(connection, names, asking=asking, has_ttls=self.has_ttls)
 
     def groups(self, names: Sequence[bytes], most: int) -> list[list[int]]:
-        """Return indices of *names* that one may have."""
+        """See `Store`."""
         return self.store.groups(names, most)
 
     def get(self, name: bytes) -> Reply:
@@ -302,6 +296,8 @@ def _done(reply: Reply) -> SetResult | ErrorReply:
     """Return what HSET or HPEXPIREAT says of one field."""
     if isinstance(reply, ResponseError):
         return answer_of(reply)
+    if reply not in (0, 1, [-2], [0], [1], [2]):
+        raise ValueError("none of the answers that there are")
     return SetResult.DONE if reply in (0, [1]) else SetResult.GONE
 
 

@@ -2,8 +2,8 @@
 Node: says who a server process is, what it holds and allows, and what has moved data in it.
 
 A cursor means something only in the process that gave it, and SCAN's promise is about names that
-stay where they are. So an `Identity` from before a scan is compared with one from after it
-(redis-rules 1.3 and 1.4): after a difference that `changes` reports, it is done again.
+stay where they are. So an `Identity` from before a scan is compared with one from after it: after a
+difference that `changes` reports, it is done again (redis-rules 1.3 and 1.4).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 
 from redis.exceptions import ResponseError
@@ -32,13 +33,15 @@ from rotator.server.replies import (
     names_besides,
     number,
     number_of,
+    one_of,
     parse_fields,
     parse_info,
     setting_of,
-    survives_no_touch,
     text_of,
     understood,
 )
+from rotator.server.wire.versions import survives_no_touch
+from rotator.text import excerpt
 
 _LARGEST_VALUE = 512 * 1024 * 1024  # bytes; the default of proto-max-bulk-len
 
@@ -71,7 +74,7 @@ class Identity:
         Return what INFO shows in the sections server, replication, stats and commandstats.
 
         Raises:
-            ValueError: A count is no number.
+            ValueError: A count is no number, or the role is none.
         """
         software = "valkey" if "valkey_version" in info else "redis"
         version = info.get("valkey_version") or info.get("redis_version", "?")
@@ -79,9 +82,9 @@ class Identity:
         calls = {mover: called[mover] for mover in DATA_MOVING_COMMANDS if mover in called}
         return cls(
             run_id=info.get("run_id", ""),
-            role=info.get("role", ""),
+            role=one_of(("master", "slave", "sentinel", ""), info.get("role", ""), "role"),
             replication_id=info.get("master_replid", ""),
-            version=f"{software} {version}",
+            version=f"{software} {excerpt(version)}",
             calls=calls,
             place=place,
             commands=number(info.get("total_commands_processed", "0"), "a count of commands"),
@@ -140,7 +143,7 @@ class Node:
 
     *clustered* is whether the server is a node of a cluster, None until it has said so.
 
-    Raises (every method that asks, where nothing else is said):
+    Raises (every method that asks):
         LostError: The connection broke.
         RightsError: The user may not ask.
         ServerError: The server refused, or is still busy after seconds of waiting.
@@ -168,7 +171,8 @@ class Node:
         for section, reply in zip(sections, replies, strict=True):
             if isinstance(reply, ResponseError):  # busy with something else, or really refused
                 reply = self.ask("INFO", section)  # noqa: PLW2901 - the same, asked again
-            merged.update(parse_info(understood(self.node, "INFO", text_of, reply)))
+            text = understood(self.node, "INFO", text_of, reply)
+            merged.update(parse_info(self.connection.hide(text)))
         return merged
 
     def cluster_enabled(self) -> bool | None:
@@ -190,7 +194,8 @@ class Node:
     def members(self) -> list[Member]:
         """Return the nodes of the cluster, as this one sees them; one is itself."""
         text = understood(self.node, "CLUSTER NODES", text_of, self.ask("CLUSTER", "NODES"))
-        return understood(self.node, "CLUSTER NODES", parse_nodes, text, self.connection.address)
+        at = self.connection.address
+        return understood(self.node, "CLUSTER NODES", parse_nodes, self.connection.hide(text), at)
 
     def replicas(self) -> dict[str, dict[str, str]]:
         """Return the replicas that are connected, by `ip:port`, with what INFO says of each."""
@@ -203,7 +208,9 @@ class Node:
     def databases(self) -> dict[int, int]:
         """Return the databases that hold something, with their number of names (INFO keyspace)."""
         info = self.info("keyspace")
-        held = {name: text for name, text in info.items() if name[2:].isdecimal()}
+        held = {
+            name: text for name, text in info.items() if name[2:].isdecimal() and len(name) < 12
+        }
         found = understood(self.node, "INFO", counts, held, "db", "keys")
         return {int(db): names for db, names in found.items()}
 
@@ -212,14 +219,9 @@ class Node:
         return self._read_or_none(number_of, "DBSIZE")
 
     def names_in_slots(self, slots: Sequence[int]) -> int:
-        """
-        Return the number of names in *slots*, owned or not, in the selected database.
-
-        https://redis.io/docs/latest/commands/cluster-countkeysinslot/
-        """
-        asked = [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots]
+        """Return the number of names in *slots*, owned or not, in the selected database."""
         count = 0
-        for reply in self.connection.pipeline(asked):
+        for reply in self.connection.pipeline([("CLUSTER", "COUNTKEYSINSLOT", s) for s in slots]):
             if isinstance(reply, ResponseError):
                 raise self._failure("CLUSTER COUNTKEYSINSLOT", error_reply(reply))
             count += understood(self.node, "CLUSTER COUNTKEYSINSLOT", number_of, reply)
@@ -237,23 +239,17 @@ class Node:
         replies = self.connection.pipeline([("MULTI",), ("INFO", "keyspace"), *asked, ("EXEC",)])
         if isinstance(replies[-1], ResponseError):
             return None
-        db = self.connection.db
-        return understood(self.node, "EXEC", names_besides, replies[-1], db, len(asked))
+        where = (self.connection.db, len(asked))
+        return understood(self.node, "EXEC", names_besides, replies[-1], *where)
 
     def select(self, db: int) -> None:
-        """
-        Work in database *db* from here on.
-
-        Raises:
-            ServerError: The server has no such database, or does not let us go there.
-        """
-        try:
-            self.connection.select(db)
-        except ResponseError as error:
+        """Work in database *db* from here on; ServerError: we are not let there."""
+        refused = self._try(partial(self.connection.select, db))
+        if isinstance(refused, ErrorReply):
             raise ServerError(
-                f"{self.node} does not let us into database {db}: {error}",
+                f"{self.node} does not let us into database {db}: {refused.message}",
                 hint="a cluster has database 0 only; others have as many as their `databases` says",
-            ) from None
+            )
 
     def time(self) -> datetime | None:
         """Return the server's clock, in UTC; None for a user who may not ask."""
@@ -274,22 +270,20 @@ class Node:
 
     def largest_value(self) -> int:
         """Return the size of the longest value that the server takes, in bytes."""
-        said = self.config("proto-max-bulk-len") or str(_LARGEST_VALUE)
-        return understood(self.node, "CONFIG", number, said, "proto-max-bulk-len")
+        most = self.config("proto-max-bulk-len") or str(_LARGEST_VALUE)
+        return understood(self.node, "CONFIG", number, most, "proto-max-bulk-len")
 
     def enable_no_touch(self) -> bool:
         """
         Turn on CLIENT NO-TOUCH, so that reads do not count as use (LRU, LFU).
 
         False if the server lacks it (before 7.2) or may crash from it (redis-rules 8).
-        https://redis.io/docs/latest/commands/client-no-touch/
         """
         if self.cluster_enabled() is not False:
             try:
-                info = self.info("server")
+                if not survives_no_touch(self.info("server")):
+                    return False
             except RightsError:
-                return False
-            if not survives_no_touch(info):
                 return False
         return self._reply_or_none("CLIENT", "NO-TOUCH", "ON") is not None
 
@@ -305,15 +299,21 @@ class Node:
 
     def ask(self, *command: Any) -> Any:
         """Send a command that concerns the node, not a name; wait while the server is busy."""
+        if isinstance(reply := self._try(partial(self.connection.call, *command)), ErrorReply):
+            raise self._failure(str(command[0]), reply)
+        return reply
+
+    def _try(self, call: Callable[[], Any]) -> Any:
+        """Return what *call* gives, or why it is refused; wait while the server is busy."""
         for pause in (*RETRY_SECONDS, None):
             try:
-                return self.connection.call(*command)
+                return call()
             except ResponseError as error:
                 refused = error_reply(error)
             if refused.meaning is not ErrorKind.RETRY or pause is None:
                 break
             time.sleep(pause)
-        raise self._failure(str(command[0]), refused)
+        return refused
 
     def _failure(self, command: str, refused: ErrorReply) -> ServerError:
         error = RightsError if refused.meaning is ErrorKind.DENIED else ServerError

@@ -8,7 +8,7 @@ Replies: say what an error reply means, in one table, and read the others, if th
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from redis.exceptions import ResponseError
 
 from rotator.errors import ServerError
+from rotator.text import excerpt
 
 # Waits before a command is sent again that met a server busy with something else: 6 seconds in all.
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
@@ -26,7 +27,6 @@ WRONG_TYPE = "WRONGTYPE"
 _SCRIPT_DENIALS = ("can't run this command", "ACL failure in script")
 # Before Redis 7.0 it also puts the place in front: "@user_script: 14: -OOM command not allowed".
 _SCRIPT_PLACE = re.compile(r"^@user_script: \d+: ")
-_HIDING = (8, 4)  # the version of Redis from which on names of other nodes' slots are hidden
 # CLUSTERDOWN of one slot, while the others are served: waiting would be in vain.
 _SLOT_NOT_SERVED = "Hash slot not served"
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
@@ -74,6 +74,11 @@ class ErrorReply:
     message: str
     meaning: ErrorKind
 
+    def about(self, name: bytes) -> str:
+        """Return the message up to where it repeats *name*, or the field that this is."""
+        words = (name, getattr(name, "field", name))
+        return excerpt(self.message, [word.decode(errors="replace") for word in words])
+
 
 class NoValue(Enum):
     """No value: says why a name has none to look at."""
@@ -97,7 +102,7 @@ def error_reply(error: ResponseError | bytes) -> ErrorReply:
     if isinstance(error, ResponseError):
         text = f"{error.status_code} {error}" if error.status_code else str(error)
     else:
-        text = error.decode(errors="replace")
+        text = excerpt(error.decode(errors="replace"))
     text = _SCRIPT_PLACE.sub("", text).lstrip("-").rstrip()
     meaning = MEANINGS.get(text.split(" ", 1)[0], ErrorKind.FAILURE)
     if any(words in text for words in _SCRIPT_DENIALS):
@@ -163,6 +168,13 @@ def number(text: object, what: str) -> int:
     if isinstance(text, str) and _NUMBER.fullmatch(text):
         return int(text)
     raise ValueError(f"{what} is no number")
+
+
+def one_of(known: Collection[str], said: str, what: str) -> str:
+    """Return what is *said*, if it is *known*; *what* names it in the error."""
+    if said in known:
+        return said
+    raise ValueError(f"the {what} is none that is known")
 
 
 def text_of(reply: object) -> bytes:
@@ -258,6 +270,11 @@ def parse_fields(text: str) -> dict[str, str]:
     return dict(part.split("=", 1) for part in text.split(",") if "=" in part)
 
 
+def info_number(node: str, info: Mapping[str, str], name: str) -> int:
+    """Return a number in INFO, 0 where it is not told; AnswerError: it is none."""
+    return understood(node, "INFO", number, info.get(name, "0"), name)
+
+
 def counts(info: Mapping[str, str], begin: str, part: str) -> dict[str, int]:
     """Return *part* of each field of *info* that begins so, by the rest of its name; 0 without."""
     return {
@@ -279,41 +296,18 @@ def _word(reply: object) -> str:
     return _WORDS.get(kind, "something else")
 
 
-def numbers_of(version: str | None) -> tuple[int, ...]:
-    """Return a version as numbers, to compare; none for one that is not told, or no numbers."""
-    parts = (version or "").split(".")
-    return tuple(map(int, parts)) if all(map(str.isdecimal, parts)) else ()
-
-
-def hides_names(info: Mapping[str, str]) -> bool:
-    """
-    Return whether names in slots that are not the node's are hidden: Redis 8.4 and later do so.
-
-    A server that does not say its version is taken for one that does.
-    """
-    told = numbers_of(info.get("redis_version")) or _HIDING
-    return "valkey_version" not in info and told >= _HIDING
-
-
-def scans_by_slot(info: Mapping[str, str]) -> bool:
-    """Return whether a cluster's SCAN goes slot by slot: from Redis 7.4 and Valkey 8 on (1.1)."""
-    if "valkey_version" in info:
-        return numbers_of(info["valkey_version"]) >= (8,)
-    return numbers_of(info.get("redis_version")) >= (7, 4)
-
-
-def survives_no_touch(info: Mapping[str, str]) -> bool:
-    """Return whether this version was seen to survive CLIENT NO-TOUCH while slots move."""
-    version = numbers_of(info.get("valkey_version") or info.get("redis_version"))
-    if "valkey_version" in info:
-        return (8, 1, 8) <= version < (8, 2) or version >= (9, 1, 2)
-    return (7, 4, 1) <= version < (8,)
+def primary_of(info: Mapping[str, str]) -> str:
+    """Return where a replica's primary is, as its INFO says."""
+    host, port = info.get("master_host"), info.get("master_port")
+    return excerpt(f"{host}:{port}") if host and port else "a primary that it does not name"
 
 
 def mentions(reply: Any, token: bytes) -> bool:
     """Return whether *token* is somewhere in a nested reply."""
-    if isinstance(reply, dict):
-        return any(mentions(one, token) for one in reply.values())
-    if isinstance(reply, list):
-        return any(mentions(one, token) for one in reply)
-    return isinstance(reply, bytes) and reply.upper() == token
+    parts = [reply]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, bytes) and part.upper() == token:
+            return True
+        parts += part.values() if isinstance(part, dict) else part if type(part) is list else ()
+    return False

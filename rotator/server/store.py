@@ -3,8 +3,7 @@ Store: scans, reads, compares-and-sets, compares-and-deletes.
 
 - All methods act on the selected database; call `select` first.
 - Nothing here decides what a value is; it moves bytes.
-- No answer of a server is ever taken as "skip this name": what could not be read or written comes
-  back as a value that says so.
+- No answer is taken as "skip this name": what could not be read or written says so.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 from redis.crc import key_slot
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 
-from rotator.server.connection import Command, Connection
+from rotator.server.connection import Connection
 from rotator.server.node import Node
 from rotator.server.replies import (
     WRONG_TYPE,
@@ -46,6 +45,7 @@ from rotator.server.scripts import (
     set_if_equal,
 )
 from rotator.server.transaction import NAMES_A_TRANSACTION, Answers, Transaction, replace
+from rotator.server.wire.pending import Command
 
 NEVER = -1  # an expiry that is none, as PEXPIRETIME answers it
 GONE = -2  # and that of a name that is not there
@@ -204,11 +204,10 @@ class Store(Node):
             unknown = [r for r in replies if isinstance(r, ResponseError) and "unknown" in str(r)]
             # A missing right for the newer command is no reason to give up the older one.
             if not unknown and not any(isinstance(r, NoPermissionError) for r in replies):
-                return [reply if isinstance(reply, int) else None for reply in replies]
+                return [_expiry(reply, 0) for reply in replies]
             self._has_expire_time = False
         now = int(time.time() * 1000)
-        replies = self.each([("PTTL", name) for name in names])
-        return [_expiry(reply, now) for reply in replies]
+        return [_expiry(reply, now) for reply in self.each([("PTTL", name) for name in names])]
 
     def compare_and_set(self, swaps: Sequence[tuple[bytes, bytes, bytes]]) -> Answers:
         """
@@ -315,6 +314,7 @@ class Store(Node):
 
 
 def _expiry(reply: Any, now: int) -> int | None:
-    if not isinstance(reply, int):
+    """Return when a name expires; what is not told, or no answer at all, is not known."""
+    if type(reply) is not int or reply < GONE:
         return None
     return reply if reply in {NEVER, GONE} else now + reply

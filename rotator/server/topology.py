@@ -6,15 +6,14 @@ every node is asked for its view, nodes without slots included: they may be abou
 RedisCluster would never visit them (redis-rules 0.2).
 """
 
-import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import structlog
+from typing import Literal
 
 from rotator.config.types import Address
+from rotator.console import WaitLog
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.server.cluster_nodes import (
     SLOTS,
@@ -28,8 +27,10 @@ from rotator.server.cluster_nodes import (
     uncovered,
 )
 from rotator.server.node import Identity
+from rotator.server.replies import parse_fields, primary_of
 from rotator.server.store import Store
-from rotator.text import listing
+from rotator.server.wire.addresses import AddressBook
+from rotator.text import excerpt, listing
 
 Connect = Callable[[Address], Store]
 
@@ -37,9 +38,7 @@ Connect = Callable[[Address], Store]
 # and an election comes on top.
 SETTLE_SECONDS = 40.0
 _PAUSE_SECONDS = 0.5
-_SAY_SECONDS = 60.0
-
-log = structlog.get_logger(__name__)
+_UNSEEN = "nobody looks at what it holds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,10 @@ class Topology:
 
     *identities* of the primaries, by address; *replicas* by address; *names* is how many names the
     primaries hold, for the progress bar. *problems* says in sentences why this is not the whole
-    cache, *moves* which slots are just being moved; *unlisted* are primaries missing from
-    `redis.addresses`, *slots* what each primary of a cluster owns, *names_of* its names.
+    cache, *moves* which slots are just being moved; *unlisted* are primaries that no address of the
+    configuration led to, *slots* what each primary of a cluster owns. *seeds* are the addresses of
+    the configuration at which some node of the cluster answered, *names_of* counts the names of
+    each primary.
     """
 
     mode: Literal["standalone", "cluster"]
@@ -62,6 +63,7 @@ class Topology:
     slots_covered: int | None = None
     unlisted: tuple[Address, ...] = ()
     slots: dict[Address, tuple[Range, ...]] = field(default_factory=dict)
+    seeds: tuple[Address, ...] = ()
     names_of: dict[Address, int] = field(default_factory=dict)
 
     @property
@@ -76,32 +78,6 @@ class Topology:
 
 
 @dataclass(slots=True)
-class AddressBook:
-    """Address book: tells which addresses are those of one server, as far as names resolve."""
-
-    _known: dict[str, frozenset[str]] = field(default_factory=dict)
-
-    def numeric(self, address: str) -> frozenset[str]:
-        """Return `ip:port` for each IP address of a `host:port`; none if it does not resolve."""
-        if address not in self._known:
-            try:
-                host, port = Address.parse(address)
-                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, ValueError):
-                self._known[address] = frozenset()
-            else:
-                self._known[address] = frozenset(
-                    str(Address(str(place[0]), port)) for *_, place in found
-                )
-        return self._known[address]
-
-    def same(self, address: str, others: Iterable[str]) -> bool:
-        """Return whether *address* is, or reaches, one of *others*."""
-        here = self.numeric(address)
-        return any(other == address or here & self.numeric(other) for other in others)
-
-
-@dataclass(slots=True)
 class _View:
     """View: what one node said when it was asked."""
 
@@ -111,29 +87,6 @@ class _View:
     replica_of: str
     members: list[Member]
     replicas: Collection[str]
-
-
-@dataclass(slots=True)
-class _Telling:
-    """Telling: says that something is waited for, again each minute, and that it has ended."""
-
-    _begun_at: float | None = None
-    _said_at: float = 0.0
-
-    def waits(self, event: str, **facts: Any) -> None:
-        """Say it, if it is time to."""
-        now = time.monotonic()
-        if self._begun_at is None:
-            self._begun_at = now
-        elif now - self._said_at < _SAY_SECONDS:
-            return
-        self._said_at = now
-        log.info(event, **facts)
-
-    def ended(self) -> None:
-        """Say that the wait is over, if there was one."""
-        if self._begun_at is not None:
-            log.info("no longer waiting", seconds=round(time.monotonic() - self._begun_at, 1))
 
 
 def discover(
@@ -158,7 +111,7 @@ def discover(
     """
     deadline = time.monotonic() + settle_timeout
     seeds = known.nodes if known and known.mode == "cluster" else []
-    told = _Telling()
+    told = WaitLog()
     while True:
         over = bool(should_stop()) or time.monotonic() > deadline
         try:
@@ -213,16 +166,37 @@ def _ask_all(
 
 def _ask(address: Address, connect: Connect) -> _View:
     with connect(address) as store:
+        refuse_sentinel(store)
         info = store.info("replication")
         members = store.members() if store.cluster_enabled() else []
         return _View(
             address=address,
             identity=store.identity(),
             names=sum(store.databases().values()),
-            replica_of=f"{info.get('master_host')}:{info.get('master_port')}",
+            replica_of=primary_of(info),
             members=members,
             replicas=store.replicas(),
         )
+
+
+def refuse_sentinel(store: Store) -> None:
+    """
+    Raise for a Sentinel: it holds nothing, and knows where the primary is.
+
+    Raises:
+        ServerError: It is one.
+    """
+    try:
+        if store.info("server").get("redis_mode") != "sentinel":
+            return
+        told = parse_fields(store.info("sentinel").get("master0", "")).get("address")
+    except RightsError:  # what may not be asked says who it is by that
+        return
+    says = f" (it says that the primary is {excerpt(told)})" if told else ""
+    raise ServerError(
+        f"{store.node} is a Sentinel; give the servers' addresses{says}",
+        hint="put the addresses of the primary and its replicas into redis.addresses",
+    )
 
 
 def _standalone(views: list[_View]) -> Topology:
@@ -264,6 +238,8 @@ def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect)
     for view in views:
         if view.members:
             known.setdefault(myself(view.members).id, view)
+    led_to, seeds = set(known), [view.address for view in views if view.members]
+    known = _at_home(known, connect)
     absent, reasons = _ask_members(known, connect)
     said = {view.address: view.members for view in known.values()}
     own = {address: myself(members) for address, members in said.items()}
@@ -275,20 +251,43 @@ def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect)
         names=sum(view.names for view in known.values() if view.address in owners),
         replicas=tuple(address for address in own if address not in owners),
         problems=(
-            *(
-                f"{one} is no node of the cluster: nobody looks at what it holds"
-                for one in strangers
-            ),
+            *(f"{one} is no node of the cluster: {_UNSEEN}" for one in strangers),
             *silences(absent, reasons),
             *disputes(said),
             *gaps(list(owners.values()), absent),
         ),
         moves=tuple(moves(owners)),
         slots_covered=SLOTS - sum(b - a + 1 for a, b in uncovered(owners.values())),
-        unlisted=tuple(address for address in owners if address not in addresses),
+        unlisted=tuple(at for at, member in owners.items() if member.id not in led_to),
+        seeds=tuple(address for address in seeds if address in addresses),
         slots={address: member.slots for address, member in owners.items()},
         names_of={v.address: v.names for v in known.values() if v.address in owners},
     )
+
+
+def _at_home(known: dict[str, _View], connect: Connect) -> dict[str, _View]:
+    """
+    Return the nodes of a cluster as seen at addresses that are theirs.
+
+    An address of the configuration may be that of all nodes, behind a balancer or a name with many
+    addresses: each connection may reach another one. It is a node's own where each node that owns
+    slots has one, or where the node announces the same. Else the node is asked where it announces
+    itself; one that does not answer there is taken as it was found.
+    """
+    owners = {one.id for view in known.values() for one in view.members if one.slots}
+    if owners <= set(known):
+        return known
+    names, found = AddressBook(), dict[str, _View]()
+    for node_id, view in known.items():
+        own = myself(view.members).address
+        found[node_id] = view
+        if own is None or own == view.address or names.alone(str(own), str(view.address)):
+            continue
+        with suppress(ServerError):
+            there = _ask(own, connect)
+            if there.members and myself(there.members).id == node_id:
+                found[node_id] = there
+    return found
 
 
 def _ask_members(known: dict[str, _View], connect: Connect) -> tuple[list[Member], dict[str, str]]:

@@ -19,7 +19,7 @@ from typing import Protocol
 from redis.exceptions import ExecAbortError, ResponseError
 
 from rotator.errors import LostError
-from rotator.server.connection import Command, Connection, Reply
+from rotator.server.connection import Connection
 from rotator.server.replies import (
     AnswerError,
     ErrorKind,
@@ -32,6 +32,7 @@ from rotator.server.replies import (
     values_of,
 )
 from rotator.server.scripts import Replacement
+from rotator.server.wire.pending import Command, Reply
 
 NAMES_A_TRANSACTION = 50
 """WATCH goes through all names that are watched for each one: 400 cost half as much again."""

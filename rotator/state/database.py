@@ -12,15 +12,19 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from tempfile import mkstemp
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
 
 import platformdirs
 
 from rotator.errors import StateError
+from rotator.protection import require_own
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Change = Callable[[str, Sequence[Any]], object]
 """Executes a statement with its values, within a transaction."""
 
@@ -133,10 +137,12 @@ class Database:
         self.upgraded_from: int | None = None
         self._turn = threading.RLock()
         with self._explained():
+            self._require_own()
             if not path.exists():
                 _create(path)
             self._connection = _connect(path)
         try:
+            self._require_own()  # SQLite follows a link that somebody has put there meanwhile
             self._check()
         except StateError:
             self.close()
@@ -149,7 +155,10 @@ class Database:
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows that a statement finds."""
         with self._turn, self._explained():
-            return self._connection.execute(statement, values).fetchall()
+            found = self._connection.execute(statement, values).fetchall()
+        if any(isinstance(one, bytes) for row in found for one in row):  # none is ever stored
+            raise self.damaged()
+        return found
 
     def found(self, table: str, order: str = "", **key: str) -> list[Any]:
         """Return what the last column holds in each row of a key, in the order of a column."""
@@ -192,6 +201,15 @@ class Database:
     def damaged(self) -> StateError:
         """Return the error for a file that SQLite can read and we cannot."""
         return StateError(f"the state file {self.path} is damaged", hint=_ANEW)
+
+    def _require_own(self) -> None:
+        """Refuse another user's file, and the journal from which SQLite would restore one."""
+        for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
+            try:
+                require_own(path, StateError)
+            except StateError as error:
+                hint = f"{error.hint} (--state)"
+                raise StateError(f"the state file {error}", hint=hint) from None
 
     def _check(self) -> None:
         """Refuse what is damaged, of something else, or newer than we are."""
@@ -239,6 +257,20 @@ class Database:
             what, hint = _MEANINGS[sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_CANTOPEN]
             reason = error.strerror or error
             raise StateError(f"the state file {self.path} {what} ({reason})", hint=hint) from error
+
+
+def understood(method: Callable[P, T]) -> Callable[P, T]:
+    """Return a method of a `State` for which the file is damaged where it makes no sense."""
+
+    @wraps(method)
+    def call(*values: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(*values, **named)
+        except (ValueError, TypeError) as error:
+            state: Any = values[0]
+            raise state._database.damaged() from error  # noqa: SLF001 - see above
+
+    return call
 
 
 def put(change: Change, table: str, *values: object) -> None:

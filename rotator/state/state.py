@@ -21,8 +21,8 @@ from pydantic import TypeAdapter
 from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, SweepRecord, fold
 from rotator.retirement.looks import Look, Proof
-from rotator.retirement.places import CacheRecord, Fence
-from rotator.state.database import Database, default_path, drop, put
+from rotator.retirement.places import CacheRecord, Fence, Verdict
+from rotator.state.database import Database, default_path, drop, put, understood
 
 VERDICTS = 100
 """How many changes of verdict are kept for each key."""
@@ -96,6 +96,7 @@ class State:
         """Return the last complete sweep of a cache, if there was one."""
         return self._get(SweepRecord, "sweeps", cache=cache)
 
+    @understood
     def cache_record(
         self, cache: str, key_ids: Iterable[str], history: str | None = None
     ) -> CacheRecord:
@@ -227,6 +228,7 @@ class State:
                 (key_id, number),
             )
 
+    @understood
     def encryptions(self, key_id: str) -> int:
         """Return how many encryptions under a key were counted, by all runs with this state."""
         return sum(self._database.found("encryptions", key_id=key_id))
@@ -240,6 +242,7 @@ class State:
                 (cache, key_id, number),
             )
 
+    @understood
     def most_seen(self, key_id: str) -> int:
         """Return the most values that a sweep met under a key, summed over the caches."""
         return sum(self._database.found("seen", key_id=key_id))
@@ -253,21 +256,20 @@ class State:
             past.append((at, verdict))
         return past[-VERDICTS:]
 
+    @understood
     def verdicts(self, key_id: str) -> list[tuple[datetime, str]]:
         """Return when the verdict on a key became what, in the order in which it was judged."""
         rows = self._database.rows(
             "SELECT at, verdict FROM verdicts WHERE key_id = ? ORDER BY number", (key_id,)
         )
-        try:
-            return [(datetime.fromisoformat(at), verdict) for at, verdict in rows]
-        except ValueError as error:
-            raise self._database.damaged() from error
+        return [(datetime.fromisoformat(at), str(Verdict(verdict))) for at, verdict in rows]
 
     def save_report(self, cache: str, report: str, at: datetime) -> None:
         """Save the last report on a cache, as JSON text."""
         with self._database.change() as change:
             put(change, "reports", cache, report, at.isoformat())
 
+    @understood
     def last_reports(self) -> dict[str, tuple[datetime, str]]:
         """Return the last report on each cache: its time and its JSON text."""
         rows = self._database.rows("SELECT cache, at, report FROM reports ORDER BY cache")
@@ -300,12 +302,10 @@ class State:
         """Return the records of *kind*, a table's last column, in the rows of a key."""
         return [self._record(kind, text) for text in self._database.found(table, order, **key)]
 
+    @understood
     def _record(self, kind: type[T], text: str) -> T:
         """Return the record of *kind* that is stored as *text*."""
-        try:
-            record: T = _adapter(kind).validate_python(json.loads(text))
-        except ValueError as error:  # of JSON, or of what it should hold
-            raise self._database.damaged() from error
+        record: T = _adapter(kind).validate_python(json.loads(text))
         return record
 
 

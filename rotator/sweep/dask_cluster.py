@@ -27,6 +27,7 @@ from distributed.versions import get_versions
 
 from rotator import DISTRIBUTION, __version__
 from rotator.errors import ConfigError, ServerError
+from rotator.protection import disable_core_dumps
 from rotator.sweep.channel import WorkerChannel, read_orders, write_orders
 from rotator.sweep.control import Orders, Stop
 from rotator.sweep.division import NodeTask
@@ -226,6 +227,7 @@ def run_dask_task(task: NodeTask, run: str, silence: float) -> NodeResult | str:
 
     A text says why this worker must not.
     """
+    disable_core_dumps()
     try:
         events = EventChannel(run, silence)
     except OSError as error:

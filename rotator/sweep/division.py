@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rotator.config.types import Address
-from rotator.server.replies import number, numbers_of, scans_by_slot
+from rotator.server.replies import number
 from rotator.server.store import START
+from rotator.server.wire.versions import numbers_of, scans_by_slot
 from rotator.sweep.control import SweepControl
 from rotator.sweep.results import NodeResult
 from rotator.sweep.scope import Fingerprint, Scope

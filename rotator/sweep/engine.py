@@ -34,9 +34,12 @@ from typing import Any, Protocol
 import structlog
 
 from rotator.config.load import load
+from rotator.console import internal_error
 from rotator.errors import ConfigError, RotatorError, ServerError
+from rotator.protection import disable_core_dumps
 from rotator.server.context import CacheContext
 from rotator.server.replies import AnswerError
+from rotator.server.wire.stream import Patience
 from rotator.state.state import State
 from rotator.sweep.channel import SharedOrder, WorkerChannel
 from rotator.sweep.control import Control, SweepControl
@@ -184,6 +187,7 @@ def run_node_task(task: NodeTask) -> NodeResult | str:
         access = CacheContext.open(load(task.files), name)
     except RotatorError as error:
         return str(error)
+    access.patience = Patience(channel.stop)
     if access.codec is None:
         return f"the cache {name} is not encrypted there"
     whose = ("its", "this machine") if task.state is None else ("its worker's", "the run")
@@ -219,6 +223,13 @@ def _sweep_node(
         result = NodeResult.failed(task.address, str(error), task.restarts)
         result.hopeless = isinstance(error, AnswerError)
         return result
+    except RotatorError:  # of the state, or of a self-check: not of this node
+        raise
+    except Exception as error:  # noqa: BLE001 - what nobody expected at one node leaves the others
+        failure = internal_error(error, node=str(task.address))
+        result = NodeResult.failed(task.address, str(failure), task.restarts)
+        result.hopeless = True
+        return result
 
 
 def init_worker(channel: WorkerChannel) -> None:
@@ -237,6 +248,7 @@ def send_log(
 
 def _init_process(channel: WorkerChannel) -> None:
     """Set up a worker process: signals are the parent's business, and so is the terminal."""
+    disable_core_dumps()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # a terminal tells all of a group
         signal.signal(number, signal.SIG_IGN)
     structlog.configure(processors=[send_log], cache_logger_on_first_use=False)

@@ -19,6 +19,7 @@ from rotator.server.store import START
 from rotator.server.topology import Topology
 from rotator.sweep.control import Stop
 from rotator.sweep.scope import RunOptions, Scope
+from rotator.tally.load import NodeLoad
 from rotator.tally.tally import BulkOutcome, Outcome, Tally, not_moved
 from rotator.text import utc_now
 
@@ -34,11 +35,10 @@ class NodeResult:
     *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
     name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
     *resumed*: it went on from where an earlier run was stopped. *proof* is None if it proves
-    nothing; *unproven* are sentences, why not, if it was not simply work.
-    *hopeless*: it would not go better if it were done again at once. *moved*: values were moved
-    while it worked, so the scan may have missed some. *exchange* are the ways in which values were
-    replaced, *lanes* how many swept it. *refused*: what was to be written, applications might not
-    have been able to read.
+    nothing; *unproven* are sentences, why not, if it was not simply work. *hopeless*: it would not
+    go better if done again at once. *moved*: values were moved while it worked, so the scan may
+    have missed some. *exchange* are the ways to replace values, *lanes* how many swept it, *load*
+    what it bore. *refused*: what was to be written, applications might not be able to read.
     """
 
     node: str
@@ -63,6 +63,7 @@ class NodeResult:
     exchange: tuple[str, ...] = ()
     lanes: int = 1
     refused: bool = False
+    load: NodeLoad = field(default_factory=NodeLoad)
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
@@ -72,6 +73,7 @@ class NodeResult:
             return first
         for part in others:
             first.tally.merge(part.tally)
+            first.load.merge(part.load, beside=True)
             for reason, seconds in part.waited.items():
                 first.waited[reason] = max(first.waited.get(reason, 0.0), seconds)
         first.started_at = min(part.started_at for part in parts)
@@ -173,13 +175,12 @@ class CacheResult:
     """
     Cache result: holds what became of one cache.
 
-    *sweep* None: it was not begun, because of *stopped* or *error*; *refused*: as the configuration
-    is, applications might not read what would be written. *verification* None: nothing
-    was rewritten, or `--no-verify`. *looks* are at all servers, in their order, *history* is the id
-    of what the state keeps of the data, *basis* what a proof is made with, and *primaries* own the
-    data in the end. *evictions* is how many entries each node evicted meanwhile. *doubt* says why
-    times are not to be relied on, and *latest* is the latest time that it may have been at the end
-    by any clock.
+    *sweep* None: it was not begun, because of *stopped* or *error*, whose exit code is *code*.
+    *verification* None: nothing was rewritten, or `--no-verify`. *looks* are at all servers, in
+    their order, *history* is the id of what the state keeps of the data, *basis* what a proof is
+    made with, and *primaries* own the data in the end. *evictions* is how many entries each node
+    evicted meanwhile. *doubt* says why times are not to be relied on, and *latest* is the latest
+    time that it may have been at the end by any clock.
     """
 
     access: CacheContext
@@ -195,7 +196,7 @@ class CacheResult:
     latest: datetime | None = None
     stopped: Stop | None = None
     error: str | None = None
-    refused: bool = False
+    code: Exit = Exit.FAILED
 
     @property
     def verified(self) -> bool:
@@ -228,10 +229,10 @@ class CacheResult:
 
     def exit_code(self) -> Exit:
         """Return the exit code of this cache alone."""
-        if self.refused or (self.sweep and any(node.refused for node in self.sweep.nodes)):
-            return Exit.USAGE
         if self.sweep is None:
-            return self.stopped.exit_code if self.stopped else Exit.FAILED
+            return self.stopped.exit_code if self.stopped else self.code
+        if any(node.refused for node in self.sweep.nodes):
+            return Exit.USAGE
         for sweep in (self.sweep, self.verification):
             if sweep and sweep.stopped:
                 return sweep.stopped.exit_code

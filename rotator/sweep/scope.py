@@ -149,7 +149,7 @@ class RunOptions:
 
     *patience* is how many seconds a cluster may take to settle. *accept_outside* is how many names
     that `match` and `databases` leave out may stay unopened; *accept_empty*: that nothing was ever
-    opened is right.
+    opened is right. *force_lock*: it is done although another run seems to be in progress.
     """
 
     dry_run: bool = False
@@ -160,6 +160,7 @@ class RunOptions:
     workers: int | None = None
     patience: float = SETTLE_SECONDS
     fresh: bool = False
+    force_lock: bool = False
     allow_empty: bool = False
     accept: Mapping[Outcome, int] = field(default_factory=dict)
     accept_outside: int | None = None

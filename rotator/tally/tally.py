@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from rotator.tally.key_tally import KeyTally, name_of, name_text
+from rotator.tally.problem_sums import ProblemSums
 
 MET, WRITTEN = "met", "written"
 
@@ -141,19 +142,22 @@ class Tally:
 
     *outcomes* counts every visit once, with every `Outcome` and the `BulkOutcome` that were met;
     *keys* holds every key that was met, by its id; *problems* at most `SAMPLES` for each outcome;
-    *reasons* counts the sub-reasons of all visits that have one. *selected* is of the values that
-    purge or adopt are for. *encryptions* counts the values that were encrypted under the current
-    key, stored or not. *formats* says of formats with literals, by name, if a value under the
-    current key was met in it, or one was written.
+    *reasons* counts the sub-reasons of all visits that have one, *sums* the problems. *selected* is
+    of the values that purge or adopt are for. *encryptions* counts values that were encrypted under
+    the current key, stored or not. *formats* says of formats with literals, by name, if a value
+    under the current key was met in it, or one was written.
     """
 
-    __slots__ = ("encryptions", "formats", "keys", "outcomes", "problems", "reasons", "selected")
+    __slots__ = (
+        *("encryptions", "formats", "keys", "outcomes", "problems", "reasons", "selected", "sums"),
+    )
 
     def __init__(self) -> None:
         self.outcomes: Counter[StrEnum] = Counter(dict.fromkeys(Outcome, 0))
         self.keys: dict[str, KeyTally] = {}
         self.problems: dict[StrEnum, list[Problem]] = {}
         self.reasons: Counter[str] = Counter()
+        self.sums = ProblemSums()
         self.selected = KeyTally()
         self.encryptions = 0
         self.formats: set[tuple[str, str]] = set()
@@ -172,11 +176,6 @@ class Tally:
     def remaining(self) -> int:
         """The number of visits that left a value which is not under the current key."""
         return sum(self.outcomes[outcome] for outcome in STAYING)
-
-    @property
-    def sums(self) -> tuple[int, int, int]:
-        """The visits, and how many of them were done or left a value under an old key."""
-        return self.visits, self.done, self.remaining
 
     def add(self, outcome: StrEnum, reason: str = "", count: int = 1) -> None:
         """Count *count* visits that ended so; *reason* is a sub-reason, counted as well."""
@@ -250,7 +249,11 @@ class Tally:
         return len(self.problems.get(outcome, ())) < SAMPLES
 
     def problem(self, problem: Problem) -> None:
-        """Keep a sample of a visit that did not end well, if there is room; counts nothing."""
+        """Sum up a visit that did not end well, and keep it as a sample if there is room."""
+        self.sums.add(problem.outcome, problem.reason, problem.detail, problem.name)
+        self._keep(problem)
+
+    def _keep(self, problem: Problem) -> None:
         if self.wants_sample(problem.outcome):
             self.problems.setdefault(problem.outcome, []).append(problem)
 
@@ -264,8 +267,9 @@ class Tally:
             self.selected.merge(other.selected)
         for key_id, key in other.keys.items():
             self._key(key_id).merge(key)
+        self.sums.merge(other.sums)
         for problem in other.samples():
-            self.problem(problem)
+            self._keep(problem)
 
     def only_rotated(self) -> Tally:
         """
@@ -295,6 +299,7 @@ class Tally:
             "reasons": dict(self.reasons),
             "keys": {key_id: key.to_dict() for key_id, key in self.keys.items()},
             "problems": [problem.to_dict() for problem in self.samples()],
+            "sums": list(self.sums),
             "encryptions": self.encryptions,
             "formats": sorted(self.formats),
         }
@@ -309,6 +314,7 @@ class Tally:
         tally.encryptions = saved["encryptions"]
         tally.formats = {(fact, name) for fact, name in saved.get("formats", ())}
         tally.keys = {key_id: KeyTally.from_dict(key) for key_id, key in saved["keys"].items()}
+        tally.sums.merge(saved.get("sums", ()))  # earlier versions did not
         for problem in saved["problems"]:
-            tally.problem(Problem.from_dict(problem))
+            tally._keep(Problem.from_dict(problem))
         return tally

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from release import files
+from release import files, image
 from release.files import NotReadyError
 
 ROOT: Final = Path(__file__).parents[2]
@@ -75,10 +75,29 @@ class Release:
     def install(self) -> str:
         """The wheel works in an environment of its own, with what the package index has today."""
         python = fresh(self.folder / "plain")
-        install(python, f"{self.wheel}[demo]")
-        told = self.try_out(python)
-        command(python.with_name("rotator"), "demo", "--values", DEMO_VALUES)
-        return f"{told}, and its demo runs"
+        install(python, str(self.wheel))
+        return self.try_out(python)
+
+    def demo(self) -> str:
+        """The wheel can be tried without being installed: `uvx --from dist/*.whl rotator demo`."""
+        start = ("uv", "tool", "run", "--quiet", "--isolated", "--from", f"{self.wheel}[demo]")
+        tool(*start, "rotator", "demo", "--values", DEMO_VALUES)
+        return f"{DEMO_VALUES} values rotated, and nothing installed"
+
+    def image(self) -> str:
+        """The image can be built from this checkout, and works without rights or root."""
+        if not image.allowed():
+            return "not tried: this takes root and mounts, or podman build"
+        tried = (
+            "rotator --version",
+            "rotator keygen",
+            "touch $ROTATOR_STATE",
+            "! touch /none 2>&1",
+        )
+        said = image.make(" && ".join(tried)).splitlines()
+        if f"rotator {self.version}" not in said:
+            raise NotReadyError("--version says another version")
+        return "it works as a user without rights, on a file system that is only read"
 
     def pin(self) -> str:
         """Every package that it needs, with the hash of every file of it, as tests had them."""
@@ -131,6 +150,8 @@ class Release:
             ("hashes", self.pin),
             ("install by hashes", self.install_pinned),
             ("SBOM", self.list_parts),
+            ("demo", self.demo),
+            ("image", self.image),
         )
 
 

@@ -220,8 +220,29 @@ class TestOptions:
     def test_an_unknown_command(self):
         """A command that is nearly one is refused, and the right one named."""
         error, hint = refused(run_here(["reprot"]))
-        assert "'report'" in error
-        assert "rotator --help" in hint
+        assert error.endswith("no such command: reprot")
+        assert "did you mean `rotator report`?" in hint
+        assert "`rotator help` shows" in hint
+
+    @pytest.mark.parametrize("given", [("-v", "-q"), ("-v", "--log-level", "info"), ("-qv",)])
+    def test_two_levels_of_the_log(self, given):
+        """-v, -q and --log-level say the same thing, so only one of them can be given."""
+        error, hint = refused(run_here(["run", *given]))
+        assert "-v, -q and --log-level" in error
+        assert "one of them" in hint
+
+    def test_an_unknown_option(self):
+        """An option that is nearly one is refused, and the right one named."""
+        error, hint = refused(run_here(["run", "--dry-rnu"]))
+        assert error.endswith("no such option: --dry-rnu")
+        assert "did you mean --dry-run? `rotator run --help` shows" in hint
+
+    @pytest.mark.parametrize("word", ["-", "x" * 200])
+    def test_a_word_that_is_like_no_command(self, word):
+        """Where nothing is spelt alike there is no guess, and a long word is cut."""
+        error, hint = refused(run_here([word]))
+        assert error.endswith(f"no such command: {word[:80]}")
+        assert "did you mean" not in hint
 
     def test_a_missing_argument(self):
         """The error names the argument that is missing."""

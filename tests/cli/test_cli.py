@@ -18,7 +18,8 @@ OPTIONS = [
     (name, option.opts[0], option)
     for name, command in COMMANDS.items()
     for option in command.params
-    if option.param_type_name == "option" and option.name != "help"
+    if option.param_type_name == "option" and option.opts[0].startswith("--")
+    if option.name != "help"
 ]
 
 # Values that are not the default; "7" where none is given here: it is a number, a name and a path.
@@ -88,6 +89,10 @@ class TestEnvironment:
         assert with_option[option.name] != without[option.name]
         between = os.pathsep if flag == "--config" else " "
         assert parsed(command, [], {name: between.join(values)}) == with_option
+
+    def test_a_letter_that_stands_for_an_option(self):
+        """-n is --dry-run."""
+        assert parsed("run", ["-n"], {}) == parsed("run", ["--dry-run"], {})
 
     def test_a_flag_can_be_switched_off(self):
         """A flag with two sides takes 0 for the other one."""

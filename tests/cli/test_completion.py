@@ -3,9 +3,15 @@
 import shlex
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from rotator.cli import completion
+from rotator.state.state import State
+from rotator.text import utc_now
+from support import sample_reports
 from support.commandline import cache, config_file
 from support.processes import clean
 
@@ -46,7 +52,7 @@ def shell(tmp_path):
 
 def tab(shell, *words, **env):
     """What Tab offers after the last of *words*."""
-    typed = shlex.join(["rotator", *words])
+    typed = shlex.join(["rotator", *map(str, words)])
     return shell(TAB.format(words=typed, index=len(words)), **env).split()
 
 
@@ -77,6 +83,69 @@ def test_a_configuration_that_is_wrong(shell, tmp_path, content):
     path = tmp_path / "maverics.yaml"
     path.write_text(content)
     assert tab(shell, "run", "-c", str(path), "--cache", "s") == []
+
+
+OLD, OTHER = "9f2c41d07be3a655", "15698056aa01bb02"
+
+
+@pytest.fixture
+def state(tmp_path):
+    """A state file with reports on two caches, each with an old key."""
+    path = tmp_path / "state.db"
+    report = sample_reports.example()
+    (cache,) = report.caches
+    with State(path) as opened:
+        for name, ident in (("shared-redis", OLD), ("other", OTHER)):
+            keys = (sample_reports.old_key(id=ident),)
+            one = cache.model_copy(update={"name": name, "keys": keys})
+            text = report.model_copy(update={"caches": (one,)}).model_dump_json(by_alias=True)
+            opened.save_report(name, text, utc_now())
+    return path
+
+
+def line(state, *caches):
+    """What a line of options has so far."""
+    return SimpleNamespace(params={"state": state, "cache": list(caches)})
+
+
+def test_keys(shell, state):
+    """Ids of old keys come from the last reports; with --cache, from those on that cache."""
+    assert tab(shell, "purge", "--state", state, "--key", "") == [OTHER, OLD]
+    told = [(OLD, "verifying, shared-redis")]
+    assert completion.complete_key(line(state), "9") == told
+    assert completion.complete_key(line(state, "shared-redis"), "") == told
+
+
+def test_conditions(state):
+    """What `report --require` can ask for is offered, of all old keys or of one."""
+    assert completion.complete_condition(line(state), "retirable") == [
+        *("retirable", f"retirable:{OTHER}", f"retirable:{OLD}")
+    ]
+    assert completion.complete_condition(line(Path("/none")), "") == [
+        *("retirable", "proven", "in-time")
+    ]
+
+
+@pytest.mark.parametrize("typed", [("retirable", ":"), ("retirable", ":", "9f")])
+def test_a_colon(shell, state, typed):
+    """Where bash parts a word, at its colons, it is offered what follows the last one."""
+    found = tab(shell, "report", "--state", state, "--cache", "shared-redis", "--require", *typed)
+    assert found == [OLD]
+
+
+@pytest.mark.parametrize("content", [None, "", "no database"])
+def test_a_state_that_is_none(tmp_path, content):
+    """Where there is no state, or none that can be read, nothing is offered, said or made."""
+    path = tmp_path / "state.db"
+    if content is not None:
+        path.write_text(content)
+    assert completion.complete_key(line(path), "") == []
+    assert path.exists() is (content is not None)
+
+
+def test_topics(shell):
+    """`rotator help` takes commands and documents."""
+    assert tab(shell, "help", "d") == ["detect", "delete", "docs", "demo", "developing"]
 
 
 def test_files(shell, tmp_path):

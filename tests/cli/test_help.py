@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from rotator.cli import help as command_help
+from rotator.cli.docs import Topic
 from rotator.config.load import DEFAULT_PLACE
 from rotator.errors import ENDINGS, Exit
 from support.processes import run_here
@@ -181,3 +182,34 @@ class TestRun:
     def test_it_has_the_options_of_the_design(self, option):
         """Every option that one server needs is there."""
         assert re.search(rf"(^|\s){option}\b", help_of("run"))
+
+
+class TestTopics:
+    """`rotator help`."""
+
+    @pytest.mark.parametrize("name", ["run", "help"])
+    def test_a_command(self, name):
+        """On a command it says what the command's --help says."""
+        assert run_here(["help", name]).stdout == help_of(name)
+
+    def test_no_topic(self):
+        """Without a topic it is `rotator --help`."""
+        assert run_here(["help"]).stdout == help_of()
+
+    @pytest.mark.parametrize("name", Topic)
+    def test_a_document(self, name):
+        """On a document it is that document."""
+        assert run_here(["help", name]) == run_here(["docs", name])
+
+    def test_every_document(self):
+        """The documents are those that `rotator docs` knows, and none has a command's name."""
+        assert list(command_help.documents()) == sorted(Topic)
+        assert not COMMANDS.keys() & command_help.documents()
+
+    def test_a_topic_that_is_none(self):
+        """A topic that is nearly one is refused, and the right one named."""
+        done = run_here(["help", "format"])
+        assert (done.returncode, done.stdout) == (2, "")
+        error, hint = done.stderr.splitlines()
+        assert error == "rotator: error: there is no help on format"
+        assert hint.startswith("rotator: hint: did you mean `rotator help formats`? ")

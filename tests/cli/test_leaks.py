@@ -22,7 +22,8 @@ from rotator.server import context
 from rotator.server.connection import Connection
 from support.caches import Cache, Place, fill
 from support.commandline import run
-from support.processes import Running, job, run_here
+from support.processes import Running, carry_out, job, run_here
+from support.respfront import RespFront, bulk, listed, text_in
 
 LEVELS = ["debug", "info", "warning", "error"]
 FORMATS = ["console", "json"]
@@ -267,6 +268,73 @@ class TestFailures:
             planted.assert_not_in(done.stdout, done.stderr)
 
 
+ECHOES = {
+    "errors": lambda said: b"-ERR no " + said + b"\r\n",
+    "refusals": lambda said: b"-NOPERM no " + said + b"\r\n",
+    "strings": bulk,
+    "lists": lambda said: listed([bulk(b"0"), listed([bulk(said)])]),
+}
+ASKED_FIRST = (b"AUTH", b"INFO", b"CLUSTER", b"CONFIG")
+ECHOED = [
+    *(("errors", ()), ("errors", ASKED_FIRST), ("refusals", (b"AUTH",))),
+    *(("strings", (b"AUTH",)), ("strings", ASKED_FIRST), ("lists", (b"AUTH",))),
+]
+
+
+class TestEcho:
+    """A server that repeats all that it was sent, the login too; no real one does."""
+
+    @staticmethod
+    def echo(said, spared):
+        """Answers that repeat, but for the commands that are *spared*."""
+        sent = []
+
+        def answer(words, ask):
+            sent.extend(words)
+            name = words[0].upper()
+            if name == b"INFO" and name in spared:
+                return bulk(text_in(ask(words)).replace(b"standalone", sent[1]))
+            return None if name in spared else said(b" ".join([*sent[:3], *words]))
+
+        return answer
+
+    @pytest.mark.parametrize("echo", ECHOED, ids=str)
+    def test_what_is_repeated_is_not_shown(self, guarded, locked, planted, tmp_path, echo):
+        """Password, keys and plaintexts are in no output, file or notification of any command."""
+        hook = tmp_path / "hook"
+        hook.write_text(f"#!/bin/sh\nenv > {guarded.folder}/environment\n")
+        hook.chmod(0o755)
+        said, spared = echo
+        with RespFront(locked[0].port, self.echo(ECHOES[said], spared)) as front:
+            document = json.loads(guarded.file.read_text())
+            document["caches"][0]["redis"]["addresses"] = [front.address]
+            guarded.file.write_text(json.dumps(document))
+            config, name = ["--config", guarded.file], ["--namespace", "ns", "name"]
+            work = [*config, "--state", guarded.state]
+            for args in (
+                ["run", *work, "--report", guarded.folder / "r.json", "--on-change", hook],
+                ["run", *work, "--html", guarded.folder / "r.html", "--format", "json"],
+                ["run", *work, "--dry-run", "--metrics-file", guarded.folder / "r.prom"],
+                ["check", *config],
+                ["check", *config, "--stage", "--format", "json"],
+                ["detect", *config],
+                ["inspect", *config, "name"],
+                ["get", *config, *name],
+                ["set", *config, *name],
+                ["delete", *config, *name],
+                ["purge", *work, "--undecryptable", "--dry-run"],
+                ["adopt", *config, "--match", "*", "--dry-run"],
+                ["fence", *work],
+                ["keys", *work],
+                ["report", "--state", guarded.state],
+            ):
+                code, stdout, stderr = carry_out(args, input=planted.plaintext)
+                assert b"internal error" not in stdout + stderr, (args, stderr)
+                assert code in range(8)
+                planted.assert_not_in(stdout, stderr)
+        planted.assert_not_in(*files(guarded.folder))
+
+
 class Fault(Exception):  # noqa: N818 - a fault, not one of rotator's errors
     """What nobody expects, with everything it must not say in its words."""
 
@@ -305,11 +373,12 @@ class TestFaults:
         report = guarded.folder / "report.json"
         more = ["--log-level", level, "--log-format", form, "--report", report, "--progress"]
         done = run_here(job(guarded, *more))
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "rotator: error: internal error: Fault" in done.stderr
+        assert done.returncode == 1
+        assert "internal error: Fault" in f"{done.stdout} {done.stderr}"
         assert "test_leaks.py" in done.stderr
         assert "in fail" in done.stderr
-        planted.assert_not_in(done.stderr, *files(guarded.folder))
+        assert report.exists()
+        planted.assert_not_in(done.stdout, done.stderr, *files(guarded.folder))
 
     @pytest.mark.parametrize(
         "command", ["keys", "detect", "check", "inspect", "get", "set", "delete"]
@@ -322,7 +391,7 @@ class TestFaults:
         )
         done = run_here([command, "--config", guarded.file, *name])
         assert done.returncode == 1
-        assert "rotator: error: internal error: Fault" in done.stderr
+        assert "internal error: Fault" in " ".join(f"{done.stdout} {done.stderr}".split())
         planted.assert_not_in(done.stdout, done.stderr)
 
     def test_nor_one_before_the_log_is_set_up(self, guarded, planted, monkeypatch):

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import html5lib
 import pytest
+from cryptography.hazmat.primitives import serialization as pem
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from prometheus_client.parser import text_string_to_metric_families
 
 from rotator.report.archive import save_reports
@@ -361,6 +363,147 @@ class TestProven:
 
         assert done.returncode == 6
         assert f"--require proven does not hold: key {DRAINING} is draining" in done.stderr
+
+
+class TestReceipt:
+    """`--receipt` and `--verify-receipt`."""
+
+    @pytest.fixture
+    def keys(self, tmp_path):
+        """The options that name a pair of keys, by what they are for."""
+        key = ed25519.Ed25519PrivateKey.generate()
+        private, public = tmp_path / "audit.pem", tmp_path / "audit.pub.pem"
+        kind = pem.PrivateFormat.PKCS8
+        private.write_bytes(key.private_bytes(pem.Encoding.PEM, kind, pem.NoEncryption()))
+        private.chmod(0o600)
+        kind = pem.PublicFormat.SubjectPublicKeyInfo
+        public.write_bytes(key.public_key().public_bytes(pem.Encoding.PEM, kind))
+        return {"sign": ("--sign", private), "public": ("--public", public)}
+
+    def test_written_and_verified(self, state, tmp_path, keys):
+        """It is signed, and verified without the state; the JSON is what was signed."""
+        leave(state, cache_with(CURRENT, OLD, DRAINING))
+        path = tmp_path / "receipt.json"
+
+        made = asked(state, "--receipt", path, "--key", OLD[:8], *keys["sign"])
+        state.unlink()
+        verified = run_here(["report", "--verify-receipt", path, *keys["public"]])
+        data = run_here(["report", "--verify-receipt", path, *keys["public"], "--format", "json"])
+
+        assert (made.returncode, made.stderr) == (0, "")
+        said = " ".join(made.stdout.split())
+        assert f"{path}: receipt of key 9f2c41d0, retirable, signed with key " in said
+        assert (verified.returncode, verified.stderr) == (0, "")
+        assert f"key {OLD}: old" in verified.stdout
+        assert json.loads(data.stdout)["key_id"] == OLD
+
+    def test_not_retirable(self, state, tmp_path, keys):
+        """Of a key that must stay it is written as well, says so, and the exit code is 0."""
+        leave(state, cache_with(DRAINING))
+        path = tmp_path / "receipt.json"
+
+        made = asked(state, "--receipt", path, *keys["sign"], "--format", "json")
+        verified = run_here(["report", "--verify-receipt", path, *keys["public"]])
+
+        assert made.returncode == 0
+        assert json.loads(made.stdout)
+        assert "the key must not be removed yet: draining: 48210 values" in made.stderr
+        assert "draining: keep it" in verified.stdout
+
+    def test_refused(self, state, tmp_path, keys):
+        """A receipt that is not signed, or was changed, is refused with 1, in other words."""
+        leave(state, cache_with(OLD))
+        path = tmp_path / "receipt.json"
+        asked(state, "--receipt", path)
+        bare = run_here(["report", "--verify-receipt", path, *keys["public"]])
+        asked(state, "--receipt", path, *keys["sign"])
+        path.write_text(path.read_text().replace("A", "B", 1))
+        changed = run_here(["report", "--verify-receipt", path, *keys["public"]])
+
+        assert [(one.returncode, one.stdout) for one in (bare, changed)] == [(1, ""), (1, "")]
+        assert "is not signed" in bare.stderr
+        assert "changed" in changed.stderr
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--receipt", "r.json"], "a receipt is on one old key, and there are 2"),
+            (["--receipt", "r.json", "--key", "f" * 64], "--key: no key has this id"),
+            (["--receipt", "r.json", "--key", OLD[:4]], "--key: no key has this id"),
+            (["--receipt", "none/r.json", "--key", OLD], "does not exist"),
+            (["--receipt", "r.json", "--key", OLD, "--sign", "none.pem"], "no such file"),
+            (["--key", OLD], "add --receipt"),
+            (["--verify-receipt", "r.json"], "--verify-receipt and --public go together"),
+            (["--receipt", "r.json", "--from", "."], "leave out --from"),
+            (["--receipt", "k.pem", "--sign", "./k.pem"], "would replace the key that signs"),
+            (["--receipt", "p.html", "--html", "p.html"], "would replace the page"),
+            (["--receipt", "state.sqlite"], "would replace the state file"),
+        ],
+    )
+    def test_wrong_usage(self, state, tmp_path, monkeypatch, options, message):
+        """What cannot be meant is refused before anything is shown or written."""
+        leave(state, cache_with(OLD, DRAINING))
+        monkeypatch.chdir(tmp_path)
+
+        done = asked(state, *options)
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert message in done.stderr
+        assert "f" * 17 not in done.stderr
+        assert not (tmp_path / "r.json").exists()
+
+
+class TestFrom:
+    """`--from` for many hosts."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """Reports of two hosts, of one of which a key drains."""
+        folder = tmp_path / "reports"
+        now = datetime.now(UTC)
+        for host, key in (("web-1", OLD), ("web-2", DRAINING)):
+            cache = cache_with(key).model_copy(update={"swept_at": now})
+            (folder / host).mkdir(parents=True)
+            text = json_text(report(caches=(cache,), finished_at=now, exit_code=0))
+            (folder / host / "report.json").write_text(text)
+        return folder
+
+    def test_table_json_and_page(self, folder, tmp_path):
+        """It prints one table, or JSON, and writes one page."""
+        page = tmp_path / "keys.html"
+        table = run_here(["report", "--from", folder, "--html", page])
+        data = run_here(["report", "--from", folder, "--format", "json"])
+
+        assert (table.returncode, table.stderr, data.returncode) == (0, "", 0)
+        assert "2 reports of 2 hosts" in table.stdout
+        said = " ".join(table.stdout.split())
+        assert "draining: 48210 values" in said
+        assert "(shared-redis of web-2)" in said
+        assert [key["id"] for key in json.loads(data.stdout)["keys"]] == [DRAINING, OLD]
+        html5lib.HTMLParser(strict=True).parse(page.read_text())
+
+    def test_require(self, folder):
+        """`--require` asks all hosts."""
+        every = run_here(["report", "--from", folder, "--require", "retirable"])
+        one = run_here(["report", "--from", folder, "--require", f"retirable:{OLD[:8]}"])
+
+        assert (every.returncode, one.returncode) == (6, 0)
+        assert f"key {DRAINING} is draining" in every.stderr
+
+    def test_a_file_that_is_no_report(self, folder):
+        """What is no report is named and makes the exit code 1; the others are shown."""
+        (folder / "broken.json").write_text("{")
+
+        done = run_here(["report", "--from", folder, "--require", f"retirable:{OLD}"])
+
+        assert done.returncode == 1
+        assert "broken.json: no report" in done.stdout
+        assert "9f2c41d0 retirable" in done.stdout
+
+    def test_time(self, folder):
+        """When a rotation will be done is asked of one host."""
+        done = run_here(["report", "--from", folder, "--by", "05:00"])
+        assert (done.returncode, done.stdout) == (2, "")
 
 
 @pytest.fixture

@@ -135,6 +135,16 @@ class TestStreams:
         fill(redis, place.cache, 10)
         assert run_here(job(place, "--log-level", "error")).stderr == ""
 
+    def test_the_log_can_be_asked_for_in_short(self, place, redis):
+        """-q shows warnings only, -v all there is; both win over a level from the environment."""
+        fill(redis, place.cache, 10)
+        levels = {}
+        for letter in ("-q", "-v"):
+            done = run_here(job(place, letter), env={"ROTATOR_LOG_LEVEL": "error"})
+            levels[letter] = set(re.findall(r"Z \[(\w+)", done.stderr))
+        assert levels["-q"] <= {"warning"}
+        assert levels["-v"] >= {"info"}
+
     def test_without_a_terminal_there_is_no_bar(self, place, redis):
         """Into a file or a pipe no bar is drawn, only log lines."""
         fill(redis, place.cache, 100)
@@ -248,6 +258,24 @@ class TestReportFile:
         done = run_here(["run", "--config", tmp_path / "none.yaml", "--report", path])
         assert done.returncode == json.loads(path.read_text())["exit_code"] == 2
 
+    def test_on_stdout(self, place, redis, monkeypatch, tmp_path):
+        """`--report -` puts the report on stdout, and the table with the rest on stderr."""
+        monkeypatch.chdir(tmp_path)
+        fill(redis, place.cache, 10)
+        done = run_here(job(place, "--report", "-"))
+        assert outcomes(report_of(done)) == {"rotated": 10}
+        assert "shared-redis: complete" in done.stderr
+        once = run_here(job(place, "--report", "-", "--format", "json"))
+        assert outcomes(report_of(once)) == {"current": 10}
+        assert "shared-redis: complete" not in once.stderr
+        assert not (tmp_path / "-").exists()
+
+    def test_a_failure_on_stdout(self, tmp_path, closed_port):
+        """A run that could not be done has its report there too."""
+        place = Place(tmp_path, Cache(f"127.0.0.1:{closed_port}"))
+        done = run_here(job(place, "--report", "-"))
+        assert (done.returncode, report_of(done)["exit_code"]) == (1, 1)
+
     def test_a_report_that_cannot_be_written_does_not_take_away_the_result(
         self, place, redis, tmp_path, monkeypatch
     ):
@@ -289,11 +317,12 @@ def report_state(place):
 class TestOptions:
     """What the options of `run` change."""
 
-    def test_a_dry_run_writes_nothing(self, place, redis):
+    @pytest.mark.parametrize("option", ["--dry-run", "-n"])
+    def test_a_dry_run_writes_nothing(self, place, redis, option):
         """A dry run counts what it would rotate, and leaves every entry as it is."""
         fill(redis, place.cache, 100)
         before = contents(redis)
-        report = report_of(run_here(job(place, "--dry-run", "--format", "json")))
+        report = report_of(run_here(job(place, option, "--format", "json")))
         assert outcomes(report) == {"would_rotate": 100}
         assert report["mode"] == "dry-run"
         assert contents(redis) == before

@@ -123,9 +123,15 @@ class TestReport:
         assert not found.is_valid({name: one for name, one in written.items() if name != "schema"})
 
 
+def test_receipt():
+    """`rotator schema receipt` describes what is signed: the key and the evidence of each cache."""
+    required = schema("receipt").schema["required"]
+    assert {"schema", "key_id", "verdict", "state", "caches"} <= set(required)
+
+
 @pytest.mark.parametrize("given", [[], ["caches"], ["config", "report"]])
 def test_another_subject(given):
-    """What is neither of the two is refused with 2."""
+    """What is none of the three is refused with 2."""
     done = run_here(["schema", *given])
     assert (done.returncode, done.stdout) == (2, "")
 

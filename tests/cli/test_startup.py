@@ -67,11 +67,13 @@ def test_help_imports_no_command():
         "rotator.__main__",
         "rotator.cli",
         "rotator.cli.app",
+        "rotator.cli.completion",
         "rotator.cli.help",
         "rotator.cli.options",
         "rotator.console",
         "rotator.errors",
         "rotator.progress",
+        "rotator.protection",
         "rotator.text",
     }
 
@@ -80,6 +82,11 @@ def test_help_imports_no_command():
 def test_help_says_what_the_command_says(name):
     """The sentence that `rotator --help` has for a command is the first one of its own help."""
     assert command_help.COMMANDS[name][1] == command_help.load(name).get_short_help_str(limit=200)
+
+
+def test_a_report_needs_no_server():
+    """`rotator report` reads what was left behind, and does not wait for the library for Redis."""
+    assert {"redis", "hiredis"} & modules("report", "--help") == set()
 
 
 def test_a_run_imports_what_it_uses(place):

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import pytest
 import typer
 import yaml
+from cryptography.hazmat.primitives import serialization as pem
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from rotator.cli import app
 from rotator.config.load import load
@@ -213,6 +215,25 @@ def retired(scene):
         assert scene.shell.call("rotator run").returncode == 0
 
 
+def audited(scene):
+    """A rotation that is over, and a pair of keys for receipts."""
+    retired(scene)
+    (scene.folder / "receipts").mkdir()
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
+    kind = pem.PublicFormat.SubjectPublicKeyInfo
+    (scene.folder / "etc" / "audit.pem").write_bytes(private)
+    public = key.public_key().public_bytes(pem.Encoding.PEM, kind)
+    (scene.folder / "etc" / "audit.pub.pem").write_bytes(public)
+
+
+def reported(scene):
+    """A rotation that is over, and its report in the folder of a host."""
+    (scene.folder / "reports" / "web-1").mkdir(parents=True)
+    scene.shell.env["ROTATOR_REPORT"] = str(scene.folder / "reports" / "web-1" / "report.json")
+    retired(scene)
+
+
 SHOWN = "output, shortened, of what is run elsewhere"
 
 SECTIONS = {
@@ -240,6 +261,8 @@ SECTIONS = {
     ],
     "Verdicts": [NotRun(SHOWN)],
     "Reports": [Run(retired)],
+    "Receipts": [NotRun("openssl may be missing, and is another's"), Run(audited)],
+    "Many hosts": [Run(reported)],
     "Be told when something changes": [NotRun("tests/unit/run/test_notify.py runs both scripts")],
     "Windows": [Run(lambda scene: scene.put(1204)), NotRun(SHOWN)],
     "Several machines": [
@@ -335,7 +358,7 @@ class TestInText:
             flag
             for span in self.SPANS
             if not span.startswith(
-                ("redis-cli", "--cluster", "make", "pip", "python", "PYTHONPATH")
+                ("redis-cli", "--cluster", "make", "pip", "python", "PYTHONPATH", "uvx")
             )
             for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)
         }

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz import targets
+from fuzz import replies, targets
 from fuzz.targets import TARGETS, BrokenRuleError, Bytes, seeds
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -73,3 +74,28 @@ def test_bytes_run_out():
     assert source.text(0) == ""
     assert source.rest() == b"b"
     assert source.one_of("xyz") == "x"
+
+
+def test_changed_replies_break_no_rule():
+    """A few changed replies of a server, played through `run` and `check`, do no harm."""
+    world = replies.play(80, seed=7)
+    assert world.faults == []
+
+
+def test_what_a_changed_reply_may_not_do_is_noticed(monkeypatch):
+    """A secret in what is printed, or an error of ours, is a fault."""
+    monkeypatch.setattr(replies.World, "_carry_out", lambda *_: (0, ""))
+    monkeypatch.setattr(replies.World, "measure", lambda world: (world.folder / "state").touch())
+    said = iter(["internal error", replies._PASSWORD, "Traceback"])
+
+    def play(world):
+        shutil.copy(world.folder / "state", world.folder / "state-of-truth")
+        world.sent = {name: {"INFO": 1} for name in world.sent}
+        monkeypatch.setattr(replies.World, "_carry_out", lambda *_: (1, next(said)))
+        for _ in range(3):
+            replies_play(world)
+        world.front.changed = 1
+
+    replies_play = replies.World.play
+    monkeypatch.setattr(replies.World, "play", play)
+    assert len(replies.play(1, seed=1).faults) == 3

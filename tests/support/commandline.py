@@ -1,7 +1,9 @@
 """Commands run as a user runs them, here or in a process, and configurations for them."""
 
+import io
 import subprocess
 import sys
+import tarfile
 
 import yaml
 
@@ -43,4 +45,14 @@ def cache(addresses, *, name="shared-redis", current=KEY_B, old=(KEY_A,), **more
 def config_file(path, *caches, **sections):
     """A configuration with these *caches* and other *sections*, written to *path*; its path."""
     path.write_text(yaml.safe_dump({"caches": list(caches), **sections}, sort_keys=False))
+    return path
+
+
+def bundle(path, **members):
+    """Write a bundle; a double underscore in a member's name stands for a dot."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in members.items():
+            info = tarfile.TarInfo(name.replace("__", "."))
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
     return path

@@ -2,7 +2,20 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.report.model import Cache, Coverage, Key, Node, Past, Problem, Report, Verification
+from rotator.report.fields import Facts, File, NodeLatency, Pages
+from rotator.report.model import (
+    Cache,
+    Coverage,
+    Key,
+    Node,
+    Past,
+    Problem,
+    ProblemSum,
+    Report,
+    Verification,
+)
+from rotator.retirement.estimate import Estimate, Item, Plan
+from rotator.tally.load import Latency
 from support.sample_reports import QUIET, place, places
 
 START = datetime(2026, 11, 23, 10, 0, 0, tzinfo=UTC)
@@ -98,6 +111,34 @@ def keys():
     )
 
 
+FACTS = Facts(
+    host="jump-1",
+    user=HOSTILE,
+    options=("--quiet 3s", HOSTILE),
+    files=(File(path="/etc/maverics/maverics.yaml", sha256="3f" * 32),),
+)
+COST = Estimate(
+    "from 812,346 names met",
+    (
+        Item("values to rewrite", "values", 812_203, "from 812,346 names met", 812_203),
+        Item("time", "seconds", 300.0, "two sweeps", 192.0),
+        Item("traffic to each replica", "bytes", 3e8, HOSTILE, node="redis-0:6379", note=HOSTILE),
+        Item("share of the server's core", "share", None, "how long it takes is not known"),
+    ),
+    Plan(3, 4, 4, 3, "20,000 visits a second and process"),
+)
+LATENCY = NodeLatency(
+    before=Latency(50, 0.1, 0.6, 0.61),
+    during=Latency(1200, 0.2, 3.38, 7.5),
+    goal_ms=2.0,
+    seconds_above_goal=0.3,
+)
+SUMS = (
+    ProblemSum(outcome="undecryptable", reason="bad_tag", prefix="/app/oidc", count=30),
+    ProblemSum(outcome="failed", reason=HOSTILE, prefix=HOSTILE, count=1),
+)
+
+
 def report(**fields):
     """The report."""
     problems = tuple(
@@ -131,6 +172,9 @@ def report(**fields):
                     visits=270_782,
                     complete=True,
                     restarts=number // 2,
+                    latency=LATENCY,
+                    pages=Pages(count=2_000, smallest=10, median=130, largest=500),
+                    exchanged={"transaction": 270_735},
                 )
                 for number in range(3)
             ),
@@ -138,6 +182,10 @@ def report(**fields):
         keys=keys(),
         problems=(hostile, *problems),
         problems_total=31,
+        problem_sums=SUMS,
+        estimate=COST,
+        redis_user=HOSTILE,
+        exit_code=3,
         accepted={"undecryptable": 40},
         waited_seconds={"replicas behind": 4.2},
         sweep_seconds=151.0,
@@ -166,6 +214,7 @@ def report(**fields):
             ),
         ),
         judged_at=END,
+        facts=FACTS,
     )
     third = Cache(name="sessions", error="redis-7:6379: connection refused")
     usual = {
@@ -175,5 +224,6 @@ def report(**fields):
         "finished_at": END,
         "exit_code": 3,
         "caches": (first, second, third),
+        "facts": FACTS,
     }
     return Report(**usual | fields)

@@ -13,7 +13,8 @@ CRONTAB = SCRIPTS / "cron" / "rotator.crontab"
 UNITS = sorted((SCRIPTS / "systemd").iterdir())
 SERVICE = SCRIPTS / "systemd" / "rotator.service"
 TIMER = SCRIPTS / "systemd" / "rotator.timer"
-MANIFEST = SCRIPTS / "kubernetes" / "rotator.yaml"
+BASE = SCRIPTS / "kubernetes"
+MANIFEST = BASE / "cronjob.yaml"
 
 COMMAND = "/opt/rotator/bin/rotator"
 STATE = "/var/lib/rotator"
@@ -29,8 +30,9 @@ DIRECTIVES = {
     "systemd.exec(5)": """
         User Environment LoadCredential StateDirectory StateDirectoryMode UMask LimitCORE
         CapabilityBoundingSet LockPersonality MemoryDenyWriteExecute NoNewPrivileges PrivateDevices
-        PrivateTmp PrivateUsers ProcSubset ProtectClock ProtectControlGroups ProtectHome
-        ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables ProtectProc
+        PrivateMounts PrivateTmp PrivateUsers ProcSubset ProtectClock ProtectControlGroups
+        ProtectHome ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables
+        ProtectProc
         ProtectSystem RemoveIPC RestrictAddressFamilies RestrictNamespaces RestrictRealtime
         RestrictSUIDSGID SystemCallArchitectures SystemCallErrorNumber SystemCallFilter
     """,
@@ -109,5 +111,11 @@ def unit(path):
 
 
 def manifests():
-    """The documents of the Kubernetes file, by their kind."""
-    return {one["kind"]: one for one in yaml.safe_load_all(MANIFEST.read_text())}
+    """What the kustomization of Kubernetes is made of, by its kind, as kustomize reads it."""
+    kustomization = yaml.safe_load((BASE / "kustomization.yaml").read_text())
+    listed = [yaml.safe_load((BASE / one).read_text()) for one in kustomization["resources"]]
+    for one in kustomization["configMapGenerator"]:
+        data = {name: (BASE / name).read_text() for name in one["files"]}
+        metadata = {"name": one["name"], **one["options"]}
+        listed.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    return {one["kind"]: one for one in listed}

@@ -8,9 +8,10 @@ import sys
 import termios
 
 import pytest
+import structlog
 from rich.table import Table
 
-from rotator.console import console, print_error, print_result
+from rotator.console import configure_logging, console, print_error, print_result
 from rotator.errors import ConfigError, ServerError
 from rotator.text import escape
 
@@ -109,6 +110,19 @@ class TestResults:
 
         assert "\x1b[1;31m" in coloured.getvalue()
         assert "31m" not in plain.getvalue()
+
+    @pytest.mark.parametrize("log_format", ["console", "json"])
+    def test_a_terminal_without_colours(self, monkeypatch, log_format):
+        """With TERM=dumb neither a table nor a log line has a colour or any other sequence."""
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        monkeypatch.setenv("TERM", "dumb")
+        stream = Terminal()
+        print_result(wide_table(), stream)
+        configure_logging(log_format, stream=stream)
+        structlog.get_logger().warning("something", cache="one")
+        structlog.reset_defaults()
+        assert "something" in stream.getvalue()
+        assert "\x1b" not in stream.getvalue()
 
     def test_narrow_terminal(self):
         """A result is no wider than the terminal."""

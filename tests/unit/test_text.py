@@ -1,5 +1,6 @@
 """Text: numbers, durations and times that are written and read, and secrets that are masked."""
 
+import json
 import os
 import secrets
 import subprocess
@@ -14,15 +15,18 @@ from hypothesis import strategies as st
 from rotator.text import (
     about,
     ago,
+    ascii_json,
     clock,
     count,
     duration,
     elapsed,
+    excerpt,
     listing,
     moment,
     parse_deadline,
     parse_duration,
     parse_past,
+    percent,
     redact,
     rfc3339,
     short_id,
@@ -308,6 +312,25 @@ def test_bytes_of_any_key_are_taken_out():
         assert redact(f"{material.hex()} {material!r}") == "*** b'***'"
 
 
+# Each makes a pattern that goes back, or begins anew at each character, look at all the rest of it.
+@pytest.mark.parametrize(
+    "part", ["x", "://", "a://", "token", "?token", "b'", 'b"\\', "f" * 63 + " "]
+)
+def test_long_text_is_masked(part):
+    """A long text is masked in a moment, whatever it is made of: a square of it would not end."""
+    text = f"?token{part * (200_000 // len(part))}"
+    assert redact(text).endswith(part[-3:])
+
+
+def test_json_is_ascii():
+    """JSON is written in printable ASCII alone, and says the same."""
+    said = {"Zürich \U0001f511": '\x1b[2J \x7f \x9b \u202e \u2028 \\ " \n'}
+    told = ascii_json(json.dumps(said, ensure_ascii=False, indent=1))
+    assert told.isascii()
+    assert told.replace("\n", "").isprintable()
+    assert json.loads(told) == said
+
+
 @given(st.text("ab0://@?&=token'\\ \n"))
 def test_masking_twice_changes_nothing(text):
     """A masked text is left alone."""
@@ -441,3 +464,54 @@ class TestTimes:
     def test_ago(self, passed, said):
         """What has passed is said in the largest unit that fits."""
         assert ago(self.AT, self.AT + passed) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden", "shown"),
+    [
+        ("NOPERM this user has no permissions", (), "NOPERM this user has no permissions"),
+        ("unknown command 'AUTH', with args beginning with: 'pw'", (), "unknown command 'AUTH'"),
+        ("unknown command `A`, with args beginning with: `a`, ", (), "unknown command `A`"),
+        ("no such name app:1, sorry", ["app:1"], "no such name ***"),
+        ("first app:2 then app:1", ["app:1", "app:2"], "first ***"),
+        ("a short one: abc", ["abc"], "a short one: abc"),
+        ("two\nlines\x1b[31m", (), "two lines\\x1b[31m"),
+        ("a" * 100_000, (), "a" * 197 + "..."),
+        ("x " + "b" * 100_000, ["b" * 90_000], "x ***"),
+        ("", ["anything"], ""),
+    ],
+)
+def test_excerpt(text, hidden, shown):
+    """A text from a server is cut, escaped, and ends before what it must not show."""
+    assert excerpt(text, hidden) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("at redis://user:p@ss@host:1/0 now", "at redis://***@host:1/0 now"),
+        ("url=redis://u:p@h?token=abc&x=1", "url=redis://***@h?token=***&x=1"),
+        ("redis://host:1 and a@b", "redis://host:1 and a@b"),
+        ("?my.api_key=abc;sig=def", "?my.api_key=***;sig=***"),
+        ("?page=3", "?page=3"),
+    ],
+)
+def test_redacted_urls(text, masked):
+    """Logins and secret parameters of URLs are masked, wherever they stand."""
+    assert redact(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0, "0%"),
+        (0.0004, "under 0.1%"),
+        (0.0316, "3.2%"),
+        (0.0996, "10%"),
+        (0.45, "45%"),
+        (1, "100%"),
+    ],
+)
+def test_percent(share, said):
+    """A share is written in one way, with a digit more where it is small."""
+    assert percent(share) == said

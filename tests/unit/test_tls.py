@@ -4,11 +4,12 @@ import errno
 import http.client
 import socket
 import ssl
+from pathlib import Path
 
 import pytest
 
 from rotator.errors import SourceError
-from rotator.tls import client_context, unreachable
+from rotator.tls import client_context, pem_file, unreachable
 
 SECRET = "pLantEd"
 
@@ -92,3 +93,13 @@ def test_verification(version):
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
+
+
+def test_pem_has_no_name(tmp_path, monkeypatch):
+    """What OpenSSL is to read has a path, and is in no folder where a kill would leave it."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pem_file(f"# cl\u00e9\n{SECRET}\n" * 10_000) as path:
+        for _ in range(2):
+            assert Path(path).read_text() == f"# cl\n{SECRET}\n" * 10_000
+        assert list(tmp_path.iterdir()) == []
+    assert not Path(path).exists()

@@ -276,7 +276,7 @@ def settle(
     for kept in decision.kept:
         page.keep(kept)
     for name, reply in decision.refused:
-        again += _refused(page, reply, Kept(name, Outcome.FAILED, detail=reply.message))
+        again += _refused(page, reply, Kept(name, Outcome.FAILED, detail=reply.about(name)))
     rewrites, deletions = decision.rewrites, decision.deletions
     done = [answer is SetResult.DONE for answer in answers]
     for old_key in {swap.key for swap in rewrites}:
@@ -300,7 +300,8 @@ def _undone(
     keys = () if key is None else (key,)
     kept = Kept(change.name, Outcome.DENIED, keys, len(change.old))
     if isinstance(answer, ErrorReply):
-        return _refused(page, answer, kept._replace(outcome=Outcome.FAILED, detail=answer.message))
+        failed = kept._replace(outcome=Outcome.FAILED, detail=answer.about(change.name))
+        return _refused(page, answer, failed)
     if answer is SetResult.CHANGED:
         detail = f"changed at each of {TRIES} tries"
         return [Again(None, kept._replace(outcome=Outcome.CONTENDED, detail=detail))]

@@ -19,8 +19,9 @@ from rotator.retirement.looks import Look, Outside, Proof, calls, number
 from rotator.server.cluster_nodes import SLOTS, foreign_slots, myself
 from rotator.server.copies import take_look
 from rotator.server.node import Identity
-from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, NoValue, hides_names
+from rotator.server.replies import RETRY_SECONDS, ErrorKind, ErrorReply, NoValue
 from rotator.server.store import Store, Value
+from rotator.server.wire.versions import hides_names
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import BLOCKING, Tally
 from rotator.text import count

@@ -40,6 +40,7 @@ from rotator.sweep.node.selector import Rotation, Selector
 from rotator.sweep.node.throttle import Throttle
 from rotator.sweep.node.visitor import Visitor
 from rotator.sweep.scope import Scope, matcher, prefixes
+from rotator.tally.load import NodeLoad
 from rotator.tally.tally import Mode, Tally
 
 LOSSES = 5
@@ -180,18 +181,19 @@ class NodeSession:
         self.store = self._open()
         self.no_touch = self.store.enable_no_touch()
         self.waited: dict[str, float] = before.waited if before else {}
+        self.load: NodeLoad = before.load if before else NodeLoad()
+        self.waited_for: str | None = None
         self.exchange: Exchange | None = None
         self._scope, self._control = scope, control
         self._weighed = False
         self._ping: Connection | None = None
         self.throttle = Throttle(
-            limits,
-            self.store,
-            self._open_ping,
+            *(limits, self.store, self._open_ping),
             page=scope.page,
             stopping=control.stop,
             waiting=self._wait,
             waited=self.waited,
+            load=self.load,
             orders=control.orders,
         )
         self._tracks = selector is None
@@ -292,11 +294,13 @@ class NodeSession:
         page = self.throttle.page
         return page if self._weighed else min(page, _FIRST_NAMES)
 
-    def page_done(self) -> None:
-        """Note how large the values of a page are, and see that its writes reach all replicas."""
+    def page_done(self, names: int) -> None:
+        """Note how large a page of *names* was, and see that its writes reach all replicas."""
+        self.load.add_page(names)
         self.throttle.weigh(self.store.sizes)
         self._weighed = True
         if self.exchange:
+            self.load.exchanged[self.exchange.way] += len(self.visitor.rewritten)
             self.exchange.look(self.visitor.rewritten)
             self._open_lanes()  # a replica may have joined
 

@@ -23,9 +23,11 @@ from pathlib import Path
 
 from rotator.errors import ServerError
 from rotator.server.connection import Connection
+from rotator.server.replies import info_number
 from rotator.server.store import Store
 from rotator.sweep.control import Orders
 from rotator.sweep.scope import Limits
+from rotator.tally.load import NodeLoad
 
 SMALLEST_PAGE = 10
 LONGEST_SECONDS = 5.0
@@ -35,8 +37,12 @@ _SINGLE_BYTES = 1 << 20  # values above that come one at a time
 _STEP = 20  # names by which a page grows
 _CHECK_SECONDS = 0.25  # between two looks at replicas, memory or the pause file
 _PING_SECONDS = 0.02  # between two PINGs
+_IDLE_PING_SECONDS = 0.1  # the same where nothing is rewritten, so that pages are not fitted
 _NETWORK_SHARE = 0.995  # as much of the quickest PING as is taken for the network
 _SHORTEST_SECONDS = 0.001
+_PINGS_BEFORE, _BEFORE_SECONDS = 50, 0.05  # at most, before the first page
+_LONGEST_GAP = 1.0  # seconds between two PINGs that count as above the goal
+_MEMORY = ("maxmemory", "used_memory")
 _SLICE_SECONDS = 0.05  # how soon a wish to stop is heard while waiting
 _BURST_SECONDS = 0.04  # so much of a second's visits may come at once
 
@@ -57,8 +63,8 @@ class Throttle:
 
     *page* is the most names that a page may have. *open_ping* gives a connection for PING only.
     *stopping* tells that waiting is over because the run is; *waiting* is told the reason of a
-    wait, and None when it ends; *waited* takes the seconds that were waited for each reason.
-    *orders* says what of the limits is changed.
+    wait, and None when it ends; *waited* takes the seconds that were waited for each reason, *load*
+    the latencies. *orders* says what of the limits is changed.
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class Throttle:
         stopping: Callable[[], object],
         waiting: Callable[[str | None], None],
         waited: dict[str, float],
+        load: NodeLoad | None = None,
         orders: Callable[[], Orders] = Orders,
     ) -> None:
         self._begun_with, self._limits = limits, limits
@@ -87,8 +94,8 @@ class Throttle:
         self._fitting = self._largest  # names, going by the size of their values
         self._slow = False
         self._checked_at = 0.0
-        self._fastest = self._time_ping()
-        self._pinged_at = 0.0
+        self._load = NodeLoad() if load is None else load
+        self._fastest = self._measure_before()
         self._due = self._rested_at = time.monotonic()
         self._waited = waited
         self._hear()
@@ -115,14 +122,38 @@ class Throttle:
 
     def measure_latency(self) -> None:
         """Measure how long another client waits for the server now, and fit the page to that."""
+        if (milliseconds := self._measure(_PING_SECONDS)) is not None and self._limits.latency:
+            self._fit(milliseconds, self._limits.latency)
+
+    def _measure(self, gap: float) -> float | None:
+        """Return how long other clients wait, in ms, if the last PING was *gap* seconds ago."""
         goal, last = self._limits.latency, self._pinged_at
-        if not goal or self._ping is None or time.monotonic() - last < _PING_SECONDS:
-            return
+        if not goal or self._ping is None or time.monotonic() - last < gap:
+            return None
         took = self._time_ping()
         if self._ping is None:
-            return
+            return None
         self._fastest = min(self._fastest, took)
-        self._fit((took - _NETWORK_SHARE * self._fastest) * 1000, goal)
+        self._load.during.add(took)
+        milliseconds = (took - _NETWORK_SHARE * self._fastest) * 1000
+        if milliseconds > goal and last:
+            self._load.above += min(self._pinged_at - last, _LONGEST_GAP)
+        return milliseconds
+
+    def _measure_before(self) -> float:
+        """Note what other clients wait for the server before there is any load; the quickest."""
+        begun, fastest = time.monotonic(), self._time_ping()
+        taken = [fastest]
+        while self._ping is not None and len(taken) < _PINGS_BEFORE:
+            if time.monotonic() - begun > _BEFORE_SECONDS:
+                break
+            taken.append(self._time_ping())
+        # A connection that was opened anew finds a server that is at work.
+        if self._ping is not None and not self._load.during.buckets:
+            for seconds in taken:
+                self._load.before.add(seconds)
+        self._pinged_at = 0.0
+        return min(taken)
 
     def _time_ping(self) -> float:
         """Return how long a PING takes, in seconds."""
@@ -148,6 +179,7 @@ class Throttle:
     def rest(self, visits: int) -> None:
         """Wait before the next page as long as the limits demand; the last one had *visits*."""
         self._hear()
+        self._measure(_IDLE_PING_SECONDS)
         if self._limits.rate:
             earliest = max(self._due, self._rested_at - _BURST_SECONDS)
             self._due = earliest + visits / self._limits.rate
@@ -215,8 +247,9 @@ class Throttle:
     def _lagging(self) -> float:
         if self._limits.lag is None:
             return 0.0
-        written = int(self._store.info("replication").get("master_repl_offset", 0))
-        offsets = [int(fields.get("offset", 0)) for fields in self._store.replicas().values()]
+        node = self._store.node
+        written = info_number(node, self._store.info("replication"), "master_repl_offset")
+        offsets = [info_number(node, one, "offset") for one in self._store.replicas().values()]
         behind = written - min(offsets, default=0)
         return _SLICE_SECONDS if offsets and behind > self._limits.lag else 0.0
 
@@ -224,6 +257,6 @@ class Throttle:
         if self._limits.memory is None:
             return 0.0
         info = self._store.info("memory")
-        most = int(info.get("maxmemory", 0))
-        above = most > 0 and int(info.get("used_memory", 0)) * 100 > most * self._limits.memory
+        most, used = (info_number(self._store.node, info, one) for one in _MEMORY)
+        above = most > 0 and used * 100 > most * self._limits.memory
         return _SLICE_SECONDS if above else 0.0

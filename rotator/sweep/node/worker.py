@@ -69,8 +69,7 @@ class Worker:
         part: Part = WHOLE,
     ) -> None:
         self._begun_at = time.monotonic()
-        self._address, self._part = address, part
-        self._scope, self._control = scope, control
+        self._address, self._part, self._scope, self._control = address, part, scope, control
         self._digest = scope.digest(codec.digest)
         codec.forbid(scope.forbidden)
         more = {"neighbours": neighbours, "may_log_in": may_log_in, "works": works}
@@ -79,15 +78,16 @@ class Worker:
         self._rotates = selector is None
         # A verifying sweep is not resumed: the next run's own sweep looks at everything anyway.
         self._saves = self._rotates and scope.mode is not Mode.VERIFY
-        self._saved_at, self._losses = 0.0, Losses()
+        self._saved_at, self._losses, self._resumed = 0.0, Losses(), False
         self._last_seen: Identity | None = None
-        self._resumed, self._builder = False, ProofBuilder(scope, codec)
-        self._doubts, self._hopeless, self._refused = list[str](), False, False
+        self._builder, self._doubts = ProofBuilder(scope, codec), list[str]()
+        self._hopeless = self._refused = False
         self._session = self._connect()
         self._scans, self._databases = list[tuple[int, str | None]](), list[int]()
         self._checkpoint = self._resume(saved) or self._begin(Tally())
         self._checkpoint.restarts = max(self._checkpoint.restarts, restarts)
-        control.begun(part.place(address), *self._checkpoint.tally.sums)
+        met = self._checkpoint.tally
+        control.begun(part.place(address), met.visits, met.done, met.remaining)
 
     def run(self) -> NodeResult:
         """Sweep the node to the end, to a stop, or until it cannot be done; keep what was done."""
@@ -110,11 +110,11 @@ class Worker:
                 if not stopped and not changes:
                     changes = self._finish()
             except LostError as error:
-                changes = self._reattach(error)
-                if not changes:
+                stopped = self._control.stop()
+                changes = [] if stopped else self._reattach(error)
+                if not changes and not stopped:
                     self._losses.count(error, len(self._checkpoint.done), self._checkpoint.cursor)
                     continue  # the same process: its cursor still holds
-                stopped = None
             if stopped:
                 self._save(counted=True)
                 return self._result(complete=False, stopped=stopped)
@@ -154,7 +154,7 @@ class Worker:
     def _visit(self, page: NextPage) -> list[str]:
         """Bring a page to its end; return what made the scan worthless, if anything did."""
         checkpoint, session, tally = self._checkpoint, self._session, self._checkpoint.tally
-        visits, done, left = tally.sums
+        visits, done, left = tally.visits, tally.done, tally.remaining
         outside = session.outside.read(page.outside) if session.outside.tally is not None else None
         session.visitor.visit(page.names, tally, page.values, page.following)
         checkpoint.within = session.within()
@@ -166,7 +166,7 @@ class Worker:
                 session.begin_work()
         if session.outside.tally is not None and outside is not None:  # now: else it counts twice
             session.outside.tally.add(outside)
-        session.page_done()
+        session.page_done(len(page.names))
         if checkpoint.scanning is not None:
             self._builder.shown[checkpoint.scanning[0]] += len(page.names) + len(page.outside)
         visits, done = max(len(page.names), tally.visits - visits), tally.done - done
@@ -188,8 +188,7 @@ class Worker:
     @property
     def _only_read(self) -> bool:
         """True if it saw all names from the first on, and nothing that is to be rewritten."""
-        whole = self._part == WHOLE and not self._resumed
-        return whole and not self._checkpoint.tally.encryptions
+        return self._part == WHOLE and not (self._resumed or self._checkpoint.tally.encryptions)
 
     def _finish(self) -> list[str]:
         """Read what was written meanwhile; return what happened that the scan may have missed."""
@@ -316,5 +315,6 @@ class Worker:
             unproven=tuple(self._doubts),
             hopeless=self._hopeless or bool(self._doubts),
             waited=dict(self._session.waited),
+            load=self._session.load,
             refused=self._refused,
         )

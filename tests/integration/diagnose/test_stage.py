@@ -52,9 +52,9 @@ class Story:
         done = run_here(["run", "--config", self.file, "--state", self.state, *more])
         assert done.returncode == 0, done.stderr
 
-    def stage(self, result="ok"):
+    def stage(self, result="ok", more=()):
         """The step as `rotator check --stage --format json` has it: detail and remedy."""
-        args = ["--config", self.file, "--state", self.state, "--stage", "--format", "json"]
+        args = ["--config", self.file, "--state", self.state, "--stage", "--format", "json", *more]
         steps = json.loads(run_here(["check", *args]).stdout)["steps"]
         [found] = [one for one in steps if one["step"] == "stage"]
         assert found["result"] == result, found
@@ -149,7 +149,8 @@ class TestStory:
         off = {"encryption": {"disabled": True}}
         config_file(story.file, cache(story.server.address) | off)
         redis.set("plain", "text")
-        assert story.stage() == ("encryption is off", None)
+        named = ["--cache", cache("")["name"]]
+        assert story.stage(more=named) == ("encryption is off", None)
 
     def test_no_state_is_made(self, story):
         """Looking makes no state file, and needs none."""

@@ -9,7 +9,9 @@ import pytest
 from rotator.crypto.codec import Opened
 from rotator.crypto.keyring import generate
 from rotator.demo.local_server import LocalServer
-from rotator.errors import BusyError, ConfigError, Exit, RightsError, ServerError
+from rotator.errors import BusyError, ConfigError, Exit, RightsError
+from rotator.run.cache_run import CacheRun
+from rotator.run.preflight import run_lock
 from rotator.state.state import State
 from rotator.sweep.control import Stop
 from rotator.sweep.node import worker
@@ -30,6 +32,7 @@ from support.caches import (
     old_key,
     user,
 )
+from support.respfront import RespFront
 from support.server_versions import since
 
 NOTHING_QUIET = timedelta()
@@ -421,17 +424,65 @@ class TestPreflight:
         assert counted(report).get("rotated", 0) <= 1
 
     def test_one_of_two_caches(self, server, redis, tmp_path, closed_port):
-        """If one cache cannot be reached, nothing is written to the other."""
+        """If one cache cannot be reached, the other one is done, and the run fails."""
         place = Place(
             tmp_path,
             Cache(server.address, name="good"),
             Cache(f"127.0.0.1:{closed_port}", name="bad"),
         )
-        value = place.caches[0].put(redis, "app:1")
-        with pytest.raises(ServerError, match="cannot connect"):
-            place.run()
-        assert redis.get("app:1") == value
-        assert counted(place.run("good")) == {"rotated": 1}
+        place.caches[0].put(redis, "app:1")
+        report = place.run()
+        good, bad = report.caches
+        assert report.exit_code == Exit.FAILED
+        assert (good.complete, good.outcomes["rotated"]) == (True, 1)
+        assert "cannot connect" in bad.error
+
+    @pytest.mark.parametrize("asked", [b"INFO", b"TIME", b"CONFIG"])
+    def test_a_cache_whose_server_is_not_understood(self, server, redis, tmp_path, asked):
+        """An answer that cannot be read ends the work on its cache only, and is named."""
+
+        def answer(words, _ask):
+            return b"*1\r\n:7\r\n" if words[0] == asked else None
+
+        with RespFront(server.port, answer) as front:
+            caches = Cache(front.address, name="odd"), Cache(server.address, name="good")
+            place = Place(tmp_path, *caches)
+            place.caches[1].put(redis, "app:1")
+            report = place.run()
+        odd, good = report.caches
+        assert report.exit_code == Exit.FAILED
+        assert (good.complete, good.outcomes["rotated"]) == (True, 1)
+        said = f"{odd.error} {odd.coverage}"
+        assert f"{front.address} gave an answer to {asked.decode()}" in said
+
+    def test_what_nobody_expected_in_one_cache(self, server, redis, tmp_path, monkeypatch):
+        """A fault of ours in one cache is named by its type only, and leaves the other alone."""
+        names = ("bad", "good")
+        place = Place(tmp_path, *(Cache(server.address, name=name) for name in names))
+        place.caches[1].put(redis, "app:1")
+        prepare = CacheRun.prepare
+
+        def fail(run):
+            if run.access.cache.name == "bad":
+                raise LookupError("a secret")
+            prepare(run)
+
+        monkeypatch.setattr(CacheRun, "prepare", fail)
+        report = place.run()
+        bad, good = report.caches
+        assert (report.exit_code, bad.error) == (Exit.FAILED, "internal error: LookupError")
+        assert good.outcomes["rotated"] == 1
+
+    def test_one_cache_is_busy(self, server, redis, tmp_path):
+        """Another run on one cache does not keep the others waiting; the exit code tells of it."""
+        names = ("busy", "free")
+        place = Place(tmp_path, *(Cache(server.address, name=name) for name in names))
+        place.caches[1].put(redis, "app:1")
+        with run_lock(place.state, "busy"):
+            report = place.run()
+        busy, free = report.caches
+        assert (report.exit_code, free.outcomes["rotated"]) == (Exit.BUSY, 1)
+        assert "another run on busy is in progress" in busy.error
 
     def test_unknown_key(self, place):
         """`--only-key` must be one of the old keys; the current one is none."""

@@ -21,7 +21,7 @@ NO_FILES = {
 }
 
 
-class KilledError(Exception):
+class KilledError(BaseException):
     """Killed: stands for the end of a process that has no time to write anything down."""
 
 

@@ -1,5 +1,7 @@
 """Runs that do not share a state see each other through the server."""
 
+import os
+import socket
 import threading
 
 import pytest
@@ -8,8 +10,10 @@ from rotator.config.types import Address
 from rotator.errors import BusyError
 from rotator.run.preflight import announce_run
 from rotator.server.connection import Connection, Login
+from rotator.server.replies import AnswerError
 from rotator.server.store import Store
 from support.caches import store_of, user
+from support.respfront import RespFront, bulk, listed
 from support.server_versions import since
 
 
@@ -72,3 +76,49 @@ def test_a_user_without_channels_may_run(server, redis):
         announce_run("shared", lambda: store_of(server, name, password)),
     ):
         pass
+
+
+def test_the_holder_is_named(connect):
+    """Whoever is kept out is told which process of which machine holds the cache."""
+    with (
+        announce_run("a*b", connect),
+        pytest.raises(BusyError, match=f"{socket.gethostname()} process {os.getpid()}") as caught,
+        announce_run("a*b", connect),
+    ):
+        pass
+    assert "--force-lock" in caught.value.hint
+
+
+def test_whoever_may_subscribe_keeps_nobody_out(connect, redis):
+    """A subscriber that says nothing of itself is no reason to wait for ever."""
+    with redis.pubsub() as stranger:
+        stranger.subscribe("rotator:run:shared")
+        with (
+            pytest.raises(BusyError, match="somebody who does not say who"),
+            announce_run("shared", connect),
+        ):
+            pass
+        with announce_run("shared", connect, force=True):
+            pass
+
+
+def test_a_server_that_counts_nobody_tells_nothing(server):
+    """A count of 0 says that runs cannot be seen from here; another answer is not understood."""
+    answers = {}
+
+    def answer(words, _ask):
+        return answers["numsub"] if words[:2] == [b"PUBSUB", b"NUMSUB"] else None
+
+    with RespFront(server.port, answer) as front:
+        address = Address.parse(front.address)
+
+        def connect():
+            return Store(Connection(address, Login()).open())
+
+        answers["numsub"] = listed([bulk(b"x"), b":0\r\n"])
+        with announce_run("shared", connect):
+            pass
+        for strange in (b":1\r\n", listed([]), listed([bulk(b"x"), bulk(b"1")])):
+            answers["numsub"] = strange
+            with pytest.raises(AnswerError, match="PUBSUB"), announce_run("shared", connect):
+                pass

@@ -52,7 +52,7 @@ class TestFacts:
         assert look.facts["run_id"] == info["run_id"]
         assert (look.address, look.facts["role"]) == (server.address, "master")
         assert (look.settings["save"], look.settings["dbfilename"]) == ("", "dump.rdb")
-        assert look.own_config == len(look.settings) == 3
+        assert look.own_config == len(look.settings) == 6
         assert (look.node_id, look.slots, look.epoch, look.listed) == ("", "", None, ())
         assert look.backups is None or "valkey_version" not in info
 

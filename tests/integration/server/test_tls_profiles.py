@@ -277,17 +277,31 @@ class TestContext:
         chosen = [one["name"] for one in context.get_ciphers() if one["protocol"] != "TLSv1.3"]
         assert chosen == [AES_256[1], AES_128[1]]
 
-    @pytest.mark.parametrize("others", [(), (AES_128[0],)])
-    def test_suites_of_1_3(self, others):
-        """Suites of TLS 1.3 are not chosen, here as there: naming them changes nothing."""
-        plain = tls_context(profile_of(ciphers=others), None)
-        named = tls_context(profile_of(ciphers=("TLS_AES_128_GCM_SHA256", *others)), None)
+    def test_suites_of_1_3(self):
+        """Suites of TLS 1.3 are not chosen, here as there: naming them too changes nothing."""
+        plain = tls_context(profile_of(ciphers=(AES_128[0],)), None)
+        named = tls_context(profile_of(ciphers=("TLS_AES_128_GCM_SHA256", AES_128[0])), None)
         assert named.get_ciphers() == plain.get_ciphers()
 
-    def test_unknown_suite(self):
-        """One unknown suite among known ones is named by its place."""
+    def test_nothing_but_suites_of_1_3(self):
+        """A list of nothing else would allow all of TLS 1.2, and is refused."""
+        with pytest.raises(ConfigError, match=r"enabledCiphers: names no suite of TLS 1\.2"):
+            tls_context(profile_of(ciphers=("TLS_AES_128_GCM_SHA256",)), None)
+
+    @pytest.mark.parametrize(
+        "unfit",
+        [
+            *("TLS_RSA_WITH_NOTHING", "TLS_FALLBACK_SCSV", "", "AES128-SHA:aNULL"),
+            *("aNULL", "eNULL", "ALL", "HIGH", "DEFAULT", "@SECLEVEL=0", "!aNULL", "PSK", "kRSA"),
+            *("ADH-AES128-GCM-SHA256", "AECDH-AES128-SHA", "TLS_DH_anon_WITH_AES_128_GCM_SHA256"),
+            *("NULL-SHA256", "ECDHE-RSA-NULL-SHA", "TLS_RSA_WITH_NULL_SHA256"),
+            *("PSK-AES128-GCM-SHA256", "TLS_PSK_WITH_AES_128_GCM_SHA256", "TLS_AES_128_GCM"),
+        ],
+    )
+    def test_unfit_suite(self, unfit):
+        """What is no suite, or one without certificate or encryption, is named by its place."""
         with pytest.raises(ConfigError, match=r"tls\.client\.enabledCiphers\[1\]") as caught:
-            tls_context(profile_of(ciphers=(AES_128[0], "TLS_RSA_WITH_NOTHING")), None)
+            tls_context(profile_of(ciphers=(AES_128[0], unfit)), None)
         assert "IANA" in caught.value.hint
 
     def test_comments_in_any_language(self, authority, tmp_path):

@@ -1,5 +1,6 @@
 """Finding every node that owns data, on real servers in every disorder."""
 
+import itertools
 import signal
 import socket
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from rotator.server.store import Store
 from rotator.server.topology import discover
 from support.caches import Cache, Place, wait_for
 from support.clusters import FAST, check, fill, flush, lone_node
+from support.respfront import RespFront, bulk
 from support.server_versions import since
 
 UNREACHABLE = "203.0.113.7"  # RFC 5737: nobody is there
@@ -200,6 +202,19 @@ class TestFinding:
         first, *others = cluster.primaries
         assert set(look(first).unlisted) == everywhere(others)
         assert look(*cluster.primaries).unlisted == ()
+
+    def test_one_address_of_all(self, cluster):
+        """An address that leads to another node each time is only where to ask."""
+        balanced, nodes = Address("127.0.0.9", 6379), itertools.cycle(cluster.primaries)
+
+        def connect(address):
+            return reach(at(next(nodes)) if address == balanced else address)
+
+        for _ in cluster.primaries:
+            found = look(balanced, connect=connect)
+            assert set(found.primaries) == everywhere(cluster.primaries)
+            assert (found.seeds, found.problems) == ((balanced,), ())
+            assert len(found.unlisted) == len(cluster.primaries) - 1
 
     def test_slots(self, cluster):
         """What each primary owns is known."""
@@ -473,6 +488,26 @@ class TestSilentReplicas:
         address = Address("127.0.0.1", closed_port)
         with pytest.raises(ServerError, match="cannot connect"):
             discover([address], reach, settle_timeout=0, replicas=[str(address)])
+
+
+class TestSentinel:
+    """A Sentinel knows where the primary is, and holds nothing."""
+
+    def test_a_sentinel_says_where_the_primary_is(self, server):
+        """Its address is refused, with that of the primary; no real one is at hand."""
+
+        def answer(words, _ask):
+            told = {
+                b"server": b"redis_version:7.0.15\r\nredis_mode:sentinel\r\n",
+                b"sentinel": b"master0:name=m,status=ok,address=10.0.0.7:6379,slaves=0\r\n",
+            }
+            return bulk(told.get(words[1], b"")) if words[0] == b"INFO" else None
+
+        with (
+            RespFront(server.port, answer) as front,
+            pytest.raises(ServerError, match=r"is a Sentinel; .* the primary is 10\.0\.0\.7:6379"),
+        ):
+            look(Address.parse(front.address))
 
 
 def test_a_server_that_is_away_is_waited_for_in_few_lines(server):

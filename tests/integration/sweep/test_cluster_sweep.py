@@ -166,7 +166,7 @@ def test_connections_to_other_nodes_are_closed(cluster, tmp_path):
         cluster.move_slots(target, source, [slot])
     assert result.tally.outcomes["rotated"] == 10
     assert target.address in {one.node for one in opened}
-    assert [one.node for one in opened if one.connection._wire.is_connected] == []
+    assert [one.node for one in opened if one.connection.is_open] == []
 
 
 def test_only_a_replica_is_configured(cluster, tmp_path):

@@ -10,8 +10,8 @@ from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.server.cluster_nodes import myself
 from rotator.server.connection import Connection, Login
-from rotator.server.replies import scans_by_slot
 from rotator.server.store import START, Store
+from rotator.server.wire.versions import scans_by_slot
 from rotator.sweep.division import WHOLE, divide
 from rotator.sweep.node.scan import BEGIN, PageReader
 

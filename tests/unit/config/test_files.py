@@ -1,9 +1,6 @@
 """Reading and merging configuration files."""
 
-import gzip
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ from rotator.config.files import read
 from rotator.config.load import expand, locate, merge, read_all
 from rotator.config.types import shown
 from rotator.errors import ConfigError
+from support.commandline import bundle
 
 SECRET = "hunter2PLANTED"
 
@@ -20,16 +18,6 @@ SECRET = "hunter2PLANTED"
 def write(path, text):
     """Write *text* to *path* and return the path."""
     path.write_text(text, encoding="utf-8")
-    return path
-
-
-def bundle(path, **members):
-    """Write a bundle; a double underscore in a member's name stands for a dot."""
-    with tarfile.open(path, "w:gz") as archive:
-        for name, text in members.items():
-            info = tarfile.TarInfo(name.replace("__", "."))
-            info.size = len(text)
-            archive.addfile(info, io.BytesIO(text.encode()))
     return path
 
 
@@ -416,60 +404,6 @@ class TestJson:
         """A list is no configuration."""
         path = write(tmp_path / "m.json", json.dumps([SECRET]))
         refused(lambda: read(path), "not a mapping")
-
-
-class TestBundle:
-    """Bundles are read in memory."""
-
-    @pytest.mark.parametrize("name", ["maverics__yaml", "maverics__yml", "./maverics__json"])
-    def test_member(self, tmp_path, name):
-        """The configuration is found at the root of the bundle, among other files."""
-        path = bundle(
-            tmp_path / "m.tar.gz",
-            **{"signature__jwt": "x", "sub/maverics__yaml": "y", name: '{"caches": []}'},
-        )
-        assert read(path) == {"caches": []}
-        assert list(tmp_path.iterdir()) == [path]
-
-    def test_no_member(self, tmp_path):
-        """A bundle without a configuration at its root is refused."""
-        path = bundle(tmp_path / "m.tgz", **{"sub/maverics__yaml": SECRET})
-        refused(lambda: read(path), "holds no configuration")
-
-    def test_two_members(self, tmp_path):
-        """A bundle with two configurations is refused: which one counts is not known."""
-        path = bundle(tmp_path / "m.tar.gz", maverics__yaml=SECRET, maverics__json="{}")
-        refused(lambda: read(path), "more than one")
-
-    def test_link_is_not_followed(self, tmp_path):
-        """A link with the right name is not a configuration."""
-        path = tmp_path / "m.tar.gz"
-        with tarfile.open(path, "w:gz") as archive:
-            info = tarfile.TarInfo("maverics.yaml")
-            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            archive.addfile(info)
-        refused(lambda: read(path), "holds no configuration")
-
-    def test_too_large(self, tmp_path):
-        """A member that unpacks to more than a configuration could need is not read."""
-        path = bundle(tmp_path / "m.tar.gz", maverics__yaml="#" * ((16 << 20) + 1))
-        refused(lambda: read(path), "too large")
-
-    @pytest.mark.parametrize("cut", [0, 10, 60])
-    def test_broken(self, tmp_path, cut):
-        """A bundle that is cut short, or none at all, is refused."""
-        path = bundle(tmp_path / "m.tar.gz", maverics__yaml=f"a: {SECRET}")
-        path.write_bytes(path.read_bytes()[:cut])
-        refused(lambda: read(path), str(path))
-        path.write_text(SECRET)
-        refused(lambda: read(path), "not a readable bundle")
-        path.write_bytes(gzip.compress(SECRET.encode() * 100))
-        refused(lambda: read(path), "not a readable bundle")
-
-    def test_error_names_bundle_and_member(self, tmp_path):
-        """A fault inside is placed by bundle, member, line and column."""
-        path = bundle(tmp_path / "m.tar.gz", maverics__yml=f"a:\n- [{SECRET}")
-        refused(lambda: read(path), "m.tar.gz/maverics.yml: line 2")
 
 
 class TestExpand:

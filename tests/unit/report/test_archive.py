@@ -9,6 +9,7 @@ from rotator.crypto import keyring
 from rotator.errors import StateError
 from rotator.report.archive import load_reports, save_reports, unmet_conditions
 from rotator.report.build import budget_warnings, known_of_key
+from rotator.report.fields import Facts
 from rotator.report.files import json_text
 from rotator.report.model import KINDS, STATUSES, Coverage, Key, Node, Report
 from rotator.report.model import Cache as CacheReport
@@ -552,3 +553,21 @@ class TestWithPast:
             state.note_seen(cache, OLD, number)
 
         assert state.most_seen(OLD) == 13
+
+
+class TestFacts:
+    """Facts of the runs that reports are of."""
+
+    def test_of_another_run(self, state):
+        """A cache that an earlier run looked at tells of that run, where it was another one."""
+        first, second = Facts(host="a", options=("--quiet 3s",)), Facts(host="b")
+        looked = CacheReport(name="one", complete=True, swept_at=NOW)
+        save_reports(report_on(looked).model_copy(update={"facts": first}), state)
+        later = report_on(looked.model_copy(update={"name": "two"}))
+        update = {"facts": second, "finished_at": later.finished_at + timedelta(hours=1)}
+        save_reports(later.model_copy(update=update), state)
+
+        found = load_reports(state, NOW)
+
+        assert found.facts == second
+        assert {cache.name: cache.facts for cache in found.caches} == {"one": first, "two": None}

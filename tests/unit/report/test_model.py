@@ -14,10 +14,12 @@ from jsonschema import ValidationError as SchemaError
 from pydantic import ValidationError
 
 from rotator.errors import ConfigError, StateError
+from rotator.protection import check_target
 from rotator.report import files
-from rotator.report.files import check_target, write_whole
+from rotator.report.files import write_whole
 from rotator.report.model import KINDS, STATUSES, VERDICTS, Cache, Outside, Report, Verification
 from rotator.retirement.places import Kind, Status, Verdict
+from rotator.state.database import default_path
 from rotator.tally.tally import Outcome
 from support.html_pages import report as page_report
 from support.sample_reports import (
@@ -89,6 +91,10 @@ DESIGN = {
                         "exchange": None,
                         "proven": False,
                         "unproven": [],
+                        "latency": None,
+                        "pages": None,
+                        "waited_seconds": {},
+                        "exchanged": {},
                     }
                 ],
                 "not_looked_at": [],
@@ -120,6 +126,7 @@ DESIGN = {
                     "past": None,
                     "places": [],
                     "assumptions": [],
+                    "at_least": False,
                 }
             ],
             "problems": [
@@ -150,11 +157,18 @@ DESIGN = {
             "history": None,
             "superseded": False,
             "outdated": False,
+            "redis_user": None,
+            "problem_sums": [],
+            "estimate": None,
+            "facts": None,
+            "exit_code": None,
         }
     ],
     # later
     "error": None,
+    "facts": None,
     "changes": [],
+    "exit_meaning": "complete",
 }
 
 
@@ -230,7 +244,8 @@ class TestModel:
             before["problems"] = [{**one, "field": None} for one in before["problems"]]
             assert now | before | {"keys": now["keys"], "coverage": now["coverage"]} == now
             for old, key in zip(before["keys"], now["keys"], strict=True):
-                assert key == {**old, "places": [], "assumptions": []}
+                later = {"places": [], "assumptions": [], "at_least": not before["complete"]}
+                assert key == {**old, **later}
 
     def test_newer_schema(self):
         """A report of this schema, or a later one, is not outdated."""
@@ -290,7 +305,7 @@ class TestSchema:
 
     def check(self, text):
         """Raise unless a report fits it."""
-        schema = files.report_schema()
+        schema = files.json_schema(Report)
         Draft202012Validator.check_schema(schema)
         Draft202012Validator(schema, format_checker=FormatChecker()).validate(library.loads(text))
 
@@ -317,7 +332,7 @@ class TestSchema:
 
     def test_says_what_may_stand(self):
         """It lists the words of a field, says what a time is, and that no field is left out."""
-        parts = files.report_schema()["$defs"]
+        parts = files.json_schema(Report)["$defs"]
         fields = parts["KeyPlace"]["properties"]
         assert fields["kind"]["enum"] == list(KINDS)
         assert fields["status"]["enum"] == list(STATUSES)
@@ -336,6 +351,41 @@ class TestFile:
 
         assert Report.model_validate_json(path.read_text()) == example()
         assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("spelled", ["same", "folder/../same", "linked/same", "hard", "link"])
+    @pytest.mark.parametrize("what", ["the configuration", "the state file", "the report"])
+    def test_over_another(self, tmp_path, what, spelled):
+        """A file that is in use is not written over, by whatever path it is named."""
+        (tmp_path / "same").write_text("kept")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "linked").symlink_to(".")
+        (tmp_path / "link").symlink_to("same")
+        (tmp_path / "hard").hardlink_to(tmp_path / "same")
+        used = {"the configuration": tmp_path / "a", "the state file": tmp_path / "b"}
+        used[what] = tmp_path / "same"
+        targets = files.Targets(report=used.get("the report"), metrics=tmp_path / spelled)
+        with pytest.raises(ConfigError, match=f"the metrics would replace {what} ") as caught:
+            targets.check([used["the configuration"]], used["the state file"])
+        assert caught.value.hint
+
+    def test_over_what_is_not_there_yet(self, tmp_path):
+        """Nor are two outputs written to one new file, and each has one of its own."""
+        targets = files.Targets(report=tmp_path / "x", metrics=tmp_path / "." / "x")
+        with pytest.raises(ConfigError, match="would replace the report"):
+            targets.check([tmp_path / "a"], tmp_path / "b")
+        files.Targets(report=tmp_path / "x", metrics=tmp_path / "y").check(
+            [tmp_path / "a"], tmp_path / "b"
+        )
+
+    def test_over_the_default(self, tmp_path, monkeypatch):
+        """Files that are not named on the command line count too."""
+        monkeypatch.setenv("MAVERICS_CONFIG", str(tmp_path / "x"))
+        with pytest.raises(ConfigError, match="would replace the configuration"):
+            files.Targets(report=tmp_path / "x").check((), None)
+        with pytest.raises(ConfigError, match="would replace the state file"):
+            files.Targets(report=default_path()).check((), None)
+        with pytest.raises(ConfigError, match="would replace the secret file"):
+            files.Targets(report=tmp_path / "y").check((), None, f"secretfile://{tmp_path}/%79")
 
     @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o000, 0o644)])
     def test_mode(self, tmp_path, umask, mode):
@@ -360,14 +410,20 @@ class TestFile:
         assert path.read_text() == "new"
 
     def test_link(self, tmp_path):
-        """A symbolic link stays one, and what it points to is replaced."""
-        (tmp_path / "real").write_text("old")
-        (tmp_path / "link").symlink_to("real")
+        """A symbolic link is refused, wherever it leads; one to a folder may be on the way."""
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "linked").symlink_to("folder")
+        target = tmp_path / "linked" / "link"
+        for there in ("nowhere", "link", "real"):
+            target.unlink(missing_ok=True)
+            target.symlink_to(there)
+            with pytest.raises(ConfigError, match="is a symbolic link") as caught:
+                write_whole(target, "new")
+        assert str(tmp_path / "folder" / "real") in caught.value.hint
 
-        write_whole(tmp_path / "link", "new")
+        write_whole(tmp_path / "linked" / "real", "new")
 
-        assert (tmp_path / "link").is_symlink()
-        assert (tmp_path / "real").read_text() == "new"
+        assert (tmp_path / "folder" / "real").read_text() == "new"
 
     def test_relative(self, tmp_path, monkeypatch):
         """A bare file name is written to the current folder."""

@@ -84,6 +84,17 @@ class Refusing(VendorServer):
         return Answer(self.status, body, {"Content-Type": "application/x-amz-json-1.1"})
 
 
+def test_redirection(monkeypatch, caplog):
+    """A redirection takes no signature elsewhere."""
+    with Refusing() as here, Refusing() as other:
+        here.script.extend([Answer(307, headers={"Location": f"http://{other.place}/"})] * 9)
+        monkeypatch.setenv(ENDPOINT, f"http://{here.place}")
+        one = provider_from_url(f"awssecretsmanager://amazonaws.com?region={REGION}&{KEYS}")
+        refused(caplog, lambda: one.get("json"), kind=SourceError)
+        assert here.asked
+        assert not other.asked
+
+
 @pytest.fixture
 def refusing(monkeypatch):
     """A server in the place of moto that refuses."""

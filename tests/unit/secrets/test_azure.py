@@ -54,6 +54,23 @@ class TestGet:
         assert SecretRef(f"<{NAME}>", "f").resolve(provider(server)) == SECRET
         assert server.paths("/secrets/")[-1].rstrip("/") == f"/secrets/{NAME}"
 
+    @pytest.mark.parametrize("before", [0, 1, 2])
+    def test_redirection(self, server, ca, caplog, before):
+        """A redirection by vault or Entra ID, at whatever step, takes no credentials elsewhere."""
+        with Azure(ca.server) as other:
+            away = Answer(307, headers={"Location": f"https://{other.place}/secrets/{NAME}"})
+            one = provider(server)
+            reply, asked = server.answer, []
+
+            def answer(request):
+                asked.append(request)
+                return away if len(asked) > before else reply(request)
+
+            server.answer = answer
+            refused(caplog, lambda: one.get(NAME), kind=SourceError)
+            assert len(asked) > before
+        assert not other.asked
+
     def test_one_login(self, server):
         """A token serves many secrets."""
         server.secrets["b"] = "c"

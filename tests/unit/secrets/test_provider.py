@@ -182,6 +182,12 @@ secrets:
     -----END CERTIFICATE-----
   ns: {{key: nested, deep: {{er: deeper}}}}
   number: 012345678
+  power: 0123e5
+  hex: 0x0A
+  word: yes
+  long: 1_000
+  date: 2026-11-23
+  time: 12:30
   list: [{SECRET}]
   nothing:
 vault: {{redis_password: top}}
@@ -204,10 +210,16 @@ vault: {{redis_password: top}}
             ("ns.deep.er", "deeper"),
             ("vault.redis_password", "top"),
             ("number", "012345678"),
+            ("power", "0123e5"),
+            ("hex", "0x0A"),
+            ("word", "yes"),
+            ("long", "1_000"),
+            ("date", "2026-11-23"),
+            ("time", "12:30"),
         ],
     )
     def test_known(self, path, name, expected):
-        """A name is looked up as it stands, then level by level, then from the top."""
+        """A name is looked up as it stands, then level by level, then from the top; as written."""
         url = f"secretfile://{path}".replace(" ", "%20")
         assert provider_from_url(url).get(name) == expected
 
@@ -236,6 +248,14 @@ vault: {{redis_password: top}}
         )
         assert "quote" in error.hint
         assert "12345678" not in str(error)
+
+    @pytest.mark.parametrize(("mode", "warned"), [(0o640, False), (0o604, True)])
+    def test_readers(self, path, caplog, mode, warned):
+        """That everybody can read the file is a warning, given once."""
+        path.chmod(mode)
+        for _ in range(2):
+            SecretFile(f"secretfile://{path}")
+        assert caplog.text.count("every user of this machine can read") == warned
 
     def test_read_once(self, path):
         """A change after the start is not seen, as the Orchestrator does not see it."""

@@ -395,13 +395,24 @@ class TestReach:
             refused(caplog, lambda: one.get("cache_key"), "status 307", kind=SourceError)
         assert not vault.asked
 
-    def test_redirection(self, vault):
-        """A standby node's redirection is followed."""
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("query", [None, "role_id=a&secret_id=b"])
+    def test_redirection_to_another_host(self, vault, caplog, status, query):
+        """A redirection to another address, of a login too, takes no credentials there."""
         with Vault() as standby:
             standby.script.append(
-                Answer(307, headers={"Location": f"http://{vault.place}/v1/{PATH}"})
+                Answer(status, headers={"Location": f"http://{vault.place}/v1/{PATH}"})
             )
-            assert provider(standby).get("cache_key") == SECRET
+            one = provider(standby, query) if query else provider(standby)
+            said = refused(caplog, lambda: one.get("a"), f"status {status}", kind=SourceError)
+            assert "the active node" in said.hint
+            assert len(standby.asked) == 1
+        assert not vault.asked
+
+    def test_redirection(self, vault):
+        """A redirection within the same server is followed."""
+        vault.script.append(Answer(307, headers={"Location": f"/v1/{PATH}"}))
+        assert provider(vault).get("cache_key") == SECRET
 
     def test_no_http(self, caplog):
         """What is not HTTP is not understood, and not shown."""

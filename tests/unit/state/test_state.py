@@ -240,6 +240,32 @@ class TestFile:
         with pytest.raises(StateError, match="is damaged"):
             state.history(CACHE, KEY)
 
+    @pytest.mark.parametrize(
+        ("change", "read"),
+        [
+            ("reports SET at = 'soon'", State.last_reports),
+            ("reports SET at = x'ff'", State.last_reports),
+            ("reports SET cache = x'ff'", State.last_reports),
+            ("verdicts SET at = 'soon'", lambda state: state.verdicts(KEY)),
+            ("verdicts SET verdict = 'safe'", lambda state: state.verdicts(KEY)),
+            ("encryptions SET number = 'many'", lambda state: state.encryptions(KEY)),
+            ("seen SET number = 'many'", lambda state: state.most_seen(KEY)),
+            ("lineages SET record = '{\"lost_at\": 1}'", lambda one: one.cache_record(CACHE, [])),
+        ],
+    )
+    def test_no_sense(self, state, path, change, read):
+        """Times, numbers and verdicts that make no sense are errors too."""
+        state.save_report(CACHE, "{}", NOW)
+        state.note_verdict(KEY, "verifying", NOW)
+        state.add_encryptions(KEY, 1)
+        state.note_seen(CACHE, KEY, 1)
+        state.set_lineage(CACHE, CACHE, {})
+        read(state)
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(f"UPDATE {change}")
+        with pytest.raises(StateError, match="is damaged"):
+            read(state)
+
     def test_folder_is_a_file(self, tmp_path):
         """A folder that cannot be made is an error with a hint."""
         (tmp_path / "file").touch()
@@ -249,7 +275,7 @@ class TestFile:
 
     def test_is_a_folder(self, tmp_path):
         """A folder in place of the file is an error with a hint."""
-        with pytest.raises(StateError, match="cannot be opened") as refused:
+        with pytest.raises(StateError, match="is not a file") as refused:
             State(tmp_path)
         assert "--state" in refused.value.hint
 

@@ -1,5 +1,6 @@
 """Tests of the Prometheus textfile."""
 
+import re
 import stat
 from datetime import UTC, datetime, timedelta
 
@@ -7,10 +8,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rotator.errors import ConfigError, ServerError
-from rotator.report import files
+from rotator.report import files, metrics
 from rotator.report.build import failed_report
 from rotator.report.model import OUTCOMES, STATUSES, VERDICTS, Cache, Key, Report
 from rotator.tally.tally import Mode
+from rotator.text import escape
+from support.promtool import promtool
 from support.sample_reports import placed_key
 from support.textfile import parsed
 
@@ -52,7 +55,7 @@ def looked_at(name="shared-redis", **fields):
 
 def shown(*caches, **fields):
     """Every sample of a report."""
-    return parsed(files.metrics_text(report_on(*caches, **fields)))
+    return parsed(metrics.metrics_text(report_on(*caches, **fields)))
 
 
 class TestRender:
@@ -72,12 +75,12 @@ class TestRender:
         samples = shown(looked_at("a"), looked_at("b", outcomes={"gone": 1}, visits=1))
 
         numbers = {
-            outcome: samples["rotator_visits_total", ("cache", "a"), ("outcome", outcome)]
+            outcome: samples["rotator_visits", ("cache", "a"), ("outcome", outcome)]
             for outcome in OUTCOMES
         }
         assert sum(numbers.values()) == 9
         assert (numbers["denied"], numbers["failed"]) == (3, 0)
-        assert samples["rotator_visits_total", ("cache", "b"), ("outcome", "gone")] == 1
+        assert samples["rotator_visits", ("cache", "b"), ("outcome", "gone")] == 1
 
     def test_values_under_keys(self):
         """What an old key still has, and what the current one has by now."""
@@ -140,7 +143,7 @@ class TestRender:
         """A failed run says so, and leaves no number of an earlier one to be believed."""
         error = ServerError("refused")
 
-        samples = parsed(files.metrics_text(failed_report(error, Mode.RUN, START, START)))
+        samples = parsed(metrics.metrics_text(failed_report(error, Mode.RUN, START, START)))
 
         assert samples["rotator_last_run_success",] == 0
         assert samples["rotator_last_run_exit_code",] == 1
@@ -160,16 +163,46 @@ class TestRender:
 
         samples = shown(looked_at(name))
 
-        assert samples["rotator_sweep_complete", ("cache", name)] == 1
+        assert samples["rotator_sweep_complete", ("cache", escape(name))] == 1
         assert ("rotator_key_retirable", ("cache", "b")) not in samples
 
     def test_described(self):
         """Everything has a help text and is a gauge, and nothing else is in the file."""
-        families = list(text_string_to_metric_families(files.metrics_text(report_on(looked_at()))))
+        families = list(
+            text_string_to_metric_families(metrics.metrics_text(report_on(looked_at())))
+        )
 
         assert {family.type for family in families} == {"gauge"}
         assert all(family.documentation for family in families)
         assert all(family.name.startswith("rotator_") for family in families)
+
+
+class TestConventions:
+    """Names of metrics as Prometheus has them (https://prometheus.io/docs/practices/naming/)."""
+
+    def test_names(self):
+        """A gauge has no suffix of a counter, and a unit is a base unit in the plural."""
+        families = list(
+            text_string_to_metric_families(metrics.metrics_text(report_on(looked_at())))
+        )
+
+        endings = [family.name.rpartition("_")[2] for family in families]
+        assert not {"total", "count", "sum", "bucket", "info"} & set(endings) - {"info"}
+        assert not {"milliseconds", "ms", "minutes", "percent", "kilobytes"} & set(endings)
+        assert all(re.fullmatch(r"rotator(_[a-z]+)+", family.name) for family in families)
+
+    def test_promtool(self):
+        """Prometheus' own tool finds nothing wrong with the file."""
+        text = metrics.metrics_text(report_on(looked_at(keys=(placed_key(id=OLD),))))
+
+        assert promtool("check", "metrics", text=text) == (0, "")
+
+    def test_a_part_is_no_number_of_values(self):
+        """What a stopped sweep counted under an old key is left out: there may be more."""
+        samples = shown(looked_at(complete=False))
+
+        found = [dict(one[1:])["role"] for one in samples if one[0] == "rotator_values_under_key"]
+        assert found == ["current"]
 
 
 class TestWrite:

@@ -1,6 +1,6 @@
 """The Prometheus textfile of a real run."""
 
-from rotator.report import files
+from rotator.report import metrics
 from support.caches import fill
 from support.textfile import parsed
 
@@ -11,9 +11,9 @@ def test_real_run(place, redis):
 
     report = place.run()
 
-    samples = parsed(files.metrics_text(report))
+    samples = parsed(metrics.metrics_text(report))
     labels = (("cache", "shared-redis"), ("outcome", "rotated"))
-    assert samples["rotator_visits_total", *labels] == 20
+    assert samples["rotator_visits", *labels] == 20
     current = (
         ("cache", "shared-redis"),
         ("key_id", place.cache.ids[0]),

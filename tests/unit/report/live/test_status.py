@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from rotator.report.live.status import Overview, as_data, render
 from rotator.report.model import Attempt, Cache, Report
-from rotator.report.status import Overview, as_data, render
 from rotator.state.live import NodeStatus, Owner, RunStatus
 
 NOW = datetime(2026, 11, 27, 2, 12, 11, tzinfo=UTC)

@@ -15,8 +15,8 @@ from rich.text import Text
 from rotator.errors import Exit
 from rotator.progress import clock
 from rotator.report import words
+from rotator.report.layout import grid, indented, text
 from rotator.report.model import Cache, Report
-from rotator.report.table import grid, indented, text
 from rotator.state.live import RunStatus
 from rotator.text import ago, count, elapsed, rfc3339, short_id, stamp
 

@@ -1,0 +1,107 @@
+"""Server steps: ask one server about itself: role, version, databases, memory, disk and clock."""
+
+import time
+
+from rotator.diagnose.steps import Advice, Probe
+from rotator.errors import ServerError
+from rotator.server.node import Identity
+from rotator.server.replies import clock_of, info_number, primary_of, understood
+from rotator.server.topology import refuse_sentinel
+from rotator.server.wire.versions import numbers_of
+from rotator.text import ago, count, listing, percent, utc_now
+
+OLDEST = (6, 0)  # version of Redis
+SKEW_SECONDS = 5.0
+FULL = 0.9  # of maxmemory
+_NO_REDIS = "is there a proxy or another program than Redis or Valkey at this address?"
+
+
+def role(probe: Probe) -> str:
+    """Ask whether the server is a primary or a replica."""
+    refuse_sentinel(probe.node)
+    info = probe.node.info("replication")
+    if info.get("role") == "master":
+        replicas = "replicas not known"
+        if "connected_slaves" in info:
+            replicas = count(info_number(probe.node.node, info, "connected_slaves"), "replica")
+        return f"primary, {replicas}"
+    if "role" not in info:
+        raise ServerError(f"{probe.reached} does not say who it is (no role)", hint=_NO_REDIS)
+    return f"replica of {primary_of(info)}"
+
+
+def version(probe: Probe) -> str:
+    """Refuse a server that is too old."""
+    info = probe.node.info("server")
+    software = understood(probe.node.node, "INFO", Identity.from_info, info).version
+    if not (known := numbers_of(info.get("redis_version"))):
+        return "not known: INFO does not say"
+    if known[:2] < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        text = f"{software} is older than {wanted}, the oldest that rotator works with"
+        raise ServerError(text, hint=f"upgrade the server to {wanted} or newer")
+    return software
+
+
+def databases(probe: Probe) -> str | Advice:
+    """Count the names in each database."""
+    held = probe.node.databases()
+    wanted = probe.access.settings.databases
+    missing = [] if wanted == "all" else [number for number in wanted if number not in held]
+    if missing:
+        return Advice(
+            f"nothing is stored in {listing(str(number) for number in missing)}",
+            f"see rotator.caches.{probe.cache.name}.databases: is the number right?",
+        )
+    if not held:
+        return Advice("nothing is stored there", "is this the right server?")
+    return listing(f"{count(names, 'name')} in {number}" for number, names in sorted(held.items()))
+
+
+def memory_policy(probe: Probe) -> str | Advice:
+    """Look for room for values that grow, and for what happens without."""
+    info = probe.node.info("memory")
+    used, limit = (info_number(probe.node.node, info, one) for one in ("used_memory", "maxmemory"))
+    policy = info.get("maxmemory_policy", "policy not known")
+    if not {"used_memory", "maxmemory"} <= set(info):
+        return f"not known: INFO does not say; {policy}"
+    seen = (
+        f"{percent(used / limit)} of maxmemory used, {policy}" if limit else f"no limit, {policy}"
+    )
+    if not limit or used < FULL * limit:
+        return seen
+    fate = "refuses writes" if policy == "noeviction" else "evicts entries"
+    return Advice(seen, f"the server {fate} when it is full: give it more memory before a run")
+
+
+def persistence(probe: Probe) -> str | Advice:
+    """Look at what is on disk: old values come back from there."""
+    info = probe.node.info("persistence")
+    aof = {"0": "off", "1": "on"}.get(info.get("aof_enabled", ""), "not known")
+    since = "not known"
+    if "rdb_last_save_time" in info:
+        at = [info["rdb_last_save_time"].encode(), b"0"]
+        saved = understood(probe.node.node, "INFO", clock_of, at)
+        since = f"saved or server started {ago(saved, utc_now())}"
+    seen = f"AOF {aof}, RDB {since}"
+    told = ("rdb_last_bgsave_status", "aof_last_bgrewrite_status", "aof_last_write_status")
+    failed = [what for what in told if info.get(what, "ok") != "ok"]
+    if failed:
+        return Advice(
+            f"{seen}, {listing(failed)} not ok",
+            "see to the disk: the server may refuse writes (MISCONF), and old copies stay",
+        )
+    return seen
+
+
+def clock_skew(probe: Probe) -> str | Advice:
+    """Compare the clock of this machine with the server's."""
+    before = time.time()
+    there = probe.node.time()
+    if there is None:
+        return "not known: the user may not ask for the time"
+    skew = there.timestamp() - (before + time.time()) / 2
+    seen = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine"
+    if abs(skew) < SKEW_SECONDS:
+        return seen
+    return Advice(seen, "set both clocks by NTP: times in reports would be off by as much")

@@ -1,0 +1,102 @@
+"""Costs: takes the counts and looks of a run to an estimate of what a run costs."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rotator.report.model import Report
+from rotator.retirement.estimate import Estimate, Terms, Work, estimate
+from rotator.retirement.looks import Look
+from rotator.state.state import State
+from rotator.sweep.results import CacheResult, NodeResult, SweepResult
+from rotator.tally.tally import Mode
+from rotator.text import count, moment
+
+
+def estimates_of(results: Iterable[CacheResult], state: State) -> dict[str, Estimate]:
+    """Return the estimate of each cache that was swept, by its name."""
+    found = {}
+    for result in results:
+        if (now := estimate_of(result)) is not None:
+            kept = state.last_reports().get(result.history or result.access.cache.name)
+            found[result.access.cache.name] = _as_expected(now, kept[1] if kept else "")
+    return found
+
+
+def _as_expected(now: Estimate, text: str) -> Estimate:
+    """Return an estimate with what a dry run before it expected: *text* is the last report."""
+    try:
+        report = Report.model_validate_json(text)
+    except ValueError:  # there is none, or it is damaged: whoever reads it is told
+        return now
+    before = report.caches[0].estimate if report.caches else None
+    looked = report.mode == Mode.DRY_RUN
+    goes_on = bool(report.caches) and not report.caches[0].complete
+    done = any(item.measured is not None for item in now.items)
+    if before is None or not done or not (looked or goes_on):
+        return now
+    known = {(item.what, item.node): item for item in before.items}
+    dry = f" by the dry run of {moment(report.finished_at)}" if looked else ""
+    basis = f"{before.basis}{dry}"
+    items = [
+        replace(item, expected=then.expected, basis=then.basis, limit=then.limit, note=then.note)
+        if item.measured is not None and (then := known.get((item.what, item.node)))
+        else item
+        for item in now.items
+    ]
+    return replace(now, basis=basis, items=tuple(items))
+
+
+def estimate_of(result: CacheResult) -> Estimate | None:
+    """
+    Return what a run over a cache costs, by the values that the sweep met under old keys.
+
+    After a run what it did cost stands beside. A sweep that was stopped tells of a part only, and
+    says so.
+    """
+    sweep = result.sweep
+    if sweep is None:
+        return None
+    done = sweep.scope.mode is Mode.RUN
+    names = sweep.tally.visits
+    part = "" if sweep.complete else f" of about {sweep.topology.names:,}"
+    terms = Terms(
+        basis=f"from {count(names, 'name')} met{part}",
+        rate=result.plan.limits.rate,
+        verifying=result.plan.verify,
+        cores=os.cpu_count(),
+        lanes=max((node.lanes for node in sweep.nodes), default=1),
+    )
+    works = [_work(result, node) for node in sweep.nodes]
+    before, after = _looks(result, last=False), _looks(result, last=True)
+    if not done:
+        return estimate(works, before, terms)
+    return estimate(works, before, terms, after, _seconds(sweep, result.verification))
+
+
+def _seconds(sweep: SweepResult, verification: SweepResult | None) -> float:
+    return sweep.seconds + (verification.seconds if verification else 0.0)
+
+
+def _looks(result: CacheResult, *, last: bool) -> dict[str, Look]:
+    """Return the first or last look at each server that answered."""
+    answered = [look for look in result.looks if not look.missing]
+    return {look.address: look for look in (answered if last else reversed(answered))}
+
+
+def _work(result: CacheResult, node: NodeResult) -> Work:
+    """Return what there is to rewrite at a node, or was: its values under old keys."""
+    keyring = result.access.keyring
+    old = {key.id for key in keyring.old} if keyring else set()
+    met = [tally for key_id, tally in node.tally.keys.items() if key_id in old]
+    names = [len(name) for tally in met for name in tally.samples]
+    ways = [way for way, number in node.load.exchanged.most_common() if number]
+    return Work(
+        node=node.node,
+        values=sum(tally.found for tally in met),
+        size=sum(tally.size for tally in met),
+        visits=node.tally.visits,
+        name_size=sum(names) / len(names) if names else 0.0,
+        seconds=node.seconds if node.complete and not node.resumed else None,
+        way=str(ways[0]) if ways else None,
+    )

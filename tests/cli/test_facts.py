@@ -1,0 +1,133 @@
+"""What a run leaves of who made it and how it was: facts, latency, costs, and how it ends."""
+
+import getpass
+import hashlib
+import json
+import socket
+
+import pytest
+
+from support.caches import NO_FILES, Cache, Place, fill
+from support.processes import job, run_here
+
+
+@pytest.fixture
+def place(server, redis, tmp_path):  # noqa: ARG001 - redis empties the server first
+    """A configuration of one cache on the session's empty server, which has no file."""
+    return Place(tmp_path, Cache(server.address, settings=NO_FILES))
+
+
+def report_of(place, *args):
+    """What `rotator run --format json` reports."""
+    return json.loads(run_here(job(place, "--format", "json", *args)).stdout)
+
+
+class TestFacts:
+    """Who made a run, where and how."""
+
+    def test_who_and_how(self, place, redis):
+        """Host, user, files with their SHA-256 and options that are not as by default are kept."""
+        fill(redis, place.cache, 10)
+        report = report_of(place, "--quiet", "3s", "--accept", "undecryptable=3", "--page", 500)
+
+        facts = report["facts"]
+        assert (facts["host"], facts["user"]) == (socket.gethostname(), getpass.getuser())
+        digest = hashlib.sha256(place.file.read_bytes()).hexdigest()
+        assert [one["sha256"] for one in facts["files"]] == [digest]
+        assert {"--quiet 3s", "--accept undecryptable=3"} <= set(facts["options"])
+        assert not any(one.startswith("--page") for one in facts["options"])  # as by default
+        assert facts["assumptions"] == report["caches"][0]["keys"][1]["assumptions"]
+        assert report["exit_meaning"] == "complete"
+        assert report["caches"][0]["redis_user"] == "default"
+
+    def test_a_page_tells_quiet_times_apart(self, place, redis, tmp_path):
+        """Table and page say which quiet time was asked for, and so does `rotator report`."""
+        fill(redis, place.cache, 10)
+        page = tmp_path / "page.html"
+        shown = run_here(job(place, "--quiet", "3s", "--html", page)).stdout
+        again = run_here(["report", "--state", place.state]).stdout
+
+        for text in (shown, again, page.read_text()):
+            assert "--quiet 3s" in text
+
+    def test_no_secret(self, place, redis):
+        """A token in the URL of a secret provider and arguments of a command are left out."""
+        fill(redis, place.cache, 10)
+        hook = "true --token s3cr3t https://u:s3cr3t@x/"
+        shown = run_here(
+            job(place, "--format", "json", "--on-change", hook),
+            {"MAVERICS_SECRET_PROVIDER": "hashivault://127.0.0.1:1/kv?token=s3cr3t"},
+        ).stdout
+
+        options = json.loads(shown)["facts"]["options"]
+        assert {"--on-change 'true ***'", "--secret-provider hashivault://***"} <= set(options)
+        assert "s3cr3t" not in shown
+
+
+class TestLoad:
+    """What nodes bore, and what a run costs."""
+
+    def test_latency_and_pages(self, place, redis):
+        """PINGs before and during the run, pages and ways to replace values are told of a node."""
+        fill(redis, place.cache, 600)
+        (node,) = report_of(place)["caches"][0]["coverage"]["nodes"]
+
+        assert node["latency"]["before"]["count"] > 1
+        assert node["latency"]["during"]["p50_ms"] <= node["latency"]["during"]["max_ms"]
+        assert node["latency"]["goal_ms"] == 2.0
+        assert node["pages"]["count"] >= 2
+        assert sum(node["exchanged"].values()) == 600
+
+    def test_without_a_goal(self, place, redis):
+        """Without a latency goal nothing is measured, and that is not a latency of zero."""
+        fill(redis, place.cache, 10)
+        (node,) = report_of(place, "--max-latency", 0)["caches"][0]["coverage"]["nodes"]
+
+        assert node["latency"] is None
+
+    def test_cost(self, place, redis):
+        """A dry run says what a run costs, and the run measures about the same."""
+        fill(redis, place.cache, 2000)
+        expected = report_of(place, "--dry-run")["caches"][0]["estimate"]
+        found = report_of(place)["caches"][0]["estimate"]
+
+        assert expected["basis"] == "from 2,000 names met"
+        assert found["basis"].startswith("from 2,000 names met by the dry run of ")
+        first, last = ({one["what"]: one for one in given["items"]} for given in (expected, found))
+        assert first["values to rewrite"]["expected"] == 2000
+        assert last["values to rewrite"]["measured"] == 2000
+        assert first["their size"]["expected"] == last["their size"]["measured"] > 0
+        assert last["time"]["measured"] > 0
+
+
+class TestEnding:
+    """How a run ends, in words."""
+
+    @pytest.mark.parametrize(
+        ("values", "hint"),
+        [
+            ({}, "is it the right server, database and pattern?"),
+            ({"a": "plain"}, "is a format or a key missing?"),
+        ],
+    )
+    def test_empty(self, place, redis, values, hint):
+        """A run that opened nothing says so in a sentence, with what to look at."""
+        if values:
+            redis.mset(values)
+        done = run_here(job(place))
+
+        assert done.returncode == 5
+        assert "rotator: error: " in done.stderr
+        assert "not one encrypted value was found" in done.stderr
+        assert hint in done.stderr
+        assert ": complete\n" not in done.stdout
+
+    def test_stopped(self, place, redis):
+        """A run that was stopped says of no key that nothing remains."""
+        fill(redis, place.cache, 400)
+        shown = run_here(job(place, "--max-rate", 50, "--max-duration", "1s")).stdout
+        report = json.loads(run_here(["report", "--state", place.state, "--format", "json"]).stdout)
+
+        assert "not known" in shown or "at least" in shown
+        assert report["caches"][0]["keys"][1]["at_least"]
+        assert "no complete sweep yet" in run_here(["report", "--state", place.state]).stdout

@@ -1,0 +1,217 @@
+"""Tests of what a run costs: tables of what servers say, and what follows."""
+
+from datetime import UTC, datetime
+from itertools import starmap
+
+import pytest
+
+from rotator.retirement.estimate import Terms, Work, estimate, stream
+from rotator.retirement.looks import Look
+
+NODE = "10.0.0.7:6379"
+START = datetime(2026, 11, 23, 10, tzinfo=UTC)
+BUFFER = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
+REWRITES = {"auto-aof-rewrite-percentage": "100", "auto-aof-rewrite-min-size": "67108864"}
+FACTS = {
+    "run_id": "a",
+    "connected_slaves": "1",
+    "aof_enabled": "1",
+    "aof_current_size": "100000000",
+    "aof_base_size": "90000000",
+    "master_repl_offset": "1000",
+    "rdb_saves": "0",
+}
+MEASURES = {"repl_backlog_size": "1048576", "used_memory": "500000000", "maxmemory": "0"}
+WORK = Work(NODE, values=1000, size=300_000, visits=2000, name_size=20, seconds=2.0, way="script")
+TRAFFIC, FILE, FORK = (
+    "traffic to each replica",
+    "growth of the append-only file",
+    "memory that a fork copies, at most",
+)
+
+
+def look(facts=None, settings=None, measures=None, **fields):
+    """A look at the node, as it usually is but for what is said; None takes a field away."""
+    parts = ((FACTS, facts), ({"client-output-buffer-limit": BUFFER, **REWRITES}, settings))
+    usual = starmap(lambda base, more: base | (more or {}), (*parts, (MEASURES, measures)))
+    kept = [{name: one for name, one in given.items() if one is not None} for given in usual]
+    return Look(NODE, START, facts=kept[0], settings=kept[1], measures=kept[2], **fields)
+
+
+def items(work=WORK, before=None, after=None, took=None, **terms):
+    """What is estimated, by what it is."""
+    given = Terms("from 2,000 names met", **terms)
+    last = None if after is None else {NODE: after}
+    found = estimate([work], {NODE: look() if before is None else before}, given, last, took)
+    return {item.what: item for item in found.items}
+
+
+class TestTime:
+    """How long it takes."""
+
+    @pytest.mark.parametrize(
+        ("seconds", "rate", "verifying", "expected"),
+        [
+            (2.0, None, True, 4.0),
+            (2.0, None, False, 2.0),
+            (2.0, 100, True, 40.0),
+            (2.0, 1e6, True, 4.0),
+            (None, 100, True, 40.0),
+            (None, None, True, None),
+        ],
+    )
+    def test_table(self, seconds, rate, verifying, expected):
+        """It is that of the sweeps at their pace, or at the limit, and else it is not known."""
+        work = Work(NODE, values=1000, size=1, visits=2000, seconds=seconds)
+
+        assert items(work, rate=rate, verifying=verifying)["time"].expected == expected
+
+    def test_nothing_to_rewrite(self):
+        """Where no value is to be rewritten there is one sweep."""
+        assert items(Work(NODE, 0, 0, 2000, seconds=2.0))["time"].expected == 2.0
+
+
+class TestReplicas:
+    """What goes to replicas."""
+
+    def test_stream(self):
+        """A replica gets name and value, and 41 bytes around them."""
+        assert stream(WORK) == 300_000 + 1000 * (41 + 20)
+        assert items()[TRAFFIC].expected == stream(WORK)
+
+    @pytest.mark.parametrize(
+        ("given", "values", "note"),
+        [
+            ({}, 1_000, ""),
+            ({}, 10_000, "more than the backlog of 1.0 MB: a replica that is away for "),
+            ({"measures": {"repl_backlog_size": None}}, 1, "the size of the backlog is not known"),
+            (
+                {"settings": {"client-output-buffer-limit": None}},
+                1,
+                "the output buffer limit is not known",
+            ),
+            (
+                {},
+                1_000_000,
+                "a replica that gets 67 MB behind is dropped: keep it below with --max",
+            ),
+            (
+                {"settings": {"client-output-buffer-limit": "normal 0 0 0 replica 0 0 0"}},
+                1_000,
+                "",
+            ),
+        ],
+    )
+    def test_limits(self, given, values, note):
+        """The traffic is held against the backlog and the output buffer limit, as far as known."""
+        work = Work(NODE, values, 300 * values, 2 * values, 20, 2.0)
+
+        found = items(work, look(**given))[TRAFFIC].note
+
+        assert note in found
+        assert bool(note) == bool(found)
+
+    def test_no_replica(self):
+        """Without a replica there is no traffic, and nothing to say of it."""
+        found = items(before=look({"connected_slaves": "0"}))[TRAFFIC]
+
+        assert (found.expected, found.note) == (0.0, "")
+
+    def test_not_said(self):
+        """Where INFO does not say whether there are replicas it is not known."""
+        assert items(before=look({"connected_slaves": None}))[TRAFFIC].expected is None
+
+
+class TestFile:
+    """How much the append-only file grows."""
+
+    @pytest.mark.parametrize(
+        ("facts", "settings", "expected", "note"),
+        [
+            ({}, {}, 361_000, ""),
+            ({"aof_enabled": "0"}, {}, 0, ""),
+            ({"aof_enabled": None}, {}, None, ""),
+            ({"aof_current_size": "179900000"}, {}, 361_000, "it is rewritten during the run"),
+            ({}, {"auto-aof-rewrite-percentage": "0"}, 361_000, "never rewritten by itself"),
+            ({}, {"auto-aof-rewrite-percentage": None}, 361_000, "is not known"),
+            ({"aof_base_size": None}, {}, 361_000, "is not known"),
+        ],
+    )
+    def test_table(self, facts, settings, expected, note):
+        """It grows by what replicas get, until a rewrite that is known or is said not to be."""
+        found = items(before=look(facts, settings))[FILE]
+
+        assert found.expected == expected
+        assert note in found.note
+
+
+class TestServer:
+    """Memory and processor of the server."""
+
+    def test_fork(self):
+        """Two pages of memory a value may be copied, and never more than is used."""
+        assert items()[FORK].expected == 1000 * 2 * 4096 + 2 * 300_000
+        assert items(before=look(measures={"used_memory": "1000"}))[FORK].expected == 1000
+        assert items(before=look(measures={"used_memory": None}))[FORK].expected is None
+
+    def test_not_looked_at(self):
+        """Of a server that was not looked at nothing is known, and that is said."""
+        found = items(before=look(missing="no answer"))["load of the server"]
+
+        assert (found.expected, found.basis) == (None, "it was not looked at")
+
+    def test_share(self):
+        """The share of a core is that of reading twice and writing once, by the way to write."""
+        micros = 2 * 2000 * 4.0 + 1000 * (11.5 - 4.0)
+
+        assert items()["share of the server's core"].expected == pytest.approx(micros / 1e6 / 4.0)
+
+
+class TestMeasured:
+    """What stands beside the estimate after a run."""
+
+    def test_growth(self):
+        """Streams and files are measured by how far they are before and after."""
+        facts = {"master_repl_offset": "401000", "aof_current_size": "100400000"}
+        found = items(after=look(facts), took=5.0)
+
+        assert found["time"].measured == 5.0
+        assert found["values to rewrite"].measured == 1000
+        assert (found[TRAFFIC].measured, found[FILE].measured) == (400_000, 400_000)
+        assert found[FORK].measured is None
+
+    def test_cpu(self):
+        """The share of the core is the time that the server took, of the run."""
+        first = look(measures={"used_cpu_sys": "1.0", "used_cpu_user": "2.0"})
+        last = look(measures={"used_cpu_sys": "1.5", "used_cpu_user": "3.0"})
+
+        found = items(before=first, after=last, took=3.0)["share of the server's core"]
+
+        assert found.measured == pytest.approx(0.5)
+
+    @pytest.mark.parametrize("facts", [{"run_id": "b"}, {"aof_current_size": "5"}])
+    def test_begun_anew(self, facts):
+        """After a restart, or a rewrite of the file, nothing is said to be measured."""
+        assert items(after=look(facts), took=5.0)[FILE].measured is None
+
+    def test_fork(self):
+        """What a save copied is told if there was one."""
+        last = look({"rdb_saves": "1"}, measures={"rdb_last_cow_size": "4096"})
+
+        assert items(after=last, took=1.0)[FORK].measured == 4096
+
+
+class TestPlan:
+    """Growth beyond one machine."""
+
+    def test_machines(self):
+        """So many processes a node as keep its server busy, and machines for all of them."""
+        works = [Work(f"n{number}:1", 1, 1, 60_000, 0, 1.0, "script") for number in range(6)]
+
+        plan = estimate(works, {}, Terms("", cores=4)).plan
+
+        assert (plan.nodes, plan.processes_a_node, plan.machines) == (6, 2, 3)
+
+    def test_not_known(self):
+        """Without a pace there is no plan."""
+        assert estimate([Work(NODE, 1, 1, 1)], {}, Terms("", cores=4)).plan is None
