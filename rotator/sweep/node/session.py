@@ -27,6 +27,7 @@ from typing import Any
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
 from rotator.errors import LostError, ServerError
+from rotator.server.connection import Connection
 from rotator.server.exchange import Exchange, way_of_fields
 from rotator.server.scripts import Way
 from rotator.server.store import Store
@@ -185,9 +186,9 @@ class NodeSession:
         self.exchange: Exchange | None = None
         self._scope, self._control = scope, control
         self._weighed = False
-        self._ping = self._open().connection  # without a goal, too: one may be given meanwhile
+        self._ping: Connection | None = None
         self.throttle = Throttle(
-            *(limits, self.store, self._ping),
+            *(limits, self.store, self._open_ping),
             page=scope.page,
             stopping=control.stop,
             waiting=self._wait,
@@ -209,6 +210,11 @@ class NodeSession:
         self.tracker = self.track_writes()
         if self.works:
             self.begin_work()
+
+    def _open_ping(self) -> Connection:
+        """Return a new connection that does nothing but PING; it is closed with the others."""
+        self._ping = self._open().connection
+        return self._ping
 
     def _make_visitor(
         self, codec: Codec, selector: Selector, connect: Callable[[Address], Store]

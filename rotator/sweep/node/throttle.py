@@ -17,6 +17,7 @@ that only waited would not be done before entries expire.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -60,7 +61,7 @@ class Throttle:
     """
     Throttle: keeps the limits on one node.
 
-    *page* is the most names that a page may have. *ping* is a connection that does nothing else.
+    *page* is the most names that a page may have. *open_ping* gives a connection for PING only.
     *stopping* tells that waiting is over because the run is; *waiting* is told the reason of a
     wait, and None when it ends; *waited* takes the seconds that were waited for each reason, *load*
     the latencies. *orders* says what of the limits is changed.
@@ -70,7 +71,7 @@ class Throttle:
         self,
         limits: Limits,
         store: Store,
-        ping: Connection | None,
+        open_ping: Callable[[], Connection],
         *,
         page: int,
         stopping: Callable[[], object],
@@ -82,7 +83,7 @@ class Throttle:
         self._begun_with, self._limits = limits, limits
         self._orders, self._in_force = orders, Orders()
         self._store = store
-        self._ping = ping
+        self._open_ping, self._ping = open_ping, open_ping() if limits.latency else None
         self._stopping = stopping
         self._waiting = waiting
         # What lanes do together is no more than one of them would do alone.
@@ -229,6 +230,10 @@ class Throttle:
             self._due = now + owed / self._limits.rate if self._limits.rate else now
         if not self._limits.latency:
             self._page, self._slow = float(self._largest), False
+        elif not before.latency and self._ping is None:
+            with suppress(ServerError):  # then nothing is measured, as where it is lost later
+                self._ping = self._open_ping()
+            self._fastest = self._time_ping()
 
     def _paused(self) -> float:
         path = self._limits.pause_file

@@ -90,9 +90,19 @@ class TestProgress:
         """Where a run had to begin anew, what was rotated before it still counts."""
         fill(redis, place.cache, 100)
         first = night(place)
-        second = night(place, pages=6, fresh=True)
+        with State(place.state) as state:
+            state.drop_positions("shared-redis")
+        second = night(place, pages=6)
         assert second.outcomes["rotated"] < second.progress.rotated == second.visits
         assert second.outcomes["current"] == first.progress.rotated
+
+    def test_fresh(self, place, redis):
+        """What a run discarded that began anew does not count as done so far."""
+        fill(redis, place.cache, 100)
+        night(place)
+        second = night(place, pages=6, fresh=True)
+        assert second.progress.rotated == second.outcomes["rotated"]
+        assert second.progress.runs == 1
 
     def test_stopped_while_verifying(self, place, redis):
         """When only the verifying sweep was left, it says so."""

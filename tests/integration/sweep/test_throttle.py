@@ -32,7 +32,7 @@ class Watched:
         self.throttle = Throttle(
             limits,
             Store(connection(server)),
-            self.ping,
+            lambda: self.ping,
             page=page,
             stopping=lambda: self.stopped,
             waiting=self.say,
@@ -95,6 +95,18 @@ class TestPages:
         watched = Watched(server, Limits(latency=0))
         watched.throttle.measure_latency()
 
+        assert watched.throttle.page == 500
+
+    def test_are_fitted_to_a_goal_that_is_given_later(self, server):
+        """A latency goal that is ordered meanwhile is measured, and one that is lifted is not."""
+        watched = Watched(server, Limits(latency=0))
+        watched.orders = Orders(latency=0.000001)
+        watched.throttle.rest(1)
+        watched.throttle._pinged_at = 0.0
+        watched.throttle.measure_latency()
+        assert watched.throttle.page == 250
+        watched.orders = Orders(latency=0)
+        watched.throttle.rest(1)
         assert watched.throttle.page == 500
 
     def test_a_lost_ping_ends_the_measuring_and_not_the_sweep(self, server):
