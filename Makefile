@@ -75,9 +75,10 @@ test-matrix: $(DEV) ## tests on every server version: SERVERS="redis-7.0 valkey"
 test-clients: $(DEV) ## values of real clients, rotated and read by them again: CLIENTS="jose tink"
 	@$(SCRIPT) clients $(CLIENTS)
 
-fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, EXAMPLES=n of each property
+fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, REPLIES=n that a server changes, EXAMPLES=n of each property
 	@$(INSTALL) --only-binary :all: --require-hashes --requirements $(LOCK)/fuzz.txt || echo "fuzz: without atheris only the properties of the tests are tried"
 	@$(SCRIPT) fuzz --minutes $(or $(MINUTES),1)
+	@$(SCRIPT) fuzz.replies --replies $(or $(REPLIES),2000)
 	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --timeout 0 $(TESTS)
 
 soak: $(DEV) ## a cluster, an application, kills and failovers for MINUTES=n, SEED=n; then what must hold

@@ -288,7 +288,8 @@ class Job:
         except Exception as error:  # noqa: BLE001 - no other cache is to suffer from it
             failure = internal_error(error, cache=name)
         self._failures[name] = failure
-        if not self._stopped_by(failure) and (step != run.prepare or len(self._runs) > 1):
+        alone = len(self._runs) == 1 and step == run.prepare  # it is raised, unless it is a refusal
+        if not self._stopped_by(failure) and (not alone or isinstance(failure, UnmetFormatError)):
             log.error("cache failed", cache=name, error=str(failure), hint=failure.hint)
         return None
 
