@@ -257,10 +257,9 @@ class Job:
         gone = {name: tuple(one.decommissioned) for name, one in self.declared.items()}
         histories = {one.access.cache.name: one.history for one in results if one.history}
         save_reports(report, self.state, histories, gone)
-        for cache in report.caches:
-            if cache.progress:
-                said = cache.model_dump(mode="json", include={"progress"}, exclude_none=True)
-                log.info("not done yet", cache=cache.name, **said["progress"])
+        for cache in (one for one in report.caches if one.progress):
+            said = cache.model_dump(mode="json", include={"progress"}, exclude_none=True)
+            log.info("not done yet", cache=cache.name, **said["progress"])
         return report
 
     def _preflight(self) -> Stop | None:
