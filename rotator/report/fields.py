@@ -162,7 +162,7 @@ def felt(latency: NodeLatency) -> Iterator[str]:
     if latency.goal_ms is not None:
         above = f"for {elapsed(latency.seconds_above_goal)}"
         above = above if latency.seconds_above_goal else "never"
-        yield f"above the goal of {latency.goal_ms:g} ms {above}"
+        yield f"above the goal of {latency.goal_ms:g} ms plus network {above}"
 
 
 def bore(
