@@ -37,6 +37,7 @@ def render(report: Report, now: datetime | None = None) -> str:
         _environment()
         .get_template("report.html")
         .render(
+            version=report.rotator,
             report=report,
             now=now,
             keys=_old_keys(report),
@@ -52,7 +53,8 @@ def render(report: Report, now: datetime | None = None) -> str:
 def render_fleet(fleet: Fleet) -> str:
     """Return the page of many hosts."""
     template = _environment().get_template("fleet.html")
-    return template.render(fleet=fleet, titles=FINDINGS, gaps=GAPS, words=words)
+    shared = {"titles": FINDINGS, "gaps": GAPS, "words": words}
+    return template.render(version=fleet.rotator, fleet=fleet, **shared)
 
 
 def _old_keys(report: Report) -> list[list[tuple[Cache, Key]]]:

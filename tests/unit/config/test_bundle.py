@@ -7,24 +7,8 @@ from pathlib import Path
 import pytest
 
 from rotator.config.files import read
-from rotator.errors import ConfigError
 from support.commandline import bundle
-
-SECRET = "hunter2PLANTED"
-
-
-def refused(action, *words):
-    """The error of *action*: it says every one of *words*, has a hint and shows no secret."""
-    with pytest.raises(ConfigError) as caught:
-        action()
-    error = caught.value
-    for word in words:
-        assert word in str(error)
-    assert error.hint
-    assert error.__suppress_context__ or error.__context__ is None
-    for text in (str(error), error.hint, repr(error)):
-        assert SECRET not in text
-    return error
+from support.refusals import SECRET, refused
 
 
 class TestBundle:

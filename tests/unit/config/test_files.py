@@ -9,30 +9,14 @@ from rotator.config import load
 from rotator.config.files import read
 from rotator.config.load import expand, locate, merge, read_all
 from rotator.config.types import shown
-from rotator.errors import ConfigError
 from support.commandline import bundle
-
-SECRET = "hunter2PLANTED"
+from support.refusals import SECRET, refused
 
 
 def write(path, text):
     """Write *text* to *path* and return the path."""
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def refused(action, *words):
-    """The error of *action*: it says every one of *words*, has a hint and shows no secret."""
-    with pytest.raises(ConfigError) as caught:
-        action()
-    error = caught.value
-    for word in words:
-        assert word in str(error)
-    assert error.hint
-    assert error.__suppress_context__ or error.__context__ is None
-    for text in (str(error), error.hint, repr(error)):
-        assert SECRET not in text
-    return error
 
 
 class TestPlaces:
