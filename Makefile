@@ -105,7 +105,7 @@ bench: $(DEV) ## measure against plain clients and the server's limit
 COMPILE := compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate pyproject.toml
 # What is in the image: all but a server.
-IMAGE := aws azure ccp conjur dask delinea html vault
+IMAGE := aws azure ccp conjur dask delinea html receipt vault
 lock: $(UV) ## renew all versions and hashes under scripts/lock
 	@$(UV) pip $(COMPILE) --all-extras --group build --group dev -o $(LOCK)/dev.txt
 	@$(UV) pip $(COMPILE) --extra demo --group build -c $(LOCK)/dev.txt -o $(LOCK)/demo.txt

@@ -54,6 +54,7 @@ _SEVERITY = (
     Exit.BUSY,
     Exit.INTERRUPTED,
     Exit.TERMINATED,
+    Exit.HUNG_UP,
     Exit.TIME_UP,
     Exit.NOT_MOVED,
     Exit.EMPTY,

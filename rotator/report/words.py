@@ -127,7 +127,8 @@ def _left(cache: Cache) -> Iterator[str]:
     """Yield what a complete sweep left as it should not be."""
     if stuck := not_moved(cache.outcomes, cache.accepted):
         yield _stuck(cache, stuck)
-    if cache.verification and (found := cache.verification.found_under_old_keys):
+    found = cache.verification.found_under_old_keys if cache.verification else 0
+    if found > stuck:  # else they are those that were not moved
         yield f"{count(found, 'value')} still under old keys"
     if cache.outside and (under := sum(cache.outside.under_old_keys.values())):
         yield f"{count(under, 'value')} under old keys among those left out"

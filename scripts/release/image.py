@@ -124,7 +124,8 @@ def _start(root: str, folder: str, variables: list[str], command: str, user: str
         drop = f"setpriv --reuid={uid} --regid={gid} --clear-groups --no-new-privs"
         drop += " --bounding-set=-all --inh-caps=-all "
     settings = " ".join(shlex.quote(one) for one in variables)
-    return f'chroot "{root}" {drop}env {settings} sh -euc {shlex.quote(inner)}'
+    where = 'PATH="$PATH:/usr/sbin:/sbin"'  # it is not everywhere on that of a user
+    return f'{where} chroot "{root}" {drop}env {settings} sh -euc {shlex.quote(inner)}'
 
 
 def allowed() -> bool:

@@ -33,6 +33,7 @@ VALUES = {
     "--engine": ["dask"],
     "--format": ["json"],
     "--log-format": ["json"],
+    "--progress-format": ["json"],
     "--log-level": ["debug"],
     "--max-duration": ["2h"],
     "--namespace": ["/app/oidc"],

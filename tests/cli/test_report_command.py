@@ -464,7 +464,7 @@ class TestFrom:
         for host, key in (("web-1", OLD), ("web-2", DRAINING)):
             cache = cache_with(key).model_copy(update={"swept_at": now})
             (folder / host).mkdir(parents=True)
-            text = json_text(report(caches=(cache,), finished_at=now, exit_code=0))
+            text = json_text(report(caches=(cache,), finished_at=now, exit_code=0, facts=None))
             (folder / host / "report.json").write_text(text)
         return folder
 

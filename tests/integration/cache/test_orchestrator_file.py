@@ -191,7 +191,10 @@ class TestFile:
 
     def test_check(self, estate):
         """Every step of both caches is well, and no field is unknown or misspelled."""
-        steps = json.loads(estate.ended("check", "--format", "json").stdout)["steps"]
+        both = [
+            word for name in ("shared-redis", "service-extensions") for word in ("--cache", name)
+        ]
+        steps = json.loads(estate.ended("check", *both, "--format", "json").stdout)["steps"]
         assert {one["result"] for one in steps} == {"ok"}, steps
         assert {one["cache"] for one in steps} == {None, "shared-redis", "service-extensions"}
         tls = {one["cache"]: one["detail"] for one in steps if one["step"] == "TLS"}

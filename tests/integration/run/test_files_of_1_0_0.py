@@ -80,6 +80,10 @@ def mended(text):
     It said of values that were accepted that they were not moved, though the exit code was 0. In
     these files they all were, wherever any were.
     """
+    # It quoted another library's words where a server cannot be reached.
+    text = re.sub(
+        r"Error \d+ connecting to [\d.:]+\. Connection refused\.", "connection refused", text
+    )
     headline = re.compile(r"(?<=omplete), but [12] values? not moved")
     return headline.sub("", text) if "are accepted" in text else text
 
@@ -95,6 +99,11 @@ def as_told(text):
     for note in (words.OUTDATED, words.STOPPED_SHORT):
         said = said.replace(f"{note[:1].upper()}{note[1:]}.", "").replace(note, "")
     return re.sub(r"([0-9,]+ [0-9,]+) not known", r"\1 0", said).split()
+
+
+def with_shares(text):
+    """The words of a page, with shares as they are written now; 1.0.0 called 0 small."""
+    return re.sub(r"under 0\.1 ?%", "0%", re.sub(r"(?<=[0-9]) %", "%", text)).split()
 
 
 def lost(before, after, at=""):
@@ -159,10 +168,11 @@ class TestReport:
         assert as_told(legacy.shown(state, "--by", by)) == expected(f"{name}-by.txt").split()
 
     def test_page(self, name, state, tmp_path):
-        """The page says what it said, and that it is of an earlier version."""
+        """The page says what it said, but for how shares are written."""
         page = legacy.page(state, tmp_path).replace("report schema 2", "report schema 1")
         page = page.replace("--max-duration, --until or tune --stop", "--max-duration or --until")
-        assert as_told(page) == expected(f"{name}-page.txt").split()
+        before, after = expected(f"{name}-page.txt"), " ".join(as_told(page))
+        assert with_shares(after) == with_shares(before)
 
     def test_nothing_is_lost(self, name, state):
         """

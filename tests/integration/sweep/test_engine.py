@@ -324,7 +324,8 @@ class TestStop:
         seen = threading.Event()
 
         def stop(_phase, _page):
-            if all(calls(node, "mget") for node in cluster.primaries):
+            # A page of one name is read with GET.
+            if all(calls(node, "mget") or calls(node, "get") for node in cluster.primaries):
                 stopper._pages = 0
                 seen.set()
 

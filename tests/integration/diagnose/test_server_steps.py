@@ -7,18 +7,25 @@ No server that there is lacks them, so a front takes them away.
 import pytest
 
 from rotator.config.load import load
-from rotator.diagnose import steps
+from rotator.diagnose import server_steps
 from rotator.diagnose.steps import Probe
 from support.caches import NO_FILES, Cache, Place
 from support.respfront import RespFront, without
 
 LACKING = {
-    "role": (steps.role, b"role", "not known: INFO does not say"),
-    "replicas": (steps.role, b"connected_slaves", "primary, replicas not known"),
-    "version": (steps.version, b"redis_version", "not known: INFO does not say"),
-    "memory": (steps.memory_policy, b"used_memory:", "not known: INFO does not say; noeviction"),
-    "saves": (steps.persistence, b"rdb_last_save_time", "AOF off, RDB not known"),
-    "file": (steps.persistence, b"aof_enabled", "AOF not known, RDB saved or server started "),
+    "replicas": (server_steps.role, b"connected_slaves", "primary, replicas not known"),
+    "version": (server_steps.version, b"redis_version", "not known: INFO does not say"),
+    "memory": (
+        server_steps.memory_policy,
+        b"used_memory:",
+        "not known: INFO does not say; noeviction",
+    ),
+    "saves": (server_steps.persistence, b"rdb_last_save_time", "AOF off, RDB not known"),
+    "file": (
+        server_steps.persistence,
+        b"aof_enabled",
+        "AOF not known, RDB saved or server started ",
+    ),
 }
 
 
