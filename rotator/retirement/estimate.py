@@ -32,10 +32,10 @@ MEASURES = (
 _COMMAND_BYTES = 41  # of SET and KEEPTTL as a replica gets them, besides name and value
 _PAGE_BYTES = 4096
 _PROCESSES = 4  # that sweep one node, at most
-# Microseconds of server CPU a rewritten value of 1 kB, SCAN included, on Redis 7.0 (`make bench`).
+# Microseconds of server CPU a rewritten value of 1 kB: of prototypes on two cores, and 4 for SCAN.
 _REWRITE_MICROSECONDS = {"ifeq": 5.5, "transaction": 7.0, "script": 11.5}
 _READ_MICROSECONDS = 4.0
-_BENCH = "measured with values of 1 kB on Redis 7.0"
+_BENCH = "a rough figure of prototypes, for values of 1 kB"
 _ROOM = 0.9  # of a core of a server, at most
 
 Unit = Literal["values", "bytes", "seconds", "share"]
@@ -316,5 +316,5 @@ def _plan(works: Sequence[Work], terms: Terms) -> Plan | None:
     server = _ROOM * 1e6 / _REWRITE_MICROSECONDS[works[0].way or "script"]
     processes = min(max(ceil(server / min(paces)), 1), _PROCESSES)
     machines = ceil(len(works) * processes / terms.cores)
-    basis = f"{min(paces):,.0f} visits a second and process, {_BENCH} a server does {server:,.0f}"
+    basis = f"{min(paces):,.0f} visits a second and process; a server {server:,.0f}, {_BENCH}"
     return Plan(len(works), processes, terms.cores, machines, basis)
