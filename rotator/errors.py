@@ -58,6 +58,7 @@ _SEVERITY = (
     Exit.TIME_UP,
     Exit.NOT_MOVED,
     Exit.EMPTY,
+    Exit.REQUIRED,
     Exit.OK,
 )
 

@@ -296,7 +296,7 @@ def _warnings(result: CacheResult) -> Iterator[str]:
         )
     if result.sweep and any(not node.no_touch for node in result.sweep.nodes):
         yield (
-            "without CLIENT NO-TOUCH, which this server does not know or does not bear: every"
+            "without CLIENT NO-TOUCH, which this server does not know or does not allow: every"
             " visited entry now counts as just used"
         )
     for node, number in result.evictions.items():

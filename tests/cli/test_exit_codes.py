@@ -7,9 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from rotator.errors import Exit, worst
 from support.caches import Cache, Place, fill, wait_for_pages
 from support.commandline import run_process
 from support.processes import Running, job
+
+
+@pytest.mark.parametrize("code", Exit)
+def test_each_code_can_speak_for_several_caches(code):
+    """Whatever code a cache ends with, it counts before that of one that is well."""
+    assert worst([Exit.OK, code]) is code
 
 
 def ended(place, *more):
