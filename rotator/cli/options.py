@@ -292,16 +292,15 @@ class DisplayOptions:
         "Show progress on stderr. Default: a bar on a terminal, else a log line a minute.",
     )
     progress_format: ProgressFormat | None = option(
-        "--progress-format", "How to show it: a bar, log lines, or JSON objects, one a line."
+        "--progress-format", "How to show it: a bar, log lines, or JSON lines, the log as well."
     )
 
     @property
     def progress_lines(self) -> ProgressFormat | None:
         """The form in which progress is shown; None: it is not."""
-        if self.progress is False or self.progress_format is not None:
-            return None if self.progress is False else self.progress_format
         drawn = self.progress or sys.stderr.isatty()
-        return ProgressFormat.BAR if drawn else ProgressFormat.LOG
+        chosen = self.progress_format or (ProgressFormat.BAR if drawn else ProgressFormat.LOG)
+        return None if self.progress is False else chosen
 
     @property
     def as_json(self) -> bool:
@@ -312,7 +311,8 @@ class DisplayOptions:
         """Set up the log; -v and -q win over a level from the environment."""
         short = LogLevel.DEBUG if self.verbose else LogLevel.WARNING
         level = short if self.verbose or self.brief else self.log_level
-        configure_logging(self.log_format, level)
+        as_json = self.progress_format is ProgressFormat.JSON  # the log is in between
+        configure_logging(LogFormat.JSON if as_json else self.log_format, level)
 
     def bar(self, done: str = "rotated") -> Callable[[str, str, int], Progress]:
         """Return a function that starts the bar of a phase; *done* says what values become."""

@@ -32,8 +32,7 @@ from rotator.text import utc_now
 
 _TICK_SECONDS = 0.5  # `tune` is heard within 2 s
 _WRITE_SECONDS = 1.0
-_SAY_SECONDS = 60.0
-_METRICS_SECONDS = 15.0
+_SAY_SECONDS, _METRICS_SECONDS = 60.0, 15.0
 _SHARE, _LOCKED = 100, 10  # so many times as long as it worked, and as it lasted, nothing is done
 _BUSY_MS = 50  # how long a lock of somebody else is waited for
 _PACE_SECONDS = 30.0  # what the rate is of
@@ -51,7 +50,7 @@ class _Phase(Progress):
         self.cache, self.name = cache, name
         self.expected = total or None
         self.since = utc_now()
-        self.visits = self.before = self.rotated = self.left = 0
+        self.visits = self.before = self.rotated = self.rotated_before = self.left = 0
         self.reason: str | None = None
         self._reasons: set[str] = set()
         self.news = False  # it waits for what it has not waited for before
@@ -68,6 +67,7 @@ class _Phase(Progress):
         """See `Progress`."""
         self.before += visits
         self.rotated += rotated
+        self.rotated_before += rotated
         self.left += left
         self._drawn.resume(visits, rotated, left)
 
@@ -120,6 +120,7 @@ class _Phase(Progress):
             "rate": round(rate, 1),
             "seconds_left": None if to_go < 0 else round(to_go, 1),
             "rotated": self.rotated,
+            "rotated_before": self.rotated_before,
             "left": self.left,
             "reason": self.reason,
             "nodes": tuple(self._node_states()),
@@ -189,9 +190,7 @@ class LiveRun:
     def __enter__(self) -> Self:
         now, run = utc_now(), uuid.uuid4().hex[:12]
         self._status = RunStatus(run, Owner.here(), self.command, tuple(self.caches), now, now)
-        with suppress(StateError):
-            self._runs = LiveRuns(self.state, busy_ms=_BUSY_MS)
-            self._runs.begin(self._now(), now)
+        self._open()
         if self.metrics is not None:
             self._metrics_before = read_metrics(self.metrics)
         self._saying.taking().__enter__()
@@ -254,11 +253,18 @@ class LiveRun:
         found = {"max-rate": tuned.rate, "max-latency": tuned.latency, "max-lag": tuned.lag}
         return {name: number or None for name, number in found.items()}
 
+    def _open(self) -> None:
+        """Begin the row of this run; where the state cannot be used now, that is tried again."""
+        with suppress(StateError):
+            runs = LiveRuns(self.state, busy_ms=_BUSY_MS)
+            runs.begin(self._now(), self._status.began_at)
+            self._runs = runs
+
     def _write(self) -> None:
-        if self._runs is None or not self._writing.due:
+        if not self._writing.due:
             return
         with suppress(StateError), self._writing.taking():
-            self._runs.put(self._now())
+            self._runs.put(self._now()) if self._runs else self._open()
 
     def _hear(self) -> None:
         """Carry out the orders that are new."""
@@ -271,16 +277,12 @@ class LiveRun:
 
     def _carry_out(self, order: Order) -> None:
         before = self.stopper.orders
-        old, pause = self._limits(before), order.pause
-        orders = Orders(
-            rate=before.rate if order.rate is None else order.rate,
-            latency=before.latency if order.latency is None else order.latency,
-            lag=before.lag if order.lag is None else order.lag,
-            paused=before.paused if pause is None else pause,
-        )
-        new = self._limits(orders)
+        given = {"rate": order.rate, "latency": order.latency, "lag": order.lag}
+        wanted: dict[str, Any] = {**given, "paused": order.pause}
+        orders = replace(before, **{name: one for name, one in wanted.items() if one is not None})
+        old, new = self._limits(before), self._limits(orders)
         said = [(name, _shown(old[name]), _shown(new[name])) for name in new]
-        words = {True: "paused", False: "going on"}
+        words, at = {True: "paused", False: "going on"}, utc_now().replace(microsecond=0)
         said.append(("pause", words[before.paused], words[orders.paused]))
         if order.stop:
             said.append(("stop", "going on", "stopping after this page"))
@@ -288,9 +290,7 @@ class LiveRun:
             if was != becomes:
                 who = {"user": order.user, "host": order.host}
                 log.info("changed by tune", what=what, before=was, after=becomes, **who)
-                change = Change(
-                    utc_now().replace(microsecond=0), what, was, becomes, order.user, order.host
-                )
+                change = Change(at, what, was, becomes, order.user, order.host)
                 self.stopper.changes = (*self.stopper.changes, change)
         self.stopper.orders = orders
         if order.stop:

@@ -93,9 +93,9 @@ class RunStatus:
 
     *command* is what was asked for, for *caches*. It works at one *cache*, in a *phase* "rotating",
     "verifying", ... *since* then. *visits*, *rotated* and *left* are of the sweep, of which an
-    earlier run did *visits_before*; *expected* is how many visits there will be. *rate* is in
-    visits a second, *seconds_left* None where nobody can tell. It waits for *reason*. *limits* are
-    those in force. *heard* is the number of the last order that it has heard.
+    earlier run did *visits_before* and *rotated_before*; *expected* is how many visits there will
+    be. *rate* is in visits a second, *seconds_left* None where nobody can tell. It waits for
+    *reason*. *limits* are those in force. *heard* is the number of the last order that it heard.
     """
 
     run: str
@@ -114,6 +114,7 @@ class RunStatus:
     seconds_left: float | None = None
     rotated: int = 0
     left: int = 0
+    rotated_before: int = 0
     reason: str | None = None
     nodes: tuple[NodeStatus, ...] = ()
     limits: dict[str, float | None] = field(default_factory=dict)

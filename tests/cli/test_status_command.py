@@ -69,7 +69,8 @@ class TestRun:
         here = Owner.here()
         assert {(one["user"], one["host"]) for one in report["changes"]} == {(here.user, here.host)}
         assert done.stderr.count("changed by tune") == 3
-        lines = [json.loads(one) for one in done.stderr.splitlines() if one.startswith("{")]
+        found = [json.loads(one) for one in done.stderr.splitlines() if one.startswith("{")]
+        lines = [line for line in found if line["event"] == "progress"]
         assert "paused" in {line["reason"] for line in lines}
         assert {line["expected"] for line in lines} == {VALUES}
         assert "rotator_run_in_progress 0.0" in metrics.read_text()

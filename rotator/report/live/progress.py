@@ -42,6 +42,7 @@ def say(status: RunStatus, *, as_json: bool = False) -> None:
         "rate": status.rate,
         "to_go": status.seconds_left,
         "rotated": status.rotated,
+        "rotated_before": status.rotated_before,
         "left": status.left,
         "nodes": f"{len(done)} of {len(status.nodes)}" if len(status.nodes) > 1 else None,
         "reason": "paused" if status.paused else status.reason,

@@ -150,7 +150,8 @@ def _figures(run: RunStatus, *, dead: bool) -> Iterator[tuple[str, str]]:
     if not dead:
         yield "rate", f"{run.rate:,.0f} a second{to_go}"
     left = f", {run.left:,} left under old keys" if run.left else ""
-    yield "values", f"{run.rotated:,} rotated{left}"
+    earlier = f" ({run.rotated_before:,} by earlier runs)" if run.rotated_before else ""
+    yield "values", f"{run.rotated:,} rotated{earlier}{left}"
     reason = "paused" if run.paused else run.reason
     if reason and not dead:
         yield "waits for", reason
