@@ -19,6 +19,9 @@ _LONGEST = 800  # characters of a text in a log line
 _SAME_SECONDS = 5.0  # what lanes say of one event stands in the log once in that time
 _LIMITS = ("rate", "latency", "lag")
 
+MESSAGES = 100
+"""How many are acted on at a time: a wish to stop must not wait for all of them."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -114,9 +117,10 @@ class WorkerChannel:
         """Send a log line to the parent."""
         self.send("log", level, {name: _shortened(value) for name, value in event.items()})
 
-    def deliver(self, control: Control) -> None:
-        """Act on every message that has come."""
-        while not self.queue.empty():
+    def deliver(self, control: Control, most: float = math.inf) -> None:
+        """Act on messages that have come, at the *most* so many: more come meanwhile."""
+        while not self.queue.empty() and most > 0:
+            most -= 1
             method, arguments = self.queue.get()
             if method == "log":
                 self._log(*arguments)

@@ -222,11 +222,7 @@ def other_version(found: dict[str, Any]) -> str | None:
 
 
 def run_dask_task(task: NodeTask, run: str, silence: float) -> NodeResult | str:
-    """
-    Sweep a node for a *run*, of which nothing may be heard for *silence* seconds at most.
-
-    A text says why this worker must not.
-    """
+    """Sweep a node for a *run*, silent for so many seconds at most; a text says why it must not."""
     disable_core_dumps()
     try:
         events = EventChannel(run, silence)
@@ -258,7 +254,8 @@ class EventChannel:
         self._worker = get_worker()
         self._variable = Variable(stop_variable(run), client=get_client())
         self._pages: list[Any] = []
-        self._wait: tuple[Any, ...] = ()
+        self._wait: tuple[Any, ...] = ()  # to be told
+        self._waits: tuple[Any, ...] = ()
         self._sent_at = self._heard_at = time.monotonic()
         self._asked_at = 0.0
         self._beat = -1
@@ -266,13 +263,14 @@ class EventChannel:
         write_orders(self, Orders())
 
     def put(self, message: tuple[str, tuple[Any, ...]]) -> None:
-        """Send a message; pages are put together, and of waits only the last one is told."""
+        """Send a message; pages are put together, of waits the last with a reason is told."""
         method, arguments = message
         if method == "page_done":
             node, *numbers = arguments
             self._pages = [node, *map(add, self._pages[1:] or (0, 0, 0), numbers)]
         elif method == "wait":
-            self._wait = arguments
+            self._waits = arguments
+            self._wait = arguments if arguments[1] is not None or not self._wait else self._wait
         else:
             self.flush()
             self._send(method, arguments)
@@ -294,7 +292,8 @@ class EventChannel:
             self._send("page_done", self._pages)
         if self._wait:
             self._send("wait", self._wait)
-        self._pages, self._wait = [], ()
+        # That a wait has ended is told the next time.
+        self._pages, self._wait = [], () if self._wait == self._waits else self._waits
         self._sent_at = time.monotonic()
 
     def _flush_in_time(self) -> None:

@@ -14,6 +14,7 @@ Dask engine: gives nodes to dask workers and takes them back from lost ones.
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections import Counter
@@ -31,7 +32,7 @@ from distributed.versions import get_versions
 
 from rotator import DISTRIBUTION
 from rotator.server.context import CacheContext
-from rotator.sweep.channel import WorkerChannel, write_orders
+from rotator.sweep.channel import MESSAGES, WorkerChannel, write_orders
 from rotator.sweep.control import Stop, SweepControl
 from rotator.sweep.dask_cluster import (
     PATIENCE_SECONDS,
@@ -166,7 +167,7 @@ class _DaskSweep:
             if stop is None and self._waiting:
                 self._assign()
             done, _ = wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            self._channel.deliver(self._control)
+            self._channel.deliver(self._control, math.inf if done else MESSAGES)
             yield from self._collect(done)
             if self._running:
                 continue

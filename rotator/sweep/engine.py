@@ -15,6 +15,7 @@ Engine: sweeps nodes inline, in processes, or on other machines.
   most users do not have it.
 """
 
+import math
 import multiprocessing
 import os
 import re
@@ -41,7 +42,7 @@ from rotator.server.context import CacheContext
 from rotator.server.replies import AnswerError
 from rotator.server.wire.stream import Patience
 from rotator.state.state import State
-from rotator.sweep.channel import SharedOrder, WorkerChannel
+from rotator.sweep.channel import MESSAGES, SharedOrder, WorkerChannel
 from rotator.sweep.control import Control, SweepControl
 from rotator.sweep.division import Nodes, NodeTask, Parts, Results, make_tasks
 from rotator.sweep.node.selector import Selector
@@ -169,7 +170,7 @@ def _attend(
     while futures:
         done, _ = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
         channel.pass_on(control)
-        channel.deliver(control)
+        channel.deliver(control, math.inf if done else MESSAGES)
         for future in done:
             task, result = futures.pop(future), future.result()
             if isinstance(result, str):

@@ -102,6 +102,7 @@ def carry_out(args, env=None, input=b""):  # noqa: A002 - the word of subprocess
     """
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    structlog.reset_defaults()  # a process begins without
     output = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
     try:
         with (
