@@ -1,5 +1,5 @@
 """
-Protection: keeps keys out of core dumps, and other users' files out of use.
+Protection: keeps keys out of core dumps, other users' files out of use, and outputs apart.
 
 A folder may be a symbolic link, a file must not: where others may write too, as in /tmp, one who
 puts a link there would choose which file is written, and one who puts a file there what is read.
