@@ -141,6 +141,13 @@ def pages_of(load: NodeLoad) -> Pages | None:
     return Pages(count=load.pages.total(), smallest=smallest, median=median, largest=largest)
 
 
+def left(number: int, *, at_least: bool) -> str:
+    """Return a number of values that are left; *at_least*: not everything was looked at."""
+    if not at_least:
+        return f"{number:,}"
+    return f"at least {number:,}" if number else "not known"
+
+
 def who(facts: Facts) -> Iterator[str]:
     """Yield who made a run, where and how, in sentences without an end."""
     if facts.host or facts.user:

@@ -102,9 +102,7 @@ def run_facts(report: Report) -> Iterator[str]:
 
 def remaining(key: Key) -> str:
     """Return how many values are left under a key, as far as the sweep came."""
-    if not key.at_least:
-        return f"{key.remaining:,}"
-    return f"at least {key.remaining:,}" if key.remaining else "not known"
+    return fields.left(key.remaining, at_least=key.at_least)
 
 
 def headline(cache: Cache) -> tuple[str, Look]:

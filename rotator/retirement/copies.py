@@ -5,6 +5,7 @@ Places are inherited: a server that was seen once is one until it is declared go
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from rotator.retirement.lineage import ORIGIN, Gone, gone_since
@@ -51,11 +52,19 @@ def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
                     found.append(aof_place(server, case.declared, gone_at))
                 continue
             place = replica_place(server, primary.now if primary else None, offset)
+            if not case.primaries and server.last.facts.get("role") == "master":
+                place = _not_swept(place, case.cache)
             found.append(place)
             if place.status is Status.UNKNOWN:  # its files are not known either
                 continue
         found += file_places(server, case.declared, gone_at)
     return found
+
+
+def _not_swept(place: Place, cache: str) -> Place:
+    """Return the place that a primary is in a cache of which no sweep has told the primaries."""
+    evidence = f"{place.where} answers as a primary, and no sweep of it is known"
+    return replace(place, evidence=evidence, remedy=f"run for {cache}")
 
 
 def _ended(looks: Sequence[Look], case: Evidence) -> bool:

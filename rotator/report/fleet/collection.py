@@ -236,6 +236,7 @@ def _keys(known: Sequence[Known]) -> Iterator[FleetKey]:
             verdict=verdict,
             hosts=len({one.host for one, _ in own}),
             remaining=sum(key.remaining for _, key in own),
+            at_least=any(key.at_least for _, key in own),
             swept_at=min((at for at in swept if at), default=None) if all(swept) else None,
             caches=tuple(_listing(one, key) for one, key in caches),
         )
@@ -263,6 +264,7 @@ def _listing(one: Known, key: Key) -> Listing:
         role=key.role,
         verdict=key.verdict,
         remaining=key.remaining,
+        at_least=key.at_least,
         swept_at=one.cache.swept_at,
         reported_at=one.at,
         reason=current or next(iter(key.reasons), None),

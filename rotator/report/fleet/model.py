@@ -23,13 +23,18 @@ _Verdict = Annotated[str, Field(json_schema_extra={"enum": list(VERDICTS)})]
 
 
 class Listing(Part):
-    """Listing: says what one cache of one host makes of a key; *swept_at* as in the report."""
+    """
+    Listing: says what one cache of one host makes of a key.
+
+    *swept_at* and *at_least* are as in the report.
+    """
 
     host: Text
     cache: Text
     role: str
     verdict: _Verdict | None
     remaining: int
+    at_least: bool = False
     swept_at: Moment | None
     reported_at: Moment
     reason: Text | None
@@ -41,12 +46,14 @@ class FleetKey(Part):
     Key: holds the verdict on one key over all caches, the worst, and what each makes of it.
 
     *swept_at* is the end of the oldest of the last complete sweeps, None if a cache never had one.
+    *at_least*: a sweep of one was not complete, so more may remain than was counted.
     """
 
     id: str
     verdict: _Verdict
     hosts: int
     remaining: int
+    at_least: bool = False
     swept_at: Moment | None
     caches: tuple[Listing, ...]
 

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from rotator.report import words
+from rotator.report.fields import left
 from rotator.report.fleet.model import FINDINGS, GAPS, Fleet, FleetKey
 from rotator.report.layout import bullets, heading, indented, listed, text, verdict_text
 from rotator.retirement.places import Verdict
@@ -45,7 +46,8 @@ def _table(keys: Iterable[FleetKey]) -> Table:
     table.add_column("oldest complete sweep")
     for key in keys:
         swept = stamp(key.swept_at) if key.swept_at else "a cache was never swept"
-        counts = (f"{key.hosts:,}", f"{len(key.caches):,}", f"{key.remaining:,}", swept)
+        remain = left(key.remaining, at_least=key.at_least)
+        counts = (f"{key.hosts:,}", f"{len(key.caches):,}", remain, swept)
         table.add_row(text(short_id(key.id)), verdict_text(key.verdict), *map(text, counts))
     return table
 

@@ -65,6 +65,7 @@ class CacheEvidence(Part):
     """
     Evidence: holds what is known of the key in one cache, as the report has it.
 
+    *at_least*: the sweep did not come to its end, so more may be there than was counted.
     *accepted* is how many of an outcome the operator knows of. *facts* say who made the run that
     found it, where and how. *runs* and *sweeps* are those that the state keeps, in their order.
     """
@@ -82,6 +83,7 @@ class CacheEvidence(Part):
     found: int
     rotated: int
     remaining: int
+    at_least: bool = False
     past: Past | None
     places: tuple[KeyPlace, ...]
     assumptions: tuple[Text, ...]

@@ -129,7 +129,8 @@ def _said(condition: Condition) -> str:
 def _lines(cache: CacheEvidence) -> Iterator[str]:
     """Yield what is known of the key in one cache, a line each."""
     swept = f"last complete sweep {stamp(cache.swept_at)}" if cache.swept_at else "never swept"
-    yield f"{swept}; the last run found {cache.found:,}, and {cache.remaining:,} remain"
+    remain = fields.left(cache.remaining, at_least=cache.at_least)
+    yield f"{swept}; the last run found {cache.found:,}; remaining: {remain}"
     yield from (f"found in a run {line}" for line in fields.who(cache.facts)) if cache.facts else ()
     yield from words.history(cache.past) if cache.past else ()
     for run in cache.runs[-SHOWN:]:
@@ -186,7 +187,17 @@ def _evidence(cache: Cache, key: Key, state: State, facts: Facts | None) -> Cach
     missing = list(cache.coverage.not_looked_at) if cache.coverage else ["the cache"]
     missing += [words.missed(cache.attempt)] if cache.attempt else []
     missing += [words.OUTDATED] if cache.outdated else []
-    same = ("role", "field", "verdict", "reasons", "next_step", "found", "rotated", "remaining")
+    same = (
+        "role",
+        "field",
+        "verdict",
+        "reasons",
+        "next_step",
+        "found",
+        "rotated",
+        "remaining",
+        "at_least",
+    )
     own = ("name", "addresses", "history", "judged_at", "swept_at", "accepted", "warnings")
     return CacheEvidence(
         **{name: getattr(cache, name) for name in own},

@@ -370,6 +370,11 @@ class TestUnknown:
         assert judgement.reasons[0] == reason
         assert step in judgement.next_step
 
+    def test_primary_before_the_first_sweep(self):
+        """A primary that no sweep came to is to be swept: never made a replica or given up."""
+        unswept = case(cache="b", sweep=None, proofs=(), looks=(primary(),), primaries=())
+        assert judged(case(), unswept).next_step == "run for b"
+
     @pytest.mark.parametrize(
         ("outcome", "number", "reason"),
         [

@@ -73,6 +73,14 @@ class TestSums:
         assert (fleet.hosts, fleet.reports, fleet.replaced, fleet.findings) == (2, 2, 0, ())
         assert unmet(tmp_path) == [f"key {OLD} is held: it is held"]
 
+    def test_interrupted(self, tmp_path):
+        """Where one sweep did not come to its end more may remain than all of them counted."""
+        leave(tmp_path, "web-1/r.json", cache(complete=True))
+        leave(tmp_path, "web-2/r.json", cache("unknown", run_id="r2", complete=False))
+        [key] = load_fleet(tmp_path, NOW)[0].keys
+        assert key.at_least
+        assert {one.host: one.at_least for one in key.caches} == {"web-1": False, "web-2": True}
+
     def test_oldest(self, tmp_path):
         """The oldest report that counts is named, and the oldest sweep of each key."""
         leave(tmp_path, "a/1.json", cache(swept_at=NOW - 9 * HOUR), ago=8 * HOUR)

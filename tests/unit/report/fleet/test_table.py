@@ -22,15 +22,15 @@ def listing(host="web-1", verdict="retirable", **fields):
     return Listing(host=host, verdict=verdict, reported_at=NOW, **usual | reason | fields)
 
 
-def fleet(*listings, findings=(), verdict="held"):
+def fleet(*listings, findings=(), verdict="held", **fields):
     """A fleet with one key."""
     key = FleetKey(
         id="9f2c41d07be3a655",
         verdict=verdict,
         hosts=2,
-        remaining=1_234,
         swept_at=NOW,
         caches=listings,
+        **{"remaining": 1_234} | fields,
     )
     return Fleet(
         made_at=NOW,
@@ -77,6 +77,14 @@ class TestTable:
         assert "reason 4" in said
         assert "reason 5" not in said
         assert "and 4 more" in said
+
+    @pytest.mark.parametrize(("remaining", "said"), [(0, "not known"), (7, "at least 7")])
+    def test_interrupted(self, remaining, said):
+        """What a sweep did not come to is not counted as none, in the table and on the page."""
+        known = {"remaining": remaining, "at_least": True}
+        found = fleet(listing(verdict="unknown", **known), **known)
+        assert f" 1 {said} 2026" in shown(found)
+        assert render_fleet(found).count(f">{said}<") == 2
 
     def test_findings(self):
         """Each finding stands under its title, and without control characters."""

@@ -152,6 +152,18 @@ class TestNotLookedAt:
 class TestShown:
     """What people are shown of it."""
 
+    @pytest.mark.parametrize(
+        ("complete", "remaining", "said"),
+        [(True, 0, "0"), (False, 0, "not known"), (False, 1_234, "at least 1,234")],
+    )
+    def test_interrupted(self, state, complete, remaining, said):
+        """What a sweep did not come to is not counted as none."""
+        found = made(state, cache("a", proven_key(remaining=remaining), complete=complete))
+        stream = io.StringIO()
+        print_result(render(found), stream)
+        assert f"remaining: {said} - " in " ".join(stream.getvalue().split())
+        assert found.caches[0].at_least is not complete
+
     def test_everything(self, state):
         """Verdict, state, each place and what is not known are shown; what is missing is not."""
         proof = Proof("10.0.0.7:1", Look("10.0.0.7:1", NOW), Look("10.0.0.7:1", NOW), "", {OLD: 3})
