@@ -15,10 +15,10 @@ from rotator.text import count, moment
 
 def estimates_of(results: Iterable[CacheResult], state: State) -> dict[str, Estimate]:
     """Return the estimate of each cache that was swept, by its name."""
-    found = {}
+    found, reports = {}, state.last_reports()
     for result in results:
         if (now := estimate_of(result)) is not None:
-            kept = state.last_reports().get(result.history or result.access.cache.name)
+            kept = reports.get(result.history or result.access.cache.name)
             found[result.access.cache.name] = _as_expected(now, kept[1] if kept else "")
     return found
 

@@ -286,9 +286,9 @@ class Connection:
 
     def _silence(self) -> str:
         """Return what another connection finds, where a reply has not come."""
-        other = Connection(self.address, self._login, timeout=min(self._timeout, _ASK_SECONDS))
         if self._timeout <= _ASK_SECONDS:
             return ""
+        other = Connection(self.address, self._login, timeout=_ASK_SECONDS)
         try:
             with other:
                 pong = _said(other.pipeline([("PING",)])[0])
