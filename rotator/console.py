@@ -110,7 +110,7 @@ def console(stream: IO[str]) -> Console:
         width=min(_columns(stream), COLUMNS) if terminal else COLUMNS,
         # Said outright, or FORCE_COLOR would put colours into a file.
         force_terminal=terminal,
-        no_color=not _has_colours(stream),
+        color_system="auto" if _has_colours(stream) else None,  # nor bold
         highlight=False,
         markup=False,
         emoji=False,

@@ -46,7 +46,11 @@ def cost(probe: Probe) -> str | Advice:
     way = "" if by_lot else ", the first of a scan, as +randomkey is missing"
     basis = f"from {count(sampled, 'name')} sampled of about {count(names, 'name')}{way}"
     rows = [*cost_rows(estimate(works, looks, Terms(basis)))]
-    known = [f"{row.what} {row.expected}" for row in rows if row.expected != "not known"]
+    known = [
+        f"{row.what} {row.expected}" + f" ({row.where})" * bool(row.where)
+        for row in rows
+        if row.expected != "not known"
+    ]
     notes = [row.note for row in rows if row.note]
     detail = f"{', '.join(known)} ({basis})"
     return Next(detail, "; ".join(notes)) if notes else detail
@@ -92,7 +96,8 @@ def _drawn(access: CacheContext, store: Store, samples: int) -> Iterator[tuple[b
     The first of a scan would not do: a run that was stopped has done just those. Where RANDOMKEY is
     refused they have to.
     """
-    settings, held = access.settings, store.databases()
+    settings = access.settings
+    held = {database: number for database, number in store.databases().items() if number}
     scope = Scope(Mode.DRY_RUN, settings.match, settings.databases, fields=settings.fields)
     matches, fields = matcher(settings.match).fullmatch, FieldReader.of(settings.fields)
     for database, number in held.items():

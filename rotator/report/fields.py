@@ -201,9 +201,10 @@ def is_work(estimate: Estimate) -> bool:
 
 
 class CostRow(NamedTuple):
-    """Row: says of one thing that a run costs what was expected and measured, as text."""
+    """Row: says as text of one thing what a run costs: expected and measured, and at which node."""
 
     what: str
+    where: str
     expected: str
     measured: str
     basis: str
@@ -219,10 +220,11 @@ def cost_rows(estimate: Estimate) -> Iterator[CostRow]:
             most[item.what] = item
     nodes = len({item.node for item in estimate.items if item.node})
     for item in most.values():
-        where = f", {item.node} (the most of {nodes:,})" if item.node and nodes > 1 else ""
+        one = item.node and nodes > 1 and (item.expected != 0 or item.measured)
+        where = f"{item.node}, the most of {nodes:,} nodes" if one else ""
         amounts = (_amount(item.expected, item.unit), _amount(item.measured, item.unit))
         basis = "" if estimate.basis.startswith(item.basis) else item.basis
-        yield CostRow(item.what + where, *amounts, basis, item.note)
+        yield CostRow(item.what, where, *amounts, basis, item.note)
 
 
 def _weight(item: Item) -> float:
@@ -243,7 +245,8 @@ def cost_lines(estimate: Estimate) -> Iterator[str]:
     measured = any(item.measured is not None for item in estimate.items)
     for row in cost_rows(estimate):
         was = f", measured {row.measured}" if measured and row.measured != _NOT_KNOWN else ""
-        basis = f" ({row.basis})" if row.basis else ""
+        known = "; ".join(filter(None, (row.where, row.basis)))
+        basis = f" ({known})" if known else ""
         note = f"; {row.note}" if row.note else ""
         yield f"{row.what}: {row.expected}{was}{basis}{note}"
     if estimate.plan:

@@ -113,38 +113,42 @@ class Terms:
     lanes: int = 1
 
 
-def estimate(
-    works: Sequence[Work],
-    looks: Mapping[str, Look],
-    terms: Terms,
-    after: Mapping[str, Look] | None = None,
-    took: float | None = None,
-) -> Estimate:
-    """
-    Return what the *works* of all nodes cost.
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Done: says what came of it: the *works* that were done, looks after, the seconds it took."""
 
-    *looks* are at each node before, by its name. With looks *after*, and the seconds it *took*, the
-    work is done, and what was measured stands beside.
-    """
-    values = sum(work.values for work in works)
-    sizes = sum(work.size for work in works)
-    seconds, done = _seconds(works, terms), after is not None
+    works: Sequence[Work]
+    looks: Mapping[str, Look]
+    seconds: float
+
+
+def estimate(
+    works: Sequence[Work], looks: Mapping[str, Look], terms: Terms, done: Done | None = None
+) -> Estimate:
+    """Return what *works* cost, with *looks* at their nodes before; what was *done* is beside."""
+    seconds, took = _seconds(works, terms), done.seconds if done else None
+    expected, was = sums(works), sums(done.works) if done else (None, None)
     items = [
-        Item("values to rewrite", "values", values, terms.basis, values if done else None),
-        Item("their size", "bytes", sizes, terms.basis, sizes if done else None),
+        Item("values to rewrite", "values", expected[0], terms.basis, was[0]),
+        Item("their size", "bytes", expected[1], terms.basis, was[1]),
         Item("time", "seconds", seconds, _basis_of_time(works, terms), took),
     ]
     for work in works:
         look = looks.get(work.node)
         items += _of_node(work, look, terms, seconds)
-    if after is not None:
-        items = [_measured(one, looks, after, took) for one in items]
+    if done:
+        items = [_measured(one, looks, done) for one in items]
     return Estimate(terms.basis, tuple(items), _plan(works, terms))
 
 
 def stream(work: Work) -> int:
     """Return how many bytes a replica and an append-only file get of a node's work."""
     return work.size + round(work.values * (_COMMAND_BYTES + work.name_size))
+
+
+def sums(works: Sequence[Work]) -> tuple[int, int]:
+    """Return how many values there are at all nodes, and their size."""
+    return sum(work.values for work in works), sum(work.size for work in works)
 
 
 def _seconds(works: Sequence[Work], terms: Terms) -> float | None:
@@ -276,11 +280,9 @@ def _measure(look: Look, name: str) -> float | None:
         return None
 
 
-def _measured(
-    item: Item, before: Mapping[str, Look], after: Mapping[str, Look], took: float | None
-) -> Item:
+def _measured(item: Item, before: Mapping[str, Look], done: Done) -> Item:
     """Return an item with what was measured; what applications did meanwhile is in it."""
-    first, last = before.get(item.node or ""), after.get(item.node or "")
+    first, last = before.get(item.node or ""), done.looks.get(item.node or "")
     if first is None or last is None or not same_process(first, last):
         return item
     grown = {
@@ -288,11 +290,14 @@ def _measured(
         "growth of the append-only file": _grown(first, last, "aof_current_size"),
     }
     value = grown.get(item.what) if item.expected else None
-    if item.unit == "share" and took:
+    if item.unit == "share" and done.seconds:
         cpu = [_measure(one, name) for one in (first, last) for name in MEASURES[3:5]]
         known = [one for one in cpu if one is not None]
-        value = (sum(known[2:]) - sum(known[:2])) / took if len(known) == len(cpu) else None
-    if item.what.startswith("memory") and _forked(first, last):
+        value = (sum(known[2:]) - sum(known[:2])) / done.seconds if len(known) == len(cpu) else None
+    saves = any(
+        first.facts.get(one) != last.facts.get(one) for one in ("rdb_saves", "aof_rewrites")
+    )
+    if item.what.startswith("memory") and saves:
         value = max(_measure(last, name) or 0.0 for name in MEASURES[5:7])
     return replace(item, measured=value)
 
@@ -301,11 +306,6 @@ def _grown(first: Look, last: Look, fact: str) -> float | None:
     """Return by how much a number has grown; None if it was begun anew."""
     before, now = number(first, fact), number(last, fact)
     return None if before is None or now is None or now < before else float(now - before)
-
-
-def _forked(first: Look, last: Look) -> bool:
-    """Return whether a file was saved or rewritten in between."""
-    return any(first.facts.get(one) != last.facts.get(one) for one in ("rdb_saves", "aof_rewrites"))
 
 
 def _plan(works: Sequence[Work], terms: Terms) -> Plan | None:

@@ -1,11 +1,11 @@
 """Costs: takes the counts and looks of a run to an estimate of what a run costs."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from rotator.report.model import Report
-from rotator.retirement.estimate import Estimate, Terms, Work, estimate
+from rotator.retirement.estimate import Done, Estimate, Terms, Work, estimate, sums
 from rotator.retirement.looks import Look
 from rotator.state.state import State
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
@@ -51,27 +51,53 @@ def estimate_of(result: CacheResult) -> Estimate | None:
     """
     Return what a run over a cache costs, by the values that the sweep met under old keys.
 
-    After a run what it did cost stands beside. A sweep that was stopped tells of a part only, and
-    says so.
+    After a run what it did cost stands beside. Of a sweep that was stopped the part that was met is
+    taken for the rest, too; None if that is no name at all.
     """
     sweep = result.sweep
-    if sweep is None:
+    if sweep is None or not (sweep.complete or sweep.tally.visits):
         return None
     done = sweep.scope.mode is Mode.RUN
-    names = sweep.tally.visits
-    part = "" if sweep.complete else f" of about {sweep.topology.names:,}"
+    met = [_work(result, node) for node in sweep.nodes]
+    works, basis = _whole(sweep, met)
     terms = Terms(
-        basis=f"from {count(names, 'name')} met{part}",
+        basis=basis,
         rate=result.plan.limits.rate,
         verifying=result.plan.verify,
         cores=os.cpu_count(),
         lanes=max((node.lanes for node in sweep.nodes), default=1),
     )
-    works = [_work(result, node) for node in sweep.nodes]
     before, after = _looks(result, last=False), _looks(result, last=True)
     if not done:
         return estimate(works, before, terms)
-    return estimate(works, before, terms, after, _seconds(sweep, result.verification))
+    return estimate(works, before, terms, Done(met, after, _seconds(sweep, result.verification)))
+
+
+def _whole(sweep: SweepResult, met: Sequence[Work]) -> tuple[list[Work], str]:
+    """Return the works of whole nodes, by what was *met* of them, and what they go by."""
+    basis = f"from {count(sweep.tally.visits, 'name')} met"
+    if sweep.complete:
+        return [*met], basis
+    basis = f"{basis} of about {sweep.topology.names:,}"
+    if sweep.scope.leaves_out:  # nobody knows how many of the others are in scope
+        return [*met], f"{basis}; the others are not counted"
+    known = {work.node: work for work in met}
+    nodes = {str(address): names for address, names in sweep.topology.names_of.items()}
+    visits = sum(work.visits for work in met)
+    values, size = sums(met)
+    works, unmet = [], replace(met[0], values=0, size=0, visits=0, seconds=None)
+    for node in {**nodes, **known}:
+        work = known.get(node) or replace(unmet, node=node)
+        rest = max(nodes.get(node, 0) - work.visits, 0)
+        whole = replace(
+            work,
+            values=work.values + round(values * rest / visits),
+            size=work.size + round(size * rest / visits),
+            visits=work.visits + rest,
+            seconds=work.seconds * (1 + rest / work.visits) if work.seconds else None,
+        )
+        works.append(whole)
+    return works, f"{basis}, the others taken for alike"
 
 
 def _seconds(sweep: SweepResult, verification: SweepResult | None) -> float:
@@ -91,12 +117,13 @@ def _work(result: CacheResult, node: NodeResult) -> Work:
     met = [tally for key_id, tally in node.tally.keys.items() if key_id in old]
     names = [len(name) for tally in met for name in tally.samples]
     ways = [way for way, number in node.load.exchanged.most_common() if number]
+    paced = node.tally.visits and (node.complete or node.stopped) and not node.resumed
     return Work(
         node=node.node,
         values=sum(tally.found for tally in met),
         size=sum(tally.size for tally in met),
         visits=node.tally.visits,
         name_size=sum(names) / len(names) if names else 0.0,
-        seconds=node.seconds if node.complete and not node.resumed else None,
+        seconds=node.seconds if paced else None,
         way=str(ways[0]) if ways else None,
     )

@@ -1,10 +1,9 @@
 """
 Live run: tells what a run does now, and hears what is to be changed.
 
-A thread of the parent does it, beside the work: it writes the run's row in the state, a log line a
-minute where no bar is drawn, and the metrics file; and it reads the orders that `rotator tune` has
-left in the state. It takes at most a hundredth of the time. That the state cannot be used for a
-moment fails no run.
+A thread of the parent writes the run's row in the state, a log line a minute where no bar is drawn,
+and the metrics file, and it reads the orders that `rotator tune` has left in the state. It takes a
+hundredth of the time, at most; a state that cannot be used for a moment fails no run.
 """
 
 import signal
@@ -27,6 +26,7 @@ from rotator.report.files import write_whole
 from rotator.report.live.progress import metrics_text, read_metrics, say
 from rotator.state.live import LiveRuns, NodeStatus, Order, Owner, RunStatus
 from rotator.sweep.control import Change, Orders, Stop, StopSignal
+from rotator.sweep.node.throttle import Reason
 from rotator.sweep.scope import Limits
 from rotator.text import utc_now
 
@@ -48,8 +48,7 @@ class _Phase(Progress):
     def __init__(self, drawn: Progress, cache: str, name: str, total: int) -> None:
         self._drawn = drawn
         self.cache, self.name = cache, name
-        self.expected = total or None
-        self.since = utc_now()
+        self.expected, self.since = total or None, utc_now()
         self.visits = self.before = self.rotated = self.rotated_before = self.left = 0
         self.reason: str | None = None
         self._reasons: set[str] = set()
@@ -97,9 +96,11 @@ class _Phase(Progress):
         """See `Progress`."""
         self._drawn.close()
 
-    def measure(self) -> None:
-        """Note how many visits there are by now, for the rate."""
+    def measure(self, *, paused: bool) -> None:
+        """Note how many visits there are by now, for the rate; starts and pauses do not count."""
         now = time.monotonic()
+        if paused or not self.visits or self.reason == Reason.PAUSED:
+            self._pace.clear()
         self._pace.append((now, self.visits))
         while now - self._pace[0][0] > _PACE_SECONDS and len(self._pace) > 2:
             self._pace.popleft()
@@ -226,7 +227,7 @@ class LiveRun:
             if asked is False:
                 return
             if self._phase:
-                self._phase.measure()
+                self._phase.measure(paused=self.stopper.orders.paused)
             self._hear()
             self._write()
             self._say(asked=bool(asked))
@@ -261,10 +262,9 @@ class LiveRun:
             self._runs = runs
 
     def _write(self) -> None:
-        if not self._writing.due:
-            return
-        with suppress(StateError), self._writing.taking():
-            self._runs.put(self._now()) if self._runs else self._open()
+        if self._writing.due:
+            with suppress(StateError), self._writing.taking():
+                self._runs.put(self._now()) if self._runs else self._open()
 
     def _hear(self) -> None:
         """Carry out the orders that are new."""
@@ -282,7 +282,7 @@ class LiveRun:
         orders = replace(before, **{name: one for name, one in wanted.items() if one is not None})
         old, new = self._limits(before), self._limits(orders)
         said = [(name, _shown(old[name]), _shown(new[name])) for name in new]
-        words, at = {True: "paused", False: "going on"}, utc_now().replace(microsecond=0)
+        words, at = ("going on", "paused"), utc_now().replace(microsecond=0)
         said.append(("pause", words[before.paused], words[orders.paused]))
         if order.stop:
             said.append(("stop", "going on", "stopping after this page"))

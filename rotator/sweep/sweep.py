@@ -110,12 +110,12 @@ def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
             new.tally.merge(old.tally.only_rotated())
     result.nodes.append(new)
     log.info(
-        "node swept",
+        "node swept" if new.complete else "node swept in part",
         node=new.node,
         complete=new.complete,
         visits=new.tally.visits,
         rotated=new.tally.outcomes[Outcome.ROTATED],
-        left=new.tally.remaining,
+        **{"left" if new.complete else "left_at_least": new.tally.remaining},
         exchange=", ".join(new.exchange),
         lanes=new.lanes,
         seconds=round(new.seconds, 1),

@@ -99,6 +99,18 @@ class TestLoad:
         assert first["their size"]["expected"] == last["their size"]["measured"] > 0
         assert last["time"]["measured"] > 0
 
+    def test_cost_of_a_part(self, place, redis):
+        """A dry run that was stopped takes what it met for the rest, too, and says so."""
+        fill(redis, place.cache, 2000)
+        limits = ("--max-rate", 500, "--max-duration", "1s")
+        found = report_of(place, "--dry-run", *limits)["caches"][0]["estimate"]
+
+        assert found["basis"].endswith(" names met of about 2,000, the others taken for alike")
+        known = {one["what"]: one["expected"] for one in found["items"]}
+        assert known["values to rewrite"] == 2000
+        assert known["time"] >= 8.0
+        assert known["traffic to each replica"] == 0
+
 
 class TestEnding:
     """How a run ends, in words."""

@@ -1,11 +1,15 @@
 """What `rotator check` says that a run would cost, by a sample."""
 
 import json
+import re
+from types import SimpleNamespace
 
 import pytest
 
+from rotator.diagnose.cost import cost as estimated
 from support.caches import NO_FILES, Cache, Place, fill, user
 from support.commandline import run
+from support.respfront import RespFront, bulk, text_in
 
 
 @pytest.fixture
@@ -45,3 +49,19 @@ def test_without_the_right(place, redis):
 def test_nothing(place):
     """Where nothing is stored nothing is to be rewritten."""
     assert cost(place)["detail"].startswith("values to rewrite 0, their size 0 B")
+
+
+def test_a_database_of_no_names(place, server, redis):
+    """Where a server says of a database that it has no names there is nothing to estimate by."""
+    fill(redis, place.cache, 20)
+
+    def answer(words, ask):
+        if words[0].upper() != b"INFO":
+            return None
+        return bulk(re.sub(rb"keys=\d+", b"keys=0", text_in(ask(words))))
+
+    with RespFront(server.port, answer) as front:
+        place.cache.redis["addresses"] = [front.address]
+        place.configure(place.cache)
+        found = estimated(SimpleNamespace(access=place.access()))
+    assert found.startswith("values to rewrite 0, ")

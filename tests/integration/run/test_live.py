@@ -5,12 +5,13 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
+from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
 
 from rotator.progress import Progress, ProgressFormat
-from rotator.run.live import LiveRun
+from rotator.run.live import LiveRun, _Phase
 from rotator.state.live import LiveRuns, Order
 from rotator.state.state import State
 from rotator.sweep.control import Orders, Stop, StopSignal
@@ -57,6 +58,22 @@ def test_shown_while_it_goes_on(path):
         assert now.seconds_left > 0
     with LiveRuns(path) as runs:
         assert runs.all() == []
+
+
+def test_the_rate_is_that_of_work():
+    """What passed before the first visit, and in a pause, does not make a run look slow."""
+    with patch("rotator.run.live.time") as clock:
+        phase = _Phase(Progress(), "box", "rotating", 1000)
+        for now, visits, paused in [(0, 0, False), (50, 0, False), (51, 100, False)]:
+            clock.monotonic.return_value = now
+            phase.advance(visits=visits)
+            phase.measure(paused=paused)
+        assert (phase.figures()["rate"], phase.figures()["seconds_left"]) == (100.0, 9.0)
+        for now, visits, paused in [(60, 0, True), (61, 0, False), (62, 100, False)]:
+            clock.monotonic.return_value = now
+            phase.advance(visits=visits)
+            phase.measure(paused=paused)
+        assert (phase.figures()["rate"], phase.figures()["seconds_left"]) == (50.0, 16.0)
 
 
 def test_orders_are_carried_out(path):

@@ -91,8 +91,9 @@ def test_cost_rows():
 
     assert rows["values to rewrite"].expected == "812,203"
     assert (rows["time"].expected, rows["time"].measured) == ("not known", "3 min 12 s")
-    assert rows["traffic to each replica, b:1 (the most of 2)"].expected == "300 MB"
-    assert rows["share of the server's core, a:1 (the most of 2)"].expected == "26%"
+    traffic, share = rows["traffic to each replica"], rows["share of the server's core"]
+    assert (traffic.where, traffic.expected) == ("b:1, the most of 2 nodes", "300 MB")
+    assert (share.where, share.expected) == ("a:1, the most of 2 nodes", "26%")
 
 
 def test_cost_lines():
@@ -100,7 +101,7 @@ def test_cost_lines():
     lines = list(cost_lines(COST))
 
     assert lines[1] == "time: not known, measured 3 min 12 s (the pace was not measured)"
-    assert lines[2].endswith("300 MB (2 replicas); too much")
+    assert lines[2].endswith("300 MB (b:1, the most of 2 nodes; 2 replicas); too much")
     assert lines[-1] == (
         "as fast as servers can: 4 processes a node, so 2 machines of 4 cores"
         " (20,000 visits a second and process)"

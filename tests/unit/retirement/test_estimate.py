@@ -5,7 +5,7 @@ from itertools import starmap
 
 import pytest
 
-from rotator.retirement.estimate import Terms, Work, estimate, stream
+from rotator.retirement.estimate import Done, Terms, Work, estimate, stream
 from rotator.retirement.looks import Look
 
 NODE = "10.0.0.7:6379"
@@ -41,8 +41,8 @@ def look(facts=None, settings=None, measures=None, **fields):
 def items(work=WORK, before=None, after=None, took=None, **terms):
     """What is estimated, by what it is."""
     given = Terms("from 2,000 names met", **terms)
-    last = None if after is None else {NODE: after}
-    found = estimate([work], {NODE: look() if before is None else before}, given, last, took)
+    done = None if after is None else Done([work], {NODE: after}, took)
+    found = estimate([work], {NODE: look() if before is None else before}, given, done)
     return {item.what: item for item in found.items}
 
 
