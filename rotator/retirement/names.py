@@ -111,7 +111,8 @@ def _draining(case: Evidence) -> Iterator[Place]:
     left, until = case.remaining, moment(case.drains_at)
     remain, last = ("remains", "it") if left == 1 else ("remain", "the last")
     text = f"{count(left, 'value')} with a TTL {remain} under it; {last} expires at {until}"
-    remedy = f"run {_anew(case)} to move what remains, or wait until {until} and run again"
+    # The same for every cache, so that it is said once; when the last expires stands beside.
+    remedy = f"run {_anew(case)} to move what remains, or wait until it has expired and run again"
     yield _place(Status.HOLDING, Verdict.DRAINING, text, remedy, case.drains_at)
 
 

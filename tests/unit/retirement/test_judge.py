@@ -317,7 +317,7 @@ class TestDraining:
             "3 values with a TTL remain under it; the last expires at 2026-11-23 17:00 UTC"
         )
         assert judgement.next_step == (
-            "run again to move what remains, or wait until 2026-11-23 17:00 UTC and run again"
+            "run again to move what remains, or wait until it has expired and run again"
         )
 
     def test_dry_run(self):
