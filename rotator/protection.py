@@ -135,8 +135,10 @@ def check_target(path: Path) -> None:
 
     Raises:
         ConfigError: The folder is missing or closed to us, or *path* cannot be replaced: it is a
-            symbolic link, or another user's.
+            symbolic link, another user's, or `-`.
     """
+    if path == Path("-"):  # what --report takes for stdout does not come here
+        raise ConfigError("-: only --report writes to stdout", hint="name a file")
     folder = Path(os.path.realpath(path.parent))
     if not folder.is_dir():
         raise ConfigError(

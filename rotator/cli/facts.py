@@ -42,7 +42,7 @@ def _options(context: typer.Context) -> Iterator[str]:
         if option.param_type_name != "option" or name in _TOLD_ELSEWHERE or not given:
             continue
         flags = option.opts if value is not False else option.secondary_opts or option.opts
-        flag = next((one for one in flags if one.startswith("--")), name)
+        flag = next((one for one in flags if one.startswith("--")), flags[0])
         for one in value if isinstance(value, list | tuple) else (value,):
             yield flag if isinstance(one, bool) else f"{flag} {_shown(name, one)}"
 

@@ -14,7 +14,7 @@ from rotator.report import fields, words
 from rotator.report.agreement import agreed, unended
 from rotator.report.build import known_of_cache, known_of_key
 from rotator.report.files import json_text
-from rotator.report.model import SCHEMA, Attempt, Cache, Key, Report
+from rotator.report.model import SCHEMA, Attempt, Cache, Key, KeyPlace, Report
 from rotator.retirement.forecast import plan_until
 from rotator.retirement.places import Kind, Status
 from rotator.state.state import State
@@ -190,7 +190,7 @@ def unmet_conditions(
             reasons.append((f"the last run could not judge {title}: {why}", "run again"))
         listed = [key for key in cache.keys if key.id in wanted]
         if listed and (old := _too_old(title, cache.swept_at, now, max_age)):
-            reasons.append((old, f"run again: rotator run --cache {cache.name}"))
+            reasons.append((old, f"run again, for {cache.name}"))
         for key in listed:
             reasons += _against(title, cache, key) or (_assumed(key) if proven else [])
     for key_id in set(wanted) - {key.id for cache in living for key in cache.keys}:
@@ -213,7 +213,7 @@ def _against(title: str, cache: Cache, key: Key) -> list[tuple[str, str]]:
 def _assumed(key: Key) -> list[tuple[str, str]]:
     """Return what is not proven of a retirable key, and so only assumed."""
     against = [
-        (f"key {key.id} is {RETIRABLE}, but not {PROVEN}: {place.evidence}", place.remedy)
+        (f"key {key.id} is {RETIRABLE}, but not {PROVEN}: {_only(place)}", place.remedy)
         for place in key.places
         if place.status != Status.CLEAN
     ]
@@ -227,6 +227,12 @@ def _assumed(key: Key) -> list[tuple[str, str]]:
             what = words.KIND_NAMES[kind]
             against.append((f"key {key.id}: nothing is known of {what}", "run again"))
     return [(reason, step or "prove what is assumed, then run again") for reason, step in against]
+
+
+def _only(place: KeyPlace) -> str:
+    """Return what is known of a place, said as what it is where it is only assumed."""
+    assumed = place.status == Status.ASSUMED
+    return f"it is only assumed that {fields.clause(place.evidence)}" if assumed else place.evidence
 
 
 def _too_old(

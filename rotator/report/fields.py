@@ -23,7 +23,7 @@ from rotator.retirement.estimate import Estimate, Item, Plan
 from rotator.retirement.forecast import Progress, Schedule
 from rotator.tally.load import Latency, NodeLoad
 from rotator.tally.tally import Outcome
-from rotator.text import count, elapsed, moment, percent, rfc3339, size, stamp
+from rotator.text import add_clamped, count, elapsed, moment, percent, rfc3339, size, stamp
 
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
 _ASSUMING = "assuming that "
@@ -42,14 +42,17 @@ def _writable(value: object) -> object:
 
 
 def _cut_off(at: datetime) -> datetime:
-    """Return the last whole second, in UTC."""
-    return at.astimezone(UTC).replace(microsecond=0)
+    """Return the last whole second, in UTC; ValueError: UTC has no such year."""
+    try:
+        return at.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise ValueError("a time before the year 1 or after 9999") from None
 
 
 def _round_up(at: datetime) -> datetime:
-    """Return the next whole second, in UTC."""
+    """Return the next whole second, in UTC; the last one of all has none."""
     whole = _cut_off(at)
-    return whole if whole == at else whole + timedelta(seconds=1)
+    return whole if whole == at else add_clamped(whole, timedelta(seconds=1))
 
 
 def every_outcome(counts: dict[str, int]) -> dict[str, int]:

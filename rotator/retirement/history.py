@@ -110,7 +110,7 @@ class SweepRecord:
         return cls(
             keys={key_id: met.get(key_id, _NOTHING) for key_id in old},
             visits=tally.visits,
-            open_items={outcome: tally.outcomes[outcome] for outcome in BLOCKING},
+            open_items={one: tally.outcomes[one] for one in (*BLOCKING, Outcome.NESTED)},
             opened=sum(key.found for key in tally.keys.values()),
             **known,
         )

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from rotator.retirement.lineage import Gone, gone_since
 from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
-from rotator.text import add_clamped, ago, begin_with, clock, count, duration, moment
+from rotator.text import add_clamped, begin_with, clock, count, duration, moment
 
 CLOCKS = "set the clocks right (NTP), then run again"
 """What to do when a clock is wrong."""
@@ -22,6 +22,7 @@ _CLOCK = (
     " state file is to be moved away"
 )
 _SEE_TO_THAT = "see to that, then run again"
+_TWICE = "have values that are encrypted twice written anew or deleted, then run again"
 _FIND = "find what still encrypts with it, give that the current key, then run again"
 NOTHING_OPENS = "the keys may be right and the layout another"
 """What comes to mind first where not one value opens: keys are checked sooner than layouts."""
@@ -84,7 +85,7 @@ def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Place]:
         remain = "remains" if left == 1 else "remain"
         least = "" if case.latest and case.latest.complete else "at least "
         text = f"{least}{count(left, 'value')} without a TTL {remain} under it{since}{names}"
-        yield _place(*holding, text, f"run {_anew(case)} to move what remains")
+        yield _place(*holding, text, _moving(case))
     if met := case.met_again:
         text = (
             f"the verifying sweep still met {count(met, 'value')} under it: "
@@ -111,8 +112,9 @@ def _draining(case: Evidence) -> Iterator[Place]:
     left, until = case.remaining, moment(case.drains_at)
     remain, last = ("remains", "it") if left == 1 else ("remain", "the last")
     text = f"{count(left, 'value')} with a TTL {remain} under it; {last} expires at {until}"
-    # The same for every cache, so that it is said once; when the last expires stands beside.
-    remedy = f"run {_anew(case)} to move what remains, or wait until it has expired and run again"
+    remedy = (
+        f"{_moving(case)}, or wait until it has expired and run again"  # no time: said once for all
+    )
     yield _place(Status.HOLDING, Verdict.DRAINING, text, remedy, case.drains_at)
 
 
@@ -208,11 +210,8 @@ def _too_early(gone: Mapping[str, Gone], now: datetime, quiet: timedelta) -> Pla
     """Return when a sweep can confirm that none is left."""
     ends = max(one.first.ended_at for one in gone.values() if one.first)
     calm_at = add_clamped(ends, quiet)
-    if now < calm_at:
-        text = f"found gone {ago(ends, now)}, and not yet confirmed: {duration(quiet)} of quiet is"
-        text = f"{text} asked for"
-    else:
-        text = f"found gone at {clock(ends, now)}, and not yet confirmed by a later complete sweep"
+    how = f": {duration(quiet)} of quiet is asked for" if now < calm_at else " by a later sweep"
+    text = f"found gone at {clock(ends, now)}, and not yet confirmed{how}"
     remedy = f"run again after {clock(calm_at, now)}" if now < calm_at else "run again"
     return _later(text, remedy, max(now, calm_at))
 
@@ -226,10 +225,15 @@ def _clean(case: Evidence, gone: Mapping[str, Gone]) -> Place:
     return Place(Kind.NAMES, "", Status.CLEAN, text, since=since)
 
 
-def _anew(case: Evidence) -> str:
-    """Return how the next run is to differ from this one."""
-    dry_run = case.sweep is not None and case.sweep.mode is Mode.DRY_RUN
-    return "without --dry-run" if dry_run else "again"
+def _moving(case: Evidence) -> str:
+    """Return what moves what remains: a run, unless all of it is what the last one could not."""
+    if case.sweep is not None and case.sweep.mode is Mode.DRY_RUN:
+        return "run without --dry-run to move what remains"
+    steps = {Outcome.NESTED: _TWICE, Outcome.DENIED: _OPEN_ITEMS[Outcome.DENIED][2]}
+    met = {one: max(sweep.open_items.get(one, 0) for sweep in case.sweeps) for one in steps}
+    if sum(met.values()) < case.remaining:
+        return "run again to move what remains"
+    return "; ".join(step for one, step in steps.items() if met[one])
 
 
 def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:

@@ -28,13 +28,15 @@ class TestFacts:
     def test_who_and_how(self, place, redis):
         """Host, user, files with their SHA-256 and options that are not as by default are kept."""
         fill(redis, place.cache, 10)
-        report = report_of(place, "--quiet", "3s", "--accept", "undecryptable=3", "--page", 500)
+        report = report_of(
+            place, "--quiet", "3s", "--accept", "undecryptable=3", "--page", 500, "-q"
+        )
 
         facts = report["facts"]
         assert (facts["host"], facts["user"]) == (socket.gethostname(), getpass.getuser())
         digest = hashlib.sha256(place.file.read_bytes()).hexdigest()
         assert [one["sha256"] for one in facts["files"]] == [digest]
-        assert {"--quiet 3s", "--accept undecryptable=3"} <= set(facts["options"])
+        assert {"--quiet 3s", "--accept undecryptable=3", "-q"} <= set(facts["options"])
         assert not any(one.startswith("--page") for one in facts["options"])  # as by default
         assert facts["assumptions"] == report["caches"][0]["keys"][1]["assumptions"]
         assert report["exit_meaning"] == "complete"

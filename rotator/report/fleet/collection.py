@@ -2,7 +2,8 @@
 Collection: reads the reports of many hosts, and tells which count.
 
 - A later report of the same host on the same cache replaces the earlier one. The host is what the
-  report says, else the folder that holds the file, else the file's name.
+  report says, else the folder that holds the file, else the file's name. Hosts may have one name,
+  such as `localhost`: of two folders only what one process of a server answered is of one host.
 - Of several hosts that look after one cache, known by its name, its databases and the run ids of
   its servers, the newest counts for each key that it lists. Addresses do not tell: `127.0.0.1:6379`
   is another server on every host.
@@ -10,9 +11,11 @@ Collection: reads the reports of many hosts, and tells which count.
   so is a report of a time to come: it neither replaces another one nor is replaced.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -27,6 +30,7 @@ from rotator.text import moment, short_id, stamp
 
 _SKEW = timedelta(minutes=5)  # by which clocks of hosts may differ
 _LARGEST = 64 * 1024 * 1024  # bytes
+_finished = attrgetter("report.finished_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +40,16 @@ class Known:
     host: str
     at: datetime
     cache: Cache
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """File: a report that was read, and the host that it is of."""
+    """File: a report that was read, the host that it is of, and the folder that holds it."""
 
     host: str
     report: Report
+    folder: str
 
 
 def load_fleet(folder: Path, now: datetime, names: Sequence[str] = ()) -> tuple[Fleet, Report]:
@@ -59,12 +65,13 @@ def load_fleet(folder: Path, now: datetime, names: Sequence[str] = ()) -> tuple[
     files, unread = _read_all(folder)
     known, replaced = _counting(files, now)
     known, differences = _one_of_each_server(known, now)
+    if not known:
+        raise StateError(f"--from {folder}: no report in it is on a cache", hint="run again")
     if names:
         known = [one for one in known if one.cache.name in names]
         if missing := set(names) - {one.cache.name for one in known}:
-            raise ConfigError(
-                f"--cache {min(missing)}: no report is on it", hint=f"look at the files in {folder}"
-            )
+            hint = f"look at the files in {folder}"
+            raise ConfigError(f"--cache {min(missing)}: no report is on it", hint=hint)
     oldest = min(known, key=lambda one: one.at)
     fleet = Fleet(
         made_at=now,
@@ -82,7 +89,7 @@ def load_fleet(folder: Path, now: datetime, names: Sequence[str] = ()) -> tuple[
             *differences,
         ),
     )
-    newest = max(files, key=lambda one: one.report.finished_at).report
+    newest = max(files, key=_finished).report
     caches = tuple(
         one.cache.model_copy(update={"name": f"{one.cache.name} of {one.host}"}) for one in known
     )
@@ -92,32 +99,38 @@ def load_fleet(folder: Path, now: datetime, names: Sequence[str] = ()) -> tuple[
 def _read_all(folder: Path) -> tuple[list[_File], list[Finding]]:
     """Return the reports under a folder, and the files that are none."""
     if not folder.is_dir():
-        raise ConfigError(
-            f"--from {folder}: there is no such folder", hint="name one that holds reports"
-        )
+        raise ConfigError(f"--from {folder}: there is no such folder", hint="name one with reports")
     files, unread = [], []
-    for path in sorted(path for path in folder.rglob("*.json") if not path.is_dir()):
+    for path in _files_under(folder):
         place = path.relative_to(folder)
         try:
             report = _read(path)
         except ValueError as error:
             unread.append(Finding(kind="unread", where=str(place), what=str(error)))
         else:
-            named = place.parts[0] if len(place.parts) > 1 else path.stem
-            host = (report.facts and report.facts.host) or named
-            files.append(_File(host, report))
+            top = place.parts[0] if len(place.parts) > 1 else ""
+            host = (report.facts and report.facts.host) or top or path.stem
+            files.append(_File(host, report, top))
     if not files:
         bad = f"; {unread[0].where}: {unread[0].what}" if unread else ""
-        raise StateError(
-            f"--from {folder}: there is no report in it{bad}",
-            hint="`rotator run --report FILE.json` writes one: a folder for each host",
-        )
+        hint = "`rotator run --report FILE.json` writes one: a folder for each host"
+        raise StateError(f"--from {folder}: there is no report in it{bad}", hint=hint)
     return files, unread
+
+
+def _files_under(folder: Path) -> list[Path]:
+    """Return the JSON files under a folder, and the folders that cannot be looked into."""
+    closed: list[OSError] = []
+    tree = os.walk(folder, onerror=closed.append)
+    found = [Path(top, name) for top, _, names in tree for name in names if name.endswith(".json")]
+    return sorted([*found, *(Path(error.filename) for error in closed)])
 
 
 def _read(path: Path) -> Report:
     """Return the report in a file; ValueError says why there is none."""
     try:
+        if path.is_dir():
+            raise ValueError("the folder cannot be looked into")
         if not path.is_file() or path.stat().st_size > _LARGEST:  # a pipe would be waited for
             raise ValueError("no file, or too large to be a report")
         report = Report.model_validate_json(path.read_bytes())
@@ -138,9 +151,9 @@ def _counting(files: Sequence[_File], now: datetime) -> tuple[list[Known], int]:
     known: list[Known] = []
     places: dict[tuple[str, str], list[int]] = {}
     replaced = 0
-    for file in sorted(files, key=lambda one: one.report.finished_at, reverse=True):
+    for file in sorted(files, key=_finished, reverse=True):
         for cache in file.report.caches:
-            mine = Known(file.host, file.report.finished_at, cache)
+            mine = Known(file.host, file.report.finished_at, cache, file.folder)
             own = places.setdefault((mine.host, cache.name), [])
             later = [place for place in own if _replaces(known[place], mine, now)]
             if not later:
@@ -150,16 +163,18 @@ def _counting(files: Sequence[_File], now: datetime) -> tuple[list[Known], int]:
             replaced += 1
             if known[later[-1]].cache.coverage is None and cache.coverage is not None:
                 known[later[-1]] = _attempted(mine, known[later[-1]])
-    hosts = {one.host for one in known}
+    hosts = {(one.host, one.folder) for one in known}
     for file in files:
-        if file.host not in hosts:  # nothing else is known of it
+        if not file.report.caches and (file.host, file.folder) not in hosts:  # nothing is known
             failed = Cache(name="every cache", error=file.report.error or "none was looked at")
-            known.append(Known(file.host, file.report.finished_at, failed))
+            known.append(Known(file.host, file.report.finished_at, failed, file.folder))
     return [one for one in known if not one.cache.superseded], replaced
 
 
 def _replaces(later: Known, earlier: Known, now: datetime) -> bool:
     """Return whether a later report of a host, on a cache of that name, is on the same one."""
+    if later.folder != earlier.folder and _run_ids(later).isdisjoint(_run_ids(earlier)):
+        return False
     first, second = set(later.cache.addresses), set(earlier.cache.addresses)
     return later.at <= now + _SKEW and not (first and second and first.isdisjoint(second))
 
@@ -213,8 +228,9 @@ def _run_ids(one: Known) -> set[str]:
 def _same(newer: Known, older: Known) -> bool:
     """Return whether two hosts look after one cache, if one of its servers is the same process."""
     first, second = newer.cache.coverage, older.cache.coverage
-    named = newer.host != older.host and newer.cache.name == older.cache.name
-    return bool(named and first and second and first.databases == second.databases)
+    named = newer.cache.name == older.cache.name
+    others = (newer.host, newer.folder) != (older.host, older.folder)
+    return bool(named and others and first and second and first.databases == second.databases)
 
 
 def _keys(known: Sequence[Known]) -> Iterator[FleetKey]:
@@ -282,8 +298,8 @@ def _unjudged(known: Iterable[Known]) -> Iterator[Finding]:
 
 def _failures(files: Iterable[_File]) -> Iterator[Finding]:
     """Yield the hosts whose last run did not end with 0, and why."""
-    last = {one.host: one.report for one in sorted(files, key=lambda one: one.report.finished_at)}
-    for host, report in sorted(last.items()):
+    last = {(one.host, one.folder): one.report for one in sorted(files, key=_finished)}
+    for (host, _), report in sorted(last.items()):
         if report.exit_code:
             ending = ENDINGS.get(report.exit_code)
             said = f"{ending.short if ending else 'unknown'} (exit code {report.exit_code})"

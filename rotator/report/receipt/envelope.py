@@ -152,8 +152,9 @@ def unseal(path: Path, public: SSlibKey) -> bytes:
         raise ReceiptError(f"{path} was changed after it was signed", hint=_OWN) from None
     if envelope.payload_type != PAYLOAD_TYPE:
         raise ReceiptError(f"{path} is signed, but it is no receipt of rotator", hint=_OWN)
-    # Encoded anew, because base64 has several texts for the same bytes.
-    if content != _text(envelope.to_dict()):
+    # Encoded anew, because base64 has several texts for the same bytes. Nobody can sign that there
+    # is no second signature, and rotator writes one.
+    if len(envelope.signatures) > 1 or content != _text(envelope.to_dict()):
         hint = "what is signed is unchanged, but its text is not as rotator wrote it: restore that"
         raise ReceiptError(f"{path} was changed around what is signed", hint=hint)
     return envelope.payload

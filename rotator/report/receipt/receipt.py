@@ -131,7 +131,7 @@ def _lines(cache: CacheEvidence) -> Iterator[str]:
     swept = f"last complete sweep {stamp(cache.swept_at)}" if cache.swept_at else "never swept"
     remain = fields.left(cache.remaining, at_least=cache.at_least)
     yield f"{swept}; the last run found {cache.found:,}; remaining: {remain}"
-    yield from (f"found in a run {line}" for line in fields.who(cache.facts)) if cache.facts else ()
+    yield from (f"the last run: {line}" for line in fields.who(cache.facts)) if cache.facts else ()
     yield from words.history(cache.past) if cache.past else ()
     for run in cache.runs[-SHOWN:]:
         state = "complete" if run.complete else "not complete"

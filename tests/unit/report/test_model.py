@@ -440,6 +440,11 @@ class TestFile:
 
         assert caught.value.hint == f"create it: mkdir -p {tmp_path / 'none'}"
 
+    def test_stdout(self):
+        """Only the report is written to stdout: a page does not make a file that is called `-`."""
+        with pytest.raises(ConfigError, match="only --report writes to stdout"):
+            check_target(Path("-"))
+
     @pytest.mark.parametrize("target", ["/dev/null", "/dev/stdout", "/dev/stderr", "/"])
     def test_no_file(self, target):
         """A device, a folder, or the file that stdout goes to is left alone."""

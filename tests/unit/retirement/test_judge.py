@@ -226,6 +226,20 @@ class TestInUse:
         assert judgement.reasons[0].startswith("1 value without a TTL remains under it")
         assert judgement.next_step == "run again to move what remains"
 
+    @pytest.mark.parametrize(
+        ("mode", "remain", "items", "step"),
+        [
+            (Mode.RUN, 3, {Outcome.NESTED: 3}, "have values that are encrypted twice written anew"),
+            (Mode.RUN, 3, {Outcome.DENIED: 4}, "give the user the rights that `rotator check`"),
+            (Mode.RUN, 4, {Outcome.NESTED: 3}, "run again to move what remains"),
+            (Mode.DRY_RUN, 3, {Outcome.NESTED: 3}, "run without --dry-run to move what remains"),
+        ],
+    )
+    def test_what_a_run_cannot_move(self, mode, remain, items, step):
+        """Nobody is told to run again where that moves nothing."""
+        swept = saw(left(remain), mode=mode, open_items=items)
+        assert judged(case(sweep=swept)).next_step.startswith(step)
+
     def test_stopped(self):
         """A sweep that was stopped tells the least that there is."""
         judgement = judged(case(sweep=saw(left(), complete=False)))
@@ -427,7 +441,7 @@ class TestVerifying:
         judgement = judged(case(**proven(100)), now=110)
         assert (judgement.verdict, judgement.ready_at) == (Verdict.VERIFYING, at(161))
         assert judgement.reasons[0].startswith(
-            "found gone 9 minutes ago, and not yet confirmed: 1h of quiet is asked for"
+            "found gone at 03:41 UTC, and not yet confirmed: 1h of quiet is asked for"
         )
         assert judgement.next_step == "run again after 04:41 UTC"
 

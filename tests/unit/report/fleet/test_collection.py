@@ -124,13 +124,25 @@ class TestWhichCount:
         leave(tmp_path, "x/1.json", cache("in-use"), ago=5 * HOUR, host=hosts)
         leave(tmp_path, f"{'y' if hosts else 'x'}/2.json", cache(), host=hosts)
         assert verdicts(tmp_path) == {OLD: "retirable"}
-        assert load_fleet(tmp_path, NOW)[0].replaced == 1
+        fleet, _ = load_fleet(tmp_path, NOW)
+        assert (fleet.replaced, fleet.findings) == (1, ())
 
     def test_other_hosts(self, tmp_path):
         """Reports of one address on several hosts are of several servers: both count."""
         leave(tmp_path, "a.json", cache("in-use", run_id="r1"), ago=5 * HOUR)
         leave(tmp_path, "b.json", cache(run_id="r2"))
         assert verdicts(tmp_path) == {OLD: "in-use"}
+
+    def test_hosts_of_one_name(self, tmp_path):
+        """Hosts of one name in folders of their own are several, also where one of them failed."""
+        leave(tmp_path, "a/1.json", cache("in-use"), ago=5 * HOUR, host="localhost")
+        leave(tmp_path, "b/1.json", cache(run_id="r2"), host="localhost")
+        leave(tmp_path, "c/1.json", error="no such file", exit_code=2, ago=HOUR, host="localhost")
+
+        fleet, _ = load_fleet(tmp_path, NOW)
+
+        assert (fleet.keys[0].verdict, fleet.replaced) == ("in-use", 0)
+        assert [one.kind for one in fleet.findings] == ["unknown", "failed"]
 
     def test_another_server_of_the_name(self, tmp_path):
         """A cache that is at other addresses now is another one: both count."""
@@ -247,6 +259,33 @@ class TestFiles:
         assert [one.where for one in findings] == ["b.json", "c.json"]
         assert {one.what for one in findings} == {"no file, or too large to be a report"}
 
+    def test_a_closed_folder(self, tmp_path, monkeypatch):
+        """A folder that cannot be looked into is named: it may hold the reports of a host."""
+        leave(tmp_path, "a/1.json", cache())
+        (tmp_path / "b").mkdir()
+        scan = os.scandir
+
+        def refuse(path):  # as the kernel does, but not to root
+            if Path(path).name == "b":
+                raise PermissionError(13, "Permission denied", str(path))
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        [finding] = load_fleet(tmp_path, NOW)[0].findings
+        assert (finding.kind, finding.where) == ("unread", "b")
+        assert finding.what == "the folder cannot be looked into"
+
+    def test_a_time_that_utc_has_not(self, tmp_path):
+        """A time past the end of the calendar makes a file no report."""
+        leave(tmp_path, "a/1.json", cache())
+        leave(tmp_path, "b/1.json", cache())
+        text = json.loads((tmp_path / "b/1.json").read_text())
+        text["finished_at"] = "9999-12-31T23:59:59-14:00"
+        (tmp_path / "b/1.json").write_text(json.dumps(text))
+        [finding] = load_fleet(tmp_path, NOW)[0].findings
+        assert finding.kind == "unread"
+        assert "a time before the year 1 or after 9999" in finding.what
+
     def test_a_later_version(self, tmp_path):
         """A report of a later version of rotator is not understood."""
         leave(tmp_path, "a/1.json", cache())
@@ -265,8 +304,11 @@ class TestFiles:
         assert unmet(tmp_path)
 
     def test_nothing_there(self, tmp_path):
-        """A folder without a report is an error, and so is one that is not there."""
+        """A folder without a report on a cache is an error, and so is one that is not there."""
         with pytest.raises(StateError, match="there is no report in it"):
             load_fleet(tmp_path, NOW)
         with pytest.raises(ConfigError, match="there is no such folder"):
             load_fleet(tmp_path / "none", NOW)
+        leave(tmp_path, "a/1.json", cache(superseded=True))
+        with pytest.raises(StateError, match="no report in it is on a cache"):
+            load_fleet(tmp_path, NOW)

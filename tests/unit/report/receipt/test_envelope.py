@@ -163,6 +163,14 @@ def test_changed_around(tmp_path, pair, signed, change):
     assert refusal(tmp_path, change(signed), pair.public) == "was changed around what is signed"
 
 
+def test_a_second_signature(tmp_path, pair, other, signed):
+    """Anybody can put a signature beside another one: a file with two is not as it was signed."""
+    form, second = json.loads(signed), envelope.seal(PAYLOAD, envelope.read_signer(other.private))
+    form["signatures"] += json.loads(second)["signatures"]
+    text = envelope.canonical(form) + b"\n"
+    assert refusal(tmp_path, text, pair.public) == "was changed around what is signed"
+
+
 def test_changed_payload(tmp_path, pair, signed):
     """Another payload under the same signature was changed after it was signed."""
     form = json.loads(signed)

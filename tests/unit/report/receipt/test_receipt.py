@@ -71,7 +71,7 @@ class TestVerdict:
             False,
         )
         assert found.state_basis == "assuming that no application writes"
-        assert found.proven.reasons == ("no application writes",)
+        assert found.proven.reasons == ("it is only assumed that no application writes",)
 
     @pytest.mark.parametrize(
         ("verdict", "state_word"),
