@@ -3,8 +3,7 @@ Live run: tells what a run does now, and hears what is to be changed.
 
 A thread of the parent does it, beside the work: it writes the run's row in the state, a log line a
 minute where no bar is drawn, and the metrics file; and it reads the orders that `rotator tune` has
-left in the state. It takes at most a hundredth of the time. That the state cannot be used for a
-moment fails no run.
+left in the state. It takes at most a hundredth of the time. That the state is locked fails no run.
 """
 
 import signal
@@ -63,13 +62,14 @@ class _Phase(Progress):
         self._nodes = {node: [0, expected] for node, expected in names.items()}
         self._drawn.begin_nodes(names)
 
-    def resume(self, visits: int, rotated: int, left: int) -> None:
+    def resume(self, visits: int, rotated: int, left: int, node: str = "") -> None:
         """See `Progress`."""
         self.before += visits
+        self._nodes.get(node, [0])[0] += visits
         self.rotated += rotated
         self.rotated_before += rotated
         self.left += left
-        self._drawn.resume(visits, rotated, left)
+        self._drawn.resume(visits, rotated, left, node)
 
     def advance(self, visits: int = 0, rotated: int = 0, left: int = 0, node: str = "") -> None:
         """See `Progress`."""
