@@ -298,10 +298,11 @@ class WaitLog:
         self._said_at = now
         _log(event, **facts)
 
-    def ended(self) -> None:
-        """Say that the wait is over, if there was one."""
+    def ended(self, *, well: bool) -> None:
+        """Say that the wait is over, if there was one, and whether what was waited for came."""
         if self._begun_at is not None:
-            _log("no longer waiting", seconds=round(time.monotonic() - self._begun_at, 1))
+            event = "no longer waiting" if well else "gave up waiting"
+            _log(event, seconds=round(time.monotonic() - self._begun_at, 1))
 
 
 def _log(event: str, **facts: Any) -> None:

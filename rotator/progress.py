@@ -44,7 +44,7 @@ class Progress:
     def begin_nodes(self, names: Mapping[str, int]) -> None:
         """Note which nodes are swept, and how many names each has."""
 
-    def resume(self, visits: int, rotated: int, left: int) -> None:
+    def resume(self, visits: int, rotated: int, left: int, node: str = "") -> None:
         """Count what an earlier run did of the same sweep: the rate and the time left are ours."""
 
     def advance(self, visits: int = 0, rotated: int = 0, left: int = 0, node: str = "") -> None:
@@ -141,7 +141,7 @@ class _Bar(Progress):
         if node in self._meter.nodes:
             self._meter.nodes_done += 1
 
-    def resume(self, visits: int, rotated: int, left: int) -> None:
+    def resume(self, visits: int, rotated: int, left: int, node: str = "") -> None:  # noqa: ARG002 - one bar for all nodes
         """Begin where an earlier run was."""
         with self._drawing():
             self._meter.rotated += rotated

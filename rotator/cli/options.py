@@ -190,7 +190,7 @@ HtmlFile = Annotated[
 Format = Annotated[ReportFormat, shared("--format", "What to print on stdout.")]
 DryRun = Annotated[bool, shared("--dry-run", "Look only: no command that writes is sent.", "-n")]
 MaxRate = Annotated[
-    float | None, shared("--max-rate", "Visits a second, at most.", metavar="N", min=1)
+    float | None, shared("--max-rate", "Visits a second, at most.", metavar="N", min=1, max=10**7)
 ]
 ForceLock = Annotated[
     bool,

@@ -60,7 +60,6 @@ run is at work; 129, 130 and 143 interrupted. `rotator --help` says more of each
 and how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
 """
 
-
 log = structlog.get_logger(__name__)
 
 
@@ -116,10 +115,11 @@ class RunSettings:
         "What other clients may feel, in milliseconds: pages shrink above it. 0: no goal.",
         metavar="MS",
         min=0,
+        max=10**5,
         default=2.0,
     )
     max_lag: int | None = option(
-        "--max-lag", "Wait while a replica is more bytes behind.", metavar="BYTES", min=0
+        "--max-lag", "Wait while a replica lags by more.", metavar="BYTES", min=0, max=10**15
     )
     max_memory: float | None = option(
         "--max-memory", "Wait while more of maxmemory is used.", metavar="PERCENT", min=1, max=100

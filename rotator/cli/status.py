@@ -81,13 +81,25 @@ def status_command(
 def tune_command(
     *,
     max_rate: float | None = options.option(
-        "--max-rate", "Visits a second, at most, of all workers together.", metavar="N", min=0
+        "--max-rate",
+        "Visits a second, at most, of all workers together.",
+        metavar="N",
+        min=0,
+        max=10**7,
     ),
     max_latency: float | None = options.option(
-        "--max-latency", "What other clients may feel, in milliseconds.", metavar="MS", min=0
+        "--max-latency",
+        "What other clients may feel, in milliseconds.",
+        metavar="MS",
+        min=0,
+        max=10**5,
     ),
     max_lag: int | None = options.option(
-        "--max-lag", "Wait while a replica is more bytes behind.", metavar="BYTES", min=0
+        "--max-lag",
+        "Wait while a replica lags by more.",
+        metavar="BYTES",
+        min=0,
+        max=10**15,
     ),
     pause: bool = options.option("--pause", "Do nothing until --resume."),
     resume: bool = options.option("--resume", "Go on after --pause."),

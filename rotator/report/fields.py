@@ -301,3 +301,9 @@ def changes(points: Sequence[tuple[datetime, int]]) -> list[tuple[datetime, int]
 def clause(said: str) -> str:
     """Return an assumption without the words that it may begin with."""
     return said.removeprefix(_ASSUMING)
+
+
+def visits(made: int, now: int | None) -> str:
+    """Return how many visits a sweep made, and how many of them *now*, if not all by this run."""
+    by_this_run = f", {now:,} of them by this run," if now is not None and now < made else ""
+    return count(made, "visit") + by_this_run

@@ -105,7 +105,7 @@ def _headline(cache: Cache, title: str, now: datetime | None) -> Iterator[Render
 def _known(cache: Cache, now: datetime | None) -> Iterator[tuple[str, str]]:
     """Yield the sums, how far it is, and how old all of it is: lines and their styles."""
     if cache.visits or not cache.error:
-        sums = count(cache.visits, "visit")
+        sums = fields.visits(cache.visits, cache.visits_now)
         if cache.sweep_seconds is not None:
             sums += f" in {elapsed(cache.sweep_seconds)}"
         if cache.sweep_seconds and cache.visits:

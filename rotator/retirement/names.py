@@ -112,9 +112,7 @@ def _draining(case: Evidence) -> Iterator[Place]:
     left, until = case.remaining, moment(case.drains_at)
     remain, last = ("remains", "it") if left == 1 else ("remain", "the last")
     text = f"{count(left, 'value')} with a TTL {remain} under it; {last} expires at {until}"
-    remedy = (
-        f"{_moving(case)}, or wait until it has expired and run again"  # no time: said once for all
-    )
+    remedy = f"{_moving(case)}, or wait until it has expired and run again"
     yield _place(Status.HOLDING, Verdict.DRAINING, text, remedy, case.drains_at)
 
 

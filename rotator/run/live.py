@@ -2,8 +2,8 @@
 Live run: tells what a run does now, and hears what is to be changed.
 
 A thread of the parent writes the run's row in the state, a log line a minute where no bar is drawn,
-and the metrics file, and it reads the orders that `rotator tune` has left in the state. It takes a
-hundredth of the time, at most; a state that cannot be used for a moment fails no run.
+and the metrics file, and reads what `rotator tune` has left in the state. It takes a hundredth of
+the time, at most; a state that cannot be used for a moment fails no run.
 """
 
 import signal
@@ -30,8 +30,7 @@ from rotator.sweep.node.throttle import Reason
 from rotator.sweep.scope import Limits
 from rotator.text import utc_now
 
-_TICK_SECONDS = 0.5  # `tune` is heard within 2 s
-_WRITE_SECONDS = 1.0
+_TICK_SECONDS, _WRITE_SECONDS = 0.5, 1.0  # `tune` is heard within 2 s
 _SAY_SECONDS, _METRICS_SECONDS = 60.0, 15.0
 _SHARE, _LOCKED = 100, 10  # so many times as long as it worked, and as it lasted, nothing is done
 _BUSY_MS = 50  # how long a lock of somebody else is waited for
@@ -62,13 +61,14 @@ class _Phase(Progress):
         self._nodes = {node: [0, expected] for node, expected in names.items()}
         self._drawn.begin_nodes(names)
 
-    def resume(self, visits: int, rotated: int, left: int) -> None:
+    def resume(self, visits: int, rotated: int, left: int, node: str = "") -> None:
         """See `Progress`."""
         self.before += visits
+        self._nodes.get(node, [0])[0] += visits
         self.rotated += rotated
         self.rotated_before += rotated
         self.left += left
-        self._drawn.resume(visits, rotated, left)
+        self._drawn.resume(visits, rotated, left, node)
 
     def advance(self, visits: int = 0, rotated: int = 0, left: int = 0, node: str = "") -> None:
         """See `Progress`."""

@@ -120,11 +120,12 @@ def discover(
             raise
         except ServerError as error:
             if known is None or over:
+                told.ended(well=False)
                 raise
             told.waits("waiting for the server", error=str(error))
         else:
             if over or not topology.problems:
-                told.ended()
+                told.ended(well=not topology.problems)
                 return topology
             told.waits("waiting for the cluster to settle", problems=list(topology.problems))
         time.sleep(_PAUSE_SECONDS)

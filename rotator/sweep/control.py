@@ -199,7 +199,7 @@ class SweepControl(Control, Protocol):
         """Note which nodes there are, and how many names each has."""
 
     def end_node(self, node: str, /) -> None:
-        """Note that a node is done."""
+        """Note that a node is done: all of it was swept."""
 
     def load(self, node: str, /) -> dict[str, Any] | None:
         """Return the position that was kept last, or None to begin anew."""
@@ -227,7 +227,7 @@ class ProgressControl:
     def begun(self, place: str, visits: int, rotated: int, left: int) -> None:
         """See `Control`; what this run has begun already was counted as it came."""
         if place not in self._begun and visits:
-            self.bar.resume(visits, rotated, left)
+            self.bar.resume(visits, rotated, left, node=place.partition(" ")[0])
         self._begun.add(place)
 
     def begin_nodes(self, names: Mapping[str, int]) -> None:

@@ -52,7 +52,8 @@ def sweep_cache(
         nodes = {address: plan(address, restarts) for address, restarts in pending.items()}
         for address, node in engine.sweep(nodes, scope, control):
             _put(result, address, node)
-            control.end_node(node.node)
+            if node.complete:
+                control.end_node(node.node)
         if result.stopped is None:
             pending = _look_again(result, discover)
     for node in result.nodes:

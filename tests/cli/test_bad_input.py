@@ -178,6 +178,9 @@ WRONG_OPTIONS = {
     "a switch at no time": (["--writers-switched-at", "lately"], "such as 14:30", "run --help"),
     "a page of nothing": (["--page", "0"], "--page", "run --help"),
     "no number": (["--workers", "many"], "--workers", "run --help"),
+    "a rate without end": (["--max-rate", "inf"], "--max-rate", "run --help"),
+    "a latency without end": (["--max-latency", "inf"], "--max-latency", "run --help"),
+    "a lag of any number": (["--max-lag", "9" * 400], "--max-lag", "run --help"),
     "an unknown word": (["--format", "xml"], "xml", "run --help"),
     "an unknown option": (["--dry"], "--dry", "run --help"),
     "an option without its value": (["--state"], "--state", "--help"),
@@ -210,6 +213,15 @@ class TestOptions:
         assert only in error
         assert "rotator keys" in hint
         assert redis.get("name") == before
+
+    @pytest.mark.parametrize(
+        "limit", ["--max-rate inf", "--max-latency inf", f"--max-lag {10**400}"]
+    )
+    def test_a_limit_that_tune_refuses(self, tmp_path, limit):
+        """No number that a run could not count with is given to one that goes on."""
+        error, hint = refused(run_here(["tune", "--state", tmp_path / "state", *limit.split()]))
+        assert limit.split()[0] in error
+        assert "tune --help" in hint
 
     def test_a_wrong_environment_variable(self):
         """The hint says that the value came from the environment, and from which variable."""

@@ -40,7 +40,7 @@ def say(status: RunStatus, *, as_json: bool = False) -> None:
         "visits_before": status.visits_before,
         "expected": status.expected,
         "rate": status.rate,
-        "to_go": status.seconds_left,
+        "to_go": None if status.paused else status.seconds_left,
         "rotated": status.rotated,
         "rotated_before": status.rotated_before,
         "left": status.left,
@@ -51,8 +51,8 @@ def say(status: RunStatus, *, as_json: bool = False) -> None:
         line = {"event": "progress", "at": status.at.isoformat(), **figures}
         write_line(json.dumps(line), sys.stderr)
         return
-    if status.seconds_left is not None:
-        figures["to_go"] = clock(status.seconds_left)
+    if figures["to_go"] is not None:
+        figures["to_go"] = clock(figures["to_go"])
     log.info("progress", **{name: one for name, one in figures.items() if one not in {None, ""}})
 
 

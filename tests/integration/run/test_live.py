@@ -45,7 +45,7 @@ def test_shown_while_it_goes_on(path):
         assert (before.phase, before.cache) == ("preparing", "box"[:0])
         bar = run.watching(lambda *_: Progress())("box", "rotating", 100)
         bar.begin_nodes({"a:1": 60, "b:1": 40})
-        bar.resume(20, 19, 1)
+        bar.resume(20, 19, 1, node="b:1")
         bar.advance(visits=30, rotated=30, node="a:1")
         bar.end_node("a:1")
         bar.wait("rate")
@@ -53,7 +53,7 @@ def test_shown_while_it_goes_on(path):
         (now,) = runs.all()
         assert (now.visits, now.visits_before, now.rotated, now.left) == (50, 20, 49, 1)
         states = [(node.node, node.state, node.visits) for node in now.nodes]
-        assert states == [("a:1", "done", 30), ("b:1", "waiting", 0)]
+        assert states == [("a:1", "done", 30), ("b:1", "under way", 20)]
         assert now.rate > 0
         assert now.seconds_left > 0
     with LiveRuns(path) as runs:

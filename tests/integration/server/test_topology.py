@@ -527,3 +527,15 @@ def test_a_server_that_is_away_is_waited_for_in_few_lines(server):
     assert len(asked) >= 4
     said = [line["event"] for line in lines]
     assert said == ["waiting for the server", "no longer waiting"]
+
+
+def test_a_wait_that_was_too_short_is_not_called_over(server):
+    """That a server has not come back is said, and not that nobody waits any longer."""
+    known = look(at(server))
+
+    def reach_half(address):
+        raise ServerError(f"{address} is away")
+
+    with capture_logs() as lines, pytest.raises(ServerError, match="is away"):
+        look(at(server), patience=0.1, connect=reach_half, known=known)
+    assert [line["event"] for line in lines] == ["waiting for the server", "gave up waiting"]

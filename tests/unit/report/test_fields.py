@@ -178,6 +178,15 @@ class TestTable:
         assert "- 1,200 undecryptable, bad_tag: names begin with p0\n" in shown
         assert "- 2,379 others\n" in shown
 
+    def test_this_run_and_those_before(self):
+        """The time and the speed of a run that went on are of its own visits, which are told."""
+        known = {"visits": 26_189, "sweep_seconds": 2.0}
+        went_on = drawn(report_on(Cache(name="a", visits_now=4_000, **known)))
+        alone = drawn(report_on(Cache(name="a", visits_now=26_189, **known)))
+
+        assert "26,189 visits, 4,000 of them by this run, in 2.0 s (2,000 a second)\n" in went_on
+        assert "26,189 visits in 2.0 s (13,094 a second)\n" in alone
+
     def test_load_and_cost(self):
         """The nodes whose clients waited longest are told of, the others counted."""
         nodes = tuple(

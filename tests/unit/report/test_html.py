@@ -15,7 +15,9 @@ from rotator.errors import ConfigError, ServerError
 from rotator.report import chart, html
 from rotator.report.build import failed_report
 from rotator.report.model import VERDICTS, Cache, Key
+from rotator.sweep.control import Change
 from rotator.tally.tally import Mode
+from rotator.text import stamp
 from support import browser
 from support.html_pages import END, HOSTILE, HOUR, START, report
 from support.sample_reports import HELD, QUIET, UNKNOWN, placed_key
@@ -133,6 +135,13 @@ class TestPage:
             "The sweep did not come to its end: there may be more than was counted.",
         ):
             assert part in text
+
+    def test_what_was_changed_meanwhile(self):
+        """What `rotator tune` changed while the run went on is said with its options."""
+        made = Change(at=END, what="max-rate", before="9", after="5", user=HOSTILE, host="there")
+        head = words(parsed(html.render(report(changes=(made,)))).find(".//header"))
+        assert f"Changed {stamp(END)}: max-rate 9 -> 5, " in head
+        assert " on there" in head
 
     def test_all_problems(self, page):
         """Every sample is on the page; those beyond the first twenty open with a click."""

@@ -127,7 +127,7 @@ class Counting(Progress):
         self.resumed = Counter()
         self.nodes = []
 
-    def resume(self, visits, rotated, left):
+    def resume(self, visits, rotated, left, **_):
         """What an earlier run did."""
         self.resumed.update(visits=visits, rotated=rotated, left=left)
 
