@@ -140,7 +140,7 @@ def _read(path: Path) -> Report:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         why = ": ".join(filter(None, (place, first["msg"])))
-        raise ValueError(f"no report: {why[:200]}") from None
+        raise ValueError(f"no report of a run: {why[:200]}") from None
     if report.schema_ > SCHEMA:
         raise ValueError(f"schema {report.schema_} is of a later version of rotator")
     return report

@@ -234,10 +234,10 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (b"", "no report: Invalid JSON"),
-            (b"\xff", "no report: Invalid JSON"),
-            (b"[]", "no report: Input should be an object"),
-            (b'{"schema": 2}', "no report: rotator: Field required"),
+            (b"", "no report of a run: Invalid JSON"),
+            (b"\xff", "no report of a run: Invalid JSON"),
+            (b"[]", "no report of a run: Input should be an object"),
+            (b'{"schema": 2}', "no report of a run: rotator: Field required"),
         ],
     )
     def test_no_report(self, tmp_path, content, message):
