@@ -127,9 +127,9 @@ class Counting(Progress):
         self.resumed = Counter()
         self.nodes = []
 
-    def resume(self, visits, rotated, left, **_):
+    def resume(self, visits, rotated, left, node=""):
         """What an earlier run did."""
-        self.resumed.update(visits=visits, rotated=rotated, left=left)
+        self.resumed.update({"visits": visits, "rotated": rotated, "left": left, node: visits})
 
     def end_node(self, node):
         """One more is done."""
@@ -145,7 +145,7 @@ def test_earlier_runs_count_once():
     control.begun("a 2/2", 70, 70, 0)  # a worker died, and another one goes on at its position
     control.begun("a 1/2", 90, 80, 1)
     control.end_node("a")
-    assert bar.resumed == {"visits": 10, "rotated": 8, "left": 1}
+    assert bar.resumed == {"visits": 10, "rotated": 8, "left": 1, "a": 10}
     assert bar.nodes == ["a"]
     assert (control.visits, control.rotated) == (0, 0)
 
