@@ -192,15 +192,13 @@ class Worker:
 
     def _finish(self) -> list[str]:
         """Read what was written meanwhile; return what happened that the scan may have missed."""
-        session = self._session
+        session, tally = self._session, self._checkpoint.tally
         session.finish()
-        tally = self._checkpoint.tally
         session.tracker.finish(session.visitor, session.outside, self._databases, tally)
         pages = session.store.pages
         self._builder.end(session.store, self._databases)
         now = session.store.identity()
-        tracked = session.tracker.complete
-        before = self._checkpoint.identity
+        tracked, before = session.tracker.complete, self._checkpoint.identity
         # What was moved while it worked, the sweep after it finds.
         excused = TRACKED_COMMANDS if tracked or session.works else NOTHING
         changes = before.changes(now, excused)
@@ -220,7 +218,9 @@ class Worker:
 
     def _reattach(self, lost: LostError) -> list[str]:
         """Connect again; return what changed if it is not the process that it was."""
-        log.warning("connection lost", node=self._session.store.node, error=str(lost))
+        node = self._session.store.node
+        log.warning("connection lost", node=node, error=str(lost))
+        self._control.wait(node, "the server is away")
         for pause in _RECONNECT_SECONDS:
             time.sleep(pause)
             self._session.close()
@@ -228,12 +228,13 @@ class Worker:
                 self._session = self._connect(before=self._session)
                 self._session.tracker.interrupted()
                 now = self._session.store.identity()
-            except ServerError as error:
-                log.debug("not connected yet", node=self._session.store.node, error=str(error))
+            except ServerError:
                 continue
             if now.role == "master":
+                self._control.wait(node, None)
+                log.info("connected again", node=node)
                 return self._checkpoint.identity.changes(now)
-            log.info("a replica answers now, not yet promoted", node=self._session.store.node)
+            log.info("a replica answers now, not yet promoted", node=node)
         raise ServerError(f"{lost}, and it cannot be opened again") from None
 
     def _begin(self, tally: Tally, restarts: int = 0) -> Checkpoint:
@@ -277,8 +278,7 @@ class Worker:
         self._session.track_writes()
         log.warning("scan begins again", node=self._session.store.node, reasons=before.reasons)
         self._checkpoint = self._begin(before.tally.only_rotated(), before.restarts + 1)
-        self._checkpoint.reasons = before.reasons
-        self._checkpoint.started_at = before.started_at
+        self._checkpoint.reasons, self._checkpoint.started_at = before.reasons, before.started_at
 
     def _save(self, *, counted: bool = False) -> None:
         """Save the position; *counted* says that this run's result tells of the encryptions."""

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
@@ -488,14 +489,17 @@ class TestLostConnection:
     """The connection breaks, and the process is the same."""
 
     def test_killed_between_pages(self, server, redis, sweeper):
-        """The scan goes on at the same cursor, misses nothing and counts nothing twice."""
+        """The scan goes on at the same cursor, counts nothing twice, and says that it is back."""
 
         def kill(number):
             if number in {3, 9, 10}:
                 redis.client_kill_filter(_type="normal", skipme=True)
 
-        result = sweeper.run(on_page=kill)
+        with capture_logs() as lines:
+            result = sweeper.run(on_page=kill)
         assert result.complete
+        told = [line["event"] for line in lines if line["event"].startswith("connect")]
+        assert told == 3 * ["connection lost", "connected again"]
         # Each time there are, besides, those of the lanes.
         lanes = 0 if exchanges(redis) else CONNECTIONS
         assert (result.restarts, sweeper.connections) == (0, 4 * (1 + lanes))
