@@ -204,6 +204,10 @@ class StateError(RotatorError):
     """State error: the file cannot be read, written or understood."""
 
 
+class LockedError(StateError):
+    """Locked: another process keeps the state file to itself, longer than is waited for."""
+
+
 class SelfCheckError(RotatorError):
     """Self-check: a value just encrypted does not open to its plaintext, and was not written."""
 

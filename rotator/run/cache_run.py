@@ -27,7 +27,7 @@ from rotator.server.copies import refresh_files, take_look
 from rotator.server.topology import Topology
 from rotator.server.wire.stream import Patience
 from rotator.state.state import State
-from rotator.sweep.control import ProgressControl, StopSignal
+from rotator.sweep.control import PositionSaver, ProgressControl, StopSignal
 from rotator.sweep.engine import Engine, InlineEngine, ProcessEngine, RemoteWorkers
 from rotator.sweep.results import CacheResult, SweepResult
 from rotator.sweep.scope import RunOptions, Scope
@@ -258,7 +258,7 @@ class CacheRun:
         engine = self._engine(workers)
         with self.progress(name, _PHASES[mode], topology.names) as bar:
             control = ProgressControl(self.stopper.reason, bar, orders=self.stopper.ordered)
-            control.save = partial(self.state.save_position, name, kept_as)
+            control.save = PositionSaver(partial(self.state.save_position, name, kept_as)).save
             if not self.options.fresh:
                 control.load = partial(self.state.load_position, name, kept_as)
             result = sweep_cache(self._discover, engine, scope, control, plan.node)

@@ -33,7 +33,7 @@ from rotator.text import utc_now
 _TICK_SECONDS, _WRITE_SECONDS = 0.5, 1.0  # `tune` is heard within 2 s
 _SAY_SECONDS, _METRICS_SECONDS = 60.0, 15.0
 _SHARE, _LOCKED = 100, 10  # so many times as long as it worked, and as it lasted, nothing is done
-_BUSY_MS = 50  # how long a lock of somebody else is waited for
+_LOCK_SECONDS = 0.05  # how long a lock of somebody else is waited for
 _PACE_SECONDS = 30.0  # what the rate is of
 
 log = structlog.get_logger(__name__)
@@ -257,7 +257,7 @@ class LiveRun:
     def _open(self) -> None:
         """Begin the row of this run; where the state cannot be used now, that is tried again."""
         with suppress(StateError):
-            runs = LiveRuns(self.state, busy_ms=_BUSY_MS)
+            runs = LiveRuns(self.state, wait=_LOCK_SECONDS)
             runs.begin(self._now(), self._status.began_at)
             self._runs = runs
 

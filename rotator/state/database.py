@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import platformdirs
 
-from rotator.errors import StateError
+from rotator.errors import LockedError, StateError
 from rotator.protection import require_own
 
 P = ParamSpec("P")
@@ -59,7 +59,7 @@ _FORMATS = (
     ) WITHOUT ROWID""",
 )
 # What was encrypted before formats were noted may have been in any of them.
-_IN_ANY = ("INSERT INTO formats SELECT '*', key_id, '*', 'written' FROM encryptions",)
+_IN_ANY = "INSERT INTO formats SELECT '*', key_id, '*', 'written' FROM encryptions"
 _LIVE = (
     "CREATE TABLE runs (run TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
     # A number is never given twice: a run has heard all up to the last one that it read.
@@ -67,7 +67,7 @@ _LIVE = (
         number INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, record TEXT NOT NULL
     )""",
 )
-_UPGRADES = {1: _RUNS, 2: _LINEAGES, 3: (*_FORMATS, *_IN_ANY), 4: _LIVE}
+_UPGRADES = {1: _RUNS, 2: _LINEAGES, 3: (*_FORMATS, _IN_ANY), 4: _LIVE}
 _SCHEMA = f"""
 CREATE TABLE positions (
     cache TEXT, phase TEXT, node TEXT, position TEXT NOT NULL,
@@ -100,25 +100,19 @@ CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT 
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {VERSION};
 """
-_WAIT_SECONDS = 10.0
+_OPEN_SECONDS = 10.0  # how long a lock is waited for before there is anything to lose
 _ANEW = (
     "restore it, or move it away: with a new one every old key is `verifying` again, nothing else"
 )
+_OTHER = "or choose another file with --state"
 _MEANINGS = {
     sqlite3.SQLITE_BUSY: ("is locked by another process", "wait for that process, or stop it"),
     sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", "make room, then run again"),
     sqlite3.SQLITE_CORRUPT: ("is damaged", _ANEW),
     sqlite3.SQLITE_NOTADB: ("is damaged, or no state file of rotator", _ANEW),
-    sqlite3.SQLITE_READONLY: (
-        "cannot be written",
-        "make it and its folder writable, or choose another with --state",
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        "cannot be opened",
-        "make it and its folder readable and writable, or choose another with --state",
-    ),
+    sqlite3.SQLITE_READONLY: ("cannot be written", f"make it and its folder writable, {_OTHER}"),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", f"make it and its folder usable, {_OTHER}"),
 }
-_OTHERWISE = ("cannot be used", "look at the disk, or choose another file with --state")
 
 
 class Database:
@@ -126,13 +120,14 @@ class Database:
     Database: an open SQLite file, which threads may share.
 
     Names of tables and columns are our own; what comes from elsewhere is passed as values.
-    *upgraded_from* is the version of the schema that this opening has replaced, if it has.
+    Once it is open, a lock is waited for *wait* seconds. *upgraded_from* is the schema that this
+    opening has replaced, if it has.
 
     Raises:
         StateError: From every method, with what is wrong with the file and what to do.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wait: float = 60.0) -> None:
         self.path = path
         self.upgraded_from: int | None = None
         self._turn = threading.RLock()
@@ -147,6 +142,18 @@ class Database:
         except StateError:
             self.close()
             raise
+        self.rows(f"PRAGMA busy_timeout = {round(wait * 1000)}")
+
+    @contextmanager
+    def waiting_at_most(self, seconds: float) -> Iterator[None]:
+        """Wait so many *seconds* for a lock of another process while the block goes on."""
+        with self._turn:
+            ((before,),) = self.rows("PRAGMA busy_timeout")
+            self.rows(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+            try:
+                yield
+            finally:
+                self.rows(f"PRAGMA busy_timeout = {before}")
 
     def close(self) -> None:
         """Close the file; what was committed is on disk already."""
@@ -156,8 +163,8 @@ class Database:
         """Return the rows that a statement finds."""
         with self._turn, self._explained():
             found = self._connection.execute(statement, values).fetchall()
-        if any(isinstance(one, bytes) for row in found for one in row):  # none is ever stored
-            raise self.damaged()
+        if any(isinstance(one, bytes) for row in found for one in row):
+            raise self.damaged()  # none is ever stored
         return found
 
     def found(self, table: str, order: str = "", **key: str) -> list[Any]:
@@ -233,15 +240,14 @@ class Database:
         """Bring the schema up to date, whole or not at all; return its version."""
         with self.change() as change:
             # Another process may have been faster.
-            (version,) = self.rows("PRAGMA user_version")[0]
-            before = int(version)
+            version = before = int(self.rows("PRAGMA user_version")[0][0])
             while version in _UPGRADES:
                 for statement in _UPGRADES[version]:
                     change(statement, ())
                 version += 1
             change(f"PRAGMA user_version = {version}", ())
         self.upgraded_from = before if version > before else None
-        return int(version)
+        return version
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -250,13 +256,14 @@ class Database:
             yield
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
-            what, hint = _MEANINGS.get(code, _OTHERWISE)
-            raise StateError(f"the state file {self.path} {what} ({error})", hint=hint) from error
+            what, hint = _MEANINGS.get(code, ("cannot be used", f"look at the disk, {_OTHER}"))
+            kind = LockedError if code == sqlite3.SQLITE_BUSY else StateError
+            raise kind(f"the state file {self.path} {what} ({error})", hint=hint) from error
         except OSError as error:
             full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
             what, hint = _MEANINGS[sqlite3.SQLITE_FULL if full else sqlite3.SQLITE_CANTOPEN]
-            reason = error.strerror or error
-            raise StateError(f"the state file {self.path} {what} ({reason})", hint=hint) from error
+            what = f"{what} ({error.strerror or error})"
+            raise StateError(f"the state file {self.path} {what}", hint=hint) from error
 
 
 def understood(method: Callable[P, T]) -> Callable[P, T]:
@@ -287,12 +294,9 @@ def drop(change: Change, table: str, **key: str) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Open a file that exists; transactions are ours alone."""
+    uri = f"file:{quote(str(path.absolute()))}?mode=rw"
     return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=rw",
-        uri=True,
-        timeout=_WAIT_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
+        uri, uri=True, timeout=_OPEN_SECONDS, isolation_level=None, check_same_thread=False
     )
 
 

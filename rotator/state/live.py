@@ -21,10 +21,10 @@ from pydantic import TypeAdapter
 
 from rotator.state.database import Database, drop, put
 
+_COMMAND_SECONDS, _END_SECONDS = 10.0, 60.0
+
 SILENCE = timedelta(seconds=60)
 """How long nothing may be heard of a run on another host until it counts as dead."""
-
-_BUSY_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +152,14 @@ _adapter = cache(TypeAdapter)
 
 class LiveRuns:
     """
-    Live runs: an open state file, for what runs now. A lock is waited for *busy_ms*.
+    Live runs: an open state file, for what runs now. A lock is waited for *wait* seconds at most.
 
     Raises:
         StateError: From every method: the file cannot be used, or stays locked.
     """
 
-    def __init__(self, path: Path, *, busy_ms: int = _BUSY_MS) -> None:
-        self._database = Database(path)
-        self._database.rows(f"PRAGMA busy_timeout = {busy_ms}")
+    def __init__(self, path: Path, *, wait: float = _COMMAND_SECONDS) -> None:
+        self._database = Database(path, wait=wait)
 
     def __enter__(self) -> Self:
         return self
@@ -183,8 +182,7 @@ class LiveRuns:
 
     def end(self, run: str) -> None:
         """Forget a run that has ended, and its orders: or it would look as if it was killed."""
-        self._database.rows(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        with self._database.change():
+        with self._database.waiting_at_most(_END_SECONDS), self._database.change():
             self._forget(run)
 
     def all(self) -> list[RunStatus]:

@@ -28,6 +28,7 @@ VERDICTS = 100
 """How many changes of verdict are kept for each key."""
 RUNS = 60
 """How many runs are kept of each cache."""
+_SAVE_SECONDS = 1.0
 
 # Made when one is needed: that takes some milliseconds for each kind of record.
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
@@ -66,8 +67,8 @@ class State:
         return self._get(dict[str, Any], "positions", cache=cache, phase=phase, node=node)
 
     def save_position(self, cache: str, phase: str, node: str, position: Mapping[str, Any]) -> None:
-        """Save the checkpoint of a node; *position* holds plain JSON values."""
-        with self._database.change() as change:
+        """Save the checkpoint of a node, of plain JSON values; no lock keeps a sweep for long."""
+        with self._database.waiting_at_most(_SAVE_SECONDS), self._database.change() as change:
             put(change, "positions", cache, phase, node, json.dumps(dict(position)))
 
     def drop_positions(self, cache: str, phase: str | None = None) -> None:

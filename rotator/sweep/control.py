@@ -20,7 +20,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from rotator.errors import Exit
+from rotator.console import WaitLog
+from rotator.errors import Exit, LockedError
 from rotator.progress import Progress
 
 _SAME_SECONDS = 60.0  # a reason to wait is said once in that time, however often it comes back
@@ -203,6 +204,28 @@ class SweepControl(Control, Protocol):
 
     def load(self, node: str, /) -> dict[str, Any] | None:
         """Return the position that was kept last, or None to begin anew."""
+
+
+@dataclass(slots=True)
+class PositionSaver:
+    """
+    Position saver: gives positions to *put*, which keeps them in a file.
+
+    While another process has it locked the sweep goes on: a kill costs more then, and nothing else.
+    """
+
+    put: Callable[[str, dict[str, Any]], None]
+    _told: WaitLog = field(default_factory=WaitLog)
+
+    def save(self, node: str, position: dict[str, Any]) -> None:
+        """See `Control`."""
+        try:
+            self.put(node, position)
+        except LockedError as error:
+            self._told.waits("position not saved", node=node, error=str(error))
+        else:
+            self._told.ended(well=True)
+            self._told = WaitLog()
 
 
 @dataclass(slots=True)

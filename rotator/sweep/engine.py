@@ -43,7 +43,7 @@ from rotator.server.replies import AnswerError
 from rotator.server.wire.stream import Patience
 from rotator.state.state import State
 from rotator.sweep.channel import MESSAGES, SharedOrder, WorkerChannel
-from rotator.sweep.control import Control, SweepControl
+from rotator.sweep.control import Control, PositionSaver, SweepControl
 from rotator.sweep.division import Nodes, NodeTask, Parts, Results, make_tasks
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.node.worker import Worker
@@ -195,8 +195,10 @@ def run_node_task(task: NodeTask) -> NodeResult | str:
     if differs := Fingerprint.of(access).difference(task.fingerprint, *whose):
         return differs
     with nullcontext() if task.state is None else State(task.state) as state:
-        keep = partial(state.save_position, name, task.scope.mode) if state else None
-        return _sweep_node(access, task, replace(channel, keep=keep))
+        if state:
+            put = partial(state.save_position, name, task.scope.mode)
+            channel = replace(channel, keep=PositionSaver(put).save)
+        return _sweep_node(access, task, channel)
 
 
 def _sweep_node(

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -77,6 +79,21 @@ class TestRun:
         assert "rotator_last_run_success 1.0" in metrics.read_text()
         after = status(filled)
         assert (after["runs"], after["last"][0]["cache"]) == ([], "shared-redis")
+
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_a_state_that_somebody_locks(self, filled, workers):
+        """A sweep goes on while another process keeps the state locked, and ends as it should."""
+        with Running(*job(filled, "--max-rate", 100, "--workers", workers)) as running:
+            running.wait_until(lambda: filled.state.exists() and status(filled)["runs"])
+            running.wait_until(lambda: status(filled)["runs"][0]["visits"])
+            with closing(sqlite3.connect(filled.state, isolation_level=None)) as other:
+                other.execute("BEGIN EXCLUSIVE")
+                running.wait_for_line("position not saved")
+            assert tune(filled, "--max-rate", 0).returncode == 0
+            done = running.end()
+        assert done.returncode == 0, done.stderr
+        assert "no longer waiting" in done.stderr
+        assert status(filled)["runs"] == []
 
     def test_stop_and_kill(self, filled):
         """A stop ends with 4 and keeps the position; a run that was killed does not run."""

@@ -31,7 +31,7 @@ def path(tmp_path):
 @pytest.fixture
 def runs(path):
     """What runs, by that file."""
-    with LiveRuns(path, busy_ms=50) as opened:
+    with LiveRuns(path, wait=0.05) as opened:
         yield opened
 
 

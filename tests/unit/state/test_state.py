@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from rotator.errors import BusyError, StateError
+from rotator.errors import BusyError, LockedError, StateError
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord
 from rotator.retirement.looks import Listed, Look, Outside, Proof
 from rotator.retirement.places import Fence
@@ -296,9 +297,22 @@ class TestFile:
         state._database._connection.execute("PRAGMA busy_timeout = 50")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            with pytest.raises(StateError, match="is locked by another process"):
+            with pytest.raises(LockedError, match="is locked by another process"):
                 state.add_encryptions("aa", 1)
         state.add_encryptions("aa", 1)
+
+    def test_a_position_is_no_reason_to_wait(self, state, path):
+        """A sweep does not stand still for a position, and what it found is waited for longer."""
+        ((usual,),) = state._database.rows("PRAGMA busy_timeout")
+        assert usual == 60_000
+        with patch("rotator.state.state._SAVE_SECONDS", 0.05):
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN EXCLUSIVE")
+                with pytest.raises(LockedError):
+                    state.save_position("box", "run", "a:1", {})
+            state.save_position("box", "run", "a:1", {"here": 1})
+        assert state._database.rows("PRAGMA busy_timeout") == [(usual,)]
+        assert state.load_position("box", "run", "a:1") == {"here": 1}
 
     def test_made_by_two_at_once(self, path):
         """Two that find no file at the same time use the same one."""
