@@ -31,6 +31,7 @@ Change = Callable[[str, Sequence[Any]], object]
 VERSION = 5
 """The version of the schema, kept as `PRAGMA user_version`; 1.0.0 wrote 2."""
 
+OPENING = 10.0  # for so many seconds a lock is waited for before there is anything to lose
 _APPLICATION = 0x524F5401  # "ROT", 1
 _RUNS = (
     "CREATE TABLE windows (number INTEGER PRIMARY KEY, cache TEXT NOT NULL, record TEXT NOT NULL)",
@@ -100,7 +101,6 @@ CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT 
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {VERSION};
 """
-_OPEN_SECONDS = 10.0  # how long a lock is waited for before there is anything to lose
 _ANEW = (
     "restore it, or move it away: with a new one every old key is `verifying` again, nothing else"
 )
@@ -120,14 +120,14 @@ class Database:
     Database: an open SQLite file, which threads may share.
 
     Names of tables and columns are our own; what comes from elsewhere is passed as values.
-    Once it is open, a lock is waited for *wait* seconds. *upgraded_from* is the schema that this
-    opening has replaced, if it has.
+    A lock is waited for *opening* seconds, and once it is open for *wait* seconds. *upgraded_from*
+    is the schema that this opening has replaced, if it has.
 
     Raises:
         StateError: From every method, with what is wrong with the file and what to do.
     """
 
-    def __init__(self, path: Path, *, wait: float = 60.0) -> None:
+    def __init__(self, path: Path, *, opening: float = OPENING, wait: float = 60.0) -> None:
         self.path = path
         self.upgraded_from: int | None = None
         self._turn = threading.RLock()
@@ -135,7 +135,7 @@ class Database:
             self._require_own()
             if not path.exists():
                 _create(path)
-            self._connection = _connect(path)
+            self._connection = _connect(path, opening)
         try:
             self._require_own()  # SQLite follows a link that somebody has put there meanwhile
             self._check()
@@ -292,11 +292,11 @@ def drop(change: Change, table: str, **key: str) -> None:
     change(f"DELETE FROM {table} WHERE {where}", tuple(key.values()))  # noqa: S608 - our own names
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, wait: float) -> sqlite3.Connection:
     """Open a file that exists; transactions are ours alone."""
     uri = f"file:{quote(str(path.absolute()))}?mode=rw"
     return sqlite3.connect(
-        uri, uri=True, timeout=_OPEN_SECONDS, isolation_level=None, check_same_thread=False
+        uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
     )
 
 

@@ -19,9 +19,9 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from rotator.state.database import Database, drop, put
+from rotator.state.database import OPENING, Database, drop, put
 
-_COMMAND_SECONDS, _END_SECONDS = 10.0, 60.0
+_END_SECONDS = 60.0
 
 SILENCE = timedelta(seconds=60)
 """How long nothing may be heard of a run on another host until it counts as dead."""
@@ -158,7 +158,7 @@ class LiveRuns:
         StateError: From every method: the file cannot be used, or stays locked.
     """
 
-    def __init__(self, path: Path, *, wait: float = _COMMAND_SECONDS) -> None:
+    def __init__(self, path: Path, *, wait: float = OPENING) -> None:
         self._database = Database(path, wait=wait)
 
     def __enter__(self) -> Self:

@@ -22,7 +22,7 @@ from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, SweepRecord, fold
 from rotator.retirement.looks import Look, Proof
 from rotator.retirement.places import CacheRecord, Fence, Verdict
-from rotator.state.database import Database, default_path, drop, put, understood
+from rotator.state.database import OPENING, Database, default_path, drop, put, understood
 
 VERDICTS = 100
 """How many changes of verdict are kept for each key."""
@@ -39,17 +39,17 @@ class State:
     """
     State: an open state file, which threads may share.
 
-    It is created (with mode 0600, in a folder of mode 0700) if there is none. *upgraded_from* is
-    the schema it had if this opening has upgraded it, else None.
+    It is created (with mode 0600, in a folder of mode 0700) if there is none. For a lock *opening*
+    waits so many seconds. *upgraded_from* is the schema it had if this has upgraded it, else None.
 
     Raises:
         StateError: From every method: the file cannot be read, written or understood, is of a newer
             version, or stays locked by another process.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, opening: float = OPENING) -> None:
         self.path = path or default_path()
-        self._database = Database(self.path)
+        self._database = Database(self.path, opening=opening)
         self.upgraded_from = self._database.upgraded_from
 
     def __enter__(self) -> Self:

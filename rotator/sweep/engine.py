@@ -194,7 +194,8 @@ def run_node_task(task: NodeTask) -> NodeResult | str:
     whose = ("its", "this machine") if task.state is None else ("its worker's", "the run")
     if differs := Fingerprint.of(access).difference(task.fingerprint, *whose):
         return differs
-    with nullcontext() if task.state is None else State(task.state) as state:
+    # Its run is under way: there is something to lose.
+    with nullcontext() if task.state is None else State(task.state, opening=60.0) as state:
         if state:
             put = partial(state.save_position, name, task.scope.mode)
             channel = replace(channel, keep=PositionSaver(put).save)
