@@ -32,7 +32,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import IO, TYPE_CHECKING, Any
@@ -283,13 +283,19 @@ class _Handler(logging.StreamHandler[IO[str]]):
 
 @dataclass(slots=True)
 class WaitLog:
-    """Wait log: says that something is waited for, again each minute, and that it has ended."""
+    """
+    Wait log: says that something is waited for, again each minute, and that it has ended.
 
+    *show* is given what is waited for, in a few words, and then None.
+    """
+
+    show: Callable[[str | None], object] = lambda _: None
     _begun_at: float | None = None
     _said_at: float = 0.0
 
     def waits(self, event: str, **facts: Any) -> None:
-        """Say it, if it is time to."""
+        """Say it, if it is time to; *event* is "waiting for ..."."""
+        self.show(event.removeprefix("waiting for "))
         now = time.monotonic()
         if self._begun_at is None:
             self._begun_at = now
@@ -301,6 +307,7 @@ class WaitLog:
     def ended(self, *, well: bool) -> None:
         """Say that the wait is over, if there was one, and whether what was waited for came."""
         if self._begun_at is not None:
+            self.show(None)
             event = "no longer waiting" if well else "gave up waiting"
             _log(event, seconds=round(time.monotonic() - self._begun_at, 1))
 

@@ -294,7 +294,7 @@ def _warnings(result: CacheResult) -> Iterator[str]:
             f"redis.addresses does not list {', '.join(map(str, unlisted))}: the Orchestrator would"
             " answer with MOVED errors for what they own"
         )
-    if result.sweep and any(not node.no_touch for node in result.sweep.nodes):
+    if result.sweep and any(one.identity and not one.no_touch for one in result.sweep.nodes):
         yield (
             "without CLIENT NO-TOUCH, which this server does not know or does not allow: every"
             " visited entry now counts as just used"

@@ -127,7 +127,7 @@ def _unknown(case: Evidence) -> Iterator[Place]:
         yield _place(*unknown, sentence, "see to what was not looked at, then run again")
     if not case.sweep.complete and not missing:
         yield _place(*unknown, "no complete sweep", "run again until one is complete")
-    if not case.ever_opened and not case.declared.empty:
+    if case.sweep.complete and not case.ever_opened and not case.declared.empty:
         text = "no value of this cache was ever opened here; is it the right server?"
         remedy = "look at redis.addresses, match, databases and formats; --accept empty if it is"
         yield _place(*unknown, text, f"{remedy} right")

@@ -48,8 +48,7 @@ class CacheRun:
     *files* are those of the configuration, *declared* is what the operator knows. *progress* makes
     the bar of a phase of a cache, told how many names are expected. *refreshes*: servers may be
     asked to write files anew. *machines* sweep the nodes, if there are any; else this one does.
-    *history* is what the state calls that of the data, *looked_at* are the looks before the work,
-    once they are known.
+    *history* is what the state calls that of the data, *looked_at* are the looks before the work.
     """
 
     access: CacheContext
@@ -88,19 +87,20 @@ class CacheRun:
         Check that all of the job can be done, and keep other runs away until `close`.
 
         Raises:
-            ConfigError: It has no encryption, `--only-key` is none of its old keys, or the current
-                one has no label.
+            ConfigError: No encryption, `--only-key` is no old key, or the current one has no label.
             UnmetFormatError: What would be written, applications might not be able to read.
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
             BusyError: Another run works on this cache.
         """
         keyring = self.require_keys()
-        topology = self._preflight.run(None if self.options.dry_run else self.state.path)
+        cache = self.access.cache
+        with self.progress(cache.name, "preparing", 0) as bar:
+            self._preflight.waiting = bar.wait
+            topology = self._preflight.run(None if self.options.dry_run else self.state.path)
         self._observer.note(topology)
         self.looked_at = self._observer.look_ahead(topology, self.access.connect)
-        cache = self.access.cache
-        addresses = map(str, cache.addresses)
-        self.history = find_history(self.state, cache.name, addresses, self.looked_at)
+        given = map(str, cache.addresses)
+        self.history = find_history(self.state, cache.name, given, self.looked_at)
         if not self.options.dry_run:
             self._forbidden = self._canary.guard(topology.primaries)
         self._announce(topology, keyring)
@@ -253,11 +253,11 @@ class CacheRun:
             forbidden=self._forbidden,
         )
         plan = Planner(self.access, self.options, self.state, self.machines).plan(topology, scope)
-        workers, scope = plan.workers, replace(scope, limits=plan.limits)
+        engine, scope = self._engine(plan.workers), replace(scope, limits=plan.limits)
         self._basis = scope.basis(self.access.codec) if self.access.codec else ""
-        engine = self._engine(workers)
         with self.progress(name, _PHASES[mode], topology.names) as bar:
             control = ProgressControl(self.stopper.reason, bar, orders=self.stopper.ordered)
+            self._preflight.waiting = bar.wait
             control.save = PositionSaver(partial(self.state.save_position, name, kept_as)).save
             if not self.options.fresh:
                 control.load = partial(self.state.load_position, name, kept_as)

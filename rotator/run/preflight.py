@@ -47,6 +47,7 @@ class Preflight:
     besides reading, as ACL rules. A cluster is given *patience* seconds to settle, or less if
     *should_stop* gives something true. *replicas* are addresses that earlier runs met as those of
     replicas or former primaries: they may be silent. *topology* is the last one that was found.
+    *waiting* is given what is waited for.
     *force*: another run that seems to be in progress on another machine keeps nobody away.
     """
 
@@ -58,6 +59,7 @@ class Preflight:
     replicas: Collection[str] = ()
     topology: Topology | None = None
     force: bool = False
+    waiting: Callable[[str | None], object] = lambda _: None
     _locks: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def run(self, state: Path | None) -> Topology:
@@ -101,6 +103,7 @@ class Preflight:
             known=self.topology,
             should_stop=self.should_stop,
             replicas=self.replicas,
+            waiting=self.waiting,
         )
         return self.topology
 

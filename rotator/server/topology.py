@@ -97,6 +97,7 @@ def discover(
     known: Topology | None = None,
     should_stop: Callable[[], object] = lambda: None,
     replicas: Collection[str] = (),
+    waiting: Callable[[str | None], object] = lambda _: None,
 ) -> Topology:
     """
     Ask every node who it is, again and again while the cluster is just changing.
@@ -105,21 +106,20 @@ def discover(
     cluster is then found although the configured nodes are gone, and a server that does not answer
     is given the same time. Waiting ends as soon as *should_stop* gives something true. *replicas*
     are the addresses of replicas and former primaries that earlier runs met: these may be silent.
+    *waiting* is given what is waited for, then None.
 
     Raises:
         ServerError: No configured address can be reached, or none of the servers is a primary.
     """
     deadline = time.monotonic() + settle_timeout
     seeds = known.nodes if known and known.mode == "cluster" else []
-    told = WaitLog()
+    told = WaitLog(waiting)
     while True:
         over = bool(should_stop()) or time.monotonic() > deadline
         try:
             topology = _look(addresses, connect, seeds, replicas)
-        except (LoginError, RightsError):
-            raise
         except ServerError as error:
-            if known is None or over:
+            if known is None or over or isinstance(error, LoginError | RightsError):
                 told.ended(well=False)
                 raise
             told.waits("waiting for the server", error=str(error))

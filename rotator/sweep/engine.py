@@ -208,8 +208,9 @@ def _sweep_node(
     """Sweep one node; a node that cannot be swept at all gives a result that says so."""
     if access.codec is None:
         raise ValueError("a cache without encryption is not swept")
+    worker = None
     try:
-        return Worker(
+        worker = Worker(
             task.address,
             access.connect,
             codec=access.codec,
@@ -222,18 +223,18 @@ def _sweep_node(
             may_log_in=access.may_log_in,
             works=task.works,
             part=task.part,
-        ).run()
+        )
+        return worker.run()
     except ServerError as error:
-        result = NodeResult.failed(task.address, str(error), task.restarts)
-        result.hopeless = isinstance(error, AnswerError)
-        return result
+        hopeless = isinstance(error, AnswerError)
+        return NodeResult.failed(task.address, str(error), task.restarts, hopeless=hopeless)
     except RotatorError:  # of the state, or of a self-check: not of this node
         raise
     except Exception as error:  # noqa: BLE001 - what nobody expected at one node leaves the others
         failure = internal_error(error, node=str(task.address))
-        result = NodeResult.failed(task.address, str(failure), task.restarts)
-        result.hopeless = True
-        return result
+        if worker is not None:
+            return worker.broken_off(failure)
+        return NodeResult.failed(task.address, str(failure), task.restarts, hopeless=True)
 
 
 def init_worker(channel: WorkerChannel) -> None:

@@ -94,9 +94,10 @@ class NodeResult:
         return first
 
     @classmethod
-    def failed(cls, address: Address, reason: str, restarts: int) -> Self:
+    def failed(cls, at: Address, reason: str, restarts: int, *, hopeless: bool = False) -> Self:
         """Return the result of a node that was not swept at all."""
-        return cls(str(address), utc_now(), Tally(), reasons=(reason,), restarts=restarts)
+        told = (reason,)
+        return cls(str(at), utc_now(), Tally(), reasons=told, restarts=restarts, hopeless=hopeless)
 
 
 @dataclass(slots=True)

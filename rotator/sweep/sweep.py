@@ -120,6 +120,7 @@ def _put(result: SweepResult, address: Address, new: NodeResult) -> None:
         exchange=", ".join(new.exchange),
         lanes=new.lanes,
         seconds=round(new.seconds, 1),
+        **({} if new.complete else {"why": new.stopped or "; ".join(new.reasons)}),
     )
 
 

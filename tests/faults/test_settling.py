@@ -7,8 +7,9 @@ import structlog
 
 from cluster.local_cluster import LocalCluster
 from rotator.errors import Exit
+from rotator.state.live import LiveRuns
 from rotator.sweep.control import Stop, StopSignal
-from support.caches import Cache, Place
+from support.caches import Cache, Place, wait_for
 from support.clusters import FAST, fill, grown, once
 from support.processes import Running, job
 
@@ -59,13 +60,22 @@ def test_during_the_sweep(cluster, place):
     assert (cache.complete, cache.stopped) == (False, "terminated")
     assert {key.verdict for key in cache.keys if key.role == "old"} == {"unknown"}
     assert cache.progress.visited > 0
+    (swept_in_part, *_) = (line for line in lines if line["event"] == "node swept in part")
+    assert swept_in_part["why"]
 
 
 def test_before_the_sweep(cluster, place):
-    """A cluster that is not whole is waited for; a SIGTERM ends that with 143, and no change."""
+    """
+    A cluster that is not whole is waited for, and `status` says so.
+
+    A SIGTERM ends that with 143, and no change.
+    """
     cluster.kill(cluster.primaries[-1])
     with Running(*job(place)) as running:
         running.wait_for_line("waiting for the cluster to settle")
+        with LiveRuns(place.state) as runs:
+            wait_for(lambda: [run.reason for run in runs.all()] == ["the cluster to settle"])
+            assert [(run.phase, run.visits) for run in runs.all()] == [("preparing", 0)]
         running.signal(signal.SIGTERM)
         done = running.end()
     assert done.returncode == Exit.TERMINATED

@@ -8,7 +8,7 @@ and `fields` leave out, too, which may be of other caches of the configuration (
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rotator.config.types import Address
@@ -209,8 +209,18 @@ class ProofBuilder:
                 )
         return doubts
 
-    def proof(self, address: Address, tally: Tally, outside: Outside | None) -> Proof | None:
+    def appeared(
+        self, databases: Iterable[int], scanned: Iterable[int], *, every: bool
+    ) -> list[str]:
+        """Return which *databases* were not *scanned*; *every*: also those that are not visited."""
+        new = {db for db, _ in self.scope.scans(list(databases))} - set(scanned)
+        return [f"database {db} appeared" for db in sorted(new) if every or self.scope.visits(db)]
+
+    def proof(
+        self, address: Address, tally: Tally, seen: OutsideTally | None, *, moved: bool
+    ) -> Proof | None:
         """Return the proof, of a sweep that was made to the end and only read."""
+        outside = seen.counted(moved=moved) if seen else None
         if self.before is None or self.after is None or self.moving:
             return None
         if outside is None and self.scope.reads_outside:

@@ -16,7 +16,7 @@ import structlog
 
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec
-from rotator.errors import LostError, ServerError, UnmetFormatError
+from rotator.errors import InternalError, LostError, RotatorError, ServerError, UnmetFormatError
 from rotator.retirement.looks import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMANDS
 from rotator.server.node import Identity
 from rotator.server.replies import AnswerError
@@ -34,6 +34,7 @@ from rotator.text import utc_now
 
 # Pauses before each new connection; then the sweep looks at the topology, with more patience.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+_HOPELESS = (AnswerError, UnmetFormatError, InternalError)  # it would be the same again
 _SAVE_SECONDS = 1.0  # how much finished work a kill -9 may make us look at again
 
 log = structlog.get_logger(__name__)
@@ -81,7 +82,7 @@ class Worker:
         self._saved_at, self._losses, self._resumed = 0.0, Losses(), False
         self._last_seen: Identity | None = None
         self._builder, self._doubts = ProofBuilder(scope, codec), list[str]()
-        self._hopeless = self._refused = False
+        self._error: RotatorError | None = None
         self._session = self._connect()
         self._scans, self._databases = list[tuple[int, str | None]](), list[int]()
         self._checkpoint = self._resume(saved) or self._begin(Tally())
@@ -92,16 +93,18 @@ class Worker:
     def run(self) -> NodeResult:
         """Sweep the node to the end, to a stop, or until it cannot be done; keep what was done."""
         try:
-            result = self._sweep()
+            return self._sweep()
         except (ServerError, UnmetFormatError) as error:
-            self._hopeless = isinstance(error, AnswerError | UnmetFormatError)
-            self._refused = isinstance(error, UnmetFormatError)
-            self._save(counted=True)
-            self._checkpoint.reasons.append(str(error))
-            result = self._result(complete=False)
-        self._session.close()
-        result.seconds = time.monotonic() - self._begun_at
-        return result
+            return self.broken_off(error)
+        finally:
+            self._session.close()
+
+    def broken_off(self, error: RotatorError) -> NodeResult:
+        """Keep what was done until something went wrong."""
+        self._error = error
+        self._save(counted=True)
+        self._checkpoint.reasons.append(str(error))
+        return self._result(complete=False)
 
     def _sweep(self) -> NodeResult:
         while True:
@@ -206,11 +209,8 @@ class Worker:
             changes[-1] += "; with the right +client|tracking what it moved is looked at"
         if tracked and session.tracker.flushed() > before.calls_between(now, FLUSHING_COMMANDS):
             changes.append("everything was reported as written, and no command explains it")
-        databases = list(session.store.databases())
-        appeared = {db for db, _ in self._scope.scans(databases)} - set(self._databases)
-        if not self._only_read:
-            appeared = set(filter(self._scope.visits, appeared))
-        changes += [f"database {db} appeared" for db in sorted(appeared)]
+        there = session.store.databases()
+        changes += self._builder.appeared(there, self._databases, every=self._only_read)
         self._last_seen = now
         partly = self._resumed or self._part.count > 1
         self._doubts = self._builder.doubts(before, now, pages, partly=partly)
@@ -290,11 +290,10 @@ class Worker:
             self._control.save(self._part.place(self._address), saved)
 
     def _result(self, *, complete: bool, stopped: Stop | None = None) -> NodeResult:
-        checkpoint, outside = self._checkpoint, self._session.outside.tally
-        now, ways = self._last_seen, self._session.ways
+        checkpoint, now = self._checkpoint, self._last_seen
         moved = now is None or checkpoint.identity.calls_between(now, TRACKED_COMMANDS) > 0
-        counted = outside.counted(moved=moved) if outside else None
-        proof = self._builder.proof(self._address, checkpoint.tally, counted)
+        seen = (self._address, checkpoint.tally, self._session.outside.tally)
+        proves = complete and self._only_read
         return NodeResult(
             node=str(self._address),
             started_at=checkpoint.started_at,
@@ -306,15 +305,16 @@ class Worker:
             orphans=self._builder.orphans,
             reasons=tuple(checkpoint.reasons),
             stopped=stopped,
+            seconds=time.monotonic() - self._begun_at,
             no_touch=self._session.no_touch,
             tracked=self._session.tracker.complete,
             moved=moved and self._session.works,
-            exchange=ways if checkpoint.tally.encryptions else (),
+            exchange=self._session.ways if checkpoint.tally.encryptions else (),
             resumed=self._resumed,
-            proof=proof if complete and self._only_read else None,
+            proof=self._builder.proof(*seen, moved=moved) if proves else None,
             unproven=tuple(self._doubts),
-            hopeless=self._hopeless or bool(self._doubts),
+            hopeless=isinstance(self._error, _HOPELESS) or bool(self._doubts),
             waited=dict(self._session.waited),
             load=self._session.load,
-            refused=self._refused,
+            refused=isinstance(self._error, UnmetFormatError),
         )

@@ -15,6 +15,7 @@ from rotator.run.preflight import run_lock
 from rotator.state.state import State
 from rotator.sweep.control import Stop
 from rotator.sweep.node import worker
+from rotator.sweep.node.scan import PageReader
 from rotator.sweep.scope import Limits
 from rotator.tally.tally import Mode, Outcome
 from support.caches import (
@@ -472,6 +473,28 @@ class TestPreflight:
         bad, good = report.caches
         assert (report.exit_code, bad.error) == (Exit.FAILED, "internal error: LookupError")
         assert good.outcomes["rotated"] == 1
+
+    def test_what_nobody_expected_in_mid_sweep(self, place, redis, monkeypatch):
+        """What was done until then counts and is gone on with, and nothing false is said of it."""
+        fill(redis, place.cache, 100)
+        pages, take = iter(range(3)), PageReader.take
+
+        def fail(reader):
+            if next(pages, None) is None:
+                raise LookupError("a secret")
+            return take(reader)
+
+        with monkeypatch.context() as fault:
+            fault.setattr(PageReader, "take", fail)
+            (cache,) = place.run(page=10, workers=1).caches
+        assert cache.exit_code == Exit.FAILED
+        assert 0 < cache.outcomes["rotated"] == cache.visits < 100
+        assert "internal error: LookupError" in cache.coverage.not_looked_at[0]
+        said = str(cache.model_dump())
+        assert not [one for one in ("a secret", "NO-TOUCH", "right server") if one in said]
+        (after,) = place.run().caches
+        assert (after.exit_code, after.outcomes["rotated"]) == (Exit.OK, 100)
+        assert after.visits_now == 100 - cache.visits
 
     def test_one_cache_is_busy(self, server, redis, tmp_path):
         """Another run on one cache does not keep the others waiting; the exit code tells of it."""
