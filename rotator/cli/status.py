@@ -141,7 +141,12 @@ def tune_command(
     with LiveRuns(_existing(state)) as runs:
         chosen = _choose(runs.all(), run, cache or ())
         number = runs.give(chosen.run, order)
-        _wait_until_heard(runs, chosen, number)
+        heard = _wait_until_heard(runs, chosen, number)
+    if not heard and not stop:
+        raise StateError(
+            f"the run {chosen.run} has ended, perhaps before it heard",
+            hint="its report lists the changes that it heard of",
+        )
     print_result(f"{chosen.command} {chosen.run} ({', '.join(chosen.caches)}): {', '.join(said)}")
 
 
@@ -179,13 +184,13 @@ def _choose(runs: Sequence[RunStatus], run: str | None, caches: Sequence[str]) -
     return found[0]
 
 
-def _wait_until_heard(runs: LiveRuns, chosen: RunStatus, number: int) -> None:
-    """Wait until the run has heard an order, or has ended."""
+def _wait_until_heard(runs: LiveRuns, chosen: RunStatus, number: int) -> bool:
+    """Wait until the run has heard an order; return False if it has ended before that was seen."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     while time.monotonic() < deadline:
         now = next((one for one in runs.all() if one.run == chosen.run), None)
         if now is None or now.heard >= number:
-            return
+            return now is not None
         time.sleep(_POLL_SECONDS)
     raise StateError(
         f"the run {chosen.run} has not answered for {_ANSWER_SECONDS:g} s",

@@ -3,6 +3,7 @@
 import json
 import signal
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from rotator.state.live import LiveRuns, Owner, RunStatus
 from rotator.state.state import State
 from rotator.text import utc_now
-from support.caches import fill
+from support.caches import fill, wait_for
 from support.processes import Running, job, run_here
 
 VALUES = 2000
@@ -153,6 +154,16 @@ class TestWithout:
         assert "rotator: hint: " in done.stderr
         with LiveRuns(state) as runs:
             assert runs.orders("0abc", 0) == runs.orders("1abc", 0) == []
+
+    @pytest.mark.parametrize(("switch", "code"), [("--pause", 1), ("--stop", 0)])
+    def test_tune_of_a_run_that_ends(self, state, switch, code):
+        """A run that ends may not have heard what was to be changed, unless it was to end."""
+        with LiveRuns(state) as runs, ThreadPoolExecutor() as pool:
+            done = pool.submit(run_here, ["tune", "--state", state, "--cache", "one", switch])
+            wait_for(lambda: runs.orders("0abc", 0))
+            runs.end("0abc")
+        assert done.result().returncode == code
+        assert ("the run 0abc has ended" in done.result().stderr) == bool(code)
 
     @pytest.mark.parametrize("command", ["status", "tune"])
     def test_no_state(self, tmp_path, command):
