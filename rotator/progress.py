@@ -278,8 +278,11 @@ class Meter:
         left = [f"{self.left:,} under old keys"] if self.left else []
         yield counted, [*nodes, *waits, *rotated, *left]
         yield counted, [*nodes, *waits, *left]
-        yield counted, [*waits, *left]
-        yield counted, waits
+        if share is None:
+            yield counted, waits
+        else:  # the percentage says it already
+            yield [], [*nodes, *waits, *left]
+        yield [], [*nodes, *waits]
         yield [], waits
         yield [], []
 
