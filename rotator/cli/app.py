@@ -113,7 +113,9 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
     except typer.Exit as end:
         return int(end.exit_code)
     except (typer.TyperException, RotatorError) as error:
-        shown = error if isinstance(error, RotatorError) else _usage_error(error)
+        shown = (
+            error if isinstance(error, RotatorError) else _usage_error(error, command, arguments)
+        )
         print_error(shown)
         return shown.exit_code
     except KeyboardInterrupt:
@@ -123,11 +125,15 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
         return _report(error, arguments)
 
 
-def _usage_error(error: typer.TyperException) -> ConfigError:
+def _usage_error(
+    error: typer.TyperException, command: Any, arguments: Sequence[str]
+) -> ConfigError:
     """Return what typer has to say about the command line in the words of our own errors."""
     message = _TOO_MANY.sub(r"\1", error.format_message().rstrip(".").replace("Value error, ", ""))
     context = getattr(error, "ctx", None)
-    path = context.command_path if context else "rotator"
+    # Of an option that lacks its value typer does not say whose it is.
+    named = " ".join(one for one in arguments[:1] if one in command.commands)
+    path = context.command_path if context else f"rotator {named}".rstrip()
     hint = f"`{path} --help` shows what there is"
     if alike := getattr(error, "possibilities", None):
         message = message.partition(" (")[0]

@@ -283,7 +283,8 @@ class RunNotifier:
                     if (after := _verdict(state, key_id)) and after != before
                 ]
         except StateError as error:
-            log.warning("what changed is not known", error=str(error))
+            if self._command is not None:
+                log.warning("what changed is not known", error=str(error))
             return None, []
 
     def _facts(

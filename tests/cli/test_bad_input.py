@@ -185,6 +185,7 @@ WRONG_OPTIONS = {
     "an unknown option": (["--dry"], "--dry", "run --help"),
     "an option without its value": (["--state"], "--state", "--help"),
     "an argument too many": (["everything"], "unexpected extra argument", "run --help"),
+    "an option without its value": (["--max-rate"], "requires an argument", "run --help"),
     "a report into a missing folder": (["--report", "/nowhere/report.json"], "/nowhere", "mkdir"),
     "a report over a folder": (["--report", "/"], "/", ""),
 }

@@ -76,7 +76,7 @@ def load_fleet(folder: Path, now: datetime, names: Sequence[str] = ()) -> tuple[
     fleet = Fleet(
         made_at=now,
         reports=len(files),
-        hosts=len({one.host for one in files}),
+        hosts=len({(one.host, one.folder) for one in files}),
         replaced=replaced,
         oldest_at=oldest.at,
         oldest_host=oldest.host,
@@ -89,11 +89,10 @@ def load_fleet(folder: Path, now: datetime, names: Sequence[str] = ()) -> tuple[
             *differences,
         ),
     )
-    newest = max(files, key=_finished).report
     caches = tuple(
         one.cache.model_copy(update={"name": f"{one.cache.name} of {one.host}"}) for one in known
     )
-    return fleet, newest.model_copy(update={"caches": caches})
+    return fleet, max(files, key=_finished).report.model_copy(update={"caches": caches})
 
 
 def _read_all(folder: Path) -> tuple[list[_File], list[Finding]]:
@@ -119,10 +118,11 @@ def _read_all(folder: Path) -> tuple[list[_File], list[Finding]]:
 
 
 def _files_under(folder: Path) -> list[Path]:
-    """Return the JSON files under a folder, and the folders that cannot be looked into."""
-    closed: list[OSError] = []
-    tree = os.walk(folder, onerror=closed.append)
-    found = [Path(top, name) for top, _, names in tree for name in names if name.endswith(".json")]
+    """Return the JSON files under a folder, and the folders that are not looked into."""
+    closed, found = list[OSError](), list[Path]()
+    for top, folders, names in os.walk(folder, onerror=closed.append):
+        found += (Path(top, name) for name in names if name.endswith(".json"))
+        found += (one for one in map(Path(top).joinpath, folders) if one.is_symlink())
     return sorted([*found, *(Path(error.filename) for error in closed)])
 
 
@@ -130,7 +130,8 @@ def _read(path: Path) -> Report:
     """Return the report in a file; ValueError says why there is none."""
     try:
         if path.is_dir():
-            raise ValueError("the folder cannot be looked into")
+            linked = "links to folders are not followed"
+            raise ValueError(linked if path.is_symlink() else "the folder cannot be looked into")
         if not path.is_file() or path.stat().st_size > _LARGEST:  # a pipe would be waited for
             raise ValueError("no file, or too large to be a report")
         report = Report.model_validate_json(path.read_bytes())
@@ -250,7 +251,7 @@ def _keys(known: Sequence[Known]) -> Iterator[FleetKey]:
         yield FleetKey(
             id=key_id,
             verdict=verdict,
-            hosts=len({one.host for one, _ in own}),
+            hosts=len({(one.host, one.folder) for one, _ in own}),
             remaining=sum(key.remaining for _, key in own),
             at_least=any(key.at_least for _, key in own),
             swept_at=min((at for at in swept if at), default=None) if all(swept) else None,

@@ -275,6 +275,16 @@ class TestFiles:
         assert (finding.kind, finding.where) == ("unread", "b")
         assert finding.what == "the folder cannot be looked into"
 
+    def test_a_link_to_a_folder(self, tmp_path):
+        """Where no link is followed, what is behind one is named, and so are hosts of one name."""
+        leave(tmp_path, "at/one/1.json", cache(), host="same")
+        leave(tmp_path, "at/two/1.json", cache(), host="same")
+        (tmp_path / "at/three").symlink_to(tmp_path / "at/one")
+        fleet, _ = load_fleet(tmp_path / "at", NOW)
+        assert (fleet.reports, fleet.hosts) == (2, 2)
+        [finding] = [one for one in fleet.findings if one.kind == "unread"]
+        assert (finding.where, finding.what) == ("three", "links to folders are not followed")
+
     def test_a_time_that_utc_has_not(self, tmp_path):
         """A time past the end of the calendar makes a file no report."""
         leave(tmp_path, "a/1.json", cache())
