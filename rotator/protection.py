@@ -18,6 +18,9 @@ from urllib.parse import unquote
 
 from rotator.errors import ConfigError, RotatorError
 
+STATE = "the state file"
+"""What is written to, of the files that must stay."""
+
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 
@@ -115,9 +118,15 @@ def check_targets(
     *kept* are files that must stay, each with what it is.
 
     Raises:
-        ConfigError: One cannot be replaced, or would replace one that is kept, or another output.
+        ConfigError: One cannot be replaced, or would replace one that is kept, or another output;
+            or the state is another file that is kept.
     """
-    taken = {mark: f"{what} {path}" for what, path in kept if path for mark in _marks(path)}
+    taken: dict[object, str] = {}
+    for what, path in sorted(kept, key=lambda one: one[0] == STATE):  # it would be written to
+        marks = _marks(path) if path else set()
+        for other in filter(None, map(taken.get, marks)) if what == STATE else ():
+            raise ConfigError(f"{path}: {STATE} is {other}", hint="name another one with --state")
+        taken |= dict.fromkeys(marks, f"{what} {path}")
     for kind, path in wanted.items():
         if path is None:
             continue

@@ -21,7 +21,7 @@ from typing import Any
 from rotator.config.load import locate
 from rotator.console import print_result
 from rotator.errors import RotatorError, StateError
-from rotator.protection import check_target, check_targets, path_of_secrets
+from rotator.protection import STATE, check_target, check_targets, path_of_secrets
 from rotator.report.fields import Part
 from rotator.report.metrics import metrics_text
 from rotator.report.model import Report
@@ -68,7 +68,7 @@ class Targets:
             "metrics": self.metrics,
         }
         kept = [("the configuration", path) for path in locate(files)]
-        kept.append(("the state file", state or default_path()))
+        kept.append((STATE, state or default_path()))
         check_targets(wanted, [*kept, ("the secret file", path_of_secrets(provider or ""))])
 
     def write(self, report: Report, now: datetime | None = None) -> None:

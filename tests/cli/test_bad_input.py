@@ -183,9 +183,8 @@ WRONG_OPTIONS = {
     "a lag of any number": (["--max-lag", "9" * 400], "--max-lag", "run --help"),
     "an unknown word": (["--format", "xml"], "xml", "run --help"),
     "an unknown option": (["--dry"], "--dry", "run --help"),
-    "an option without its value": (["--state"], "--state", "--help"),
+    "an option without its value": (["--state"], "--state", "run --help"),
     "an argument too many": (["everything"], "unexpected extra argument", "run --help"),
-    "an option without its value": (["--max-rate"], "requires an argument", "run --help"),
     "a report into a missing folder": (["--report", "/nowhere/report.json"], "/nowhere", "mkdir"),
     "a report over a folder": (["--report", "/"], "/", ""),
 }

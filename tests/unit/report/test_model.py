@@ -377,6 +377,13 @@ class TestFile:
             [tmp_path / "a"], tmp_path / "b"
         )
 
+    def test_a_state_that_is_something_else(self, tmp_path):
+        """The state file would be written to, so it is none of the files that must stay."""
+        with pytest.raises(ConfigError, match="the state file is the configuration"):
+            files.Targets().check([tmp_path / "a"], tmp_path / "." / "a")
+        with pytest.raises(ConfigError, match="the state file is the secret file"):
+            files.Targets().check([tmp_path / "a"], tmp_path / "b", f"secretfile://{tmp_path}/b")
+
     def test_over_the_default(self, tmp_path, monkeypatch):
         """Files that are not named on the command line count too."""
         monkeypatch.setenv("MAVERICS_CONFIG", str(tmp_path / "x"))
