@@ -260,7 +260,7 @@ def plan_line(plan: Plan) -> str:
     """Return what it takes to keep all servers busy: growth beyond this machine."""
     processes = f"{count(plan.processes_a_node, 'process', 'processes')} a node"
     machines = f"{count(plan.machines, 'machine')} of {count(plan.cores_a_machine, 'core')}"
-    return f"as fast as servers can: {processes}, so {machines} ({plan.basis})"
+    return f"the fastest way: {processes}, on {machines} ({plan.basis})"
 
 
 def how_far(progress: Progress) -> str:

@@ -34,7 +34,7 @@ from rotator.report.receipt.model import CacheEvidence, Condition, Receipt, Run,
 from rotator.retirement.looks import Proof
 from rotator.retirement.places import Kind, Status, Verdict
 from rotator.state.state import State
-from rotator.text import stamp
+from rotator.text import count, stamp
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -136,10 +136,13 @@ def _lines(cache: CacheEvidence) -> Iterator[str]:
     for run in cache.runs[-SHOWN:]:
         state = "complete" if run.complete else "not complete"
         yield f"{run.mode} {stamp(run.started_at)}: {run.rotated:,} moved, {state}"
-    for one in {sweep.node: sweep for sweep in cache.sweeps}.values():
+    latest = {sweep.node: sweep for sweep in cache.sweeps}
+    for one in latest.values():
         met = "not asked about" if one.under_key is None else f"{one.under_key:,} under the key"
         server = f"{one.node}, run id {one.run_id}" if one.run_id else one.node
         yield f"proof {stamp(one.ended_at)}: {met}, {one.opened:,} opened, on {server}"
+    if earlier := len(cache.sweeps) - len(latest):
+        yield f"{count(earlier, 'earlier proof')}, which --format json lists"
     for place in cache.places:
         yield f"{place.status}: {place.kind}: {place.evidence}"
     yield from (f"not looked at: {said}" for said in cache.not_looked_at)

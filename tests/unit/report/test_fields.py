@@ -103,7 +103,7 @@ def test_cost_lines():
     assert lines[1] == "time: not known, measured 3 min 12 s (the pace was not measured)"
     assert lines[2].endswith("300 MB (b:1, the most of 2 nodes; 2 replicas); too much")
     assert lines[-1] == (
-        "as fast as servers can: 4 processes a node, so 2 machines of 4 cores"
+        "the fastest way: 4 processes a node, on 2 machines of 4 cores"
         " (20,000 visits a second and process)"
     )
 

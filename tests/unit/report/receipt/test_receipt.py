@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -167,7 +168,7 @@ class TestShown:
     def test_everything(self, state):
         """Verdict, state, each place and what is not known are shown; what is missing is not."""
         proof = Proof("10.0.0.7:1", Look("10.0.0.7:1", NOW), Look("10.0.0.7:1", NOW), "", {OLD: 3})
-        state.add_proofs("a", [proof])
+        state.add_proofs("a", [replace(proof, met={OLD: 4}), proof])
         key = placed_key(reasons=("it is \x1b[31m so",))
         stream = io.StringIO()
         print_result(render(made(state, cache("a", key), Cache(name="b", error="away"))), stream)
@@ -176,7 +177,8 @@ class TestShown:
         assert "state active (NIST SP 800-57)" in said
         assert "retirable no: unknown: it is \\x1b[31m so; the last run could not judge b" in said
         assert f"unknown: replica: {UNKNOWN}" in said
-        assert "3 under the key, 0 opened, on 10.0.0.7:1 - " in said
+        assert "3 under the key, 0 opened, on 10.0.0.7:1 - 1 earlier proof, which" in said
+        assert "4 under the key" not in said
         assert "b: not known whether it lists the key (away)" in said
         assert "None" not in said
 
