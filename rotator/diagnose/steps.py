@@ -21,6 +21,7 @@ from rotator.server.acl import (
     grant_hint,
     missing_for_verdict,
     missing_rights,
+    missing_to_listen,
     unknown_commands,
     with_fields,
 )
@@ -171,7 +172,10 @@ def rights(probe: Probe) -> str:
 def verdict_rights(probe: Probe) -> str | Advice:
     """Try the rights without which a key may never be known to be retirable."""
     refuse_sentinel(probe.node)
-    if not (missing := missing_for_verdict(probe.node)):
+    missing = missing_for_verdict(probe.node)
+    with probe.access.connect(probe.reached) as listener:
+        missing += missing_to_listen(listener, probe.cache.name)
+    if not missing:
         return "all that a verdict is the better for"
     return Advice(f"a verdict is the better for {' '.join(missing)}", grant_hint(missing))
 

@@ -23,7 +23,7 @@ import structlog
 
 from rotator.errors import BusyError, RightsError, ServerError, StateError
 from rotator.protection import open_own
-from rotator.server.acl import Rules, require_rights
+from rotator.server.acl import RUN_CHANNEL, Rules, require_rights
 from rotator.server.context import CacheContext
 from rotator.server.replies import number_of, understood
 from rotator.server.store import Store
@@ -129,7 +129,7 @@ def announce_run(
 
     https://redis.io/docs/latest/commands/pubsub-numsub/
     """
-    channel = f"rotator:run:{cache}"
+    channel = f"{RUN_CHANNEL}{cache}"
     who = f"{socket.gethostname()} process {os.getpid()}"
     own = f"{channel}{_BY}{who}:{secrets.token_hex(4)}"
     for left in range(_TRIES, 0, -1):

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError
@@ -52,7 +52,7 @@ JUDGING = {
     "+cluster|myid": ("CLUSTER", "MYID"),
     "+config|get": ("CONFIG", "GET", "save"),
     "+client|tracking": ("CLIENT", "TRACKING", "OFF"),
-    "+hello": ("HELLO",),
+    "+hello": ("HELLO", 2),  # the protocol in use: Redis 6.0 wants a number
     "+client|no-touch": ("CLIENT", "NO-TOUCH", "OFF"),
     "+time": ("TIME",),
     "+command|docs": ("COMMAND", "DOCS", "SET"),
@@ -60,6 +60,9 @@ JUDGING = {
     "+pubsub|channels": ("PUBSUB", "CHANNELS", "rotator:none"),
 }
 """What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
+RUN_CHANNEL = "rotator:run:"
+"""How the channel begins that a run holds while it goes on; the name of the cache follows."""
+_SINCE = {"+client|no-touch": (7, 2), "+command|docs": (7, 0)}  # no earlier Redis can grant them
 _LATE = {"+hpexpiretime", "+hpexpireat"}  # where they are not known, fields have no TTLs
 _COUNTS_FAILURES = (6, 2)  # the version from which on failed calls are counted apart
 
@@ -144,7 +147,22 @@ def missing_for_verdict(store: Store) -> list[str]:
     A run can be done without it.
     """
     replies = store.connection.pipeline(list(JUDGING.values()))
-    return [rule for rule, reply in zip(JUDGING, replies, strict=True) if _denied(reply)]
+    missing = [rule for rule, reply in zip(JUDGING, replies, strict=True) if _denied(reply)]
+    version = numbers_of(_server(store).get("redis_version"))
+    return [rule for rule in missing if not version or version >= _SINCE.get(rule, version)]
+
+
+def missing_to_listen(listener: Store, cache: str) -> list[str]:
+    """
+    Return what the user may not use, as ACL rules, without which no run holds the cache's channel.
+
+    It is tried with a channel beside that, which nobody counts. The connection is of no use then.
+    """
+    channel = f"{RUN_CHANNEL}{cache}:check"
+    reply = listener.connection.pipeline([("SUBSCRIBE", channel)])[0]
+    if _denied(reply):
+        return ["+subscribe"]
+    return [f"&{RUN_CHANNEL}*"] if isinstance(reply, NoPermissionError) else []
 
 
 def require_rights(

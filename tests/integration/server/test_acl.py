@@ -17,6 +17,7 @@ from rotator.server.acl import (
     COUNTING,
     JUDGING,
     READING,
+    RUN_CHANNEL,
     SCRIPTING,
     WATCHING,
     WRITING,
@@ -27,7 +28,7 @@ from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 from support.caches import Cache, Place, counted, fill, store_of, wait_for
 from support.clusters import FAST
-from support.processes import run_here
+from support.processes import job, run_here
 from support.programs import exchanges
 from support.server_versions import acl, hides, since
 
@@ -170,18 +171,38 @@ class TestEnough:
         assert "may do a dry run" in found["detail"]
         assert found["remedy"].endswith(f"<user> {' '.join(WRITING)}")
 
+    def test_check_tries_what_a_run_sends(self, redis, entries, tmp_path):
+        """Every command that a run sends, `rotator check` has tried on the same server."""
+        place, sent = place_for(tmp_path, entries, {}), []
+        for command in (["check", "--config", place.file], job(place)):
+            redis.config_resetstat()
+            run_here(command)
+            sent.append(set(redis.info("commandstats")))
+        assert "cmdstat_set" in sent[1]
+        assert sent[1] <= sent[0]
+
     def test_check_of_verdicts(self, redis, entries, tmp_path):
         """What a verdict is the better for is named as advice, until the user may do it."""
         old = tuple(map(int, redis.info("server")["redis_version"].split(".")[:2])) < (7, 2)
         known = [rule for rule in JUDGING if not (old and rule == "+client|no-touch")]
-        for more in ((), tuple(known)):
-            login = granted(redis, line=LINES[0], more=[] if not more else acl(redis, *more))
+        listening = [*known, "+subscribe"]
+        channel = f"&{RUN_CHANNEL}*"
+        lacks = [channel] if since(redis, 7, 0) else []  # before, a new user has all channels
+        for more, lacking in (
+            ((), ["+subscribe"]),
+            (known, ["+subscribe"]),
+            (listening, lacks),
+            ([*listening, channel], []),
+        ):
+            login = granted(redis, line=LINES[0], more=acl(redis, *more) if more else [])
             place = place_for(tmp_path, entries, login)
             done = run_here(["check", "--config", place.file, "--format", "json"])
             steps = {one["step"]: one for one in json.loads(done.stdout)["steps"]}
             found = steps["rights for verdicts"]
-            assert (done.returncode, found["result"]) == (0, "ok" if more else "advice")
+            assert (done.returncode, found["result"]) == (0, "advice" if lacking else "ok")
             assert ("+client|tracking" in found["detail"]) is not bool(more)
+            assert all(found["detail"].endswith(one) for one in lacking)
+            assert all(one in found["remedy"] for one in lacking)
 
     @pytest.mark.parametrize("writes", [True, False], ids=["run", "dry run"])
     def test_in_a_cluster(self, writes, cluster, tmp_path):
