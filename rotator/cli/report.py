@@ -11,7 +11,7 @@ from rotator.cli import options
 from rotator.cli.completion import complete_condition
 from rotator.console import print_result, start_logging
 from rotator.errors import ConditionError, ConfigError, Exit, StateError
-from rotator.protection import STATE, check_targets
+from rotator.protection import check_targets
 from rotator.report import table
 from rotator.report.archive import (
     IN_TIME,
@@ -25,7 +25,7 @@ from rotator.report.archive import (
     select_caches,
     unmet_conditions,
 )
-from rotator.report.files import Targets, json_text, write_whole
+from rotator.report.files import Targets, files_of_state, json_text, write_whole
 from rotator.report.model import Report
 from rotator.state.database import default_path
 from rotator.state.state import State
@@ -212,7 +212,7 @@ def report_command(
     """
     receipts.check(
         fleet=reports is not None,
-        others=(("the page", html), (STATE, state or default_path())),
+        others=(("the page", html), *files_of_state(state)),
     )
     as_json = output is options.ReportFormat.JSON
     if receipts.verify(as_json=as_json):

@@ -212,7 +212,7 @@ def run_command(
     if stopper.ends_at:
         log.info("will stop, done or not", at=stopper.ends_at.replace(microsecond=0))
     targets = Targets(files.report, files.html, files.metrics_file)
-    targets.check(which.config or (), state, which.secret_provider)
+    targets.check(which.config or (), state, which.secret_provider, settings.pause_file)
     plan = settings.run_options()
     asked = (which.config or (), which.cache or ())
     with RunNotifier(

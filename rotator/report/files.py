@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,14 @@ STDOUT = Path("-")
 _MODE = 0o644  # less what the umask takes away
 
 
+def files_of_state(state: Path | None) -> list[tuple[str, Path | None]]:
+    """Return the state file and those beside it, each with what it is; outputs must be others."""
+    place = state or default_path()
+    locks = place.parent.glob(f"{escape(place.name)}.*.lock")
+    beside = (place.with_name(f"{place.name}-journal"), *locks)
+    return [(STATE, place), *(("a file of the state,", path) for path in beside)]
+
+
 @dataclass(frozen=True, slots=True)
 class Targets:
     """Targets: say where to write which rendering, None for nowhere, and `-` for stdout."""
@@ -47,12 +56,18 @@ class Targets:
         """True if stdout is where the report is to be written."""
         return self.report == STDOUT
 
-    def check(self, files: Sequence[Path], state: Path | None, provider: str | None = None) -> None:
+    def check(
+        self,
+        files: Sequence[Path],
+        state: Path | None,
+        provider: str | None = None,
+        pause_file: Path | None = None,
+    ) -> None:
         """
         Raise unless all of it can be written; asked before the work begins.
 
         *files* are those of the configuration that are named, *state* the state file, *provider*
-        the URL of the secret provider.
+        the URL of the secret provider, *pause_file* pauses runs as long as it exists.
 
         Raises:
             ConfigError: A folder is missing or closed to us, a file cannot be replaced or is in use
@@ -67,9 +82,13 @@ class Targets:
             "page": self.html,
             "metrics": self.metrics,
         }
-        kept = [("the configuration", path) for path in locate(files)]
-        kept.append((STATE, state or default_path()))
-        check_targets(wanted, [*kept, ("the secret file", path_of_secrets(provider or ""))])
+        kept = [
+            *(("the configuration", path) for path in locate(files)),
+            *files_of_state(state),
+            ("the secret file", path_of_secrets(provider or "")),
+            ("the file that pauses runs,", pause_file),
+        ]
+        check_targets(wanted, kept)
 
     def write(self, report: Report, now: datetime | None = None) -> None:
         """

@@ -377,6 +377,14 @@ class TestFile:
             [tmp_path / "a"], tmp_path / "b"
         )
 
+    @pytest.mark.parametrize("name", ["b-journal", "b.0123456789abcdef.lock", "pause"])
+    def test_over_what_a_run_needs(self, tmp_path, name):
+        """SQLite would delete a report that has the place of its journal, and a pause never end."""
+        (tmp_path / "b.0123456789abcdef.lock").touch()
+        state, paused = tmp_path / "b", tmp_path / "pause"
+        with pytest.raises(ConfigError, match=f"the report would replace .* {tmp_path / name}$"):
+            files.Targets(report=tmp_path / name).check([tmp_path / "a"], state, None, paused)
+
     def test_a_state_that_is_something_else(self, tmp_path):
         """The state file would be written to, so it is none of the files that must stay."""
         with pytest.raises(ConfigError, match="the state file is the configuration"):
