@@ -52,7 +52,9 @@ def cost(probe: Probe) -> str | Advice:
         if row.expected != "not known"
     ]
     notes = [row.note for row in rows if row.note]
-    detail = f"{', '.join(known)} ({basis})"
+    unknown = " and ".join(row.what for row in rows if row.expected == "not known")
+    told = f"; {unknown}: a dry run tells" if unknown else ""
+    detail = f"{', '.join(known)} ({basis}){told}"
     return Next(detail, "; ".join(notes)) if notes else detail
 
 

@@ -33,7 +33,8 @@ def test_by_lot(place, redis):
     assert found["result"] == "ok"
     assert found["detail"].startswith("values to rewrite 300, their size ")
     assert "traffic to each replica 0 B" in found["detail"]
-    assert found["detail"].endswith(" sampled of about 300 names)")
+    assert " sampled of about 300 names); time" in found["detail"]
+    assert found["detail"].endswith(": a dry run tells")
 
 
 def test_without_the_right(place, redis):
