@@ -24,6 +24,9 @@ from rotator.console import WaitLog
 from rotator.errors import Exit, LockedError
 from rotator.progress import Progress
 
+AWAY = "the server is away"
+"""A reason to wait that stands in the log already, with the error."""
+
 _SAME_SECONDS = 60.0  # a reason to wait is said once in that time, however often it comes back
 
 log = structlog.get_logger(__name__)
@@ -271,7 +274,11 @@ class ProgressControl:
         """See `Control`; in the log a reason stands once, whoever waits for it."""
         self.bar.wait(reason, node=node)
         now = time.monotonic()
-        if reason and now - self._said.get((node, reason), -math.inf) > _SAME_SECONDS:
+        if (
+            reason
+            and reason != AWAY
+            and now - self._said.get((node, reason), -math.inf) > _SAME_SECONDS
+        ):
             log.info("waiting", node=node, reason=reason, visits=self.visits, rotated=self.rotated)
         if reason:
             self._said[node, reason] = now

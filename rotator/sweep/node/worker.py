@@ -21,7 +21,7 @@ from rotator.retirement.looks import FLUSHING_COMMANDS, NOTHING, TRACKED_COMMAND
 from rotator.server.node import Identity
 from rotator.server.replies import AnswerError
 from rotator.server.store import START, Store
-from rotator.sweep.control import Control, Stop
+from rotator.sweep.control import AWAY, Control, Stop
 from rotator.sweep.division import WHOLE, Part
 from rotator.sweep.node.proof import OutsideTally, ProofBuilder, databases_with_names
 from rotator.sweep.node.scan import BEGIN, NextPage, PageReader
@@ -220,7 +220,7 @@ class Worker:
         """Connect again; return what changed if it is not the process that it was."""
         node = self._session.store.node
         log.warning("connection lost", node=node, error=str(lost))
-        self._control.wait(node, "the server is away")
+        self._control.wait(node, AWAY)
         for pause in _RECONNECT_SECONDS:
             time.sleep(pause)
             self._session.close()

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from rotator.errors import Exit
 from rotator.progress import Progress
 from rotator.sweep.channel import SharedOrder, WorkerChannel
-from rotator.sweep.control import Orders, ProgressControl, Stop, StopSignal
+from rotator.sweep.control import AWAY, Orders, ProgressControl, Stop, StopSignal
 from rotator.sweep.scope import Limits
 
 
@@ -151,11 +151,11 @@ def test_earlier_runs_count_once():
 
 
 def test_a_reason_is_said_once():
-    """Reasons to wait that take turns are logged once each, whoever waits."""
+    """Reasons to wait that take turns are logged once each, whoever waits; an error says its own."""
     control = ProgressControl(lambda: None, Progress())
     with capture_logs() as lines:
         for _ in range(10):
-            for reason in ("rate", None, "latency", None):
+            for reason in ("rate", None, AWAY, "latency", None):
                 control.wait("a", reason)
     assert [line["reason"] for line in lines] == ["rate", "latency"]
 
