@@ -151,7 +151,7 @@ def test_earlier_runs_count_once():
 
 
 def test_a_reason_is_said_once():
-    """Reasons to wait that take turns are logged once each, whoever waits; an error says its own."""
+    """Reasons that take turns are logged once each, whoever waits; an error is a line itself."""
     control = ProgressControl(lambda: None, Progress())
     with capture_logs() as lines:
         for _ in range(10):
