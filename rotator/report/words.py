@@ -126,7 +126,8 @@ def _left(cache: Cache) -> Iterator[str]:
     if stuck := not_moved(cache.outcomes, cache.accepted):
         yield _stuck(cache, stuck)
     found = cache.verification.found_under_old_keys if cache.verification else 0
-    if found > stuck:  # else they are those that were not moved
+    large = min(cache.outcomes[Outcome.TOO_LARGE], cache.accepted.get(Outcome.TOO_LARGE, 0), found)
+    if (found := found - large) > stuck:  # else they are those that were not moved
         yield f"{count(found, 'value')} still under old keys"
     if cache.outside and (under := sum(cache.outside.under_old_keys.values())):
         yield f"{count(under, 'value')} under old keys among those left out"

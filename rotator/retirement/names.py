@@ -22,7 +22,7 @@ _CLOCK = (
     " state file is to be moved away"
 )
 _SEE_TO_THAT = "see to that, then run again"
-_TWICE = "have values that are encrypted twice written anew or deleted, then run again"
+_TWICE = {Outcome.NESTED: "have values that are encrypted twice written anew or deleted; run again"}
 _FIND = "find what still encrypts with it, give that the current key, then run again"
 NOTHING_OPENS = "the keys may be right and the layout another"
 """What comes to mind first where not one value opens: keys are checked sooner than layouts."""
@@ -225,10 +225,10 @@ def _clean(case: Evidence, gone: Mapping[str, Gone]) -> Place:
 
 def _moving(case: Evidence) -> str:
     """Return what moves what remains: a run, unless all of it is what the last one could not."""
-    if case.sweep is not None and case.sweep.mode is Mode.DRY_RUN:
-        return "run without --dry-run to move what remains"
-    steps = {Outcome.NESTED: _TWICE, Outcome.DENIED: _OPEN_ITEMS[Outcome.DENIED][2]}
+    steps = _TWICE | {one: _OPEN_ITEMS[one][2] for one in (Outcome.TOO_LARGE, Outcome.DENIED)}
     met = {one: max(sweep.open_items.get(one, 0) for sweep in case.sweeps) for one in steps}
+    if case.sweep and case.sweep.mode is Mode.DRY_RUN and met[Outcome.TOO_LARGE] < case.remaining:
+        return "run without --dry-run to move what remains"
     if sum(met.values()) < case.remaining:
         return "run again to move what remains"
     return "; ".join(step for one, step in steps.items() if met[one])

@@ -208,13 +208,13 @@ class Evidence:
 
     @property
     def remaining(self) -> int:
-        """The number of values still under it, without too large ones that were accepted."""
-        return max((self._left(seen)[0] for seen in self._last_seen()), default=0)
+        """The number of values still under it, too large ones too, whether accepted or not."""
+        return max((seen.remaining for seen in self._last_seen()), default=0)
 
     @property
     def remaining_without_ttl(self) -> int:
         """Those of the remaining that will not expire."""
-        return max((self._left(seen)[1] for seen in self._last_seen()), default=0)
+        return max((seen.remaining_without_ttl for seen in self._last_seen()), default=0)
 
     @property
     def drains_at(self) -> datetime | None:
@@ -261,15 +261,6 @@ class Evidence:
         if latest is None:
             return []
         return [sweep.seen(self.key_id) for sweep in self.sweeps[self.sweeps.index(latest) :]]
-
-    def _left(self, seen: KeySeen) -> tuple[int, int]:
-        """Return the remaining values, and those without a TTL, without accepted too large ones."""
-        if self.blocking(Outcome.TOO_LARGE):
-            return seen.remaining, seen.remaining_without_ttl
-        return (
-            seen.remaining - seen.too_large,
-            seen.remaining_without_ttl - seen.too_large_without_ttl,
-        )
 
 
 @dataclass(frozen=True, slots=True)

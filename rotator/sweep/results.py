@@ -208,8 +208,9 @@ class CacheResult:
 
     @property
     def found_under_old_keys(self) -> int:
-        """The number of values that the verifying sweep met and should not have met."""
-        return 0 if self.verification is None else self.verification.tally.remaining
+        """The number of values the verifying sweep met, but for what was too large to be moved."""
+        work, again = (one.tally if one else Tally() for one in (self.sweep, self.verification))
+        return again.remaining - min(one.outcomes[Outcome.TOO_LARGE] for one in (work, again))
 
     def after(self, earlier: CacheResult) -> CacheResult:
         """

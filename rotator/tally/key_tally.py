@@ -244,10 +244,11 @@ class KeyTally:
         self.drain.merge(other.drain)
 
     def settled(self) -> KeyTally:
-        """Return only what was rotated, and when the key was met."""
+        """Return only what was rotated, its share of the size, and when the key was met."""
         return KeyTally(
             found=self.rotated,
             rotated=self.rotated,
+            size=self.size * self.rotated // self.found if self.found else 0,
             first_seen_at=self.first_seen_at,
             last_seen_at=self.last_seen_at,
         )

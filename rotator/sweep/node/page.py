@@ -152,10 +152,10 @@ def look(page: Page, decision: PageDecision, selector: Selector) -> None:
             judged = selector.judge(Candidate(name, value, page.others, closely))
             if isinstance(judged, Kept) and name in page.tried:
                 judged = Kept(name, BulkOutcome.CHANGED, listed=False)
-            _put(decision, judged)
+            _put(decision, judged, selector)
 
 
-def _put(decision: PageDecision, judged: Kept | Replacement | Deletion) -> None:
+def _put(decision: PageDecision, judged: Kept | Replacement | Deletion, by: Selector) -> None:
     """Put a decision where it belongs."""
     if isinstance(judged, Replacement):
         decision.rewrites.append(judged)
@@ -167,7 +167,7 @@ def _put(decision: PageDecision, judged: Kept | Replacement | Deletion) -> None:
         decision.current_size += judged.size
     else:
         decision.kept.append(judged)
-        decision.encryptions += judged.outcome is Outcome.TOO_LARGE
+        decision.encryptions += by.writes and judged.outcome is Outcome.TOO_LARGE
         decision.closer_looks -= judged.outcome is Outcome.UNDECRYPTABLE
 
 

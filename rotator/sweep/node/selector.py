@@ -16,6 +16,8 @@ from rotator.server.scripts import Replacement
 from rotator.server.store import Value
 from rotator.tally.tally import Outcome
 
+_GROWTH = 4  # at most, of a value in another format: two hex digits a byte, and what is around them
+
 Recorded = StrEnum | tuple[str, ...]
 """The outcome that a name was tallied with, or the ids of the keys that its value stays under."""
 
@@ -119,12 +121,14 @@ class Rotation(Selector):
             return Kept(name, Outcome.NESTED, keys, size)
         if not self._codec.needs_rewrite(opened):
             return Kept(name, Outcome.CURRENT, keys, size, listed=False)
-        if opened.key not in self.movable:
-            return Kept(name, Outcome.WOULD_ROTATE, keys, size, listed=False)
+        stays = Kept(name, Outcome.WOULD_ROTATE, keys, size, listed=False)
+        moves = opened.key in self.movable
+        if not moves and size * _GROWTH <= self.largest:  # it fits in any format
+            return stays
         new = self._codec.rewrite(name, opened)
         if max(size, len(new)) > self.largest:  # both are sent, to compare and to set
             return Kept(name, Outcome.TOO_LARGE, keys, size)
-        return Replacement(name, value, new, opened.key)
+        return Replacement(name, value, new, opened.key) if moves else stays
 
 
 def recorded_as(name: bytes, value: Value, codec: Codec) -> Recorded | None:

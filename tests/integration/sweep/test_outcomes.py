@@ -324,8 +324,25 @@ class TestTooLarge:
         assert redis.get("app:1") == value
         assert report.exit_code == Exit.NOT_MOVED
         key = old_key(report, place.cache.ids[1])
-        assert key.verdict == "in-use"  # a fact, and what is not known stands behind it
+        assert key.verdict == "draining"  # a fact, and what is not known stands behind it
         assert any("would be too large" in reason for reason in key.reasons)
+
+    @pytest.mark.parametrize("settings", [{}, {"accept": {Outcome.TOO_LARGE: 1}}])
+    def test_met_again(self, writing, redis, settings):
+        """What was too large to be moved is met again, and accuses nobody; it may be accepted."""
+        place = writing("sealed")
+        place.cache.put(redis, "app:1", bytes(MIB - 28))
+        place.cache.put(redis, "app:2")
+        report = place.run(**settings)
+        key = old_key(report, place.cache.ids[1])
+        assert report.caches[0].verification.found_under_old_keys == 1
+        assert report.exit_code == (Exit.OK if settings else Exit.NOT_MOVED)
+        assert headline(report.caches[0])[0] == (
+            "complete" if settings else "complete, but 1 value not moved"
+        )
+        assert (key.verdict, key.remaining) == ("in-use", 1)
+        assert not any("still encrypts" in reason for reason in key.reasons)
+        assert counted(place.run(dry_run=True, **settings)) == {"too_large": 1, "current": 1}
 
     def test_exactly_the_limit(self, place, redis, configured):
         """A value of exactly the limit is rotated if it does not grow."""

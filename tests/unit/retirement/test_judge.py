@@ -233,12 +233,20 @@ class TestInUse:
             (Mode.RUN, 3, {Outcome.DENIED: 4}, "give the user the rights that `rotator check`"),
             (Mode.RUN, 4, {Outcome.NESTED: 3}, "run again to move what remains"),
             (Mode.DRY_RUN, 3, {Outcome.NESTED: 3}, "run without --dry-run to move what remains"),
+            (Mode.RUN, 3, {Outcome.TOO_LARGE: 3}, "have them written anew or deleted"),
+            (Mode.DRY_RUN, 3, {Outcome.TOO_LARGE: 3}, "have them written anew or deleted"),
         ],
     )
     def test_what_a_run_cannot_move(self, mode, remain, items, step):
         """Nobody is told to run again where that moves nothing."""
         swept = saw(left(remain), mode=mode, open_items=items)
         assert judged(case(sweep=swept)).next_step.startswith(step)
+
+    def test_accepted_and_under_it(self):
+        """That values are too large may be accepted; the key whose values they are is needed."""
+        large = replace(left(2), too_large=2, too_large_without_ttl=2)
+        accepted = {"open_items": {Outcome.TOO_LARGE: 2}, "accepted": {Outcome.TOO_LARGE: 2}}
+        assert judged(case(sweep=saw(large, **accepted))).verdict is Verdict.IN_USE
 
     def test_stopped(self):
         """A sweep that was stopped tells the least that there is."""

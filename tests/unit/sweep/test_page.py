@@ -59,6 +59,7 @@ def acts(selector):
 ROTATES = Rotation(READS, writes=True)
 READS_ONLY = Rotation(READS, writes=False)
 SMALL = Rotation(READS, writes=True, largest=50)
+SMALL_READS = Rotation(READS, writes=False, largest=50)
 ONE_KEY = Rotation(READS, writes=True, only_key=OTHER.id)
 PURGES = acts(PurgeKey(READS, OLD))
 LOOKS = PurgeKey(READS, OLD)
@@ -74,6 +75,7 @@ ADOPTS = acts(Adoption(READS, READS.formats[0], ["app:*"]))
         (ROTATES, sealed(OLD, OTHER), Outcome.NESTED, (OLD, OTHER), True),
         (ROTATES, sealed(CURRENT, OLD), Outcome.NESTED, (CURRENT, OLD), True),
         (SMALL, sealed(OLD), Outcome.TOO_LARGE, (OLD,), True),
+        (SMALL_READS, sealed(OLD), Outcome.TOO_LARGE, (OLD,), True),
         (ROTATES, sealed(FOREIGN), Outcome.UNDECRYPTABLE, (), True),
         (ROTATES, PLAIN, Outcome.UNDECRYPTABLE, (), True),
         (ROTATES, NoValue.GONE, Outcome.GONE, (), False),

@@ -236,6 +236,7 @@ class TestSettled:
         key = settled.keys["aa"]
         assert (settled.visits, list(settled.keys)) == (1, ["aa"])
         assert (key.found, key.rotated, key.remaining, key.last_seen_at) == (1, 1, 0, LATER)
+        assert key.size == 300
 
     def test_left(self):
         """What is left are the visits after which a value is under another than the current key."""
