@@ -283,8 +283,8 @@ def _measure(look: Look, name: str) -> float | None:
 def _measured(item: Item, before: Mapping[str, Look], done: Done) -> Item:
     """Return an item with what was measured; what applications did meanwhile is in it."""
     first, last = before.get(item.node or ""), done.looks.get(item.node or "")
-    if first is None or last is None or not same_process(first, last):
-        return item
+    if first is None or last is None or first is last or not same_process(first, last):
+        return item  # a server that was away in the end was looked at once
     grown = {
         "traffic to each replica": _grown(first, last, "master_repl_offset"),
         "growth of the append-only file": _grown(first, last, "aof_current_size"),

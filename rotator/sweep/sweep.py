@@ -56,8 +56,9 @@ def sweep_cache(
                 control.end_node(node.node)
         if result.stopped is None:
             pending = _look_again(result, discover)
-    for node in result.nodes:
-        if node.node not in {str(address) for address in result.topology.primaries}:
+    known = {str(address) for address in result.topology.primaries}
+    for node in result.nodes if not result.topology.problems else ():  # else nobody can tell
+        if node.node not in known:
             node.reasons += ("it owns no data any more",)
     result.not_looked_at += _gaps(result)
     if result.not_looked_at:

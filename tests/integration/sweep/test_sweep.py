@@ -1,7 +1,9 @@
 """A whole sweep of a cache: which of its nodes are done."""
 
+import pytest
+
 from rotator.progress import Progress
-from rotator.server.topology import discover
+from rotator.server.topology import Topology, discover
 from rotator.sweep.control import ProgressControl, Stop
 from rotator.sweep.engine import InlineEngine
 from rotator.sweep.scope import Limits, Scope
@@ -38,3 +40,22 @@ def test_a_node_that_was_not_swept_to_the_end_is_not_done(place, redis):
     done = sweep(lambda: None)
     assert done.complete
     assert bar.nodes == [node.node for node in done.nodes]
+
+
+@pytest.mark.parametrize(
+    ("problems", "reasons"),
+    [((), ("it owns no data any more",)), (("the primary of slots 0-5 does not answer",), ())],
+)
+def test_a_node_that_is_gone_in_the_end(place, redis, problems, reasons):
+    """That a node owns no data is said of a cluster that is whole, not where a primary is down."""
+    fill(redis, place.cache, 10)
+    access = place.access()
+    seen = [
+        Topology("cluster", {}, problems=problems),
+        discover(access.cache.redis.addresses, access.connect),
+    ]
+    scope = Scope(Mode.RUN, limits=Limits(latency=None))
+    done = sweep_cache(
+        seen.pop, InlineEngine(access), scope, ProgressControl(lambda: None, Progress())
+    )
+    assert done.nodes[0].reasons == reasons

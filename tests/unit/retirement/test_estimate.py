@@ -194,6 +194,12 @@ class TestMeasured:
         """After a restart, or a rewrite of the file, nothing is said to be measured."""
         assert items(after=look(facts), took=5.0)[FILE].measured is None
 
+    def test_away_in_the_end(self):
+        """A server that was looked at only once is not said to have borne nothing."""
+        once = look()
+        found = items(before=once, after=once, took=5.0)
+        assert (found[TRAFFIC].measured, found[FILE].measured) == (None, None)
+
     def test_fork(self):
         """What a save copied is told if there was one."""
         last = look({"rdb_saves": "1"}, measures={"rdb_last_cow_size": "4096"})
