@@ -194,7 +194,7 @@ def _of_replicas(work: Work, look: Look, seconds: float | None) -> Iterator[Item
     limits = [one for one in (backlog, most) if one]
     notes = [] if backlog is not None else ["the size of the backlog is not known"]
     if backlog is not None and bytes_ > backlog:
-        lasts = f" for {elapsed(backlog * seconds / bytes_)}" if seconds else ""
+        lasts = f" for {elapsed(t)}" if (t := backlog * (seconds or 0) / bytes_) >= 0.1 else ""
         notes.append(
             f"more than the backlog of {size(round(backlog))}: a replica that is away{lasts} copies"
             " everything again"

@@ -1,8 +1,9 @@
 """Costs: takes the counts and looks of a run to an estimate of what a run costs."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from rotator.report.model import Report
 from rotator.retirement.estimate import Done, Estimate, Terms, Work, estimate, sums
@@ -11,6 +12,9 @@ from rotator.state.state import State
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.tally import Mode
 from rotator.text import count, moment
+
+Looks = Mapping[str, Look]
+"""Looks at servers, by their addresses."""
 
 
 def estimates_of(results: Iterable[CacheResult], state: State) -> dict[str, Estimate]:
@@ -70,7 +74,8 @@ def estimate_of(result: CacheResult) -> Estimate | None:
     before, after = _looks(result, last=False), _looks(result, last=True)
     if not done:
         return estimate(works, before, terms)
-    return estimate(works, before, terms, Done(met, after, _seconds(sweep, result.verification)))
+    known = _both(before, after, sweep.begun_at)
+    return estimate(works, before, terms, Done(met, known, _seconds(sweep, result.verification)))
 
 
 def _whole(sweep: SweepResult, met: Sequence[Work]) -> tuple[list[Work], str]:
@@ -104,10 +109,15 @@ def _seconds(sweep: SweepResult, verification: SweepResult | None) -> float:
     return sweep.seconds + (verification.seconds if verification else 0.0)
 
 
-def _looks(result: CacheResult, *, last: bool) -> dict[str, Look]:
+def _looks(result: CacheResult, *, last: bool) -> Looks:
     """Return the first or last look at each server that answered."""
     answered = [look for look in result.looks if not look.missing]
     return {look.address: look for look in (answered if last else reversed(answered))}
+
+
+def _both(before: Looks, after: Looks, begun: datetime) -> dict[str, Look]:
+    """Return the looks *after* at servers that were looked at *before* the work began, too."""
+    return {one: look for one, look in after.items() if one in before and before[one].at <= begun}
 
 
 def _work(result: CacheResult, node: NodeResult) -> Work:

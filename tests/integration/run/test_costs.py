@@ -1,13 +1,15 @@
 """What a run costs, by what was met: results are made by hand, as stops cannot be timed."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from rotator.config.types import Address
 from rotator.retirement.estimate import Work
-from rotator.run.costs import _whole
+from rotator.retirement.looks import Look
+from rotator.run.costs import _both, _whole
 from rotator.sweep.scope import Scope
 from rotator.tally.tally import Mode
 
@@ -45,3 +47,11 @@ def test_what_was_not_met_is_taken_for_alike():
 def test_no_more_is_counted(sweep, basis):
     """A complete sweep met all there is; how many others match a pattern nobody knows."""
     assert _whole(sweep, [MET]) == ([MET], basis)
+
+
+def test_a_server_that_was_first_seen_in_the_end_was_not_measured():
+    """Of one that was promoted meanwhile nobody knows what was before: 0 would be made up."""
+    begun = datetime(2026, 11, 27, 18, tzinfo=UTC)
+    early, late = (Look("a:1", begun + timedelta(seconds=one)) for one in (-1, 9))
+    before, after = {"a:1": early, "b:2": late}, {"a:1": late, "b:2": late, "c:3": late}
+    assert _both(before, after, begun) == {"a:1": late}

@@ -84,6 +84,11 @@ class TestReplicas:
         [
             ({}, 1_000, ""),
             ({}, 10_000, "more than the backlog of 1.0 MB: a replica that is away for "),
+            (
+                {"measures": {"repl_backlog_size": "100"}},
+                10_000,
+                "more than the backlog of 100 B: a replica that is away copies everything again",
+            ),
             ({"measures": {"repl_backlog_size": None}}, 1, "the size of the backlog is not known"),
             (
                 {"settings": {"client-output-buffer-limit": None}},
