@@ -197,9 +197,9 @@ def fold(history: KeyHistory, record: SweepRecord, key_id: str) -> KeyHistory:
     if not record.goes_on:  # what is met may be old data that came back
         history = replace(history, clean_since=None, clean_sweeps=0)
     seen = record.seen(key_id)
-    if seen.met:
+    if seen.met or (seen.found and history.clean_since is not None):
         history = _met(history, seen, record)
-    elif record.looked_everywhere and record.proven and not record.doubt:
+    elif not seen.found and record.looked_everywhere and record.proven and not record.doubt:
         history = replace(
             history,
             clean_since=history.clean_since or record.finished_at,
@@ -222,7 +222,7 @@ def _met(history: KeyHistory, seen: KeySeen, record: SweepRecord) -> KeyHistory:
             history,
             clean_before=history.clean_since,
             returned_at=seen.first_seen_at or at,
-            returned=seen.met,
+            returned=seen.found,  # those that are too large, too: none was there before
             prefixes=seen.prefixes,
         )
     elif history.returned_at is not None:

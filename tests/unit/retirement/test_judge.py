@@ -248,6 +248,13 @@ class TestInUse:
         accepted = {"open_items": {Outcome.TOO_LARGE: 2}, "accepted": {Outcome.TOO_LARGE: 2}}
         assert judged(case(sweep=saw(large, **accepted))).verdict is Verdict.IN_USE
 
+    def test_too_large_is_not_clean(self):
+        """A sweep that met only what is too large to move did not find the key gone."""
+        large = KeySeen(found=2, remaining=2, too_large=2)
+        first, clean = saw(large), sweep(90, 91)
+        assert folded(first).clean_sweeps == 0
+        assert (folded(clean, first).clean_since, folded(clean, first).returned) == (None, 2)
+
     def test_stopped(self):
         """A sweep that was stopped tells the least that there is."""
         judgement = judged(case(sweep=saw(left(), complete=False)))
