@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from rotator.cli import options
-from rotator.cli.completion import complete_condition
+from rotator.cli.completion import complete_condition, complete_key
 from rotator.console import print_result, start_logging
 from rotator.errors import ConditionError, ConfigError, Exit, StateError
 from rotator.protection import check_targets
@@ -82,6 +82,7 @@ class ReceiptOptions:
         "--key",
         "Id of the key of --receipt, or its first 8 characters. Default: the only old one.",
         metavar="ID",
+        autocompletion=complete_key,
     )
     sign: Path | None = options.option(
         "--sign", "Private ed25519 key (PEM, no passphrase) to sign it with.", metavar="KEY.pem"

@@ -110,7 +110,8 @@ def line(state, *caches):
 
 def test_keys(shell, state):
     """Ids of old keys come from the last reports; with --cache, from those on that cache."""
-    assert tab(shell, "purge", "--state", state, "--key", "") == [OTHER, OLD]
+    for command in ("purge", "report"):
+        assert tab(shell, command, "--state", state, "--key", "") == [OTHER, OLD]
     told = [(OLD, "verifying, shared-redis")]
     assert completion.complete_key(line(state), "9") == told
     assert completion.complete_key(line(state, "shared-redis"), "") == told
