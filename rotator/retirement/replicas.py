@@ -28,6 +28,7 @@ NO_PORT = "names it: a reader of the stream, or a replica without a port"
 _PASSING = ("is loading", "has no link to its primary", "is synchronizing")
 _ENDING_REPLICA = ("debug", "replicaof", "slaveof")
 _ENDING_REPLICA_7 = ("cluster|replicate", "cluster|reset", "config|resetstat")
+_AS_ITS_PRIMARY = "has what its primary has, where the key is not known to be gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +224,10 @@ def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | N
     }
     if why := next((sentence for sentence, is_so in wrong.items() if is_so), None):
         return why
+    if offset is None:
+        return _AS_ITS_PRIMARY
     reached = number(replica, "slave_repl_offset")
-    if offset is None or reached is None:
+    if reached is None:
         return "does not say how far it is"
     return f"is {offset - reached:,} bytes behind" if reached < offset else None
 
@@ -292,7 +295,7 @@ def replica_place(server: Server, primary: Look | None, offset: int | None) -> P
         remedy = f"remove its files and start {where} anew, then run again"
         return Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
     evidence = f"replica {where} {why or 'was not yet looked at since the key is gone'}"
-    remedy = f"run again when {where} has caught up"
+    remedy = "run again" if why == _AS_ITS_PRIMARY else f"run again when {where} has caught up"
     place = Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
     return replace(place, passes=why is None or why in _PASSING or why.endswith(" behind"))
 

@@ -69,7 +69,9 @@ class TestFollows:
 
     def test_primary_without_offset(self):
         """How far the primary was has to be known."""
-        assert why_not_follows(replica(), LEADS, None) == "does not say how far it is"
+        assert why_not_follows(replica(), LEADS, None) == (
+            "has what its primary has, where the key is not known to be gone"
+        )
 
     def test_primary_without_history(self):
         """Two histories that are both missing are not the same one."""
