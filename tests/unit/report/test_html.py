@@ -128,7 +128,7 @@ class TestPage:
             "Result complete, but some values could not be moved (exit code 3)",
             "time 5 min 00 s 3 min 12 s two sweeps",
             "share of the server's core not known not known how long it takes is not known",
-            "As fast as servers can: 4 processes a node, so 3 machines of 4 cores",
+            "The fastest way: 4 processes a node, on 3 machines of 4 cores",
             "redis-1.internal:6379: before p50 0.10, p99 0.60, max 0.61 ms (50 PINGs); during p50",
             "30 undecryptable, bad_tag: names begin with /app/oidc",
             "Found by another run: by",
