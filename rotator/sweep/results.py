@@ -35,10 +35,10 @@ class NodeResult:
     *complete* False with *stopped* set: it was told to stop. Without: *reasons* say why not every
     name can be vouched for. *identity* is that of the moment when its last page was done, or begun.
     *resumed*: it went on from where an earlier run was stopped. *proof* is None if it proves
-    nothing; *unproven* are sentences, why not, if it was not simply work. *hopeless*: it would not
-    go better if done again at once. *moved*: values were moved while it worked, so the scan may
-    have missed some. *exchange* are the ways to replace values, *lanes* how many swept it, *load*
-    what it bore. *refused*: what was to be written, applications might not be able to read.
+    nothing; *unproven* are sentences, why not, if it was not simply work. *hopeless*: doing it
+    again at once would not help. *moved*: values moved meanwhile, so the scan may have missed some.
+    *exchange* are the ways to replace values, *lanes* how many swept it, *load* what it bore.
+    *refused*: what was to be written, applications might not be able to read.
     """
 
     node: str
@@ -202,9 +202,8 @@ class CacheResult:
     @property
     def verified(self) -> bool:
         """True if a verifying sweep was not needed, or came to its end."""
-        if self.verification is not None:
-            return self.verification.complete
-        return self.sweep is None or not self.sweep.tally.outcomes[Outcome.ROTATED]
+        worked = self.sweep and self.sweep.tally.outcomes[Outcome.ROTATED]
+        return self.verification.complete if self.verification else not worked
 
     @property
     def found_under_old_keys(self) -> int:
