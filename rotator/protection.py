@@ -37,6 +37,17 @@ def disable_core_dumps() -> None:
         CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def is_there(path: Path) -> bool:
+    """Return whether something is there; where nobody can tell, opening it says why: True."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # the folder is closed to us, the name too long
+        return True
+    return True
+
+
 def open_own(path: Path, kind: type[RotatorError]) -> int:
     """
     Open a file to read and write, made if it is not there; return its descriptor.

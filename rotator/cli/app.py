@@ -176,10 +176,11 @@ def version_text() -> str:
 
 def _servers() -> list[str]:
     """Return the servers that the state knows of; none is asked, and none has to be there."""
-    from rotator.state.database import default_path  # noqa: PLC0415 - only for this
+    from rotator.protection import is_there  # noqa: PLC0415 - only for this
+    from rotator.state.database import default_path  # noqa: PLC0415 - the same
 
     place = Path(os.environ.get("ROTATOR_STATE") or default_path())
-    if not place.exists():
+    if not is_there(place):
         return []
     from rotator.report.archive import load_reports  # noqa: PLC0415 - takes longer
     from rotator.state.state import State  # noqa: PLC0415 - the same

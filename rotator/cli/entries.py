@@ -17,6 +17,7 @@ from rotator.console import print_json, print_result, table
 from rotator.crypto.layout import FieldName, Format
 from rotator.diagnose.inspect import Entry, find
 from rotator.errors import ConfigError, Exit, MissingError, StateError
+from rotator.protection import is_there
 from rotator.run.evidence import latest_history
 from rotator.run.formats import Canary, format_of_new_values
 from rotator.server.context import CacheContext
@@ -134,7 +135,7 @@ def _require_met(access: CacheContext, state: Path, form: Format) -> None:
     if not form.has_literals:
         return
     primaries = discover(access.cache.addresses, access.connect).primaries
-    with State(state) if state.exists() else nullcontext() as kept:
+    with State(state) if is_there(state) else nullcontext() as kept:
         history = latest_history(kept, access.cache.name) if kept else ""
         Canary(access, kept, history).require(form, primaries)
 
@@ -146,7 +147,7 @@ def _count(client: Cache, path: Path | None) -> None:
     The value is stored by now, so what fails here is only a warning.
     """
     place, keyring = path or default_path(), client.access.keyring
-    if keyring is None or not place.exists():
+    if keyring is None or not is_there(place):
         return
     try:
         with State(place) as state:

@@ -121,6 +121,7 @@ def fence_command(
             "--at, --show and --remove do not go together",
             hint="one of them records, one shows and one removes",
         )
+    from rotator.protection import is_there  # noqa: PLC0415 - see above
     from rotator.secrets.provider import provider_from_url  # noqa: PLC0415 - see above
     from rotator.server.context import open_config  # noqa: PLC0415 - see above
     from rotator.state.database import default_path  # noqa: PLC0415 - see above
@@ -131,7 +132,8 @@ def fence_command(
     records = not (show or remove)
     if records:
         fences |= _new_fences(keyrings, at or utc_now(), named=bool(which.cache))
-    if records or (state or default_path()).exists():  # to look must not leave an empty one behind
+    # To look must not leave an empty one behind.
+    if records or is_there(state or default_path()):
         with State(state) as opened:
             for name, fence in fences.items():
                 if fence is not None:

@@ -11,7 +11,7 @@ from rotator.cli import options
 from rotator.cli.completion import complete_condition, complete_key
 from rotator.console import print_result, start_logging
 from rotator.errors import ConditionError, ConfigError, Exit, StateError
-from rotator.protection import check_targets
+from rotator.protection import check_targets, is_there
 from rotator.report import table
 from rotator.report.archive import (
     IN_TIME,
@@ -290,7 +290,7 @@ def _fleet(
 def _open_existing(path: Path | None) -> State:
     """Open the state if there is one: a report must not leave an empty one behind."""
     place = path or default_path()
-    if not place.exists():
+    if not is_there(place):
         raise StateError(
             f"there is no state file {place}",
             hint="`rotator run --dry-run` makes one; or name that of the runs with --state",

@@ -12,6 +12,7 @@ from rich.live import Live
 from rotator.cli import options
 from rotator.console import COLUMNS, console, print_json, print_result
 from rotator.errors import ConfigError, StateError
+from rotator.protection import is_there
 from rotator.report.archive import load_reports
 from rotator.report.live.status import Overview, as_data, render
 from rotator.state.database import default_path
@@ -153,7 +154,7 @@ def tune_command(
 def _existing(path: Path | None) -> Path:
     """Return the path of the state if there is one: looking must not leave an empty one behind."""
     place = path or default_path()
-    if not place.exists():
+    if not is_there(place):
         raise StateError(
             f"there is no state file {place}", hint="name that of the runs with --state"
         )

@@ -40,6 +40,7 @@ import structlog
 
 from rotator.crypto.keyring import Keyring
 from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
+from rotator.protection import is_there
 from rotator.report.model import Report
 from rotator.state.database import default_path
 from rotator.state.state import State
@@ -257,10 +258,9 @@ class RunNotifier:
 
     def _ending(self, error: BaseException | None) -> tuple[int, str | None]:
         """Return the exit code that the run will have, and what went wrong."""
-        if error is None and self._result is not None:
-            return self._result.exit_code, _missing(self._result)
         if error is None:
-            return int(Exit.OK), None
+            result = self._result
+            return (result.exit_code, _missing(result)) if result else (int(Exit.OK), None)
         if isinstance(error, RotatorError):
             return int(error.exit_code), str(error)
         if isinstance(error, KeyboardInterrupt):
@@ -270,7 +270,7 @@ class RunNotifier:
 
     def _compare(self, code: int) -> tuple[int | None, list[Change]]:
         """Return how the run before ended, and the verdicts that are others now."""
-        if not self._path.exists():
+        if not is_there(self._path):
             return None, []
         try:
             with State(self._path) as state:

@@ -174,6 +174,15 @@ class TestWithout:
         assert "there is no state file" in done.stderr
         assert not path.exists()
 
+    @pytest.mark.parametrize("command", ["status", "tune", "report", "run"])
+    def test_state_that_cannot_be_looked_for(self, place, tmp_path, command):
+        """A path that the system refuses is an error that says so, and no fault of rotator."""
+        given = {"tune": ["--pause"], "run": ["--config", place.file]}.get(command, [])
+        done = run_here([command, "--state", tmp_path / ("n" * 300), *given])
+        assert done.returncode == 1
+        assert "cannot be opened (File name too long)" in done.stderr
+        assert "internal error" not in done.stderr
+
     def test_nothing_known(self, tmp_path):
         """That there was no run yet is not well: somebody has to look."""
         with State(tmp_path / "state.db") as state:

@@ -13,7 +13,7 @@ import pytest
 
 from rotator import protection
 from rotator.errors import ConfigError, StateError
-from rotator.protection import open_own, require_own
+from rotator.protection import is_there, open_own, require_own
 from rotator.run.preflight import run_lock
 from rotator.state.state import State
 from rotator.sweep.channel import WorkerChannel
@@ -121,6 +121,16 @@ class TestOwnFile:
         os.close(open_own(folder / "x", StateError))
         os.close(open_own(folder / "x", StateError))
         assert stat.S_IMODE((folder / "x").stat().st_mode) == 0o600
+
+    @pytest.mark.parametrize(("name", "there"), [("x", True), ("none", False), ("x/none", False)])
+    def test_is_there(self, folder, name, there):
+        """What is not there is told from what is."""
+        (folder / "x").write_text("")
+        assert is_there(folder / name) is there
+
+    def test_nobody_can_tell(self, folder):
+        """Where a look fails, opening is to say why."""
+        assert is_there(folder / ("n" * 300))
 
     @pytest.mark.parametrize("kind", ["link", "pipe"])
     def test_put_there_meanwhile(self, folder, kind, monkeypatch):
