@@ -145,8 +145,8 @@ def tune_command(
         heard = _wait_until_heard(runs, chosen, number)
     if not heard and not stop:
         raise StateError(
-            f"the run {chosen.run} has ended, perhaps before it heard",
-            hint="its report lists the changes that it heard of",
+            f"the run {chosen.run} has ended before it heard",
+            hint="`rotator status` shows how it ended",
         )
     print_result(f"{chosen.command} {chosen.run} ({', '.join(chosen.caches)}): {', '.join(said)}")
 
@@ -186,12 +186,14 @@ def _choose(runs: Sequence[RunStatus], run: str | None, caches: Sequence[str]) -
 
 
 def _wait_until_heard(runs: LiveRuns, chosen: RunStatus, number: int) -> bool:
-    """Wait until the run has heard an order; return False if it has ended before that was seen."""
+    """Wait until the run has heard an order; return False if it has ended before."""
     deadline = time.monotonic() + _ANSWER_SECONDS
     while time.monotonic() < deadline:
         now = next((one for one in runs.all() if one.run == chosen.run), None)
-        if now is None or now.heard >= number:
-            return now is not None
+        if now is None:
+            return not runs.withdraw(chosen.run, number)
+        if now.heard >= number:
+            return True
         time.sleep(_POLL_SECONDS)
     raise StateError(
         f"the run {chosen.run} has not answered for {_ANSWER_SECONDS:g} s",

@@ -207,7 +207,7 @@ class LiveRun:
         self._write_metrics(running=False)
         if self._runs is not None:
             with suppress(StateError), self._runs as runs:
-                runs.end(self._status.run)
+                runs.end(self._status.run, self._status.heard)
 
     def watching(self, make: MakeProgress) -> MakeProgress:
         """Return what makes the progress of a phase, so that it is seen here, too."""

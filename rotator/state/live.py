@@ -180,10 +180,11 @@ class LiveRuns:
                     self._forget(other.run)
             put(change, "runs", status.run, json.dumps(_plain(status)))
 
-    def end(self, run: str) -> None:
-        """Forget a run that has ended, and its orders: or it would look as if it was killed."""
-        with self._database.waiting_at_most(_END_SECONDS), self._database.change():
-            self._forget(run)
+    def end(self, run: str, heard: int) -> None:
+        """Forget a run that has ended, or it would look killed, and the orders that it *heard*."""
+        with self._database.waiting_at_most(_END_SECONDS), self._database.change() as change:
+            drop(change, "runs", run=run)
+            change("DELETE FROM orders WHERE run = ? AND number <= ?", (run, heard))
 
     def all(self) -> list[RunStatus]:
         """Return all runs, also those that are dead, in the order in which they began."""
@@ -196,6 +197,13 @@ class LiveRuns:
             put(change, "orders", None, run, json.dumps(_plain(order)))
             ((number,),) = self._database.rows("SELECT last_insert_rowid()")
         return int(number)
+
+    def withdraw(self, run: str, number: int) -> bool:
+        """Take an order back from a run that has ended; return False if the run had heard it."""
+        with self._database.change() as change:
+            left = self._database.rows("SELECT 1 FROM orders WHERE number = ?", (number,))
+            drop(change, "orders", run=run)
+        return bool(left)
 
     def orders(self, run: str, after: int) -> list[tuple[int, Order]]:
         """Return the orders for a run with a number above *after*, in the order of numbers."""

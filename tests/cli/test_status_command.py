@@ -155,14 +155,19 @@ class TestWithout:
         with LiveRuns(state) as runs:
             assert runs.orders("0abc", 0) == runs.orders("1abc", 0) == []
 
-    @pytest.mark.parametrize(("switch", "code"), [("--pause", 1), ("--stop", 0)])
-    def test_tune_of_a_run_that_ends(self, state, switch, code):
-        """A run that ends may not have heard what was to be changed, unless it was to end."""
+    @pytest.mark.parametrize(
+        ("switch", "hears", "code"),
+        [("--pause", False, 1), ("--pause", True, 0), ("--stop", False, 0)],
+    )
+    def test_tune_of_a_run_that_ends(self, state, switch, hears, code):
+        """A run that ends at once has heard what was to be changed, or not, and that is told."""
         with LiveRuns(state) as runs, ThreadPoolExecutor() as pool:
             done = pool.submit(run_here, ["tune", "--state", state, "--cache", "one", switch])
             wait_for(lambda: runs.orders("0abc", 0))
-            runs.end("0abc")
-        assert done.result().returncode == code
+            ((number, _),) = runs.orders("0abc", 0)
+            runs.end("0abc", number if hears else 0)
+            assert done.result().returncode == code
+            assert runs.orders("0abc", 0) == []
         assert ("the run 0abc has ended" in done.result().stderr) == bool(code)
 
     @pytest.mark.parametrize("command", ["status", "tune"])

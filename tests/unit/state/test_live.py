@@ -54,7 +54,7 @@ def test_what_is_written_is_read(runs):
     )
     runs.put(full)
     assert runs.all() == [full]
-    runs.end("a")
+    runs.end("a", 0)
     assert runs.all() == []
 
 
@@ -66,8 +66,11 @@ def test_orders(runs):
     assert [order.rate for _, order in runs.orders("a", 0)] == [500, None]
     assert runs.orders("a", first) == [(second, Order(NOW, "me", "here", pause=True, stop=True))]
     assert runs.orders("b", 0) == []
-    runs.end("a")
-    assert runs.orders("a", 0) == []
+    runs.end("a", first)
+    assert [number for number, _ in runs.orders("a", 0)] == [second]
+    assert not runs.withdraw("b", first)
+    assert runs.withdraw("a", second)
+    assert not runs.withdraw("a", second)
     assert runs.give("c", Order(NOW, "me", "here")) > second
 
 
