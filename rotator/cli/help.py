@@ -128,13 +128,17 @@ class HelpCommand(_PlainFlags, TyperCommand):
         sections |= {heading: [] for heading in _HEADINGS}
         flags = []
         parameters: list[Any] = list(self.get_params(ctx))
+        of_receipts = any("--receipt" in one.opts for one in parameters)
         for one in parameters:
             name, text = one.get_help_record(ctx)
             if one.param_type_name == "argument":
                 sections["Arguments"].append((one.display_name_raw, one.help or ""))
             else:
                 flags.append(one.opts[0])
-                sections[_HEADING.get(one.opts[0], "Options")].append((name, text))
+                heading = _HEADING.get(one.opts[0], "Options")
+                if heading == "Receipts" and not of_receipts:
+                    heading = "Options"  # --key of `purge`
+                sections[heading].append((name, text))
         sections["Environment"] = [_VARIABLES[flag] for flag in flags if flag in _VARIABLES]
         if len(flags) > 1:  # more than --help
             example = f"{variable(flags[0])} for {flags[0]}"

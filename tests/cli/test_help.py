@@ -55,6 +55,11 @@ EXAMPLES = sorted(
 class TestEvery:
     """What all help texts have in common."""
 
+    def test_receipts_are_of_reports(self):
+        """Options of receipts stand under a heading of their own, in the help of `report` alone."""
+        with_heading = {one for one in COMMANDS if "\nReceipts:\n" in help_of(one)}
+        assert with_heading == {"report"}
+
     @pytest.mark.parametrize("command", [None, *COMMANDS])
     def test_it_fits_100_columns(self, command):
         """However wide the terminal is, no line is longer than 100 columns."""
