@@ -72,7 +72,9 @@ def status_command(
 
         def look() -> Overview:
             last = load_reports(opened, utc_now()) if opened.last_reports() else None
-            return Overview(runs.all(), last, utc_now()).of_caches(cache or ())
+            seen = Overview(runs.all(), last, utc_now())
+            _require_known(seen, cache or ())
+            return seen.of_caches(cache or ())
 
         seen = _watch(look, as_json=as_json) if watch else look()
     _print(seen, as_json=as_json)
@@ -119,7 +121,7 @@ def tune_command(
     until the run ends.
     """
     asked = {"--max-rate": max_rate, "--max-latency": max_latency, "--max-lag": max_lag}
-    said = [f"{name} {number:g}" for name, number in asked.items() if number is not None]
+    said = [f"{name} {number:.16g}" for name, number in asked.items() if number is not None]
     switches = {"--pause": pause, "--resume": resume, "--stop": stop}
     said += [name for name, given in switches.items() if given]
     if not said:
@@ -159,6 +161,23 @@ def _existing(path: Path | None) -> Path:
             f"there is no state file {place}", hint="name that of the runs with --state"
         )
     return place
+
+
+def _require_known(seen: Overview, names: Sequence[str]) -> None:
+    """
+    Raise unless the state knows of these caches, or of none at all yet.
+
+    Raises:
+        ConfigError: It knows of others: a name is likely to be misspelt.
+    """
+    known = dict.fromkeys(cache.name for cache in (seen.last.caches if seen.last else ()))
+    known |= dict.fromkeys(name for run in seen.runs for name in run.caches)
+    for name in names if known else ():
+        if name not in known:
+            raise ConfigError(
+                f"--cache {name}: the state knows of no run on it",
+                hint=f"it knows of {', '.join(known)}",
+            )
 
 
 def _choose(runs: Sequence[RunStatus], run: str | None, caches: Sequence[str]) -> RunStatus:

@@ -317,4 +317,4 @@ class LiveRun:
 
 def _shown(number: float | None) -> str:
     """Return a limit as a word."""
-    return f"{number:g}" if number else "no limit"
+    return f"{number:.16g}" if number else "no limit"

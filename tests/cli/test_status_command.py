@@ -195,6 +195,13 @@ class TestWithout:
         assert done.returncode == 3
         assert done.stdout == "nothing runs\n\nno run has ended yet\n"
 
+    def test_of_an_unknown_cache(self, state):
+        """A misspelt name is told from a cache that does nothing."""
+        done = run_here(["status", "--state", state, "--cache", "tow"])
+        assert done.returncode == 2
+        assert "--cache tow: the state knows of no run on it" in done.stderr
+        assert "it knows of one, two" in done.stderr
+
     def test_of_one_cache(self, state):
         """With --cache only runs on this cache are shown."""
         done = run_here(["status", "--state", state, "--cache", "two", "--format", "json"])

@@ -24,6 +24,8 @@ _LIVE = re.compile(
     r"(# (HELP|TYPE) )?rotator_run_"
     r"(in_progress|heartbeat_timestamp_seconds|visits|expected_visits|rotated_values|paused)\b"
 )
+DONE = {"rotating": "rotated", "deleting": "deleted", "encrypting": "encrypted"}
+"""What becomes of values in the phases that change some."""
 _LABELS = ("cache", "phase")
 _MOST_LINES = 100_000
 
@@ -53,6 +55,7 @@ def say(status: RunStatus, *, as_json: bool = False) -> None:
         return
     if figures["to_go"] is not None:
         figures["to_go"] = clock(figures["to_go"])
+    figures[DONE.get(status.phase, "rotated")] = figures.pop("rotated")
     log.info("progress", **{name: one for name, one in figures.items() if one not in {None, ""}})
 
 

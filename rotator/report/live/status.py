@@ -16,11 +16,13 @@ from rotator.errors import Exit
 from rotator.progress import clock
 from rotator.report import words
 from rotator.report.layout import grid, indented, text
+from rotator.report.live.progress import DONE
 from rotator.report.model import Cache, Report
 from rotator.state.live import RunStatus
 from rotator.text import ago, count, elapsed, rfc3339, short_id, stamp
 
-_UNITS = {"max-rate": " visits a second", "max-latency": " ms", "max-lag": " bytes"}
+_WAITING = "waiting"  # the phase in which `run --wait` sleeps
+_UNITS = {"max-rate": " a second", "max-latency": " ms", "max-lag": " bytes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,9 @@ def _run_data(run: RunStatus, now: datetime) -> dict[str, Any]:
     times = {"began_at": run.began_at, "at": run.at, "since": run.since}
     said = {name: at and rfc3339(at) for name, at in times.items()}
     owner = {name: one for name, one in asdict(run.owner).items() if name != "started"}
-    return {**asdict(run), **said, "owner": owner, "dead": run.is_dead(now)}
+    dead = run.is_dead(now)
+    pace = {"rate": 0.0, "seconds_left": None} if dead else {}
+    return {**asdict(run), **said, **pace, "owner": owner, "dead": dead}
 
 
 def render(seen: Overview) -> RenderableType:
@@ -131,6 +135,8 @@ def _run(run: RunStatus, now: datetime) -> Iterator[RenderableType]:
 def _doing(run: RunStatus) -> str:
     """Return what a run does, in a few words."""
     doing = f"{run.phase} {run.cache}" if run.cache else run.phase
+    if run.phase == _WAITING:
+        doing = f"{run.phase} ({run.cache})"
     if run.stopping:
         return f"{doing}, stopping after this page ({run.stopping})"
     return f"{doing}, paused" if run.paused else doing
@@ -138,7 +144,13 @@ def _doing(run: RunStatus) -> str:
 
 def _figures(run: RunStatus, *, dead: bool) -> Iterator[tuple[str, str]]:
     """Yield how far a run is, and how fast."""
+    if len(run.caches) > 1:
+        at = f"{run.caches.index(run.cache) + 1} of " if run.cache in run.caches else ""
+        yield "caches", f"{at}{len(run.caches)}: {', '.join(run.caches)}"
     if not run.cache:
+        return
+    if run.phase == _WAITING:
+        yield "waits", run.reason or ""
         return
     visited = f"{run.visits:,} visits"
     if run.expected:
@@ -149,9 +161,8 @@ def _figures(run: RunStatus, *, dead: bool) -> Iterator[tuple[str, str]]:
     to_go = "" if run.seconds_left is None or run.paused else f", {clock(run.seconds_left)} to go"
     if not dead:
         yield "rate", f"{run.rate:,.0f} a second{to_go}"
-    left = f", {run.left:,} left under old keys" if run.left else ""
-    earlier = f" ({run.rotated_before:,} by earlier runs)" if run.rotated_before else ""
-    yield "values", f"{run.rotated:,} rotated{earlier}{left}"
+    if values := _values(run):
+        yield "values", values
     reason = "paused" if run.paused else run.reason
     if reason and not dead:
         yield "waits for", reason
@@ -161,13 +172,25 @@ def _figures(run: RunStatus, *, dead: bool) -> Iterator[tuple[str, str]]:
         yield "nodes", ", ".join(said)
 
 
+def _values(run: RunStatus) -> str:
+    """Return what became of values so far; a phase that only looks changes none."""
+    said = []
+    if run.rotated or run.phase in DONE:
+        earlier = f" ({run.rotated_before:,} by earlier runs)" if run.rotated_before else ""
+        said.append(f"{run.rotated:,} {DONE.get(run.phase, 'rotated')}{earlier}")
+    if run.left:
+        left = "left " if run.phase in DONE else ""
+        said.append(f"{run.left:,} {left}under old keys")
+    return ", ".join(said)
+
+
 def _circumstances(run: RunStatus, now: datetime, *, dead: bool) -> Iterator[tuple[str, str]]:
     """Yield since when it runs, with which limits, and where."""
     lasted = elapsed((now - run.began_at).total_seconds())
     yield "began", stamp(run.began_at) + ("" if dead else f", {lasted} ago")
     if run.since:
         yield "phase", f"{run.phase} since {stamp(run.since)}"
-    limits = [f"{name} {n:g}{_UNITS[name]}" for name, n in run.limits.items() if n]
+    limits = [f"{name} {n:,.16g}{_UNITS[name]}" for name, n in run.limits.items() if n]
     yield "limits", ", ".join(limits) or "none"
     owner = run.owner
     yield "process", f"{owner.pid} of {owner.user} on {owner.host}"

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rotator.progress import Progress, ProgressFormat
-from rotator.run.live import LiveRun, _Phase
+from rotator.run.live import LiveRun, _Phase, _shown
 from rotator.state.live import LiveRuns, Order
 from rotator.state.state import State
 from rotator.sweep.control import Orders, Stop, StopSignal
@@ -74,6 +74,14 @@ def test_the_rate_is_that_of_work():
             phase.advance(visits=visits)
             phase.measure(paused=paused)
         assert (phase.figures()["rate"], phase.figures()["seconds_left"]) == (50.0, 16.0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [(None, "no limit"), (0, "no limit"), (0.5, "0.5"), (1e15, "1" + 15 * "0")]
+)
+def test_a_limit_is_told_in_full(limit, said):
+    """However large a limit is, the report has all of its digits."""
+    assert _shown(limit) == said
 
 
 def test_orders_are_carried_out(path):

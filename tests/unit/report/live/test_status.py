@@ -88,12 +88,34 @@ def test_everything_of_a_run(columns):
         "rate",
         "1 done, 1 under way, 0 waiting",
         "2026-11-27 02:00:11 UTC, 12 min 00 s ago",
-        "max-rate 5000 visits a second",
+        "max-rate 5,000 a second",
         "41,200 of about 512,204",
         "of ops on ",
         "last run of box, 1 day ago: complete",
     ):
         assert said in text
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "unsaid"),
+    [
+        ({"command": "purge", "phase": "deleting"}, "339,120 deleted", "rotated"),
+        ({"command": "adopt", "phase": "encrypting"}, "339,120 encrypted", "rotated"),
+        ({"phase": "looking", "rotated": 0}, "values 3 under old keys", "rotated"),
+        ({"phase": "verifying", "rotated": 0, "left": 0}, "verifying box", "values"),
+        ({"caches": ("a", "box", "c")}, "2 of 3: a, box, c", "1 of 3"),
+        ({"limits": {"max-lag": 1e8}}, "max-lag 100,000,000 bytes", "e+"),
+        ({"phase": "waiting", "reason": "until 5:00"}, "waits until 5:00", "visits"),
+    ],
+)
+def test_in_words(more, said, unsaid):
+    """What is done is called what it is, numbers are whole, and a wait has none."""
+    drawer = Console(width=100, color_system=None)
+    with drawer.capture() as drawn:
+        drawer.print(render(overview(replace(RUN, nodes=(), **more))))
+    text = " ".join(drawn.get().split())
+    assert said in text
+    assert unsaid not in text
 
 
 def test_a_dead_run():
@@ -118,3 +140,5 @@ def test_data_without_what_nobody_needs():
         "expected": 300_000,
     }
     assert "started" not in run["owner"]
+    (run,) = as_data(overview(DEAD))["runs"]
+    assert (run["rate"], run["seconds_left"]) == (0, None)
