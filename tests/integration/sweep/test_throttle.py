@@ -12,6 +12,7 @@ from rotator.server.store import Store
 from rotator.sweep.control import Orders
 from rotator.sweep.node.throttle import SMALLEST_PAGE, Throttle
 from rotator.sweep.scope import Limits
+from support.caches import wait_for
 from support.slowproxy import SlowProxy
 
 
@@ -189,6 +190,19 @@ class TestWaits:
         resting.join()
 
         assert watched.said == ["paused", None]
+
+    def test_a_pause_during_another_wait(self, server):
+        """A pause that is ordered while a page waits for its turn holds this page up, too."""
+        watched = Watched(server, Limits(rate=2, latency=0))
+        resting = threading.Thread(target=watched.throttle.rest, args=(1,))
+        resting.start()
+        wait_for(lambda: watched.said == ["rate"])
+        watched.orders = Orders(paused=True)
+        wait_for(lambda: watched.said == ["rate", None, "paused"])
+        watched.orders = Orders()
+        resting.join()
+
+        assert watched.said == ["rate", None, "paused", None]
 
     def test_a_pause_file_stops_everything_until_it_is_gone(self, server, tmp_path):
         """While the pause file exists nothing is done."""
