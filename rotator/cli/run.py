@@ -213,8 +213,7 @@ def run_command(
         log.info("will stop, done or not", at=stopper.ends_at.replace(microsecond=0))
     targets = Targets(files.report, files.html, files.metrics_file)
     targets.check(which.config or (), state, which.secret_provider, settings.pause_file)
-    plan = settings.run_options()
-    asked = (which.config or (), which.cache or ())
+    plan, asked = settings.run_options(), (which.config or (), which.cache or ())
     with RunNotifier(
         hook, asked=asked, state=state, report=None if targets.printed else files.report
     ) as notifier:
@@ -234,6 +233,9 @@ def run_command(
             context.obj.begin_result()
         try:
             targets.write(result)
+        except RotatorError as error:
+            result = result.model_copy(update={"exit_code": int(error.exit_code)})
+            raise
         finally:  # a full disk must not take away what stdout can still carry
             _print(result, targets, as_json=display.as_json)
     if result.exit_code == Exit.EMPTY:

@@ -94,6 +94,7 @@ class Targets:
         """
         Write all files, each whole or not at all; one that fails does not keep the others away.
 
+        Those after it say that the run failed: the metrics, which come last, are to raise an alarm.
         With *now* the page is one of the past, and says how old it is.
 
         Raises:
@@ -114,6 +115,7 @@ class Targets:
                     write_whole(path, render(report))
             except RotatorError as error:
                 failures.append(error)
+                report = report.model_copy(update={"exit_code": int(failures[0].exit_code)})
         if failures:
             raise failures[0]
 

@@ -156,8 +156,9 @@ class TestReport:
         assert disk.content != there
 
     def test_stdout_has_it_all_the_same(self, scene):
-        """A report that finds no room goes to stdout still, and the state knows of the run."""
+        """A report that finds no room goes to stdout still, which as the metrics says so."""
         place, _ = scene
+        metrics = place.folder / "metrics.prom"
         # Every file of the run is small but this one: it is beyond a limit that the others keep.
         target = place.folder / "report.html"
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -167,13 +168,17 @@ class TestReport:
         with mock.patch("rotator.report.html.render", return_value=page):
             resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
             try:
-                done = run_here([*job(place), "--html", target, "--format", "json"])
+                given = ["--html", target, "--metrics-file", metrics, "--format", "json"]
+                done = run_here([*job(place), *given])
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, before)
         error, hint = refused(done)
         assert error == f"{target}: cannot be written: file too large"
         assert "make room" in hint
-        assert Report.model_validate_json(done.stdout).caches[0].complete
+        printed = Report.model_validate_json(done.stdout)
+        assert printed.caches[0].complete
+        assert printed.exit_code == Exit.FAILED
+        assert "rotator_last_run_success 0.0" in metrics.read_text()
         assert not target.exists()
         with State(place.state) as state:
             assert state.last_sweep(place.cache.name) is not None
