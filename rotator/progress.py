@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from locale import getencoding
 from math import inf
 from threading import RLock
 from typing import IO, Any, Self
@@ -109,8 +110,9 @@ class _Bar(Progress):
     def __init__(self, title: str, total: int | None, done: str, stream: IO[str]) -> None:
         from tqdm.std import tqdm  # noqa: PLC0415 - see above
 
-        encoding = getattr(stream, "encoding", None) or ""
-        self._meter = Meter(title, done, not encoding.lower().startswith("utf"))
+        # In the C locale Python writes UTF-8 all the same, and the terminal may not know it.
+        encodings = (getattr(stream, "encoding", None) or "", getencoding())
+        self._meter = Meter(title, done, not all(e.lower().startswith("utf") for e in encodings))
         tqdm.set_lock(_LOCK)
         # tqdm's monitor thread is not wanted: with miniters=0 a bar cannot fall asleep, and a
         # thread that holds a lock while a process forks would leave the child without one to log.

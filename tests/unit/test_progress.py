@@ -148,6 +148,16 @@ class TestWhether:
         assert "waiting: redis-1 is 12 MB behind" in drawn
         assert (shown.lines, shown.current) == ([], "")
 
+    @pytest.mark.parametrize(("locale", "is_ascii"), [("ANSI_X3.4-1968", True), ("UTF-8", False)])
+    def test_in_the_c_locale(self, monkeypatch, locale, is_ascii):
+        """Where the locale knows ASCII alone the bar is of ASCII, whatever Python would write."""
+        monkeypatch.setattr("rotator.progress.getencoding", lambda: locale)
+        with (
+            screen() as shown,
+            start_progress("box", "rotating", total=1000, stream=shown.stream) as progress,
+        ):
+            assert progress._meter.ascii_only is is_ascii
+
     def test_switched_off(self):
         """On a terminal nothing is drawn if that is asked for."""
         with (
