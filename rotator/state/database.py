@@ -111,6 +111,7 @@ _MEANINGS = {
     sqlite3.SQLITE_CORRUPT: ("is damaged", _ANEW),
     sqlite3.SQLITE_NOTADB: ("is damaged, or no state file of rotator", _ANEW),
     sqlite3.SQLITE_READONLY: ("cannot be written", f"make it and its folder writable, {_OTHER}"),
+    sqlite3.SQLITE_READONLY_DBMOVED: ("was moved or removed", f"put it back, {_OTHER}"),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", f"make it and its folder usable, {_OTHER}"),
 }
 
@@ -220,8 +221,7 @@ class Database:
 
     def _check(self) -> None:
         """Refuse what is damaged, of something else, or newer than we are."""
-        (found,) = self.rows("PRAGMA quick_check(1)")[0]
-        if found != "ok":
+        if self.rows("PRAGMA quick_check(1)") != [("ok",)]:
             raise self.damaged()
         (owner,) = self.rows("PRAGMA application_id")[0]
         if owner != _APPLICATION:
@@ -238,8 +238,7 @@ class Database:
 
     def _upgrade(self) -> int:
         """Bring the schema up to date, whole or not at all; return its version."""
-        with self.change() as change:
-            # Another process may have been faster.
+        with self.change() as change:  # another process may have been faster
             version = before = int(self.rows("PRAGMA user_version")[0][0])
             while version in _UPGRADES:
                 for statement in _UPGRADES[version]:
@@ -255,7 +254,8 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+            code = getattr(error, "sqlite_errorcode", 0)
+            code = code if code in _MEANINGS else code & 0xFF  # without the extended part
             what, hint = _MEANINGS.get(code, ("cannot be used", f"look at the disk, {_OTHER}"))
             kind = LockedError if code == sqlite3.SQLITE_BUSY else StateError
             raise kind(f"the state file {self.path} {what} ({error})", hint=hint) from error

@@ -292,6 +292,13 @@ class TestFile:
                 state.add_encryptions("aa", 1)
         assert "writable" in refused.value.hint
 
+    def test_moved(self, state, path):
+        """A file that is taken away while it is in use is not called one without permission."""
+        path.rename(path.with_name("elsewhere"))
+        with pytest.raises(StateError, match="was moved or removed") as refused:
+            state.add_encryptions("aa", 1)
+        assert "put it back" in refused.value.hint
+
     def test_locked_too_long(self, state, path):
         """A file that another process keeps locked is an error after a while."""
         state._database._connection.execute("PRAGMA busy_timeout = 50")
