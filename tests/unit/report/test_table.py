@@ -360,6 +360,13 @@ class TestTable:
         assert max(map(cell_len, lines)) <= 100
         assert sum("999" in line or "1,000,000,000,000" in line for line in lines) >= 50
 
+    def test_waits_of_several_nodes(self):
+        """Waits are those of all nodes, so they may be longer than the run, and that is said."""
+        node = Node(node="a:1", version="7", visits=1)
+        seen = Coverage(mode="cluster", nodes=(node, node, node))
+        text = drawn(report_on(Cache(name="box", coverage=seen, waited_seconds={"rate": 87.0})))
+        assert "waited, 3 nodes added up:\n    - 1 min 27 s: rate" in text
+
     @pytest.mark.parametrize("columns", [40, 60, 80])
     def test_narrow(self, columns):
         """On a narrow terminal nothing of a verdict is lost."""
