@@ -295,7 +295,7 @@ class WaitLog:
 
     def waits(self, event: str, **facts: Any) -> None:
         """Say it, if it is time to; *event* is "waiting for ..."."""
-        self.show(event.removeprefix("waiting for "))
+        self.show(event.removeprefix("waiting "))
         now = time.monotonic()
         if self._begun_at is None:
             self._begun_at = now

@@ -165,11 +165,12 @@ class BulkCommand:
         if stop:
             codes.append(stop.exit_code)
         code = worst(codes)
+        told, changes = (self.wording, self._shown, self.errors), self.stopper.changes
         if self.output.display.as_json:
-            data = as_data(self.looked, self.acted, self.wording, self._shown, self.errors)
+            data = as_data(self.looked, self.acted, *told, changes=changes)
             print_json({**data, "dry_run": self.output.dry_run, "exit_code": int(code)})
         else:
-            print_result(render(self.looked, self.acted, self.wording, self._shown, self.errors))
+            print_result(render(self.looked, self.acted, *told, changes=changes))
         if code:
             raise typer.Exit(code)
 

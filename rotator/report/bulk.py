@@ -1,18 +1,20 @@
 """Bulk report: says what purge and adopt found and did, for people and as JSON values."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from rotator.report import words
 from rotator.report.layout import bullets, grid, heading, indented, listed, text
 from rotator.report.names import Plain, display_entry, display_field, display_name
+from rotator.sweep.control import Change
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import SAMPLES, BulkOutcome, Tally
-from rotator.text import count, size
+from rotator.text import count, rfc3339, size
 
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
@@ -58,8 +60,14 @@ def as_data(
     wording: BulkWording,
     shows: ShowsNames,
     errors: Mapping[str, str],
+    *,
+    changes: Sequence[Change] = (),
 ) -> dict[str, Any]:
-    """Return the result as JSON values; `to_delete` and the like are from the look before."""
+    """
+    Return the result as JSON values; `to_delete` and the like are from the look before.
+
+    *changes* are those of `rotator tune`.
+    """
     after = {found.access.cache.name: found for found in acted}
     caches: dict[str, dict[str, Any]] = {name: {"name": name} for name in errors}
     for found in looked:
@@ -71,6 +79,7 @@ def as_data(
         "command": wording.command,
         "caches": list(caches.values()),
         "next_step": wording.next_step,
+        "changes": [{**asdict(one), "at": rfc3339(one.at)} for one in changes],
     }
 
 
@@ -127,6 +136,8 @@ def render(
     wording: BulkWording,
     shows: ShowsNames,
     errors: Mapping[str, str] | None = None,
+    *,
+    changes: Sequence[Change] = (),
 ) -> RenderableType:
     """Return what was found, or, once something was done, what became of it."""
     parts: list[RenderableType] = []
@@ -139,6 +150,8 @@ def render(
         parts += [Text(), heading("next", wording.next_step)]
     elif any(found.picked for found in looked):
         parts += [Text(), *(text(note, "yellow") for note in wording.notes)]
+    if changes:
+        parts += [Text(), listed("changed while it ran", map(words.change, changes))]
     return Group(*parts[1:])
 
 

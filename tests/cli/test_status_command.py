@@ -81,6 +81,26 @@ class TestRun:
         after = status(filled)
         assert (after["runs"], after["last"][0]["cache"]) == ([], "shared-redis")
 
+    @pytest.mark.parametrize("form", ["table", "json"])
+    def test_a_purge_that_is_tuned(self, filled, form):
+        """What deletes values is shown and changed like a run, and tells what was changed."""
+        chosen = ["--key", filled.cache.ids[1], "--yes", "--max-rate", 100, "--format", form]
+        files = ["--config", filled.file, "--state", filled.state]
+        with Running("purge", *files, *chosen) as running:
+            running.wait_until(lambda: filled.state.exists() and status(filled)["runs"])
+            running.wait_until(lambda: status(filled)["runs"][0]["visits"])
+            assert tune(filled, "--max-rate", 0).returncode == 0
+            done = running.end()
+        assert done.returncode == 0, done.stderr
+        if form == "json":
+            [change] = json.loads(done.stdout)["changes"]
+            assert (change["what"], change["before"], change["after"]) == (
+                ("max-rate", "100", "no limit")
+            )
+        else:
+            assert "changed while it ran" in done.stdout
+            assert "max-rate" in done.stdout
+
     @pytest.mark.parametrize("workers", [1, 2])
     def test_a_state_that_somebody_locks(self, filled, workers):
         """A sweep goes on while another process keeps the state locked, and ends as it should."""

@@ -74,7 +74,7 @@ def test_before_the_sweep(cluster, place):
     with Running(*job(place)) as running:
         running.wait_for_line("waiting for the cluster to settle")
         with LiveRuns(place.state) as runs:
-            wait_for(lambda: [run.reason for run in runs.all()] == ["the cluster to settle"])
+            wait_for(lambda: [run.reason for run in runs.all()] == ["for the cluster to settle"])
             assert [(run.phase, run.visits) for run in runs.all()] == [("preparing", 0)]
         running.signal(signal.SIGTERM)
         done = running.end()

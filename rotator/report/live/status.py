@@ -165,7 +165,7 @@ def _figures(run: RunStatus, *, dead: bool) -> Iterator[tuple[str, str]]:
         yield "values", values
     reason = "paused" if run.paused else run.reason
     if reason and not dead:
-        yield "waits for", reason
+        yield "waits", reason
     if len(run.nodes) > 1:
         states = [node.state for node in run.nodes]
         said = (f"{states.count(one)} {one}" for one in ("done", "under way", "waiting"))
