@@ -5,14 +5,16 @@ import socket
 import threading
 
 import pytest
+from structlog.testing import capture_logs
 
 from rotator.config.types import Address
-from rotator.errors import BusyError
+from rotator.errors import BusyError, Exit
 from rotator.run.preflight import announce_run
 from rotator.server.connection import Connection, Login
 from rotator.server.replies import AnswerError
 from rotator.server.store import Store
 from support.caches import store_of, user
+from support.processes import run_here
 from support.respfront import RespFront, bulk, listed
 from support.server_versions import since
 
@@ -102,8 +104,31 @@ def test_whoever_may_subscribe_keeps_nobody_out(connect, redis):
             pass
 
 
+COMMANDS = {
+    "run": ["run"],
+    "purge": ["purge", "--undecryptable", "--yes"],
+    "adopt": ["adopt", "--match", "none", "--yes"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_writes_can_be_forced(command, place, redis, monkeypatch):
+    """A stranger on the channel keeps each of them out, until it is told to go on."""
+    monkeypatch.setattr("rotator.run.preflight._TRIES", 1)
+    monkeypatch.setattr("rotator.run.preflight._JITTER_MS", 1)
+    place.cache.put(redis, "app:1", key=0)
+    args = [*COMMANDS[command], "--config", place.file, "--state", place.state]
+    with redis.pubsub() as stranger:
+        stranger.subscribe(f"rotator:run:{place.cache.name}")
+        kept, forced = run_here(args), run_here([*args, "--force-lock"])
+    assert kept.returncode == Exit.BUSY
+    assert "--force-lock goes on" in " ".join(kept.stderr.split())
+    assert forced.returncode == Exit.OK
+    assert "goes on although another run is in progress" in forced.stderr
+
+
 def test_a_server_that_counts_nobody_tells_nothing(server):
-    """A count of 0 says that runs cannot be seen from here; another answer is not understood."""
+    """A count of 0 says once that runs are not seen; another answer is not understood."""
     answers = {}
 
     def answer(words, _ask):
@@ -116,8 +141,11 @@ def test_a_server_that_counts_nobody_tells_nothing(server):
             return Store(Connection(address, Login()).open())
 
         answers["numsub"] = listed([bulk(b"x"), b":0\r\n"])
-        with announce_run("shared", connect):
+        with capture_logs() as lines, announce_run("shared", connect):
             pass
+        assert [(one["event"], one["reason"]) for one in lines] == [
+            ("runs on other machines are not seen", "NUMSUB is 0")
+        ]
         for strange in (b":1\r\n", listed([]), listed([bulk(b"x"), bulk(b"1")])):
             answers["numsub"] = strange
             with pytest.raises(AnswerError, match="PUBSUB"), announce_run("shared", connect):
