@@ -56,6 +56,8 @@ class RespFront:
         front = self
 
         class Client(socketserver.StreamRequestHandler):
+            disable_nagle_algorithm = True  # many small replies: each would wait for the one before
+
             def handle(self):
                 front.serve(self.rfile, self.wfile)
 
@@ -71,6 +73,7 @@ class RespFront:
             socket.create_connection(("127.0.0.1", self._target)) as behind,
             behind.makefile("rb") as answers,
         ):
+            behind.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
             def ask(words):
                 behind.sendall(pack_command(tuple(words)))
