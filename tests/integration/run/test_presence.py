@@ -25,6 +25,13 @@ def connect(server):
     return lambda: Store(Connection(Address.parse(server.address), Login()).open())
 
 
+@pytest.fixture
+def hasty(monkeypatch):
+    """Has a run that sees another one try only once more, and soon."""
+    monkeypatch.setattr("rotator.run.preflight._TRIES", 2)
+    monkeypatch.setattr("rotator.run.preflight._JITTER_MS", 1)
+
+
 def test_a_second_run_is_refused_while_the_first_is_in_progress(connect):
     """While one run holds the channel of a cache, another one is refused."""
     with announce_run("shared", connect), pytest.raises(BusyError), announce_run("shared", connect):
@@ -80,6 +87,7 @@ def test_a_user_without_channels_may_run(server, redis):
         pass
 
 
+@pytest.mark.usefixtures("hasty")
 def test_the_holder_is_named(connect):
     """Whoever is kept out is told which process of which machine holds the cache."""
     with (
@@ -91,6 +99,7 @@ def test_the_holder_is_named(connect):
     assert "--force-lock" in caught.value.hint
 
 
+@pytest.mark.usefixtures("hasty")
 def test_whoever_may_subscribe_keeps_nobody_out(connect, redis):
     """A subscriber that says nothing of itself is no reason to wait for ever."""
     with redis.pubsub() as stranger:
@@ -111,11 +120,10 @@ COMMANDS = {
 }
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_that_writes_can_be_forced(command, place, redis, monkeypatch):
+def test_every_command_that_writes_can_be_forced(command, place, redis):
     """A stranger on the channel keeps each of them out, until it is told to go on."""
-    monkeypatch.setattr("rotator.run.preflight._TRIES", 1)
-    monkeypatch.setattr("rotator.run.preflight._JITTER_MS", 1)
     place.cache.put(redis, "app:1", key=0)
     args = [*COMMANDS[command], "--config", place.file, "--state", place.state]
     with redis.pubsub() as stranger:
