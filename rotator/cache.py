@@ -30,9 +30,9 @@ from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.crypto.layout import Format
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.server.context import CacheContext
-from rotator.server.replies import ErrorKind, ErrorReply, NoValue
+from rotator.server.replies import ErrorKind, ErrorReply, NoValue, number_of, understood
 from rotator.server.routing import ClusterRouter
-from rotator.server.store import Value
+from rotator.server.store import Store, Value
 from rotator.text import listing
 
 T = TypeVar("T")
@@ -178,12 +178,12 @@ class Cache:
         with self._turn:
             if codec := self.access.codec:
                 sealed = self._seal(codec, name, sealed)
-            self._ask(name, "SET", name, sealed, *expiry)
+            self._ask(name, _done, "SET", name, sealed, *expiry)
 
     def delete(self, key: str) -> bool:
         """Remove the entry of *key*, and say whether there was one."""
         name = self.stored_name(key)
-        return bool(self._ask(name, "DEL", name))
+        return bool(self._ask(name, number_of, "DEL", name))
 
     def stored_name(self, key: str) -> bytes:
         """Return the name under which Redis holds *key*; TypeError: that is no text."""
@@ -222,11 +222,16 @@ class Cache:
         with self._turn:
             return self._owners.ask(name, lambda store: store.read([name])[0])
 
-    def _ask(self, name: bytes, *command: Any) -> Any:
-        """Return the answer to a command about *name*; a refusal is raised."""
+    def _ask(self, name: bytes, read: Callable[[Any], Any], *command: Any) -> Any:
+        """Return what *read* makes of the answer to a command about *name*; a refusal is raised."""
+
+        def ask(store: Store) -> Any:
+            answer = store.answer(*command)
+            refused = isinstance(answer, ErrorReply)
+            return answer if refused else understood(store.node, command[0], read, answer)
+
         with self._turn:
-            answer = self._owners.ask(name, lambda store: store.answer(*command))
-        return self._require(name, answer)
+            return self._require(name, self._owners.ask(name, ask))
 
     def _require(self, name: bytes, answer: Any) -> Any:
         """Return the *answer* of a server, unless it says that there is no value to be had."""
@@ -258,6 +263,12 @@ class Cache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _done(reply: object) -> None:
+    """Read a reply that says only that it was done."""
+    if reply != b"OK":
+        raise ValueError("something else than OK")
 
 
 def _milliseconds(ttl: timedelta | float) -> int:

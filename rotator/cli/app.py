@@ -25,7 +25,7 @@ from rotator.cli.help import LazyGroup
 from rotator.cli.options import variable
 from rotator.console import internal_error, print_error, print_result
 from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
-from rotator.text import moment, utc_now
+from rotator.text import escape, moment, utc_now
 
 _CODES = "\n".join(
     textwrap.fill(ending.long, 75, initial_indent=f"  {code:3}  ", subsequent_indent=" " * 7)
@@ -194,5 +194,6 @@ def _servers() -> list[str]:
     for cache in caches:
         seen = moment(cache.judged_at) if cache.judged_at else "unknown"
         nodes = cache.coverage.nodes if cache.coverage else ()
-        lines += [f"  {cache.name} at {one.node}: {one.version} ({seen})" for one in nodes]
+        name = escape(cache.name)
+        lines += [f"  {name} at {one.node}: {one.version} ({seen})" for one in nodes]
     return lines

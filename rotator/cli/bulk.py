@@ -24,7 +24,7 @@ from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.results import BulkResult
 from rotator.sweep.scope import Limits
-from rotator.text import count
+from rotator.text import count, escape
 
 Yes = Annotated[bool, options.shared("--yes", "Do not ask; without a terminal it must be given.")]
 DEFAULT_PAGE = 100
@@ -147,9 +147,9 @@ class BulkCommand:
         number = sum(found.picked for found in self.looked)
         names = [found.access.cache.name for found in self.looked if found.picked]
         wanted = {str(number), f"{number:,}"} | ({names[0]} if len(names) == 1 else set())
-        which = f"{count(number, 'value')} of {', '.join(names)}"
+        which = f"{count(number, 'value')} of {', '.join(map(escape, names))}"
         what = f"{self.wording.verb} {which}{self.wording.how}"
-        either = f"{names[0]} or {number}" if len(names) == 1 else str(number)
+        either = f"{escape(names[0])} or {number}" if len(names) == 1 else str(number)
         print_result(f"\nTo {what}, type {either}:", sys.stderr)
         if sys.stdin.readline().strip() not in wanted:
             raise ConfigError(

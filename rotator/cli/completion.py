@@ -17,6 +17,7 @@ from typing import Any
 from typer.completion import shell_complete
 
 from rotator.errors import RotatorError
+from rotator.text import escape
 
 VARIABLE = "_ROTATOR_COMPLETE"
 """Set by the shell's script when somebody presses Tab."""
@@ -55,14 +56,19 @@ def _join_colons(words: list[str]) -> list[str]:
 
 
 def complete_cache(ctx: Any, incomplete: str) -> list[str]:
-    """Return the names of caches that begin with *incomplete*, by the configuration so far."""
+    """
+    Return the names of caches that begin with *incomplete*, by the configuration so far.
+
+    What cannot be printed is not offered: a shell would show it as it is.
+    """
     from rotator.config.load import load  # noqa: PLC0415 - only when somebody presses Tab
 
     try:
         found = load(ctx.params.get("config") or []).caches
     except RotatorError:
         return []
-    return [cache.name for cache in found if cache.name.startswith(incomplete)]
+    names = [cache.name for cache in found if cache.name.isprintable()]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_key(ctx: Any, incomplete: str) -> list[tuple[str, str]]:
@@ -99,5 +105,5 @@ def _old_keys(path: Path | None, caches: Any) -> dict[str, str]:
             continue
         for key in cache.get("keys", ()):
             if key["role"] == "old":
-                found[key["id"]] = f"{key.get('verdict')}, {cache['name']}"
+                found[key["id"]] = f"{key.get('verdict')}, {escape(cache['name'])}"
     return found

@@ -164,7 +164,7 @@ def _hits(access: CacheContext, hits: Hits) -> list[dict[str, Any]]:
 
 def _print(access: CacheContext, found: Detection) -> None:
     """Print what was found, for people."""
-    print_result(f"{access.cache.name}: {_sampled(found)}")
+    print_result(f"{escape(access.cache.name)}: {_sampled(found)}")
     rows = [
         (hit["format"], configured, hit["key"], hit["role"], hit["field"], hit["count"])
         for configured, hits in (("yes", found.opened), ("no", found.guessed))

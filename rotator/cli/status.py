@@ -18,7 +18,7 @@ from rotator.report.live.status import Overview, as_data, render
 from rotator.state.database import default_path
 from rotator.state.live import LiveRuns, Order, Owner, RunStatus
 from rotator.state.state import State
-from rotator.text import utc_now
+from rotator.text import escape, utc_now
 
 STATUS_EXAMPLES = """\b
 Examples:
@@ -150,7 +150,8 @@ def tune_command(
             f"the run {chosen.run} has ended before it heard",
             hint="`rotator status` shows how it ended",
         )
-    print_result(f"{chosen.command} {chosen.run} ({', '.join(chosen.caches)}): {', '.join(said)}")
+    names = ", ".join(map(escape, chosen.caches))
+    print_result(f"{chosen.command} {chosen.run} ({names}): {', '.join(said)}")
 
 
 def _existing(path: Path | None) -> Path:

@@ -134,12 +134,14 @@ def _from_json(text: str, origin: str) -> Any:
         return fields
 
     try:
-        return json.loads(text, object_pairs_hook=no_field_twice) if text.strip() else {}
+        root = json.loads(text, object_pairs_hook=no_field_twice) if text.strip() else {}
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"{origin}: line {error.lineno}, column {error.colno}: is not JSON",
             hint="check commas, quotes and brackets there",
         ) from None
+    json.dumps(root, ensure_ascii=False).encode()  # a ValueError: an escape names half a character
+    return root
 
 
 class _NodeError(yaml.MarkedYAMLError):

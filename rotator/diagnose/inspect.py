@@ -90,11 +90,11 @@ def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
     elsewhere = isinstance(value, ErrorReply) and value.message.startswith("MOVED")
     if value is NoValue.GONE or expires_at == GONE or elsewhere:
         return None
+    if isinstance(value, ErrorReply):
+        raise ServerError(f"{store.node} refused to read the entry: {value.message}")
     if value is NoValue.DENIED or expires_at is None:
         hint = "`rotator check` says which rights the user lacks"
         raise RightsError("the user may not read this entry", hint=hint)
-    if isinstance(value, ErrorReply):
-        raise ServerError(f"{store.node} refused to read the entry: {value.message}")
     expires = None if expires_at == NEVER else datetime.fromtimestamp(expires_at / 1000, UTC)
     kind = "hash" if isinstance(name, FieldName) else "string"
     entry = Entry(name, store.node, store.connection.db, kind, None, expires)

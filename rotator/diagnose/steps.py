@@ -26,10 +26,7 @@ from rotator.server.acl import (
     with_fields,
 )
 from rotator.server.context import CacheContext, tls_context
-from rotator.server.replies import (
-    ErrorKind,
-    ErrorReply,
-)
+from rotator.server.replies import AnswerError, ErrorKind, ErrorReply
 from rotator.server.store import Store
 from rotator.server.topology import discover, refuse_sentinel
 from rotator.text import count, listing
@@ -140,6 +137,8 @@ def authentication(probe: Probe) -> str:
             f"{probe.reached} refuses to talk: {pong.message}",
             hint="try again when it has loaded" if pong.message.startswith("LOADING") else None,
         )
+    if not isinstance(pong, ErrorReply) and pong != b"PONG":
+        raise AnswerError(f"{probe.reached} gave an answer to PING that is not understood")
     return f"logged in as {probe.access.login.username or 'the default user'}"
 
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 import yaml
 
+from rotator.state.state import State
 from support.commandline import KEY_A, KEY_B, cache, config_file, run
 from support.processes import run_here
 
@@ -34,6 +35,17 @@ def refused(done, code=2):
         # A server's own words are quoted as they are.
         assert code == 1 or not text.endswith("."), "no full stop at the end"
     return error, hint
+
+
+STATES = {
+    "notes": (lambda _: b"notes of somebody", "no state file of rotator"),
+    "damaged": (lambda made: made[:100] + bytes(len(made) - 100), ""),
+    "cut": (lambda made: made[: len(made) // 2], ""),
+    "empty": (lambda _: b"", "is empty"),
+    "newer": (lambda made: made, "has schema 99"),
+}
+"""States that cannot be used: what makes one of a newer version's, and what is said of it."""
+PROVIDER = ("--secret-provider", "secretfile://secrets")
 
 
 def document(**changes):
@@ -312,14 +324,54 @@ class TestServer:
         path = config_file(tmp_path / "maverics.yaml", cache(listener))
         refused(run(["run", "-c", path, "--state", tmp_path / "state"]), 1)
 
-    def test_a_state_that_cannot_be_used(self, tmp_path):
-        """A state file that is something else is left alone, and said so."""
+    @pytest.mark.parametrize("broken", STATES)
+    def test_a_state_that_cannot_be_used(self, tmp_path, broken):
+        """A state file that is not ours, damaged or newer is left alone, and every command says."""
         path = config_file(tmp_path / "maverics.yaml", cache("127.0.0.1:1"))
         state = tmp_path / "state"
-        state.write_text("notes of somebody")
-        error, _ = refused(run(["run", "-c", path, "--state", state]), 1)
-        assert str(state) in error
-        assert state.read_text() == "notes of somebody"
+        with State(state) as made, made._database.change() as change:
+            change("PRAGMA user_version = 99", ())
+        spoil, said = STATES[broken]
+        state.write_bytes(spoil(state.read_bytes()))
+        before, config = state.read_bytes(), ["-c", path]
+        for args in (
+            ["run", *config],
+            ["run", *config, "--dry-run", "--on-change", "true"],
+            ["purge", *config, "--undecryptable", "--yes"],
+            ["fence", *config],
+            ["fence", *config, "--show"],
+            ["report"],
+            ["status"],
+            ["status", "--watch", "--format", "json"],
+            ["tune", "--pause"],
+        ):
+            done = run_here([*args, "--state", state])
+            assert (done.returncode, done.stdout) == (1, ""), (args, done)
+            assert "Traceback" not in done.stderr, args
+            [error] = [line for line in done.stderr.splitlines() if line.startswith("rotator: e")]
+            assert str(state) in error, args
+            assert said in error, args
+            assert state.read_bytes() == before, args
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--report", "maverics.yaml"), "the report would replace the configuration"),
+            (("--html", "state"), "the page would replace the state file"),
+            (("--report", "r", "--metrics-file", "./r"), "the metrics would replace the report"),
+            (("--report", "secrets", *PROVIDER), "the report would replace the secret file"),
+        ],
+    )
+    def test_an_output_that_is_another_file(self, tmp_path, monkeypatch, options, said):
+        """It is refused before anything is done, and the file is as it was."""
+        monkeypatch.chdir(tmp_path)
+        config_file(tmp_path / "maverics.yaml", cache("127.0.0.1:1"))
+        (tmp_path / "secrets").write_text("{}")
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        done = run_here(["run", "-c", "maverics.yaml", "--state", "state", *options])
+        error, _ = refused(done)
+        assert said in error
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from rotator.cli import help as command_help
 from rotator.cli import keys
+from support.caches import NO_FILES, Cache, Place
 from support.commandline import run
 from support.processes import clean, run_here
 
@@ -199,3 +200,62 @@ class TestStreams:
         """Without a stderr there is still the exit code."""
         done = shell("rotator run --config /nowhere 2>&-")
         assert (done.returncode, done.stdout) == (2, "")
+
+
+class TestHostileName:
+    """A configuration may call a cache anything."""
+
+    NAME = "[red]\x1b[31m\x07\x7f\x9b2J\u202eэ\u200b\nforged;`$(id)\\"
+
+    def test_nothing_of_it_is_obeyed(self, server, redis, tmp_path):
+        """No output, file, notification or completion has a character that a terminal obeys."""
+        place = Place(tmp_path, Cache(server.address, name=self.NAME, settings=NO_FILES))
+        place.cache.put(redis, "app:1")
+        hook = tmp_path / "hook"
+        hook.write_text(
+            f'#!/bin/sh\nprintf %s "$ROTATOR_CACHES$ROTATOR_SUMMARY" >{tmp_path}/told\n'
+        )
+        state, config = ["--state", place.state], ["--config", place.file]
+        work, as_json = [*config, *state], ["--format", "json"]
+        stored = {"ROTATOR_STATE": str(place.state)}
+        out = {one: tmp_path / f"r.{one}" for one in ("json", "html", "prom", "dsse")}
+        key = ["--key", place.cache.ids[1]]
+        for args in (
+            ["run", *work, "--report", out["json"], "--on-change", f"sh {hook}", "-v"],
+            ["run", *work, "--html", out["html"], "--progress-format", "json", "--progress"],
+            ["run", *work, "-n", "--metrics-file", out["prom"], *as_json, "--log-format", "json"],
+            ["purge", *work, *key, "--yes"],
+            ["purge", *work, *key, "--yes", *as_json],
+            ["fence", *work],
+            *(
+                ["report", *state, *more]
+                for more in ((), as_json, ("--receipt", out["dsse"], *key))
+            ),
+            *(["fence", *work, "--show", *more] for more in ((), as_json)),
+            *(["status", *state, *more] for more in ((), as_json)),
+            *(["keys", *config, *more] for more in ((), as_json)),
+            *(["check", *config, *more] for more in ((), as_json)),
+            *(["detect", *config, *more] for more in ((), as_json)),
+            *(["adopt", *work, "--match", "none", *more] for more in (("--yes",), as_json)),
+            ["inspect", *config, "app:1"],
+            ["run", *config, "--cache", self.NAME + "x"],
+            ["tune", *state, "--pause", "--cache", self.NAME],
+            ["--version"],
+        ):
+            done = run_here(args, env=stored)
+            said = f"{done.stdout}{done.stderr}"
+            assert "internal error" not in said, args
+            self.require_plain(said)
+        for path in (*out.values(), tmp_path / "told"):
+            self.require_plain(path.read_text())
+        for typed in ("rotator run --cache ", "rotator purge --key "):
+            env = {"_ROTATOR_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": typed}
+            done = run_here([], env={**env, "MAVERICS_CONFIG": str(place.file), **stored})
+            self.require_plain(done.stdout)
+            assert (place.cache.ids[1] in done.stdout) is ("--key" in typed)
+
+    @staticmethod
+    def require_plain(said):
+        """Each line of it can be printed, and none of them is the name's own."""
+        assert said.replace("\n", "").isprintable(), said
+        assert "\nforged" not in said

@@ -3,12 +3,15 @@
 import getpass
 import hashlib
 import json
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
 from support.caches import NO_FILES, Cache, Place, fill
 from support.processes import job, run_here
+from support.respfront import RespFront, bulk, text_in
 
 
 @pytest.fixture
@@ -145,3 +148,39 @@ class TestEnding:
         assert "not known" in shown or "at least" in shown
         assert report["caches"][0]["keys"][1]["at_least"]
         assert "no complete sweep yet" in run_here(["report", "--state", place.state]).stdout
+
+
+class TestUnknown:
+    """A server that tells next to nothing of itself; no real one does."""
+
+    KEPT = (b"role:", b"cluster_enabled:", b"db0:", b"#")
+
+    def test_nothing_is_told_as_none(self, place, server, redis, tmp_path):
+        """What INFO does not tell is said to be not known, or left out, in every output."""
+
+        def answer(words, ask):
+            if words[0] != b"INFO":
+                return None
+            lines = text_in(ask(words)).split(b"\r\n")
+            return bulk(b"\r\n".join(line for line in lines if line.startswith(self.KEPT)))
+
+        fill(redis, place.cache, 10)
+        out = {one: tmp_path / f"r.{one}" for one in ("html", "prom", "dsse")}
+        with RespFront(server.port, answer) as front:
+            place.cache.redis["addresses"] = [front.address]
+            place.configure(place.cache)
+            state, files = ["--state", place.state], ["--html", out["html"]]
+            done = [
+                run_here(job(place, *files, "--metrics-file", out["prom"])),
+                run_here(["check", "--config", place.file]),
+                run_here(["status", *state]),
+                run_here(["report", *state]),
+                run_here(["report", *state, "--receipt", out["dsse"], "--key", place.cache.ids[1]]),
+            ]
+        assert [one.returncode for one in done] == [1, 0, 3, 0, 0]
+        for said in (
+            *(f"{one.stdout}{one.stderr}" for one in done),
+            *map(Path.read_text, out.values()),
+        ):
+            assert not re.search(r"\bNone\b(?! of 2 old keys)|\b1970\b", said)
+        assert "growth of the append-only file: not known (INFO does not say" in done[0].stdout

@@ -1,7 +1,10 @@
 """`rotator keys`, `rotator keygen` and `rotator fence`."""
 
 import json
+import os
 import re
+import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +13,7 @@ from rotator.crypto.keyring import Key
 from rotator.retirement.places import Fence
 from rotator.state.state import State
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
+from support.processes import run_here
 
 IDS = {material: Key.from_text(material, "test").id for material in (KEY_A, KEY_B, KEY_C)}
 NOWHERE = "127.0.0.1:1"
@@ -99,6 +103,20 @@ class TestKeygen:
     def test_it_prints_64_hex_characters(self):
         """What is printed is one key and a line break."""
         assert re.fullmatch(rb"[0-9a-f]{64}\n", run(["keygen"]).stdout)
+
+    def test_its_examples_keep_the_key_to_themselves(self, tmp_path):
+        """They hand the key on by a file for nobody else or a pipe, never as an argument."""
+        programs = {"rotator": f"echo {KEY_A}", "vault": "echo $* >arguments; cat >given"}
+        for name, text in programs.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / name).chmod(0o755)
+        lines = run_here(["keygen", "--help"]).stdout.splitlines()
+        for line in [line for line in lines if re.search(r"rotator keygen [|>]", line)]:
+            env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+            subprocess.run(["sh", "-c", line], cwd=tmp_path, env=env, check=True)
+        assert stat.S_IMODE((tmp_path / "cache_key").stat().st_mode) == 0o600
+        assert (tmp_path / "given").read_text() == KEY_A
+        assert KEY_A not in (tmp_path / "arguments").read_text()
 
     def test_every_key_is_another(self):
         """Two keys differ."""

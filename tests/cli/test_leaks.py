@@ -304,6 +304,7 @@ class TestEcho:
         hook = tmp_path / "hook"
         hook.write_text(f"#!/bin/sh\nenv > {guarded.folder}/environment\n")
         hook.chmod(0o755)
+        run_here(job(guarded))  # what it knew before is in the report and the receipt
         said, spared = echo
         with RespFront(locked[0].port, self.echo(ECHOES[said], spared)) as front:
             document = json.loads(guarded.file.read_text())
@@ -311,10 +312,15 @@ class TestEcho:
             guarded.file.write_text(json.dumps(document))
             config, name = ["--config", guarded.file], ["--namespace", "ns", "name"]
             work = [*config, "--state", guarded.state]
+            out = {one: guarded.folder / f"r.{one}" for one in ("json", "html", "prom", "dsse")}
+            progress, key = (
+                ["--progress", "--progress-format", "json"],
+                ["--key", guarded.cache.ids[1]],
+            )
             for args in (
-                ["run", *work, "--report", guarded.folder / "r.json", "--on-change", hook],
-                ["run", *work, "--html", guarded.folder / "r.html", "--format", "json"],
-                ["run", *work, "--dry-run", "--metrics-file", guarded.folder / "r.prom"],
+                ["run", *work, "-v", "--report", out["json"], "--on-change", hook],
+                ["run", *work, "--html", out["html"], "--format", "json", *progress],
+                ["run", *work, "-n", "--metrics-file", out["prom"], "--log-level", "debug"],
                 ["check", *config],
                 ["check", *config, "--stage", "--format", "json"],
                 ["detect", *config],
@@ -322,16 +328,22 @@ class TestEcho:
                 ["get", *config, *name],
                 ["set", *config, *name],
                 ["delete", *config, *name],
-                ["purge", *work, "--undecryptable", "--dry-run"],
-                ["adopt", *config, "--match", "*", "--dry-run"],
+                ["purge", *work, "--undecryptable", "--yes"],
+                ["adopt", *work, "--match", "*", "--yes"],
                 ["fence", *work],
-                ["keys", *work],
-                ["report", "--state", guarded.state],
+                ["keys", *config],
+                ["status", "--state", guarded.state],
+                ["tune", "--state", guarded.state, "--max-rate", "5"],
+                ["report", "--state", guarded.state, "--html", out["html"]],
+                ["report", "--state", guarded.state, "--format", "json"],
+                ["report", "--state", guarded.state, "--receipt", out["dsse"], *key],
             ):
                 code, stdout, stderr = carry_out(args, input=planted.plaintext)
                 assert b"internal error" not in stdout + stderr, (args, stderr)
                 assert code in range(8)
                 planted.assert_not_in(stdout, stderr)
+        for path in (*out.values(), guarded.folder / "environment"):
+            assert path.exists(), path
         planted.assert_not_in(*files(guarded.folder))
 
 

@@ -8,8 +8,11 @@ A front before a server that answers some commands itself, as a server would tha
 import socket
 import socketserver
 import threading
+from contextlib import contextmanager
 
 from hiredis import pack_command
+
+_HELD_SECONDS = 5.0  # less than what a reply may take
 
 
 def bulk(text):
@@ -53,6 +56,8 @@ class RespFront:
         front = self
 
         class Client(socketserver.StreamRequestHandler):
+            disable_nagle_algorithm = True  # many small replies: each would wait for the one before
+
             def handle(self):
                 front.serve(self.rfile, self.wfile)
 
@@ -68,6 +73,7 @@ class RespFront:
             socket.create_connection(("127.0.0.1", self._target)) as behind,
             behind.makefile("rb") as answers,
         ):
+            behind.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
             def ask(words):
                 behind.sendall(pack_command(tuple(words)))
@@ -88,9 +94,42 @@ class RespFront:
         assert not self._thread.is_alive()
 
 
+@contextmanager
+def silent_once(port, command, begin):
+    """
+    A front that calls *begin* when *command* comes first, and does not answer that.
+
+    AssertionError: somebody waited for that answer as long as for any other.
+    """
+    asked, over, late = iter([command]), threading.Event(), []
+
+    def answer(words, _ask):
+        if words[0] != command or not next(asked, None):
+            return None
+        begin()
+        if not over.wait(_HELD_SECONDS):
+            late.append(command)
+        return b""
+
+    with RespFront(port, answer) as front:
+        try:
+            yield front
+        finally:
+            over.set()
+    assert not late
+
+
+def hurry(monkeypatch):
+    """Have a reply given up sooner than after seconds, when the run is to end."""
+    for name in ("_GRACE_SECONDS", "_LEAST_SECONDS", "_SLICE_SECONDS"):
+        monkeypatch.setattr(f"rotator.server.wire.stream.{name}", 0.05)
+
+
 def _command(stream):
-    """The words of the next command; none when the client has gone."""
+    """The words of the next command, inline ones too; none when the client has gone."""
     head = stream.readline()
+    if head and not head.startswith(b"*"):
+        return head.split()
     return [_text(stream) for _ in range(int(head[1:]))] if head else []
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from rotator import protection
-from rotator.errors import ConfigError, StateError
-from rotator.protection import is_there, open_own, require_own
+from rotator.errors import ConfigError, RotatorError, StateError
+from rotator.protection import check_targets, is_there, open_own, require_own
+from rotator.report.files import write_whole
 from rotator.run.preflight import run_lock
+from rotator.state.live import LiveRuns
 from rotator.state.state import State
 from rotator.sweep.channel import WorkerChannel
 from rotator.sweep.engine import start_processes
@@ -114,6 +116,26 @@ class TestOwnFile:
             ConfigError, match=r"x belongs to the user .*, and rotator runs as 4000000"
         ):
             require_own(folder / "x", ConfigError)
+
+    def test_what_is_read_and_written_is_ones_own(self, tmp_path, monkeypatch):
+        """State, lock, reports and receipts of another user are refused, and are as they were."""
+        state, output = tmp_path / "state.db", tmp_path / "r.json"
+        State(state).close()
+        with run_lock(state, "a"):
+            (lock,) = tmp_path.glob("*.lock")
+        output.write_text("kept")
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+        for path, use in (
+            (state, lambda: State(state)),
+            (state, lambda: LiveRuns(state)),
+            (lock, lambda: run_lock(state, "a").__enter__()),
+            (output, lambda: check_targets({"receipt": output}, ())),
+            (output, lambda: write_whole(output, "new")),
+        ):
+            with pytest.raises(RotatorError, match=f"{path.name} belongs to the user .* 4000000"):
+                use()
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
     def test_made(self, folder):
         """Where nothing is, a file for nobody else is made; one's own is opened."""

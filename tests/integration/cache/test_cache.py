@@ -26,6 +26,7 @@ from rotator.diagnose.inspect import find
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.state.state import State
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
+from support.respfront import RespFront
 
 NAMESPACE = "/app/oidc"
 OFF = {"encryption": {"disabled": True}, "hashing": {"keys": {"disabled": True}}}
@@ -355,6 +356,24 @@ class TestCache:
                 client.set("abc", b"value")
         finally:
             redis.acl_deluser("reader")
+
+    @pytest.mark.parametrize("said", [b"$1\r\n1\r\n", b"+QUEUED\r\n", b"*0\r\n", b"$-1\r\n"])
+    def test_what_no_server_answers_is_no_success(self, tmp_path, server, redis, said):
+        """An entry counts as written or removed only if the server says so."""
+
+        def answer(words, _ask):
+            return said if words[0] in {b"SET", b"DEL"} else None
+
+        with RespFront(server.port, answer) as front:
+            path = config_file(tmp_path / "c.yaml", cache(front.address), rotator=writing())
+            with Cache.open([path], namespace=NAMESPACE) as opened:
+                for command, call in (
+                    ("SET", lambda: opened.set("a", b"x")),
+                    ("DEL", lambda: opened.delete("a")),
+                ):
+                    with pytest.raises(ServerError, match=f"answer to {command} that is not"):
+                        call()
+        assert redis.dbsize() == 0
 
     def test_a_client_is_not_pickled(self, client):
         """A client holds keys, so it refuses to be pickled, and shows none."""

@@ -14,6 +14,7 @@ from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from support.commandline import KEY_A, KEY_B, run
 from support.processes import run_here
+from support.server_versions import acl
 from support.tlsfront import Authority
 
 PASSWORD = "pass-of-the-encrypted-cache"
@@ -158,7 +159,7 @@ def servers(tmp_path_factory):
         authority.front(encrypted, "127.0.0.1", clients=True) as front,
     ):
         with encrypted.client(password=PASSWORD) as client:
-            rules = ["reset", "on", f">{PASSWORD}", "~*", "+@all"]
+            rules = ["reset", "on", f">{PASSWORD}", "~*", *acl(client, "&*", "+@all")]
             client.execute_command("ACL", "SETUSER", "maverics", *rules)
         yield encrypted, front, plain, authority
 

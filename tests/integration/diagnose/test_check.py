@@ -290,6 +290,13 @@ class TestServer:
         assert said.decode().split(maxsplit=1)[1].strip() in step(found, "authentication")["detail"]
         assert "log" in step(found, "authentication")["remedy"]
 
+    def test_an_answer_to_ping_that_is_none(self, tmp_path):
+        """Who answers a PING with something else has not let anybody in."""
+        with Stub(PING=b"+HELLO\r\n", INFO=info()) as stub:
+            found = check(config_file(tmp_path / "c.yaml", cache(stub.address)), code=1)
+        assert failed(found) == ["authentication"]
+        assert "answer to PING that is not" in step(found, "authentication")["detail"]
+
     def test_a_clock_that_is_wrong(self, tmp_path):
         """Two clocks that are far apart are advised to be set."""
         past = b"*2\r\n$9\r\n946684800\r\n$1\r\n0\r\n"

@@ -10,6 +10,7 @@ from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
+from support.respfront import RespFront
 
 NAMESPACE = "/app/oidc"
 NAME = f"{NAMESPACE}:{hashlib.sha256(b'abc').hexdigest()}"
@@ -91,6 +92,20 @@ class TestInspect:
         done = run(["inspect", "-c", config, "--reveal", NAME])
         assert b"\x1b" not in done.stdout
         assert rb"\x1b[2Jgone" in done.stdout
+
+    def test_a_server_that_refuses(self, server, redis, tmp_path):
+        """What a server refuses to read is no missing right, unless it says so."""
+        redis.set(NAME, value())
+        reading = {b"MGET", b"GET", b"PEXPIRETIME", b"PTTL"}
+
+        def answer(words, _ask):
+            return b"-ERR not now\r\n" if words[0] in reading else None
+
+        with RespFront(server.port, answer) as front:
+            path = config_file(tmp_path / "c.yaml", cache(front.address))
+            done = run(["inspect", "-c", path, NAME])
+        assert done.returncode == 1
+        assert f"{front.address} refused to read the entry: ERR not now" in done.stderr.decode()
 
     def test_a_ttl_is_told(self, config, redis):
         """The expiry is told as seconds left and as a time."""

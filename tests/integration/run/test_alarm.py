@@ -14,6 +14,7 @@ from rotator.run import notify
 from support.caches import Cache, Place, fill, wait_for_pages
 from support.commandline import run
 from support.processes import Running, job, run_here
+from support.respfront import RespFront
 
 FACTS = ("EVENT", "EXIT_CODE", "CACHES", "CHANGES", "SUMMARY", "REPORT")
 
@@ -113,6 +114,29 @@ class TestTold:
         assert (done.returncode, env["ROTATOR_EVENT"]) == (1, "failed")
         assert env["ROTATOR_SUMMARY"].startswith("rotator failed (exit code 1): shared-redis: ")
         assert "was not swept to the end" in env["ROTATOR_SUMMARY"]
+
+    def test_an_answer_that_is_not_understood_is_told(self, server, redis, tmp_path, listener):
+        """It fails its cache only; all files are written, and the server and command are told."""
+
+        def answer(words, _ask):
+            return b"*1\r\n:7\r\n" if words[0] == b"SCAN" else None
+
+        files = {one: tmp_path / f"r{one}" for one in ("--report", "--html", "--metrics-file")}
+        with RespFront(server.port, answer) as front:
+            odd, good = Cache(front.address, name="odd"), Cache(server.address, name="good")
+            place = Place(tmp_path, odd, good)
+            good.put(redis, "app:1")
+            more = [word for pair in files.items() for word in pair]
+            done = run_here(job(place, "--on-change", listener.command, *more))
+        (env,) = listener.environments
+        assert (done.returncode, env["ROTATOR_EVENT"]) == (Exit.FAILED, "failed")
+        said = f"{front.address} gave an answer to SCAN that is not understood"
+        assert said in env["ROTATOR_SUMMARY"]
+        report = json.loads(files["--report"].read_text())
+        assert [one["exit_code"] for one in report["caches"]] == [Exit.FAILED, Exit.OK]
+        assert report["caches"][1]["outcomes"]["rotated"] == 1
+        assert said in files["--html"].read_text()
+        assert "rotator_last_run_exit_code 1" in files["--metrics-file"].read_text()
 
     def test_a_wrong_configuration_is_told(self, place, told):
         """What is wrong with the configuration is told, before there is a state too."""

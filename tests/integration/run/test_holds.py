@@ -9,7 +9,7 @@ import pytest
 
 from cluster.local_cluster import LocalCluster, Move
 from rotator.demo.local_server import LocalServer
-from rotator.errors import Exit
+from rotator.errors import Exit, ServerError
 from support.caches import Cache, Place, wait_for
 from support.clusters import FAST, fill, remaining, tagged
 from support.programs import HIDING, preferred
@@ -411,6 +411,9 @@ class TestReplicas:
                 server.stop()
                 follower.replicaof("NO", "ONE")
                 report = place.run(quiet=NOW)
+                place.state.unlink()
+                with pytest.raises(ServerError, match="cannot connect"):  # nobody ever met it
+                    place.run(quiet=NOW)
         former = [one for one in keys(report)[0].places if one.where == server.address]
         assert [one.status for one in former] == ["unknown"]
         assert verdict(report) in {"unknown", "verifying"}

@@ -5,14 +5,16 @@ import socket
 import threading
 
 import pytest
+from structlog.testing import capture_logs
 
 from rotator.config.types import Address
-from rotator.errors import BusyError
+from rotator.errors import BusyError, Exit
 from rotator.run.preflight import announce_run
 from rotator.server.connection import Connection, Login
 from rotator.server.replies import AnswerError
 from rotator.server.store import Store
 from support.caches import store_of, user
+from support.processes import run_here
 from support.respfront import RespFront, bulk, listed
 from support.server_versions import since
 
@@ -21,6 +23,13 @@ from support.server_versions import since
 def connect(server):
     """Opens stores on the session's server."""
     return lambda: Store(Connection(Address.parse(server.address), Login()).open())
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Has a run that sees another one try only once more, and soon."""
+    monkeypatch.setattr("rotator.run.preflight._TRIES", 2)
+    monkeypatch.setattr("rotator.run.preflight._JITTER_MS", 1)
 
 
 def test_a_second_run_is_refused_while_the_first_is_in_progress(connect):
@@ -78,6 +87,7 @@ def test_a_user_without_channels_may_run(server, redis):
         pass
 
 
+@pytest.mark.usefixtures("hasty")
 def test_the_holder_is_named(connect):
     """Whoever is kept out is told which process of which machine holds the cache."""
     with (
@@ -89,6 +99,7 @@ def test_the_holder_is_named(connect):
     assert "--force-lock" in caught.value.hint
 
 
+@pytest.mark.usefixtures("hasty")
 def test_whoever_may_subscribe_keeps_nobody_out(connect, redis):
     """A subscriber that says nothing of itself is no reason to wait for ever."""
     with redis.pubsub() as stranger:
@@ -102,8 +113,30 @@ def test_whoever_may_subscribe_keeps_nobody_out(connect, redis):
             pass
 
 
+COMMANDS = {
+    "run": ["run"],
+    "purge": ["purge", "--undecryptable", "--yes"],
+    "adopt": ["adopt", "--match", "none", "--yes"],
+}
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_writes_can_be_forced(command, place, redis):
+    """A stranger on the channel keeps each of them out, until it is told to go on."""
+    place.cache.put(redis, "app:1", key=0)
+    args = [*COMMANDS[command], "--config", place.file, "--state", place.state]
+    with redis.pubsub() as stranger:
+        stranger.subscribe(f"rotator:run:{place.cache.name}")
+        kept, forced = run_here(args), run_here([*args, "--force-lock"])
+    assert kept.returncode == Exit.BUSY
+    assert "--force-lock goes on" in " ".join(kept.stderr.split())
+    assert forced.returncode == Exit.OK
+    assert "goes on although another run is in progress" in forced.stderr
+
+
 def test_a_server_that_counts_nobody_tells_nothing(server):
-    """A count of 0 says that runs cannot be seen from here; another answer is not understood."""
+    """A count of 0 says once that runs are not seen; another answer is not understood."""
     answers = {}
 
     def answer(words, _ask):
@@ -116,8 +149,11 @@ def test_a_server_that_counts_nobody_tells_nothing(server):
             return Store(Connection(address, Login()).open())
 
         answers["numsub"] = listed([bulk(b"x"), b":0\r\n"])
-        with announce_run("shared", connect):
+        with capture_logs() as lines, announce_run("shared", connect):
             pass
+        assert [(one["event"], one["reason"]) for one in lines] == [
+            ("runs on other machines are not seen", "NUMSUB is 0")
+        ]
         for strange in (b":1\r\n", listed([]), listed([bulk(b"x"), bulk(b"1")])):
             answers["numsub"] = strange
             with pytest.raises(AnswerError, match="PUBSUB"), announce_run("shared", connect):

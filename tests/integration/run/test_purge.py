@@ -7,20 +7,21 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from random import Random
 
 import pytest
 
 from cluster.local_cluster import Move
 from rotator.crypto.keyring import Key, generate
-from rotator.errors import BusyError, ServerError
+from rotator.errors import BusyError, Exit, ServerError
 from rotator.run.bulk import BulkOptions, BulkRun
 from rotator.run.picking import PurgeKey
 from rotator.run.preflight import announce_run, run_lock
 from rotator.server.acl import DELETING, READING
 from rotator.server.store import Store
 from rotator.state.state import State
-from rotator.sweep.control import StopSignal
+from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.division import NodePlan
 from rotator.sweep.engine import InlineEngine
 from rotator.sweep.scope import Limits, Scope
@@ -30,6 +31,7 @@ from support.clusters import FAST, at_page, made, names_in, read, store, tagged
 from support.clusters import fill as fill_cluster
 from support.documents import README
 from support.processes import Running, clean, run_here
+from support.respfront import hurry, silent_once
 
 WRITES = ("set", "unlink", "del", "evalsha", "script|load", "expire", "subscribe")
 
@@ -518,6 +520,19 @@ class TestOthers:
                 filled.run()
             errand.close()
         assert filled.run(dry_run=True).caches[0].complete
+
+    def test_a_reply_that_does_not_come_is_not_waited_for(self, filled, server, monkeypatch):
+        """A purge that is to end gives a slow reply up before it would be late."""
+        hurry(monkeypatch)
+        stopper = StopSignal()
+        with silent_once(server.port, b"SCAN", partial(stopper.ask, Stop.INTERRUPTED)) as front:
+            filled.cache.redis["addresses"] = [front.address]
+            filled.configure(filled.cache)
+            access = filled.access()
+            task = PurgeKey(access.codec, access.keyring.old[0])
+            settings = {**held(None), "stopper": stopper}
+            found = BulkRun(access, task, BulkOptions("x"), **settings).look()
+        assert (found.exit_code(), found.tally.visits) == (Exit.INTERRUPTED, 0)
 
     def test_a_value_replaced_after_it_was_read(self, filled, redis, monkeypatch):
         """What an application writes between reading and deleting stays, and is counted."""

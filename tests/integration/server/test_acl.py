@@ -305,6 +305,19 @@ class TestWays:
             known = "ifeq" if exchanges(client) else "script"
         assert report.caches[0].coverage.nodes[0].exchange == known
 
+    def test_a_renamed_command_that_is_needed(self, tmp_path):
+        """One without a substitute is a missing right that no grant mends: that is said."""
+        with LocalServer("--rename-command", "MGET", "") as server:
+            place = Place(tmp_path, Cache(server.address))
+            work = ["--config", place.file]
+            done = run_here(["run", *work, "--state", place.state])
+            checked = run_here(["check", *work, "--format", "json"])
+        [found] = [one for one in json.loads(checked.stdout)["steps"] if one["step"] == "rights"]
+        assert (done.returncode, checked.returncode, found["result"]) == (1, 1, "failed")
+        for said in (done.stderr, f"{found['detail']}\n{found['remedy']}"):
+            assert re.search(r"lacks rights: \+mget$", said, re.MULTILINE)
+            assert "the server does not know MGET: see `rename-command` there" in said
+
 
 class TestMore:
     """What makes a result better without being needed."""

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
+from rotator.diagnose.network import check_tcp
 from rotator.errors import LoginError, LostError, ServerError
 from rotator.server.connection import Connection, Login
 from support.caches import user, wait_for
@@ -44,6 +45,25 @@ def strange():
         thread.start()
         yield listener.getsockname()[1]
         thread.join(5)
+
+
+def test_a_name_with_several_addresses(server, monkeypatch, closed_port):
+    """Of the addresses of a name those that are dead are passed over."""
+    resolve, asked = socket.getaddrinfo, []
+
+    def places(host, port, *args, **named):
+        if host != "caches.example":
+            return resolve(host, port, *args, **named)
+        asked.append(host)
+        both = [("127.0.0.1", closed_port), ("127.0.0.1", port)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in both]
+
+    monkeypatch.setattr(socket, "getaddrinfo", places)
+    named = Address("caches.example", server.port)
+    with Connection(named, Login()) as connection:
+        assert connection.call("PING") == b"PONG"
+    check_tcp(named)
+    assert len(asked) == 2
 
 
 class TestCommands:

@@ -11,6 +11,7 @@ from rotator.errors import ServerError
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 from support.caches import store_of, user
+from support.respfront import RespFront
 from support.server_versions import since
 
 
@@ -90,6 +91,38 @@ def test_replicas():
             (found,) = Store(connection).replicas().items()
         assert found[0] == replica.address
         assert {"state", "offset"} <= found[1].keys()
+
+
+SELECTING = {
+    b"-BUSY a script": None,
+    b"-LOADING the dataset": None,
+    b"-MASTERDOWN the link is down": None,
+    b"-NOPERM no permissions": "NOPERM no permissions",
+    b"-ERR DB index is out of range": "ERR DB index",
+}
+"""What a server may say to SELECT, and what is passed on of it; None: it is waited for."""
+
+
+@pytest.mark.parametrize("said", SELECTING, ids=lambda said: said.decode().split()[0])
+def test_select_goes_by_the_table(server, monkeypatch, said):
+    """A server that is busy for a moment is asked again, one that refuses is not."""
+    monkeypatch.setattr("rotator.server.node.RETRY_SECONDS", (0.0, 0.0))
+    answers = [said + b"\r\n"] * 2
+
+    def answer(words, _ask):
+        return answers.pop() if words[0] == b"SELECT" and answers else None
+
+    with (
+        RespFront(server.port, answer) as front,
+        Connection(Address.parse(front.address), Login()) as connection,
+    ):
+        if SELECTING[said] is None:
+            Store(connection).select(1)
+            assert (answers, connection.db) == ([], 1)
+        else:
+            with pytest.raises(ServerError, match=SELECTING[said]):
+                Store(connection).select(1)
+            assert (len(answers), connection.db) == (1, 0)
 
 
 def test_select_refused(store):

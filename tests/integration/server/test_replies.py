@@ -11,8 +11,10 @@ import pytest
 from redis.exceptions import ResponseError
 
 from cluster.local_cluster import LocalCluster, Move, ask
+from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, LostError
+from rotator.server.connection import Connection, Login
 from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, NoValue, SetResult, error_reply
 from rotator.server.routing import follow
 from rotator.sweep.node import visitor
@@ -168,6 +170,20 @@ class TestStandalone:
             store = store_of(alone)
             with busy(alone):
                 expect(read_one(store), "BUSY")
+
+    def test_held_up_by_a_script(self, alone, monkeypatch):
+        """An answer that does not come while a script runs is told by that script."""
+        monkeypatch.setattr("rotator.server.connection._ASK_SECONDS", 0.4)
+        address = Address.parse(alone.address)
+        with Connection(address, Login(), timeout=0.5) as connection:
+            pending = connection.submit([("BLPOP", "nothing", 0)])
+            with alone.client() as client:
+                wait_for(lambda: client.info("clients")["blocked_clients"])
+            with (
+                busy(alone),
+                pytest.raises(LostError, match="a script of somebody else holds it up"),
+            ):
+                pending.result()
 
     def test_loading(self, alone):
         """LOADING: the data is not there yet."""

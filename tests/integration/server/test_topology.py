@@ -1,6 +1,8 @@
 """Finding every node that owns data, on real servers in every disorder."""
 
 import itertools
+import json
+import re
 import signal
 import socket
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from rotator.server.store import Store
 from rotator.server.topology import discover
 from support.caches import Cache, Place, wait_for
 from support.clusters import FAST, check, fill, flush, lone_node
+from support.processes import run_here
 from support.respfront import RespFront, bulk
 from support.server_versions import since
 
@@ -215,6 +218,21 @@ class TestFinding:
             assert set(found.primaries) == everywhere(cluster.primaries)
             assert (found.seeds, found.problems) == ((balanced,), ())
             assert len(found.unlisted) == len(cluster.primaries) - 1
+
+    def test_one_address_of_all_is_enough_to_check_and_to_run(self, cluster, tmp_path):
+        """Behind a balancer `check` and a run find the same nodes, and every value is rotated."""
+        with Balancer(cluster.primaries) as front:
+            place = Place(tmp_path, Cache(front.address))
+            expected = fill(cluster, place.cache, 100)
+            done = run_here(["check", "--config", place.file, "--format", "json"])
+            steps = {one["step"]: one["detail"] for one in json.loads(done.stdout)["steps"]}
+            report = place.run(workers=1, **FAST)
+        assert (done.returncode, report.exit_code) == (0, Exit.OK)
+        assert steps["topology"].startswith("cluster, 3 primaries")
+        assert {node.node for node in report.caches[0].coverage.nodes} == {
+            node.address for node in cluster.primaries
+        }
+        check(cluster, place.cache, expected)
 
     def test_slots(self, cluster):
         """What each primary owns is known."""
@@ -430,6 +448,19 @@ class TestWarning:
         assert first.address not in warning
 
 
+class Balancer(RespFront):
+    """One address of several servers: each connection reaches the next of them."""
+
+    def __init__(self, servers):
+        super().__init__(servers[0].port, lambda _words, _ask: None)
+        self._ports = itertools.cycle(server.port for server in servers)
+
+    def serve(self, commands, replies):
+        """Serve one client with the server whose turn it is."""
+        self._target = next(self._ports)
+        super().serve(commands, replies)
+
+
 class Announced:
     """Nodes that announce other ports for as long as the block lasts."""
 
@@ -493,7 +524,9 @@ class TestSilentReplicas:
 class TestSentinel:
     """A Sentinel knows where the primary is, and holds nothing."""
 
-    def test_a_sentinel_says_where_the_primary_is(self, server):
+    SAID = r"is a Sentinel; .* the primary is 10\.0\.0\.7:6379"
+
+    def test_a_sentinel_says_where_the_primary_is(self, server, tmp_path):
         """Its address is refused, with that of the primary; no real one is at hand."""
 
         def answer(words, _ask):
@@ -503,11 +536,14 @@ class TestSentinel:
             }
             return bulk(told.get(words[1], b"")) if words[0] == b"INFO" else None
 
-        with (
-            RespFront(server.port, answer) as front,
-            pytest.raises(ServerError, match=r"is a Sentinel; .* the primary is 10\.0\.0\.7:6379"),
-        ):
-            look(Address.parse(front.address))
+        with RespFront(server.port, answer) as front:
+            with pytest.raises(ServerError, match=self.SAID):
+                look(Address.parse(front.address))
+            place = Place(tmp_path, Cache(front.address))
+            for command in ("check", "run"):
+                done = run_here([command, "--config", place.file])
+                assert done.returncode == Exit.FAILED
+                assert re.search(self.SAID, " ".join(f"{done.stdout} {done.stderr}".split()))
 
 
 def test_a_server_that_is_away_is_waited_for_in_few_lines(server):

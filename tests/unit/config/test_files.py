@@ -251,6 +251,13 @@ class TestScalars:
         path = write(tmp_path / "m.yaml", f'x: "{SECRET}{escape}"\n')
         refused(lambda: read(path), "line 1, column 4: cannot be read as YAML")
 
+    def test_half_a_character_in_json(self, tmp_path):
+        """So it is in JSON, in a value or the name of a field; a pair makes one character."""
+        for text in (rf'{{"x": ["{SECRET}\udc00"]}}', rf'{{"{SECRET}\ud83d": 1}}'):
+            path = write(tmp_path / "m.json", text)
+            refused(lambda: read(path), "an escape that cannot be")  # noqa: B023 - called at once
+        assert read(write(tmp_path / "m.json", r'{"x": "\ud83d\ude00"}')) == {"x": "\U0001f600"}
+
     def test_names_of_fields(self, tmp_path):
         """The name of a field is text as written, too."""
         path = write(tmp_path / "m.yaml", "1: a\non: b\n~: c\n0x1: d\n!!str e: f\n? g\n: h\n")

@@ -101,6 +101,17 @@ def test_a_server_that_stands_still_is_told_from_a_slow_command(monkeypatch):
                 connection.call("GET", "a")
 
 
+def test_a_limit_of_the_server_is_told(server, redis, configured):
+    """A server that hangs up on a reply beyond its output buffer limit is told from a slow one."""
+    redis.rpush("a", *[bytes(50)] * 20_000)  # a long value is sent without being put there
+    configured("client-output-buffer-limit", "normal 1000 0 0")
+    with (
+        Connection(Address.parse(server.address), Login()) as connection,
+        pytest.raises(LostError, match=r"the server closed it: .* a limit of its own, or a proxy"),
+    ):
+        connection.call("LRANGE", "a", 0, -1)
+
+
 @pytest.mark.parametrize(
     "raw",
     [
