@@ -166,7 +166,7 @@ Caches = Annotated[
     list[str] | None,
     shared(
         "--cache",
-        "Name of a cache; repeatable. Default: every one with encryption on.",
+        "Name of a cache; repeatable. Default: all, of the configuration those with encryption on.",
         metavar="NAME",
         autocompletion=complete_cache,
     ),
