@@ -6,7 +6,7 @@ Progress bar: draws visits, rate and time left; the default draws nothing.
 - While a bar is up nothing else may write to the terminal but `write_line`, which takes the bar
   away, writes, and puts it back, all under one lock.
 - The total is an estimate (DBSIZE), and a sweep may visit a name twice: when visits pass it, the
-  bar says `visits (expected N)` instead of more than 100 %.
+  bar says `visits (expected N)` instead of more than 100%.
 - A terminal that becomes narrower wraps the line that stands there: all of its rows are taken away.
 """
 
@@ -102,6 +102,12 @@ def write_line(text: str, stream: IO[str]) -> None:
         stream.flush()
 
 
+class _NoLock(nullcontext[None]):
+    """No lock: is tqdm's, which it would keep where a write fails; `_LOCK` is held around it."""
+
+    acquire = release = staticmethod(lambda *_, **__: True)
+
+
 class _Bar(Progress):
     """Bar: is drawn by tqdm, which keeps time, measures the rate and owns the line."""
 
@@ -113,20 +119,22 @@ class _Bar(Progress):
         # In the C locale Python writes UTF-8 all the same, and the terminal may not know it.
         encodings = (getattr(stream, "encoding", None) or "", getencoding())
         self._meter = Meter(title, done, not all(e.lower().startswith("utf") for e in encodings))
-        tqdm.set_lock(_LOCK)
+        self._ended = set[str]()
+        tqdm.set_lock(_NoLock())
         # tqdm's monitor thread is not wanted: with miniters=0 a bar cannot fall asleep, and a
         # thread that holds a lock while a process forks would leave the child without one to log.
         tqdm.monitor_interval = 0
-        bar: Any = tqdm(
-            total=total,
-            file=stream,
-            leave=False,
-            mininterval=_REDRAW_SECONDS,
-            miniters=0,
-            smoothing=0.1,
-            dynamic_ncols=True,
-            delay=1e-9,  # it would draw at once, and before it has our meter
-        )
+        with _LOCK:
+            bar: Any = tqdm(
+                total=total,
+                file=stream,
+                leave=False,
+                mininterval=_REDRAW_SECONDS,
+                miniters=0,
+                smoothing=0.1,
+                dynamic_ncols=True,
+                delay=1e-9,  # it would draw at once, and before it has our meter
+            )
         bar.format_meter = self._meter.text
         bar.sp = _LastLine(bar.fp)
         self._bar = bar
@@ -136,12 +144,12 @@ class _Bar(Progress):
 
     def begin_nodes(self, names: Mapping[str, int]) -> None:
         """Draw how many of them are done, if there are several."""
-        self._meter.nodes, self._meter.nodes_done = set(names), 0
+        self._meter.nodes, self._meter.nodes_done, self._ended = set(names), 0, set[str]()
 
     def end_node(self, node: str) -> None:
-        """Count it, once."""
-        if node in self._meter.nodes:
-            self._meter.nodes_done += 1
+        """Count it, once: a node is swept again where slots have moved."""
+        self._ended |= {node} & self._meter.nodes
+        self._meter.nodes_done = len(self._ended)
 
     def resume(self, visits: int, rotated: int, left: int, node: str = "") -> None:  # noqa: ARG002 - one bar for all nodes
         """Begin where an earlier run was."""
@@ -186,23 +194,24 @@ class _LastLine:
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
-        self._length = 0
+        self._length = self._reach = 0  # of the text, and with the spaces behind it
         self._obeys = os.environ.get("TERM") != "dumb"
 
     def __call__(self, text: str) -> None:
         from tqdm.utils import disp_len  # noqa: PLC0415 - see above
 
         columns, wiped = self._columns(), ""
-        if columns and self._length > columns:
+        if columns and self._reach > columns:
             # As terminals do it, what was there goes on in the rows below; the cursor is in the
             # last one.
-            rows = (self._length - 1) // columns
+            rows = (self._reach - 1) // columns
             wiped = f"\x1b[{rows}A\r\x1b[J" if self._obeys else ""
             self._length = 0
         padding = " " * (self._length - disp_len(text))
         self._stream.write(f"{wiped}\r{text}{padding}")
         self._stream.flush()
         self._length = disp_len(text)
+        self._reach = self._length + len(padding) if text else 0
 
     def _columns(self) -> int:
         """Return how wide the terminal is now; 0: it is none, or does not say."""
@@ -243,8 +252,8 @@ class Meter:
         share = visits / expected if expected and visits <= expected else None
         here = visits - int(more.get("initial", 0))
         speed = rate or (here / elapsed if elapsed else 0)
-        # Never 100 % before the end: the last value is the one that is waited for.
-        percent = "" if share is None else f"{int(share * 100):3d} %  "
+        # Never 100% before the end: the last value is the one that is waited for.
+        percent = "" if share is None else f"{int(share * 100):3d}%  "
         pace = [f"{speed:,.0f}/s"] if speed >= 1 else []
         to_go = (expected - visits) / speed if share is not None and speed else inf
         time = [f"{clock(to_go)} to go"] if to_go < _LONGEST else [clock(elapsed)] * (elapsed >= 1)

@@ -9,7 +9,7 @@ import re
 import struct
 import termios
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 import structlog
@@ -30,13 +30,17 @@ class Screen:
 
     def __init__(self, columns=100):
         self._leader, follower = os.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.stream = os.fdopen(follower, "w", encoding="utf-8", errors="backslashreplace")
         self.columns = columns
+        self.resize(columns)
         self.raw = b""
         self.lines, self.current = [], ""
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
+
+    def resize(self, columns):
+        """Make it so many columns wide."""
+        fcntl.ioctl(self.stream, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def _read(self):
         """Take in everything until the other end is closed, so that no writer ever waits."""
@@ -50,11 +54,15 @@ class Screen:
         except OSError:  # how Linux says that the other end is closed
             return b""
 
-    def close(self):
-        """Close the terminal and work out what it shows."""
+    def end(self):
+        """Close the terminal."""
         self.stream.close()
         self._reader.join()
         os.close(self._leader)
+
+    def close(self):
+        """Close the terminal and work out what it shows."""
+        self.end()
         for text in re.split("(?<=\n)", self.raw.decode().replace("\r\n", "\n")):
             *drawn, last = text.split("\r")
             # A bar that reached the last column would go on in the next line.
@@ -147,6 +155,25 @@ class TestWhether:
         assert "1 left under old keys" in drawn
         assert "waiting: redis-1 is 12 MB behind" in drawn
         assert (shown.lines, shown.current) == ([], "")
+
+    def test_goes_on(self):
+        """The bar begins where an earlier run was, and counts nodes that are done, each once."""
+        with (
+            screen(200) as shown,
+            start_progress("a", "rotating", total=1000, stream=shown.stream) as progress,
+        ):
+            progress.begin_nodes({"a:1": 400, "b:1": 300, "c:1": 300})
+            progress.wait("the nodes")
+            progress.resume(600, 500, 7)
+            progress.advance(visits=100, rotated=90)
+            for node in ("a:1", "b:1", "a:1", "d:1"):
+                progress.end_node(node)
+            progress.wait("the end")
+
+        first, *_, last = [one for one in shown.raw.decode().split("\r") if "waiting" in one]
+        assert "0 of 3 nodes, waiting: the nodes" in first
+        assert " 70%  700 of 1,000 visits" in last
+        assert "2 of 3 nodes, waiting: the end, 590 rotated, 7 left under old keys" in last
 
     @pytest.mark.parametrize(("locale", "is_ascii"), [("ANSI_X3.4-1968", True), ("UTF-8", False)])
     def test_in_the_c_locale(self, monkeypatch, locale, is_ascii):
@@ -247,7 +274,7 @@ class TestTogether:
         assert shown.raw.count(b"waiting: memory") == 1
 
     def test_terminal_that_is_gone(self):
-        """A terminal that is gone ends the bar, not the sweep."""
+        """A terminal that is gone ends the bar, not the sweep, and no other thread waits for it."""
         reader, writer = os.pipe()
         stream = os.fdopen(writer, "w")
         progress = start_progress("a", "looking", total=10, progress=True, stream=stream)
@@ -257,9 +284,102 @@ class TestTogether:
         progress.advance(5)
         write_line("line", stream)
         progress.close()
+        elsewhere = io.StringIO()
+        other = threading.Thread(target=write_line, args=("line", elsewhere), daemon=True)
+        other.start()
+        other.join(10)
+        assert elsewhere.getvalue() == "line\n"
 
         with pytest.raises(BrokenPipeError):
             stream.close()
+
+
+class Narrowing(io.StringIO):
+    """
+    A terminal that wraps its last line when it becomes narrower, as xterm and VTE do.
+
+    Its width is that of a pseudo-terminal. It obeys carriage return, cursor up and erase below;
+    `rows` are what it shows, below a line that was there before.
+    """
+
+    def __init__(self, columns):
+        super().__init__()
+        self._leader, self._follower = os.openpty()
+        self.columns, self.rows, self._row, self._column = columns, ["a line", ""], 1, 0
+        self.drawn = ""
+        self.resize(columns)
+
+    def fileno(self):
+        """What is asked for the width."""
+        return self._follower
+
+    def isatty(self):
+        """It is one."""
+        return True
+
+    def close(self):
+        """Close the pseudo-terminal, too."""
+        os.close(self._leader)
+        os.close(self._follower)
+        super().close()
+
+    def resize(self, columns):
+        """Wrap the last line anew; the cursor stays behind the same character."""
+        fcntl.ioctl(self._follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        (above, text), at = self.rows, self._column
+        self.rows = [above, *(text[n : n + columns] for n in range(0, len(text) or 1, columns))]
+        row, column = divmod(max(at - 1, 0), columns)
+        self.columns, self._row, self._column = columns, 1 + row, column + (at > 0)
+
+    def write(self, text):
+        """Show it."""
+        for part in re.findall(r"\x1b\[\d+A|\x1b\[J|\r|[^\r]+", text):
+            if part == "\r":
+                self._column = 0
+            elif part == "\x1b[J":
+                self.rows = [*self.rows[: self._row], self.rows[self._row][: self._column]]
+            elif part.startswith("\x1b"):
+                self._row -= int(part[2:-1])
+            else:
+                end = self._column + len(part)
+                assert end < self.columns, "it would go on in the next row"
+                row = self.rows[self._row].ljust(self._column)
+                self.rows[self._row] = row[: self._column] + part + row[end:]
+                self._column, self.drawn = end, part.rstrip()
+        return len(text)
+
+
+class TestSizes:
+    """A terminal the width of which changes while the bar is up."""
+
+    @pytest.mark.parametrize("last", ["rate", "a reason that is longer than any other one was"])
+    @pytest.mark.parametrize(
+        "sizes", [(120, 50, 30), (120, 90, 30), (100, 20, 100), (90, 89, 88), (60, 120, 40)]
+    )
+    def test_no_row_is_left(self, last, sizes, monkeypatch):
+        """However narrow it becomes, the bar of that width stands alone in one row."""
+        monkeypatch.setenv("TERM", "xterm")
+        with closing(Narrowing(sizes[0])) as shown:
+            progress = start_progress("shared-redis", "looking", total=10, stream=shown)
+            for columns in sizes:
+                shown.resize(columns)
+                for reason in ("latency, and so on and so forth", last):
+                    progress.wait(reason)
+                    assert reason in shown.drawn or columns < 100
+                    assert [row.rstrip() for row in shown.rows] == ["a line", shown.drawn]
+            progress.close()
+            assert [row.rstrip() for row in shown.rows] == ["a line", ""]
+
+    def test_a_terminal_that_obeys_nothing(self, monkeypatch):
+        """With TERM=dumb no sequence is sent, whatever the width becomes."""
+        monkeypatch.setenv("TERM", "dumb")
+        with screen() as shown:
+            progress = start_progress("shared-redis", "looking", total=10, stream=shown.stream)
+            progress.wait("a reason that makes the line as long as that: eighty columns, or more")
+            shown.resize(40)
+            progress.wait("rate")
+            progress.close()
+        assert b"\x1b" not in shown.raw
 
 
 BAR = {"elapsed": 80.0, "rate": 4230.0, "rotated": 7}
@@ -280,10 +400,10 @@ class TestLine:
         text = line(**BAR, visits=341_200, total=812_204, columns=120)
 
         assert text.startswith("shared-redis: rotating  █")
-        assert text.endswith(" 42 %  341,200 of 812,204 visits, 4,230/s, 1:51 to go, 7 rotated")
+        assert text.endswith(" 42%  341,200 of 812,204 visits, 4,230/s, 1:51 to go, 7 rotated")
 
     def test_passed_estimate(self):
-        """When visits pass the estimate it is said what was expected, not more than 100 %."""
+        """When visits pass the estimate it is said what was expected, not more than 100%."""
         text = line(**BAR, visits=812_300, total=812_204, columns=120)
 
         assert "812,300 visits (expected 812,204), 4,230/s, 1:20, 7 rotated" in text
@@ -297,9 +417,9 @@ class TestLine:
         assert text == "shared-redis: rotating  1,000 visits, 4,230/s, 1:20, 7 rotated"
 
     def test_not_whole_before_the_end(self):
-        """100 % is shown only when the last visit is done."""
-        assert " 99 %" in line(**BAR, visits=999_999, total=1_000_000, columns=120)
-        assert "100 %" in line(**BAR, visits=1_000_000, total=1_000_000, columns=120)
+        """100% is shown only when the last visit is done."""
+        assert " 99%" in line(**BAR, visits=999_999, total=1_000_000, columns=120)
+        assert "100%" in line(**BAR, visits=1_000_000, total=1_000_000, columns=120)
 
     def test_wait_is_kept(self):
         """A reason to wait is kept where there is no room for sums."""
@@ -307,7 +427,7 @@ class TestLine:
 
         text = line(**bar, visits=341_200, total=812_204, columns=79)
 
-        assert text.endswith(" 42 %  4,230/s, 1:51 to go, waiting: redis-1 is 12 MB behind")
+        assert text.endswith(" 42%  4,230/s, 1:51 to go, waiting: redis-1 is 12 MB behind")
 
     @pytest.mark.parametrize(
         ("columns", "expected"),
@@ -329,14 +449,14 @@ class TestLine:
 
         text = line(**BAR, **more, left=3, visits=341_200, total=812_204, columns=columns)
 
-        assert text.endswith(f" 42 %  {expected.format(*more_words)}")
+        assert text.endswith(f" 42%  {expected.format(*more_words)}")
 
     def test_goes_on(self):
         """What an earlier run visited counts for the share, and not for the speed."""
         shown = {"total": 100_000, "elapsed": 10.0, "rate": None, "ncols": 121, "initial": 58_000}
         text = Meter("a: rotating", "rotated", False).text(n=60_000, **shown)
 
-        assert " 60 %  60,000 of 100,000 visits, 200/s, 3:20 to go" in text
+        assert " 60%  60,000 of 100,000 visits, 200/s, 3:20 to go" in text
 
     def test_ascii(self):
         """A terminal without UTF-8 gets a bar of ASCII."""
