@@ -64,7 +64,7 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, datetime):
         return rfc3339(value)
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:.16g}"
     return redact(str(value.value if isinstance(value, Enum) else value))
 
 

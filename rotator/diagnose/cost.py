@@ -1,6 +1,7 @@
 """Cost: says by a sample of values what a run would cost servers, before one is allowed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from math import ceil
 
@@ -15,6 +16,7 @@ from rotator.server.copies import take_look, with_settings
 from rotator.server.replies import NoValue
 from rotator.server.store import Store, Value
 from rotator.server.topology import discover
+from rotator.server.wire.versions import knows_ifeq
 from rotator.sweep.node.field_reader import FieldReader, entries
 from rotator.sweep.scope import Scope, matcher
 from rotator.tally.tally import Mode
@@ -39,7 +41,7 @@ def cost(probe: Probe) -> str | Advice:
             store.enable_no_touch()
             looks[store.node] = _look(store)
             work, looked_at = _work(access, access.codec, store, SAMPLES // len(primaries) or 1)
-            works.append(work)
+            works.append(replace(work, with_old=knows_ifeq(looks[store.node].facts)))
             sampled += looked_at
             by_lot &= _may_draw(store)
     names = sum(work.visits for work in works)

@@ -4,7 +4,7 @@ Estimate: says what rewriting values costs servers, replicas, files and memory, 
 It goes by counts of a sweep or a sample, and by what servers say of themselves in looks. What is
 not known stays None, with the reason as its basis: nothing is made up.
 
-- A rewritten value reaches replicas and the append-only file as `SET name value KEEPTTL`.
+- Replicas and the append-only file get `SET name value KEEPTTL`, with IFEQ the old value, too.
 - A replica that is further behind than `repl_backlog_size` when it comes back copies everything;
   one that is further behind than its output buffer limit allows is dropped.
 - A process forked to save shares its memory, until the server writes to a page of it: then that
@@ -29,9 +29,8 @@ MEASURES = (
 )
 """The fields of INFO that a look keeps for the estimate; no verdict goes by them."""
 
-_COMMAND_BYTES = 41  # of SET and KEEPTTL as a replica gets them, besides name and value
-_PAGE_BYTES = 4096
-_PROCESSES = 4  # that sweep one node, at most
+_AROUND = 41, 59  # bytes of SET and KEEPTTL, and of IFEQ with them, besides name and values
+_PAGE_BYTES, _PROCESSES = 4096, 4  # so many processes sweep one node, at most
 # Microseconds of server CPU a rewritten value of 1 kB: of prototypes on two cores, and 4 for SCAN.
 _REWRITE_MICROSECONDS = {"ifeq": 5.5, "transaction": 7.0, "script": 11.5}
 _READ_MICROSECONDS = 4.0
@@ -85,8 +84,8 @@ class Work:
     """
     Work: says how much there is to rewrite at one node, or was.
 
-    *size* is of all *values*, in bytes, *name_size* of a name. *visits* are of one sweep, which
-    takes *seconds*; None: not known. *way* is how values are replaced, if that is known.
+    *size* is of all *values*, in bytes, *name_size* of a name. *visits* are of one sweep, *seconds*
+    its time, *way* how values are replaced; None: not known. *with_old*: replicas get old ones.
     """
 
     node: str
@@ -96,6 +95,7 @@ class Work:
     name_size: float = 0.0
     seconds: float | None = None
     way: str | None = None
+    with_old: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,7 @@ def estimate(
         Item("time", "seconds", seconds, _basis_of_time(works, terms), took),
     ]
     for work in works:
-        look = looks.get(work.node)
-        items += _of_node(work, look, terms, seconds)
+        items += _of_node(work, looks.get(work.node), terms, seconds)
     if done:
         items = [_measured(one, looks, done) for one in items]
     return Estimate(terms.basis, tuple(items), _plan(works, terms))
@@ -143,7 +142,8 @@ def estimate(
 
 def stream(work: Work) -> int:
     """Return how many bytes a replica and an append-only file get of a node's work."""
-    return work.size + round(work.values * (_COMMAND_BYTES + work.name_size))
+    around = round(work.values * (_AROUND[work.with_old] + work.name_size))
+    return (1 + work.with_old) * work.size + around
 
 
 def sums(works: Sequence[Work]) -> tuple[int, int]:
@@ -206,7 +206,8 @@ def _of_replicas(work: Work, look: Look, seconds: float | None) -> Iterator[Item
             f"a replica that gets {size(round(most))} behind is dropped: keep it below with"
             f" --max-lag {round(min(limits) / 2)}"
         )
-    basis = f"{count(replicas, 'replica')}, {_COMMAND_BYTES} bytes a value besides name and value"
+    old, around = ", old value" * work.with_old, _AROUND[work.with_old]
+    basis = f"{count(replicas, 'replica')}, {around} bytes a value besides name{old} and value"
     limit = min(limits, default=None)
     yield Item(what, "bytes", bytes_, basis, limit=limit, node=work.node, note="; ".join(notes))
 
@@ -294,9 +295,8 @@ def _measured(item: Item, before: Mapping[str, Look], done: Done) -> Item:
         cpu = [_measure(one, name) for one in (first, last) for name in MEASURES[3:5]]
         known = [one for one in cpu if one is not None]
         value = (sum(known[2:]) - sum(known[:2])) / done.seconds if len(known) == len(cpu) else None
-    saves = any(
-        first.facts.get(one) != last.facts.get(one) for one in ("rdb_saves", "aof_rewrites")
-    )
+    marks = ("rdb_saves", "aof_rewrites")
+    saves = any(first.facts.get(one) != last.facts.get(one) for one in marks)
     if item.what.startswith("memory") and saves:
         value = max(_measure(last, name) or 0.0 for name in MEASURES[5:7])
     return replace(item, measured=value)

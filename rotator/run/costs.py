@@ -8,6 +8,8 @@ from datetime import datetime
 from rotator.report.model import Report
 from rotator.retirement.estimate import Done, Estimate, Terms, Work, estimate, sums
 from rotator.retirement.looks import Look
+from rotator.server.scripts import Way
+from rotator.server.wire.versions import knows_ifeq
 from rotator.state.state import State
 from rotator.sweep.results import CacheResult, NodeResult, SweepResult
 from rotator.tally.tally import Mode
@@ -62,7 +64,8 @@ def estimate_of(result: CacheResult) -> Estimate | None:
     if sweep is None or not (sweep.complete or sweep.tally.visits):
         return None
     done = sweep.scope.mode is Mode.RUN
-    met = [_work(result, node) for node in sweep.nodes]
+    before, after = _looks(result, last=False), _looks(result, last=True)
+    met = [_work(result, node, before.get(node.node)) for node in sweep.nodes]
     works, basis = _whole(sweep, met)
     terms = Terms(
         basis=basis,
@@ -71,7 +74,6 @@ def estimate_of(result: CacheResult) -> Estimate | None:
         cores=os.cpu_count(),
         lanes=max((node.lanes for node in sweep.nodes), default=1),
     )
-    before, after = _looks(result, last=False), _looks(result, last=True)
     if not done:
         return estimate(works, before, terms)
     known = _both(before, after, sweep.begun_at)
@@ -120,7 +122,7 @@ def _both(before: Looks, after: Looks, begun: datetime) -> dict[str, Look]:
     return {one: look for one, look in after.items() if one in before and before[one].at <= begun}
 
 
-def _work(result: CacheResult, node: NodeResult) -> Work:
+def _work(result: CacheResult, node: NodeResult, look: Look | None) -> Work:
     """Return what there is to rewrite at a node, or was: its values under old keys."""
     keyring = result.access.keyring
     old = {key.id for key in keyring.old} if keyring else set()
@@ -136,4 +138,5 @@ def _work(result: CacheResult, node: NodeResult) -> Work:
         name_size=sum(names) / len(names) if names else 0.0,
         seconds=node.seconds if paced else None,
         way=str(ways[0]) if ways else None,
+        with_old=ways[0] == Way.IFEQ if ways else look is not None and knows_ifeq(look.facts),
     )

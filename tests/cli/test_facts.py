@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.caches import NO_FILES, Cache, Place, fill
+from rotator.demo.local_server import LocalServer
+from support.caches import NO_FILES, Cache, Place, fill, user, wait_for
 from support.processes import job, run_here
 from support.respfront import RespFront, bulk, text_in
 
@@ -31,16 +32,18 @@ class TestFacts:
     def test_who_and_how(self, place, redis):
         """Host, user, files with their SHA-256 and options that are not as by default are kept."""
         fill(redis, place.cache, 10)
-        report = report_of(
-            place, "--quiet", "3s", "--accept", "undecryptable=3", "--page", 500, "-q"
-        )
+        limits = ("--max-rate", 1_048_577, "--max-latency", 2, "--max-lag", 5_000_000)
+        more = ("--quiet", "3s", "--accept", "undecryptable=3", "--page", 500, "-q", *limits)
+        report = report_of(place, *more)
 
         facts = report["facts"]
         assert (facts["host"], facts["user"]) == (socket.gethostname(), getpass.getuser())
         digest = hashlib.sha256(place.file.read_bytes()).hexdigest()
         assert [one["sha256"] for one in facts["files"]] == [digest]
         assert {"--quiet 3s", "--accept undecryptable=3", "-q"} <= set(facts["options"])
-        assert not any(one.startswith("--page") for one in facts["options"])  # as by default
+        assert {"--max-rate 1048577", "--max-lag 5000000"} <= set(facts["options"])
+        as_by_default = ("--page", "--max-latency")
+        assert not any(one.startswith(as_by_default) for one in facts["options"])
         assert facts["assumptions"] == report["caches"][0]["keys"][1]["assumptions"]
         assert report["exit_meaning"] == "complete"
         assert report["caches"][0]["redis_user"] == "default"
@@ -54,6 +57,20 @@ class TestFacts:
 
         for text in (shown, again, page.read_text()):
             assert "--quiet 3s" in text
+
+    def test_the_user_of_the_server(self, place, redis, tmp_path):
+        """The user that a run logs in as stands in the report, the table and the page."""
+        fill(redis, place.cache, 10)
+        page = tmp_path / "page.html"
+        with user(redis, "~*", "&*", "+@all") as (name, password):
+            place.cache.redis |= {"username": name, "password": password}
+            place.configure(place.cache)
+            report = report_of(place, "--html", page)
+        shown = run_here(["report", "--state", place.state]).stdout
+
+        assert report["caches"][0]["redis_user"] == name
+        assert f"as Redis user {name}" in shown
+        assert f"as Redis user {name}" in page.read_text()
 
     def test_no_secret(self, place, redis):
         """A token in the URL of a secret provider and arguments of a command are left out."""
@@ -82,6 +99,17 @@ class TestLoad:
         assert node["latency"]["goal_ms"] == 2.0
         assert node["pages"]["count"] >= 2
         assert sum(node["exchanged"].values()) == 600
+        assert node["waited_seconds"] == {}
+
+    def test_waits(self, place, redis):
+        """How long a node was left alone is told by the reason, in the report and the table."""
+        fill(redis, place.cache, 100)
+        (cache,) = report_of(place, "--max-rate", 500, "--no-verify")["caches"]
+        (node,) = cache["coverage"]["nodes"]
+
+        assert node["waited_seconds"].keys() == cache["waited_seconds"].keys() == {"rate"}
+        assert 0 < node["waited_seconds"]["rate"] <= cache["sweep_seconds"]
+        assert "waited " in run_here(["report", "--state", place.state]).stdout
 
     def test_without_a_goal(self, place, redis):
         """Without a latency goal nothing is measured, and that is not a latency of zero."""
@@ -103,6 +131,34 @@ class TestLoad:
         assert last["values to rewrite"]["measured"] == 2000
         assert first["their size"]["expected"] == last["their size"]["measured"] > 0
         assert last["time"]["measured"] > 0
+
+    def test_cost_of_replicas_and_file(self, tmp_path):
+        """What a replica and the append-only file get is held against what the server has set."""
+        buffer = ("--client-output-buffer-limit", "replica 9000000 7000000 60")
+        backlog = ("--repl-backlog-size", "20kb")
+        file = ("--appendonly", "yes", "--auto-aof-rewrite-min-size", "150kb")
+        with LocalServer(*file, *backlog, *buffer) as primary, LocalServer(replica_of=primary):
+            place = Place(tmp_path, Cache(primary.address))
+            with primary.client() as client:
+                wait_for(lambda: client.info("replication")["connected_slaves"])
+                fill(client, place.cache, 300)
+            expected = report_of(place, "--dry-run")["caches"][0]["estimate"]["items"]
+            checked = run_here(["check", "-c", place.file, "--format", "json"]).stdout
+            found = report_of(place)["caches"][0]["estimate"]["items"]
+        (sampled,) = [one for one in json.loads(checked)["steps"] if one["step"] == "cost"]
+        first, last = ({one["what"]: one for one in given} for given in (expected, found))
+        traffic, file = first["traffic to each replica"], first["growth of the append-only file"]
+
+        assert traffic["expected"] == file["expected"] > 300 * 41
+        assert traffic["basis"].startswith("1 replica, ")
+        assert traffic["limit"] == 20 * 1024  # less than the output buffer may have
+        assert traffic["note"].startswith("more than the backlog of 20 kB: ")
+        assert 0 < file["limit"] < 100 * 1024
+        assert "it is rewritten during the run" in file["note"]
+        for said in (traffic["note"].partition(" for ")[0], file["note"]):
+            assert said in str(sampled)
+        measured = last["traffic to each replica"]["measured"]
+        assert measured == pytest.approx(traffic["expected"], rel=0.1)  # of a transaction, or IFEQ
 
     def test_cost_of_a_part(self, place, redis):
         """A dry run that was stopped takes what it met for the rest, too, and says so."""

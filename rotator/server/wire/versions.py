@@ -36,3 +36,10 @@ def survives_no_touch(info: Mapping[str, str]) -> bool:
     if "valkey_version" in info:
         return (8, 1, 8) <= version < (8, 2) or version >= (9, 1, 2)
     return (7, 4, 1) <= version < (8,)
+
+
+def knows_ifeq(info: Mapping[str, str]) -> bool:
+    """Return whether SET has IFEQ: from Redis 8.4 and Valkey 8.1 on (redis-rules 2.1)."""
+    if "valkey_version" in info:
+        return numbers_of(info["valkey_version"]) >= (8, 1)
+    return numbers_of(info.get("redis_version")) >= (8, 4)

@@ -1,5 +1,6 @@
 """Tests of what a run costs: tables of what servers say, and what follows."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import starmap
 
@@ -78,6 +79,14 @@ class TestReplicas:
         """A replica gets name and value, and 41 bytes around them."""
         assert stream(WORK) == 300_000 + 1000 * (41 + 20)
         assert items()[TRAFFIC].expected == stream(WORK)
+
+    def test_stream_of_ifeq(self):
+        """Where SET has IFEQ replicas get the old value, too, and 18 bytes more around it."""
+        work = replace(WORK, with_old=True)
+        assert stream(work) == 2 * 300_000 + 1000 * (41 + 18 + 20)
+        found = items(work)
+        assert found[TRAFFIC].expected == found[FILE].expected == stream(work)
+        assert "59 bytes a value besides name, old value and value" in found[TRAFFIC].basis
 
     @pytest.mark.parametrize(
         ("given", "values", "note"),

@@ -2,7 +2,13 @@
 
 import pytest
 
-from rotator.server.wire.versions import hides_names, numbers_of, scans_by_slot, survives_no_touch
+from rotator.server.wire.versions import (
+    hides_names,
+    knows_ifeq,
+    numbers_of,
+    scans_by_slot,
+    survives_no_touch,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,3 +33,19 @@ def test_a_server_without_a_version_hides_names_and_can_do_nothing_else():
     assert hides_names({})
     assert not scans_by_slot({})
     assert not survives_no_touch({})
+    assert not knows_ifeq({})
+
+
+@pytest.mark.parametrize(
+    ("info", "known"),
+    [
+        ({"redis_version": "8.2.3"}, False),
+        ({"redis_version": "8.4.0"}, True),
+        ({"redis_version": "7.2.4", "valkey_version": "8.0.1"}, False),
+        ({"redis_version": "7.2.4", "valkey_version": "8.1.1"}, True),
+        ({"redis_version": "8.4.0", "valkey_version": ""}, False),
+    ],
+)
+def test_set_has_ifeq(info, known):
+    """SET has IFEQ from Redis 8.4 and Valkey 8.1 on; Valkey's own version counts, where it is."""
+    assert knows_ifeq(info) == known
