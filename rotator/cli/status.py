@@ -241,7 +241,10 @@ def _watch(look: Callable[[], Overview], *, as_json: bool) -> Overview:
         drawer = console(sys.stdout)
         with Live(console=drawer, auto_refresh=False, transient=True) as live:
             while seen.at_work:
-                drawer.width = min(os.get_terminal_size(sys.stdout.fileno()).columns, COLUMNS)
+                columns = min(os.get_terminal_size(sys.stdout.fileno()).columns, COLUMNS)
+                if columns < drawer.width:  # what stands there goes on in more rows now
+                    drawer.clear()
+                drawer.width = columns
                 live.update(render(seen), refresh=True)
                 time.sleep(_WATCH_SECONDS)
                 seen = look()

@@ -1,14 +1,25 @@
 """`rotator status` and `tune`, beside a run that goes on, and without one."""
 
+import fcntl
+import io
 import json
+import os
+import re
 import signal
 import sqlite3
+import struct
+import sys
+import termios
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
-from rotator.state.live import LiveRuns, Owner, RunStatus
+from rotator.cli.status import _watch
+from rotator.report.live.status import Overview
+from rotator.state.live import LiveRuns, NodeStatus, Order, Owner, RunStatus
 from rotator.state.state import State
 from rotator.text import utc_now
 from support.caches import fill, wait_for
@@ -176,6 +187,30 @@ class TestWithout:
             assert runs.orders("0abc", 0) == runs.orders("1abc", 0) == []
 
     @pytest.mark.parametrize(
+        ("arguments", "order"),
+        [
+            (["--max-rate", 500], {"rate": 500.0}),
+            (["--max-latency", 0.5], {"latency": 0.5}),
+            (["--max-lag", 1_048_577], {"lag": 1_048_577}),
+            (["--max-lag", 0, "--resume"], {"lag": 0, "pause": False}),
+            (["--pause"], {"pause": True}),
+            (["--stop"], {"stop": True}),
+        ],
+    )
+    def test_what_a_run_hears(self, state, arguments, order, monkeypatch):
+        """Each option is an order of its own, which the run gets as it was given, and is told."""
+        monkeypatch.setattr("rotator.cli.status._POLL_SECONDS", 0.01)
+        with LiveRuns(state) as runs, ThreadPoolExecutor() as pool:
+            done = pool.submit(run_here, ["tune", "--state", state, "--cache", "one", *arguments])
+            wait_for(lambda: runs.orders("0abc", 0))
+            ((number, given),) = runs.orders("0abc", 0)
+            runs.put(replace(runs.all()[0], heard=number))
+        usual = Order(given.at, Owner.here().user, Owner.here().host)
+        assert given == replace(usual, **order)
+        said = ", ".join(re.findall(r"--\S+(?: [\d.]+)?", " ".join(map(str, arguments))))
+        assert (done.result().returncode, done.result().stdout) == (0, f"run 0abc (one): {said}\n")
+
+    @pytest.mark.parametrize(
         ("switch", "hears", "code"),
         [("--pause", False, 1), ("--pause", True, 0), ("--stop", False, 0)],
     )
@@ -226,3 +261,116 @@ class TestWithout:
         """With --cache only runs on this cache are shown."""
         done = run_here(["status", "--state", state, "--cache", "two", "--format", "json"])
         assert [run["run"] for run in json.loads(done.stdout)["runs"]] == ["1abc"]
+
+
+SEQUENCE = re.compile(r"\x1b\[[\d?]*[a-zA-Z]")
+
+
+class Terminal(io.StringIO):
+    """A terminal that notes what it gets; its width is that of a pseudo-terminal."""
+
+    def __init__(self):
+        super().__init__()
+        self._leader, self._follower = os.openpty()
+        self.resize(100)
+
+    def resize(self, columns):
+        """Make it so many columns wide."""
+        fcntl.ioctl(self._follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+
+    def fileno(self):
+        """What is asked for the width."""
+        return self._follower
+
+    def isatty(self):
+        """It is one."""
+        return True
+
+    def close(self):
+        """Close the pseudo-terminal, too."""
+        os.close(self._leader)
+        os.close(self._follower)
+        super().close()
+
+
+class Watched:
+    """Looks at one run that ends after so many seconds of a clock that only waiting moves."""
+
+    def __init__(self, seconds, at_look=lambda _: None):
+        self.now, self._seconds, self._at_look = 0.0, seconds, at_look
+
+    def monotonic(self):
+        """The time."""
+        return self.now
+
+    def sleep(self, seconds):
+        """Wait."""
+        self.now += seconds
+
+    def look(self):
+        """What runs now."""
+        self._at_look(self.now)
+        nodes = tuple(NodeStatus(f"node-{n}:6379", "under way", int(self.now)) for n in range(3))
+        of = {"cache": "box", "phase": "rotating", "visits": int(self.now), "nodes": nodes}
+        run = RunStatus("abc", Owner.here(), "run", ("box",), utc_now(), utc_now(), **of)
+        return Overview([run] if self.now < self._seconds else [], None, utc_now())
+
+    def watch(self, **more):
+        """What `rotator status --watch` does until it ends."""
+        with patch("rotator.cli.status.time", self):
+            return _watch(self.look, **more)
+
+
+class TestWatch:
+    """`--watch`, while a run goes on and until it has ended."""
+
+    @pytest.mark.parametrize("as_json", [False, True])
+    def test_without_a_terminal(self, capsys, as_json):
+        """Into a pipe it is printed each minute, and the end is seen within a second."""
+        watched = Watched(130.5)
+        seen = watched.watch(as_json=as_json)
+        assert (watched.now, seen.runs) == (131.0, [])
+        text = capsys.readouterr().out
+        found = r'"visits": (\d+),\n +"visits_before"' if as_json else r"visited +(\d+) visits"
+        assert re.findall(found, text) == ["0", "60", "120"]
+        assert "\x1b" not in text
+
+    @pytest.mark.parametrize(("term", "as_json"), [("dumb", False), ("xterm", True)])
+    def test_a_terminal_that_is_not_drawn_on(self, monkeypatch, term, as_json):
+        """With TERM=dumb, and as JSON, it is printed each minute, too, without any sequence."""
+        monkeypatch.setenv("TERM", term)
+        with closing(Terminal()) as shown, patch.object(sys, "stdout", shown):
+            Watched(61.5).watch(as_json=as_json)
+            text = shown.getvalue()
+        assert text.count("rotating") == 2
+        assert "\x1b" not in text
+
+    def test_on_a_terminal(self, monkeypatch):
+        """There it is drawn anew each second, as wide as the terminal is then, and taken away."""
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.delenv("COLUMNS", raising=False)
+        sizes = [100, 100, 50, 120]
+        with closing(Terminal()) as shown, patch.object(sys, "stdout", shown):
+            watched = Watched(3.5, lambda now: shown.resize(sizes[min(int(now), 3)]))
+            watched.watch(as_json=False)
+            before, *drawn, last = shown.getvalue().split("run abc: rotating box")
+        assert (watched.now, SEQUENCE.sub("", before)) == (4.0, "")
+        assert [re.search(r"visited +(\d+)", one)[1] for one in drawn] == ["0", "1", "2", "3"]
+        for columns, one in zip(sizes, drawn, strict=True):
+            rows = SEQUENCE.sub("", one).rstrip("\r").splitlines()
+            assert max(map(len, rows)) in range(columns - 30, min(columns, 100) + 1)
+        # Each time all rows are taken away; of one that wraps now, and at the end, all there is.
+        for one in (*drawn, last):
+            assert one.count("\x1b[2K") >= SEQUENCE.sub("", one).count("\n")
+        assert ["\x1b[2J\x1b[H" in one for one in drawn] == [False, True, False, False]
+
+    @pytest.mark.usefixtures("capsys")
+    def test_an_interrupt(self):
+        """Ctrl-C ends the watching, and what was seen last is the result."""
+
+        def interrupt(now):
+            if now > 3:
+                raise KeyboardInterrupt
+
+        assert len(Watched(100, interrupt).watch(as_json=False).runs) == 1

@@ -75,7 +75,7 @@ def keys():
             drain=drain(48_210, 31),
             drains_at=END + 31 * HOUR,
             verdict="draining",
-            reasons=("48210 values with a TTL remain under it; the last expires at 2026-11-24",),
+            reasons=("48,210 values with a TTL remain under it; the last expires at 2026-11-24",),
             next_step="run without --dry-run to move what remains, or wait and run again",
             **common,
         ),

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from rich.console import Console
+
 from rotator.report.model import (
     Cache,
     Coverage,
@@ -144,3 +146,11 @@ def report_on(*caches, **fields):
     """A report on some caches."""
     usual = {"rotator": "1.0.0", "mode": "run", "started_at": START, "finished_at": START}
     return Report(**usual | {"exit_code": 0} | fields, caches=caches)
+
+
+def drawn_at(columns, rendering):
+    """The lines of a rendering on a terminal of so many columns, without those that are empty."""
+    drawer = Console(width=columns, color_system=None, highlight=False)
+    with drawer.capture() as shown:
+        drawer.print(rendering)
+    return [line.rstrip() for line in shown.get().splitlines() if line.strip()]

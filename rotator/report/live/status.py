@@ -154,7 +154,7 @@ def _figures(run: RunStatus, *, dead: bool) -> Iterator[tuple[str, str]]:
         return
     visited = f"{run.visits:,} visits"
     if run.expected:
-        share = f"{int(100 * run.visits / run.expected)} %, " * (run.visits <= run.expected)
+        share = f"{int(100 * run.visits / run.expected)}%, " * (run.visits <= run.expected)
         visited = f"{share}{run.visits:,} of about {run.expected:,} visits"
     before = f" ({run.visits_before:,} by earlier runs)" if run.visits_before else ""
     yield "visited", visited + before

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rich.console import Console
 
 from rotator.report.live.status import Overview, as_data, render
-from rotator.report.model import Attempt, Cache, Report
+from rotator.report.model import Attempt, Cache, Key, Report
 from rotator.state.live import NodeStatus, Owner, RunStatus
+from support.sample_reports import drawn_at
 
 NOW = datetime(2026, 11, 27, 2, 12, 11, tzinfo=UTC)
 RUN = RunStatus(
@@ -32,14 +32,27 @@ RUN = RunStatus(
     nodes=(
         NodeStatus("a:1", "done", 300_000, 300_000),
         NodeStatus("b:1", "under way", 41_200, 512_204),
+        NodeStatus("c:1", "waiting", 0, 10),
     ),
-    limits={"max-rate": 5000.0, "max-latency": None},
+    limits={"max-rate": 5000.0, "max-latency": None, "max-lag": 1_048_577.0},
 )
 DEAD = replace(RUN, owner=replace(RUN.owner, started="another boot 1"))
 WELL = Cache(name="box", complete=True, judged_at=NOW - timedelta(days=1))
 FAILED = Cache(name="box", error="no way there")
 MISSED = WELL.model_copy(update={"attempt": Attempt(at=NOW, error="no way there")})
 STOPPED = Cache(name="box", stopped="until")
+
+
+KEYS = (
+    Key(id="c4a10e5b22d9f6a3", role="current", field="current", found=2),
+    Key(id="9f2c41d07be3a655", role="old", field="old[0]", verdict="retirable"),
+    Key(id="07be3a6559f2c41d", role="old", field="old[1]", verdict="draining", remaining=16_631),
+)
+
+
+def drawn(seen, columns=100):
+    """What is shown of it on a terminal of so many columns."""
+    return "\n".join(drawn_at(columns, render(seen)))
 
 
 def overview(*runs, last=(WELL,)):
@@ -74,22 +87,20 @@ def test_exit_code(seen, code):
 @pytest.mark.parametrize("columns", [80, 100, 200])
 def test_everything_of_a_run(columns):
     """A run is told whole at any width, in ASCII."""
-    drawer = Console(width=columns, color_system=None)
-    with drawer.capture() as drawn:
-        drawer.print(render(overview(RUN)))
-    text = drawn.get()
+    text = drawn(overview(RUN), columns)
     assert text.isascii()
     assert max(map(len, text.splitlines())) <= columns
     for said in (
         "run 3f2cab: rotating box",
-        "42 %, 341,200 of about 812,204 visits (58,302 by earlier runs)",
+        "42%, 341,200 of about 812,204 visits (58,302 by earlier runs)",
         "4,230 a second, 1:51 to go",
         "339,120 rotated, 3 left under old keys",
         "rate",
-        "1 done, 1 under way, 0 waiting",
+        "1 done, 1 under way, 1 waiting",
         "2026-11-27 02:00:11 UTC, 12 min 00 s ago",
-        "max-rate 5,000 a second",
+        "max-rate 5,000 a second, max-lag 1,048,577 bytes",
         "41,200 of about 512,204",
+        "c:1  waiting",
         "of ops on ",
         "last run of box, 1 day ago: complete",
     ):
@@ -110,23 +121,44 @@ def test_everything_of_a_run(columns):
 )
 def test_in_words(more, said, unsaid):
     """What is done is called what it is, numbers are whole, and a wait has none."""
-    drawer = Console(width=100, color_system=None)
-    with drawer.capture() as drawn:
-        drawer.print(render(overview(replace(RUN, nodes=(), **more))))
-    text = " ".join(drawn.get().split())
+    text = " ".join(drawn(overview(replace(RUN, nodes=(), **more))).split())
     assert said in text
     assert unsaid not in text
 
 
 def test_a_dead_run():
     """Of a run that was killed neither a rate nor a time to go is told."""
-    drawer = Console(width=100, color_system=None)
-    with drawer.capture() as drawn:
-        drawer.print(render(overview(DEAD)))
-    text = drawn.get()
+    text = drawn(overview(DEAD))
     assert "killed, or not heard of any more" in text
     assert "to go" not in text
     assert "look why, then run again" in text
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_the_last_runs(columns):
+    """Where nothing runs each cache has its last run in a line, and each old key its verdict."""
+    seen = overview(last=(WELL.model_copy(update={"keys": KEYS}), Cache(name="n" * 30)))
+    text = drawn(seen, columns)
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= columns
+    assert [line.strip() for line in text.splitlines()] == [
+        "nothing runs",
+        "last run of box, 1 day ago: complete",
+        "9f2c41d0 retirable",
+        "07be3a65 draining, 16,631 values remain",
+        f"last run of {'n' * 30}: not complete",
+    ]
+    assert [one["keys"] for one in as_data(seen)["last"]] == [
+        {"9f2c41d07be3a655": "retirable", "07be3a6559f2c41d": "draining"},
+        {},
+    ]
+
+
+def test_a_run_that_failed_keeps_the_verdicts():
+    """Of a run that did not come to an end it is said beside the verdicts of the one before."""
+    text = drawn(overview(last=(MISSED.model_copy(update={"keys": KEYS}),)))
+    assert "no way there" in text
+    assert "9f2c41d0 retirable" in text
 
 
 def test_data_without_what_nobody_needs():
