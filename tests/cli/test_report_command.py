@@ -205,7 +205,7 @@ class TestRequire:
         assert "1d77e0a9 draining" in done.stdout
         error, hint = done.stderr.splitlines()
         assert error == (
-            f"rotator: error: --require retirable does not hold: key {DRAINING} is draining: 48210"
+            f"rotator: error: --require retirable does not hold: key {DRAINING} is draining: 48,210"
             " values with a TTL remain under it; the last expires at 2026-11-24"
         )
         assert hint == (
@@ -407,21 +407,28 @@ class TestReceipt:
 
         assert made.returncode == 0
         assert json.loads(made.stdout)
-        assert "the key must not be removed yet: draining: 48210 values" in made.stderr
+        assert "the key must not be removed yet: draining: 48,210 values" in made.stderr
         assert "draining: keep it" in verified.stdout
 
     def test_refused(self, state, tmp_path, keys):
-        """A receipt that is not signed, or was changed, is refused with 1, in other words."""
+        """One that is not signed, signed with another key, or changed is refused, each in words."""
         leave(state, cache_with(OLD))
         path = tmp_path / "receipt.json"
         asked(state, "--receipt", path)
         bare = run_here(["report", "--verify-receipt", path, *keys["public"]])
         asked(state, "--receipt", path, *keys["sign"])
+        stranger = tmp_path / "other.pub.pem"
+        kind = pem.PublicFormat.SubjectPublicKeyInfo
+        public = ed25519.Ed25519PrivateKey.generate().public_key()
+        stranger.write_bytes(public.public_bytes(pem.Encoding.PEM, kind))
+        other = run_here(["report", "--verify-receipt", path, "--public", stranger])
         path.write_text(path.read_text().replace("A", "B", 1))
         changed = run_here(["report", "--verify-receipt", path, *keys["public"]])
 
-        assert [(one.returncode, one.stdout) for one in (bare, changed)] == [(1, ""), (1, "")]
+        every = (bare, other, changed)
+        assert [(one.returncode, one.stdout) for one in every] == [(1, "")] * 3
         assert "is not signed" in bare.stderr
+        assert "is signed with another key" in other.stderr
         assert "changed" in changed.stderr
 
     @pytest.mark.parametrize(
@@ -477,7 +484,7 @@ class TestFrom:
         assert (table.returncode, table.stderr, data.returncode) == (0, "", 0)
         assert "2 reports of 2 hosts" in table.stdout
         said = " ".join(table.stdout.split())
-        assert "draining: 48210 values" in said
+        assert "draining: 48,210 values" in said
         assert "(shared-redis of web-2)" in said
         assert [key["id"] for key in json.loads(data.stdout)["keys"]] == [DRAINING, OLD]
         html5lib.HTMLParser(strict=True).parse(page.read_text())

@@ -1,6 +1,7 @@
 """`rotator run` and `rotator report` as users meet them: options, streams, files, the terminal."""
 
 import fcntl
+import io
 import json
 import os
 import re
@@ -16,7 +17,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from rotator.cli.options import DisplayOptions
 from rotator.errors import StateError
+from rotator.progress import Progress, ProgressFormat
 from rotator.report import files
 from rotator.state.state import State
 from support import legacy
@@ -152,6 +155,36 @@ class TestStreams:
         assert b"\r" not in done.stderr
         assert all(LOG_LINE.fullmatch(line) for line in done.stderr.decode().splitlines())
 
+    def test_a_bar_is_drawn_where_it_is_chosen(self, place, redis):
+        """With --progress-format bar one is drawn into a pipe, too."""
+        fill(redis, place.cache, 10)
+        assert b"\rshared-redis: rotating" in run(job(place, "--progress-format", "bar")).stderr
+
+    @pytest.mark.parametrize(
+        ("terminal", "progress", "form", "expected"),
+        [
+            (True, None, None, "bar"),
+            (False, None, None, "log"),
+            (False, True, None, "bar"),
+            (True, False, None, None),
+            (True, False, "json", None),
+            (True, None, "log", "log"),
+            (True, True, "log", "log"),
+            (True, None, "json", "json"),
+            (False, None, "json", "json"),
+            (False, None, "bar", "bar"),
+        ],
+    )
+    def test_the_form_of_progress(self, monkeypatch, terminal, progress, form, expected):
+        """It is a bar on a terminal, else log lines; what is chosen wins, --no-progress is none."""
+        stream = io.StringIO()
+        stream.isatty = lambda: terminal
+        monkeypatch.setattr(sys, "stderr", stream)
+        display = DisplayOptions(progress=progress, progress_format=form and ProgressFormat(form))
+        assert display.progress_lines == expected
+        with display.bar()("box", "rotating", 10) as drawn:
+            assert (type(drawn) is not Progress) == (expected == "bar")
+
 
 class TestTerminal:
     """The bar, on a real pseudo-terminal."""
@@ -226,6 +259,38 @@ class Terminal:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
+
+
+EACH = (
+    "import json, sys; from rotator.cli import app; print(*map(app.run, json.loads(sys.argv[1])))"
+)
+"""A program that carries out several commands, and prints their exit codes: it starts once."""
+
+
+def test_the_locale_of_c(server, redis, tmp_path):
+    """Without a locale all that is shown is ASCII, the bar too, and names are spelt out."""
+    place = Place(tmp_path, Cache(server.address, name="кэш", settings=NO_FILES))
+    fill(redis, place.cache, 10)
+    kept = ("--state", place.state)
+    commands = (
+        job(place, "--progress-format", "bar"),
+        ["status", *kept],
+        ["report", *kept, "--receipt", tmp_path / "receipt.json", "--key", place.cache.ids[1]],
+        ["report", "--from", tmp_path],
+        ["tune", *kept, "--pause"],
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "TERM": "xterm"}
+    done = subprocess.run(
+        [sys.executable, "-c", EACH, json.dumps([[*map(str, one)] for one in commands])],
+        env=clean(plain),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == b"0 0 0 1 1"
+    for shown in (done.stdout, done.stderr):
+        assert shown.isascii()
+        assert rb"\u043a\u044d\u0448: " in shown
+        assert b"\x1b" not in shown
 
 
 class TestReportFile:

@@ -6,12 +6,14 @@ import os
 import struct
 import sys
 import termios
+from unittest.mock import patch
 
 import pytest
 import structlog
 from rich.table import Table
+from structlog.testing import capture_logs
 
-from rotator.console import configure_logging, console, print_error, print_result
+from rotator.console import WaitLog, configure_logging, console, print_error, print_result
 from rotator.errors import ConfigError, ServerError
 from rotator.text import escape
 
@@ -142,6 +144,45 @@ class TestResults:
         print_result("ключ")
 
         assert raw.getvalue() == b"\\u043a\\u043b\\u044e\\u0447\n"
+
+
+class TestWaits:
+    """What is said of something that is waited for."""
+
+    @pytest.mark.parametrize(("well", "event"), [(True, "no longer waiting"), (False, "gave up")])
+    def test_a_line_a_minute(self, well, event):
+        """It is said when it begins, again each minute, and when it ends, however often asked."""
+        shown = []
+        with patch("rotator.console.time") as clock, capture_logs() as lines:
+            told = WaitLog(shown.append)
+            for seconds in range(2 * 130):
+                clock.monotonic.return_value = 1000 + seconds / 2
+                told.waits("waiting for the server", node="a:1")
+            told.ended(well=well)
+        assert [line["event"][: len(event)] for line in lines][-1] == event
+        assert lines[-1]["seconds"] == 129.5
+        assert [(line["event"], line["node"]) for line in lines[:-1]] == [
+            ("waiting for the server", "a:1")
+        ] * 3
+        assert (set(shown[:-1]), shown[-1]) == ({"for the server"}, None)
+
+    def test_when_it_is_said(self):
+        """Between two lines there are 60 seconds, also where the waits between are few."""
+        said = []
+        with patch("rotator.console.time") as clock, capture_logs() as lines:
+            told = WaitLog()
+            for seconds in (0, 59, 60, 61, 119, 120, 500, 501):
+                clock.monotonic.return_value = seconds
+                told.waits("waiting")
+                said += [seconds] * len(lines)
+                lines.clear()
+        assert said == [0, 60, 120, 500]
+
+    def test_what_never_was(self):
+        """Where nothing was waited for nothing is said of an end."""
+        with capture_logs() as lines:
+            WaitLog().ended(well=True)
+        assert lines == []
 
 
 @pytest.mark.parametrize(

@@ -4,20 +4,24 @@ import json
 import os
 import signal
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
 
 from rotator.progress import Progress, ProgressFormat
-from rotator.run.live import LiveRun, _Phase, _shown
+from rotator.run.live import LiveRun, _Phase, _shown, _Turn
 from rotator.state.live import LiveRuns, Order
 from rotator.state.state import State
 from rotator.sweep.control import Orders, Stop, StopSignal
 from rotator.sweep.scope import Limits
 from rotator.text import utc_now
-from support.caches import wait_for
+from support.caches import Cache, Place, wait_for
+from support.clusters import FAST, fill
+from support.textfile import parsed
+
+VISITS = ("rotator_run_visits", ("cache", "box"), ("phase", "rotating"))
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def test_shown_while_it_goes_on(path):
         (before,) = runs.all()
         assert (before.phase, before.cache) == ("preparing", "box"[:0])
         bar = run.watching(lambda *_: Progress())("box", "rotating", 100)
-        bar.begin_nodes({"a:1": 60, "b:1": 40})
+        bar.begin_nodes({"a:1": 60, "b:1": 40, "c:1": 7})
         bar.resume(20, 19, 1, node="b:1")
         bar.advance(visits=30, rotated=30, node="a:1")
         bar.end_node("a:1")
@@ -53,11 +57,31 @@ def test_shown_while_it_goes_on(path):
         (now,) = runs.all()
         assert (now.visits, now.visits_before, now.rotated, now.left) == (50, 20, 49, 1)
         states = [(node.node, node.state, node.visits) for node in now.nodes]
-        assert states == [("a:1", "done", 30), ("b:1", "under way", 20)]
+        assert states == [("a:1", "done", 30), ("b:1", "under way", 20), ("c:1", "waiting", 0)]
         assert now.rate > 0
         assert now.seconds_left > 0
     with LiveRuns(path) as runs:
         assert runs.all() == []
+
+
+def test_nodes_of_a_cluster(cluster, tmp_path):
+    """Of a real cluster it is told which nodes are done, under way and waiting, and how far."""
+    place = Place(tmp_path, Cache(*cluster.addresses))
+    fill(cluster, place.cache, 300)
+    seen = []
+    with State(place.state) as state, live(place.state) as run:
+        note = lambda *_: seen.append(run._now())  # noqa: E731 - a name for it
+        job = place.job(state, workers=1, on_page=note, verify=False, **FAST)
+        job.progress = run.watching(job.progress)
+        job.run()
+        done = run._now().nodes
+    first = [node.state for node in seen[0].nodes]
+    assert sorted(first) == ["under way", "waiting", "waiting"]
+    assert sorted(node.state for node in seen[-1].nodes) == ["done", "done", "under way"]
+    assert {node.node for node in done} == {node.address for node in cluster.primaries}
+    assert {node.state for node in done} == {"done"}
+    assert [node.visits for node in done] == [node.expected for node in done]
+    assert sum(node.visits for node in done) == 300
 
 
 def test_the_rate_is_that_of_work():
@@ -134,16 +158,122 @@ def test_a_line_when_it_is_asked_for(path):
     assert signal.getsignal(signal.SIGUSR1) is before
 
 
-@pytest.mark.parametrize("form", [ProgressFormat.LOG, ProgressFormat.JSON])
+class Turns:
+    """The thread of a run, that does what is due when the test says which time it is."""
+
+    def __init__(self, run, clock):
+        self._run, self._clock = run, clock
+
+    def at(self, seconds):
+        """Do what is due so many seconds after the beginning."""
+        self._clock.monotonic.return_value = seconds
+        for more in (None, False):
+            self._run._asked.put(more)
+        self._run._work()
+
+
+@contextmanager
+def turns(path, **more):
+    """A run that is shown, and its turns; its clock stands still between them."""
+    with patch("rotator.run.live.time") as clock:
+        clock.monotonic.return_value = clock.thread_time.return_value = 0.0
+        run = live(path, **more)
+        with patch.object(LiveRun, "_work"):
+            run.__enter__()
+        try:
+            yield run, Turns(run, clock)
+        finally:
+            run.__exit__()
+
+
+@pytest.mark.parametrize("form", [*ProgressFormat, None])
 def test_a_line_a_minute(path, form, capsys):
-    """Without a bar there is a line when it is time, in the log or as JSON on stderr."""
-    with capture_logs() as lines, live(path, lines=form) as run:
-        run.watching(lambda *_: Progress())("box", "rotating", 100).advance(visits=42)
-        run._saying._next = 0.0
+    """Where no bar is wanted there is a line a minute, in the log or as JSON, with all figures."""
+    with capture_logs() as lines, turns(path, lines=form) as (run, thread):
+        bar = run.watching(lambda *_: Progress())("box", "rotating", 1000)
+        bar.resume(100, 90, 1)
+        thread.at(0)
+        bar.advance(visits=300, rotated=290, left=2)
+        for seconds in (30, 50):
+            thread.at(seconds)
+        bar.advance(visits=300, rotated=290)
         said = []
-        wait_for(lambda: said.append(capsys.readouterr().err) or "".join(said) or len(lines))
-    told = [json.loads(one) for one in "".join(said).splitlines()] or lines
-    assert [(line["event"], line["visits"]) for line in told] == [("progress", 42)]
+        for seconds in (59.9, 60, 60.5, 119.9, 120, 121):
+            thread.at(seconds)
+            found = [json.loads(one) for one in capsys.readouterr().err.splitlines()] or lines
+            said += [(seconds, one) for one in found]
+            lines.clear()
+    if form in {ProgressFormat.BAR, None}:
+        assert said == []
+        return
+    assert [seconds for seconds, _ in said] == [60, 120]
+    told = {name: one for name, one in said[0][1].items() if one is not None}
+    assert {name: told[name] for name in ("event", "cache", "phase", "visits", "expected")} == {
+        "event": "progress",
+        "cache": "box",
+        "phase": "rotating",
+        "visits": 700,
+        "expected": 1000,
+    }
+    assert (told["rotated"], told["rotated_before"], told["left"]) == (670, 90, 3)
+    assert told["rate"] == 10.0  # 300 in the last 30 s
+    assert told["to_go"] == (30.0 if form is ProgressFormat.JSON else "0:30")
+    assert "reason" not in told
+
+
+def test_a_new_reason_is_a_line(path, capsys):
+    """A wait for what was not waited for before is a JSON line at once, and said once."""
+    with turns(path, lines=ProgressFormat.JSON) as (run, thread):
+        bar = run.watching(lambda *_: Progress())("box", "rotating", 100)
+        thread.at(1)
+        assert capsys.readouterr().err == ""
+        for seconds, reason in ((2, "rate"), (3, None), (4, "rate"), (5, "memory"), (6, "memory")):
+            bar.wait(reason)
+            thread.at(seconds)
+    said = [json.loads(one) for one in capsys.readouterr().err.splitlines()]
+    assert [one["reason"] for one in said] == ["rate", "memory"]
+
+
+def test_a_reason_is_no_line_of_the_log(path):
+    """In the log who waits says so: the line a minute is not written for it."""
+    with capture_logs() as lines, turns(path, lines=ProgressFormat.LOG) as (run, thread):
+        run.watching(lambda *_: Progress())("box", "rotating", 100).wait("rate")
+        thread.at(2)
+        assert lines == []
+        thread.at(60)
+    assert [one["reason"] for one in lines] == ["rate"]
+
+
+def test_metrics_are_renewed(path, tmp_path):
+    """The metrics file has other numbers every 15 seconds, and none in between."""
+    file = tmp_path / "rotator.prom"
+    with turns(path, metrics=file) as (run, thread):
+        bar = run.watching(lambda *_: Progress())("box", "rotating", 100)
+        found = []
+        for seconds in (0, 14.9, 15, 29.9, 30):
+            thread.at(seconds)
+            found.append(parsed(file.read_text())[VISITS])
+            bar.advance(visits=10)
+    assert found == [0, 0, 20, 20, 40]
+    assert VISITS not in parsed(file.read_text())
+
+
+@pytest.mark.parametrize(
+    ("worked", "lasted", "due_after"),
+    [(0.001, 0.001, 1.0), (0.02, 0.02, 2.0), (0.0, 0.3, 3.0), (0.02, 0.3, 3.0), (5.0, 5.0, 10.0)],
+)
+def test_a_turn_takes_a_hundredth(worked, lasted, due_after):
+    """The next turn comes when a hundred times the CPU time of this one has passed, or later."""
+    with patch("rotator.run.live.time") as clock:
+        clock.monotonic.return_value, clock.thread_time.return_value = 100.0, 7.0
+        turn = _Turn(1.0, 10.0)
+        assert turn.due
+        with turn.taking():
+            clock.monotonic.return_value, clock.thread_time.return_value = 100 + lasted, 7 + worked
+        clock.monotonic.return_value = 100 + due_after - 0.01
+        assert not turn.due
+        clock.monotonic.return_value = 100 + due_after + 0.01
+        assert turn.due
 
 
 def test_metrics_of_the_last_run_stay(path, tmp_path):

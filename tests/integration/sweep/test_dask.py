@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +26,7 @@ from rotator.sweep.dask_cluster import run_dask_task
 from rotator.sweep.engine import NodeTask, open_remote_workers
 from rotator.sweep.scope import Fingerprint, Limits, Scope
 from rotator.tally.tally import Mode
-from support.caches import Cache, Place, StopAfter, counted, wait_for
+from support.caches import Cache, Place, counted, wait_for
 from support.clusters import FAST, check, fill, remaining, verdicts
 from support.daskcluster import DaskCluster, Relay
 from support.processes import Running, job, run_here, waiting
@@ -121,20 +122,30 @@ class TestSweep:
         assert {line["node"] for line in events(lines, "waiting")} == nodes
 
     def test_orders_reach_every_worker(self, filled, dask):
-        """A rate that is changed meanwhile is heard on other machines, while they wait for it."""
+        """A pause and a rate that are ordered are heard on other machines, while they wait."""
         place, _ = filled
         stopper = StopSignal()
 
-        def on_page(_phase, _page):
+        def on_page(_phase, page):
+            if page == 1:
+                stopper.orders = Orders(paused=True)
+
+        def go_on(lines):
+            wait_for(lambda: len({one["node"] for one in paused(lines)}) == 2)
             stopper.orders = Orders(rate=0)
 
-        with dask.machines(2) as machines:
+        def paused(lines):
+            return [one for one in events(lines, "waiting") if one["reason"] == "paused"]
+
+        with dask.machines(2) as machines, capture_logs() as lines, ThreadPoolExecutor() as pool:
             begun = time.monotonic()
-            slow = Limits(rate=NAMES / 100)
+            going_on = pool.submit(go_on, lines)
+            slow = Limits(rate=NAMES / 1000)
             more = {"machines": machines, "dry_run": True, "page": 20, **FAST}
             report = place.run(stopper=stopper, limits=slow, on_page=on_page, **more)
+            going_on.result()
         assert counted(report) == {"would_rotate": NAMES}
-        assert time.monotonic() - begun < 50
+        assert time.monotonic() - begun < 500
 
     def test_one_worker_at_most(self, filled, dask):
         """With --workers 1 no two nodes are swept at the same time."""
@@ -156,13 +167,13 @@ class TestStop:
     """A wish to stop."""
 
     def test_goes_on_where_it_was(self, cluster, filled, dask):
-        """Workers stop after their page; the next run, here, goes on at their positions."""
+        """Workers stop after their page, by order; the next run, here, goes on where they were."""
         place, expected = filled
-        stopper = StopAfter(10**9)
+        stopper = StopSignal()
 
         def on_page(_phase, page):
             if page == 1:
-                stopper._pages = 0
+                stopper.ask(Stop.ORDERED)
 
         with dask.machines(2) as machines:
             report = place.run(
@@ -173,8 +184,8 @@ class TestStop:
                 page=5,
                 **FAST,
             )
-        assert report.exit_code == Exit.INTERRUPTED
-        assert report.caches[0].stopped == Stop.INTERRUPTED
+        assert report.exit_code == Exit.TIME_UP
+        assert report.caches[0].stopped == Stop.ORDERED
         assert 0 < report.caches[0].visits < NAMES
         kept = positions(place, cluster)
         assert len(kept) == 2  # the third node was not begun

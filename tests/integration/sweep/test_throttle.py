@@ -1,5 +1,6 @@
 """When a sweep waits, and why."""
 
+import signal
 import threading
 import time
 
@@ -10,8 +11,9 @@ from rotator.demo.local_server import LocalServer
 from rotator.server.connection import Connection, Login
 from rotator.server.store import Store
 from rotator.sweep.control import Orders
-from rotator.sweep.node.throttle import SMALLEST_PAGE, Throttle
+from rotator.sweep.node.throttle import LONGEST_SECONDS, SMALLEST_PAGE, Throttle
 from rotator.sweep.scope import Limits
+from rotator.tally.load import NodeLoad
 from support.caches import wait_for
 from support.slowproxy import SlowProxy
 
@@ -27,6 +29,7 @@ class Watched:
     def __init__(self, server, limits, *, page=500):
         self.said = []
         self.waited = {}
+        self.load = NodeLoad()
         self.stopped = False
         self.orders = Orders()
         self.ping = connection(server)
@@ -38,6 +41,7 @@ class Watched:
             stopping=lambda: self.stopped,
             waiting=self.say,
             waited=self.waited,
+            load=self.load,
             orders=lambda: self.orders,
         )
 
@@ -79,6 +83,22 @@ class TestPages:
         watched.throttle.measure_latency()
 
         assert watched.throttle.page == before // 2
+
+    def test_the_time_above_the_goal_is_kept(self, server):
+        """The time between two PINGs counts where the later one shows that others waited."""
+        watched = Watched(server, Limits(latency=0.000001))
+        watched.throttle.measure_latency()
+        assert watched.load.above == 0  # nobody knows since when
+        for gap in (0.3, 500.0):  # seconds; after a wait of 500 one counts
+            watched.throttle._pinged_at = time.monotonic() - gap
+            watched.throttle.measure_latency()
+        assert 1.3 <= watched.load.above < 5
+        assert watched.load.during.summary().count == 3
+        easy = Watched(server, Limits(latency=10_000))
+        for _ in range(3):
+            easy.throttle._pinged_at = time.monotonic() - 0.3
+            easy.throttle.measure_latency()
+        assert easy.load.above == 0
 
     def test_never_shrink_below_the_smallest(self, server):
         """However slow the server is, a page holds a few names, and a rest follows it."""
@@ -252,23 +272,34 @@ class TestWaits:
 
         assert watched.said == []
 
-    @pytest.mark.parametrize("allowed", [0, 1 << 40])
-    def test_lag(self, allowed):
-        """A replica that is further behind than allowed is given time; a nearer one is not."""
+    def test_lag(self):
+        """A replica that is further behind than allowed, or ordered meanwhile, is given time."""
         with LocalServer() as primary, LocalServer(replica_of=primary) as replica:
             with primary.client() as client:
-                while client.info("replication")["connected_slaves"] == 0:
-                    time.sleep(0.01)
+                wait_for(lambda: client.info("replication")["connected_slaves"])
                 client.set("name", bytes(100_000))
-                replica.signal(19)
+                replica.signal(signal.SIGSTOP)
                 client.set("name", bytes(100_000))
-            watched = Watched(primary, Limits(lag=allowed))
-            resting = threading.Thread(target=watched.throttle.rest, args=(1,))
-            resting.start()
-            if allowed == 0:
-                while not watched.said:
-                    time.sleep(0.001)
-            replica.signal(18)
-            resting.join()
-
-        assert watched.said == ([] if allowed else ["lag", None])
+            for limits, orders in (
+                (Limits(lag=1 << 40), Orders()),
+                (Limits(lag=0), Orders(lag=1 << 40)),
+                (Limits(lag=0), Orders(lag=0)),  # no limit
+            ):
+                near = Watched(primary, limits)
+                near.orders = orders
+                near.throttle.rest(1)
+                assert near.said == []
+            lifted = Watched(primary, Limits(lag=1 << 40))
+            lifted.orders = Orders(lag=1)
+            caught_up = Watched(primary, Limits(lag=0))
+            for watched in (lifted, caught_up):
+                resting = threading.Thread(target=watched.throttle.rest, args=(1,))
+                resting.start()
+                wait_for(lambda: watched.said)  # noqa: B023 - it is waited for here
+                if watched is lifted:
+                    lifted.orders = Orders(lag=1 << 40)
+                else:
+                    replica.signal(signal.SIGCONT)
+                resting.join()
+                assert watched.said == ["lag", None]
+                assert watched.waited["lag"] < LONGEST_SECONDS

@@ -22,7 +22,7 @@ from rotator.report.table import render
 from rotator.retirement.estimate import Estimate, Item, Plan
 from rotator.retirement.forecast import Progress
 from rotator.tally.load import Latency, NodeLoad
-from support.sample_reports import HOUR, START, old_key, report_on
+from support.sample_reports import HOUR, START, drawn_at, old_key, report_on
 
 FACTS = Facts(
     host="jump-1",
@@ -106,6 +106,18 @@ def test_cost_lines():
         "the fastest way: 4 processes a node, on 2 machines of 4 cores"
         " (20,000 visits a second and process)"
     )
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_costs_at_any_width(columns):
+    """What a run costs is told whole at any width, in ASCII."""
+    found = report_on(Cache(name="a", complete=True, estimate=COST), facts=FACTS)
+    lines = drawn_at(columns, render(found))
+    assert max(map(len, lines)) <= columns
+    assert "".join(lines).isascii()
+    said = " ".join(" ".join(lines).split())
+    for line in (*cost_lines(COST), "by ops on jump-1"):
+        assert line in said
 
 
 def test_not_measured():

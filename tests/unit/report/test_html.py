@@ -12,15 +12,17 @@ import html5lib
 import pytest
 
 from rotator.errors import ConfigError, ServerError
-from rotator.report import chart, html
+from rotator.report import chart, html, table
 from rotator.report.build import failed_report
+from rotator.report.live import status
 from rotator.report.model import VERDICTS, Cache, Key
+from rotator.state.live import NodeStatus, Owner, RunStatus
 from rotator.sweep.control import Change
 from rotator.tally.tally import Mode
 from rotator.text import stamp
 from support import browser
 from support.html_pages import END, HOSTILE, HOUR, START, report
-from support.sample_reports import HELD, QUIET, UNKNOWN, placed_key
+from support.sample_reports import HELD, QUIET, UNKNOWN, drawn_at, placed_key
 
 SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e").replace("\x00", r"\x00")
 OLD = "9f2c41d07be3a655"
@@ -54,6 +56,33 @@ def old_key(**fields):
 def page():
     """The page on a report that has something of everything."""
     return html.render(report())
+
+
+PLAIN_NUMBER = re.compile(r"(?<![\w.,:/-])(?!202[67]\b)\d{4,}(?![\w:-])|\d %")
+
+
+def test_numbers_are_written_one_way(page):
+    """On the page, in the table and in `status` thousands are marked, and a % has no space."""
+    run = RunStatus(
+        *("3f2cab", Owner.here(), "run", ("box",), START, START),
+        cache="box",
+        phase="rotating",
+        visits=341_200,
+        visits_before=58_302,
+        expected=812_204,
+        rate=4230.4,
+        rotated=339_120,
+        left=16_631,
+        nodes=(NodeStatus("a:1", "done", 3_000, 3_000), NodeStatus("b:1", "under way", 7_000)),
+        limits={"max-rate": 5000.0, "max-lag": 1_048_577.0},
+    )
+    shown = [
+        words(parsed(page)),
+        *drawn_at(1000, table.render(report(), END)),
+        *drawn_at(1000, status.render(status.Overview([run], report(), START))),
+    ]
+    process = f"{run.owner.pid} of "
+    assert PLAIN_NUMBER.findall("\n".join(shown).replace(process, "")) == []
 
 
 class TestPage:

@@ -2,6 +2,7 @@
 
 import re
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from rotator.errors import ConfigError, ServerError
 from rotator.report import files, metrics
 from rotator.report.build import failed_report
+from rotator.report.live import progress
 from rotator.report.model import OUTCOMES, STATUSES, VERDICTS, Cache, Key, Report
+from rotator.state.live import Owner, RunStatus
 from rotator.tally.tally import Mode
 from rotator.text import escape
 from support.promtool import promtool
@@ -24,6 +27,15 @@ OLD = "9f2c41d07be3a655"
 
 
 CURRENT = "c4a10e5b22d9f6a3"
+
+
+LIVE = RunStatus(
+    *("abc", Owner.here(), "run", ("a",), START, START),
+    cache="a",
+    phase="rotating",
+    visits=7,
+    expected=9,
+)
 
 
 def report_on(*caches, **fields):
@@ -191,9 +203,15 @@ class TestConventions:
         assert not {"milliseconds", "ms", "minutes", "percent", "kilobytes"} & set(endings)
         assert all(re.fullmatch(r"rotator(_[a-z]+)+", family.name) for family in families)
 
-    def test_promtool(self):
-        """Prometheus' own tool finds nothing wrong with the file."""
+    @pytest.mark.parametrize("running", [None, LIVE, replace(LIVE, cache="")])
+    def test_promtool(self, running, tmp_path):
+        """Prometheus' own tool finds nothing wrong with the file, nor while a run goes on."""
         text = metrics.metrics_text(report_on(looked_at(keys=(placed_key(id=OLD),))))
+        if running:
+            (tmp_path / "rotator.prom").write_text(text)
+            before = progress.read_metrics(tmp_path / "rotator.prom")
+            text = before + progress.metrics_text(running)
+            assert parsed(text)["rotator_run_in_progress",] == 1
 
         assert promtool("check", "metrics", text=text) == (0, "")
 

@@ -10,6 +10,7 @@ from rotator.console import print_result
 from rotator.report.fleet.model import FINDINGS, GAPS, Finding, Fleet, FleetKey, Listing
 from rotator.report.fleet.table import render
 from rotator.report.html import render_fleet
+from support.sample_reports import drawn_at
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script>\x1b[31m\u202e"
@@ -85,6 +86,19 @@ class TestTable:
         found = fleet(listing(verdict="unknown", **known), **known)
         assert f" 1 {said} 2026" in shown(found)
         assert render_fleet(found).count(f">{said}<") == 2
+
+    @pytest.mark.parametrize("columns", [80, 100])
+    def test_no_word_is_cut_off(self, columns):
+        """On a narrow terminal lines are broken, in ASCII, and nothing is left out."""
+        reasons = [listing(f"web-{n}", "held", reason=f"a long reason {n} " * 9) for n in range(3)]
+        found = fleet(*reasons, listing("web-8"), findings=every_finding())
+        lines = drawn_at(columns, render(found))
+        assert max(map(len, lines)) <= columns
+        assert "".join(lines).isascii()
+        said = " ".join(" ".join(lines).split())
+        assert "9f2c41d0" in said
+        assert all(f"a long reason {n} " * 9 in said for n in range(3))
+        assert all(title in said for title in FINDINGS.values())
 
     def test_findings(self):
         """Each finding stands under its title, and without control characters."""

@@ -20,7 +20,7 @@ from rotator.report.receipt.model import Receipt
 from rotator.report.receipt.receipt import build_receipt, open_receipt, render, seal
 from rotator.retirement.looks import Look, Proof
 from rotator.state.state import State
-from support.sample_reports import UNKNOWN, place, placed_key, proven_key, report_on
+from support.sample_reports import UNKNOWN, drawn_at, place, placed_key, proven_key, report_on
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 OLD = "9f2c41d07be3a655"
@@ -164,6 +164,18 @@ class TestShown:
         print_result(render(found), stream)
         assert f"remaining: {said} - " in " ".join(stream.getvalue().split())
         assert found.caches[0].at_least is not complete
+
+    @pytest.mark.parametrize("columns", [80, 100, 200])
+    def test_no_word_is_cut_off(self, state, columns):
+        """On a narrow terminal lines are broken, in ASCII, and nothing is left out."""
+        found = made(state, cache("a", placed_key()), Cache(name="b", error="away " * 30))
+        lines = drawn_at(columns, render(found))
+        assert max(map(len, lines)) <= columns
+        assert "".join(lines).isascii()
+        said = " ".join(" ".join(lines).split())
+        wide = " ".join(" ".join(drawn_at(1000, render(found))).split())
+        assert "away " * 30 in said.replace("away)", "away )")
+        assert sorted(said.split()) == sorted(wide.split())
 
     def test_everything(self, state):
         """Verdict, state, each place and what is not known are shown; what is missing is not."""
