@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.node.selector import Selector
 from rotator.sweep.results import BulkResult
 from rotator.sweep.scope import Limits
-from rotator.text import count, escape
+from rotator.text import count, escape, rfc3339
 
 Yes = Annotated[bool, options.shared("--yes", "Do not ask; without a terminal it must be given.")]
 DEFAULT_PAGE = 100
@@ -167,8 +167,10 @@ class BulkCommand:
         code = worst(codes)
         told, changes = (self.wording, self._shown, self.errors), self.stopper.changes
         if self.output.display.as_json:
-            data = as_data(self.looked, self.acted, *told, changes=changes)
-            print_json({**data, "dry_run": self.output.dry_run, "exit_code": int(code)})
+            data = as_data(self.looked, self.acted, *told)
+            data |= {"dry_run": self.output.dry_run, "exit_code": int(code)}
+            made = [{**asdict(one), "at": rfc3339(one.at)} for one in changes]
+            print_json({**data, "changes": made})
         else:
             print_result(render(self.looked, self.acted, *told, changes=changes))
         if code:

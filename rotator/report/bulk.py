@@ -1,7 +1,7 @@
 """Bulk report: says what purge and adopt found and did, for people and as JSON values."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from rotator.report.names import Plain, display_entry, display_field, display_na
 from rotator.sweep.control import Change
 from rotator.sweep.results import BulkResult
 from rotator.tally.tally import SAMPLES, BulkOutcome, Tally
-from rotator.text import count, rfc3339, size
+from rotator.text import count, size
 
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
@@ -60,14 +60,8 @@ def as_data(
     wording: BulkWording,
     shows: ShowsNames,
     errors: Mapping[str, str],
-    *,
-    changes: Sequence[Change] = (),
 ) -> dict[str, Any]:
-    """
-    Return the result as JSON values; `to_delete` and the like are from the look before.
-
-    *changes* are those of `rotator tune`.
-    """
+    """Return the result as JSON values; `to_delete` and the like are from the look before."""
     after = {found.access.cache.name: found for found in acted}
     caches: dict[str, dict[str, Any]] = {name: {"name": name} for name in errors}
     for found in looked:
@@ -79,7 +73,6 @@ def as_data(
         "command": wording.command,
         "caches": list(caches.values()),
         "next_step": wording.next_step,
-        "changes": [{**asdict(one), "at": rfc3339(one.at)} for one in changes],
     }
 
 

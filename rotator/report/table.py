@@ -79,7 +79,7 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
         yield listed(title, lines)
     if cache.waited_seconds:
         waits = [f"{elapsed(lasted)}: {reason}" for reason, lasted in cache.waited_seconds.items()]
-        nodes = len(cache.coverage.nodes) if cache.coverage else 0
+        nodes = words.waiting_nodes(cache)
         yield listed("waited" if nodes < 2 else f"waited, {nodes} nodes added up", waits)
     if cache.warnings:
         yield listed("warnings", cache.warnings, "yellow")

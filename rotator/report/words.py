@@ -1,8 +1,7 @@
 """
 Words: give outcomes, verdicts and stops their sentences, for every rendering.
 
-Each sentence about a report is made here once, so that table, page and summary say the same; so
-are the names of entries, as they may be shown.
+Each sentence about a report is made here once, so that table, page and summary say the same.
 """
 
 from collections.abc import Iterator
@@ -181,8 +180,7 @@ def outcome_rows(cache: Cache) -> Iterator[OutcomeRow]:
 
 def forecast(key: Key) -> str | None:
     """Return what becomes of the values under a key if nothing moves them; None without any."""
-    never = key.remaining_without_ttl
-    expire = key.remaining - never
+    expire = key.remaining - (never := key.remaining_without_ttl)
     if not key.remaining or key.at_least:  # what was not met may have any TTL
         return None
     if not expire:
@@ -284,11 +282,15 @@ def age(cache: Cache, now: datetime) -> str:
     return f"last complete sweep {ago(cache.swept_at, now)}{open_}: {stamp(cache.swept_at)}"
 
 
+def waiting_nodes(cache: Cache) -> int:
+    """Return how many nodes had to wait; reports of 1.0.0 do not tell."""
+    return sum(bool(node.waited_seconds) for node in cache.coverage.nodes) if cache.coverage else 0
+
+
 def change(made: Change) -> str:
     """Return what was changed while a run went on, and by whom."""
-    return (
-        f"{stamp(made.at)}: {made.what} {made.before} -> {made.after}, {made.user} on {made.host}"
-    )
+    what = f"{made.what} {made.before} -> {made.after}"
+    return f"{stamp(made.at)}: {what}, {made.user} on {made.host}"
 
 
 def missed(attempt: Attempt) -> str:

@@ -193,7 +193,7 @@ class Throttle:
             self._checked_at = time.monotonic()
             self._wait(Reason.LAG, self._lagging)
             self._wait(Reason.MEMORY, self._full)
-        if not self._stopping():  # a pause may have come while it waited for something else
+        if self._paused() and not self._stopping():  # that came while it waited for something else
             self._wait(Reason.PAUSED, self._paused, longest=None)
         self._rested_at = time.monotonic()
 

@@ -362,8 +362,8 @@ class TestTable:
 
     def test_waits_of_several_nodes(self):
         """Waits are those of all nodes, so they may be longer than the run, and that is said."""
-        node = Node(node="a:1", version="7", visits=1)
-        seen = Coverage(mode="cluster", nodes=(node, node, node))
+        node = Node(node="a:1", version="7", visits=1, waited_seconds={"rate": 29.0})
+        seen = Coverage(mode="cluster", nodes=(node, node, node, Node(node="b:1")))
         text = drawn(report_on(Cache(name="box", coverage=seen, waited_seconds={"rate": 87.0})))
         assert "waited, 3 nodes added up:\n    - 1 min 27 s: rate" in text
 
