@@ -88,6 +88,16 @@ def drawn(report, **settings):
     return stream.getvalue()
 
 
+def all_of(leader):
+    """All that was sent to a terminal which nobody has open any more; it is closed."""
+    sent = b""
+    with suppress(OSError):  # EIO: there is no more
+        while part := os.read(leader, 65536):
+            sent += part
+    os.close(leader)
+    return sent
+
+
 class TestTable:
     """How a report looks."""
 
@@ -375,12 +385,7 @@ class TestTable:
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         with os.fdopen(follower, "w", encoding="utf-8") as stream:
             print_result(render(example()), stream)
-        drawn = b""
-        with suppress(OSError):  # EIO: all is read, and nobody has it open any more
-            while part := os.read(leader, 65536):
-                drawn += part
-        os.close(leader)
-        text = re.sub(r"\x1b\[[0-9;]*m", "", drawn.decode())
+        text = re.sub(r"\x1b\[[0-9;]*m", "", all_of(leader).decode())
 
         assert max(map(cell_len, text.splitlines())) <= columns
         words = " ".join(text.split())
@@ -408,9 +413,7 @@ def on_terminal(report, columns, monkeypatch):
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
     with os.fdopen(follower, "w", encoding="ascii", errors="backslashreplace") as stream:
         print_result(render(report), stream)
-        shown = os.read(leader, 65536).decode("ascii")
-    os.close(leader)
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    return re.sub(r"\x1b\[[0-9;]*m", "", all_of(leader).decode("ascii"))
 
 
 class TestPlaces:
