@@ -119,7 +119,6 @@ class _Bar(Progress):
         # In the C locale Python writes UTF-8 all the same, and the terminal may not know it.
         encodings = (getattr(stream, "encoding", None) or "", getencoding())
         self._meter = Meter(title, done, not all(e.lower().startswith("utf") for e in encodings))
-        self._ended = set[str]()
         tqdm.set_lock(_NoLock())
         # tqdm's monitor thread is not wanted: with miniters=0 a bar cannot fall asleep, and a
         # thread that holds a lock while a process forks would leave the child without one to log.
@@ -144,12 +143,11 @@ class _Bar(Progress):
 
     def begin_nodes(self, names: Mapping[str, int]) -> None:
         """Draw how many of them are done, if there are several."""
-        self._meter.nodes, self._meter.nodes_done, self._ended = set(names), 0, set[str]()
+        self._meter.nodes, self._meter.ended = set(names), set()
 
     def end_node(self, node: str) -> None:
         """Count it, once: a node is swept again where slots have moved."""
-        self._ended |= {node} & self._meter.nodes
-        self._meter.nodes_done = len(self._ended)
+        self._meter.ended |= {node} & self._meter.nodes
 
     def resume(self, visits: int, rotated: int, left: int, node: str = "") -> None:  # noqa: ARG002 - one bar for all nodes
         """Begin where an earlier run was."""
@@ -233,7 +231,7 @@ class Meter:
     reason: str | None = None
     shown: str | None = None
     nodes: set[str] = field(default_factory=set)
-    nodes_done: int = 0
+    ended: set[str] = field(default_factory=set)
 
     def text(
         self, *, n: float, total: float | None, elapsed: float, rate: float | None, **more: Any
@@ -281,7 +279,7 @@ class Meter:
         else:
             counted = [f"{visits:,} visits" + (f" (expected {expected:,})" if expected else "")]
         waits = [f"waiting: {self.reason}"] if self.reason else []
-        nodes = [f"{self.nodes_done} of {len(self.nodes)} nodes"] if len(self.nodes) > 1 else []
+        nodes = [f"{len(self.ended)} of {len(self.nodes)} nodes"] if len(self.nodes) > 1 else []
         rotated = [f"{self.rotated:,} {self.done}"] if self.rotated else []
         left = [f"{self.left:,} left under old keys"] if self.left else []
         yield counted, [*nodes, *waits, *rotated, *left]

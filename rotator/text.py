@@ -1,6 +1,5 @@
 """
-Text: writes durations, times, counts, lists and sizes; reads durations and times; escapes and
-redacts.
+Text: writes numbers, lists and times for people, reads durations and times, escapes, redacts.
 
 One function for each, so that a report never says one thing in two ways. For people a number is
 grouped (`16,631`, the format `:,`) and a time is in UTC; to the minute in a sentence, to the second
@@ -14,13 +13,10 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import partial
 
-_LONGEST = timedelta(days=36_500)
-"""The longest duration that is read: added to any date of today it stays a date."""
-
+_LONGEST = timedelta(days=36_500)  # that is read: added to any date of today it stays a date
 _EXPECTED = "expected a time to come, such as 05:00 or 2026-11-24T05:00Z"
 _EXPECTED_PAST = "expected a past time, such as 14:30 or 2026-11-24T14:30Z"
 SHORT_ID = 8  # of a key id's 16 characters tell it apart for people
-
 _MASK = "***"
 _now = partial(datetime.now, UTC)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
@@ -62,6 +58,11 @@ _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 value`, `16,631 values`, `2 entries`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def digits(number: float) -> str:
+    """Return a number as options take it, never rounded or with an exponent: `0.5`, `1048577`."""
+    return f"{number:.16g}"
 
 
 def size(number: int) -> str:
@@ -130,8 +131,7 @@ def about(length: timedelta) -> str:
     seconds = length.total_seconds()
     for unit, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= unit * (1.0 if unit < 86_400 else 1.5):
-            number = f"{seconds / unit:.1f}".removesuffix(".0")
-            return f"{number} {word}"
+            return f"{f'{seconds / unit:.1f}'.removesuffix('.0')} {word}"
     return f"{seconds:.3g} s"
 
 

@@ -15,7 +15,7 @@ from rotator.report.fields import Facts, File
 from rotator.report.model import Cache, Report
 from rotator.state.live import user_name
 from rotator.tally.tally import Outcome
-from rotator.text import count, duration, redact, rfc3339
+from rotator.text import count, digits, duration, redact, rfc3339
 
 _TOLD_ELSEWHERE = ("config",)
 _GIVEN = ("COMMANDLINE", "ENVIRONMENT")
@@ -64,7 +64,7 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, datetime):
         return rfc3339(value)
     if isinstance(value, float):
-        return f"{value:.16g}"
+        return digits(value)
     return redact(str(value.value if isinstance(value, Enum) else value))
 
 

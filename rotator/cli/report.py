@@ -10,8 +10,8 @@ from pathlib import Path
 from rotator.cli import options
 from rotator.cli.completion import complete_condition, complete_key
 from rotator.console import print_result, start_logging
-from rotator.errors import ConditionError, ConfigError, Exit, StateError
-from rotator.protection import check_targets, is_there
+from rotator.errors import ConditionError, ConfigError, Exit
+from rotator.protection import check_targets
 from rotator.report import table
 from rotator.report.archive import (
     IN_TIME,
@@ -25,9 +25,8 @@ from rotator.report.archive import (
     select_caches,
     unmet_conditions,
 )
-from rotator.report.files import Targets, files_of_state, json_text, write_whole
+from rotator.report.files import Targets, existing_state, files_of_state, json_text, write_whole
 from rotator.report.model import Report
-from rotator.state.database import default_path
 from rotator.state.state import State
 from rotator.text import short_id, utc_now
 
@@ -66,6 +65,7 @@ lists the key the verdict is another, or the last complete sweep is older than
 """
 
 _DAY = timedelta(days=1)
+_NO_STATE = "`rotator run --dry-run` makes one; or name that of the runs with --state"
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def report_command(
         if by is not None or require == IN_TIME:
             raise ConfigError("--by asks the state of one host", hint="leave out --from, or --by")
         return _fleet(reports, cache or (), asked, targets, as_json=as_json)
-    with _open_existing(state) as opened:
+    with State(existing_state(state, _NO_STATE)) as opened:
         everything = load_reports(opened, now)
         if by is not None:
             everything = add_schedule(everything, opened, by, now)
@@ -285,17 +285,6 @@ def _fleet(
     print_result(json_text(fleet) if as_json else fleet_table.render(fleet))
     asked.check(everything, wanted)
     return Exit.FAILED if any(one.kind == "unread" for one in fleet.findings) else Exit.OK
-
-
-def _open_existing(path: Path | None) -> State:
-    """Open the state if there is one: a report must not leave an empty one behind."""
-    place = path or default_path()
-    if not is_there(place):
-        raise StateError(
-            f"there is no state file {place}",
-            hint="`rotator run --dry-run` makes one; or name that of the runs with --state",
-        )
-    return State(place)
 
 
 def _require(condition: str, reasons: Sequence[tuple[str, str]]) -> None:

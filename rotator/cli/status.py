@@ -5,20 +5,18 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from rich.live import Live
 
 from rotator.cli import options
 from rotator.console import COLUMNS, console, print_json, print_result
 from rotator.errors import ConfigError, StateError
-from rotator.protection import is_there
 from rotator.report.archive import load_reports
+from rotator.report.files import existing_state
 from rotator.report.live.status import Overview, as_data, render
-from rotator.state.database import default_path
 from rotator.state.live import LiveRuns, Order, Owner, RunStatus
 from rotator.state.state import State
-from rotator.text import escape, utc_now
+from rotator.text import digits, escape, utc_now
 
 STATUS_EXAMPLES = """\b
 Examples:
@@ -46,6 +44,7 @@ Examples:
 Exit codes: 0 the run has heard it; 1 nothing runs, or it does not answer; 2 usage.
 """
 
+_NO_STATE = "name that of the runs with --state"
 _ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 _WATCH_SECONDS, _PLAIN_SECONDS = 1.0, 60.0
@@ -67,7 +66,7 @@ def status_command(
     rate, the time to go, what it waits for, and which limits are in force, as of a few seconds ago.
     """
     as_json = output is options.ReportFormat.JSON
-    path = _existing(state)
+    path = existing_state(state, _NO_STATE)
     with State(path) as opened, LiveRuns(path) as runs:
 
         def look() -> Overview:
@@ -121,7 +120,7 @@ def tune_command(
     until the run ends.
     """
     asked = {"--max-rate": max_rate, "--max-latency": max_latency, "--max-lag": max_lag}
-    said = [f"{name} {number:.16g}" for name, number in asked.items() if number is not None]
+    said = [f"{name} {digits(number)}" for name, number in asked.items() if number is not None]
     switches = {"--pause": pause, "--resume": resume, "--stop": stop}
     said += [name for name, given in switches.items() if given]
     if not said:
@@ -141,7 +140,7 @@ def tune_command(
         pause=pause if pause or resume else None,
         stop=stop,
     )
-    with LiveRuns(_existing(state)) as runs:
+    with LiveRuns(existing_state(state, _NO_STATE)) as runs:
         chosen = _choose(runs.all(), run, cache or ())
         number = runs.give(chosen.run, order)
         heard = _wait_until_heard(runs, chosen, number)
@@ -152,16 +151,6 @@ def tune_command(
         )
     names = ", ".join(map(escape, chosen.caches))
     print_result(f"{chosen.command} {chosen.run} ({names}): {', '.join(said)}")
-
-
-def _existing(path: Path | None) -> Path:
-    """Return the path of the state if there is one: looking must not leave an empty one behind."""
-    place = path or default_path()
-    if not is_there(place):
-        raise StateError(
-            f"there is no state file {place}", hint="name that of the runs with --state"
-        )
-    return place
 
 
 def _require_known(seen: Overview, names: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from rotator.config.load import locate
 from rotator.console import print_result
 from rotator.errors import RotatorError, StateError
-from rotator.protection import STATE, check_target, check_targets, path_of_secrets
+from rotator.protection import STATE, check_target, check_targets, is_there, path_of_secrets
 from rotator.report.fields import Part
 from rotator.report.metrics import metrics_text
 from rotator.report.model import Report
@@ -41,6 +41,14 @@ def files_of_state(state: Path | None) -> list[tuple[str, Path | None]]:
     locks = place.parent.glob(f"{escape(place.name)}.*.lock")
     beside = (place.with_name(f"{place.name}-journal"), *locks)
     return [(STATE, place), *(("a file of the state,", path) for path in beside)]
+
+
+def existing_state(state: Path | None, hint: str) -> Path:
+    """Return the path of the state if there is one: to look must not leave an empty one behind."""
+    place = state or default_path()
+    if not is_there(place):
+        raise StateError(f"there is no state file {place}", hint=hint)
+    return place
 
 
 @dataclass(frozen=True, slots=True)

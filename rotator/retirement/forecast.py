@@ -18,7 +18,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
-from rotator.text import about, moment
+from rotator.text import about, digits, moment
 
 DAY = timedelta(days=1)
 RECENT = 7
@@ -299,7 +299,7 @@ def _advice(
     last = next(run for run in reversed(runs) if run.pace)
     late = f"not in time: it needs {needed:,.0f} visits a second" if needed else "not in time"
     if needed and last.rate and _without(last, "rate") >= needed:
-        return f"{late}; run with --max-rate {math.ceil(needed)} or more, not {last.rate:.16g}"
+        return f"{late}; run with --max-rate {math.ceil(needed)} or more, not {digits(last.rate)}"
     free = _without(last, *_LIMITS)
     if needed and free >= needed:
         drop = "without --max-rate and " if last.rate else ""

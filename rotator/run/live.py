@@ -28,7 +28,7 @@ from rotator.state.live import LiveRuns, NodeStatus, Order, Owner, RunStatus
 from rotator.sweep.control import Change, Orders, Stop, StopSignal
 from rotator.sweep.node.throttle import Reason
 from rotator.sweep.scope import Limits
-from rotator.text import utc_now
+from rotator.text import digits, utc_now
 
 _TICK_SECONDS, _WRITE_SECONDS = 0.5, 1.0  # `tune` is heard within 2 s
 _SAY_SECONDS, _METRICS_SECONDS = 60.0, 15.0
@@ -317,4 +317,4 @@ class LiveRun:
 
 def _shown(number: float | None) -> str:
     """Return a limit as a word."""
-    return f"{number:.16g}" if number else "no limit"
+    return digits(number) if number else "no limit"
