@@ -1,6 +1,5 @@
 """`rotator run` and `rotator report` as users meet them: options, streams, files, the terminal."""
 
-import fcntl
 import io
 import json
 import os
@@ -8,10 +7,8 @@ import re
 import signal
 import sqlite3
 import stat
-import struct
 import subprocess
 import sys
-import termios
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -26,6 +23,7 @@ from support import legacy
 from support.caches import NO_FILES, Cache, Place, contents, fill, keys_of
 from support.commandline import run
 from support.processes import Running, clean, job, run_here, waiting, writes_held
+from support.terminals import set_width
 
 # Design, section 9: what stands where; fields that came later stand behind these.
 TOP = ["schema", "rotator", "mode", "started_at", "finished_at", "exit_code", "caches"]
@@ -221,7 +219,7 @@ class Terminal:
 
     def __init__(self, *args):
         self._leader, follower = os.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        set_width(follower, 100)
         os.set_blocking(self._leader, False)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "rotator", *map(str, args)],

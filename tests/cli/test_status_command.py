@@ -1,15 +1,10 @@
 """`rotator status` and `tune`, beside a run that goes on, and without one."""
 
-import fcntl
-import io
 import json
-import os
 import re
 import signal
 import sqlite3
-import struct
 import sys
-import termios
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -24,6 +19,7 @@ from rotator.state.state import State
 from rotator.text import utc_now
 from support.caches import fill, wait_for
 from support.processes import Running, job, run_here
+from support.terminals import TerminalText
 
 VALUES = 2000
 
@@ -266,33 +262,6 @@ class TestWithout:
 SEQUENCE = re.compile(r"\x1b\[[\d?]*[a-zA-Z]")
 
 
-class Terminal(io.StringIO):
-    """A terminal that notes what it gets; its width is that of a pseudo-terminal."""
-
-    def __init__(self):
-        super().__init__()
-        self._leader, self._follower = os.openpty()
-        self.resize(100)
-
-    def resize(self, columns):
-        """Make it so many columns wide."""
-        fcntl.ioctl(self._follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-
-    def fileno(self):
-        """What is asked for the width."""
-        return self._follower
-
-    def isatty(self):
-        """It is one."""
-        return True
-
-    def close(self):
-        """Close the pseudo-terminal, too."""
-        os.close(self._leader)
-        os.close(self._follower)
-        super().close()
-
-
 class Watched:
     """Looks at one run that ends after so many seconds of a clock that only waiting moves."""
 
@@ -339,7 +308,7 @@ class TestWatch:
     def test_a_terminal_that_is_not_drawn_on(self, monkeypatch, term, as_json):
         """With TERM=dumb, and as JSON, it is printed each minute, too, without any sequence."""
         monkeypatch.setenv("TERM", term)
-        with closing(Terminal()) as shown, patch.object(sys, "stdout", shown):
+        with closing(TerminalText(100)) as shown, patch.object(sys, "stdout", shown):
             Watched(61.5).watch(as_json=as_json)
             text = shown.getvalue()
         assert text.count("rotating") == 2
@@ -351,7 +320,7 @@ class TestWatch:
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.delenv("COLUMNS", raising=False)
         sizes = [100, 100, 50, 120]
-        with closing(Terminal()) as shown, patch.object(sys, "stdout", shown):
+        with closing(TerminalText(100)) as shown, patch.object(sys, "stdout", shown):
             watched = Watched(3.5, lambda now: shown.resize(sizes[min(int(now), 3)]))
             watched.watch(as_json=False)
             before, *drawn, last = shown.getvalue().split("run abc: rotating box")

@@ -1,11 +1,8 @@
 """Tests of what the terminal is sent."""
 
-import fcntl
 import io
 import os
-import struct
 import sys
-import termios
 from unittest.mock import patch
 
 import pytest
@@ -16,6 +13,7 @@ from structlog.testing import capture_logs
 from rotator.console import WaitLog, configure_logging, console, print_error, print_result
 from rotator.errors import ConfigError, ServerError
 from rotator.text import escape
+from support.terminals import set_width
 
 
 class Terminal(io.StringIO):
@@ -130,9 +128,9 @@ class TestResults:
         """A result is no wider than the terminal."""
         leader, follower = os.openpty()
         with os.fdopen(follower, "w", encoding="utf-8") as stream:
-            fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
+            set_width(follower, 70)
             assert console(stream).width == 70
-            fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 250, 0, 0))
+            set_width(follower, 250)
             assert console(stream).width == 100
         os.close(leader)
 

@@ -1,13 +1,10 @@
 """Tests of the progress bar, on a real pseudo-terminal."""
 
-import fcntl
 import io
 import json
 import logging
 import os
 import re
-import struct
-import termios
 import threading
 from contextlib import closing, contextmanager
 
@@ -19,6 +16,7 @@ from tqdm.utils import disp_len
 
 from rotator.console import configure_logging
 from rotator.progress import Meter, Progress, clock, start_progress, write_line
+from support.terminals import TerminalText, set_width
 
 
 class Screen:
@@ -40,7 +38,7 @@ class Screen:
 
     def resize(self, columns):
         """Make it so many columns wide."""
-        fcntl.ioctl(self.stream, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        set_width(self.stream, columns)
 
     def _read(self):
         """Take in everything until the other end is closed, so that no writer ever waits."""
@@ -294,7 +292,7 @@ class TestTogether:
             stream.close()
 
 
-class Narrowing(io.StringIO):
+class Narrowing(TerminalText):
     """
     A terminal that wraps its last line when it becomes narrower, as xterm and VTE do.
 
@@ -303,29 +301,13 @@ class Narrowing(io.StringIO):
     """
 
     def __init__(self, columns):
-        super().__init__()
-        self._leader, self._follower = os.openpty()
         self.columns, self.rows, self._row, self._column = columns, ["a line", ""], 1, 0
         self.drawn = ""
-        self.resize(columns)
-
-    def fileno(self):
-        """What is asked for the width."""
-        return self._follower
-
-    def isatty(self):
-        """It is one."""
-        return True
-
-    def close(self):
-        """Close the pseudo-terminal, too."""
-        os.close(self._leader)
-        os.close(self._follower)
-        super().close()
+        super().__init__(columns)
 
     def resize(self, columns):
         """Wrap the last line anew; the cursor stays behind the same character."""
-        fcntl.ioctl(self._follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        super().resize(columns)
         (above, text), at = self.rows, self._column
         self.rows = [above, *(text[n : n + columns] for n in range(0, len(text) or 1, columns))]
         row, column = divmod(max(at - 1, 0), columns)
@@ -445,7 +427,7 @@ class TestLine:
     def test_words_go_first(self, columns, expected):
         """The narrower the terminal, the fewer words; percentage, speed and time stay."""
         more_words = ["2 of 3 nodes, waiting: rate", "7 rotated, 3 left under old keys"]
-        more = {"reason": "rate", "nodes": {"a", "b", "c"}, "nodes_done": 2}
+        more = {"reason": "rate", "nodes": {"a", "b", "c"}, "ended": {"a", "b"}}
 
         text = line(**BAR, **more, left=3, visits=341_200, total=812_204, columns=columns)
 

@@ -1,14 +1,11 @@
 """The demo: it tells the whole story, and nothing is left of it whenever it ends."""
 
-import fcntl
 import os
 import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer, wait_until
 from rotator.demo.story import Application, fill, name_of, time_to_live, token
+from support.terminals import set_width
 
 
 @pytest.fixture
@@ -269,7 +267,7 @@ class TestInterruption:
             os.environ["TMPDIR"] = str(tmp_path)
             command = [sys.executable, "-m", "rotator", "demo", "--values", "2000000"]
             os.execv(sys.executable, command)  # noqa: S606 - the child of the fork becomes it
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        set_width(terminal, 100, rows=30)
         shown = b""
         while b"demo: filling" not in shown:
             shown += os.read(terminal, 4096)

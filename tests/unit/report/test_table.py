@@ -1,12 +1,8 @@
 """Tests of the report as people see it."""
 
-import fcntl
 import io
 import os
 import re
-import struct
-import termios
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +48,7 @@ from support.sample_reports import (
     proven_key,
     report_on,
 )
+from support.terminals import all_of, set_width
 
 EXAMPLE = """\
 rotator 1.0.0, run of 2026-11-23 10:00:00 UTC
@@ -86,16 +83,6 @@ def drawn(report, **settings):
     stream = io.StringIO()
     print_result(render(report, **settings), stream)
     return stream.getvalue()
-
-
-def all_of(leader):
-    """All that was sent to a terminal which nobody has open any more; it is closed."""
-    sent = b""
-    with suppress(OSError):  # EIO: there is no more
-        while part := os.read(leader, 65536):
-            sent += part
-    os.close(leader)
-    return sent
 
 
 class TestTable:
@@ -382,7 +369,7 @@ class TestTable:
     def test_narrow(self, columns):
         """On a narrow terminal nothing of a verdict is lost."""
         leader, follower = os.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        set_width(follower, columns)
         with os.fdopen(follower, "w", encoding="utf-8") as stream:
             print_result(render(example()), stream)
         text = re.sub(r"\x1b\[[0-9;]*m", "", all_of(leader).decode())
@@ -410,7 +397,7 @@ def on_terminal(report, columns, monkeypatch):
     """What a terminal of this width gets to see, without its colours."""
     monkeypatch.setenv("NO_COLOR", "1")
     leader, follower = os.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
+    set_width(follower, columns, rows=60)
     with os.fdopen(follower, "w", encoding="ascii", errors="backslashreplace") as stream:
         print_result(render(report), stream)
     return re.sub(r"\x1b\[[0-9;]*m", "", all_of(leader).decode("ascii"))
