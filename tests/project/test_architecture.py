@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import Counter
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ import rotator
 PACKAGE = Path(rotator.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
+ROOT = PACKAGE.parent
+TOP = {".ci", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md"} | {
+    *("pyproject.toml", "rotator", "scripts", "tests")
+}
 FOLDERS = sorted({path.parent for path in FILES} - {PACKAGE})
 
 # "Noun: verb phrase." A command of the command line is its own noun.
@@ -33,6 +38,14 @@ def first(node):
 def parts(path, *kinds):
     """The classes or functions of a file."""
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
+
+
+def test_the_top_level():
+    """Beside what git leaves out nothing lies at the top level that does not belong there."""
+    ignored = [".git", *(one.rstrip("/") for one in (ROOT / ".gitignore").read_text().split())]
+    there = {path.name for path in ROOT.iterdir()}
+    left_out = {name for name in there if any(fnmatch(name, one) for one in ignored)}
+    assert there - left_out == TOP
 
 
 def test_files():
