@@ -19,7 +19,7 @@ from rotator.text import parse_duration
 from support import scheduled
 from support.caches import READING, WRITING, Cache, fill, keys_of, user
 from support.commandline import run
-from support.processes import clean
+from support.processes import clean, found
 from support.scheduled import BASE, CRONTAB, MANIFEST, SERVICE, TIMER, UNITS
 
 FILES = [CRONTAB, SERVICE, MANIFEST]
@@ -153,14 +153,6 @@ class TestCron:
         assert done.stdout.startswith("rotator run ended with 3\n")
         assert "undecryptable" in done.stdout
         assert done.stderr == ""
-
-
-def found(program, package):
-    """The path of a program; without it no test is run."""
-    path = shutil.which(program)
-    if path is None:
-        pytest.skip(f"there is no {program} on the PATH: it comes with {package}")
-    return path
 
 
 def analyze(*arguments, folder=""):

@@ -4,12 +4,14 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from unittest import mock
 
+import pytest
 import structlog
 
 from rotator.cli import app
@@ -126,6 +128,14 @@ def run_here(args, env=None):
     """The same with what it prints as text."""
     code, stdout, stderr = carry_out(args, env)
     return Ended(code, stdout.decode(), stderr.decode())
+
+
+def found(program, package):
+    """The path of a program; without it no test is run."""
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"there is no {program} on the PATH: it comes with {package}")
+    return path
 
 
 def job(place, *more):
