@@ -10,7 +10,7 @@ LOCK := scripts/lock
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients fuzz \
+.PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients fuzz enumerate \
 	soak lint fix \
 	vectors bench lock release-check clean
 
@@ -80,6 +80,10 @@ fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, REPLIE
 	@$(SCRIPT) fuzz --minutes $(or $(MINUTES),1)
 	@$(SCRIPT) fuzz.replies --replies $(or $(REPLIES),2000)
 	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --timeout 0 $(TESTS)
+
+enumerate: $(DEV) ## kill commands and cut them off at every point: EVERY=n plays one in n, COMMANDS=run, PLACES=cluster, ONLY="..."
+	@$(SCRIPT) enumeration --jobs 2 --every $(or $(EVERY),1) $(if $(ONLY),--only "$(ONLY)") \
+		$(if $(COMMANDS),--commands $(COMMANDS)) $(if $(PLACES),--places $(PLACES))
 
 soak: $(DEV) ## a cluster, an application, kills and failovers for MINUTES=n, SEED=n; then what must hold
 	@$(SCRIPT) soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

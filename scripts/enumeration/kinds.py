@@ -1,0 +1,61 @@
+"""All points of one kind, one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from enumeration.places import STANDALONE, Servers
+from enumeration.trial import SYSTEM_CALLS, Command, Point, Trials
+from enumeration.warm_client import WarmClient
+
+KEPT: Final = Path("build/broken-trials")
+"""Where the files of broken trials are kept."""
+
+_MOST: Final = 20  # broken rules of one kind, then there is no use in more of them
+
+
+class Kind(NamedTuple):
+    """What is done to which command where: one point of it for each *number*."""
+
+    place: str
+    command: Command
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.command}, {self.fault}"
+
+
+class Played(NamedTuple):
+    """How many points of a kind were played, and what was broken."""
+
+    kind: Kind
+    points: int
+    broken: list[str]
+    seconds: float
+
+
+def play(kind: Kind, first: int, every: int) -> Played:
+    """Play the points of one kind, from *first* on one in *every*, until there is none."""
+    begun, points = time.monotonic(), 0
+    broken: list[str] = []
+    with Servers(kind.place) as servers, WarmClient() as client:
+        trials = Trials(servers, client, KEPT)
+        while (found := trials.play(Point(*kind, first + points * every))) is not None:
+            points += 1
+            broken += found
+            if len(broken) > _MOST:
+                broken.append(f"{kind}: there is more, not played after point {points}")
+                break
+    return Played(kind, points, broken, time.monotonic() - begun)
+
+
+def kinds(places: list[str], commands: list[Command], faults: list[str]) -> Iterator[Kind]:
+    """Yield what is to be played; those of which there are most points come first."""
+    for place in reversed(places):
+        for command in commands:
+            for fault in faults:
+                if fault not in SYSTEM_CALLS or place == STANDALONE:
+                    yield Kind(place, command, fault)

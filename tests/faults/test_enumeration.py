@@ -1,0 +1,85 @@
+"""
+A sample of the points at which a command is killed or cut off; `make enumerate` plays all of them.
+
+Each trial compares what is left, and what the next run makes of it, with an oracle of its own.
+"""
+
+from random import Random
+
+import pytest
+
+from enumeration.places import STANDALONE, Servers
+from enumeration.proxy import Fault
+from enumeration.trial import FAULTS, KILLED_AT_WRITE, Command, Point, Trial, Trials
+from enumeration.warm_client import WarmClient
+
+SHARES = {Command.RUN: 4, Command.DRY_RUN: 1, Command.PURGE: 2, Command.ADOPT: 2}
+"""How many points of each fault are played; with six faults that makes 54."""
+FEWEST_WRITES = 60  # of the command that has the fewest
+
+
+@pytest.fixture
+def servers():
+    """A primary and a replica, each behind a proxy."""
+    with Servers(STANDALONE) as started:
+        yield started
+
+
+@pytest.fixture
+def client():
+    """A process that has rotator imported."""
+    with WarmClient() as started:
+        yield started
+
+
+@pytest.mark.parametrize("command", Command)
+def test_points(command, servers, client, kills):
+    """Wherever a command is killed or cut off, nothing is lost and no verdict is too good."""
+    trials, random = Trials(servers, client), Random(f"{command} {kills}")
+    commands = trials.count(STANDALONE, command)
+    for fault in FAULTS:
+        most = FEWEST_WRITES if fault == KILLED_AT_WRITE else commands // 2
+        for number in random.sample(range(1, most), SHARES[command]):
+            point = Point(STANDALONE, command, fault, number)
+            assert trials.play(point) == [], point
+
+
+@pytest.fixture
+def rotated(servers, client, tmp_path):
+    """A trial whose cache is rotated to the end, so that all its old keys are retirable."""
+    trial = Trial(servers, client, tmp_path, Point(STANDALONE, Command.RUN, Fault.CUT, 1))
+    trial.begin()
+    trial.go_on()
+    assert trial.broken == []
+    return trial
+
+
+def test_what_is_noticed(rotated, servers, tmp_path):
+    """A value lost, changed, created or expiring otherwise, a false verdict and a leak are seen."""
+    place = (b"app:100", None)
+    entry = rotated._entries[place]
+    faults = {
+        "is lost": lambda redis: redis.delete(b"app:100"),
+        "does not open": lambda redis: redis.set(b"app:100", b"other", keepttl=True),
+        "expires at": lambda redis: redis.pexpireat(b"app:100", entry.at_ms + 1),
+        "is called retirable": lambda _: servers.fill({place: entry}),
+        "is there": lambda redis: redis.set(b"strange", b"value"),
+    }
+    with servers.nodes[0].client() as redis:
+        kept = servers.contents()[place].value
+        for what, spoil in faults.items():
+            spoil(redis)
+            rotated._look()
+            assert what in " ".join(rotated.broken)
+            rotated.broken.clear()
+            servers.fill({place: entry._replace(value=kept)})
+    (tmp_path / "logged").write_text(rotated._keys[1].text)
+    rotated._look_for_leaks()
+    assert rotated.broken == ["a secret is in logged"]
+
+
+def test_no_such_point(servers, client):
+    """A point beyond the last command is none, and one that is reached says at what."""
+    trials = Trials(servers, client)
+    assert trials.play(Point(STANDALONE, Command.DRY_RUN, Fault.CUT, 100_000)) is None
+    assert trials.count(STANDALONE, Command.DRY_RUN) > 100
