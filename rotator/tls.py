@@ -14,9 +14,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from http.client import HTTPException, IncompleteRead
 from typing import IO, Any, NamedTuple
 
-from rotator.errors import ConfigError, SourceError
+from rotator.errors import ConfigError, SecretError, SourceError
 
 # RFC 8446, appendix B.4
 _SUITES_OF_1_3 = {
@@ -26,25 +27,46 @@ _SUITES_OF_1_3 = {
 _CERTIFICATES = {"auth-rsa", "auth-ecdsa"}
 _EXCHANGES = {"kx-rsa", "kx-dhe", "kx-ecdhe"}
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_ADDRESS = "is the address that of the secret provider, and not of something else?"
 _DEPTH = 20  # errors looked at, of those that wrap each other
 
 
-class Cause(NamedTuple):
-    """Cause: tells an error by its type and OpenSSL's code, and says what a provider did."""
+class OversizeError(OSError):
+    """Oversize: an answer is larger than any secret."""
 
-    kind: type[BaseException]
+
+class Cause(NamedTuple):
+    """Cause: tells an error by its type and its own words, and says what a provider did."""
+
+    kind: type[BaseException] | tuple[type[BaseException], ...]
     sentence: str
     hint: str
     code: str = ""
 
 
+_NOT_TRUSTED = "the certificate of {source} is not trusted: {reason}"
 # The first row counts that an error is, or wraps.
 _CAUSES = (
     Cause(
-        ssl.SSLCertVerificationError,
-        "the certificate of {source} is not trusted: {reason}",
-        "{trust}",
+        OSError,
+        "the proxy on the way to {source} refused to connect",
+        "does it want a user and password, and may it go there? HTTPS_PROXY, NO_PROXY are followed",
+        "Tunnel connection failed",
     ),
+    Cause(OversizeError, "{source} sent more than any secret holds", _ADDRESS),
+    Cause(
+        ssl.SSLCertVerificationError,
+        _NOT_TRUSTED,
+        "give the name or the address that its certificate is for",
+        "mismatch",
+    ),
+    Cause(
+        ssl.SSLCertVerificationError,
+        _NOT_TRUSTED,
+        "have its certificate renewed; is this machine's clock right?",
+        "expired|not yet valid",
+    ),
+    Cause(ssl.SSLCertVerificationError, _NOT_TRUSTED, "{trust}"),
     Cause(
         ssl.SSLError,
         "{source} does not speak TLS",
@@ -79,10 +101,11 @@ _CAUSES = (
         "is there a firewall or a proxy on the way? HTTPS_PROXY and NO_PROXY are followed",
     ),
     Cause(
-        ConnectionError,
+        (ConnectionError, IncompleteRead),
         "{source} broke the connection",
         "is the port right, and is there a proxy on the way?",
     ),
+    Cause(HTTPException, "{source} gave an answer that is not understood", _ADDRESS),
 )
 
 
@@ -150,6 +173,45 @@ def _nameless() -> IO[bytes]:
     return tempfile.TemporaryFile(buffering=0)
 
 
+def trusting(
+    *,
+    ca_file: str | None = None,
+    ca_text: str | None = None,
+    cert_file: str | None = None,
+    key_file: str | None = None,
+) -> ssl.SSLContext:
+    """
+    Return a TLS context with more CAs and a client certificate, as a provider's URL names them.
+
+    Without *key_file* the private key is expected beside the certificate.
+
+    Raises:
+        SecretError: A file cannot be read, or is not what it should be.
+    """
+    context = client_context()
+    files = f"CA certificates {ca_file or ''}".rstrip()
+    try:
+        if ca_file:
+            context.load_verify_locations(ca_file)
+        if ca_text:
+            add_trusted(context, ca_text)
+        if cert_file:
+            files = f"client certificate {' and '.join(filter(None, (cert_file, key_file)))}"
+            show_certificate(context, cert_file, key_file)
+    except OSError as error:
+        unknown = "not PEM" if isinstance(error, ssl.SSLError) else "unknown reason"
+        raise SecretError(
+            f"the secret provider's {files} cannot be used: {reason_of(error, unknown)}",
+            hint="check the path, the rights of the file, and that it is PEM",
+        ) from None
+    except ValueError:
+        raise SecretError(
+            f"the secret provider's key {key_file or cert_file} is encrypted",
+            hint="rotator cannot ask for its passphrase: give a key without one",
+        ) from None
+    return context
+
+
 def suite_name(cipher: str) -> str | None:
     """
     Return OpenSSL's name of a suite, which the Orchestrator calls as the IANA does.
@@ -209,14 +271,14 @@ def unreachable(source: str, error: BaseException, *, trust: str, plain: str = "
     plain = plain or "is the port that of its HTTPS?"
     for row in _CAUSES:
         for one in causes:
-            if isinstance(one, row.kind) and re.search(row.code, str(getattr(one, "reason", ""))):
+            if isinstance(one, row.kind) and re.search(row.code, str(one)):
                 return SourceError(
                     row.sentence.format(source=source, reason=reason_of(one)),
                     hint=row.hint.format(trust=trust, plain=plain),
                 )
     return SourceError(
         f"{source} could not be asked: {type(error).__name__}",
-        hint="is the address that of the secret provider, and not of something else?",
+        hint=_ADDRESS,
     )
 
 

@@ -18,14 +18,19 @@ AWS_ENDPOINT_URL_SECRETS_MANAGER and so on.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+from binascii import Error as BinasciiError
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
+import requests
+import urllib3
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -36,16 +41,12 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.parsers import ResponseParserError
 
 from rotator.errors import RotatorError, SecretError, SourceError
-from rotator.secrets.provider import (
-    TIMEOUT,
-    TRIES,
-    NetworkProvider,
-    ProviderUrl,
-    silence_loggers,
-    text_of,
-)
+from rotator.secrets.http import HttpProvider, code_of, is_busy, library_session, patience
+from rotator.secrets.provider import ProviderUrl, silence_loggers, text_of
+from rotator.tls import client_context
 
 if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
@@ -59,6 +60,7 @@ _BAD_CREDENTIALS = re.compile(
     "UnrecognizedClientException|InvalidSignatureException|ExpiredTokenException|ExpiredToken"
     "|InvalidClientTokenId|SignatureDoesNotMatch|IncompleteSignature|MissingAuthenticationToken"
 )
+_THROTTLED = re.compile(r"(?:.*#)?(?:Throttl\w*|TooManyRequests\w*|RequestLimitExceeded|SlowDown)")
 _HINTS = {
     "AccessDeniedException": "allow secretsmanager:GetSecretValue on it, kms:Decrypt on its key",
     "DecryptionFailure": "allow kms:Decrypt on the key that the secret is encrypted with",
@@ -66,7 +68,7 @@ _HINTS = {
 }
 
 
-class SecretsManager(NetworkProvider):
+class SecretsManager(HttpProvider):
     """
     Secrets Manager: reads the secrets of an account.
 
@@ -93,7 +95,9 @@ class SecretsManager(NetworkProvider):
             raise url.refusal(
                 "takes no path after amazonaws.com", "the name of the secret goes between < and >"
             )
-        super().__init__(self._region or "amazonaws.com")
+        super().__init__(
+            self._region or "amazonaws.com", library_session(client_context(), _is_busy)
+        )
         self._clients: dict[str | None, SecretsManagerClient] = {}
         self._secrets: dict[str, str] = {}
 
@@ -123,17 +127,27 @@ class SecretsManager(NetworkProvider):
     def _secret(self, name: str, secret: str) -> str:
         """Return the text of one secret, read once."""
         if secret not in self._secrets:
-            try:
-                answer = self._client(secret).get_secret_value(SecretId=secret)
-            except ClientError as error:
-                raise self._refusal(name, error) from None
-            except BotoCoreError as error:
-                raise self._trouble(error) from None
-            found = answer.get("SecretString", answer.get("SecretBinary", b""))
+            answer = self._read(name, secret)
+            found = answer.get("SecretString", answer.get("SecretBinary"))
+            if not isinstance(found, str | bytes):
+                raise self.garbled()
             hint = "store it as a text secret; a key as 64 hex characters"
             problem = "is binary, and not text,"
             self._secrets[secret] = text_of(name, found, self.source, hint, problem=problem)
         return self._secrets[secret]
+
+    def _read(self, name: str, secret: str) -> Mapping[str, Any]:
+        """Return what AWS answers when it is asked for a secret."""
+        try:
+            with patience():
+                return self._client(secret).get_secret_value(SecretId=secret)
+        except ClientError as error:
+            raise self._refusal(name, error) from None
+        except (AttributeError, TypeError, ResponseParserError, RecursionError, BinasciiError):
+            # botocore stumbles over an answer of another shape
+            raise self.garbled() from None
+        except (BotoCoreError, requests.RequestException) as error:
+            raise self._trouble(error) from None
 
     def _client(self, secret: str) -> SecretsManagerClient:
         """Return a client for the region of an ARN, else for the one that is configured."""
@@ -142,23 +156,38 @@ class SecretsManager(NetworkProvider):
             region = secret.split(":")[3] or region
         if region not in self._clients:
             access, key = self._keys or (None, None)
-            config = Config(
-                connect_timeout=TIMEOUT,
-                read_timeout=TIMEOUT,
-                retries={"mode": "standard", "total_max_attempts": TRIES},
-            )
             session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=key)
-            self._clients[region] = session.client(
+            # The clients that get credentials are made of the same session.
+            session.events.register("before-send", self._forward)
+            client = session.client(
                 "secretsmanager",
                 region_name=region or os.environ.get("AWS_REGION"),
-                config=config,
+                config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
             )
+            self._clients[region] = client
         return self._clients[region]
+
+    def _forward(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        """Send a request of boto3's by the session that asks again, and limits answers."""
+        response = self._session.request(
+            request.method,
+            request.url,
+            data=request.body,
+            headers=dict(request.headers),
+            verify=os.environ.get("AWS_CA_BUNDLE") or True,
+            allow_redirects=False,
+        )
+        body = urllib3.HTTPResponse(io.BytesIO(response.content), preload_content=False)
+        return AWSResponse(request.url, response.status_code, response.headers, body)
 
     def _refusal(self, name: str, error: ClientError) -> RotatorError:
         """Return the error for an answer that is one; of its text only the code is shown."""
         code = str(error.response.get("Error", {}).get("Code", ""))
-        code = code if _ERROR_CODE.fullmatch(code) else "unknown code"
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if not _ERROR_CODE.fullmatch(code):
+            if status != 400:
+                return self.unexpected(status)
+            code = "unknown code"
         if code == "ResourceNotFoundException":
             return self.unknown(name, "is the name right, and is it in this region and account?")
         if code in {"InvalidRequestException", "InvalidParameterException", "ValidationException"}:
@@ -176,7 +205,7 @@ class SecretsManager(NetworkProvider):
             _HINTS.get(code, "the meaning of the code is in the API reference, GetSecretValue"),
         )
 
-    def _trouble(self, error: BotoCoreError) -> RotatorError:
+    def _trouble(self, error: Exception) -> RotatorError:
         """Return the error for a request that got no answer."""
         if isinstance(error, NoRegionError):
             return SecretError(
@@ -206,6 +235,13 @@ class SecretsManager(NetworkProvider):
             f"<{name}>: the secret is no JSON object in {self.source}",
             hint="refer to the whole secret as <name>, or store key and value pairs",
         )
+
+
+def _is_busy(response: requests.Response) -> bool:
+    """Return whether AWS wants to be asked later; it says so with status 400, too."""
+    return is_busy(response) or (
+        response.status_code == 400 and code_of(response, _THROTTLED, "__type") != ""
+    )
 
 
 def _parts(name: str) -> list[str]:

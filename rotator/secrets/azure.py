@@ -21,6 +21,7 @@ from azure.core.credentials import TokenCredential
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
+    DecodeError,
     HttpResponseError,
     ResourceNotFoundError,
 )
@@ -29,9 +30,9 @@ from azure.identity import ClientSecretCredential, DefaultAzureCredential
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient
 
 from rotator.errors import RotatorError, SecretError, SourceError
-from rotator.secrets.http import BusyRetry, HttpProvider, library_session, trusting
-from rotator.secrets.provider import TIMEOUT, ProviderUrl, silence_loggers
-from rotator.tls import unreachable
+from rotator.secrets.http import HttpProvider, library_session, patience
+from rotator.secrets.provider import ProviderUrl, silence_loggers, text_of
+from rotator.tls import trusting, unreachable
 
 if TYPE_CHECKING:
     import requests
@@ -40,6 +41,7 @@ silence_loggers("azure", "msal")
 
 _PARAMETERS = ("clientID", "clientSecret", "tenantID", "entraIDHost")
 _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
+_HTTP_ERROR = re.compile(r"HTTP Error: (\d{3})")  # msal's words for what is no JSON
 _ENTRA_CODE = re.compile(r"AADSTS\d{3,8}")
 
 
@@ -58,11 +60,13 @@ class KeyVault(HttpProvider):
         url = ProviderUrl(text, _PARAMETERS)
         if url.segments:
             raise url.refusal("takes no path", "the name of the secret goes between < and >")
-        session = library_session(trusting(), BusyRetry.limited())
+        session = library_session(trusting())
         super().__init__(url.place, session)
-        credential = _credential(url)
-        self._chain = isinstance(credential, DefaultAzureCredential)
-        self._client = SecretClient(f"https://{self.place}", credential, **_options(session))
+        self._chain = url.get("clientID", "clientSecret", "tenantID") is None
+        self._connect = lambda: SecretClient(
+            f"https://{self.place}", _credential(url), **_options(session)
+        )
+        self._client = self._connect()
 
     def get(self, name: str) -> str:
         """
@@ -78,18 +82,17 @@ class KeyVault(HttpProvider):
                 hint="it has letters, digits and dashes only: redis-password, not redis.password",
             )
         secret = self._read(name)
-        if secret.value is None:
+        if not isinstance(secret.value, str):
             raise self.garbled()
-        return secret.value
+        return text_of(name, secret.value, self.source, "store it as text there")
 
     def _read(self, name: str) -> KeyVaultSecret:
         """Ask for a secret, and tell refusals by the vault from those on the way to it."""
         try:
-            return self._client.get_secret(name)
+            with patience():
+                return self._ask(name)
         except HttpResponseError as error:
-            asked = str(getattr(getattr(error.response, "request", None), "url", ""))
-            ours = asked.startswith(f"https://{self.place}/secrets/")
-            if isinstance(error, ClientAuthenticationError) and not ours:
+            if isinstance(error, ClientAuthenticationError) and not self._is_ours(error):
                 raise self._login_refusal(error) from None
             raise self._refusal(name, error) from None
         except AzureError as error:
@@ -101,15 +104,42 @@ class KeyVault(HttpProvider):
                     "is the host that of the vault itself (name.vault.azure.net)?",
                 ) from None
             raise self.garbled() from None
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, RecursionError):
             # Azure's library stumbles over an answer of another shape
             raise self.garbled() from None
+
+    def _ask(self, name: str) -> KeyVaultSecret:
+        """Ask for a secret, once more with a new login if the vault refuses the token."""
+        try:
+            return self._client.get_secret(name)
+        except ClientAuthenticationError as error:
+            if not self._is_ours(error):
+                raise
+        self._client = self._connect()  # the library keeps a token until its time is over
+        return self._client.get_secret(name)
+
+    def _is_ours(self, error: HttpResponseError) -> bool:
+        """Return whether the vault itself has said it."""
+        asked = str(getattr(getattr(error.response, "request", None), "url", ""))
+        return asked.startswith(f"https://{self.place}/secrets/")
 
     def _login_refusal(self, error: ClientAuthenticationError) -> SourceError:
         """Return the error for a login that failed, at Entra ID or on the way there."""
         cause = error.__cause__
         if isinstance(cause, AzureError) and not isinstance(cause, HttpResponseError):
             return unreachable("Entra ID", cause, trust=self.trust)
+        told = _HTTP_ERROR.search(error.message or "")
+        status = int(told[1]) if told else getattr(cause, "status_code", 0)
+        if status == 429 or status >= 500:
+            return SourceError(
+                f"Entra ID is too busy, or failed: status {status} at every try",
+                hint="try again later",
+            )
+        if status in {200, 301, 302, 303, 307, 308} or isinstance(cause, DecodeError):
+            return SourceError(
+                "Entra ID gave an answer that is not understood",
+                hint="is entraIDHost that of Entra ID, and not of a proxy or a login page?",
+            )
         match = _ENTRA_CODE.search(error.message or "")
         if match is None and self._chain:
             return SourceError(
@@ -153,7 +183,7 @@ def _credential(url: ProviderUrl) -> TokenCredential:
     host = url.get("entraIDHost")
     # a host that is named is believed: a private cloud cannot ask the public one about it
     known = host is None and "AZURE_AUTHORITY_HOST" not in os.environ
-    options = _options(library_session(trusting()))  # a login is not tried again
+    options = _options(library_session(trusting()))
     make: Callable[..., TokenCredential] = DefaultAzureCredential
     if url.get("clientID", "clientSecret", "tenantID"):
         make = ClientSecretCredential
@@ -174,6 +204,6 @@ def _credential(url: ProviderUrl) -> TokenCredential:
 
 
 def _options(session: requests.Session) -> dict[str, object]:
-    """Return how requests are made: finite, tried again by the session alone, sent nowhere else."""
-    transport = RequestsTransport(session=session, connection_timeout=TIMEOUT, read_timeout=TIMEOUT)
+    """Return how requests are made: tried again by the session alone, sent nowhere else."""
+    transport = RequestsTransport(session=session)
     return {"transport": transport, "retry_total": 0, "permit_redirects": False}

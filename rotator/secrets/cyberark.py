@@ -26,9 +26,9 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 
 from rotator.errors import RotatorError, SourceError
-from rotator.secrets.http import HttpProvider, TokenProvider, code_of, strict_session, trusting
+from rotator.secrets.http import HttpProvider, TokenProvider, code_of, strict_session
 from rotator.secrets.provider import ProviderUrl, text_of
-from rotator.tls import reason_of
+from rotator.tls import reason_of, trusting
 
 TOKEN_SECONDS = 360.0  # a token is good for 480
 _TOKEN_FILE = "CONJUR_AUTHN_TOKEN_FILE"  # noqa: S105 - the name of a variable
@@ -99,7 +99,7 @@ class Conjur(TokenProvider):
             )
         if response.status_code != 200:
             raise self.unexpected(response.status_code)
-        return text_of(name, response.content, self.source, "store it as UTF-8 text there")
+        return text_of(name, self.raw(response), self.source, "store it as UTF-8 text there")
 
     def log_in(self) -> tuple[str, float]:
         """Return a new token in base64, or the one that someone else keeps fresh in a file."""
@@ -196,6 +196,7 @@ class CentralCredentialProvider(HttpProvider):
         content = self.document(response).get("Content")
         if not isinstance(content, str):
             raise self.garbled()
+        content = text_of(name, content, self.source, "store it as text there")
         return content if self._new_line is None else content.replace(self._new_line, "\n")
 
     def _refusal(self, name: str, response: requests.Response) -> RotatorError:

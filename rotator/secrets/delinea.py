@@ -22,8 +22,9 @@ from urllib.parse import quote
 import requests
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets.http import TokenProvider, code_of, strict_session, trusting
+from rotator.secrets.http import TokenProvider, code_of, strict_session
 from rotator.secrets.provider import ProviderUrl, text_of
+from rotator.tls import trusting
 
 _PARAMETERS = ("username", "password", "folder")
 _ERROR_CODE = re.compile(r"(?:API|SS)_[A-Za-z]{3,40}")
@@ -96,7 +97,7 @@ class SecretServer(TokenProvider):
         if response.status_code != 200:
             raise self._refusal(name, response)
         hint, problem = "attach a PEM file", "the file is not text"
-        return text_of(name, response.content, self.source, hint, problem=problem)
+        return text_of(name, self.raw(response), self.source, hint, problem=problem)
 
     def _refusal(self, name: str, response: requests.Response) -> SourceError:
         """Return the error for a refusal; of its text only the code is shown."""

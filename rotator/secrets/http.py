@@ -1,110 +1,197 @@
 """
-HTTP: session, retries and reasons that network providers share.
+HTTP: session, limits, retries and reasons that network providers share.
 
-A busy server is asked again, a few times, when it wants to be; a request that failed on the way is
-not. Redirections are followed for a vendor's library that wants it, but only to the same host, port
-and scheme: tokens travel in headers that requests knows nothing of, and in bodies.
+A server that is busy or has failed is asked again, a few times, when it wants to be; a request that
+failed on the way is not. An answer may take some time and have some size, whatever drips in or is
+unpacked. Redirections are followed for a vendor's library that wants it, but only to the same host,
+port and scheme: tokens travel in headers that requests knows nothing of, and in bodies.
 """
 
+import io
+import json
 import re
 import ssl
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from http.client import HTTPException, HTTPResponse
+from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError
-from urllib3.response import BaseHTTPResponse
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import DecodeError, HTTPError, InvalidHeader
 from urllib3.util.retry import Retry
 
-from rotator.errors import SecretError, SourceError
-from rotator.secrets.provider import TIMEOUT, TRIES, NetworkProvider, silence_loggers
-from rotator.tls import add_trusted, client_context, reason_of, show_certificate
+from rotator.errors import SourceError
+from rotator.secrets.provider import NetworkProvider, silence_loggers
+from rotator.tls import OversizeError
 
+TIMEOUT = 10.0  # seconds without a byte
+PATIENCE = 60.0  # seconds for an answer, with all that is asked again or on the way to it
+LARGEST = 4 << 20  # bytes of an answer, packed or not
+TRIES = 4
 FIRST_PAUSE = 0.25  # seconds; doubles with each try
 LONGEST_PAUSE = 15.0  # seconds; who asks for more patience is given up
-_BUSY = frozenset({412, 429, 502, 503, 504})
+_BUSY = frozenset({412, 429, 500, 502, 503, 504})
 _REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
 
 silence_loggers("urllib3", "requests")
 
+_until: ContextVar[float] = ContextVar("until")
 
-class BusyRetry(Retry):
-    """
-    Retry: asks a busy server again after as long as it wants (RFC 9110, 10.2.3), else doubling.
 
-    The last response is given back, busy or not.
-    """
+@contextmanager
+def patience() -> Iterator[None]:
+    """Give all that is asked in the block `PATIENCE` seconds together."""
+    token = _until.set(time.monotonic() + PATIENCE)
+    try:
+        yield
+    finally:
+        _until.reset(token)
 
-    @classmethod
-    def limited(cls) -> Self:
-        """Return one for `TRIES` requests of any method."""
-        return cls(
-            total=None,
-            connect=0,
-            read=False,
-            other=0,
-            status=TRIES - 1,
-            status_forcelist=_BUSY,
-            allowed_methods=None,
-            raise_on_status=False,
-        )
 
-    def is_final(self, response: BaseHTTPResponse) -> bool:
-        """Return whether it is of no use to ask again."""
-        return (self.get_retry_after(response) or 0) > LONGEST_PAUSE
+def _seconds_left() -> float:
+    """Return how long to wait for the next byte; raise TimeoutError if it is too late."""
+    left = _until.get() - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return min(TIMEOUT, left)
 
-    def increment(self, *args: Any, **options: Any) -> Self:
-        """Return what is left to try; raise MaxRetryError if that is nothing."""
-        response = options.get("response")
-        if response is not None and self.is_final(response):
-            raise MaxRetryError(options["_pool"], "")
-        return super().increment(*args, **options)
 
-    def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        """Return the seconds that the server asks for; None if it says nothing, or nonsense."""
-        try:
-            return super().get_retry_after(response)
-        except (InvalidHeader, ValueError, OverflowError):
-            return None
+def is_busy(response: requests.Response) -> bool:
+    """Return whether the same request may do better a little later."""
+    return response.status_code in _BUSY
 
-    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        """Wait before the next try."""
-        asked = None if response is None else self.get_retry_after(response)
-        time.sleep(FIRST_PAUSE * 2 ** (len(self.history) - 1) if asked is None else asked)
+
+class _Reader(io.RawIOBase):
+    """Reader: gives what a server sends, until it is too late or too much (OversizeError)."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._source = connection.makefile("rb", buffering=0)
+        self._size = 0
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what has arrived, or wait for it."""
+        self._connection.settimeout(_seconds_left())
+        size: int | None = self._source.readinto(buffer)
+        self._size += size or 0
+        if self._size > LARGEST:
+            raise OversizeError
+        return size
+
+    def close(self) -> None:
+        """Leave the connection to its owner."""
+        self._source.close()
+        super().close()
+
+
+class _Response(HTTPResponse):
+    """Response: reads all that a server, or a proxy, sends by a `_Reader`."""
+
+    def __init__(self, sock: Any, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Reader(sock))
+
+
+def _limited(pool: Any, connection: Any) -> Any:
+    """Return the class of connections like *pool*, each a *connection* with limited answers."""
+    made = type(connection.__name__, (connection,), {"response_class": _Response})
+    return type(pool.__name__, (pool,), {"ConnectionCls": made})
+
+
+_POOLS = {
+    "http": _limited(urllib3.HTTPConnectionPool, HTTPConnection),
+    "https": _limited(urllib3.HTTPSConnectionPool, HTTPSConnection),
+}
 
 
 class _Adapter(HTTPAdapter):
-    """Adapter: trusts as *context* says, and as requests does, with REQUESTS_CA_BUNDLE."""
+    """
+    Adapter: trusts as *context* says; unless *strict*, as requests does too, REQUESTS_CA_BUNDLE.
 
-    def __init__(self, context: ssl.SSLContext, retries: Retry | int) -> None:
-        self._context = context
-        super().__init__(max_retries=retries)
+    It asks again after as long as a busy server wants (RFC 9110, 10.2.3), else doubling. The last
+    response is given back, busy or not.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, busy: Callable[[requests.Response], bool], *, strict: bool
+    ) -> None:
+        self._context, self._busy, self._strict = context, busy, strict
+        super().__init__(max_retries=Retry(0, read=False))
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Prepare for the connections of the session."""
         super().init_poolmanager(*args, ssl_context=self._context, **options)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
         """Return the connections of the session through a proxy."""
-        return super().proxy_manager_for(*args, ssl_context=self._context, **options)
+        manager = super().proxy_manager_for(*args, ssl_context=self._context, **options)
+        if type(manager) is urllib3.ProxyManager:  # one for SOCKS has connections of its own
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
 
-
-class _StrictAdapter(_Adapter):
-    """Adapter: trusts as *context* says, and nobody else."""
-
-    def cert_verify(self, conn: Any, *_: object) -> None:
-        """Leave the trust of a connection to its context."""
+    def cert_verify(self, conn: Any, *arguments: Any) -> None:
+        """Add what requests trusts, or leave the trust of a connection to its context."""
         conn.cert_reqs = "CERT_REQUIRED"
+        if not self._strict:
+            super().cert_verify(conn, *arguments)
 
     def build_connection_pool_key_attributes(
-        self, request: requests.PreparedRequest, *_: object
+        self, request: requests.PreparedRequest, verify: Any, *rest: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what tells connections apart: the server alone."""
-        return super().build_connection_pool_key_attributes(request, verify=True)
+        """Return what tells connections apart; strict ones the server alone."""
+        trusted = self._strict or verify
+        return super().build_connection_pool_key_attributes(request, trusted, *rest)
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Return the whole answer; the library's own *options* for time do not count."""
+        for number in range(TRIES):
+            response = self._answer(request, options)
+            pause = _pause(response, number)
+            if pause is None or number + 1 == TRIES or not self._busy(response):
+                break
+            time.sleep(pause)
+        return response
+
+    def _answer(
+        self, request: requests.PreparedRequest, options: Mapping[str, Any]
+    ) -> requests.Response:
+        """Return one answer, read to its end."""
+        try:
+            timeout = _seconds_left()
+            response = super().send(request, **{**options, "stream": True, "timeout": timeout})
+            with response.raw as raw:
+                body = raw.read(LARGEST + 1, decode_content=True)
+            if len(body) > LARGEST:
+                raise OversizeError
+        except DecodeError:
+            raise requests.ConnectionError(HTTPException()) from None
+        except (HTTPError, OversizeError, TimeoutError) as error:
+            raise requests.ConnectionError(error) from None
+        response.raw = urllib3.HTTPResponse(io.BytesIO(body), preload_content=False)
+        return response
+
+
+def _pause(response: requests.Response, number: int) -> float | None:
+    """Return the seconds before the next try, None if the server asks for too many."""
+    pause = FIRST_PAUSE * 2**number
+    try:
+        pause = Retry().parse_retry_after(response.headers["Retry-After"])
+    except (KeyError, InvalidHeader, ValueError, OverflowError):
+        pass  # it says nothing, or nonsense
+    return None if pause > min(LONGEST_PAUSE, _until.get() - time.monotonic()) else pause
 
 
 class _Session(requests.Session):
@@ -114,6 +201,9 @@ class _Session(requests.Session):
         super().__init__()
         self.mount("https://", adapter)
         self.mount("http://", adapter)
+        self.headers["Accept-Encoding"] = "identity"  # nothing asked for is worth packing
+        # else requests takes a login from ~/.netrc, in place of the one that is given
+        self.auth = lambda request: request
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return the address an answer redirects to, if one may go there."""
@@ -122,17 +212,16 @@ class _Session(requests.Session):
         return target if here[:2] == there[:2] else None
 
 
-def library_session(context: ssl.SSLContext, retries: Retry | int = 0) -> requests.Session:
-    """Return a session for a vendor's library, which tries again as *retries* say."""
-    return _Session(_Adapter(context, retries))
+def library_session(
+    context: ssl.SSLContext, busy: Callable[[requests.Response], bool] = is_busy
+) -> requests.Session:
+    """Return a session for a vendor's library; *busy* says which answers are not the last."""
+    return _Session(_Adapter(context, busy, strict=False))
 
 
 def strict_session(context: ssl.SSLContext) -> requests.Session:
-    """Return a session that trusts and sends no more than it is told, and tries again."""
-    made = _Session(_StrictAdapter(context, BusyRetry.limited()))
-    # else requests takes a login from ~/.netrc, in place of the one that is given
-    made.auth = lambda request: request
-    return made
+    """Return a session that trusts and sends no more than it is told."""
+    return _Session(_Adapter(context, is_busy, strict=True))
 
 
 class HttpProvider(NetworkProvider):
@@ -151,14 +240,15 @@ class HttpProvider(NetworkProvider):
             SourceError: There is none.
         """
         try:
-            return self._send(method, path, **options)
+            with patience():
+                return self._send(method, path, **options)
         except (requests.RequestException, HTTPError) as error:
             raise self.unreachable(error) from None
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
         """Send a request; redirections are not followed: they would take the credentials along."""
         return self._session.request(
-            method, f"{self._base}{path}", timeout=TIMEOUT, allow_redirects=False, **options
+            method, f"{self._base}{path}", allow_redirects=False, **options
         )
 
     def document(self, response: requests.Response) -> Mapping[str, Any]:
@@ -173,12 +263,18 @@ class HttpProvider(NetworkProvider):
             raise self.garbled()
         return found
 
+    def raw(self, response: requests.Response) -> bytes:
+        """Return an answer that is the secret itself; raise SourceError if it is a page."""
+        if "html" in response.headers.get("Content-Type", "").lower():
+            raise self.garbled()
+        return response.content
+
     def unexpected(self, status: int, code: str | None = None) -> SourceError:
         """Return the error for an answer that no rule speaks of; *code* is the provider's own."""
         said = f"status {status} ({code})" if code else f"status {status}"
         if status in _BUSY:
             return self.failure(
-                f"is too busy: {said} at every try",
+                f"{'failed' if status == 500 else 'is too busy'}: {said} at every try",
                 "try again later; its own log says what it is waiting for",
             )
         if status in _REDIRECTIONS:
@@ -244,45 +340,6 @@ def code_of(response: requests.Response, pattern: re.Pattern[str], field: str) -
 def _json(response: requests.Response) -> Any:
     """Return the JSON in an answer; None if it is something else."""
     try:
-        return response.json()
-    except ValueError:
+        return json.loads(response.content)
+    except (ValueError, RecursionError):
         return None
-
-
-def trusting(
-    *,
-    ca_file: str | None = None,
-    ca_text: str | None = None,
-    cert_file: str | None = None,
-    key_file: str | None = None,
-) -> ssl.SSLContext:
-    """
-    Return a TLS context with more CAs and a client certificate, as a provider's URL names them.
-
-    Without *key_file* the private key is expected beside the certificate.
-
-    Raises:
-        SecretError: A file cannot be read, or is not what it should be.
-    """
-    context = client_context()
-    files = f"CA certificates {ca_file or ''}".rstrip()
-    try:
-        if ca_file:
-            context.load_verify_locations(ca_file)
-        if ca_text:
-            add_trusted(context, ca_text)
-        if cert_file:
-            files = f"client certificate {' and '.join(filter(None, (cert_file, key_file)))}"
-            show_certificate(context, cert_file, key_file)
-    except OSError as error:
-        unknown = "not PEM" if isinstance(error, ssl.SSLError) else "unknown reason"
-        raise SecretError(
-            f"the secret provider's {files} cannot be used: {reason_of(error, unknown)}",
-            hint="check the path, the rights of the file, and that it is PEM",
-        ) from None
-    except ValueError:
-        raise SecretError(
-            f"the secret provider's key {key_file or cert_file} is encrypted",
-            hint="rotator cannot ask for its passphrase: give a key without one",
-        ) from None
-    return context

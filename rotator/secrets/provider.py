@@ -31,9 +31,6 @@ from rotator.tls import reason_of, unreachable
 PROVIDER_VARIABLE = "MAVERICS_SECRET_PROVIDER"
 """The environment variable with the provider's URL, the Orchestrator's own."""
 
-TIMEOUT = 10  # seconds for each connection and each answer of a provider behind a network
-TRIES = 4
-
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://.*", re.DOTALL)
 _HOST = re.compile(r"[A-Za-z0-9._:-]*")
 _ENCODE = "write special characters of a value as %XX: # as %23, & as %26, + as %2B, / as %2F"
@@ -102,12 +99,12 @@ def text_of(
     name: str, found: object, source: object, hint: str, *, problem: str = "is not text"
 ) -> str:
     """Return the text that *source* holds for *name*, bytes as UTF-8; raise SecretError if none."""
-    if isinstance(found, bytes):
-        with suppress(UnicodeDecodeError):
-            found = found.decode()
-    if not isinstance(found, str):
-        raise SecretError(f"<{name}>: {problem} in {source}", hint=hint)
-    return found
+    with suppress(UnicodeError):
+        text = found.decode() if isinstance(found, bytes) else found
+        if isinstance(text, str):
+            text.encode()  # JSON and the environment can hold halves of a character
+            return text
+    raise SecretError(f"<{name}>: {problem} in {source}", hint=hint)
 
 
 class Unpicklable:
@@ -256,7 +253,7 @@ class Environment:
             raise SecretError(
                 f"<{name}>: the environment variable is not set", hint=f"set {name} for rotator"
             )
-        return secret
+        return text_of(name, secret, "the environment", "give it as UTF-8")
 
 
 class SecretFile(Unpicklable):

@@ -27,11 +27,11 @@ from urllib.parse import quote
 import hvac
 import requests
 from hvac.adapters import RawAdapter
-from urllib3.response import BaseHTTPResponse
 
 from rotator.errors import SourceError
-from rotator.secrets.http import BusyRetry, HttpProvider, library_session, trusting
-from rotator.secrets.provider import TIMEOUT, ProviderUrl, silence_loggers, text_of
+from rotator.secrets.http import HttpProvider, is_busy, library_session
+from rotator.secrets.provider import ProviderUrl, silence_loggers, text_of
+from rotator.tls import trusting
 
 _CERT = ("client_cert", "client_cert_file")
 _KEY = ("client_key", "client_key_file")
@@ -44,16 +44,6 @@ silence_loggers("hvac")
 
 class DeniedError(SourceError):
     """Denied entry: may not be read, or does not exist; a vault does not tell."""
-
-
-class VaultRetry(BusyRetry):
-    """Retry: takes a vault that is sealed for one that no waiting changes."""
-
-    def is_final(self, response: BaseHTTPResponse) -> bool:
-        """Return whether it is of no use to ask again."""
-        if response.status == _SEALED:
-            response.read(decode_content=True, cache_content=True)
-        return _is_sealed(response) or super().is_final(response)
 
 
 class Vault(HttpProvider):
@@ -88,8 +78,9 @@ class Vault(HttpProvider):
             url=f"{'http' if url.scheme.endswith('+http') else 'https'}://{url.place}",
             token=token,
             verify=True,  # else hvac takes VAULT_CACERT for all there is to trust
-            timeout=TIMEOUT,
-            session=library_session(context, VaultRetry.limited()),
+            session=library_session(
+                context, lambda response: is_busy(response) and not _is_sealed(response)
+            ),
             namespace=url.get("namespace") or os.environ.get("VAULT_NAMESPACE"),
             adapter=RawAdapter,
         )
@@ -176,7 +167,9 @@ class Vault(HttpProvider):
             token = self._content(response)["auth"]["client_token"]
         except (KeyError, TypeError):
             raise self.garbled() from None
-        self._client.token = str(token)
+        if not _may_be_token(token):
+            raise self.garbled()
+        self._client.token = token
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
         """Send a request by the vendor's library."""
@@ -202,7 +195,7 @@ class Vault(HttpProvider):
         """Return the JSON object of a good answer; of another nothing is shown but its status."""
         if response.status_code == 200:
             return self.document(response)
-        if _is_sealed(response.raw):
+        if _is_sealed(response):
             raise self.failure("is sealed", "unseal it: vault operator unseal")
         if response.status_code == _NOT_INITIALIZED:
             raise self.failure("is not initialized", "is it the right one? vault status")
@@ -230,9 +223,14 @@ def _credentials(
             "add token=, or role_id= and secret_id=, or client_cert= and client_key=,"
             " or set VAULT_TOKEN",
         )
-    if not (token.isascii() and token.isprintable()):
+    if not _may_be_token(token):
         raise url.refusal("has a token that cannot be one", "it is printable ASCII")
     return token, None
+
+
+def _may_be_token(token: object) -> bool:
+    """Return whether it can stand in a header."""
+    return isinstance(token, str) and token.isascii() and token.isprintable() and token != ""
 
 
 def _versioned_hint(path: str) -> str:
@@ -242,6 +240,6 @@ def _versioned_hint(path: str) -> str:
     return "; the path of a KV version 2 engine has data/ after the engine: secret/data/maverics"
 
 
-def _is_sealed(response: BaseHTTPResponse) -> bool:
-    """Return whether a vault says that it is sealed, in what `VaultRetry` has read of it."""
-    return response.status == _SEALED and b"sealed" in response.data.lower()
+def _is_sealed(response: requests.Response) -> bool:
+    """Return whether a vault says that it is sealed, which no waiting changes."""
+    return response.status_code == _SEALED and b"sealed" in response.content.lower()

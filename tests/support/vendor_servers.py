@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import logging
+import socket
 import ssl
 import threading
 import traceback
@@ -24,12 +25,17 @@ SECRET = f"hunter2{PLANTED}"
 
 @dataclass
 class Answer:
-    """What a server says; *wait* makes it say nothing until the server stops."""
+    """
+    What a server says; *wait* makes it say nothing until the server stops.
+
+    *send* writes an answer of its own to a file that is a connection, which is closed after that.
+    """
 
     status: int = 200
     body: object = b""
     headers: dict = field(default_factory=dict)
     wait: bool = False
+    send: object = None
 
     @property
     def content(self):
@@ -76,12 +82,18 @@ class VendorServer:
 
     host = "127.0.0.1"
 
+    @property
+    def family(self):
+        """The family of its address."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
     def __init__(self, tls=None):
         self.asked = []
         self.script = deque()
         self.script_for = ""
         self._stopped = threading.Event()
-        self._server = ThreadingHTTPServer((self.host, 0), _handler_of(self))
+        kind = type("Server", (ThreadingHTTPServer,), {"address_family": self.family})
+        self._server = kind((self.host, 0), _handler_of(self))
         self._server.daemon_threads = True
         self._server.handle_error = lambda *_: None
         if tls is not None:
@@ -89,7 +101,7 @@ class VendorServer:
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
         self.port = self._server.server_address[1]
-        self.place = f"{self.host}:{self.port}"
+        self.place = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __enter__(self):
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -109,6 +121,8 @@ class VendorServer:
         self.asked.append(asked)
         scripted = self.script and self.script_for in asked.path
         answer = self.script.popleft() if scripted else self.answer(asked)
+        if callable(answer):
+            answer = answer(asked)
         if answer.wait:
             self._stopped.wait(30)
         return answer
@@ -143,6 +157,10 @@ def _handler_of(server):
             answer = server.reply(
                 Asked(self.command, parts.path, query, dict(self.headers), body, peer)
             )
+            if answer.send is not None:
+                self.close_connection = True
+                answer.send(self)
+                return
             self.send_response(answer.status)
             for name, value in answer.headers.items():
                 self.send_header(name, value)
@@ -330,6 +348,38 @@ class Ccp(VendorServer):
     def error(status, code):
         """An error as the provider words it; the text repeats what it should not."""
         return Answer(status, {"ErrorCode": code, "ErrorMsg": f"Password object {SECRET} ..."})
+
+
+class Aws(VendorServer):
+    """Secrets Manager's GetSecretValue, by the JSON protocol 1.1."""
+
+    access = f"AKIA{PLANTED}"
+
+    def __init__(self, tls=None):
+        super().__init__(tls)
+        self.secrets = {}
+        self.expired = False
+
+    def answer(self, asked):
+        """POST / with the operation in X-Amz-Target."""
+        if f"Credential={self.access}/" not in asked.headers.get("Authorization", ""):
+            return self.error(403, "UnrecognizedClientException")
+        if self.expired:
+            return self.error(400, "ExpiredTokenException")
+        name = asked.json["SecretId"]
+        if name not in self.secrets:
+            return self.error(400, "ResourceNotFoundException")
+        return self.json(200, {"Name": name, "SecretString": self.secrets[name]})
+
+    @classmethod
+    def error(cls, status, code):
+        """An error as AWS words it; the text repeats what it should not."""
+        return cls.json(status, {"__type": code, "Message": f"{SECRET} ..."})
+
+    @staticmethod
+    def json(status, body):
+        """An answer in JSON."""
+        return Answer(status, body, {"Content-Type": "application/x-amz-json-1.1"})
 
 
 class Azure(VendorServer):

@@ -60,7 +60,7 @@ def wrapped(error, way):
         (socket.gaierror(-2, SECRET), "a name that does not resolve", "host"),
         (TimeoutError(SECRET), "did not answer in time", "proxy"),
         (ConnectionResetError(errno.ECONNRESET, SECRET), "broke the connection", "proxy"),
-        (http.client.BadStatusLine(SECRET), "could not be asked: LibraryError", "address"),
+        (http.client.BadStatusLine(SECRET), "not understood", "address"),
     ],
 )
 def test_causes(error, words, hint, way):

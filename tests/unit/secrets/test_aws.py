@@ -9,7 +9,7 @@ from moto.server import ThreadedMotoServer
 
 from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
-from rotator.secrets import aws
+from rotator.secrets import http
 from rotator.secrets.provider import provider_from_url
 from support.vendor_servers import PLANTED, SECRET, Answer, VendorServer, quiet, refused
 
@@ -232,7 +232,7 @@ class TestRefusals:
         """Too many requests are tried again a few times."""
         refusing.code = "ThrottlingException"
         refused(caplog, lambda: provider().get("a"), "ThrottlingException", kind=SourceError)
-        assert len(refusing.asked) == aws.TRIES
+        assert len(refusing.asked) == http.TRIES
 
     def test_no_credentials(self, caplog):
         """Without credentials nothing is asked, and it is said where they may stand."""
@@ -270,8 +270,8 @@ class TestReach:
 
     def test_silence(self, refusing, caplog, monkeypatch):
         """A server that says nothing is not waited for."""
-        monkeypatch.setattr(aws, "TIMEOUT", 0.2)
-        refusing.script.extend([Answer(wait=True)] * aws.TRIES)
+        monkeypatch.setattr(http, "TIMEOUT", 0.2)
+        refusing.script.extend([Answer(wait=True)] * http.TRIES)
         refused(caplog, lambda: provider().get("a"), "in time", kind=SourceError)
 
     def test_plain_server(self, refusing, caplog, monkeypatch):

@@ -170,7 +170,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("answer", "words"),
         [
-            (Answer(500, SECRET), "status 500"),
+            (Answer(501, SECRET), "status 501"),
             (Answer(400, [SECRET]), "status 400"),
             (Answer(200, SECRET, {"Content-Type": "application/json"}), "not understood"),
             (Answer(200, f"<html>{SECRET}", {"Content-Type": "text/html"}), "not understood"),
@@ -199,11 +199,11 @@ class TestRefusals:
 
     @pytest.mark.parametrize("part", ["openid-configuration", "/token"])
     def test_busy_login(self, server, caplog, part):
-        """A login is not tried again, whatever Entra ID says."""
+        """A login is tried again, too, and a busy Entra ID is not said to have refused it."""
         server.script_for = part
         server.script.extend([Answer(503, SECRET, {"Retry-After": "0"})] * 9)
-        refused(caplog, lambda: provider(server).get(NAME), "refused the login", kind=SourceError)
-        assert len(server.paths(part)) == 1
+        refused(caplog, lambda: provider(server).get(NAME), "Entra ID is too busy", kind=SourceError)
+        assert len(server.paths(part)) == http.TRIES
 
 
 class TestReach:
@@ -220,7 +220,7 @@ class TestReach:
     @pytest.mark.parametrize("part", ["/secrets/", "/token"])
     def test_silence(self, server, caplog, monkeypatch, part):
         """A vault, or Entra ID, that says nothing is not waited for."""
-        monkeypatch.setattr("rotator.secrets.azure.TIMEOUT", 0.3)
+        monkeypatch.setattr(http, "TIMEOUT", 0.3)
         server.script_for = part
         server.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(server).get("a"), "in time", kind=SourceError)

@@ -114,11 +114,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("answer", "words"),
         [
-            (Ccp.error(500, "APPAP282E"), "changing the password"),
+            (Ccp.error(505, "APPAP282E"), "changing the password"),
             (Ccp.error(400, "APPAP007E"), "status 400 (APPAP007E)"),
             (Ccp.error(400, SECRET), "status 400"),
             (Answer(403, SECRET), "refused the application"),
-            (Answer(500, [SECRET]), "status 500"),
+            (Answer(501, [SECRET]), "status 501"),
             (Answer(302, SECRET, {"Location": "https://127.0.0.1/login"}), "302"),
             (Answer(200, SECRET), "not understood"),
             (Answer(200, [SECRET]), "not understood"),

@@ -160,7 +160,7 @@ class TestTokens:
             kind=SourceError,
         )
 
-    @pytest.mark.parametrize("answer", [Answer(200, f"{SECRET}!"), Answer(500, SECRET)])
+    @pytest.mark.parametrize("answer", [Answer(200, f"{SECRET}!"), Answer(501, SECRET)])
     def test_other_answers(self, server, caplog, answer):
         """A login that gives no token is an error."""
         server.script.append(answer)

@@ -241,7 +241,7 @@ class TestRefusals:
         ("answer", "words"),
         [
             (Answer(501, {"errors": [SECRET]}), "not initialized"),
-            (Answer(500, {"errors": [SECRET]}), "status 500"),
+            (Answer(505, {"errors": [SECRET]}), "status 505"),
             (Answer(400, SECRET), "status 400"),
             (Answer(400, "Client sent an HTTP request to an HTTPS server.\n"), "speaks TLS only"),
             (Answer(200, f"<html>{SECRET}"), "not understood"),
@@ -319,7 +319,7 @@ class TestReach:
 
     def test_silence(self, vault, caplog, monkeypatch):
         """A server that says nothing is not waited for."""
-        monkeypatch.setattr("rotator.secrets.vault.TIMEOUT", 0.3)
+        monkeypatch.setattr(http, "TIMEOUT", 0.3)
         vault.script.append(Answer(wait=True))
         refused(caplog, lambda: provider(vault).get("a"), "in time", kind=SourceError)
 
