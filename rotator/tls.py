@@ -56,9 +56,7 @@ _CAUSES = (
     Cause(OversizeError, "{source} sent more than any secret holds", _ADDRESS),
     Cause(
         ssl.SSLCertVerificationError,
-        _NOT_TRUSTED,
-        "give the name or the address that its certificate is for",
-        "mismatch",
+        *(_NOT_TRUSTED, "give the name or the address that its certificate is for", "mismatch"),
     ),
     Cause(
         ssl.SSLCertVerificationError,

@@ -22,7 +22,6 @@ import io
 import json
 import os
 import re
-from binascii import Error as BinasciiError
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -143,11 +142,13 @@ class SecretsManager(HttpProvider):
                 return self._client(secret).get_secret_value(SecretId=secret)
         except ClientError as error:
             raise self._refusal(name, error) from None
-        except (AttributeError, TypeError, ResponseParserError, RecursionError, BinasciiError):
-            # botocore stumbles over an answer of another shape
+        except ResponseParserError:
             raise self.garbled() from None
         except (BotoCoreError, requests.RequestException) as error:
             raise self._trouble(error) from None
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            # botocore stumbles over an answer of another shape
+            raise self.garbled() from None
 
     def _client(self, secret: str) -> SecretsManagerClient:
         """Return a client for the region of an ARN, else for the one that is configured."""
@@ -158,7 +159,8 @@ class SecretsManager(HttpProvider):
             access, key = self._keys or (None, None)
             session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=key)
             # The clients that get credentials are made of the same session.
-            session.events.register("before-send", self._forward)
+            forward: Any = self._forward  # whose result, not None, is the response
+            session.events.register("before-send", forward)
             client = session.client(
                 "secretsmanager",
                 region_name=region or os.environ.get("AWS_REGION"),
@@ -178,7 +180,8 @@ class SecretsManager(HttpProvider):
             allow_redirects=False,
         )
         body = urllib3.HTTPResponse(io.BytesIO(response.content), preload_content=False)
-        return AWSResponse(request.url, response.status_code, response.headers, body)
+        headers: Any = response.headers
+        return AWSResponse(request.url, response.status_code, headers, body)
 
     def _refusal(self, name: str, error: ClientError) -> RotatorError:
         """Return the error for an answer that is one; of its text only the code is shown."""

@@ -30,7 +30,7 @@ from azure.identity import ClientSecretCredential, DefaultAzureCredential
 from azure.keyvault.secrets import KeyVaultSecret, SecretClient
 
 from rotator.errors import RotatorError, SecretError, SourceError
-from rotator.secrets.http import HttpProvider, library_session, patience
+from rotator.secrets.http import BUSY, HttpProvider, library_session, patience
 from rotator.secrets.provider import ProviderUrl, silence_loggers, text_of
 from rotator.tls import trusting, unreachable
 
@@ -63,7 +63,7 @@ class KeyVault(HttpProvider):
         session = library_session(trusting())
         super().__init__(url.place, session)
         self._chain = url.get("clientID", "clientSecret", "tenantID") is None
-        self._connect = lambda: SecretClient(
+        self._connect: Callable[[], SecretClient] = lambda: SecretClient(
             f"https://{self.place}", _credential(url), **_options(session)
         )
         self._client = self._connect()
@@ -130,7 +130,7 @@ class KeyVault(HttpProvider):
             return unreachable("Entra ID", cause, trust=self.trust)
         told = _HTTP_ERROR.search(error.message or "")
         status = int(told[1]) if told else getattr(cause, "status_code", 0)
-        if status == 429 or status >= 500:
+        if status in BUSY:
             return SourceError(
                 f"Entra ID is too busy, or failed: status {status} at every try",
                 hint="try again later",

@@ -17,8 +17,12 @@ it, once for each name.
 """
 
 import base64
+import json
 import os
 import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, unquote, urlsplit
@@ -26,7 +30,7 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 
 from rotator.errors import RotatorError, SourceError
-from rotator.secrets.http import HttpProvider, TokenProvider, code_of, strict_session
+from rotator.secrets.http import HttpProvider, code_of, strict_session
 from rotator.secrets.provider import ProviderUrl, text_of
 from rotator.tls import reason_of, trusting
 
@@ -38,6 +42,35 @@ _ERROR_CODE = re.compile(r"[A-Z]{4,6}\d{3}[A-Z]")
 _NOT_FOUND = frozenset({"APPAP004E", "APPAP249E", "APPAP324E"})
 _AMBIGUOUS = frozenset({"APPAP227E", "APPAP228E", "APPAP229E"})
 _DENIED = frozenset({"APPAP008E", "APPAP087E", "APPAP132E", "APPAP133E", "APPAP306E"})
+
+
+class TokenProvider(HttpProvider, ABC):
+    """Token provider: logs in for a token, before it expires and, once, when it is refused."""
+
+    authorization: ClassVar[str]  # the header, with {} for the token
+    _token = ""
+    _token_until = 0.0
+
+    def read(self, path: str, **query: str) -> requests.Response:
+        """Return the answer to a request with a token."""
+        response = self._read_once(path, query)
+        if response.status_code == 401:
+            self._token_until = 0.0  # revoked, or expired early
+            response = self._read_once(path, query)
+        return response
+
+    def _read_once(self, path: str, query: Mapping[str, str]) -> requests.Response:
+        """Return the answer to a request, after a login if there is no good token."""
+        started = time.monotonic()
+        if started >= self._token_until:
+            self._token, seconds = self.log_in()
+            self._token_until = started + seconds
+        headers = {"Authorization": self.authorization.format(self._token)}
+        return self.ask("GET", path, params=query, headers=headers)
+
+    @abstractmethod
+    def log_in(self) -> tuple[str, float]:
+        """Return a new token, and for how many seconds it is to be used."""
 
 
 class Conjur(TokenProvider):
@@ -134,13 +167,15 @@ class Conjur(TokenProvider):
     def _encoded(self, token: bytes) -> str:
         """Return it as the header wants it; it is JSON where base64 was not understood."""
         token = token.strip()
-        if token.startswith(b"{"):
-            return base64.b64encode(token).decode()
         try:
-            base64.b64decode(token, validate=True)
-            return token.decode()
-        except ValueError:
-            raise self.garbled() from None
+            if not token.startswith(b"{"):
+                token = base64.b64decode(token, validate=True)
+            signed = "signature" in json.loads(token)
+        except (ValueError, TypeError, RecursionError):
+            signed = False
+        if not signed:
+            raise self.garbled()
+        return base64.b64encode(token).decode()
 
 
 def _appliance(url: ProviderUrl) -> tuple[str, str]:

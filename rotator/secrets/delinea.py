@@ -22,7 +22,8 @@ from urllib.parse import quote
 import requests
 
 from rotator.errors import SecretError, SourceError
-from rotator.secrets.http import TokenProvider, code_of, strict_session
+from rotator.secrets.cyberark import TokenProvider
+from rotator.secrets.http import code_of, strict_session
 from rotator.secrets.provider import ProviderUrl, text_of
 from rotator.tls import trusting
 

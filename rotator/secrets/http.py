@@ -12,12 +12,11 @@ import json
 import re
 import ssl
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -37,7 +36,7 @@ LARGEST = 4 << 20  # bytes of an answer, packed or not
 TRIES = 4
 FIRST_PAUSE = 0.25  # seconds; doubles with each try
 LONGEST_PAUSE = 15.0  # seconds; who asks for more patience is given up
-_BUSY = frozenset({412, 429, 500, 502, 503, 504})
+BUSY = frozenset({412, 429, 500, 502, 503, 504})
 _REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
 
 silence_loggers("urllib3", "requests")
@@ -65,7 +64,7 @@ def _seconds_left() -> float:
 
 def is_busy(response: requests.Response) -> bool:
     """Return whether the same request may do better a little later."""
-    return response.status_code in _BUSY
+    return response.status_code in BUSY
 
 
 class _Reader(io.RawIOBase):
@@ -155,7 +154,7 @@ class _Adapter(HTTPAdapter):
         trusted = self._strict or verify
         return super().build_connection_pool_key_attributes(request, trusted, *rest)
 
-    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
         """Return the whole answer; the library's own *options* for time do not count."""
         for number in range(TRIES):
             response = self._answer(request, options)
@@ -173,9 +172,7 @@ class _Adapter(HTTPAdapter):
             timeout = _seconds_left()
             response = super().send(request, **{**options, "stream": True, "timeout": timeout})
             with response.raw as raw:
-                body = raw.read(LARGEST + 1, decode_content=True)
-            if len(body) > LARGEST:
-                raise OversizeError
+                body = _whole(raw.read(LARGEST + 1, decode_content=True))
         except DecodeError:
             raise requests.ConnectionError(HTTPException()) from None
         except (HTTPError, OversizeError, TimeoutError) as error:
@@ -184,13 +181,18 @@ class _Adapter(HTTPAdapter):
         return response
 
 
+def _whole(body: bytes) -> bytes:
+    """Return a body; raise OversizeError if there is too much of it, now that it is unpacked."""
+    if len(body) > LARGEST:
+        raise OversizeError
+    return body
+
+
 def _pause(response: requests.Response, number: int) -> float | None:
     """Return the seconds before the next try, None if the server asks for too many."""
     pause = FIRST_PAUSE * 2**number
-    try:
+    with suppress(KeyError, InvalidHeader, ValueError, OverflowError):  # nothing, or nonsense
         pause = Retry().parse_retry_after(response.headers["Retry-After"])
-    except (KeyError, InvalidHeader, ValueError, OverflowError):
-        pass  # it says nothing, or nonsense
     return None if pause > min(LONGEST_PAUSE, _until.get() - time.monotonic()) else pause
 
 
@@ -264,15 +266,17 @@ class HttpProvider(NetworkProvider):
         return found
 
     def raw(self, response: requests.Response) -> bytes:
-        """Return an answer that is the secret itself; raise SourceError if it is a page."""
-        if "html" in response.headers.get("Content-Type", "").lower():
+        """Return an answer that is the secret itself; raise SourceError if it is a page, or cut."""
+        told = response.headers
+        whole = "Content-Length" in told or "Transfer-Encoding" in told
+        if not whole or "html" in told.get("Content-Type", "").lower():
             raise self.garbled()
         return response.content
 
     def unexpected(self, status: int, code: str | None = None) -> SourceError:
         """Return the error for an answer that no rule speaks of; *code* is the provider's own."""
         said = f"status {status} ({code})" if code else f"status {status}"
-        if status in _BUSY:
+        if status in BUSY:
             return self.failure(
                 f"{'failed' if status == 500 else 'is too busy'}: {said} at every try",
                 "try again later; its own log says what it is waiting for",
@@ -294,35 +298,6 @@ class HttpProvider(NetworkProvider):
             "gave an answer that is not understood",
             "is the address that of the secret provider, and not of a proxy or a login page?",
         )
-
-
-class TokenProvider(HttpProvider, ABC):
-    """Token provider: logs in for a token, before it expires and, once, when it is refused."""
-
-    authorization: ClassVar[str]  # the header, with {} for the token
-    _token = ""
-    _token_until = 0.0
-
-    def read(self, path: str, **query: str) -> requests.Response:
-        """Return the answer to a request with a token."""
-        response = self._read_once(path, query)
-        if response.status_code == 401:
-            self._token_until = 0.0  # revoked, or expired early
-            response = self._read_once(path, query)
-        return response
-
-    def _read_once(self, path: str, query: Mapping[str, str]) -> requests.Response:
-        """Return the answer to a request, after a login if there is no good token."""
-        started = time.monotonic()
-        if started >= self._token_until:
-            self._token, seconds = self.log_in()
-            self._token_until = started + seconds
-        headers = {"Authorization": self.authorization.format(self._token)}
-        return self.ask("GET", path, params=query, headers=headers)
-
-    @abstractmethod
-    def log_in(self) -> tuple[str, float]:
-        """Return a new token, and for how many seconds it is to be used."""
 
 
 def code_of(response: requests.Response, pattern: re.Pattern[str], field: str) -> str:

@@ -107,12 +107,17 @@ class Vault(HttpProvider):
             if entry is not None and key in entry:
                 return text_of(name, entry[key], self.source, "store the value as a string there")
             looked.append(f"the key {key} in {path}{'' if entry else ' (no such entry)'}")
-        if denied is not None and not any(self._entries.values()):
+        if denied is not None and not self._still_reads():
             # a policy forbids what it does not name: with an entry at hand this means little
             raise SourceError(str(denied), hint=denied.hint) from None
         raise self.unknown(
             name, f"looked for {', then '.join(looked)}{_versioned_hint(self._path)}"
         )
+
+    def _still_reads(self) -> bool:
+        """Return whether an entry that was read before can be read now: a token may have ended."""
+        known = next((path for path, entry in self._entries.items() if entry), None)
+        return known is not None and self._read(known).status_code != 403
 
     def _candidates(self, name: str) -> list[tuple[str, str]]:
         """Return the entries and keys that *name* can mean, likeliest first."""
@@ -184,9 +189,7 @@ class Vault(HttpProvider):
             return None
         found = self._content(response).get("data")
         if isinstance(found, dict) and isinstance(found.get("metadata"), dict) and "data" in found:
-            found = found["data"]
-        if found is None:
-            return None
+            found = {} if found["data"] is None else found["data"]
         if not isinstance(found, dict):
             raise self.garbled()
         return found

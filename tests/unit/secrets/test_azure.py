@@ -202,7 +202,8 @@ class TestRefusals:
         """A login is tried again, too, and a busy Entra ID is not said to have refused it."""
         server.script_for = part
         server.script.extend([Answer(503, SECRET, {"Retry-After": "0"})] * 9)
-        refused(caplog, lambda: provider(server).get(NAME), "Entra ID is too busy", kind=SourceError)
+        one = provider(server)
+        refused(caplog, lambda: one.get(NAME), "Entra ID is too busy", kind=SourceError)
         assert len(server.paths(part)) == http.TRIES
 
 
