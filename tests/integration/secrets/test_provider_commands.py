@@ -10,6 +10,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from support import misbehaviour as bad
 from support.caches import held_port
 from support.commandline import KEY_A, KEY_B, cache, config_file
 from support.processes import run_here
@@ -251,6 +252,31 @@ def test_a_server_that_tells_all(case, status, monkeypatch):
     for done in ended.values():
         assert done.returncode in {1, 2}
         discreet(done)
+
+
+class Broken(VendorServer):
+    """Answers everything in one of the ways that no server should."""
+
+    def __init__(self, way, tls=None):
+        super().__init__(tls)
+        self.way = way
+
+    def answer(self, asked):
+        """The same each time."""
+        return Answer(send=self.way)
+
+
+@pytest.mark.parametrize("way", [bad.trickle, bad.bomb, bad.reset], ids=lambda one: one.__name__)
+def test_a_server_that_is_broken(case, way, monkeypatch):
+    """A provider that never ends or never begins ends a command with 1, in time and discreetly."""
+    monkeypatch.setattr("rotator.secrets.http.PATIENCE", 0.3)
+    tls = {"hashivault": None, "awssecretsmanager": None, "cyberarkccp": case.ca.strict}
+    config = ["--config", case.file, "--log-level", "debug"]
+    with case.serving(Broken(way, tls.get(case.scheme, case.ca.server))) as env:
+        for command in (["check"], ["run", "--state", case.state]):
+            done = run_here([*command, *config], env=env)
+            assert done.returncode == 1
+            discreet(done)
 
 
 def test_a_library_that_is_missing(tmp_path, server, ca, monkeypatch):

@@ -164,6 +164,12 @@ class TestEnvironment:
         error = refused(lambda: ref.resolve(provider_from_url("env://")), FIELD, "<ROT_PW>")
         assert "ROT_PW" in error.hint
 
+    def test_no_text(self, monkeypatch):
+        """Bytes that are no UTF-8 are no secret, and do not break what uses it."""
+        monkeypatch.setenv("ROT_PW", "a\udcff")
+        ref = SecretRef("<ROT_PW>", FIELD)
+        refused(lambda: ref.resolve(provider_from_url("env://")), FIELD, "is not text")
+
     def test_something_follows(self):
         """A name in the URL is a misunderstanding."""
         refused(lambda: provider_from_url(f"env://{SECRET}"), "env://")
