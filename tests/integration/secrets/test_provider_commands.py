@@ -261,7 +261,7 @@ class Broken(VendorServer):
         super().__init__(tls)
         self.way = way
 
-    def answer(self, asked):
+    def answer(self, _):
         """The same each time."""
         return Answer(send=self.way)
 
