@@ -271,9 +271,9 @@ def test_a_server_that_is_broken(case, way, monkeypatch):
     """A provider that never ends or never begins ends a command with 1, in time and discreetly."""
     monkeypatch.setattr("rotator.secrets.http.PATIENCE", 0.3)
     tls = {"hashivault": None, "awssecretsmanager": None, "cyberarkccp": case.ca.strict}
-    config = ["--config", case.file, "--log-level", "debug"]
+    config = ["--config", case.file]
     with case.serving(Broken(way, tls.get(case.scheme, case.ca.server))) as env:
-        for command in (["check"], ["run", "--state", case.state]):
+        for command in (["check"], ["run", "--state", case.state, "--log-level", "debug"]):
             done = run_here([*command, *config], env=env)
             assert done.returncode == 1
             discreet(done)
