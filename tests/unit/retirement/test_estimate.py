@@ -273,8 +273,8 @@ class TestWhole:
                 " 1 replica, 41 bytes a value besides name and value | "
             ),
             (
-                f"growth of the append-only file | bytes | 361000.0 | 400000.0 | 80000000.0 | {NODE} |"
-                " as much as replicas get; it has 100 MB | "
+                "growth of the append-only file | bytes | 361000.0 | 400000.0 | 80000000.0 |"
+                f" {NODE} | as much as replicas get; it has 100 MB | "
             ),
             (
                 f"memory that a fork copies, at most | bytes | 8792000.0 | 9000.0 | - | {NODE} |"

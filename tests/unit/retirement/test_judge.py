@@ -106,6 +106,13 @@ class TestRetirable:
         assert judgement.next_step == f"remove {FIELD} and {field}"
         (other,) = [one for one in judgement.places if one.kind is Kind.CACHES]
         assert other.evidence.startswith("other-redis: no application of other-redis has written")
+        assert other.evidence.endswith(", last looked at 2026-11-23 03:41 UTC")
+        fenced = {"fence": Fence(at(0), "0" * 16, (KEY,), at(0))}
+        declared = Declarations(retention=timedelta(0))
+        clean = case(cache="other-redis", field=field, declared=declared, **fenced)
+        [other] = [one for one in judged(case(), clean).places if one.kind is Kind.CACHES]
+        assert (other.status, other.since) == (Status.CLEAN, at(1))
+        assert other.evidence == "other-redis is clean, last looked at 2026-11-23 03:41 UTC"
         told = [one for one in judgement.assumptions if one.startswith("other-redis: ")]
         assert [one.partition("no ")[2][:11] for one in told] == ["application", "backup outs"]
 
@@ -475,6 +482,7 @@ class TestVerifying:
         judgement = judged(case(sweep=sweep(100, 101, verified=False)))
         assert judgement.verdict is Verdict.VERIFYING
         assert judgement.next_step == "run again without --no-verify"
+        assert judgement.ready_at == at(NOW)  # nothing is waited for
 
     def test_clock_went_back(self):
         """A sighting in the future says that a clock is wrong, and is believed."""
