@@ -24,15 +24,10 @@ from mutants.sources import COPY, ROOT, Mutant, copied, mutated
 
 @dataclass(frozen=True)
 class Part:
-    """
-    Part: modules that are mutated, and the tests that have to see it.
-
-    Tests that need a server share one, which *kept* starts before.
-    """
+    """Part: modules that are mutated, and the tests that have to see it."""
 
     modules: str
     tests: Sequence[str]
-    kept: str = ""
 
 
 PARTS: Final = {
@@ -54,7 +49,7 @@ def tried(name: str, *, processes: int, every: int, again: bool) -> Counter[str]
     results = COPY / f"{name}.json"
     known = json.loads(results.read_text()) if again else {}
     wanted = [one.name for one in mutants if known.get(one.name, [""])[0] != KILLED]
-    told = {"mutants": wanted, "results": str(results), "processes": processes, "kept": part.kept}
+    told = {"mutants": wanted, "results": str(results), "processes": processes}
     told["tests"] = part.tests
     path = os.pathsep.join([str(COPY), str(COPY / "scripts")])
     subprocess.run(

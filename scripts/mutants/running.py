@@ -35,17 +35,12 @@ _IDLE: Final = 10  # so many times the processor's time may pass on the clock
 
 
 class Mutation:
-    """
-    Mutation: a plugin that runs tests on mutants, instead of once.
+    """Mutation: a plugin that runs tests on mutants, instead of once."""
 
-    *kept* names a test that runs first, in the process that forks, with the fixtures it leaves.
-    """
-
-    def __init__(self, mutants: Sequence[str], results: Path, processes: int, kept: str) -> None:
+    def __init__(self, mutants: Sequence[str], results: Path, processes: int) -> None:
         self._mutants = mutants
         self._results = results
         self._processes = processes
-        self._kept = kept
         self._reached: dict[str, list[int]] = {}
         self._seconds: dict[int, float] = {}
         self._killers: defaultdict[str, list[int]] = defaultdict(list)
@@ -56,11 +51,6 @@ class Mutation:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Record which tests reach which function, then try all mutants."""
         self._items = session.items
-        self._last = session.items[-1]
-        if self._kept:
-            first = next(one for one in self._items if self._kept in one.nodeid)
-            if not _passes(first, self._last):
-                raise RuntimeError(f"{first.nodeid} fails without any mutant")
         self._caches = [
             one
             for one in gc.get_objects()
@@ -128,7 +118,7 @@ class Mutation:
             _limit(_LEAST_SECONDS + _FACTOR * sum(self._seconds[one] for one in tests))
             _forget(self._caches)
             set_mutant_under_test(mutant)
-            failed = next((one for one in tests if not _passes(self._items[one], self._last)), None)
+            failed = next((one for one in tests if not _passes(self._items[one])), None)
             os.write(writing, (_NONE_FAILED if failed is None else failed).to_bytes(2))
             os._exit(0)
         os.close(writing)
@@ -162,19 +152,19 @@ def _record(
         _forget(caches)
         state()._stats.clear()  # noqa: SLF001 - where mutmut has it
         begun = time.process_time()
-        passed = _passes(item, items[-1])
+        passed = _passes(item)
         took = time.process_time() - begun
         write(json.dumps((sorted(state()._stats), passed, took)) + "\n")  # noqa: SLF001
 
 
-def _passes(item: pytest.Item, following: pytest.Item) -> bool:
-    """Whether one test passes; what lasts longer than the test is kept. Nothing is reported."""
+def _passes(item: pytest.Item) -> bool:
+    """Whether one test passes, with all fixtures begun and ended for it. Nothing is reported."""
     hook = item.ihook
     calls = [
         pytest.CallInfo.from_call(lambda: hook.pytest_runtest_setup(item=item), "setup"),
         pytest.CallInfo.from_call(lambda: hook.pytest_runtest_call(item=item), "call"),
         pytest.CallInfo.from_call(
-            lambda: hook.pytest_runtest_teardown(item=item, nextitem=following), "teardown"
+            lambda: hook.pytest_runtest_teardown(item=item, nextitem=None), "teardown"
         ),
     ]
     return all(call.excinfo is None for call in calls)
@@ -197,7 +187,7 @@ def _limit(seconds: float) -> None:
 def main() -> int:
     """Run as it is told on standard input: see `mutants.__main__`."""
     told = json.loads(sys.stdin.read())
-    plugin = Mutation(told["mutants"], Path(told["results"]), told["processes"], told["kept"])
+    plugin = Mutation(told["mutants"], Path(told["results"]), told["processes"])
     return pytest.main(
         [*told["tests"], "-q", "-o", "timeout=0", "--hypothesis-profile", "mutants"], [plugin]
     )
