@@ -621,6 +621,30 @@ class TestBackups:
         assert (judgement.verdict, judgement.held_until) == (Verdict.HELD, None)
         assert "counted from when all else is clean" in judgement.reasons[-1]
 
+    @pytest.mark.parametrize(
+        ("retention", "now", "known", "place"),
+        [
+            (None, NOW, {}, (Status.ASSUMED, ("no backup outside Redis holds it"
+             " (backups.retention is not declared)"))),
+            (0, NOW, {}, (Status.CLEAN, ("there are no backups outside Redis"
+             " (backups.retention: 0s)"))),
+            (1, NOW, HELD_COPY, (Status.HOLDING, ("backups are kept for 1d, counted from when all"
+             " else is clean"), Verdict.HELD, None, "wait 1d from then on", None, True)),
+            (1, 1500, {}, (Status.CLEAN, ("backups are kept for 1d, and those from before"
+             " 2026-11-23 02:01 UTC are gone"), Verdict.RETIRABLE, at(1441))),
+            (1, NOW, {}, (Status.HOLDING, ("backups are kept for 1d and may hold it until"
+             " 2026-11-24 02:01 UTC"), Verdict.HELD, at(1),
+             "wait until 2026-11-24 02:01 UTC, then run again", at(1441))),
+        ],
+    )  # fmt: skip
+    def test_what_it_says(self, retention, now, known, place):
+        """It is said how long backups are kept, from when on, and until when that is."""
+        days = None if retention is None else timedelta(days=retention)
+        found = judged(case(declared=Declarations(retention=days), **known), now=now).places
+        assert [one for one in found if one.kind is Kind.BACKUPS] == [
+            Place(Kind.BACKUPS, "", *place)
+        ]
+
     def test_without_end(self):
         """A retention longer than the calendar ends with it."""
         declared = Declarations(retention=timedelta.max)
