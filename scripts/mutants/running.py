@@ -18,7 +18,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytest
 from mutmut.mutation.trampoline import set_mutant_under_test
@@ -160,14 +160,18 @@ def _record(
 def _passes(item: pytest.Item) -> bool:
     """Whether one test passes, with all fixtures begun and ended for it. Nothing is reported."""
     hook = item.ihook
-    calls = [
-        pytest.CallInfo.from_call(lambda: hook.pytest_runtest_setup(item=item), "setup"),
-        pytest.CallInfo.from_call(lambda: hook.pytest_runtest_call(item=item), "call"),
-        pytest.CallInfo.from_call(
-            lambda: hook.pytest_runtest_teardown(item=item, nextitem=None), "teardown"
-        ),
-    ]
-    return all(call.excinfo is None for call in calls)
+    steps: dict[Literal["setup", "call", "teardown"], Callable[[], Any]] = {
+        "setup": lambda: hook.pytest_runtest_setup(item=item),
+        "call": lambda: hook.pytest_runtest_call(item=item),
+        "teardown": lambda: hook.pytest_runtest_teardown(item=item, nextitem=None),
+    }
+    passed = True
+    for when, step in steps.items():
+        call = pytest.CallInfo.from_call(step, when)
+        if call.excinfo is None:
+            hook.pytest_runtest_makereport(item=item, call=call)  # `tmp_path` goes by it
+        passed = passed and call.excinfo is None
+    return passed
 
 
 def _forget(caches: Iterable[Any]) -> None:
