@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients fuzz enumerate \
-	soak lint fix \
+	mutants soak lint fix \
 	vectors bench lock release-check clean
 
 help: ## list the targets
@@ -85,6 +85,10 @@ enumerate: $(DEV) ## kill commands and cut them off at every point: EVERY=n play
 	@$(SCRIPT) enumeration --jobs 2 --every $(or $(EVERY),1) $(if $(ONLY),--only "$(ONLY)") \
 		$(if $(COMMANDS),--commands $(COMMANDS)) $(if $(PLACES),--places $(PLACES))
 
+mutants: $(DEV) ## change code on purpose, and see whether a test fails: MODULES="retirement crypto.cuts", one of EVERY=n, PROCESSES=n
+	@$(INSTALL) --only-binary :all: --require-hashes --requirements $(LOCK)/mutants.txt
+	@$(SCRIPT) mutants --processes $(or $(PROCESSES),1) --every $(or $(EVERY),1) $(MODULES)
+
 soak: $(DEV) ## a cluster, an application, kills and failovers for MINUTES=n, SEED=n; then what must hold
 	@$(SCRIPT) soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
@@ -118,6 +122,7 @@ lock: $(UV) ## renew all versions and hashes under scripts/lock
 	@$(UV) pip $(COMPILE) --all-extras --group build --group test --resolution lowest-direct -o $(LOCK)/lowest.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group uv -o $(LOCK)/uv.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group fuzz -o $(LOCK)/fuzz.txt
+	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group mutants -c $(LOCK)/dev.txt -o $(LOCK)/mutants.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group clients -o $(LOCK)/clients.txt
 	@$(UV) pip $(subst pyproject.toml,,$(COMPILE)) --group servers --no-deps -o $(LOCK)/servers.txt
 
@@ -125,4 +130,4 @@ release-check: $(RELEASE) ## build, install and list what a release holds, into 
 	@$(SCRIPT) release
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .mutants

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import gettempdir
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import UnsatisfiedAssumption
 from xdist.scheduler import LoadScopeScheduling
 
@@ -36,6 +36,14 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 settings.register_profile("quick", settings.get_profile("tests"), max_examples=20)
+# `make mutants`: the same few for each of thousands of mutants.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("quick"),
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 # `make fuzz`: so many examples of every property that does not say how many it needs.
 settings.register_profile(
     "fuzz", settings.get_profile("tests"), max_examples=int(os.environ.get("EXAMPLES", "20000"))

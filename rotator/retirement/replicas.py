@@ -289,7 +289,7 @@ def replica_place(server: Server, primary: Look | None, offset: int | None) -> P
         evidence = f"{where}, seen earlier in this cache, answers as a primary of its own"
         remedy = "make it a replica again, or declare it decommissioned"
         return Place(Kind.REPLICA, where, Status.UNKNOWN, evidence, Verdict.UNKNOWN, None, remedy)
-    why = "its primary is not known" if primary is None else why_not_follows(last, primary, offset)
+    why = "has no known primary" if primary is None else why_not_follows(last, primary, offset)
     if why is None and seen_writable(server.looks):
         evidence = f"replica {where} could be written to earlier (replica-read-only no)"
         remedy = f"remove its files and start {where} anew, then run again"

@@ -8,10 +8,22 @@ import hmac
 import pickle
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.crypto.keyring import Key, Keyring, generate
+from rotator.crypto.keyring import (
+    LIMIT,
+    WARN_AT,
+    Key,
+    Keyring,
+    generate,
+    signing_key,
+    used,
+    verifying_key,
+    warning,
+)
 from rotator.errors import KeyMaterialError
 
 MATERIAL = bytes(range(32))
@@ -224,3 +236,112 @@ def test_material_is_not_kept():
 
     assert not any(MATERIAL in value for value in held if isinstance(value, bytes))
     assert not any(HEX in value for value in held if isinstance(value, str))
+
+
+@pytest.mark.parametrize(
+    ("role", "encryptions", "seen", "says"),
+    [
+        ("current", 0, 0, None),
+        ("current", LIMIT // 20, LIMIT // 40, None),
+        (
+            "current",
+            LIMIT,
+            1000,
+            (
+                "has used 100% of the 2^32 encryptions that are safe with random nonces"
+                " (4,294,967,296 by rotator, 1,000 values met under it):"
+                " make a new key current before it is used up"
+            ),
+        ),
+        (
+            "old",
+            1000,
+            3 * LIMIT,
+            (
+                "has used 300% of the 2^32 encryptions that are safe with random nonces"
+                " (1,000 by rotator, 12,884,901,888 values met under it):"
+                " do not make it current again"
+            ),
+        ),
+    ],
+)
+def test_warning(role, encryptions, seen, says):
+    """How much of a key is used up is told once it is much: what it wrote and what was met."""
+    found = warning("9f2c41d07be3a655", role, encryptions, seen)
+    assert found == (says and f"the {role} key 9f2c41d0 {says}")
+
+
+def test_much():
+    """What is much counts both, and begins at the limit that is set for it."""
+    assert used(LIMIT // 4, LIMIT // 2) == 0.75
+    enough = int(WARN_AT * LIMIT) + 1
+    assert warning("0" * 16, "old", enough, 0)
+    assert warning("0" * 16, "old", enough - 1, 0) is None
+
+
+def pem(key, *, public=False, passphrase=None):
+    """The text of a file that openssl would write."""
+    if public:
+        kind = serialization.PublicFormat.SubjectPublicKeyInfo
+        return key.public_key().public_bytes(serialization.Encoding.PEM, kind)
+    cipher = (
+        serialization.BestAvailableEncryption(passphrase)
+        if passphrase
+        else serialization.NoEncryption()
+    )
+    kind = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, kind, cipher)
+
+
+SIGNS, CURVE = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
+
+
+class TestSigningKeys:
+    """Keys that sign, and those that check."""
+
+    def test_pair(self):
+        """What the one signs the other verifies."""
+        signs = signing_key(pem(SIGNS), "a.pem")
+        verifying_key(pem(SIGNS, public=True), "b.pem").verify(signs.sign(b"text"), b"text")
+
+    @pytest.mark.parametrize(
+        ("read", "text", "says", "hint"),
+        [
+            (signing_key, b"", "this is no private key (PEM)", "make one: openssl genpkey"),
+            (signing_key, pem(SIGNS, public=True), "this is a public key, which cannot sign",
+             "make one: openssl genpkey"),
+            (signing_key, pem(CURVE), "the key is of another kind than ed25519",
+             "make one: openssl genpkey"),
+            (signing_key, pem(SIGNS, passphrase=b"x"), "the key needs a passphrase",
+             "give one without: openssl pkey -in a.pem -out KEY.pem"),
+            (verifying_key, b"", "this is no public key (PEM)",
+             "make it from the key that signed: openssl pkey"),
+            (verifying_key, pem(SIGNS), "this is a private key",
+             "make it from the key that signed: openssl pkey"),
+            (verifying_key, pem(CURVE, public=True), "the key is of another kind than ed25519",
+             "make it from the key that signed: openssl pkey"),
+        ],
+    )  # fmt: skip
+    def test_not_one(self, read, text, says, hint):
+        """What a file is instead is said, with the command that makes what is needed."""
+        with pytest.raises(KeyMaterialError) as raised:
+            read(text, "a.pem")
+        assert str(raised.value) == f"a.pem: {says}"
+        assert raised.value.hint.startswith(hint)
+
+
+def test_what_was_wrong_with_a_list():
+    """A key that is listed twice is named at both places, with what to do."""
+    text = generate()
+    keys = [Key.from_text(text, name) for name in ("first", "second")]
+    with pytest.raises(KeyMaterialError) as raised:
+        Keyring(keys[0], keys[1:])
+    assert str(raised.value) == "second: the same key as first"
+    assert raised.value.hint == "remove second; every key is listed once"
+
+
+def test_digest_of_a_ring():
+    """The digest is of the keys, their order and their roles, and is the same in every release."""
+    first, second = (Key.from_text(digit * 64, digit) for digit in "12")
+    known = "\n".join([f"current {first.id}", f"old {second.id}"])
+    assert Keyring(first, [second]).digest == hashlib.sha256(known.encode()).hexdigest()

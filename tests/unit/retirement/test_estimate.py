@@ -235,3 +235,132 @@ class TestPlan:
     def test_not_known(self):
         """Without a pace there is no plan."""
         assert estimate([Work(NODE, 1, 1, 1)], {}, Terms("", cores=4)).plan is None
+
+
+def whole(work=WORK, before=None, done=None, **terms):
+    """All that is said, one line for each item: what is not known is a dash."""
+    found = estimate([work], {NODE: before or look()}, Terms("2,000 names met", **terms), done)
+    rows = [
+        (one.what, one.unit, one.expected, one.measured, one.limit, one.node, one.basis, one.note)
+        for one in found.items
+    ]
+    return [" | ".join("-" if cell is None else str(cell) for cell in row) for row in rows]
+
+
+BENCH = "a rough figure of prototypes, for values of 1 kB"
+
+
+class TestWhole:
+    """An estimate in full: operators read each word of it."""
+
+    def test_known(self):
+        """Everything is known, before and after."""
+        cpu = {"used_cpu_sys": "1", "used_cpu_user": "2"}
+        before = look(measures={**cpu, "rdb_last_cow_size": "5", "aof_last_cow_size": "7"})
+        more = {"used_cpu_sys": "2", "used_cpu_user": "4.5"}
+        after = look(
+            {"master_repl_offset": "501000", "aof_current_size": "100400000", "rdb_saves": "1"},
+            measures={**more, "rdb_last_cow_size": "8000", "aof_last_cow_size": "9000"},
+        )
+        done = Done([replace(WORK, values=900, size=270_000)], {NODE: after}, 5.0)
+        pace = "about as fast as this one and at most 5,000 visits a second"
+        assert whole(before=before, done=done, rate=5000.0) == [
+            "values to rewrite | values | 1000 | 900 | - | - | 2,000 names met | ",
+            "their size | bytes | 300000 | 270000 | - | - | 2,000 names met | ",
+            f"time | seconds | 4.0 | 5.0 | - | - | two sweeps, the second verifies, {pace} | ",
+            (
+                f"traffic to each replica | bytes | 361000.0 | 500000.0 | 1048576.0 | {NODE} |"
+                " 1 replica, 41 bytes a value besides name and value | "
+            ),
+            (
+                "growth of the append-only file | bytes | 361000.0 | 400000.0 | 80000000.0 |"
+                f" {NODE} | as much as replicas get; it has 100 MB | "
+            ),
+            (
+                f"memory that a fork copies, at most | bytes | 8792000.0 | 9000.0 | - | {NODE} |"
+                " two pages of memory a value, and no more than the 500 MB that are used | "
+            ),
+            (
+                f"share of the server's core | share | 0.005875 | 0.7 | - | {NODE} |"
+                f" 11.5 us a value by script, {BENCH} | "
+            ),
+        ]
+
+    def test_little_known(self):
+        """What INFO does not say is not made up, and the reason stands where the basis would."""
+        before = look(
+            {"connected_slaves": None, "aof_enabled": None}, measures={"maxmemory": "600000000"}
+        )
+        work = replace(WORK, way=None, seconds=None)
+        assert whole(work, before, rate=100)[2:] == [
+            (
+                "time | seconds | 40.0 | - | - | - | two sweeps, the second verifies,"
+                " at most 100 visits a second | "
+            ),
+            f"traffic to each replica | bytes | - | - | - | {NODE} | INFO does not say | ",
+            (
+                f"growth of the append-only file | bytes | - | - | - | {NODE} |"
+                " INFO does not say if there is one | "
+            ),
+            (
+                f"memory that a fork copies, at most | bytes | 8792000.0 | - | - | {NODE} |"
+                " two pages of memory a value, and no more than the 500 MB that are used |"
+                " maxmemory is 600 MB, and does not count it"
+            ),
+            (
+                f"share of the server's core | share | 0.0005875 | - | - | {NODE} |"
+                f" at most 11.5 us a value by script, {BENCH} | "
+            ),
+        ]
+
+    def test_nothing_there(self):
+        """What there is not costs nothing; without a pace no share is known."""
+        before = look({"connected_slaves": "0", "aof_enabled": "0"}, measures={"used_memory": None})
+        work = replace(WORK, seconds=None)
+        assert whole(work, before, verifying=False)[2:] == [
+            "time | seconds | - | - | - | - | the pace was not measured | ",
+            f"traffic to each replica | bytes | 0.0 | - | - | {NODE} | it has no replica | ",
+            f"growth of the append-only file | bytes | 0.0 | - | - | {NODE} | none | ",
+            (
+                f"memory that a fork copies, at most | bytes | - | - | - | {NODE} |"
+                " INFO does not say how much is used | "
+            ),
+            (
+                f"share of the server's core | share | - | - | - | {NODE} |"
+                " how long it takes is not known | "
+            ),
+        ]
+
+    def test_one_sweep(self):
+        """Without a verifying sweep the time is that of one."""
+        assert whole(verifying=False)[2] == (
+            "time | seconds | 2.0 | - | - | - | one sweep, about as fast as this one | "
+        )
+
+    def test_a_rewrite(self):
+        """A file that has grown enough is rewritten during the run; it has no room left."""
+        before = look({"aof_current_size": "200000000", "aof_base_size": "100000000"})
+        assert whole(before=before)[4] == (
+            f"growth of the append-only file | bytes | 361000.0 | - | 0.0 | {NODE} |"
+            " as much as replicas get; it has 200 MB | it is rewritten during the run, which forks"
+        )
+
+    def test_too_far_behind(self):
+        """A replica that may be dropped is kept below half of the least of the limits."""
+        before = look(settings={"client-output-buffer-limit": "replica 400000 200001 60"})
+        assert whole(before=before)[3].endswith(
+            "a replica that gets 200 kB behind is dropped: keep it below with --max-lag 100000"
+        )
+
+    def test_machines(self):
+        """So many processes as keep a server busy, at most four, on so many machines."""
+        terms = Terms("counts", cores=2)
+        plan = estimate([WORK], {}, terms).plan
+        assert (plan.nodes, plan.processes_a_node, plan.cores_a_machine, plan.machines) == (
+            *(1, 4, 2),
+            2,
+        )
+        assert plan.basis == f"1,000 visits/s a process, of 78,261 a server could take: {BENCH}"
+        faster = replace(WORK, visits=80_000, way=None)
+        assert estimate([faster], {}, replace(terms, lanes=2)).plan.processes_a_node == 4
+        assert estimate([faster], {}, terms).plan.processes_a_node == 2

@@ -106,6 +106,13 @@ class TestRetirable:
         assert judgement.next_step == f"remove {FIELD} and {field}"
         (other,) = [one for one in judgement.places if one.kind is Kind.CACHES]
         assert other.evidence.startswith("other-redis: no application of other-redis has written")
+        assert other.evidence.endswith(", last looked at 2026-11-23 03:41 UTC")
+        fenced = {"fence": Fence(at(0), "0" * 16, (KEY,), at(0))}
+        declared = Declarations(retention=timedelta(0))
+        clean = case(cache="other-redis", field=field, declared=declared, **fenced)
+        [other] = [one for one in judged(case(), clean).places if one.kind is Kind.CACHES]
+        assert (other.status, other.since) == (Status.CLEAN, at(1))
+        assert other.evidence == "other-redis is clean, last looked at 2026-11-23 03:41 UTC"
         told = [one for one in judgement.assumptions if one.startswith("other-redis: ")]
         assert [one.partition("no ")[2][:11] for one in told] == ["application", "backup outs"]
 
@@ -475,6 +482,7 @@ class TestVerifying:
         judgement = judged(case(sweep=sweep(100, 101, verified=False)))
         assert judgement.verdict is Verdict.VERIFYING
         assert judgement.next_step == "run again without --no-verify"
+        assert judgement.ready_at == at(NOW)  # nothing is waited for
 
     def test_clock_went_back(self):
         """A sighting in the future says that a clock is wrong, and is believed."""
@@ -612,6 +620,30 @@ class TestBackups:
         judgement = self._judged(**HELD_COPY)
         assert (judgement.verdict, judgement.held_until) == (Verdict.HELD, None)
         assert "counted from when all else is clean" in judgement.reasons[-1]
+
+    @pytest.mark.parametrize(
+        ("retention", "now", "known", "place"),
+        [
+            (None, NOW, {}, (Status.ASSUMED, ("no backup outside Redis holds it"
+             " (backups.retention is not declared)"))),
+            (0, NOW, {}, (Status.CLEAN, ("there are no backups outside Redis"
+             " (backups.retention: 0s)"))),
+            (1, NOW, HELD_COPY, (Status.HOLDING, ("backups are kept for 1d, counted from when all"
+             " else is clean"), Verdict.HELD, None, "wait 1d from then on", None, True)),
+            (1, 1500, {}, (Status.CLEAN, ("backups are kept for 1d, and those from before"
+             " 2026-11-23 02:01 UTC are gone"), Verdict.RETIRABLE, at(1441))),
+            (1, NOW, {}, (Status.HOLDING, ("backups are kept for 1d and may hold it until"
+             " 2026-11-24 02:01 UTC"), Verdict.HELD, at(1),
+             "wait until 2026-11-24 02:01 UTC, then run again", at(1441))),
+        ],
+    )  # fmt: skip
+    def test_what_it_says(self, retention, now, known, place):
+        """It is said how long backups are kept, from when on, and until when that is."""
+        days = None if retention is None else timedelta(days=retention)
+        found = judged(case(declared=Declarations(retention=days), **known), now=now).places
+        assert [one for one in found if one.kind is Kind.BACKUPS] == [
+            Place(Kind.BACKUPS, "", *place)
+        ]
 
     def test_without_end(self):
         """A retention longer than the calendar ends with it."""

@@ -165,6 +165,17 @@ class TestOneServer:
         looks = [primary(minutes, calls=calls, **BLIND) for minutes in (0, 9)]
         assert broken_between(*looks, one_server=True) is None
 
+    def test_all_looks(self):
+        """Where it is declared all looks at the address go on; else nobody knows whose they are."""
+        looks = tuple(primary(minutes, **BLIND) for minutes in (0, 5, 9))
+        other = primary(3, "redis-9:6379", **BLIND)
+        known = ancestry((looks[0], other, *looks[1:]), looks[-1], one_server=True)
+        assert (known.process, known.why) == (
+            looks,
+            "another process answers, and not from later data",
+        )
+        assert ancestry(looks, looks[-1]).looks == looks[-1:]
+
     @pytest.mark.parametrize(
         "more",
         [
@@ -356,6 +367,9 @@ class TestCounts:
         """Slots cover others if all of those are among them."""
         assert covers("0-5, 9", "1-3, 9")
         assert not covers("0-5", "6")
+        assert not covers("0-5", "0-6")
+        assert not covers("9", "9, 10")
+        assert covers("0-6", "0-5, 6")
         assert covers("", "")
 
 

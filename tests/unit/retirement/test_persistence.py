@@ -64,6 +64,12 @@ class TestSaves:
         looks = [primary(0, rdb_bgsave_in_progress=state), primary(5, rdb_last_save_time=60)]
         assert saved_at(looks) is None
 
+    def test_seen_under_way(self):
+        """A save that was seen under way counts from a quiet look before it."""
+        begun = primary(1, rdb_bgsave_in_progress=1, rdb_saves=1)
+        ended = primary(2, rdb_last_save_time=60, rdb_saves=1)
+        assert saved_at([QUIET, begun, ended]) == at(2)
+
     def test_the_second_counts(self):
         """After a save that does not count the next one does."""
         looks = [

@@ -1,0 +1,218 @@
+"""Looks: what two of them tell of the time in between, and which are worth keeping."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rotator.retirement.looks import (
+    Listed,
+    calls,
+    counts_subcommands,
+    is_valkey,
+    is_writing,
+    longest_write,
+    number,
+    reset_between,
+    same_process,
+    thinned,
+    version,
+)
+from rotator.tally.tally import Outcome
+from support.looks import KEY, REPLICA, at, away, primary, proof
+
+DAY = 24 * 60
+
+
+class TestFields:
+    """What one look says."""
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [("7", 7), ("-1", -1), ("0", 0), (None, None), ("", None), ("1.5", None), ("x", None)],
+    )
+    def test_number(self, text, value):
+        """A field that is missing, or is no number, is none: it is never taken for 0."""
+        assert number(primary(aof_base_size=text), "aof_base_size") == value
+
+    @pytest.mark.parametrize(
+        ("facts", "found"),
+        [
+            ({"redis_version": "7.0.15"}, (7, 0, 15)),
+            ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, (9, 1, 2)),
+            ({"redis_version": "7.2.rc1"}, (7, 2)),
+            ({"redis_version": None}, ()),
+        ],
+    )
+    def test_version(self, facts, found):
+        """Valkey has a version of its own, beside that of the Redis it is like."""
+        look = primary(**facts)
+        assert version(look) == found
+        assert counts_subcommands(look) is (found >= (7,))
+        assert is_valkey(look) is ("valkey_version" in facts)
+
+    def test_calls(self):
+        """Calls add up; nobody knows those of a subcommand before 7.0, or without commandstats."""
+        counted = {"config|set": 2, "debug": 1, "config": 9}
+        assert calls(primary(calls=counted), "config|set", "debug", "save") == 3
+        assert calls(primary(calls=counted, version="6.2.14"), "config|set", "debug") is None
+        assert calls(primary(calls=counted, version="6.2.14"), "config", "debug") == 10
+        assert calls(primary(calls=False), "debug") is None
+
+    @pytest.mark.parametrize(("one", "other", "same"), [("a", "a", True), ("a", "b", False)])
+    def test_process(self, one, other, same):
+        """The run id tells one process from another."""
+        assert same_process(primary(run_id=one), primary(run_id=other)) is same
+
+    def test_process_not_told(self):
+        """Two that do not say who they are may be anybody."""
+        assert not same_process(primary(run_id=None), primary(run_id=None))
+
+
+RESET = "its counters were reset"
+UNSEEN = "a reset of its counters could not be seen: +cluster|myid ends this"
+
+
+class TestReset:
+    """Whether counters may have begun anew."""
+
+    @pytest.mark.parametrize(
+        ("before", "after", "why"),
+        [
+            ({}, {}, None),
+            ({"total_commands_processed": 1000}, {"total_commands_processed": 999}, RESET),
+            ({"total_commands_processed": None}, {"total_commands_processed": 0}, None),
+            ({"calls": {"get": 5}}, {"calls": {"get": 4}}, RESET),
+            ({"calls": {"get": 5}}, {}, RESET),
+            ({"calls": {"get": 5}}, {"calls": {"get": 5}}, None),
+            ({}, {"calls": {"config|resetstat": 1}}, RESET),
+            ({"calls": {"config|resetstat": 1}}, {"calls": {"config|resetstat": 1}}, None),
+            ({}, {"canary_found": 20}, None),
+            ({}, {"canary_found": 19}, RESET),
+            ({"calls": False}, {}, "INFO shows no commandstats"),
+            ({}, {"calls": False}, "INFO shows no commandstats"),
+            # a reset that came before could hide one: the canary has to be there
+            ({"calls": {"cluster|myid": 19, "config|resetstat": 1}},
+             {"calls": {"config|resetstat": 1}}, UNSEEN),
+            ({"calls": {"cluster|myid": 19}}, {}, None),
+            ({"version": "6.2.14", "calls": {"cluster": 19}}, {"version": "6.2.14"}, None),
+            ({"version": "6.2.14", "calls": {"cluster": 19}},
+             {"version": "6.2.14", "calls": {"config": 1}}, UNSEEN),
+        ],
+    )  # fmt: skip
+    def test_between(self, before, after, why):
+        """What shrinks was reset; what could not be seen is said, with what would show it."""
+        assert reset_between(primary(**before), primary(1, **after)) == why
+
+
+class TestThinned:
+    """Proofs and looks that are kept."""
+
+    def _kept(self, *looks):
+        return [one.at for one in thinned([], looks)[1]]
+
+    def test_the_last_ones(self):
+        """Of looks that say the same the first and the last twenty are kept."""
+        looks = [primary(minutes) for minutes in range(30)]
+        assert self._kept(*looks) == [at(0), *(at(minutes) for minutes in range(10, 30))]
+
+    def test_one_a_day(self):
+        """Older ones are kept once a day."""
+        looks = [primary(minutes) for minutes in (0, 1, DAY - 1, DAY, DAY + 1, 2 * DAY - 1)]
+        last = [primary(9 * DAY + minutes) for minutes in range(20)]
+        assert self._kept(*looks, *last)[:2] == [at(0), at(DAY)]
+        assert len(self._kept(*looks, *last)) == 2 + 20
+
+    @pytest.mark.parametrize(
+        ("more", "new"),
+        [
+            ({"run_id": "another"}, True),
+            ({"calls": {"debug": 1}}, True),
+            ({"calls": {"scan": 9}}, False),
+            ({"settings": {"save": "1 1"}}, True),
+            ({"slots": "0-5"}, True),
+            ({"epoch": 3}, True),
+            ({"listed": (Listed(REPLICA),)}, True),
+            ({"canary_found": 3}, True),
+            *(
+                ({name: "12345"}, False)
+                for name in (
+                    *("uptime_in_seconds", "total_commands_processed", "master_repl_offset"),
+                    *("slave_repl_offset", "expired_keys", "evicted_keys"),
+                    *("rdb_changes_since_last_save", "aof_current_size"),
+                )
+            ),
+        ],
+    )
+    def test_what_is_new(self, more, new):
+        """A look that says something else is kept; what changes all the time says nothing."""
+        looks = [primary(0), primary(1, **more), *(primary(2 + n) for n in range(40))]
+        assert (at(1) in self._kept(*looks)) is new
+
+    def test_missing_once(self):
+        """That a server did not answer is kept, and so is that it answered again."""
+        looks = [primary(0), away(1, primary(0).address), *(primary(2 + n) for n in range(40))]
+        assert self._kept(*looks)[:3] == [at(0), at(1), at(2)]
+
+    def test_each_server_by_itself(self):
+        """The looks at another server take nobody's place."""
+        looks = [primary(minutes, name) for minutes in range(20) for name in ("a:1", "b:1")]
+        assert thinned([], looks)[1] == looks
+
+    @pytest.mark.parametrize(
+        ("more", "new"),
+        [
+            ({}, False),
+            ({"basis": "another"}, True),
+            ({"met": {KEY: 1}}, True),
+            ({"open_items": {Outcome.DENIED: 1}}, True),
+            ({"outside": None}, True),
+            ({"hidden": 1}, True),
+            ({"doubt": "a clock was set"}, True),
+            ({"opened": 9}, False),
+        ],
+    )
+    def test_proofs(self, more, new):
+        """A proof that says something else is kept, and so are the looks that it is between."""
+        proofs = [proof(primary(2 * n), primary(2 * n + 1)) for n in range(60)]
+        proofs[1] = replace(proofs[1], **more)
+        looks = [look for one in proofs for look in (one.before, one.after)]
+        kept, seen = thinned(proofs, looks)
+        assert (proofs[1] in kept) is new
+        assert {one.at for one in kept for one in (one.before, one.after)} <= {
+            one.at for one in seen
+        }
+        assert kept == [one for one in proofs if one in kept]
+        assert len(kept) == 20 + (3 if new else 1)
+        assert proofs[-1].begun_at - proofs[0].begun_at < timedelta(days=1)
+
+
+class TestWriting:
+    """Files that are being written."""
+
+    @pytest.mark.parametrize(
+        ("fact", "value", "writes"),
+        [
+            ("rdb_bgsave_in_progress", "1", True),
+            ("aof_rewrite_in_progress", "1", True),
+            ("aof_rewrite_scheduled", "1", True),
+            ("rdb_bgsave_in_progress", None, False),
+            ("rdb_bgsave_in_progress", "0", False),
+            ("loading", "1", False),
+        ],
+    )
+    def test_is_writing(self, fact, value, writes):
+        """A save or a rewrite is under way, or is to come."""
+        assert is_writing(primary(**{fact: value})) is writes
+
+    @pytest.mark.parametrize(
+        ("last", "saving", "seconds"),
+        [
+            (0, "1", 2), (1, "1", 2), (7, "1", 14), (30, "1", 60), (31, "1", 60),
+            (None, "1", 60), (-1, "1", 60), (7, "0", 60), (7, None, 60),
+        ],
+    )  # fmt: skip
+    def test_longest_write(self, last, saving, seconds):
+        """A save is waited for twice as long as the last one took, and at most a minute."""
+        look = primary(rdb_last_bgsave_time_sec=last, rdb_bgsave_in_progress=saving)
+        assert longest_write(look) == seconds
