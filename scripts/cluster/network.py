@@ -73,7 +73,7 @@ class FrontedServer(LocalServer):
 
 def _own(announced: int, host: str, binary: Path | None) -> tuple[str, ...]:
     """The settings by which a server comes from *host* and says that it is at *announced*."""
-    said = subprocess.run(  # noqa: S603 - the program is the one that is to be started
+    said = subprocess.run(
         [str(binary or find_binary()), "--version"], capture_output=True, text=True, check=True
     ).stdout
     major = int(said.partition("v=")[2].partition(".")[0])
@@ -102,9 +102,7 @@ class Network:
         self._changed = asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def server(
-        self, *options: str, binary: Path | None = None, bus: bool = False
-    ) -> FrontedServer:
+    def server(self, *options: str, binary: Path | None = None, bus: bool = False) -> FrontedServer:
         """A server behind proxies, not started yet; in a cluster with one for its *bus*."""
         self._hosts += 1
         announced = free_port()

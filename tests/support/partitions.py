@@ -1,0 +1,488 @@
+"""
+Servers that are cut off from one another while rotator works, and what must hold afterwards.
+
+    with Network() as network, PartedCluster(network, 3, 1, SHORT) as cluster:
+        Scene(cluster, tmp_path).play(Partition("primary from its cluster", "rotating", "late"))
+
+The oracle knows what an application wrote, what a replica confirmed of it, and when. It does not
+ask rotator: it reads the memory of every server, and starts servers from copies of their files.
+"""
+
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from random import Random
+from typing import NamedTuple
+
+from redis.exceptions import RedisError, ResponseError
+
+from cluster.local_cluster import ask
+from cluster.network import CLIENTS, Loss, State
+from rotator.crypto.codec import Opened
+from rotator.demo.local_server import wait_until
+from rotator.errors import Exit, RotatorError
+from soak.disks import Snapshot, values
+from soak.model import Found, Held, Model
+from support.caches import Cache, Place, wait_for
+from support.clusters import calls, codec_of, made, names_in, owners, plain, read, store
+from support.processes import run_here
+
+NAMES = 240
+WRITTEN = 60
+"""Names of the primary in question that the application overwrites; the others it leaves alone."""
+PLAIN = 12
+"""Names in plaintext, for `adopt`."""
+PAGE = 20
+SOON_SECONDS, LATE_SECONDS = 0.3, 2.5
+"""When a partition ends that nobody is promoted in: before it is noticed, and after it is."""
+QUICK = {"workers": 1, "page": PAGE, "patience": 4.0}
+OPERATIONS = ("purge", "adopt")
+
+
+class Partition(NamedTuple):
+    """
+    One partition: who is cut off, when it begins and ends, and what rotator is doing meanwhile.
+
+    *begins* "before" it, while it is "rotating", "verifying" or "looking", or "after" it. *ends*
+    "soon": before anybody is promoted; "late": after that; "unseen": after that, and rotator stands
+    still until then; "over": when rotator has ended.
+    """
+
+    situation: str
+    begins: str
+    ends: str
+    doing: str = "run"
+
+    def __str__(self):
+        """What pytest calls it."""
+        return "-".join(self).replace(" ", "_")
+
+
+class Situation(NamedTuple):
+    """
+    What is cut: *cut* does so to a scene.
+
+    *promotes*: the replica of the primary in question takes its place if that lasts. *readable*:
+    nodes let read when their cluster is down.
+    """
+
+    cut: object
+    promotes: bool = False
+    readable: bool = False
+
+
+def _between(some, others, loss=Loss.HELD):
+    """A cut in both directions between parties that a scene has by these names."""
+    return lambda scene: scene.network.part(scene.parties(some), scene.parties(others), loss)
+
+
+def _from(some, others, *, delay=0.0):
+    """A cut in one direction only, or a delay of so many seconds."""
+    state = State(delay=delay) if delay else State(Loss.HELD)
+    return lambda scene: scene.network.change(scene.parties(some), scene.parties(others), state)
+
+
+def _slow(some, others, seconds):
+    """A delay in both directions."""
+
+    def cut(scene):
+        for one, other in ((some, others), (others, some)):
+            _from(one, other, delay=seconds)(scene)
+
+    return cut
+
+
+def _taken_over(cut):
+    """The same, and an operator has the replica take over without asking anybody."""
+
+    def act(scene):
+        cut(scene)
+        scene.promote()
+
+    return act
+
+
+SITUATIONS = {
+    "rotator from a primary": Situation(_between("rotator", "primary")),
+    "rotator to a primary": Situation(_from("rotator", "primary")),
+    "a primary to rotator": Situation(_from("primary", "rotator")),
+    "rotator from a primary, swallowed": Situation(_between("rotator", "primary", Loss.SWALLOWED)),
+    "rotator from a primary, broken": Situation(_between("rotator", "primary", Loss.BROKEN)),
+    "rotator from a primary, slow": Situation(_slow("rotator", "primary", 0.15)),
+    "rotator from a replica": Situation(_between("rotator", "replica")),
+    "rotator from a primary and its replica": Situation(_between("rotator", "shard")),
+    "rotator from all": Situation(_between("rotator", "all", Loss.SWALLOWED)),
+    "a primary from its replica": Situation(_between("primary", "replica")),
+    "a primary to its replica": Situation(_from("primary", "replica")),
+    "a replica to its primary": Situation(_from("replica", "primary")),
+    "a primary from its replica, swallowed": Situation(
+        _between("primary", "replica", Loss.SWALLOWED)
+    ),
+    "a primary from its replica, slow": Situation(_slow("primary", "replica", 0.4)),
+    "a replica from all": Situation(_between("replica", "others of the replica")),
+    "a primary and its replica from their cluster": Situation(_between("shard", "other shards")),
+    "all from all, slow": Situation(_slow("all", "all", 0.2)),
+    "a primary from its cluster": Situation(_between("primary", "others"), promotes=True),
+    "a primary from its cluster, swallowed": Situation(
+        _between("primary", "others", Loss.SWALLOWED), promotes=True
+    ),
+    "a primary to its cluster": Situation(_from("primary", "others"), promotes=True),
+    "a cluster to a primary": Situation(_from("others", "primary"), promotes=True),
+    "a primary from the majority, not its replica": Situation(
+        _between("primary", "other shards"), promotes=True
+    ),
+    "a primary from its cluster, readable": Situation(
+        _between("primary", "others"), promotes=True, readable=True
+    ),
+    "a primary from its cluster, taken over": Situation(
+        _taken_over(_between("primary", "others")), promotes=True
+    ),
+    "a primary from its replica, taken over": Situation(
+        _taken_over(_between("primary", "replica")), promotes=True
+    ),
+}
+"""By their names; `parties` says who they are."""
+
+
+class Application:
+    """
+    An application that goes on writing to one server, whoever else reaches it.
+
+    It writes under the current key and an old one, and notes in a model what may be there. *old*
+    says of each value under the old key when it was written (by `time.monotonic`).
+    """
+
+    def __init__(self, server, cache, names, model, seed=1):
+        self.writes = 0
+        self.confirmed = 0
+        self.old = {}
+        self._client = plain(server)
+        self._cache, self._names, self._model = cache, names, model
+        self._random = Random(seed)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        while not self._over.wait(0.01):
+            name = self._random.choice(self._names)
+            plaintext = self._random.randbytes(20)
+            key = self._random.randrange(2)
+            value = self._cache.seal(name, plaintext, key=key)
+            self._write(name, value, Held(plaintext, -1), old=key == 1)
+
+    def _write(self, name, value, state, *, old):
+        pipe = self._client.pipeline(transaction=False)
+        pipe.set(name, value)
+        pipe.execute_command("WAIT", 1, 50)
+        if old:  # whatever becomes of it
+            self.old[value] = time.monotonic()
+        try:
+            reply, confirmed = pipe.execute(raise_on_error=False)
+        except (RedisError, OSError):
+            self._model.tried(name, state)
+            return
+        if isinstance(reply, ResponseError):  # refused: it was not done
+            return
+        if isinstance(reply, Exception):
+            self._model.tried(name, state)
+            return
+        self.writes += 1
+        if isinstance(confirmed, int) and confirmed > 0:
+            self.confirmed += 1
+            self._model.wrote(name, state)
+        else:
+            self._model.tried(name, state)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        self._client.close()
+
+
+class Told(NamedTuple):
+    """What rotator has said of keys: since *begun* (by `time.monotonic`) these are retirable."""
+
+    where: str
+    begun: float
+    retirable: frozenset
+
+
+class Scene:
+    """A cluster with values under old keys; *primary* and *replica* are those in question."""
+
+    def __init__(self, cluster, folder):
+        self.cluster = cluster
+        self.network = cluster.network
+        self.nodes = cluster.nodes
+        self.primary, *_ = cluster.primaries
+        self.replica = self._replica_of(self.primary)
+        self.place = Place(folder, Cache(*(node.address for node in cluster.primaries)))
+        self.cache = self.place.cache
+        self.model = Model()
+        self.told = []
+        self.reports = []
+        homes = owners(cluster)
+        mine = {slot for slot, node in homes.items() if node is self.primary}
+        self.written = names_in(mine, WRITTEN, prefix="busy")
+        kept = [b"kept:%06d" % index for index in range(NAMES)]
+        self._plain = dict.fromkeys(names_in(mine, PLAIN, prefix="plain"), b"in plain words")
+        entries = made(self.cache, [*kept, *self.written])
+        for name, (plaintext, at_ms) in store(cluster, entries).items():
+            self.model.wrote(name, Held(plaintext, at_ms))
+        self._sealed = {name: value for name, (_, value, _) in entries.items()}
+
+    def _replica_of(self, primary):
+        wanted = self.cluster.member(primary).id
+        return next(n for n in self.cluster.replicas if self.cluster.member(n).primary_id == wanted)
+
+    def parties(self, name):
+        """Who a name of a situation stands for."""
+        shard = [self.primary, self.replica]
+        return {
+            "rotator": [CLIENTS],
+            "primary": [self.primary],
+            "replica": [self.replica],
+            "shard": shard,
+            "all": self.nodes,
+            "others": [node for node in self.nodes if node is not self.primary],
+            "others of the replica": [node for node in self.nodes if node is not self.replica],
+            "other shards": [node for node in self.nodes if node not in shard],
+        }[name]
+
+    def promote(self):
+        """Have the replica take over, without asking anybody."""
+        ask(self.replica, "CLUSTER", "FAILOVER", "TAKEOVER")
+
+    def is_promoted(self):
+        """Whether the replica has taken over."""
+        return self.cluster.member(self.replica).is_primary
+
+    def settle(self):
+        """Wait until all is well, and each replica has what its primary has."""
+        self.cluster.settle()
+        wait_for(lambda: all(map(_in_step, self.cluster.primaries)))
+
+    def play(self, partition):
+        """Play one partition, and see that nothing is broken."""
+        self.settle()
+        situation = SITUATIONS[partition.situation]
+        cut = Cut(self, situation, partition.ends)
+        with Application(self.primary, self.cache, self.written, self.model) as application:
+            self._work(partition, cut)
+        cut.end()
+        self.settle()
+        assert self.is_promoted() or partition.ends == "soon" or not situation.promotes
+        self.tell()
+        self.check(application)
+        self.finish(application, partition)
+
+    def _work(self, partition, cut):
+        if partition.begins == "before":
+            cut.begin()
+        if partition.doing in OPERATIONS:
+            self._operate(partition, cut)
+        elif partition.begins in {"before", "after"}:
+            self.run(dry_run=partition.doing == "dry run")
+        else:
+            with _at(partition.begins, cut.begin) as on_page:
+                self.run(on_page=on_page, dry_run=partition.doing == "dry run")
+        if partition.begins == "after":
+            cut.begin()
+            time.sleep(SOON_SECONDS)
+            self.run(dry_run=partition.doing == "dry run")
+
+    def run(self, **settings):
+        """A run that has everything it takes to call a key retirable, if it may."""
+        begun, fence = time.monotonic(), None
+        if not settings.get("dry_run"):
+            settings["refresh_files"] = True
+            # Whole seconds, as the option has them. What is written later voids it.
+            fence = datetime.now(UTC).replace(microsecond=0)
+        try:
+            report = self.place.run(**{**QUICK, "fence_at": fence, **settings})
+        except RotatorError as error:
+            if error.exit_code != Exit.FAILED:
+                raise
+            return None
+        self.reports.append(report)
+        keys = {key.id for key in report.caches[0].keys if key.verdict == "retirable"}
+        self.told.append(Told("a run", begun, frozenset(keys)))
+        return report
+
+    def tell(self):
+        """Note what the state alone says when all is well again."""
+        begun = self.told[-1].begun if self.told else time.monotonic()
+        keys = {
+            key
+            for key in self.cache.ids[1:]
+            if run_here(
+                ["report", "--require", f"retirable:{key}", "--state", self.place.state]
+            ).returncode
+            == 0
+        }
+        self.told.append(Told("the state", begun, frozenset(keys)))
+
+    def _operate(self, partition, cut):
+        """A purge of the values under the second old key, or an adoption of all plaintext."""
+        if partition.doing == "adopt":
+            store(self.cluster, {n: (p, p, -1) for n, p in self._plain.items()})
+            for name, words in self._plain.items():
+                self.model.wrote(name, Held(words, -1))
+        for name, value in self._sealed.items() if partition.doing == "purge" else ():
+            if self.cache.open(name, value).key.id == self.cache.ids[2]:
+                self.model.tried(name, None)
+        begin = threading.Thread(target=self._cut_when_busy, args=(cut,))
+        if partition.begins != "before":
+            begin.start()
+        self.operate(partition.doing)
+        if partition.begins != "before":
+            begin.join(60)
+
+    def _cut_when_busy(self, cut):
+        """Begin when the primary in question has been asked for names."""
+        before = calls(self.primary, "scan")
+        wait_for(lambda: calls(self.primary, "scan") > before)
+        cut.begin()
+
+    def operate(self, doing):
+        """Carry out one such command; what it ended with."""
+        what = {"purge": ["--key", self.cache.ids[2]], "adopt": ["--match", "plain:*"]}[doing]
+        files = ["--config", self.place.file, "--state", self.place.state, "--yes", "--page", PAGE]
+        done = run_here([doing, *files, *what])
+        assert done.returncode in {Exit.OK, Exit.FAILED}, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    def check(self, application):
+        """Compare all there is with what must be there, and what was said of keys with all that."""
+        begun = int(time.time() * 1000)
+        names = [name for node in self.cluster.primaries for name in values(node)]
+        found = {
+            name: self._found(name, value, at_ms)
+            for name, (value, at_ms) in read(self.cluster, names).items()
+        }
+        assert self.model.broken(found, begun, int(time.time() * 1000)) == []
+        self._check_told(application)
+        return found
+
+    def _found(self, name, value, at_ms):
+        if self._plain.get(name) == value:
+            return Found(value, "", at_ms)
+        opened = codec_of(self.cache).open(name, value)
+        if isinstance(opened, Opened):
+            return Found(opened.plaintext, opened.key.id, at_ms)
+        return Found(None, "", at_ms)
+
+    def _check_told(self, application):
+        """No key that was called retirable has a value anywhere, but for what came later."""
+        told = [one for one in self.told if one.retirable]
+        if not told:
+            return
+        for where, name, value, key_id in self._everything():
+            at = application.old.get(value)
+            for one in told:
+                late = at is not None and at >= one.begun
+                assert key_id not in one.retirable or late, (
+                    f"{one.where} called {key_id} retirable, and {name!r} in {where} is under it"
+                )
+
+    def _everything(self):
+        """Every value in the memory of every server and in every file."""
+        codec = codec_of(self.cache)
+        memory = {f"the memory of {node}": values(node).items() for node in self.cluster.primaries}
+        with Snapshot(self.cluster) as snapshot:
+            for where, found in (*memory.items(), *snapshot.read()):
+                for name, value in found:
+                    opened = codec.open(name, value)
+                    yield where, name, value, opened.key.id if isinstance(opened, Opened) else ""
+
+    def finish(self, application, partition):
+        """In peace rotator gets to the end: all is under the current key, the others retirable."""
+        if partition.doing in OPERATIONS:
+            done = self.operate(partition.doing)
+            assert done.returncode == Exit.OK, done.stderr
+        self.told.clear()
+        report = None
+        for _ in range(3):
+            report = self.run(patience=20.0)
+            verdicts = {key.verdict for key in report.caches[0].keys if key.role == "old"}
+            if verdicts == {"retirable"}:
+                break
+            time.sleep(1.1)  # a fence has whole seconds
+        assert report.exit_code == Exit.OK
+        assert report.caches[0].complete
+        assert verdicts == {"retirable"}, [
+            (key.verdict, key.reasons) for key in report.caches[0].keys if key.role == "old"
+        ]
+        found = self.check(application).values()
+        assert {one.key_id for one in found} == {self.cache.ids[0]}
+
+
+class Cut:
+    """One cut of a scene, and when it ends."""
+
+    def __init__(self, scene, situation, ends):
+        self._scene, self._situation, self._ends = scene, situation, ends
+        self._healer = None
+        self.begun = False
+
+    def begin(self):
+        """Cut; to end later, or to have ended already."""
+        assert not self.begun
+        self.begun = True
+        self._situation.cut(self._scene)
+        if self._ends == "unseen":
+            self._heal()
+        elif self._ends != "over":
+            self._healer = threading.Thread(target=self._heal, daemon=True)
+            self._healer.start()
+
+    def _heal(self):
+        if self._ends == "soon":
+            time.sleep(SOON_SECONDS)
+        else:
+            self._until_noticed()
+        self._scene.network.heal()
+
+    def _until_noticed(self):
+        if not self._situation.promotes:
+            time.sleep(LATE_SECONDS)
+            return
+        wait_until(lambda: None if self._scene.is_promoted() else "nobody is promoted", 30)
+
+    def end(self):
+        """See that it has ended."""
+        assert self.begun, "it was over before the partition began"
+        if self._ends == "over":
+            self._heal()
+        elif self._healer is not None:
+            self._healer.join(60)
+            assert not self._healer.is_alive()
+
+
+@contextmanager
+def _at(phase, act):
+    """An `on_page` that acts once, after the third page of a phase."""
+    wanted = {"rotating": {"rotating"}, "verifying": {"verifying"}, "looking": {"looking"}}[phase]
+    done = []
+
+    def on_page(now, page):
+        if now in wanted and page >= 3 and not done:
+            done.append(page)
+            act()
+
+    yield on_page
+    assert done, f"there was no page of {phase}"
+
+
+def _in_step(node):
+    with node.client() as client:
+        info = client.info("replication")
+    offsets = [int(one["offset"]) for one in info.values() if isinstance(one, dict)]
+    return all(offset >= info["master_repl_offset"] for offset in offsets)
