@@ -191,9 +191,9 @@ class Runs:
                 self._interfere(process, how)
                 code = process.wait(_LONGEST_SECONDS)
             except subprocess.TimeoutExpired:
-                self._broken.append(f"a run ({how}) did not end")
-                process.kill()
+                process.send_signal(signal.SIGABRT)  # it says where it stands
                 code = process.wait()
+                self._broken.append(f"a run ({how}) did not end, and said {self._tail()}")
         run = Run(how, begun, code, self._read(report))
         self._count(run)
         return run
@@ -217,10 +217,13 @@ class Runs:
         self.ended[f"{run.how}: {run.code}"] += 1
         said = (self.folder / "said").read_bytes()
         if b"Traceback" in said or run.code == 2:
-            tail = said.decode(errors="replace")[-2000:]
-            self._broken.append(f"a run ({run.how}) ended with {run.code} and said {tail}")
+            self._broken.append(f"a run ({run.how}) ended with {run.code} and said {self._tail()}")
         for key in run.keys.values():
             self.verdicts[key["verdict"]] += 1
+
+    def _tail(self) -> str:
+        """The last that the run has said."""
+        return (self.folder / "said").read_bytes().decode(errors="replace")[-6000:]
 
     def _read(self, report: Path) -> dict[str, Any] | None:
         """The report, which is whole or not there."""
@@ -245,12 +248,13 @@ class Runs:
 
 
 def _environment() -> dict[str, str]:
-    """The environment without settings of rotator."""
-    return {
+    """The environment without settings of rotator; a run that is aborted says where it stands."""
+    kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("ROTATOR_", "MAVERICS_"))
     }
+    return {**kept, "PYTHONFAULTHANDLER": "1"}
 
 
 def _children(pid: int) -> list[int]:

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 import pytest
 
 from cluster.network import Network, PartedCluster
-from rotator.run import surroundings
-from rotator.server.connection import Connection
 from support.partitions import OPERATIONS, SITUATIONS, Partition, Scene
 
 SHORT = ["--cluster-node-timeout", "1000"]
@@ -87,10 +85,8 @@ def readable():
 
 
 @pytest.fixture
-def cluster(request, partition, monkeypatch):
-    """All of them, empty and at rest; who does not answer is given up soon."""
-    monkeypatch.setattr(surroundings, "_CATCH_UP_SECONDS", 0.5)
-    monkeypatch.setitem(Connection.__init__.__kwdefaults__, "timeout", 2.0)
+def cluster(request, partition):
+    """All of them, empty and at rest."""
     name = "readable" if SITUATIONS[partition.situation].readable else "shared"
     running = request.getfixturevalue(name)
     running.network.heal()
