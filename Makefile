@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients fuzz enumerate \
-	soak lint fix \
+	soak partitions lint fix \
 	vectors bench lock release-check clean
 
 help: ## list the targets
@@ -87,6 +87,9 @@ enumerate: $(DEV) ## kill commands and cut them off at every point: EVERY=n play
 
 soak: $(DEV) ## a cluster, an application, kills and failovers for MINUTES=n, SEED=n; then what must hold
 	@$(SCRIPT) soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+partitions: $(DEV) ## all partitions of servers, and of rotator from them: JOBS=n side by side; each is a test
+	@$(BIN)/python -m pytest -n $(JOBS) --repeat 1 $(PYTEST) tests/faults/test_partitions.py
 
 lint: $(DEV) ## style, types, direction of imports, docstrings
 	@$(BIN)/ruff format --check .

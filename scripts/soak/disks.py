@@ -60,7 +60,8 @@ class Snapshot:
     """
 
     def __init__(self, cluster: LocalCluster) -> None:
-        self._memory = {node.address: values(node, replica=True) for node in cluster.replicas}
+        in_cluster = isinstance(cluster, LocalCluster)
+        self._memory = {one.address: values(one, replica=in_cluster) for one in cluster.replicas}
         self._folder = tempfile.TemporaryDirectory(prefix="rotator-soak-copies-")
         self._copies: list[tuple[str, Path]] = []
         for node in cluster.nodes:

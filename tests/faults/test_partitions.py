@@ -4,12 +4,13 @@ Partitions: rotator, primaries and replicas are cut off from one another, and ge
 `make partitions` plays all of them and says how many those were; `make test` plays a few.
 """
 
-from contextlib import contextmanager
+from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
-from cluster.network import Network, PartedCluster
-from support.partitions import OPERATIONS, SITUATIONS, Partition, Scene
+from cluster.network import Network
+from support.partitions import OPERATIONS, SITUATIONS, Cluster, Pair, Partition, Scene
 
 SHORT = ["--cluster-node-timeout", "1000"]
 
@@ -43,16 +44,31 @@ BULK = (
 """What `purge` and `adopt` are tried with, too."""
 
 
+PAIR = (
+    "rotator to a primary",
+    "rotator from a primary, broken",
+    "a primary from its replica",
+    "a primary to its replica",
+    "a primary from its replica, slow",
+    "a primary from its replica, taken over",
+)
+"""What is tried with two servers without a cluster, too."""
+
+
 def table():
     """All partitions that are played."""
+    alone = "a primary from its cluster"
     return [
         *[
             Partition(name, *trial)
             for name, situation in SITUATIONS.items()
             for trial in (PROMOTING if situation.promotes else OTHERS)
         ],
+        *[Partition(alone, *trial, where="readable") for trial in PROMOTING],
         *[Partition(name, "rotating", "over", doing) for name in BULK for doing in OPERATIONS],
         *[Partition(name, "looking", "soon", "dry run") for name in BULK],
+        *[Partition(name, *trial, where="pair") for name in PAIR for trial in OTHERS],
+        *[Partition(PAIR[-1], when, "over", where="pair") for when in ("rotating", "after")],
     ]
 
 
@@ -63,32 +79,30 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("partition", table() if long else SAMPLE, ids=str)
 
 
-@contextmanager
-def parted(*options):
-    """Three primaries with a replica each, quick to notice that one is gone, in a network."""
-    with Network() as network, PartedCluster(network, 3, 1, [*SHORT, *options]) as running:
-        yield running
+@pytest.fixture(scope="session")
+def servers():
+    """
+    Such servers as a partition wants, quick to notice that one is gone, started once.
 
+    For the session: the tests of a module that has something in common go to one process.
+    """
+    with ExitStack() as running:
 
-@pytest.fixture(scope="module")
-def shared():
-    """Such servers."""
-    with parted() as running:
-        yield running
+        @cache
+        def found(where):
+            network = running.enter_context(Network())
+            if where == "pair":
+                return running.enter_context(Pair(network))
+            options = ["--cluster-allow-reads-when-down", "yes"] if where == "readable" else []
+            return running.enter_context(Cluster(network, 3, 1, [*SHORT, *options]))
 
-
-@pytest.fixture(scope="module")
-def readable():
-    """Those that let read when their cluster is down."""
-    with parted("--cluster-allow-reads-when-down", "yes") as running:
-        yield running
+        yield found
 
 
 @pytest.fixture
-def cluster(request, partition):
+def cluster(servers, partition):
     """All of them, empty and at rest."""
-    name = "readable" if SITUATIONS[partition.situation].readable else "shared"
-    running = request.getfixturevalue(name)
+    running = servers(partition.where)
     running.network.heal()
     running.settle()
     for node in running.primaries:
