@@ -191,7 +191,8 @@ class Runs:
                 self._interfere(process, how)
                 code = process.wait(_LONGEST_SECONDS)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGABRT)  # it says where it stands
+                for pid in (*_children(process.pid), process.pid):
+                    os.kill(pid, signal.SIGABRT)  # it says where it stands
                 code = process.wait()
                 self._broken.append(f"a run ({how}) did not end, and said {self._tail()}")
         run = Run(how, begun, code, self._read(report))
@@ -223,7 +224,7 @@ class Runs:
 
     def _tail(self) -> str:
         """The last that the run has said."""
-        return (self.folder / "said").read_bytes().decode(errors="replace")[-6000:]
+        return (self.folder / "said").read_bytes().decode(errors="replace")[-12000:]
 
     def _read(self, report: Path) -> dict[str, Any] | None:
         """The report, which is whole or not there."""

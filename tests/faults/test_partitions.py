@@ -16,7 +16,7 @@ SHORT = ["--cluster-node-timeout", "1000"]
 
 SAMPLE = [
     Partition("a primary from its cluster", "rotating", "unseen"),
-    Partition("rotator from a primary, swallowed", "verifying", "soon"),
+    Partition("a primary from its replica, taken over", "rotating", "over", where="pair"),
 ]
 
 
