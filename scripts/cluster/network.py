@@ -127,6 +127,8 @@ class Network:
             self._links.add(link)
             try:
                 await link.carry(reader, writer, node.port + offset)
+            except asyncio.CancelledError:  # the network is at its end: asyncio would tell of it
+                link.abort()
             finally:
                 self._links.discard(link)
 
@@ -157,6 +159,15 @@ class Network:
     def heal(self) -> None:
         """Let everything through again."""
         self._do(lambda: self._update({}))
+
+    def expire(self) -> None:
+        """Reset connections that have lost bytes, as a keepalive does when it finds out."""
+        self._do(self._abort_silent)
+
+    def _abort_silent(self) -> None:
+        for link in list(self._links):
+            if link.silent:
+                link.abort()
 
     def state(self, source: str, target: str) -> State:
         """What happens on the way from one host to another."""
@@ -213,11 +224,16 @@ def _host(party: LocalServer | str) -> str:
 
 
 class _Link:
-    """One connection through a proxy, opened from *source*."""
+    """
+    One connection through a proxy, opened from *source*.
+
+    *silent*: it has lost bytes, so it carries no more in that direction; neither end can know.
+    """
 
     def __init__(self, network: Network, source: str, target: str) -> None:
         self._network = network
         self._ends = (source, target)
+        self.silent = False
         self._writers: list[asyncio.StreamWriter] = []
 
     def loss(self) -> Loss | None:
@@ -285,6 +301,7 @@ class _Link:
                 await self._network.change_of_state()
             silent = silent or self._network.state(*way).loss is Loss.SWALLOWED
             if silent:
+                self.silent = True
                 self._network.lost += len(data)
             elif data:
                 target.write(data)

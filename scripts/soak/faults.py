@@ -191,6 +191,7 @@ class Faults(threading.Thread):
 
         Only then does a death lose nothing but what nobody has confirmed.
         """
+        self._cluster.network.expire()
         self._cluster.settle()
         for node in self._cluster.primaries:
             with node.client() as client:

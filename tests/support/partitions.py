@@ -378,6 +378,7 @@ class Scene:
         with Application(self.primary, self.cache, self.written, self.model) as application:
             self._work(partition, cut)
         cut.end()
+        self.network.expire()
         self.settle()
         assert self.is_promoted() or partition.ends == "soon" or not situation.promotes
         self.tell()
