@@ -381,7 +381,6 @@ class Scene:
         cut.end()
         self.network.expire()
         self.settle()
-        assert self.is_promoted() or partition.ends == "soon" or not situation.promotes
         self.tell()
         self.check(application)
         self.finish(application, partition)
