@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients fuzz enumerate \
-	mutants soak lint fix \
+	mutants partitions soak lint fix \
 	vectors bench lock release-check clean
 
 help: ## list the targets
@@ -91,6 +91,9 @@ mutants: $(DEV) ## change code on purpose, and see whether a test fails: MODULES
 
 soak: $(DEV) ## a cluster, an application, kills and failovers for MINUTES=n, SEED=n; then what must hold
 	@$(SCRIPT) soak --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+partitions: $(DEV) ## all partitions of servers, and of rotator from them: JOBS=n side by side; each is a test
+	@$(BIN)/python -m pytest -n $(JOBS) --repeat 1 $(PYTEST) tests/faults/test_partitions.py
 
 lint: $(DEV) ## style, types, direction of imports, docstrings
 	@$(BIN)/ruff format --check .

@@ -58,9 +58,15 @@ def ask(node: LocalServer, *command: Any) -> Any:
         return asked.execute_command(*command)
 
 
+def known_by(node: LocalServer) -> Address:
+    """The address by which others know *node*."""
+    host, _, port = node.address.rpartition(":")
+    return Address(host, int(port))
+
+
 def members(node: LocalServer) -> list[Member]:
     """The lines of CLUSTER NODES as *node* gives them."""
-    return parse_nodes(ask(node, "CLUSTER", "NODES"), Address("127.0.0.1", node.port))
+    return parse_nodes(ask(node, "CLUSTER", "NODES"), known_by(node))
 
 
 def member(node: LocalServer) -> Member:
@@ -76,7 +82,7 @@ def ownership(node: LocalServer) -> dict[str, Any]:
 def fault(node: LocalServer, running: Sequence[LocalServer]) -> str | None:
     """What is not in order for *node*, in a cluster whose other *running* nodes it should see."""
     known = {one.address: one for one in members(node)}
-    there = [known.get(Address("127.0.0.1", other.port)) for other in running]
+    there = [known.get(known_by(other)) for other in running]
     for other, seen in zip(running, there, strict=True):
         if seen is None or seen.failing or not seen.connected:
             return f"{node} has no contact with {other}"
@@ -87,7 +93,7 @@ def fault(node: LocalServer, running: Sequence[LocalServer]) -> str | None:
     if info["role"] == "slave":
         up = info["master_link_status"] == "up"
         return None if up else f"{node} is not in step with its primary"
-    mine = known[Address("127.0.0.1", node.port)].id
+    mine = known[known_by(node)].id
     expected = sum(seen is not None and seen.primary_id == mine for seen in there)
     replicas = [value for value in info.values() if isinstance(value, dict)]
     online = sum(replica.get("state") == "online" for replica in replicas)
@@ -267,14 +273,18 @@ class LocalCluster:
             node.remove()
 
     def _start_node(self) -> LocalServer:
-        node = LocalServer(*self._options, binary=self._binary)
+        return self._launch()
+
+    def _launch(self, *more: str) -> LocalServer:
+        """Start a node with *more* settings than all have."""
+        node = LocalServer(*self._options, *more, binary=self._binary)
         self.nodes.append(node)
         node.start()
         return node
 
     def _meeting_port(self, node: LocalServer) -> int:
         """The port by which other nodes are told to meet *node*."""
-        return node.port
+        return known_by(node).port
 
     def _stranger(self, nodes: Sequence[LocalServer]) -> str | None:
         """Introduce *nodes* to each other, once more where that was lost; who is not known yet."""

@@ -3,9 +3,11 @@ Rotate a cluster for minutes while everything breaks: `make soak MINUTES=10`.
 
 A private cluster of three primaries with a replica each, with RDB and append-only files as the seed
 says; an application that writes, at times under old keys too; rotator, again and again, by
-processes of which many are killed; servers that die or are restarted, replicas that take over,
-slots that move. Storms and calms take turns. In a calm an old key that rotator calls retirable is
-removed from the configuration, and a new one made. What must hold:
+processes of which many are killed; servers that die or restart from their files, replicas that take
+over, slots that move, and partitions: servers are cut off from one another or from rotator, one way
+or both, and get together again before or after a replica has taken over. Storms and calms take
+turns. In a calm an old key that rotator calls retirable is removed from the configuration, and a
+new one made. What must hold:
 
 - every value whose write a replica confirmed is there, opens, and is what was written;
 - it expires when it was told to; what was deleted or has expired is not there;
@@ -36,6 +38,7 @@ from random import Random
 from types import TracebackType
 from typing import Final, Self
 
+from cluster.network import Network
 from rotator.demo.local_server import DeferredSignals
 from rotator.errors import RotatorError
 from rotator.text import rfc3339, utc_now
@@ -64,7 +67,9 @@ class Soak:
         self.checked = 0
         self._password = secrets.token_hex(16)
         self._size = (names, untouched)
+        self._network = Network()
         self._cluster = DiskCluster(
+            self._network,
             ["--user", "rotator", "on", f">{self._password}", "~*", "&*", "+@all"],
             f"files {seed}",
         )
@@ -75,6 +80,7 @@ class Soak:
         self.runs = Runs(Path(self._folder.name), self.broken, f"runs {seed}")
 
     def __enter__(self) -> Self:
+        self._network.__enter__()
         try:
             self._cluster.start()
             self.faults = Faults(self._cluster, self.model, f"faults {self.seed}")
@@ -99,6 +105,7 @@ class Soak:
 
     def _remove(self) -> None:
         self._cluster.remove()
+        self._network.__exit__()
         self._folder.cleanup()
 
     def _end_threads(self) -> None:

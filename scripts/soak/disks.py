@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import hiredis
 
 from cluster.local_cluster import LocalCluster
+from cluster.network import Network, PartedCluster
 from rotator.demo.local_server import LocalServer
 from rotator.errors import ServerError
 
@@ -23,16 +24,16 @@ _TRIES: Final = 100  # to copy a file that nobody replaces meanwhile
 _PAUSE_SECONDS: Final = 0.02
 
 
-class DiskCluster(LocalCluster):
+class DiskCluster(PartedCluster):
     """
-    Three primaries with a replica each, and files as a seed says.
+    Three primaries with a replica each in a network that can be cut, and files as a seed says.
 
     Some save by themselves, some keep an append-only file, some do both and some neither. *durable*
     are those with an append-only file: what they acknowledged survives that they are killed.
     """
 
-    def __init__(self, options: list[str], seed: str) -> None:
-        super().__init__(3, 1, options)
+    def __init__(self, network: Network, options: list[str], seed: str) -> None:
+        super().__init__(network, 3, 1, options)
         self.durable: list[LocalServer] = []
         self._random = Random(seed)  # noqa: S311 - a test is to be repeated
 
@@ -41,11 +42,9 @@ class DiskCluster(LocalCluster):
         files = ["--appendonly", "yes", "--appendfsync", "no"] if durable else []
         if rule:
             files += ["--save", rule]
-        node = LocalServer(*self._options, *files, binary=self._binary)
-        self.nodes.append(node)
+        node = self._launch(*files)
         if durable:
             self.durable.append(node)
-        node.start()
         return node
 
 
@@ -61,7 +60,8 @@ class Snapshot:
     """
 
     def __init__(self, cluster: LocalCluster) -> None:
-        self._memory = {node.address: values(node, replica=True) for node in cluster.replicas}
+        in_cluster = isinstance(cluster, LocalCluster)
+        self._memory = {one.address: values(one, replica=in_cluster) for one in cluster.replicas}
         self._folder = tempfile.TemporaryDirectory(prefix="rotator-soak-copies-")
         self._copies: list[tuple[str, Path]] = []
         for node in cluster.nodes:

@@ -1,4 +1,4 @@
-"""What goes wrong in a soak: nodes are killed and restarted, replicas take over, slots move."""
+"""What goes wrong in a soak: nodes die, restart or are cut off, replicas take over, slots move."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError
 
+from cluster.local_cluster import ask
+from cluster.network import CLIENTS, Loss, State
 from rotator.demo.local_server import LocalServer, wait_until
 from rotator.errors import ServerError
 from soak.disks import DiskCluster
 from soak.model import Model
 
 _SOON_SECONDS: Final = 1.0  # less than the cluster takes to notice
+_NOTICED_SECONDS: Final = 8.0  # for half of that, a replica takes over
+_DELAY_SECONDS: Final = 0.3
 _MOST_SLOTS: Final = 30  # moved at once
 _REST_SECONDS: Final = 0.5
 
@@ -50,6 +54,8 @@ class Faults(threading.Thread):
             self.move,
             self.move,
             self.lose_replica,
+            self.partition,
+            self.partition,
         ]
         while not self.over.wait(_REST_SECONDS):
             if self.calm.is_set():
@@ -79,12 +85,15 @@ class Faults(threading.Thread):
 
     def restart(self) -> None:
         """A server is stopped as one should, with what it has saved, and starts again."""
-        node = self._random.choice(self._cluster.nodes)
+        self._restart(self._random.choice(self._cluster.nodes))
+        self.happened["servers restarted"] += 1
+
+    def _restart(self, node: LocalServer) -> None:
+        """Have a server save and stop, without waiting for its replicas, and start it again."""
         with node.client() as client:
-            client.shutdown(save=True)
+            client.shutdown(save=True, now=True)
         wait_until(lambda: f"{node} does not stop" if node.running else None)
         node.start()
-        self.happened["servers restarted"] += 1
 
     def takeover(self) -> None:
         """A primary is killed, its replica takes its place, and it comes back as a replica."""
@@ -119,6 +128,55 @@ class Faults(threading.Thread):
         self._cluster.move_slots(source, target, slots)
         self.happened["slots moved"] += len(slots)
 
+    def partition(self) -> None:
+        """
+        Servers are cut off from one another or from rotator, and get together again.
+
+        At times before anybody notices, at times when a replica has taken over. Meanwhile an
+        operator may have the replica take over, or a server may restart from its files.
+        """
+        network, node = self._cluster.network, self._random.choice(self._cluster.primaries)
+        replica = self._replica_of(node)
+        others = [one for one in self._cluster.nodes if one not in {node, replica}]
+        sides: list[tuple[list[LocalServer | str], list[LocalServer | str]]] = [
+            ([CLIENTS], [node]),
+            ([CLIENTS], [node, replica]),
+            ([node], [replica]),
+            ([node], [replica, *others]),
+            ([node], [*others]),
+            ([node, replica], [*others]),
+            ([replica], [node, *others]),
+        ]
+        one, other = self._random.choice(sides)
+        state = self._random.choice([State(loss) for loss in Loss] + [State(delay=_DELAY_SECONDS)])
+        for here, there in self._random.choice(
+            [[(one, other), (other, one)], [(one, other)], [(other, one)]]
+        ):
+            network.change(here, there, state)
+        long = self._random.randrange(2)
+        self.over.wait(self._random.random() * (_NOTICED_SECONDS if long else _SOON_SECONDS))
+        self._meddle(node, replica)
+        network.heal()
+        self.happened["partitions"] += 1
+
+    def _meddle(self, node: LocalServer, replica: LocalServer) -> None:
+        """Do at times to one of two that may be cut off what makes both sides differ."""
+        deed = self._random.randrange(6)
+        if deed == 0 and not self._cluster.member(replica).is_primary:
+            ask(replica, "CLUSTER", "FAILOVER", "TAKEOVER")
+            self.happened["promotions in a partition"] += 1
+        elif deed == 1:
+            self._restart(node)
+            self.happened["restarts in a partition"] += 1
+
+    def _replica_of(self, primary: LocalServer) -> LocalServer:
+        """The replica of a primary."""
+        wanted = self._cluster.member(primary).id
+        for node in self._cluster.replicas:
+            if self._cluster.member(node).primary_id == wanted:
+                return node
+        raise ServerError(f"{primary} has no replica")
+
     def lose_replica(self) -> None:
         """A replica is killed and comes back."""
         node = self._random.choice(self._cluster.replicas)
@@ -133,6 +191,7 @@ class Faults(threading.Thread):
 
         Only then does a death lose nothing but what nobody has confirmed.
         """
+        self._cluster.network.expire()
         self._cluster.settle()
         for node in self._cluster.primaries:
             with node.client() as client:
@@ -150,13 +209,20 @@ class Faults(threading.Thread):
 
     @contextmanager
     def one_away(self) -> Iterator[None]:
-        """Have a replica killed before the `with` block, and back after it."""
+        """Have a server killed or cut off before the `with` block, and back after it."""
         with self.turn:
-            node = self._random.choice(self._cluster.replicas)
-            self._cluster.kill(node)
-            yield
-            node.start()
-            self.happened["replicas killed"] += 1
+            if self._random.randrange(2):
+                node = self._random.choice(self._cluster.replicas)
+                self._cluster.kill(node)
+                yield
+                node.start()
+                self.happened["replicas killed"] += 1
+            else:
+                node = self._random.choice(self._cluster.nodes)
+                self._cluster.network.part([CLIENTS], [node], Loss.BROKEN)
+                yield
+                self._cluster.network.heal()
+                self.happened["partitions"] += 1
             self.rest()
 
     def promote_all(self) -> None:

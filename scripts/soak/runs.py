@@ -17,7 +17,8 @@ from random import Random
 from typing import Any, Final
 
 QUIET_SECONDS: Final = 2
-_LONGEST_SECONDS: Final = 120.0
+# A server that is cut off costs a run 15 seconds for each connection, and storms do not end.
+_LONGEST_SECONDS: Final = 300.0
 _SOONEST_SECONDS: Final = 0.5
 _LATEST_SECONDS: Final = 4.0  # until a run is killed
 _POLL_SECONDS: Final = 0.02
@@ -191,9 +192,10 @@ class Runs:
                 self._interfere(process, how)
                 code = process.wait(_LONGEST_SECONDS)
             except subprocess.TimeoutExpired:
-                self._broken.append(f"a run ({how}) did not end")
-                process.kill()
+                for pid in (*_children(process.pid), process.pid):
+                    os.kill(pid, signal.SIGABRT)  # it says where it stands
                 code = process.wait()
+                self._broken.append(f"a run ({how}) did not end, and said {self._tail()}")
         run = Run(how, begun, code, self._read(report))
         self._count(run)
         return run
@@ -217,10 +219,13 @@ class Runs:
         self.ended[f"{run.how}: {run.code}"] += 1
         said = (self.folder / "said").read_bytes()
         if b"Traceback" in said or run.code == 2:
-            tail = said.decode(errors="replace")[-2000:]
-            self._broken.append(f"a run ({run.how}) ended with {run.code} and said {tail}")
+            self._broken.append(f"a run ({run.how}) ended with {run.code} and said {self._tail()}")
         for key in run.keys.values():
             self.verdicts[key["verdict"]] += 1
+
+    def _tail(self) -> str:
+        """The last that the run has said."""
+        return (self.folder / "said").read_bytes().decode(errors="replace")[-12000:]
 
     def _read(self, report: Path) -> dict[str, Any] | None:
         """The report, which is whole or not there."""
@@ -245,12 +250,13 @@ class Runs:
 
 
 def _environment() -> dict[str, str]:
-    """The environment without settings of rotator."""
-    return {
+    """The environment without settings of rotator; a run that is aborted says where it stands."""
+    kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("ROTATOR_", "MAVERICS_"))
     }
+    return {**kept, "PYTHONFAULTHANDLER": "1"}
 
 
 def _children(pid: int) -> list[int]:

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from cluster.local_cluster import LocalCluster
+from cluster.local_cluster import LocalCluster, known_by
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
@@ -86,11 +86,15 @@ class Ring:
 
 
 class Router:
-    """A client of the cluster that sends a write once, where it belongs, and has it confirmed."""
+    """
+    A client of the cluster that sends a write once, where it belongs, and has it confirmed.
+
+    It goes past the network: whoever is cut off from the rest still takes writes.
+    """
 
     def __init__(self, cluster: LocalCluster) -> None:
         self._clients = {
-            node.port: node.client(retry=Retry(NoBackoff(), 0), socket_timeout=2)
+            known_by(node).port: node.client(retry=Retry(NoBackoff(), 0), socket_timeout=2)
             for node in cluster.nodes
         }
         self._homes: dict[int, int] = {}
