@@ -270,13 +270,12 @@ class TestMatrix:
         ]
 
     @pytest.mark.usefixtures("folder")
-    @pytest.mark.parametrize("jobs", [0, 1])
     @pytest.mark.parametrize(
-        ("body", "counts"),
+        ("body", "counts", "jobs"),
         [
-            ("assert True", (2, 0, 0)),
-            ("assert n", (1, 1, 0)),
-            ("pytest.skip('it lacks that') if n else None", (1, 0, 1)),
+            ("assert True", (2, 0, 0), 0),
+            ("assert n", (1, 1, 0), 1),
+            ("pytest.skip('it lacks that') if n else None", (1, 0, 1), 0),
         ],
     )
     def test_counts(self, tmp_path, capfd, body, counts, jobs):

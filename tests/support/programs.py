@@ -37,7 +37,7 @@ def version_of(binary):
     """What a server program is, and its version: ("valkey", (9, 1, 2))."""
     words = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
     number = words.partition("v=")[2].split()[0]
-    kind = "valkey" if "valkey" in words.lower() else "redis"
+    kind = words.split()[0].lower()
     return kind, tuple(int(part) for part in number.split("."))
 
 
