@@ -36,8 +36,8 @@ listen cache
 NUTCRACKER = """
 cache:
   listen: 127.0.0.1:{port}
-  hash: fnv1a_64
-  distribution: ketama
+  hash: md5
+  distribution: modula
   redis: true
   servers:
 """
