@@ -13,6 +13,8 @@ from support.caches import wait_for
 from support.processes import found
 
 HAPROXY = """
+global
+    stats socket {folder}/stats
 defaults
     mode tcp
     timeout connect 2s
@@ -51,6 +53,16 @@ def answers(port):
     return False
 
 
+def checked(stats):
+    """Whether haproxy has asked every server for its role: until then each is taken for up."""
+    with socket.socket(socket.AF_UNIX) as plain, plain.makefile("rb") as told:
+        plain.connect(str(stats))
+        plain.sendall(b"show stat\n")
+        names, *rows = (line.decode().split(",") for line in told.read().splitlines() if line)
+    place = names.index("check_status")
+    return all(row[place].startswith("L") for row in rows if row[1].startswith("s"))
+
+
 @contextmanager
 def running(program, package, text, *options):
     """A proxy with this configuration, which is formatted with its *port*; gives the port."""
@@ -58,13 +70,15 @@ def running(program, package, text, *options):
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "proxy.conf"
-        file.write_text(text.replace("{port}", str(port)))
+        file.write_text(text.replace("{port}", str(port)).replace("{folder}", folder))
         with (Path(folder) / "log").open("wb") as log:
             command = [path, *(one.format(file=file, folder=folder) for one in options)]
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
             try:
+                stats = Path(folder) / "stats"
                 wait_for(lambda: answers(port) or process.poll() is not None)
                 assert process.poll() is None, (Path(folder) / "log").read_text()
+                wait_for(lambda: not stats.exists() or checked(stats))
                 yield port
             finally:
                 process.kill()
@@ -73,7 +87,9 @@ def running(program, package, text, *options):
 
 def haproxy(*servers, balance="", expected="role:master", more="on-marked-down shutdown-sessions"):
     """A haproxy before *servers*: each connection goes to one that answers as is *expected*."""
-    text = HAPROXY.format(port="{port}", balance=balance, expected=expected, more=more)
+    text = HAPROXY.format(
+        port="{port}", folder="{folder}", balance=balance, expected=expected, more=more
+    )
     lines = [f"    server s{i} {one.address}\n" for i, one in enumerate(servers)]
     return running("haproxy", "haproxy", text + "".join(lines), "-f", "{file}", "-db")
 
