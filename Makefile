@@ -69,8 +69,8 @@ test-pythons: $(DEV) ## the same with every Python that is here
 test-faults: $(DEV) ## tests of everything that breaks, long version, REPEAT=n times in a row
 	@$(BIN)/python -m pytest -m faults --repeat $(or $(REPEAT),1) $(TESTS)
 
-test-matrix: $(DEV) ## tests on every server version: SERVERS="redis-7.0 valkey", TESTS=...
-	@$(SCRIPT) servers.matrix --servers "$(SERVERS)" $(TESTS)
+test-matrix: $(DEV) ## tests on every server version: SERVERS="redis-7.0 valkey", TESTS=..., RECORD=1 into the document
+	@$(SCRIPT) servers.matrix --jobs $(JOBS) --servers "$(SERVERS)" $(if $(RECORD),--record) $(TESTS)
 
 test-clients: $(DEV) ## values of real clients, rotated and read by them again: CLIENTS="jose tink"
 	@$(SCRIPT) clients $(CLIENTS)

@@ -16,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer
+from support import programs
 from support.caches import NO_FILES, Cache, Place, held_port
 from support.clusters import flush
 
@@ -83,6 +84,9 @@ def pytest_addoption(parser):
     )
     parser.addoption(
         "--complete", action="store_true", help="fail if there is a test that could not be run"
+    )
+    parser.addoption(
+        "--this-server", action="store_true", help="leave out what would need another server"
     )
 
 
@@ -160,6 +164,7 @@ def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # The state of whoever runs the tests is none of their business.
     os.environ["XDG_STATE_HOME"] = str(Path(gettempdir()) / f"rotator-tests-{os.getpid()}")
+    programs.at_hand_only = config.getoption("--this-server")
     for marker, meaning in MARKED.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
 

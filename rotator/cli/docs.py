@@ -61,6 +61,7 @@ class Topic(StrEnum):
 
     FORMATS = "formats"
     PERFORMANCE = "performance"
+    SERVERS = "servers"
     DEVELOPING = "developing"
 
 
@@ -111,7 +112,7 @@ def docs_command(
     ],
 ) -> None:
     """
-    Print a document: how to describe formats, what speed costs, how the code is built.
+    Print a document: formats, what speed costs, which servers were tested, the code.
 
     It is Markdown, printed as it is, so that entries can be copied.
     """

@@ -69,7 +69,7 @@ COMMANDS = {
     "schema": ("docs", "Print the JSON Schema of the configuration, of reports, or of receipts."),
     "docs": (
         "docs",
-        "Print a document: how to describe formats, what speed costs, how the code is built.",
+        "Print a document: formats, what speed costs, which servers were tested, the code.",
     ),
     "demo": ("docs", "Rotate a cache on a private server, step by step; nothing is left behind."),
 }

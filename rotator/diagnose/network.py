@@ -16,7 +16,7 @@ from rotator.tls import client_context, reason_of
 
 TIMEOUT_SECONDS = 3.0
 
-_PING = b"PING\r\n"
+_PING = b"*1\r\n$4\r\nPING\r\n"  # proxies do not take it without its length
 _NAME_REMEDY = "write a name that is in the certificate into redis.addresses"
 # by X509_V_ERR_...: https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
 _REMEDIES = {10: "renew the server's certificate", 62: _NAME_REMEDY, 64: _NAME_REMEDY}

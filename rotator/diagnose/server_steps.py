@@ -7,7 +7,7 @@ from rotator.errors import ServerError
 from rotator.server.node import Identity
 from rotator.server.replies import clock_of, info_number, primary_of, understood
 from rotator.server.topology import refuse_sentinel
-from rotator.server.wire.versions import numbers_of
+from rotator.server.wire.versions import numbers_of, role_of
 from rotator.text import ago, count, listing, percent, utc_now
 
 OLDEST = (6, 0)  # version of Redis
@@ -25,7 +25,7 @@ def role(probe: Probe) -> str:
         if "connected_slaves" in info:
             replicas = count(info_number(probe.node.node, info, "connected_slaves"), "replica")
         return f"primary, {replicas}"
-    if "role" not in info:
+    if not understood(probe.node.node, "INFO", role_of, info):
         raise ServerError(f"{probe.reached} does not say who it is (no role)", hint=_NO_REDIS)
     return f"replica of {primary_of(info)}"
 

@@ -139,6 +139,7 @@ def authentication(probe: Probe) -> str:
         )
     if not isinstance(pong, ErrorReply) and pong != b"PONG":
         raise AnswerError(f"{probe.reached} gave an answer to PING that is not understood")
+    probe.node.connection.pipeline([("INFO", "server")])  # some proxies close at that: see why here
     return f"logged in as {probe.access.login.username or 'the default user'}"
 
 

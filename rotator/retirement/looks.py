@@ -163,8 +163,8 @@ def version(look: Look) -> tuple[int, ...]:
 
 
 def counts_subcommands(look: Look) -> bool:
-    """Return whether commandstats tells `config|set` from `config|get`: from 7.0 (info-facts D)."""
-    return version(look) >= (7,)
+    """Return whether commandstats tells `config|set` from `config|get`: Redis does from 7.0 on."""
+    return version(look) >= (7,) and not {"config", "cluster"} & set(look.calls or ())
 
 
 def calls(look: Look, *commands: str) -> int | None:

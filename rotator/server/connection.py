@@ -21,7 +21,7 @@ from rotator.errors import LoginError, LostError, ServerError
 from rotator.server.replies import AnswerError
 from rotator.server.wire.login import Login, login_reason
 from rotator.server.wire.pending import Command, Pending, Reply
-from rotator.server.wire.stream import MISSING, Patience, StoppedWaitingError, Stream
+from rotator.server.wire.stream import MISSING, Patience, StoppedWaitingError, Stream, why_closed
 from rotator.text import excerpt
 from rotator.tls import reason_of
 
@@ -272,7 +272,7 @@ class Connection:
 
     def _lose(self, error: Exception, pending: Pending) -> NoReturn:
         """Close it, and say why as far as that can be known."""
-        came = self._stream.came if self._stream else 0
+        came, hint = self._stream.came if self._stream else 0, ""
         self.close()
         why = excerpt(getattr(error, "strerror", None) or str(error)).lower()
         if isinstance(error, StoppedWaitingError):
@@ -280,9 +280,10 @@ class Connection:
         elif isinstance(error, TimeoutError):
             some = f"more than {came:,} bytes of the" if came else "no"
             why = f"{some} answer to {pending.command} in {self._timeout:g} s{self._silence()}"
-        elif isinstance(error, ConnectionResetError):
-            why = "the server closed it: CLIENT KILL, a restart, a limit of its own, or a proxy"
-        raise LostError(f"the connection to {self.address} was lost: {why}", hint=_HINT) from None
+        elif isinstance(error, ConnectionError):
+            why, hint = why_closed(self.address, self._login, pending.command, _ASK_SECONDS)
+        text = f"the connection to {self.address} was lost: {why}"
+        raise LostError(text, hint=hint or _HINT) from None
 
     def _silence(self) -> str:
         """Return what another connection finds, where a reply has not come."""

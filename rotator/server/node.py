@@ -33,14 +33,13 @@ from rotator.server.replies import (
     names_besides,
     number,
     number_of,
-    one_of,
     parse_fields,
     parse_info,
     setting_of,
     text_of,
     understood,
 )
-from rotator.server.wire.versions import survives_no_touch
+from rotator.server.wire.versions import role_of, software, survives_no_touch
 from rotator.text import excerpt
 
 _LARGEST_VALUE = 512 * 1024 * 1024  # bytes; the default of proto-max-bulk-len
@@ -76,15 +75,14 @@ class Identity:
         Raises:
             ValueError: A count is no number, or the role is none.
         """
-        software = "valkey" if "valkey_version" in info else "redis"
-        version = info.get("valkey_version") or info.get("redis_version", "?")
-        called = counts(info, "cmdstat_", "calls")
+        name, version = software(info)
+        called = {one.lower(): calls for one, calls in counts(info, "cmdstat_", "calls").items()}
         calls = {mover: called[mover] for mover in DATA_MOVING_COMMANDS if mover in called}
         return cls(
             run_id=info.get("run_id", ""),
-            role=one_of(("master", "slave", "sentinel", ""), info.get("role", ""), "role"),
+            role=role_of(info),
             replication_id=info.get("master_replid", ""),
-            version=f"{software} {excerpt(version)}",
+            version=f"{name} {excerpt(version)}",
             calls=calls,
             place=place,
             commands=number(info.get("total_commands_processed", "0"), "a count of commands"),

@@ -8,7 +8,7 @@ Replies: say what an error reply means, in one table, and read the others, if th
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
@@ -170,13 +170,6 @@ def number(text: object, what: str) -> int:
     raise ValueError(f"{what} is no number")
 
 
-def one_of(known: Collection[str], said: str, what: str) -> str:
-    """Return what is *said*, if it is *known*; *what* names it in the error."""
-    if said in known:
-        return said
-    raise ValueError(f"the {what} is none that is known")
-
-
 def text_of(reply: object) -> bytes:
     """Read a reply that is one text."""
     if isinstance(reply, bytes):
@@ -262,7 +255,10 @@ def clock_of(reply: Any) -> datetime:
 def parse_info(text: bytes) -> dict[str, str]:
     """Return the fields of an INFO reply (https://redis.io/docs/latest/commands/info/)."""
     lines = (line.partition(":") for line in text.decode(errors="replace").splitlines())
-    return {name: value for name, colon, value in lines if colon and not name.startswith("#")}
+    said = {name: value for name, colon, value in lines if colon and not name.startswith("#")}
+    if said.get("role") == "replica":  # Dragonfly's word for it
+        said["role"] = "slave"
+    return said
 
 
 def parse_fields(text: str) -> dict[str, str]:

@@ -30,6 +30,7 @@ from rotator.server.node import Identity
 from rotator.server.replies import parse_fields, primary_of
 from rotator.server.store import Store
 from rotator.server.wire.addresses import AddressBook
+from rotator.server.wire.versions import is_sentinel
 from rotator.text import excerpt, listing
 
 Connect = Callable[[Address], Store]
@@ -188,7 +189,7 @@ def refuse_sentinel(store: Store) -> None:
         ServerError: It is one.
     """
     try:
-        if store.info("server").get("redis_mode") != "sentinel":
+        if not is_sentinel(store.info("server")):
             return
         told = parse_fields(store.info("sentinel").get("master0", "")).get("address")
     except RightsError:  # what may not be asked says who it is by that

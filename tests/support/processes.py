@@ -132,7 +132,8 @@ def run_here(args, env=None):
 
 def found(program, package):
     """The path of a program; without it no test is run."""
-    path = shutil.which(program)
+    # Debian has what is a service in a folder that not every PATH has.
+    path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         pytest.skip(f"there is no {program} on the PATH: it comes with {package}")
     return path

@@ -11,9 +11,10 @@ Stream: sends bytes to one server process and reads replies, each before its dea
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
-from hiredis import Reader
+from hiredis import ProtocolError, Reader, pack_command
 from redis.connection import DefaultParser
 from redis.exceptions import RedisError, ResponseError
 
@@ -132,3 +133,37 @@ class Stream:
         except ValueError:  # MOVED or ASK without an address
             error = ResponseError(text)
         return error
+
+
+def why_closed(address: Address, login: Login, command: str, timeout: float) -> tuple[str, str]:
+    """
+    Return why a connection was closed at *command*, and what to do, if that is known.
+
+    Another connection tells, *timeout* seconds each reply: twemproxy answers PING, and closes at
+    every command that it does not know, without a word.
+    """
+    if _refuses_scan(address, login, timeout):
+        return (
+            f"a proxy that answers PING and knows no SCAN closed it at {command}",
+            "rotator cannot work through it: put the servers behind it into redis.addresses",
+        )
+    return "the server closed it: CLIENT KILL, a restart, a limit of its own, or a proxy", ""
+
+
+def _refuses_scan(address: Address, login: Login, timeout: float) -> bool:
+    """Return whether somebody answers PING there, and closes at SCAN."""
+    reply: object = None
+    try:
+        with closing(Stream(address, login, timeout, Patience())) as stream:
+            for command in (login.command(), ("PING",), ("SCAN", "0", "COUNT", "1")):
+                if command is not None:
+                    stream.send([pack_command(command)])  # type: ignore[arg-type]
+                    stream.begin_reply()
+                    while (new := stream.reader.gets()) is MISSING:
+                        stream.feed()
+                    reply = new
+    except ConnectionResetError:
+        return reply == b"PONG"
+    except (OSError, ProtocolError, ValueError):  # it does not answer, or nothing of Redis
+        return False
+    return False

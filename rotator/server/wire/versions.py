@@ -1,9 +1,11 @@
-"""Versions: say what a server can do, by what INFO says of its version."""
+"""Versions: say what a server is and can do, by what INFO says of it."""
 
 import re
 from collections.abc import Mapping
 
 _HIDING = (8, 4)  # the version of Redis from which on names of other nodes' slots are hidden
+_OTHERS = ("valkey", "redict", "dragonfly", "kvrocks", "garnet")  # they name a Redis version, too
+_ROLES = ("master", "slave", "sentinel", "")
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,5}")
 
 
@@ -43,3 +45,31 @@ def knows_ifeq(info: Mapping[str, str]) -> bool:
     if "valkey_version" in info:
         return numbers_of(info["valkey_version"]) >= (8, 1)
     return numbers_of(info.get("redis_version")) >= (8, 4)
+
+
+def software(info: Mapping[str, str]) -> tuple[str, str]:
+    """Return which server it is, and its own version; `?` for one that is not told."""
+    for name in _OTHERS:
+        if told := info.get(f"{name}_version"):
+            return name, told
+    keydb = info.get("executable", "").endswith("keydb-server")
+    return "keydb" if keydb else "redis", info.get("redis_version") or "?"
+
+
+def role_of(info: Mapping[str, str]) -> str:
+    """
+    Return the role: master, slave, sentinel, or nothing if it is not told.
+
+    ValueError: It is another. KeyDB's active replicas take writes beside their primary.
+    """
+    said = info.get("role", "")
+    if said == "active-replica":
+        raise ValueError("it is an active replica: several servers take writes for one another")
+    if said not in _ROLES:
+        raise ValueError("the role is none that is known")
+    return said
+
+
+def is_sentinel(info: Mapping[str, str]) -> bool:
+    """Return whether it is a Sentinel; each kind of server calls its mode by a name of its own."""
+    return any(info.get(f"{one}_mode") == "sentinel" for one in ("redis", "server", "redict"))

@@ -341,7 +341,7 @@ class TestNode:
         identity = store.identity()
         assert identity.run_id == redis.info("server")["run_id"]
         assert identity.role == "master"
-        assert identity.version.split()[0] in {"redis", "valkey"}
+        assert identity.version.split()[0] in {"redis", "valkey", "redict"}
         assert identity.place == ""
         assert not store.clustered
 

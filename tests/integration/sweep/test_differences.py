@@ -61,9 +61,9 @@ def takes(client, *command):
 
 
 def has_table_for_each_slot():
-    """Whether a cluster's node has one; Redis since 7.4, Valkey since 8.0."""
+    """Whether a cluster's node has one; Redis since 7.4, Valkey since 8.0, Redict since 7.3."""
     kind, version = version_of(find_binary())
-    return version >= ((8,) if kind == "valkey" else (7, 4))
+    return version >= {"valkey": (8,), "redict": (7, 3)}.get(kind, (7, 4))
 
 
 class TestVersion:
