@@ -5,7 +5,7 @@ Throttle: waits, always for a named reason: rate, latency, lag, memory, pause fi
   what the quickest one took is the way there and back, and is not held against the server. The page
   grows by a little as long as that stays below the goal, and is halved when it does not; a page
   that cannot shrink further, as that of a single large value, is followed by a rest: as long as
-  others had to wait, so that half of the time is theirs.
+  others had to wait, beyond what they wait anyway, so that half of the time is theirs.
 - *rate*: so many visits a second, at most: a token bucket that holds a twenty-fifth of a second's.
   Pages are no larger than that, and whoever waited for something else does not catch up.
 - *lag*: replicas that are further behind than allowed are given time to catch up.
@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 
 from rotator.errors import ServerError
 from rotator.server.connection import Connection
@@ -154,6 +155,7 @@ class Throttle:
             for seconds in taken:
                 self._load.before.add(seconds)
         self._pinged_at = 0.0
+        self._usual = median(taken)
         return min(taken)
 
     def _time_ping(self) -> float:
@@ -174,7 +176,8 @@ class Throttle:
             self._owed = 0.0
             self._page = min(self._page + _STEP / self._limits.lanes, self._largest)
         else:
-            pause = max(self._limits.lanes * goal, milliseconds) / 1000
+            late = milliseconds / 1000 - self._usual
+            pause = max(self._limits.lanes * goal / 1000, late)
             self._owed = max(pause, _SHORTEST_SECONDS) if self.page <= self._smallest else 0.0
             self._page = max(self._page / 2, self._smallest)
 

@@ -163,7 +163,8 @@ def measured(
         if situation.lagging:
             replica = stack.enter_context(LocalServer(replica_of=server, binary=binary))
             stack.enter_context(Spells(replica))
-        found = _beside(clients, lambda: run(folder, config, situation.rotator), seconds)
+        options = ("--max-duration", situation.longest, *situation.rotator)
+        found = _beside(clients, lambda: run(folder, config, options), seconds)
         if situation.room is not None:
             evicted: Any = client.info("stats")["evicted_keys"]
             found["counts"]["unheard"] = evicted - found.pop("evictions")
@@ -207,6 +208,7 @@ def _told(ran: Ran) -> dict[str, Any]:
         "seconds": ran.end - ran.begin,
         "wall_seconds": ran.wall_seconds,
         "exit_code": cache["exit_code"],
+        "stopped": cache["stopped"],
         "visits": cache["visits"],
         "moved": cache["outcomes"]["rotated"],
         "outcomes": {what: count for what, count in cache["outcomes"].items() if count},

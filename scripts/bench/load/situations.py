@@ -23,9 +23,10 @@ class Situation:
     One row: the *names* there are, what applications do with them, and what the server is like.
 
     *spec* is of the foreground, *large* of a second client with large values, if there is one.
-    *server* are options of the server, *rotator* those of the run. *room* is the share of the
-    memory in use that is maxmemory from then on. *slow_disk* delays every fdatasync; *lagging*
-    gives the server a replica that stands still every other second.
+    *server* are options of the server, *rotator* those of the run, which is stopped after
+    *longest*. *room* is the share of the memory in use that is maxmemory from then on. *slow_disk*
+    delays every fdatasync; *lagging* gives the server a replica that stands still every other
+    second.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Situation:
     room: float | None = None
     slow_disk: bool = False
     lagging: bool = False
+    longest: str = "90s"
 
 
 def _mixed(mix: Mapping[str, int], **more: Any) -> dict[str, Any]:
@@ -48,15 +50,15 @@ _LRU: Final = ("--maxmemory-policy", "allkeys-lru", "--notify-keyspace-events", 
 _PUBSUB: Final = ("--client-output-buffer-limit", "pubsub 0 0 0")
 
 SITUATIONS: Final = (
-    Situation("plain", 300_000, _mixed(PLAIN)),
-    Situation("hot names", 300_000, _mixed(BUSY, zipf=True)),
+    Situation("plain", 200_000, _mixed(PLAIN)),
+    Situation("hot names", 200_000, _mixed(BUSY, zipf=True)),
     Situation(
-        *("many expiries", 300_000),
+        *("many expiries", 200_000),
         _mixed(SHORT, zipf=True, expiring=0.9, ttl_seconds=(5.0, 60.0)),
     ),
-    Situation("hashes", 200_000, _mixed(HASHED, zipf=True, hashed=0.8)),
+    Situation("hashes", 100_000, _mixed(HASHED, zipf=True, hashed=0.8)),
     Situation(
-        *("values of 20 MB", 100_000, _mixed(PLAIN, zipf=True)),
+        *("values of 20 MB", 50_000, _mixed(PLAIN, zipf=True)),
         large=_mixed(
             LARGE_MIX,
             names=24,
@@ -67,29 +69,31 @@ SITUATIONS: Final = (
             precedence=False,
         ),
     ),
-    Situation("2,000,000 names", 2_000_000, _mixed(PLAIN, zipf=True, sizes=(100,))),
     Situation(
-        *("maxmemory, allkeys-lru", 300_000),
+        *("2,000,000 names", 2_000_000, _mixed(PLAIN, zipf=True, sizes=(100,))), longest="300s"
+    ),
+    Situation(
+        *("maxmemory, allkeys-lru", 200_000),
         _mixed(GROWING, filled=0.7, evicts=True),
         server=(*_LRU, *_PUBSUB),
         room=1.0,
     ),
     Situation(
         "append-only file, everysec",
-        300_000,
+        200_000,
         _mixed(PLAIN, zipf=True),
         server=(*_APPEND, "everysec"),
     ),
     Situation(
-        "append-only file, always", 300_000, _mixed(PLAIN, zipf=True), server=(*_APPEND, "always")
+        "append-only file, always", 200_000, _mixed(PLAIN, zipf=True), server=(*_APPEND, "always")
     ),
     Situation(
-        *("the same, a slow disk", 100_000, _mixed(PLAIN, zipf=True)),
+        *("the same, a slow disk", 10_000, _mixed(PLAIN, zipf=True)),
         server=(*_APPEND, "always"),
         slow_disk=True,
     ),
     Situation(
-        *("a replica that lags", 300_000, _mixed(PLAIN, zipf=True)),
+        *("a replica that lags", 200_000, _mixed(PLAIN, zipf=True)),
         rotator=("--max-lag", "1000000"),
         lagging=True,
     ),

@@ -21,7 +21,8 @@ connections, each from when it was due; its own delay in sending is among them (
 the 99th percentile in the worst row). Servers have core {server_core}, everything else core
 {client_core}, where the foreground takes precedence. The machine's load average was
 {load_begin:.1f} at the beginning and {load_end:.1f} at the end. "moved" are values that rotator
-wrote under the current key; the foreground wrote others itself. "waited" is rotator's own waiting,
+wrote under the current key; the foreground wrote others itself. A run is stopped after a minute
+and a half, that of 2,000,000 names after five. "waited" is rotator's own waiting,
 by reason. "bad" counts names that do not hold what was written last under one of the keys, until
 the time that was told, reads that gave anything else, and commands without an answer; "errors" are
 error replies. A slow disk is strace, which has each fdatasync take {fsync} ms longer. A replica
@@ -48,7 +49,8 @@ def _lines(row: Mapping[str, Any]) -> list[list[str]]:
     """The line of a row, and that of its large values, if there are any."""
     first, *others = row["felt"]
     waits = ", ".join(f"{reason} {seconds:.1f}" for reason, seconds in row["waited"].items())
-    run = [f"{row['moved']:,}", f"{row['seconds']:.0f}", waits or "0"]
+    stopped = ", stopped" if row["stopped"] else ""
+    run = [f"{row['moved']:,}", f"{row['seconds']:.0f}{stopped}", waits or "0"]
     wrong = [f"{sum(row['bad'].values()):,}", f"{row['errors']:,}"]
     lines = [[row["name"], f"{row['names']:,}", *_pairs(first), *run, *wrong]]
     empty = [""] * (len(run) + len(wrong))
