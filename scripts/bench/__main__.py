@@ -183,24 +183,21 @@ def measure_ways(given: argparse.Namespace, todo: Sequence[Plan], core: int) -> 
 def measure_load(given: argparse.Namespace, todo: Sequence[Situation], _: int) -> dict[str, Any]:
     """The table of what others feel."""
     seconds = LOAD_SECONDS / given.fewer
-    begin = os.getloadavg()[0]
     results = []
     for situation in todo:
         say(f"load: {situation.name}")
-        results.append(
-            measured_load(
-                situation,
-                server("redis-7.0.15"),
-                fewer=given.fewer,
-                rate=given.rate,
-                seconds=max(seconds, 0.5),
-            )
+        row = measured_load(
+            situation,
+            server("redis-7.0.15"),
+            fewer=given.fewer,
+            rate=given.rate,
+            seconds=max(seconds, 0.5),
         )
+        results.append(row | {"load": os.getloadavg()[0]})
         for what, count in results[-1]["bad"].items():
             if count:
                 say(f"load: {situation.name}: {count} {BAD[what]}")
-    method = {"rate": given.rate, "seconds": seconds, "load_begin": begin}
-    return {"method": method | {"load_end": os.getloadavg()[0]}, "results": results}
+    return {"method": {"rate": given.rate, "seconds": seconds}, "results": results}
 
 
 def main() -> int:

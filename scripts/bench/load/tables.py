@@ -11,7 +11,7 @@ from bench.tables import WIDTH, markdown
 
 _HEAD: Final = (
     *("", "values", "p50 ms", "p99 ms", "max ms", "commands/s", "moved", "seconds", "waited s"),
-    *("bad", "errors"),
+    *("bad", "errors", "load"),
 )
 
 LEGEND: Final = """\
@@ -19,14 +19,15 @@ Pairs are of the {seconds:g} seconds before rotator ran, and of the run from its
 with both sweeps. Latencies are of all commands of the foreground, {rate:,.0f} a second over 16
 connections, each from when it was due; its own delay in sending is among them ({late:.2f} ms at
 the 99th percentile in the worst row). Servers have core {server_core}, everything else core
-{client_core}, where the foreground takes precedence. The machine's load average was
-{load_begin:.1f} at the beginning and {load_end:.1f} at the end. "moved" are values that rotator
-wrote under the current key; the foreground wrote others itself. A run is stopped after a minute
-and a half, that of 2,000,000 names after five. "waited" is rotator's own waiting,
-by reason. "bad" counts names that do not hold what was written last under one of the keys, until
-the time that was told, reads that gave anything else, and commands without an answer; "errors" are
-error replies. A slow disk is strace, which has each fdatasync take {fsync} ms longer. A replica
-that lags stands still (SIGSTOP) for every other second."""
+{client_core}, where the foreground takes precedence. "load" is the machine's load average in the
+last minute of a row: 2 or more besides the row itself, and latencies say more of other processes
+than of rotator. "moved" are values that rotator wrote under the current key; the foreground wrote
+others itself. A run is stopped after a minute and a half, that of 2,000,000 names after five.
+"waited" is rotator's own waiting, by reason. "bad" counts names that do not hold what was written
+last under one of the keys, until the time that was told, reads that gave anything else, and
+commands without an answer; "errors" are error replies. A slow disk is strace, which has each
+fdatasync take {fsync} ms longer. A replica that lags stands still (SIGSTOP) for every other second,
+and rotator has `--max-lag 1000000`."""
 
 
 def rendered(document: Mapping[str, Any]) -> str:
@@ -51,7 +52,7 @@ def _lines(row: Mapping[str, Any]) -> list[list[str]]:
     waits = ", ".join(f"{reason} {seconds:.1f}" for reason, seconds in row["waited"].items())
     stopped = ", stopped" if row["stopped"] else ""
     run = [f"{row['moved']:,}", f"{row['seconds']:.0f}{stopped}", waits or "0"]
-    wrong = [f"{sum(row['bad'].values()):,}", f"{row['errors']:,}"]
+    wrong = [f"{sum(row['bad'].values()):,}", f"{row['errors']:,}", f"{row['load']:.1f}"]
     lines = [[row["name"], f"{row['names']:,}", *_pairs(first), *run, *wrong]]
     empty = [""] * (len(run) + len(wrong))
     lines += [["the large ones themselves", "", *_pairs(other), *empty] for other in others]
