@@ -20,8 +20,8 @@ with both sweeps. Latencies are of all commands of the foreground, {rate:,.0f} a
 connections, each from when it was due; its own delay in sending is among them ({late:.2f} ms at
 the 99th percentile in the worst row). Servers have core {server_core}, everything else core
 {client_core}, where the foreground takes precedence. "load" is the machine's load average in the
-last minute of a row: where it is far above 2, latencies say more of other processes than of rotator.
-"moved" are values that rotator wrote under the current key; the foreground wrote
+last minute of a row: where it is far above 2, latencies say more of other processes than of
+rotator. "moved" are values that rotator wrote under the current key; the foreground wrote
 others itself. A run is stopped after a minute and a half, that of 2,000,000 names after five.
 "waited" is rotator's own waiting, by reason. "bad" counts names that do not hold what was written
 last under one of the keys, until the time that was told, reads that gave anything else, and
