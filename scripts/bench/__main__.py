@@ -8,6 +8,10 @@ and then the tables in Markdown, or JSON.
     python -m bench --quick
     python -m bench --only "gcm, 1 kB" --repeat 5
     python -m bench --long --json > figures.json
+    python -m bench load
+
+With `load` it measures what thousands of commands a second feel beside a run, and whether anything
+was lost; then --only takes names of its rows, such as "hot names".
 
 It takes Linux, and means little on a machine that is busy with other things.
 """
@@ -27,6 +31,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.goals import judged
+from bench.load.rows import BAD
+from bench.load.rows import measured as measured_load
+from bench.load.situations import SITUATIONS, Situation
+from bench.load.tables import rendered as rendered_load
 from bench.measure import RATE
 from bench.rows import BUSY_RATE, Plan, compared, memory, say, start_seconds
 from bench.system import cores, pinned
@@ -37,7 +45,10 @@ from rotator.demo.local_server import embedded_binary, find_binary
 from rotator.errors import RotatorError
 
 MEMORY: Final = (100_000, 5_000_000)
+RATE_OF_LOAD: Final = 5000.0
+LOAD_SECONDS: Final = 6.0  # before rotator runs
 _QUICK: Final = 20  # so many times fewer values
+_QUICK_LOAD: Final = 100
 _SERVERS: Final = Path(".cache/servers")
 
 _COST: Final = ("plain", "rotator")
@@ -103,14 +114,18 @@ def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add("what", nargs="?", choices=["load"], help="a busy application beside a run, not the ways")
     add("--repeat", type=int, metavar="N", help="rounds; the median counts (default: 3)")
     add("--quick", action="store_true", help="few values, one round")
     add("--only", nargs="+", metavar="TABLE", help='tables by name, such as "gcm, 1 kB"')
     add("--memory", type=int, nargs=2, metavar="N", help="compare the memory for so many names")
     add("--long", action="store_true", help=f"--memory {MEMORY[0]} {MEMORY[1]}: takes minutes")
+    add("--rate", type=float, default=RATE_OF_LOAD, help="commands a second of the load")
     add("--json", action="store_true", help="for machines")
     given = parser.parse_args(line)
-    given.plans = plans(_QUICK if given.quick else 1)
+    quick = _QUICK_LOAD if given.what else _QUICK
+    given.fewer = quick if given.quick else 1
+    given.plans = SITUATIONS if given.what else plans(given.fewer)
     if unknown := {*(given.only or ())} - {plan.name for plan in given.plans}:
         names = "; ".join(plan.name for plan in given.plans)
         parser.error(f"no such table: {', '.join(unknown)}; there are: {names}")
@@ -129,12 +144,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     if server_core == client_core:
         say("there is one core only, so the server and its clients get in each other's way")
     todo = [plan for plan in given.plans if given.only is None or plan.name in given.only]
-    with pinned(client_core):
-        say("warming up")
-        start = start_seconds(todo[0].target, server_core)
-        results = [compared(plan, given.repeat, server_core) for plan in todo]
-        heaps = list(memory(todo[0].target, given.memory or (), server_core))
-    return {
+    found = {
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
             "rotator": __version__,
@@ -142,18 +152,52 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             "redis-py": version("redis"),
         },
         "machine": {"cpu": processor(), "cores": os.cpu_count()},
+        "method": {"server_core": server_core, "client_core": client_core},
+    }
+    with pinned(client_core):
+        measured = measure_load if given.what else measure_ways
+        for part, figures in measured(given, todo, server_core).items():
+            found[part] = found.get(part, {}) | figures if part == "method" else figures
+    return found
+
+
+def measure_ways(given: argparse.Namespace, todo: Sequence[Plan], core: int) -> dict[str, Any]:
+    """The tables of what a value costs, and the goals."""
+    say("warming up")
+    start = start_seconds(todo[0].target, core)
+    results = [compared(plan, given.repeat, core) for plan in todo]
+    heaps = list(memory(todo[0].target, given.memory or (), core))
+    return {
         "method": {
             "repeat": given.repeat,
             "start": start,
             "rate": RATE,
             "busy_rate": BUSY_RATE,
-            "server_core": server_core,
-            "client_core": client_core,
         },
         "goals": list(judged({one["name"]: one["rows"] for one in results}, start)),
         "results": results,
         "memory": heaps,
     }
+
+
+def measure_load(given: argparse.Namespace, todo: Sequence[Situation], _: int) -> dict[str, Any]:
+    """The table of what others feel."""
+    seconds = LOAD_SECONDS / given.fewer
+    results = []
+    for situation in todo:
+        say(f"load: {situation.name}")
+        row = measured_load(
+            situation,
+            server("redis-7.0.15"),
+            fewer=given.fewer,
+            rate=given.rate,
+            seconds=max(seconds, 0.5),
+        )
+        results.append(row | {"load": os.getloadavg()[0]})
+        for what, count in results[-1]["bad"].items():
+            if count:
+                say(f"load: {situation.name}: {count} {BAD[what]}")
+    return {"method": {"rate": given.rate, "seconds": seconds}, "results": results}
 
 
 def main() -> int:
@@ -167,8 +211,9 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(json.dumps(document, indent=2) if given.json else rendered(document))
-    return 0
+    shown = rendered_load if given.what else rendered
+    print(json.dumps(document, indent=2) if given.json else shown(document))
+    return int(any(sum(row["bad"].values()) for row in document["results"]) if given.what else 0)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def _watched(
 ) -> _Done:
     """Run *command* to its end, with an eye on the clocks, on its memory and on what is done."""
     process = subprocess.Popen(
-        command, stdout=out, stderr=subprocess.PIPE, text=True, env=_environment()
+        command, stdout=out, stderr=subprocess.PIPE, text=True, env=environment()
     )
     peak = Peak(process.pid)
     slots = TimeSlots(process.pid, quarters) if quarters else None
@@ -161,7 +161,7 @@ def _follow(process: subprocess.Popen[str], ground: Ground, peak: Peak) -> tuple
         for line in stderr:
             said.append(line)
             wanted = _ENDS if marks else _BEGINS
-            if len(marks) < 2 and _event(line) in wanted:
+            if len(marks) < 2 and event(line) in wanted:
                 client = family_seconds(process.pid)
                 server = ground.cpu_seconds()
                 marks.append(_Mark(time.monotonic(), server, client, idle_seconds()))
@@ -169,7 +169,7 @@ def _follow(process: subprocess.Popen[str], ground: Ground, peak: Peak) -> tuple
     return marks, "".join(said[-20:])
 
 
-def _event(line: str) -> str | None:
+def event(line: str) -> str | None:
     """What a line in JSON is about."""
     try:
         event = json.loads(line).get("event")
@@ -209,7 +209,7 @@ def _percentiles(asked: Sequence[tuple[float, float]], begin: float, end: float)
     return {"p50_ms": statistics.median(took), "p99_ms": took[int(0.99 * (len(took) - 1))]}
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's, without options for rotator."""
     ours = ("ROTATOR_", "MAVERICS_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}

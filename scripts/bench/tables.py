@@ -80,23 +80,23 @@ def _table(rows: Rows) -> str:
     for way, title in TITLES.items():
         if way in rows:
             lines.append([title, *(column(rows[way]) for column in _COLUMNS.values())])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _goals(goals: Sequence[Mapping[str, str]]) -> str:
     columns = ("what", "goal", "measured", "")
     lines = [list(columns)]
     lines += [[one["what"], one["wanted"], one["measured"], one["judged"]] for one in goals]
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _memory(memory: Sequence[Mapping[str, Any]]) -> str:
     lines = [["names", "peak RSS MB"]]
     lines += [[f"{one['names']:,}", f"{one['rss_mb']:.1f}"] for one in memory]
-    return _markdown(lines)
+    return markdown(lines)
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown(lines: Sequence[Sequence[str]]) -> str:
     """A table; the first line is its head, the first column its stub."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +14,12 @@ import pytest
 
 from bench.__main__ import plans
 from bench.goals import GOALS, judged
+from bench.load.rows import BAD, Foreground
 from bench.rows import WAYS
 from bench.system import TimeSlots
+from rotator.crypto.keyring import generate
+from rotator.demo.local_server import LocalServer
+from support.programs import program
 
 pytestmark = pytest.mark.timeout(300)  # a dozen processes, perhaps on a busy machine
 
@@ -141,3 +146,79 @@ def test_bad_arguments(arguments, said):
     done = bench(*arguments)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+MIX = {"GET": 40, "SET": 20, "SETEX": 10, "HGET": 10, "HSET": 10, "EXPIRE": 5, "DEL": 5}
+
+
+@pytest.fixture
+def foreground(tmp_path):
+    """A small application in a process of its own, and the server that it has filled."""
+    keys = {"current": generate(), "old": generate()}
+    with LocalServer(binary=program("field-ttls")) as server:  # whose PEXPIRETIME is older
+        small = {"port": server.port, "names": 200, "hashes": 50, "filled": 0.9, "expiring": 0.5}
+        spec = small | keys | {"rate": 2000, "connections": 4, "mix": tuple(MIX.items())}
+        with Foreground(tmp_path, spec) as application:
+            application.begin()
+            yield application, server
+
+
+def test_what_others_wait_for(foreground):
+    """Who waits for a server that stands still is counted from when a command was due."""
+    application, server = foreground
+    begin = time.monotonic()
+    server.signal(signal.SIGSTOP)
+    time.sleep(0.4)
+    server.signal(signal.SIGCONT)
+    felt = application.end([(begin, time.monotonic())])
+    assert felt["windows"][0]["p50_ms"] > 100
+    assert felt["windows"][0]["commands"] > 600
+    assert not set(application.check()) - {"checked", "current", "old", "gone"}
+
+
+def test_planted_losses(foreground):
+    """What was deleted, changed, brought back or given another time is noticed, each by itself."""
+    application, server = foreground
+    time.sleep(0.3)
+    application.end([])
+    before = application.check()
+    with server.client() as client:
+        names = sorted(client.keys("load:*"))
+        strings = [name for name in names if client.type(name) == b"string"]
+        client.delete(names[0])
+        client.set(strings[5], b"another value, of no key at all", keepttl=True)
+        client.hset(names[-1], "data", b"another value, of no key at all")
+        for name in strings[6:9]:
+            client.pexpire(name, 10_000)
+        [absent, *_] = {b"load:%08d" % number for number in range(150)} - {*names}
+        client.set(absent, client.get(strings[9]))
+    found = application.check()
+    found.subtract(before)
+    assert {what: found[what] for what in BAD if found[what]} == {
+        "lost": 1,
+        "wrong": 2,
+        "ttl": 3,
+        "back": 1,
+    }
+
+
+def test_losses_while_it_runs(foreground):
+    """Reads of what was lost are noticed at once."""
+    application, server = foreground
+    with server.client() as client:
+        client.flushall()
+    time.sleep(0.2)
+    assert application.end([])["counts"]["read lost"] > 0
+
+
+def test_load():
+    """A row of the load table has its figures, and nothing is lost."""
+    done = bench("load", "--quick", "--rate", 1000, "--only", "plain", "--json")
+    assert done.returncode == 0, done.stderr
+    [row] = json.loads(done.stdout)["results"]
+    [[before, during]] = row["felt"]
+    assert before.keys() == during.keys()
+    assert before.keys() >= {"p50_ms", "p99_ms", "max_ms", "per_second"}
+    assert row["moved"] > 0
+    assert not any(row["bad"].values())
+    assert row["bad"].keys() == BAD.keys()

@@ -5,6 +5,9 @@ A transaction holds its connection from WATCH to EXEC. So while one lane waits f
 values that another one has got are decrypted and encrypted: group by group, in turn. The first
 groups of the next page are asked for before the last answers of this one are in.
 
+A large value is done by itself, after the others of its page: it takes long to decrypt and encrypt,
+and whatever is written meanwhile to a name of its group would have all of it read once more.
+
 What cannot be watched (a name is denied, or its slot is on the move) is read over the main
 connection, and comes out as changed, like what was disturbed: the visitor tries it again.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 from rotator.server.scripts import Replacement
 from rotator.server.store import Store, Value
@@ -22,25 +26,38 @@ from rotator.server.transaction import Answers, Transaction
 CONNECTIONS = 2
 """Lanes of a process: with more of them no value is done any sooner."""
 
+_LARGE = 1 << 20  # bytes; the throttle, too, has what is larger come one at a time
+
 
 @dataclass(slots=True)
 class Group:
     """
     Group: some names of a page, watched, in one transaction.
 
-    *values* must be asked for before `replace`, and `replace` before the next group.
+    *entries* must be asked for before `replace`, and `replace` before the next group. *later* are
+    the names that it leaves out: they come alone.
     """
 
     transaction: Transaction
     db: int
     _main: Store
+    later: list[bytes] = field(default_factory=list, init=False)
 
     @property
     def names(self) -> Sequence[bytes]:
         """The names, each of them there once."""
         return self.transaction.names
 
-    def values(self) -> list[Value]:
+    def entries(self) -> tuple[Sequence[bytes], list[Value]]:
+        """Return names and their values, without large ones in company."""
+        names, values = self.names, self._values()
+        small = [type(one) is not bytes or len(one) <= _LARGE for one in values]
+        if len(names) == 1 or all(small):
+            return names, values
+        self.later = [name for name, fits in zip(names, small, strict=True) if not fits]
+        return list(compress(names, small)), list(compress(values, small))
+
+    def _values(self) -> list[Value]:
         """Return the values; those that MGET does not give come over the main connection."""
         found = self.transaction.values()
         if found is None:
@@ -82,7 +99,7 @@ class Lanes:
         *following* are the names of the next page: the first of them are asked for at the end.
         """
         here = self._cut(names)
-        wanted = deque([*here, *self._cut(following)[: len(self.stores)]])
+        wanted, later = deque([*here, *self._cut(following)[: len(self.stores)]]), list[bytes]()
         for group in self._begun:
             if not wanted or group.names != wanted[0] or group.db != self.main.connection.db:
                 self._forget()
@@ -91,8 +108,14 @@ class Lanes:
         for _ in here:
             while wanted and len(self._begun) < len(self.stores):
                 self._begun.append(self._begin(wanted.popleft()))
-            yield self._begun.popleft()
-        while wanted and len(self._begun) < len(self.stores):
+            group = self._begun.popleft()
+            yield group
+            later += group.later
+        if later:
+            self._forget()  # the connections are needed; the next page begins what it wants
+        for name in later:
+            yield self._begin([name])
+        while wanted and not later and len(self._begun) < len(self.stores):
             self._begun.append(self._begin(wanted.popleft()))
 
     def _begin(self, names: Sequence[bytes]) -> Group:

@@ -4,7 +4,8 @@ Throttle: waits, always for a named reason: rate, latency, lag, memory, pause fi
 - *latency*: a PING on a connection of its own tells what other clients feel while our commands run;
   what the quickest one took is the way there and back, and is not held against the server. The page
   grows by a little as long as that stays below the goal, and is halved when it does not; a page
-  that cannot shrink further is followed by a rest.
+  that cannot shrink further, as that of a single large value, is followed by a rest: as long as
+  others had to wait, beyond what they wait anyway, so that half of the time is theirs.
 - *rate*: so many visits a second, at most: a token bucket that holds a twenty-fifth of a second's.
   Pages are no larger than that, and whoever waited for something else does not catch up.
 - *lag*: replicas that are further behind than allowed are given time to catch up.
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 
 from rotator.errors import ServerError
 from rotator.server.connection import Connection
@@ -92,7 +94,7 @@ class Throttle:
         first = _FIRST_PAGE // limits.lanes
         self._page = float(min(self._largest, first) if limits.latency else self._largest)
         self._fitting = self._largest  # names, going by the size of their values
-        self._slow = False
+        self._owed = 0.0  # seconds of rest
         self._checked_at = 0.0
         self._load = NodeLoad() if load is None else load
         self._fastest = self._measure_before()
@@ -153,6 +155,7 @@ class Throttle:
             for seconds in taken:
                 self._load.before.add(seconds)
         self._pinged_at = 0.0
+        self._usual = median(taken)
         return min(taken)
 
     def _time_ping(self) -> float:
@@ -170,10 +173,12 @@ class Throttle:
     def _fit(self, milliseconds: float, goal: float) -> None:
         """Additive up, multiplicative down."""
         if milliseconds <= goal:
-            self._slow = False
+            self._owed = 0.0
             self._page = min(self._page + _STEP / self._limits.lanes, self._largest)
         else:
-            self._slow = self._page <= self._smallest
+            late = milliseconds / 1000 - self._usual
+            pause = max(self._limits.lanes * goal / 1000, late)
+            self._owed = max(pause, _SHORTEST_SECONDS) if self.page <= self._smallest else 0.0
             self._page = max(self._page / 2, self._smallest)
 
     def rest(self, visits: int) -> None:
@@ -184,9 +189,8 @@ class Throttle:
             earliest = max(self._due, self._rested_at - _BURST_SECONDS)
             self._due = earliest + visits / self._limits.rate
         self._wait(Reason.PAUSED, self._paused, longest=None)
-        if self._slow and self._limits.latency:
-            pause = self._limits.lanes * self._limits.latency / 1000
-            until = time.monotonic() + max(pause, _SHORTEST_SECONDS)
+        if self._owed and self._limits.latency:
+            until = time.monotonic() + self._owed
             self._wait(Reason.LATENCY, lambda: until - time.monotonic())
         self._wait(Reason.RATE, self._ahead, longest=None)
         if time.monotonic() - self._checked_at > _CHECK_SECONDS:
@@ -231,7 +235,7 @@ class Throttle:
             owed = max(self._due - now, 0.0) * (before.rate or 0.0)
             self._due = now + owed / self._limits.rate if self._limits.rate else now
         if not self._limits.latency:
-            self._page, self._slow = float(self._largest), False
+            self._page, self._owed = float(self._largest), 0.0
         elif not before.latency and self._ping is None:
             with suppress(ServerError):  # then nothing is measured, as where it is lost later
                 self._ping = self._open_ping()

@@ -236,7 +236,7 @@ class Visitor:
         sizes: list[int] = []
         hashes: list[bytes] = []
         for group in lanes.groups(names, following):
-            here, values = group.names, group.values()
+            here, values = group.entries()
             if self.fields and NoValue.NOT_STRING in values:
                 hashes += [n for n, v in zip(here, values, strict=True) if v is NoValue.NOT_STRING]
                 here = [n for n, v in zip(here, values, strict=True) if v is not NoValue.NOT_STRING]

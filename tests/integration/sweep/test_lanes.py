@@ -10,6 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from rotator.errors import Exit
+from rotator.server.replies import SetResult
+from rotator.server.scripts import Replacement
 from rotator.server.store import Store
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.division import WHOLE, divide
@@ -204,7 +206,8 @@ class TestGroups:
         """The names and values of the groups, none of which is written to."""
         found = []
         for group in lanes.groups(names, following):
-            found.append((list(group.names), group.values()))
+            here, values = group.entries()
+            found.append((list(here), values))
             group.replace([])
         return found
 
@@ -235,3 +238,26 @@ class TestGroups:
         assert begun == [[b"name:1"], [b"name:2"]]
         self.visit(lanes, [b"name:2"])
         assert begun == [[b"name:1"], [b"name:2"]]
+
+
+def test_a_large_value_comes_alone(server, redis):
+    """A large value follows its group by itself, and the next page is as it would be."""
+    large = b"x" * (2 << 20)
+    held = {b"a": b"1", b"b": large, b"c": b"3", b"d": large, b"e": b"5"}
+    redis.mset(held)
+    with store_of(server) as main, store_of(server) as one, store_of(server) as other:
+        lanes = Lanes(main, [one, other])
+        for names, expected in (
+            ([b"a", b"b", b"c", b"d"], [[b"a", b"c"], [b"b"], [b"d"]]),
+            ([b"e"], [[b"e"]]),
+        ):
+            seen = []
+            for group in lanes.groups(names, [b"e"]):
+                here, values = group.entries()
+                assert values == [held[name] for name in here]
+                redis.set(b"c", b"3")  # the group of another name is none of its business
+                swaps = [Replacement(name, held[name], held[name]) for name in here]
+                changed = SetResult.CHANGED if b"c" in here else SetResult.DONE
+                assert group.replace(swaps)() == [changed] * len(here)
+                seen.append([*here])
+            assert seen == expected

@@ -111,6 +111,20 @@ class TestPages:
         assert watched.throttle.page == SMALLEST_PAGE
         assert watched.said == ["latency", None]
 
+    def test_of_a_large_value_are_followed_by_a_rest(self):
+        """A page that is small because a value is large rests as long as others had to wait."""
+        with LocalServer() as server:
+            watched = Watched(server, Limits(latency=2))
+            watched.throttle.weigh([1 << 21])
+            assert watched.throttle.page == 1
+            server.signal(signal.SIGSTOP)
+            threading.Timer(0.3, server.signal, [signal.SIGCONT]).start()
+            watched.throttle._pinged_at = 0.0
+            watched.throttle.measure_latency()
+            watched.throttle.rest(1)
+            assert watched.said == ["latency", None]
+            assert watched.waited["latency"] > 0.2
+
     def test_stay_as_they_are_without_a_goal(self, server):
         """With the latency goal off every page is as large as it may be."""
         watched = Watched(server, Limits(latency=0))
