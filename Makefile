@@ -10,9 +10,8 @@ LOCK := scripts/lock
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients fuzz enumerate \
-	mutants partitions soak lint fix \
-	vectors bench lock release-check clean
+.PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients \
+	fuzz enumerate mutants partitions soak lint fix vectors bench lock release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -81,7 +81,6 @@ class Trials:
 
     def __init__(self, servers: Servers, client: WarmClient, kept: Path | None = None) -> None:
         self._servers, self._client, self._kept = servers, client, kept
-        servers.meter.kill = client.kill
 
     def play(self, point: Point) -> list[str] | None:
         """Play one; return what is broken, a sentence each, or None: it has no such point."""
@@ -108,6 +107,7 @@ class Trial:
 
     def __init__(self, servers: Servers, client: WarmClient, folder: Path, point: Point) -> None:
         self._servers, self._client, self._folder, self._point = servers, client, folder, point
+        servers.meter.kill = client.kill
         self.broken: list[str] = []
         self.where = ""
         self.commands = 0
@@ -126,7 +126,9 @@ class Trial:
             "encryption": {"keys": {"current": current, "old": old}},
             "redis": {"addresses": [node.address for node in self._servers.primaries]},
         }
-        settings = {"fields": "*", "addressMap": proxies}
+        settings: dict[str, object] = {"fields": "*", "addressMap": proxies}
+        if self._point.command is Command.ADOPT:
+            settings["write"] = "sealed"
         told = {"caches": [cache], "rotator": {"caches": {"trial": settings}}}
         (self._folder / "maverics.json").write_text(json.dumps(told))
 

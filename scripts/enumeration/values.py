@@ -106,7 +106,8 @@ def make(keys: list[Key], seed: int, *, plain: bool) -> dict[Place, Entry]:
         one = sealed(keys[key], key, HASH, number, random, FAR_MS + seed)
         entries[HASH, field] = one._replace(field_at_ms=at_ms)
     for number in range(PLAIN if plain else 0):
-        text = b'{"%s": %d}' % (MARK, number)
+        # A short text could be a raw value by chance, so `adopt` would leave it.
+        text = b'{"%s": %d, "padding": "%s"}' % (MARK, number, b"-" * 100)
         entries[b"plain:%03d" % number, None] = Entry(text, None, "", text, FAR_MS + number)
     return entries
 

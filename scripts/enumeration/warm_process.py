@@ -13,14 +13,18 @@ after each page, so that every page's is tried.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import pkgutil
 import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, Final
 
+import rotator
 from rotator import __main__ as entry
 from rotator.server import connection
 from rotator.server.wire import stream
@@ -69,6 +73,12 @@ class Writes:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def warm_up() -> None:
+    """Import all that a command may need: a child has it from the start."""
+    for module in pkgutil.walk_packages(rotator.__path__, f"{rotator.__name__}."):
+        import_module(module.name)
+
+
 def hurry() -> None:
     """Have positions saved after each page, and nothing waited for as long as a user's run does."""
     named = connection.Connection.__init__.__kwdefaults__ or {}
@@ -101,7 +111,9 @@ def commands() -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Run what is asked for; a child leaves by the way of every command."""
+    warm_up()
     hurry()
+    gc.freeze()  # a child would else copy what it only looks at
     for asked in commands():
         _redirect(asked["folder"])
         Writes(asked["folder"], asked["kill_at"])

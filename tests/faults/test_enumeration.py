@@ -13,7 +13,7 @@ from enumeration.proxy import Fault
 from enumeration.trial import FAULTS, KILLED_AT_WRITE, Command, Point, Trial, Trials
 from enumeration.warm_client import WarmClient
 
-SHARES = {Command.RUN: 4, Command.DRY_RUN: 1, Command.PURGE: 2, Command.ADOPT: 2}
+SHARES = {Command.RUN: 2, Command.DRY_RUN: 2, Command.PURGE: 2, Command.ADOPT: 3}
 """How many points of each fault are played; with six faults that makes 54."""
 FEWEST_WRITES = 60  # of the command that has the fewest
 
