@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients \
-	fuzz enumerate mutants partitions soak lint fix vectors bench lock release-check clean
+	fuzz enumerate mutants partitions soak year lint fix vectors bench lock release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ soak: $(DEV) ## a cluster, an application, kills and failovers for MINUTES=n, SE
 
 partitions: $(DEV) ## all partitions of servers, and of rotator from them: JOBS=n side by side; each is a test
 	@$(BIN)/python -m pytest -n $(JOBS) --repeat 1 $(PYTEST) tests/faults/test_partitions.py
+
+year: $(DEV) ## a year of nights by a simulated clock, with a new key every month: NIGHTS=n, SEED=n
+	@$(SCRIPT) year --nights $(or $(NIGHTS),365) $(if $(SEED),--seed $(SEED))
 
 lint: $(DEV) ## style, types, direction of imports, docstrings
 	@$(BIN)/ruff format --check .

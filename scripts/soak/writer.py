@@ -45,9 +45,10 @@ class Ring:
         self.keys = [generate() for _ in range(count)]
         self.retired: list[str] = []
         self.fenced = False
-        self._prepare()
+        self.renew()
 
-    def _prepare(self) -> None:
+    def renew(self) -> None:
+        """Take the keys as they are now."""
         known = [Key.from_text(key, "soak") for key in self.keys]
         self.ids = [key.id for key in known]
         self.codec = Codec(Keyring(known[0], known[1:]), list(BUILTIN.values()))
@@ -62,7 +63,7 @@ class Ring:
         self.retired.append(self.keys.pop(index))
         self.keys.insert(0, generate())
         self.fenced = False  # that was said of the keys that were old then
-        self._prepare()
+        self.renew()
 
     def seal(self, name: bytes, plaintext: bytes, key: int, form: str) -> bytes:
         """A value under the key of that number."""

@@ -1,0 +1,1 @@
+"""A year of nights on real servers, by one simulated clock: `make year`."""
