@@ -94,8 +94,8 @@ soak: $(DEV) ## a cluster, an application, kills and failovers for MINUTES=n, SE
 partitions: $(DEV) ## all partitions of servers, and of rotator from them: JOBS=n side by side; each is a test
 	@$(BIN)/python -m pytest -n $(JOBS) --repeat 1 $(PYTEST) tests/faults/test_partitions.py
 
-year: $(DEV) ## a year of nights by a simulated clock, with a new key every month: NIGHTS=n, SEED=n
-	@$(SCRIPT) year --nights $(or $(NIGHTS),365) $(if $(SEED),--seed $(SEED))
+year: $(DEV) ## a year of nights by a simulated clock, with a new key every month: NIGHTS=n, SEED=n, KIND=rdb|aof|cluster
+	@$(SCRIPT) year --nights $(or $(NIGHTS),365) $(if $(SEED),--seed $(SEED)) $(if $(KIND),--kind $(KIND))
 
 lint: $(DEV) ## style, types, direction of imports, docstrings
 	@$(BIN)/ruff format --check .

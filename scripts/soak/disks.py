@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import hiredis
 
@@ -48,6 +48,18 @@ class DiskCluster(PartedCluster):
         return node
 
 
+class Servers(Protocol):
+    """A primary and its replicas, or a cluster."""
+
+    @property
+    def nodes(self) -> Sequence[LocalServer]:
+        """All servers."""
+
+    @property
+    def replicas(self) -> Sequence[LocalServer]:
+        """Those that follow another."""
+
+
 class Snapshot:
     """
     All that is anywhere but in the memory of primaries, taken while nothing moves; then `read` it.
@@ -59,7 +71,7 @@ class Snapshot:
         RedisError: A replica does not say what it has.
     """
 
-    def __init__(self, cluster: LocalCluster) -> None:
+    def __init__(self, cluster: Servers) -> None:
         in_cluster = isinstance(cluster, LocalCluster)
         self._memory = {one.address: values(one, replica=in_cluster) for one in cluster.replicas}
         self._folder = tempfile.TemporaryDirectory(prefix="rotator-soak-copies-")
@@ -82,14 +94,19 @@ class Snapshot:
         for address, found in self._memory.items():
             yield f"the memory of {address}", list(found.items())
         for where, path in self._copies:
-            if path.is_file():
-                yield where, _started_from(path, RDB)
-                continue
-            yield where, _started_from(path, AOF, "--appendonly", "yes")
-            for base in path.glob("*.base.rdb"):  # values that were overwritten later are in it
-                yield f"{base.name} of {where}", _started_from(base, RDB)
-            for part in path.glob("*.incr.aof"):
-                yield f"{part.name} of {where}", list(_set_by(part))
+            yield from read_copy(where, path)
+
+
+def read_copy(where: str, path: Path) -> Iterator[tuple[str, list[tuple[bytes, bytes]]]]:
+    """Yield what is in a copy of an RDB file, or of the folder of an append-only one."""
+    if path.is_file():
+        yield where, _started_from(path, RDB)
+        return
+    yield where, _started_from(path, AOF, "--appendonly", "yes")
+    for base in path.glob("*.base.rdb"):  # values that were overwritten later are in it
+        yield f"{base.name} of {where}", _started_from(base, RDB)
+    for part in path.glob("*.incr.aof"):
+        yield f"{part.name} of {where}", list(_set_by(part))
 
 
 def _started_from(path: Path, file: str, *options: str) -> list[tuple[bytes, bytes]]:

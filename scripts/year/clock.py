@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from rotator.demo.local_server import embedded_binary
 from servers.sources import FetchError, run
 
 AHEAD: Final = "SIMULATED_CLOCK"
@@ -33,12 +34,24 @@ def library() -> Path:
     pattern = "unpacked/usr/lib/*/faketime/libfaketime.so.1"
     if not list(CACHE.glob(pattern)):
         CACHE.mkdir(parents=True, exist_ok=True)
-        run("apt-get", "download", "--quiet", "libfaketime", folder=CACHE)
+        try:
+            _download()
+        except FetchError as error:
+            raise FetchError(f"no year without libfaketime, which apt has: {error}") from None
         for package in CACHE.glob("*.deb"):
             run("dpkg-deb", "-x", package, CACHE / "unpacked")
     for path in CACHE.glob(pattern):
         return path
     raise FetchError("the package libfaketime has no library in it")
+
+
+def _download() -> None:
+    download = ("apt-get", "download", "--quiet", "libfaketime")
+    try:
+        run(*download, folder=CACHE)
+    except FetchError:  # the lists may not be there yet
+        run("apt-get", "update", "--quiet")
+        run(*download, folder=CACHE)
 
 
 class Clock:
@@ -84,6 +97,7 @@ class Clock:
     def __enter__(self) -> Self:
         self.step(0)
         values = {
+            "ROTATOR_SERVER": str(embedded_binary()),
             "LD_PRELOAD": str(library()),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",

@@ -15,8 +15,8 @@ from rotator.run.preflight import run_lock
 from rotator.state.state import State
 from support.caches import Cache, Place, contents, fill
 from support.clusters import codec_of
-from support.disks import Disk
 from support.processes import job, run_here
+from year.disks import Disk
 
 NAMES = 300
 

@@ -4,22 +4,29 @@ A disk that fills: a small file system of its own where one may be mounted, else
 Both are the real thing: the kernel refuses the write (ENOSPC, or EFBIG with the limit).
 """
 
+from __future__ import annotations
+
 import resource
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
-
-_SIZE = "1m"
+from pathlib import Path
 
 
 class Disk:
-    """A folder on which, inside of `full`, nothing more can be written."""
+    """
+    A folder on which, inside of `full`, nothing more can be written.
 
-    def __init__(self, folder) -> None:
+    Where the limit has to stand in, it is this process and those it starts then that cannot write.
+    """
+
+    def __init__(self, folder: Path, size: str = "1m") -> None:
         folder.mkdir()
         self.folder = folder
+        self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
         self._own = (
             subprocess.run(
-                ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", folder],
+                ("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder),  # noqa: S607
                 capture_output=True,
                 check=False,
             ).returncode
@@ -27,12 +34,12 @@ class Disk:
         )
 
     @property
-    def content(self):
+    def content(self) -> dict[str, bytes]:
         """What files there are, with what is in each."""
         return {one.name: one.read_bytes() for one in sorted(self.folder.iterdir())}
 
     @contextmanager
-    def full(self):
+    def full(self) -> Iterator[None]:
         """No room for another byte while the block runs."""
         self.fill()
         try:
@@ -40,7 +47,7 @@ class Disk:
         finally:
             self.free()
 
-    def fill(self):
+    def fill(self) -> None:
         """Take the room away."""
         if not self._own:
             self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -53,14 +60,14 @@ class Disk:
             except OSError:
                 return
 
-    def free(self):
+    def free(self) -> None:
         """Give the room back."""
         if self._own:
             (self.folder / "ballast").unlink(missing_ok=True)
         else:
             resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
 
-    def remove(self):
+    def remove(self) -> None:
         """Take the file system away."""
         if self._own:
-            subprocess.run(["umount", "--lazy", self.folder], check=True)
+            subprocess.run(("umount", "--lazy", self.folder), check=True)  # noqa: S607
