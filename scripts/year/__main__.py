@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import signal
 import sys
 import time
 from typing import Final
@@ -36,6 +37,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), metavar="N")
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and disk go with it
     print(f"seed: {given.seed}", flush=True)
     begun = time.monotonic()
     with Year(given.seed, given.kind) as year:

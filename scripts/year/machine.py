@@ -36,6 +36,10 @@ _OF_1_0_0: Final = {
     "old": "4583b6013d836ae4",
 }
 
+_TABLES_OF_1_0_0: Final = (
+    *("histories", "holds", "marks", "positions", "reports", "seen", "sweeps", "windows"),
+)
+
 
 class Machine:
     """Machine: *folder* has all that rotator writes; *said* takes what its commands say."""
@@ -53,7 +57,7 @@ class Machine:
             stack.callback(self.disk.remove)
             self._stack = stack.pop_all()
         self.state = self.disk.folder / "state.db"
-        self.options = ("--state", str(self.state))
+        self.options = ("--state", str(self.state), "--cache", CACHE)
         self._keys()
         return self
 
@@ -171,6 +175,9 @@ class Machine:
             text = text.replace(_OF_1_0_0[what], name)
         with closing(sqlite3.connect(self.state)) as connection:
             connection.executescript(text)
+            for table in _TABLES_OF_1_0_0:  # that installation had more caches
+                connection.execute(f"DELETE FROM {table} WHERE cache <> ?", (CACHE,))  # noqa: S608
+            connection.commit()
 
     # What must not get out
 

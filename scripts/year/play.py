@@ -37,7 +37,6 @@ adds evidence is kept, and the reports of some nights.
 """
 _QUIET_NIGHTS: Final = -(-QUIET_HOURS // 24)
 _MOVE_AWAY: Final = "file is to be moved away"
-_WITH_OTHERS: Final = 5  # nights between two looks at the other commands
 
 
 class Year:
@@ -55,6 +54,7 @@ class Year:
         self._switched: dict[str, int] = {}
         self._met: dict[str, int] = {}
         self._told = self._resumed = self._fences = False
+        self._last: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -63,7 +63,7 @@ class Year:
             self.machine = stack.enter_context(Machine(folder, self.clock))
             self.world: World
             if self._kind == "cluster":
-                self.world = stack.enter_context(Cluster(self._random))
+                self.world = stack.enter_context(Cluster(self._random, folder))
             else:
                 self.world = stack.enter_context(Pair(keeps_aof=self._kind == "aof"))
             self._stack = stack.pop_all()
@@ -141,7 +141,10 @@ class Year:
         self.happened["values checked"] += len(held)
         self._ended(day, code, said, report)
         if code == 0:
+            self._last = report
             self.broken += self.oracle.sums(report, before, after, resumed=self._resumed)
+        if code == 0 or (day.event is Event.FULL and not day.lost):
+            self.broken += self.oracle.agreement(self._last)
         self._resumed = code == -9
         done = code == 0 and day.right
         due = self.timetable.due(
@@ -188,9 +191,6 @@ class Year:
         self.broken += [
             f"{one} is not retirable, and had to be" for one in due if one not in retirable
         ]
-        if report and (retirable or not day.number % _WITH_OTHERS):
-            self.broken += self.oracle.agreement(report)
-            self.happened["reports compared"] += 1
         if self.timetable.voided and any(map(_trusts_a_fence, keys.values())):
             self.broken.append("a fence counts, although a value was met after it")
         for key_id in retirable:

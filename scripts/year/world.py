@@ -248,8 +248,11 @@ class Pair:
 class Cluster:
     """Cluster: three primaries with a replica each."""
 
-    def __init__(self, random: Random) -> None:
-        options = (*_OPTIONS, "--cluster-node-timeout", str(_NODE_TIMEOUT_MS))
+    def __init__(self, random: Random, folder: Path) -> None:
+        # Nodes get to know each other by a short timeout only, and CONFIG SET would be counted.
+        self._later = folder / "later.conf"
+        self._later.touch()
+        options = (*_OPTIONS, "--include", str(self._later))
         self._cluster = LocalCluster(_SHARDS, 1, options, binary=embedded_binary())
         self._random = random
         self._owners: dict[tuple[int, int], LocalServer] = {}
@@ -327,6 +330,10 @@ class Cluster:
 
     def __enter__(self) -> Self:
         self._cluster.__enter__()
+        self._later.write_text(f"cluster-node-timeout {_NODE_TIMEOUT_MS}\n")
+        for node in self.nodes:
+            node.stop()
+            node.start()
         self.settle()
         return self
 
