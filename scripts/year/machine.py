@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -87,14 +87,20 @@ class Machine:
         text = json.dumps({"caches": [cache], "rotator": {"caches": {CACHE: own}}})
         self.config.write_text(text)
 
-    def run(self, *more: str, alone: bool, kill_after: float | None = None) -> tuple[int, bytes]:
-        """Do the run of a night; *alone*: by a process of its own, which may be killed."""
+    def run(
+        self, *more: str, alone: bool, kill_after: float | None = None, full: bool = False
+    ) -> tuple[int, bytes]:
+        """
+        Do the run of a night; exit code and what it says.
+
+        *alone*: by a process of its own, which may be killed, or find the disk *full*.
+        """
         self.report.unlink(missing_ok=True)
         command = ["run", "--config", str(self.config), *self.options, *more]
         command += ["--report", str(self.report), "--quiet", f"{QUIET_HOURS}h"]
         command += ["--workers", "1", "--max-latency", "0"]
         if alone:
-            return self._alone(command, kill_after)
+            return self._alone(command, kill_after, self.disk.full() if full else nullcontext())
         return self.command(*command)
 
     def reported(self) -> dict[str, Any]:
@@ -110,18 +116,22 @@ class Machine:
         host.stdin.flush()
         return int(host.stdout.readline()), path.read_bytes()
 
-    def _alone(self, arguments: list[str], kill_after: float | None) -> tuple[int, bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "year.host", *arguments],
-            env=self.clock.of_rotator(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        if kill_after is not None:
-            time.sleep(kill_after)
-            process.kill()
-        said, _ = process.communicate(timeout=_TIMEOUT)
+    def _alone(
+        self, arguments: list[str], kill_after: float | None, disk: AbstractContextManager[None]
+    ) -> tuple[int, bytes]:
+        environment = self.clock.of_rotator()
+        with disk:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "year.host", *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+            if kill_after is not None:
+                time.sleep(kill_after)
+                process.kill()
+            said, _ = process.communicate(timeout=_TIMEOUT)
         return process.returncode, said
 
     def _host(self, environment: dict[str, str]) -> subprocess.Popen[str]:

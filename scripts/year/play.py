@@ -163,11 +163,9 @@ class Year:
 
     def _command(self, day: Day) -> tuple[int, bytes]:
         more = ("--dry-run",) if day.event is Event.DRY else ("--refresh-files",)
-        if day.event is Event.FULL:
-            with self.machine.disk.full():
-                return self.machine.run(*more, alone=True)
-        alone = day.event is Event.KILLED or not self._random.randrange(20)
-        return self.machine.run(*more, alone=alone, kill_after=day.kill_after)
+        full = day.event is Event.FULL
+        alone = full or day.event is Event.KILLED or not self._random.randrange(20)
+        return self.machine.run(*more, alone=alone, kill_after=day.kill_after, full=full)
 
     def _ended(self, day: Day, code: int, said: bytes, report: Mapping[str, Any]) -> None:
         """See that a run ended as it has to, and that it tells no secret."""
@@ -175,7 +173,8 @@ class Year:
         ways = {Event.FULL: {1}, Event.KILLED: {0, -9}}.get(day.event, {0})
         text = said.decode(errors="replace")
         full = day.event is Event.FULL
-        clear = "rotator: error: " in text and "room" in text and str(self.machine.state) in text
+        clear = "rotator: error: " in text and str(self.machine.state) in text
+        clear = clear and ("make room" in text or "look at the disk" in text)
         if code not in ways or "Traceback" in text or (full and not clear):
             self.broken.append(f"night {day.number} ({day.event}) ended with {code}: {text[:3000]}")
         ring = self.application.ring

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Final, Protocol, Self
 
 from redis.crc import key_slot
+from redis.exceptions import ResponseError
 
 from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer, embedded_binary, wait_until
@@ -140,8 +141,15 @@ def _copy_files(source: Path, target: Path) -> None:
 
 
 def _save(node: LocalServer) -> None:
+    def obstacle() -> str | None:
+        try:
+            client.save()
+        except ResponseError as error:  # it saves by itself just now
+            return str(error)
+        return None
+
     with node.client() as client:
-        client.save()
+        wait_until(obstacle)
 
 
 def _busy(node: LocalServer) -> str | None:
