@@ -63,7 +63,7 @@ class Timetable:
 
     *quiet* and *retention* are numbers of nights. *ahead* is the night from which the times that
     were written down are past, and *fenced* are the keys of the fence; *voided*: one of them was
-    met after it was proven to be gone.
+    met after it was proven to be gone. *met_at* is the last night before which a key was in memory.
     """
 
     quiet: int
@@ -71,6 +71,7 @@ class Timetable:
     ahead: int = 0
     fenced: frozenset[str] = frozenset()
     voided: bool = False
+    met_at: dict[str, int] = field(default_factory=dict)
     _courses: dict[str, _Course] = field(default_factory=dict)
 
     def fence(self, keys: Collection[str]) -> None:
@@ -85,6 +86,7 @@ class Timetable:
 
     def due(self, night: Night, old: Collection[str]) -> list[str]:
         """Take a night, and return those of the *old* keys that have to be retirable by its run."""
+        self.met_at |= dict.fromkeys(night.met, night.number)
         courses = {key: self._courses.setdefault(key, _Course()) for key in old}
         returned = [key for key in night.met if key in self.fenced and self._is_gone(key)]
         if returned and not night.lost:

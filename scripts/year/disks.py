@@ -17,14 +17,14 @@ class Disk:
     """
     A folder on which, inside of `full`, nothing more can be written.
 
-    Where the limit has to stand in, it is this process and those it starts then that cannot write.
+    Where it is not its *own* file system, the limit is that of this process and those started then.
     """
 
     def __init__(self, folder: Path, size: str = "1m") -> None:
         folder.mkdir()
         self.folder = folder
         self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        self._own = (
+        self.own = (
             subprocess.run(
                 ("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder),  # noqa: S607
                 capture_output=True,
@@ -49,7 +49,7 @@ class Disk:
 
     def fill(self) -> None:
         """Take the room away."""
-        if not self._own:
+        if not self.own:
             self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, self._before[1]))
             return
@@ -62,12 +62,12 @@ class Disk:
 
     def free(self) -> None:
         """Give the room back."""
-        if self._own:
+        if self.own:
             (self.folder / "ballast").unlink(missing_ok=True)
         else:
             resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
 
     def remove(self) -> None:
         """Take the file system away."""
-        if self._own:
+        if self.own:
             subprocess.run(("umount", "--lazy", self.folder), check=True)  # noqa: S607

@@ -10,9 +10,10 @@ from random import Random
 from typing import Final
 
 from year.application import DAY, Application
+from year.backup import Backup
 from year.bound import Timetable
 from year.machine import RETENTION_DAYS, Machine
-from year.world import Backup, World, holdings, write
+from year.world import World, holdings, write
 
 _JUMPS: Final = (1 / 24, 5, 40)  # days
 _LATEST_KILL: Final = 3  # seconds
@@ -95,6 +96,7 @@ class Events:
     happened: Counter[str] = field(default_factory=Counter)
     backups: list[Backup] = field(default_factory=list)
     _ahead_then: int = 0
+    _copied_at: int = 0
 
     def draw(self) -> Event:
         """Return an event by chance."""
@@ -131,6 +133,7 @@ class Events:
             self.backups.pop(0).remove()
         if day % 7 == 0:
             self.machine.save_state()
+            self._copied_at = day
             self._ahead_then = self.timetable.ahead
 
     def _restart(self, day: Day) -> bool:
@@ -175,10 +178,20 @@ class Events:
         return True
 
     def _go_back(self, day: Day) -> bool:
-        restored = self.machine.lose_state(restore=True)
+        """
+        Put an older copy of the state in place, or none if it would be wrong of an old key.
+
+        What was met since that copy was made is nowhere else, and nobody may forget that.
+        """
+        old, met_at = self.application.ring.ids[1:], self.timetable.met_at
+        knows = all(met_at.get(key, 0) <= self._copied_at for key in old)
+        restored = self.machine.lose_state(restore=knows)
         self._nothing_known(day)
-        self.timetable.ahead = self._ahead_then if restored else 0
-        return restored
+        if restored:
+            self.timetable.ahead = self._ahead_then
+        else:
+            day.event = Event.LOST
+        return True
 
     def _upgrade(self, day: Day) -> bool:
         """Put a state of 1.0.0 in place that says of an old key that it was gone weeks ago."""

@@ -93,15 +93,17 @@ class Machine:
         """
         Do the run of a night; exit code and what it says.
 
-        *alone*: by a process of its own, which may be killed, or find the disk *full*.
+        *alone*: by a process of its own, which may be killed. It may find the disk *full*.
         """
         self.report.unlink(missing_ok=True)
         command = ["run", "--config", str(self.config), *self.options, *more]
         command += ["--report", str(self.report), "--quiet", f"{QUIET_HOURS}h"]
         command += ["--workers", "1", "--max-latency", "0"]
-        if alone:
-            return self._alone(command, kill_after, self.disk.full() if full else nullcontext())
-        return self.command(*command)
+        filled = self.disk.full() if full else nullcontext()
+        if alone or (full and not self.disk.own):  # a limit is inherited
+            return self._alone(command, kill_after, filled)
+        with filled:
+            return self.command(*command)
 
     def reported(self) -> dict[str, Any]:
         """Return the report that the last run wrote; empty: it wrote none."""

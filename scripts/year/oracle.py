@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from year.application import Application
+from year.backup import Backup
 from year.machine import RETENTION_DAYS, Machine, old_keys
-from year.world import Backup, World, holdings
+from year.world import World, holdings
 
 
 @dataclass(slots=True)

@@ -52,7 +52,6 @@ class Year:
         self.timetable = Timetable(_QUIET_NIGHTS, RETENTION_DAYS)
         self._kind = kind
         self._switched: dict[str, int] = {}
-        self._met: dict[str, int] = {}
         self._told = self._resumed = self._fences = False
         self._last: dict[str, Any] = {}
 
@@ -132,7 +131,6 @@ class Year:
         self._configure()
         held = holdings(self.world)
         before = self.application.count(held)
-        self._met |= dict.fromkeys(before, day.number)
         code, said = self._command(day)
         report = self.machine.reported()
         held = holdings(self.world)
@@ -164,7 +162,7 @@ class Year:
     def _command(self, day: Day) -> tuple[int, bytes]:
         more = ("--dry-run",) if day.event is Event.DRY else ("--refresh-files",)
         full = day.event is Event.FULL
-        alone = full or day.event is Event.KILLED or not self._random.randrange(20)
+        alone = day.event is Event.KILLED or not self._random.randrange(20)
         return self.machine.run(*more, alone=alone, kill_after=day.kill_after, full=full)
 
     def _ended(self, day: Day, code: int, said: bytes, report: Mapping[str, Any]) -> None:
@@ -195,7 +193,9 @@ class Year:
         for key_id in retirable:
             if not day.right:
                 self.broken.append(f"{key_id} is retirable by a wrong clock")
-            self.broken += self.oracle.haste(key_id, day.number - self._met.get(key_id, -MONTH))
+            self.broken += self.oracle.haste(
+                key_id, day.number - self.timetable.met_at.get(key_id, -MONTH)
+            )
             self.broken += self.oracle.whereabouts(key_id, self.events.backups)
             self.broken += self.oracle.receipt(key_id)
             self.happened["verdicts looked into"] += 1

@@ -7,8 +7,7 @@ for the clock's sake. Files: all save an RDB file, and may keep an append-only f
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -20,9 +19,10 @@ from redis.exceptions import ResponseError
 from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer, embedded_binary, wait_until
 from rotator.errors import ServerError
-from soak.disks import AOF, RDB, Snapshot, read_copy
+from soak.disks import Snapshot
 from soak.model import NEVER
 from year.application import DAY, Entry
+from year.backup import Backup
 
 Holdings = Mapping[bytes, tuple[bytes, int]]
 
@@ -98,46 +98,6 @@ def write(world: World, entries: Iterable[Entry]) -> None:
                 clients[owner.port] = stack.enter_context(owner.client())
             until = {} if at_ms == NEVER else {"pxat": at_ms}
             clients[owner.port].set(name, value, **until)
-
-
-class Backup:
-    """Backup: copies of the files of all servers, of one *day*."""
-
-    def __init__(self, folder: Path, day: int, nodes: Iterable[LocalServer]) -> None:
-        self.day = day
-        self._folder = folder
-        for node in nodes:
-            own = folder / str(node.port)
-            own.mkdir(parents=True)
-            _copy_files(node.folder, own)
-
-    @property
-    def ready(self) -> bool:
-        """True if there is a file of every server."""
-        return all(any(own.iterdir()) for own in self._folder.iterdir())
-
-    def read(self) -> Iterator[tuple[str, list[tuple[bytes, bytes]]]]:
-        """Yield every name and value with the file they are in."""
-        for path in sorted(self._folder.glob("*/*")):
-            yield from read_copy(f"{path.name} of {path.parent.name} of day {self.day}", path)
-
-    def put_back(self, node: LocalServer) -> None:
-        """Give a server that does not run the files that it had."""
-        for file in (RDB, AOF):
-            path = node.folder / file
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        _copy_files(self._folder / str(node.port), node.folder)
-
-    def remove(self) -> None:
-        """Remove the copies."""
-        shutil.rmtree(self._folder)
-
-
-def _copy_files(source: Path, target: Path) -> None:
-    if (source / RDB).exists():
-        shutil.copyfile(source / RDB, target / RDB)
-    if (source / AOF).exists():
-        shutil.copytree(source / AOF, target / AOF)
 
 
 def _save(node: LocalServer) -> None:
