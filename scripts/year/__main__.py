@@ -46,6 +46,8 @@ def main() -> int:
             year.night(number)
             for rule in year.broken[known:][:_SHOWN]:
                 print(f"broken in night {number}: {rule}", flush=True)
+            if year.broken[known:]:
+                print(f"the month before: {', '.join(year.days[-MONTH:])}", flush=True)
             if number % MONTH == MONTH - 1:
                 print(
                     f"night {number + 1}: {year.sizes[-1]} bytes, {len(year.broken)} broken, "

@@ -15,7 +15,7 @@ from year.bound import Timetable
 from year.machine import RETENTION_DAYS, Machine
 from year.world import World, holdings, write
 
-_JUMPS: Final = (1 / 24, 5, 40)  # days
+_JUMPS: Final = (1 / 24, 5, 40)  # days; after the last one the state is to be moved away
 _LATEST_KILL: Final = 3  # seconds
 
 
@@ -56,6 +56,8 @@ WEIGHTS: Final = {
 }
 """How often each is drawn, of a hundred or so."""
 
+_OF_THE_STATE: Final = {Event.LOST, Event.LAST_WEEK, Event.UPGRADE}
+
 
 @dataclass(slots=True)
 class Day:
@@ -84,7 +86,7 @@ class Events:
     """
     Events: has them happen; what a backup or a copy of the state knew is noted with it.
 
-    *broken* takes what does not hold, *happened* counts.
+    *keeps_state*: it is not lost from now on. *broken* takes what does not hold, *happened* counts.
     """
 
     world: World
@@ -92,6 +94,7 @@ class Events:
     machine: Machine
     timetable: Timetable
     random: Random
+    keeps_state: bool = False
     broken: list[str] = field(default_factory=list)
     happened: Counter[str] = field(default_factory=Counter)
     backups: list[Backup] = field(default_factory=list)
@@ -100,7 +103,8 @@ class Events:
 
     def draw(self) -> Event:
         """Return an event by chance."""
-        return self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        events = [one for one in WEIGHTS if not (self.keeps_state and one in _OF_THE_STATE)]
+        return self.random.choices(events, [WEIGHTS[one] for one in events])[0]
 
     def happen(self, day: Day) -> None:
         """Do what the event of a day is."""
@@ -165,7 +169,7 @@ class Events:
 
     def _jump(self, day: Day) -> bool:
         """Let the machine have a wrong time; what it writes down may be of the future."""
-        days = self.random.choice(_JUMPS)
+        days = self.random.choice(_JUMPS[:-1] if self.keeps_state else _JUMPS)
         ahead = day.event is Event.AHEAD
         self.machine.clock.off = days * DAY * (1 if ahead else -1)
         wrong_until = day.number + 1 + (int(days) if ahead else 0)

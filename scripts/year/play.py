@@ -32,9 +32,10 @@ STATE_BYTES: Final = 2_000_000
 """
 What the state may take in the second half of a year.
 
-A cache of two servers with a look at each every night is nothing that grows for ever: only what
-adds evidence is kept, and the reports of some nights.
+Each night adds a proof and some looks at each server; only what adds evidence is to be kept, so it
+does not grow for ever. In the last three months the state is never lost, so that it could.
 """
+_KEPT_FROM: Final = 9 * MONTH
 _QUIET_NIGHTS: Final = -(-QUIET_HOURS // 24)
 _MOVE_AWAY: Final = "file is to be moved away"
 
@@ -47,6 +48,7 @@ class Year:
         self.codes: Counter[int] = Counter()
         self.sizes: list[int] = []
         self.waited: list[int] = []
+        self.days: list[str] = []
         self._random = Random(f"year {seed}")  # noqa: S311 - a test is to be repeated
         self.application = Application(self._random, values)
         self.timetable = Timetable(_QUIET_NIGHTS, RETENTION_DAYS)
@@ -68,7 +70,7 @@ class Year:
             self._stack = stack.pop_all()
         parts = (self.world, self.application, self.machine)
         self.oracle = Oracle(*parts)
-        self.events = Events(*parts, self.timetable, self._random, self.broken)
+        self.events = Events(*parts, self.timetable, self._random, broken=self.broken)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,10 +92,12 @@ class Year:
         lagged = self.application.laggards > 0
         write(self.world, self.application.day(self.clock.now()))
         if event is None:
+            self.events.keeps_state = number >= _KEPT_FROM
             drawn, stormy = self.events.draw(), number % MONTH < MONTH // 2
             event = drawn if stormy else Event.NOTHING
         day = Day(number, event, told=self._told)
         self.events.happen(day)
+        self.days.append(f"{number} {day.event}")
         self.clock.step(DAY)
         self.world.settle()
         if self._fences and not lagged and day.right and event is not Event.FULL:
@@ -185,9 +189,10 @@ class Year:
         """Look into verdicts, and retire keys by them."""
         keys = old_keys(report)
         retirable = [one for one, key in keys.items() if key["verdict"] == "retirable"]
-        self.broken += [
-            f"{one} is not retirable, and had to be" for one in due if one not in retirable
-        ]
+        for one in due:
+            if one not in retirable:
+                why = keys.get(one, {}).get("reasons", "nothing")
+                self.broken.append(f"{one} is not retirable, and had to be: the report says {why}")
         if self.timetable.voided and any(map(_trusts_a_fence, keys.values())):
             self.broken.append("a fence counts, although a value was met after it")
         for key_id in retirable:
