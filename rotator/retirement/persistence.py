@@ -130,13 +130,14 @@ def rdb_place(server: Server, declared: Declarations, gone_at: datetime | None) 
 def _clean_rdb(server: Server, gone_at: datetime | None) -> Place | None:
     """Return why the RDB file is clean; None: it is not, or nobody knows."""
     where, since = server.name, gone_at
-    if server.clean and (since := saved_at(server.good)):
-        evidence = f"the RDB file of {where} was begun after the key was gone"
-    elif never_saved(server.looks):
-        evidence, since = f"the process at {where} never had an RDB file", gone_at
+    if never_saved(server.looks):
+        evidence = f"the process at {where} never had an RDB file"
     elif server.clean and _restarted_clean(server):
+        # Before saves: those that come later find it clean, and must not make that later.
         evidence = f"{where} was started from an RDB file that was saved after the key was gone"
         since = server.good[0].at
+    elif server.clean and (since := saved_at(server.good)):
+        evidence = f"the RDB file of {where} was begun after the key was gone"
     else:
         return None
     return Place(Kind.RDB, where, Status.CLEAN, evidence, since=since)

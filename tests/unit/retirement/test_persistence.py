@@ -273,6 +273,14 @@ class TestRestartedFromAFile:
         """A file that was saved after the key was gone, and was loaded, is clean."""
         assert self._place().status is Status.CLEAN
 
+    def test_saves_later(self):
+        """A file that was clean from the start is no later clean because it is saved again."""
+        first = primary(9, **RESTARTED)
+        saved = primary(20, **RESTARTED, rdb_last_save_time=60, rdb_saves=1)
+        for looks in ([first], [first, saved]):
+            place = _rdb(QUIET, *looks, good=looks, began_clean=True)
+            assert (place.status, place.since) == (Status.CLEAN, at(9))
+
     def test_loaded_before(self):
         """A file that was loaded before the key was gone is not."""
         assert self._place(began_clean=False).status is Status.HOLDING
