@@ -7,7 +7,8 @@ A night is a run, a day after the one before. With a quiet time of Q nights and 
    verified, so the run that meets the last value is the first proof too (verdict 2.5). A dry run
    that meets nothing is one as well; one that meets something leaves it.
 2. *Confirmed.* The next proof at least the quiet time later, so Q nights on; with a fence the first
-   proof that begins after it is enough (verdict 1 and 5).
+   proof that begins after it is enough (verdict 1 and 5), but for a key that was met again after
+   it was gone: that one is in use until the quiet time has passed.
 3. *All is clean.* In the run that confirms it, for it has the servers write their files anew
    (`--refresh-files`), which it does once nothing else holds any old key (verdict 8). A dry run
    does not.
@@ -50,10 +51,16 @@ class Night:
 
 @dataclass(slots=True)
 class _Course:
-    """Course: when a key was first proven to be gone, and since when all is clean of it."""
+    """
+    Course: when a key was first proven to be gone, and since when all is clean of it.
+
+    It was *gone* after the last night, and has *returned* after a night that left none.
+    """
 
     first: int | None = None
     clean: int | None = None
+    gone: bool = False
+    returned: bool = False
 
 
 @dataclass(slots=True)
@@ -78,7 +85,8 @@ class Timetable:
         """Take a fence around these keys: only later proofs count."""
         self.fenced, self.voided = frozenset(keys), False
         for key in keys:
-            self._courses[key] = _Course()
+            course = self._courses.setdefault(key, _Course())
+            course.first = course.clean = None
 
     def unfence(self) -> None:
         """Take it that there is no fence."""
@@ -93,6 +101,8 @@ class Timetable:
             self.voided = self.voided or night.proves
             self.fenced = frozenset()
         for key, course in courses.items():
+            course.returned |= course.gone and key in night.met
+            course.gone = key not in night.left
             if night.lost or key in night.met:
                 course.first = course.clean = None
             elif night.files_lost:
@@ -117,7 +127,10 @@ class Timetable:
     def _is_confirmed(self, key: str, course: _Course, night: Night) -> bool:
         if course.first is None:
             return False
-        return key in self.fenced or night.number >= course.first + self.quiet
+        calm_at = self.met_at[key] + self.quiet if course.returned else 0
+        if key in self.fenced and night.number >= calm_at:
+            return True
+        return night.number >= course.first + self.quiet
 
     def _is_over(self, course: _Course, night: Night) -> bool:
         return course.clean is not None and night.number >= course.clean + self.retention

@@ -103,6 +103,12 @@ class TestTimetable:
         timetable.fence([KEY])
         assert first_due(timetable, 3) == 10
 
+    def test_a_key_that_returned(self, timetable):
+        """It is in use for the quiet time, also where a fence was set after it was met."""
+        due(timetable, 3, met=[KEY])
+        timetable.fence([KEY])
+        assert first_due(timetable, 4) == 12
+
     @pytest.mark.parametrize(
         ("what", "voided"), [({}, True), ({"lost": True}, False), ({"proves": False}, False)]
     )
