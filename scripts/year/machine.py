@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -144,9 +146,11 @@ class Machine:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                start_new_session=True,
             )
             self._stack.callback(self._hosting.wait)
-            self._stack.callback(self._hosting.terminate)
+            # With the command that it may just be at.
+            self._stack.callback(os.killpg, self._hosting.pid, signal.SIGKILL)
         return self._hosting
 
     # The state
