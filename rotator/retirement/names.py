@@ -95,13 +95,13 @@ def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Place]:
     past = case.history
     if past.clean_before is None or past.returned_at is None:
         return
-    calm_at = add_clamped(case.last_seen_at or past.returned_at, quiet)
-    if past.clean_since is None or now < calm_at:
-        values = f"{count(past.returned, 'value')} {'was' if past.returned == 1 else 'were'}"
-        text = (
-            f"{values} encrypted with it after it had been clean since {moment(past.clean_before)}:"
-            f" something still writes with it{begin_with(past.prefixes)}"
-        )
+    met_at = case.last_seen_at or past.returned_at
+    fenced = case.in_force is not None and case.in_force.at >= met_at  # it stands in for the quiet
+    if past.clean_since is None or (now < add_clamped(met_at, quiet) and not fenced):
+        were = f"{count(past.returned, 'value')} {'was' if past.returned == 1 else 'were'}"
+        since = f"after it had been clean since {moment(past.clean_before)}"
+        text = f"{were} encrypted with it {since}: something still writes with it"
+        text += begin_with(past.prefixes)
         yield _place(*holding, text, _FIND)
 
 

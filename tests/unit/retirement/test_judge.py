@@ -330,6 +330,17 @@ class TestInUse:
         assert judged(known).verdict is Verdict.RETIRABLE
         assert judged(replace(known, **_tupled(proven(0, 60)))).verdict is Verdict.VERIFYING
 
+    def test_returned_before_a_fence(self):
+        """A fence that came after a key was met again stands in for the quiet time there, too."""
+        seen = KeySeen(found=3, first_seen_at=at(90), last_seen_at=at(91))
+        history = folded(sweep(0, 1), sweep(90, 91, keys={KEY: seen}), sweep(110, 111))
+        known = case(**proven(0, 110), sweep=sweep(110, 111), history=history)
+        said = [
+            judged(replace(known, fence=Fence(at(minutes), "0" * 16, (KEY,), at(minutes))), now=112)
+            for minutes in (91, 90)
+        ]
+        assert [one.verdict for one in said] == [Verdict.RETIRABLE, Verdict.IN_USE]
+
     def test_current_elsewhere(self):
         """A key that is current in another cache is in use."""
         judgement = judged(current_in=["caches[1].encryption.keys.current"])
