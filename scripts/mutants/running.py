@@ -29,7 +29,7 @@ SURVIVED: Final = "survived"
 TIMEOUT: Final = "timeout"
 NO_TEST: Final = "no test"
 _NONE_FAILED: Final = 0xFFFF
-_FACTOR, _LEAST_SECONDS = 10, 5  # of what all tests of a mutant take; a machine may be busy
+_FACTOR, _LEAST_SECONDS = 10, 5  # of what a test takes; a machine may be busy
 _MEMORY: Final = 4 << 30
 _IDLE: Final = 10  # so many times the processor's time may pass on the clock
 
@@ -115,14 +115,19 @@ class Mutation:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            _limit(_LEAST_SECONDS + _FACTOR * sum(self._seconds[one] for one in tests))
+            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
             _forget(self._caches)
             set_mutant_under_test(mutant)
-            failed = next((one for one in tests if not _passes(self._items[one])), None)
+            failed = next((one for one in tests if not self._passes(one)), None)
             os.write(writing, (_NONE_FAILED if failed is None else failed).to_bytes(2))
             os._exit(0)
         os.close(writing)
         self._busy[child] = (mutant, reading, tests)
+
+    def _passes(self, test: int) -> bool:
+        """Whether a test passes; the process ends if that takes far longer than it should."""
+        _limit(_LEAST_SECONDS + _FACTOR * self._seconds[test])
+        return _passes(self._items[test])
 
     def _end(self) -> None:
         """Note the result of the process that ends next."""
@@ -181,11 +186,13 @@ def _forget(caches: Iterable[Any]) -> None:
 
 
 def _limit(seconds: float) -> None:
-    """Have the process end when it takes far longer than the tests do, or far too much memory."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    signal.setitimer(signal.ITIMER_REAL, seconds * _IDLE)
+    """Have the process end when it works for longer, or waits for far longer."""
+    for clock, alarm, allowed in (
+        (signal.ITIMER_PROF, signal.SIGPROF, seconds),
+        (signal.ITIMER_REAL, signal.SIGALRM, seconds * _IDLE),
+    ):
+        signal.signal(alarm, signal.SIG_DFL)
+        signal.setitimer(clock, allowed)
 
 
 def main() -> int:

@@ -112,9 +112,11 @@ class TestTally:
         assert (tally.outcomes, tally.reasons) == (whole.outcomes, whole.reasons)
         for key_id, key in whole.keys.items():
             merged = tally.keys[key_id]
-            for name in ("found", "rotated", "remaining", "size", "too_large", "drain"):
-                assert getattr(merged, name) == getattr(key, name)
-            for name in ("first_seen_at", "last_seen_at", "last_too_large_at"):
+            for name in (
+                *("found", "rotated", "remaining", "remaining_without_ttl", "size"),
+                *("too_large", "too_large_without_ttl", "drain"),
+                *("first_seen_at", "last_seen_at", "last_too_large_at"),
+            ):
                 assert getattr(merged, name) == getattr(key, name)
             assert sum(merged.prefixes.values()) == sum(key.prefixes.values())
 
@@ -184,9 +186,17 @@ class TestKeys:
         tally = Tally()
         tally.count_moved("aa", 300, NOW, rotated=True)
         tally.count_remaining("aa", 300, LATER, b"x", NEVER, too_large=True)
-        key = tally.keys["aa"]
+        tally.count_remaining("aa", 200, NOW, b"y", NEVER, too_large=True)
+        tally.count_remaining("bb", 200, LATER, b"y", 0, too_large=True)
+        key, other = tally.keys["aa"], tally.keys["bb"]
         assert (key.last_seen_at, key.last_too_large_at) == (NOW, LATER)
-        assert (key.remaining, key.too_large, key.too_large_without_ttl) == (1, 1, 1)
+        assert (key.found, key.size) == (3, 800)
+        assert (key.remaining, key.too_large, key.too_large_without_ttl) == (2, 2, 2)
+        assert (other.first_seen_at, other.last_seen_at, other.last_too_large_at) == (
+            *(LATER, None),
+            LATER,
+        )
+        assert (other.too_large, other.too_large_without_ttl) == (1, 0)
 
     def test_seen(self):
         """First and last sight are right in whatever order the visits come."""
@@ -205,6 +215,29 @@ class TestKeys:
         for name in (b"/app/oidc:alice:mail", b"bob@example.org", b"\xff:x", b"a" * 99 + b":x"):
             tally.count_moved("aa", 1, NOW, rotated=True, name=name)
         assert tally.keys["aa"].prefixes == {"/app/oidc": 1, "": 1, "\ufffd": 1, "a" * 64: 1}
+
+    def test_prefixes_of_many(self):
+        """Names that are counted at once count by what is before the first colon of each."""
+        tally = Tally()
+        names = [b"/app:a", b"/web:bob:mail", b"/app:c:d", b"eve", b"/web:f"]
+        tally.count_many_moved("aa", 5, 50, NOW, rotated=True, names=names)
+        tally.count_many_moved("aa", 2, 20, NOW, rotated=True, names=[b"eve", b"/app:eve"])
+        assert tally.keys["aa"].prefixes == {"/app": 3, "/web": 2, "": 2}
+
+    def test_prefixes_that_are_too_many(self):
+        """When there are as many prefixes as are told apart, others count under none."""
+        tally, told = Tally(), PREFIXES - 1
+        for number in (*range(told + 6), 0):
+            tally.count_moved("aa", 1, NOW, rotated=True, name=b"%d:x" % number)
+        named = {str(number): 1 for number in range(told)}
+        assert tally.keys["aa"].prefixes == named | {"0": 2, "": 6}
+
+    def test_samples_are_the_first_names(self):
+        """The first names that remain are kept, each once, and no more than are allowed."""
+        tally, names = Tally(), [b"%d" % number for number in range(NAMES + 1)]
+        for name in (names[0], *names):
+            tally.count_remaining("aa", 1, NOW, name, NEVER)
+        assert tally.keys["aa"].samples == names[:NAMES]
 
     @given(st.lists(st.lists(NAMES_OF, min_size=20), min_size=2, max_size=4))
     def test_names_are_bounded(self, parts):
