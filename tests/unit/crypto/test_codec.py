@@ -1,5 +1,6 @@
 """The codec: who reads what, what is refused and why, what is nested."""
 
+import base64
 import dataclasses
 import hashlib
 import pickle
@@ -308,6 +309,61 @@ class TestWrite:
         """A codec without formats would find nothing, and say that all is well."""
         with pytest.raises(FormatError, match="no value format is given"):
             codec(1, formats=[])
+
+
+def _text(encoding, layout, **more):
+    """A format whose layout is a text."""
+    return Format.parse("theirs", encoding, layout, **more)
+
+
+def _bare(text):
+    """Base64 without its padding."""
+    return text.replace(b"=", b"")
+
+
+NODE = _text("hex", "{nonce}:{tag}:{ciphertext}")
+RAILS = _text("base64", "{ciphertext}--{nonce}--{tag}")
+CLOAK = _text("base64url", "v1.{nonce}.{ciphertext}{tag}")
+LARAVEL = _text("base64", '{"iv":"{nonce}","v":"{ciphertext}{tag}"}', within="base64")
+AS_IT_IS = bytes
+
+
+class TestLearn:
+    """New values are written as those that are there."""
+
+    @pytest.mark.parametrize(
+        ("form", "way"),
+        [
+            *((SEALED, AS_IT_IS), (NAMED, AS_IT_IS), (NAMED, bytes.upper), (NODE, bytes.upper)),
+            *((GCM_BASE64, AS_IT_IS), (GCM_BASE64, _bare), (BARE_URL, AS_IT_IS), (BARE_URL, _bare)),
+            *((RAILS, AS_IT_IS), (RAILS, _bare), (CLOAK, AS_IT_IS), (LARAVEL, AS_IT_IS)),
+            (LARAVEL, _bare),
+        ],
+    )
+    def test_case_and_padding(self, form, way):
+        """Case and padding are those of values that show them, also when later ones are none."""
+        theirs, ours = (codec(1, formats=[form]) for _ in range(2))
+        ours.learn(form, [way(theirs.seal(NAME, bytes(size))) for size in range(6)])
+        ours.learn(form, [])
+
+        made = [ours.seal(NAME, bytes(size)) for size in range(6)]
+
+        assert [way(value) for value in made] == made
+        assert [len(value) for value in made] == [
+            len(way(theirs.seal(NAME, bytes(size)))) for size in range(6)
+        ]
+        assert all(ours.open(NAME, value).plaintext == bytes(at) for at, value in enumerate(made))
+
+    def test_padding_where_it_is_not_usual(self):
+        """Text in base64url has padding where the values that are there have it."""
+        nonce, body = bytes(12), key(1).encrypt(bytes(12), b"text", None)
+        padded = b".".join([b"v1", *map(base64.urlsafe_b64encode, (nonce, body))])
+        ours = codec(1, formats=[CLOAK])
+        assert not ours.seal(NAME, b"text").endswith(b"=")
+
+        ours.learn(CLOAK, [padded])
+
+        assert ours.seal(NAME, b"text").endswith(b"=")
 
 
 class TestNested:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.crypto.bytes_layout import Parts
-from rotator.crypto.encoding import Encoding
+from rotator.crypto.encoding import Encoding, encode, spelling
 from rotator.crypto.layout import BUILTIN, FieldName, Format
 from rotator.errors import FormatError
 
@@ -321,6 +321,28 @@ class TestText:
 
         assert form.cutter.cut(text) is not None
         assert form.cutter.cut(damage(text)) is None
+
+    @pytest.mark.parametrize(
+        ("encoding", "texts", "written"),
+        [
+            ("raw", [b"FB"], b"\xfbf"),
+            ("hex", [], b"fb66"),
+            ("hex", [b"12", b""], b"fb66"),
+            ("hex", [b"12", b"", b"1A", b"1a"], b"FB66"),
+            ("hex", [b"12", b"1a", b"1A"], b"fb66"),
+            ("base64", [b"Zm9v"], b"+2Y="),
+            ("base64", [b"Zm9v", b"Zm8", b"Zm8="], b"+2Y"),
+            ("base64", [b"Zm9v", b"Zm8=", b"Zg"], b"+2Y="),
+            ("base64url", [b"Zm9v"], b"-2Y="),
+            ("base64url", [b"Zm9v", b"Zg"], b"-2Y"),
+            ("base64url", [b"Zm9v", b"Zg=="], b"-2Y="),
+        ],
+    )
+    def test_texts_show_how_to_write(self, encoding, texts, written):
+        """The first text that has letters, or a rest, shows case or padding (RFC 4648)."""
+        kind = Encoding(encoding)
+
+        assert encode(kind, b"\xfbf", spelling(kind, texts)) == written
 
     @pytest.mark.parametrize("bare", [28, 29])
     def test_loose_bits_are_refused(self, bare):

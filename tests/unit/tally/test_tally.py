@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.crypto.layout import FieldName
-from rotator.tally.key_tally import NAMES, NEVER, PREFIXES
+from rotator.tally.key_tally import NAMES, NEVER, PREFIXES, KeyTally
 from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome, Problem, Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -94,6 +94,20 @@ class TestTally:
         """A tally comes back from JSON as it was."""
         saved = _tally(visits).to_dict()
         assert Tally.from_dict(json.loads(json.dumps(saved))).to_dict() == saved
+
+    def test_what_was_saved_stays(self):
+        """What a tally said does not change when it counts on."""
+        tally = _tally([("stays", "aa", 1, NOW, b"/x:1", 0, False)])
+        saved = tally.to_dict()
+        before = json.dumps(saved)
+        _apply(tally, ("stays", "aa", 1, LATER, b"/y:1", NEVER, False))
+        assert json.dumps(saved) == before
+
+    @given(NAMES_OF)
+    def test_problems_keep_their_names(self, name):
+        """The name of a problem comes back as it was, that of a field with its field."""
+        problem = Problem(name, "node:1", Outcome.DENIED, "why", "9 bytes")
+        assert Problem.from_dict(problem.to_dict()) == problem
 
     @given(st.lists(VISITS), st.lists(VISITS))
     def test_merge_leaves_the_other(self, first, second):
@@ -232,6 +246,21 @@ class TestKeys:
         named = {str(number): 1 for number in range(told)}
         assert tally.keys["aa"].prefixes == named | {"0": 2, "": 6}
 
+    def test_prefixes_of_two_parts(self):
+        """The most frequent prefixes of both are told apart, if they are too many."""
+        counts, whole, halves = range(1, 2 * PREFIXES), KeyTally(), (KeyTally(), KeyTally())
+        for count in counts:
+            halves[count % 2].prefixes[str(count)] = count
+        few = [KeyTally(prefixes={f"{at} {n}": 1 for n in range(PREFIXES // 2)}) for at in range(2)]
+        for one in halves:
+            whole.merge(one)
+        few[0].merge(few[1])
+
+        named = {str(count): count for count in counts[-PREFIXES + 1 :]}
+        assert whole.prefixes == named | {"": sum(counts[: -PREFIXES + 1])}
+        assert len(few[0].prefixes) == PREFIXES
+        assert "" not in few[0].prefixes
+
     def test_samples_are_the_first_names(self):
         """The first names that remain are kept, each once, and no more than are allowed."""
         tally, names = Tally(), [b"%d" % number for number in range(NAMES + 1)]
@@ -262,14 +291,21 @@ class TestSettled:
         tally = Tally()
         for outcome in (Outcome.ROTATED, Outcome.DENIED, Outcome.CURRENT):
             tally.add(outcome)
-        tally.count_moved("aa", 300, NOW, rotated=True)
-        tally.count_remaining("aa", 300, LATER, b"x", NEVER)
+        tally.count_many_moved("aa", 2, 400, NOW, rotated=True)
+        tally.count_remaining("aa", 201, LATER, b"x", NEVER)
         tally.count_remaining("bb", 300, LATER, b"x", NEVER)
         settled = tally.only_rotated()
         key = settled.keys["aa"]
         assert (settled.visits, list(settled.keys)) == (1, ["aa"])
-        assert (key.found, key.rotated, key.remaining, key.last_seen_at) == (1, 1, 0, LATER)
-        assert key.size == 300
+        assert (key.found, key.rotated, key.remaining) == (2, 2, 0)
+        assert (key.first_seen_at, key.last_seen_at) == (NOW, LATER)
+        assert key.size == 400  # its share of what was found
+
+    def test_nothing_was_met(self):
+        """Of keys that were never met nothing is kept, and nothing comes of merging them."""
+        key = KeyTally()
+        key.merge(KeyTally().settled())
+        assert key == KeyTally()
 
     def test_left(self):
         """What is left are the visits after which a value is under another than the current key."""
