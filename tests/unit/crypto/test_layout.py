@@ -138,6 +138,69 @@ class TestFacts:
         """A header, nonce, ciphertext and tag in a row are told from any other layout."""
         assert parse(layout).cutter.sequential == places
 
+    @pytest.mark.parametrize(
+        ("layout", "has", "literals", "smallest"),
+        [
+            (GCM, (False, False, False), [], 28),
+            (("keep:3", *GCM), (True, False, False), [], 31),
+            (("label:4", *GCM, "hex:0102"), (False, True, False), [b"\x01\x02"], 34),
+            (("hex:03", "key-id:8", *GCM), (False, False, True), [b"\x03"], 37),
+            ("{nonce}{ciphertext}{tag}", (False, False, False), [], None),
+            ("a:{keep}:{nonce}{ciphertext}{tag}", (True, False, False), [b"a:", b":"], None),
+            ("{label}.{nonce}{ciphertext}{tag}", (False, True, False), [b"."], None),
+        ],
+    )
+    def test_what_is_in_it(self, layout, has, literals, smallest):
+        """A layout tells whether it has copied parts, a label, a key id, and literals."""
+        form = parse(layout)
+        cutter = form.cutter
+        assert (cutter.kept, cutter.labelled, cutter.names_key) == has
+        assert (cutter.literals, form.has_literals) == (literals, bool(literals))
+        # 64 bytes of ciphertext and tag are never all ASCII by chance.
+        assert form.min_random_size == (smallest - 16 + 64 if smallest else 0)
+
+    @pytest.mark.parametrize(
+        ("aad", "literal", "name"),
+        [
+            ("none", False, False),
+            ("name", False, True),
+            ("name-without:a:", False, True),
+            ("field", False, True),
+            ("header+name", False, True),
+            ("label", False, False),
+            ("hex:00", True, False),
+            ("text:a", True, False),
+        ],
+    )
+    def test_what_is_authenticated_with_it(self, aad, literal, name):
+        """What is authenticated may be the same in all values, or bind a value to its name."""
+        form = parse(("label:4", *GCM), aad=aad)
+        assert (form.has_literals, form.binds_name) == (literal, name)
+
+    def test_built_in_literals_name_no_key(self):
+        """The literal of a format that is built in is known to name no key."""
+        assert [form.has_literals for form in BUILTIN.values()] == [False] * 3
+
+    @pytest.mark.parametrize(
+        ("encoding", "layout", "more", "first"),
+        [
+            ("raw", GCM, {}, bytes(range(256))),
+            ("raw", ("hex:0a0b", *GCM), {}, b"\x0a"),
+            ("hex", ("hex:0a0b", *GCM), {}, b"0123456789abcdefABCDEF"),
+            ("hex", "a{nonce}{ciphertext}{tag}", {}, b"a"),
+            ("hex", "{nonce}:{tag}{ciphertext}", {}, b"0123456789abcdefABCDEF"),
+            ("hex", "{ciphertext}:{nonce}:{tag}", {}, b"0123456789abcdefABCDEF:"),
+            ("hex", "{label}.{nonce}{ciphertext}{tag}", {}, bytes(range(256))),
+            ("hex", "{keep}.{nonce}{ciphertext}{tag}", {}, bytes(range(256))),
+            ("raw", "{nonce}{ciphertext}{tag}", {}, bytes(range(256))),
+            ("raw", "a{nonce}{ciphertext}{tag}", {"within": "hex"}, b"0123456789abcdefABCDEF"),
+        ],
+    )
+    def test_first_bytes(self, encoding, layout, more, first):
+        """A value begins with a literal, a letter of its encoding, or anything."""
+        form = Format.parse("mine", encoding, layout, **more)
+        assert form.cutter.first_bytes == frozenset(first)
+
     @given(formats())
     def test_they_survive_a_journey(self, form):
         """A copy that was pickled knows the same as the format it was made of."""
