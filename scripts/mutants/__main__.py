@@ -54,18 +54,18 @@ PARTS: Final = {
 RESULTS: Final = (KILLED, SURVIVED, TIMEOUT, NO_TEST)
 
 
-def tried(name: str, *, processes: int, every: int, again: bool) -> Counter[str]:
+def tried(name: str, said: argparse.Namespace) -> Counter[str]:
     """Try the mutants of a part, or of one module of it, and say how many had which result."""
     part = PARTS[name.partition(".")[0]]
     module = name.partition(".")[2]
     found = [one for one in ROOT.glob(part.modules) if one.stem not in part.others]
     paths = [one for one in found if not module or one.stem == module]
-    mutants = list(mutated(sorted(str(one.relative_to(ROOT)) for one in paths)))[::every]
+    mutants = list(mutated(sorted(str(one.relative_to(ROOT)) for one in paths)))[:: said.every]
     results = COPY / f"{name}.json"
-    known = json.loads(results.read_text()) if again else {}
+    known = json.loads(results.read_text()) if said.again else {}
     wanted = [one.name for one in mutants if known.get(one.name, [""])[0] != KILLED]
-    told = {"mutants": wanted, "results": str(results), "processes": processes}
-    told["tests"] = part.tests
+    told = {"mutants": wanted, "results": str(results), "tests": part.tests}
+    told |= {"processes": said.processes, "most_seconds": said.seconds}
     path = os.pathsep.join([str(COPY), str(COPY / "scripts")])
     subprocess.run(
         [sys.executable, "-m", "mutants.running"], input=json.dumps(told), text=True,
@@ -93,13 +93,14 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--every", type=int, default=1, help="of so many mutants one is tried")
     parser.add_argument("--again", action="store_true", help="those that were not killed last time")
+    parser.add_argument("--seconds", type=float, default=1e9, help="of tests for a mutant, at most")
     said = parser.parse_args()
     copied()
     print(
         f"{'package':<12}{'mutants':>9}", *(f"{result:>9}" for result in RESULTS), f"{'percent':>9}"
     )
     for name in said.parts or PARTS:
-        counts = tried(name, processes=said.processes, every=said.every, again=said.again)
+        counts = tried(name, said)
         total = sum(counts.values())
         percent = 100 * (counts[KILLED] + counts[TIMEOUT]) / max(total, 1)
         figures = (f"{counts[result]:>9}" for result in RESULTS)

@@ -17,6 +17,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -37,10 +38,13 @@ _IDLE: Final = 10  # so many times the processor's time may pass on the clock
 class Mutation:
     """Mutation: a plugin that runs tests on mutants, instead of once."""
 
-    def __init__(self, mutants: Sequence[str], results: Path, processes: int) -> None:
+    def __init__(
+        self, mutants: Sequence[str], results: Path, processes: int, most_seconds: float
+    ) -> None:
         self._mutants = mutants
         self._results = results
         self._processes = processes
+        self._most_seconds = most_seconds
         self._reached: dict[str, list[int]] = {}
         self._seconds: dict[int, float] = {}
         self._killers: defaultdict[str, list[int]] = defaultdict(list)
@@ -112,6 +116,8 @@ class Mutation:
             self._found[mutant] = (NO_TEST, "")
             return
         tests = list(dict.fromkeys([*self._killers[function], *tests]))
+        taken = accumulate(self._seconds[one] for one in tests)
+        tests = [one for one, all_ in zip(tests, taken, strict=True) if all_ <= self._most_seconds]
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
@@ -198,7 +204,8 @@ def _limit(seconds: float) -> None:
 def main() -> int:
     """Run as it is told on standard input: see `mutants.__main__`."""
     told = json.loads(sys.stdin.read())
-    plugin = Mutation(told["mutants"], Path(told["results"]), told["processes"])
+    results = Path(told["results"])
+    plugin = Mutation(told["mutants"], results, told["processes"], told["most_seconds"])
     return pytest.main(
         [*told["tests"], "-q", "-o", "timeout=0", "--hypothesis-profile", "mutants"], [plugin]
     )
