@@ -148,6 +148,29 @@ class TestGone:
         known["sweep"] = sweep(120, 121, accepted={outcome: accepted})
         assert gone(**known).first.begun_at == at(first)
 
+    def test_one_open_item_that_went(self):
+        """One entry that was not opened, and is not there any more, counts as open."""
+        known = proofs(0, 60)
+        known["proofs"][0] = replace(known["proofs"][0], open_items={Outcome.UNDECRYPTABLE: 1})
+        assert gone(**known).first.begun_at == at(60)
+
+    def test_identity_declared(self):
+        """Where it is declared that it is one server, one that names no process is proven."""
+        blind = {"run_id": None, "master_replid": None}
+        looks = [primary(minutes, **blind) for minutes in (0, 1, 5)]
+        known = {"proofs": [proof(*looks[:2])], "looks": looks}
+        declared = Declarations(identity="pinned")
+        assert gone(**known, declared=declared).first.ended_at == at(1)
+        assert gone(**known).first is None
+
+    def test_same_process(self):
+        """Nobody is the same process who was not proven, or does not answer now."""
+        one = gone(**proofs(0))
+        assert one.same_process
+        assert not replace(one, now=None).same_process
+        assert not replace(one, last=None).same_process
+        assert not replace(one, now=primary(9, run_id="run-q")).same_process
+
     def test_another_process(self):
         """A restart ends it, and what comes next begins it anew."""
         known = proofs(0)
@@ -174,6 +197,15 @@ class TestGone:
         assert gone_since(gone_from(case, QUIET)) == at(31)
         both = evidence(**known, primaries=(PRIMARY, "b:1"))
         assert gone_since(gone_from(both, QUIET)) is None
+        away_first = evidence(
+            proofs=[*known["proofs"], second],
+            looks=[*looks, away(40, PRIMARY)],
+            primaries=(PRIMARY, "b:1"),
+        )
+        assert [one.first and one.first.node for one in gone_from(away_first, QUIET).values()] == [
+            None,
+            "b:1",
+        ]
         assert gone_since({}) is None
 
 
