@@ -129,6 +129,13 @@ CASES = {
     "unproven, stopped": lambda: names(
         case(proofs=[], sweep=sweep(0, 1, complete=False, unproven=("it was stopped",)))
     ),
+    "unproven at the second look": lambda: names(
+        case(
+            proofs=[],
+            sweep=sweep(0, 1, mode=Mode.RUN),
+            verification=sweep(2, 3, complete=False, unproven=("it was stopped",)),
+        )
+    ),
     "another configuration": lambda: names(case(basis="")),
     "restarted": lambda: names(case(then=[primary(5, run_id="run-x")])),
     "too early": lambda: names(case(0), now=30),
@@ -365,6 +372,9 @@ SAYS = {
     ],
     "unproven, stopped": [
         ("names | unknown | unknown |  | no complete sweep | run again until one is complete"),
+    ],
+    "unproven at the second look": [
+        "names | unknown | verifying |  | it was stopped | run again | passes",
     ],
     "another configuration": [
         (
