@@ -71,6 +71,10 @@ class TestParse:
                 "rotator.formats.mine.layout: more than one key-id",
             ),
             (
+                {"layout": ["label:2", *GCM, "label:4"]},
+                "rotator.formats.mine.layout: more than one label",
+            ),
+            (
                 {"layout": ["ciphertext", "nonce:12", "tag:16"], "aad": "header+name"},
                 "rotator.formats.mine.aad: no header stands before the nonce",
             ),

@@ -269,6 +269,21 @@ class TestLabels:
             assert (parts.label, parts.header) == (b"k2", b"\x01k2\xfe")
             assert codec_of(form, NEW).open(NAME, moved).plaintext == b"text"
 
+    @pytest.mark.parametrize("layout", [["keep:4", "nonce", "ciphertext", "tag:16"],
+                                        "{keep}|{nonce}{ciphertext}{tag}"])  # fmt: skip
+    def test_kept_part_of_an_earlier_value(self, layout):
+        """What is kept is that of the value itself, also if others were read meanwhile."""
+        form = Format.parse("mine", "hex", layout)
+        codec, kept = codec_of(form, NEW, OLD), [b"aaaa", b"bbbb"]
+        body = NONCE + OLD.encrypt(NONCE, b"text", None)
+        raw = isinstance(layout, list)
+        values = [
+            (one + body).hex().encode() if raw else one + b"|" + body.hex().encode() for one in kept
+        ]
+        opened = [codec.open(NAME, value) for value in values]
+        moved = [codec.rewrite(NAME, one) for one in opened]
+        assert [bytes.fromhex(one.decode())[:4] if raw else one[:4] for one in moved] == kept
+
     def test_no_label_for_the_current_key(self):
         """Values are read, and nothing is written."""
         form = form_of("cloak")
@@ -286,6 +301,8 @@ class TestLabels:
             ("v1.{label:2}{nonce}{ciphertext}{tag}", b"a.", None),
             ("{nonce}{ciphertext}{tag}.{label}", b"a.b", None),
             (["label:4", "nonce", "ciphertext", "tag:16"], b"abc", "has 3 bytes, and label:4"),
+            (["nonce", "ciphertext", "tag:16"], b"abc", None),
+            ("{nonce}{ciphertext}{tag}", b"abc", None),
         ],
     )
     def test_labels_that_would_not_be_found_again(self, layout, label, fault):

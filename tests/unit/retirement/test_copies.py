@@ -187,7 +187,7 @@ RESTARTED = {
     "master_replid": "id-2",
     "master_replid2": "id-1",
     "second_repl_offset": 101,
-    "rdb_last_load_keys_loaded": 5,
+    "rdb_last_load_keys_loaded": 1,
     "rdb_last_save_time": 60,
 }
 

@@ -93,6 +93,7 @@ RETENTION = {"declared": Declarations(identity="pinned", empty=True)}
 LOADED = {"aof_enabled": 1, "aof_base_size": 9, "aof_current_size": 9}
 CASES = {
     "clean": lambda: names(case(0, 100)),
+    "clean, met earlier": lambda: names(case(0, 100, history=KeyHistory(last_seen_at=at(-30)))),
     "clean, fenced": lambda: names(case(0, fence=fenced(-5))),
     "without a TTL": lambda: names(case(sweep=seen(3, 2, prefixes=("/a",)))),
     "without a TTL, seen never": lambda: names(
@@ -139,6 +140,7 @@ CASES = {
     "another configuration": lambda: names(case(basis="")),
     "restarted": lambda: names(case(then=[primary(5, run_id="run-x")])),
     "too early": lambda: names(case(0), now=30),
+    "just in time": lambda: names(case(0), now=61),
     "not confirmed": lambda: names(case(0), now=90),
     "outside: not looked at": lambda: outside(case(proofs=[])),
     "outside: declared": lambda: outside(
@@ -147,6 +149,7 @@ CASES = {
     "outside: under it": lambda: outside(case(outside=Outside(5, {KEY: 2}))),
     "outside: clean": lambda: outside(case(outside=Outside(5))),
     "outside: not opened": lambda: outside(case(outside=Outside(5, {}, 1, 2))),
+    "outside: one not opened": lambda: outside(case(outside=Outside(5, {}, 1))),
     "outside: accepted": lambda: outside(
         case(outside=Outside(5, {}, 1), declared=Declarations(outside_accepted=1))
     ),
@@ -228,6 +231,12 @@ SAYS = {
         (
             "names | clean | retirable |  | never met; no sweep since 2026-11-23 02:00 UTC "
             "met it |  | since 02:01"
+        ),
+    ],
+    "clean, met earlier": [
+        (
+            "names | clean | retirable |  | last met 2026-11-23 01:30 UTC; no sweep since "
+            "2026-11-23 02:00 UTC met it |  | since 02:01"
         ),
     ],
     "clean, fenced": [
@@ -396,6 +405,12 @@ SAYS = {
             "| passes"
         ),
     ],
+    "just in time": [
+        (
+            "names | unknown | verifying |  | found gone at 02:01 UTC, and not yet "
+            "confirmed by a later sweep | run again | until 03:01 | passes"
+        ),
+    ],
     "not confirmed": [
         (
             "names | unknown | verifying |  | found gone at 02:01 UTC, and not yet "
@@ -431,6 +446,13 @@ SAYS = {
             "outside | unknown | unknown |  | 3 entries outside `match` or `databases` not "
             "opened | widen match or databases, declare assume.outside, or --accept "
             "outside=3"
+        ),
+    ],
+    "outside: one not opened": [
+        (
+            "outside | unknown | unknown |  | 1 entry outside `match` or `databases` not "
+            "opened | widen match or databases, declare assume.outside, or --accept "
+            "outside=1"
         ),
     ],
     "outside: accepted": [

@@ -288,6 +288,10 @@ class TestInUse:
             (Mode.RUN, 3, {Outcome.NESTED: 3}, "have values that are encrypted twice written anew"),
             (Mode.RUN, 3, {Outcome.DENIED: 4}, "give the user the rights that `rotator check`"),
             (Mode.RUN, 4, {Outcome.NESTED: 3}, "run again to move what remains"),
+            (
+                *(Mode.RUN, 4, {Outcome.NESTED: 3, Outcome.DENIED: 1}),
+                "have values that are encrypted twice written anew or deleted; run again; give the",
+            ),
             (Mode.DRY_RUN, 3, {Outcome.NESTED: 3}, "run without --dry-run to move what remains"),
             (Mode.RUN, 3, {Outcome.TOO_LARGE: 3}, "have them written anew or deleted"),
             (Mode.DRY_RUN, 3, {Outcome.TOO_LARGE: 3}, "have them written anew or deleted"),

@@ -125,7 +125,7 @@ class TestBetween:
         ],
     )
     def test_config_before_7(self, calls, own, later, is_set):
-        """All calls of CONFIG count, less our own; where they are not told one may be among them."""
+        """All calls of CONFIG count, less our own; where they are not told there may be one."""
         before = primary(0, version="6.2.14", calls=calls, own_config=own)
         assert config_set_between(before, primary(1, version="6.2.14", calls=later)) is is_set
 

@@ -248,6 +248,13 @@ class TestWriters:
 class TestOutside:
     """Names that `match` and `databases` leave out."""
 
+    @pytest.mark.parametrize("primaries", [(), (PRIMARY, "b:1"), ("b:1",)])
+    def test_not_all_were_looked_at(self, primaries):
+        """While a primary was not swept, or none is known, nothing is known of what is outside."""
+        case = evidence(**proofs(0), primaries=primaries)
+        place = outside_place(case, gone_from(case, QUIET))
+        assert (place.status, place.verdict) == (Status.UNKNOWN, Verdict.VERIFYING)
+
     def _place(self, outside, declared):
         case = evidence(**proofs(0, outside=outside), declared=Declarations(**declared))
         return outside_place(case, gone_from(case, QUIET))
