@@ -66,10 +66,10 @@ def opened(known):
     return list(not_opened_places(known))
 
 
-def rdb(*looks, **declared):
+def rdb(*looks, gone_at=1, **declared):
     """What is said of the RDB file."""
     good = looks if declared.pop("good", True) else ()
-    return [rdb_place(Server(looks, good), Declarations(**declared), at(1))]
+    return [rdb_place(Server(looks, good), Declarations(**declared), gone_at and at(gone_at))]
 
 
 def aof(*looks, gone_at=1, **declared):
@@ -195,6 +195,7 @@ CASES = {
     "rdb: never": lambda: rdb(primary(2)),
     "rdb: held": lambda: rdb(primary(2, **SAVED, settings={"save": "60 1"},
                                      rdb_changes_since_last_save=1)),
+    "rdb: held, not yet gone": lambda: rdb(primary(2, **SAVED), gone_at=None),
     "rdb: called": lambda: rdb(primary(2, calls={"bgsave": 1})),
     "rdb: called in full": lambda: rdb(primary(2, calls={"save": 1})),
     "rdb: save points": lambda: rdb(primary(2, calls={"debug": 1}, settings={"save": "60 1"})),
@@ -612,6 +613,12 @@ SAYS = {
             "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
             "been saved anew since 2026-11-23 02:01 UTC, when the key was gone | BGSAVE on "
             "redis-0:6379, then run again | since 02:01 | passes"
+        ),
+    ],
+    "rdb: held, not yet gone": [
+        (
+            "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
+            "been saved anew yet | BGSAVE on redis-0:6379, then run again"
         ),
     ],
     "rdb: called": [

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.retirement.history import KeySeen
 from rotator.retirement.lineage import gone_from, gone_since
 from rotator.retirement.looks import Outside
 from rotator.retirement.names import names_places, not_opened_places, outside_place, writers_place
@@ -207,6 +208,39 @@ class TestGone:
             "b:1",
         ]
         assert gone_since({}) is None
+
+
+class TestEvidence:
+    """What is known of a key in one cache."""
+
+    @pytest.mark.parametrize(
+        ("proven", "basis", "swept", "opens"),
+        [(5, "basis", 0, True), (5, "another", 0, False), (0, "basis", 5, True),
+         (5, "another", 5, True), (0, "basis", 0, False)],
+    )  # fmt: skip
+    def test_opens(self, proven, basis, swept, opens):
+        """A value was opened as today by a proof of the same basis, or by one of the sweeps."""
+        known = proofs(0)
+        known["proofs"] = [replace(one, opened=proven) for one in known["proofs"]]
+        assert evidence(**known, basis=basis, sweep=sweep(0, 1, opened=swept)).opens is opens
+
+    @pytest.mark.parametrize(("outcome", "number"), [(Outcome.DENIED, 0), (Outcome.TOO_LARGE, 2)])
+    def test_which_sweep_decides(self, outcome, number):
+        """The last sweep tells what is open, but for what is too large to be written."""
+        swept = sweep(0, 1, open_items={outcome: 2})
+        case = evidence(**proofs(0), sweep=swept, verification=sweep(2, 3))
+        assert case.blocking(outcome) == number
+
+    def test_never_swept(self):
+        """Without any sweep nothing is counted."""
+        case = evidence(**proofs(0), sweep=None)
+        assert (case.remaining, case.remaining_without_ttl, case.drains_at) == (0, 0, None)
+        assert [case.blocking(one) for one in BLOCKING] == [0] * len(BLOCKING)
+
+    def test_a_verifying_sweep_alone(self):
+        """What a verifying sweep met was encrypted anew, where no sweep before it tells more."""
+        seen = KeySeen(found=3, remaining=3, remaining_without_ttl=3)
+        assert evidence(**proofs(0), sweep=sweep(0, 1, keys={KEY: seen})).met_again == 3
 
 
 class TestWriters:
