@@ -17,9 +17,9 @@ from rotator.retirement.names import (
 )
 from rotator.retirement.persistence import aof_place, rdb_place
 from rotator.retirement.places import Declarations, Fence
-from rotator.retirement.replicas import Server
+from rotator.retirement.replicas import NO_PORT, NOT_LISTED, Server, replica_place
 from rotator.tally.tally import Mode, Outcome
-from support.looks import KEY, at, evidence, primary, proof, sweep
+from support.looks import KEY, PRIMARY, at, away, evidence, primary, proof, replica, sweep
 
 QUIET = timedelta(hours=1)
 SAVED = {"rdb_saves": 1}
@@ -72,6 +72,11 @@ def rdb(*looks, gone_at=1, **declared):
     return [rdb_place(Server(looks, good), Declarations(**declared), gone_at and at(gone_at))]
 
 
+def follows(*looks, good=(), offset=100):
+    """What is said of a replica's memory; its primary was at *offset* when the key was gone."""
+    return [replica_place(Server(looks, good), primary(0), offset)]
+
+
 def aof(*looks, gone_at=1, **declared):
     """What is said of the append-only file."""
     good = looks if declared.pop("good", True) else ()
@@ -89,6 +94,7 @@ def returned(number=1, last=101, **more):
     return KeyHistory(last_seen_at=at(last), **{**told, **more})
 
 
+CAUGHT_UP = replica(1)
 RETENTION = {"declared": Declarations(identity="pinned", empty=True)}
 LOADED = {"aof_enabled": 1, "aof_base_size": 9, "aof_current_size": 9}
 CASES = {
@@ -201,6 +207,16 @@ CASES = {
     "rdb: save points": lambda: rdb(primary(2, calls={"debug": 1}, settings={"save": "60 1"})),
     "rdb: may be": lambda: rdb(primary(2, calls={"debug": 1})),
     "rdb: may be, save known": lambda: rdb(primary(2, calls={"debug": 1}, settings={"save": ""})),
+    "replica: clean": lambda: follows(CAUGHT_UP, good=(CAUGHT_UP,)),
+    "replica: away": lambda: follows(away(5)),
+    "replica: away, seen earlier": lambda: follows(replica(1), away(5)),
+    "replica: not listed": lambda: follows(away(5, why=f"{PRIMARY} {NOT_LISTED}")),
+    "replica: no port": lambda: follows(away(5, "redis-1:0", why=f"{PRIMARY} {NO_PORT}")),
+    "replica: a primary of its own": lambda: follows(replica(1, role="master")),
+    "replica: behind": lambda: follows(replica(1, slave_repl_offset=60)),
+    "replica: not yet": lambda: follows(CAUGHT_UP),
+    "replica: was writable": lambda: follows(replica(0, slave_read_only=0), CAUGHT_UP),
+    "replica: not known to be gone": lambda: follows(CAUGHT_UP, offset=None),
     "aof: none": lambda: aof(primary(2), aof="a cache only"),
     "aof: silent": lambda: aof(primary(2, aof_enabled=None)),
     "aof: off": lambda: aof(primary(2)),
@@ -653,6 +669,73 @@ SAYS = {
         (
             "rdb | unknown | unknown | redis-0:6379 | whether redis-0:6379 has an RDB file "
             "cannot be told | declare assume.rdb if there is none"
+        ),
+    ],
+    "replica: clean": [
+        (
+            "replica | clean | retirable | redis-1:6379 | replica redis-1:6379 has all that "
+            "its primary had when the key was gone |  | since 02:01"
+        ),
+    ],
+    "replica: away": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: it "
+            "could not be reached | run again when it can be reached, or declare it "
+            "decommissioned"
+        ),
+    ],
+    "replica: away, seen earlier": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: it "
+            "could not be reached; it was last seen 2026-11-23 02:01 UTC | run again when it "
+            "can be reached, or declare it decommissioned"
+        ),
+    ],
+    "replica: not listed": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: "
+            "redis-0:6379 names it, but it is not listed | add it to replicas, or declare "
+            "`replicas: announced`, then run again"
+        ),
+    ],
+    "replica: no port": [
+        (
+            "replica | unknown | unknown | redis-1:0 | redis-1:0 was not looked at: "
+            "redis-0:6379 names it: a reader of the stream, or a replica without a port | "
+            "declare `replicas: {only: [...]}` with those that there are, then run again"
+        ),
+    ],
+    "replica: a primary of its own": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379, seen earlier in this "
+            "cache, answers as a primary of its own | make it a replica again, or declare it "
+            "decommissioned"
+        ),
+    ],
+    "replica: behind": [
+        (
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 is 40 bytes "
+            "behind | run again when redis-1:6379 has caught up | since 02:01 | passes"
+        ),
+    ],
+    "replica: not yet": [
+        (
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 was not yet "
+            "looked at since the key is gone | run again when redis-1:6379 has caught up | "
+            "since 02:01 | passes"
+        ),
+    ],
+    "replica: was writable": [
+        (
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 could be written "
+            "to earlier (replica-read-only no) | remove its files and start redis-1:6379 "
+            "anew, then run again | since 02:01"
+        ),
+    ],
+    "replica: not known to be gone": [
+        (
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 has what its "
+            "primary has, where the key is not known to be gone | run again | since 02:01"
         ),
     ],
     "aof: none": [
