@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotator.crypto.bytes_layout import BytesLayout
-from rotator.crypto.codec import Codec, Opened, Reason
+from rotator.crypto.codec import Codec, Opened, Reason, label_text
 from rotator.crypto.encoding import Encoding
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
-from rotator.errors import Exit, FormatError, SelfCheckError
+from rotator.errors import Exit, FormatError, SelfCheckError, UnmetFormatError
 
 NAME = b"/app/oidc:abc123"
 SEALED, GCM, GCM_BASE64 = BUILTIN.values()
@@ -33,6 +33,23 @@ def key(number):
 def codec(current, *old, formats=(SEALED, GCM, GCM_BASE64), write=None):
     """A codec of numbered keys."""
     return Codec(Keyring(key(current), [key(number) for number in old]), formats, write)
+
+
+def _text(encoding, layout, **more):
+    """A format whose layout is a text."""
+    return Format.parse("theirs", encoding, layout, **more)
+
+
+def _bare(text):
+    """Base64 without its padding."""
+    return text.replace(b"=", b"")
+
+
+NODE = _text("hex", "{nonce}:{tag}:{ciphertext}")
+RAILS = _text("base64", "{ciphertext}--{nonce}--{tag}")
+CLOAK = _text("base64url", "v1.{nonce}.{ciphertext}{tag}")
+LARAVEL = _text("base64", '{"iv":"{nonce}","v":"{ciphertext}{tag}"}', within="base64")
+AS_IT_IS = bytes
 
 
 @st.composite
@@ -307,25 +324,89 @@ class TestWrite:
 
     def test_no_format_is_refused(self):
         """A codec without formats would find nothing, and say that all is well."""
-        with pytest.raises(FormatError, match="no value format is given"):
+        with pytest.raises(FormatError, match=r"^no value format is given$") as caught:
             codec(1, formats=[])
+        assert caught.value.hint == "name some: sealed, gcm, gcm-base64"
+
+    @pytest.mark.parametrize("form", ALL, ids=str)
+    def test_each_keeps_its_own(self, form):
+        """Beside other formats a value keeps the one that it has."""
+        ring = codec(1, 2, formats=ALL)
+        opened = ring.open(NAME, codec(2).seal(NAME, b"text" * 20, form))
+        moved = ring.open(NAME, ring.rewrite(NAME, opened))
+        assert (moved.format, moved.key.id, moved.plaintext) == (form, key(1).id, b"text" * 20)
 
 
-def _text(encoding, layout, **more):
-    """A format whose layout is a text."""
-    return Format.parse("theirs", encoding, layout, **more)
+class TestForbidden:
+    """Formats in which nothing may be written yet."""
+
+    @pytest.mark.parametrize("form", [VENDOR, NODE], ids=str)
+    def test_only_those(self, form):
+        """Nothing is sealed in them, and they are read as ever; others are written."""
+        ring, value = codec(1, 2, formats=[GCM, form]), codec(2).seal(NAME, b"text", form)
+        ring.forbid([form.name])
+        with pytest.raises(UnmetFormatError, match=form.name):
+            ring.rewrite(NAME, ring.open(NAME, value))
+        assert ring.open(NAME, ring.seal(NAME, b"text")).format == GCM
+        assert ring.forbidden == {form.name}
+
+        ring.forbid([])
+
+        assert ring.open(NAME, ring.rewrite(NAME, ring.open(NAME, value))).format == form
+        assert ring.forbidden == frozenset()
+
+    def test_at_first(self):
+        """At first nothing is forbidden."""
+        assert codec(1, formats=[VENDOR]).forbidden == frozenset()
+
+    def test_fault(self):
+        """What is kept of an old value can be written again, and not made up."""
+        kept = Format.parse("kept", "raw", ["hex:01", "keep:2", "nonce", "ciphertext", "tag:16"])
+        ring = codec(1, formats=[kept])
+        assert ring.fault(kept) is None
+        assert ring.fault(kept, new=True) == (
+            "the format kept has parts that only an old value tells"
+        )
+        with pytest.raises(FormatError, match="only an old value tells") as caught:
+            ring.seal(NAME, b"text")
+        assert caught.value.hint == "see `rotator docs formats`"
 
 
-def _bare(text):
-    """Base64 without its padding."""
-    return text.replace(b"=", b"")
+class TestNamed:
+    """What values call their keys."""
 
+    @pytest.mark.parametrize(
+        ("value", "named"),
+        [
+            (codec(9).seal(NAME, b"x", SEALED), key(9).id),
+            (codec(2).seal(NAME, b"x", SEALED), None),
+            (codec(9).seal(NAME, b"x", GCM), None),
+            (b"ROT", None),
+            (b"", None),
+        ],
+    )
+    def test_key_id(self, value, named):
+        """A key id that nobody has is told, as text."""
+        assert codec(1, 2).named_key(value) == named
 
-NODE = _text("hex", "{nonce}:{tag}:{ciphertext}")
-RAILS = _text("base64", "{ciphertext}--{nonce}--{tag}")
-CLOAK = _text("base64url", "v1.{nonce}.{ciphertext}{tag}")
-LARAVEL = _text("base64", '{"iv":"{nonce}","v":"{ciphertext}{tag}"}', within="base64")
-AS_IT_IS = bytes
+    @pytest.mark.parametrize(
+        ("label", "text"),
+        [
+            (b"k1", "k1"),
+            ("schlüssel".encode(), "schlüssel"),
+            (b"\xff", "hex:ff"),
+            (b"a\x00", "hex:6100"),
+            (b"hex:00", "hex:6865783a3030"),
+        ],
+    )
+    def test_label(self, label, text):
+        """A label is told as the configuration has it; what is no text there, by its bytes."""
+        form = _text("raw", "{label}|{nonce}{ciphertext}{tag}")
+        value = Codec(Keyring(key(2)), [form], None, {key(2).id: label}).seal(NAME, b"text")
+        known = Codec(Keyring(key(1), [key(2)]), [form], None, {key(2).id: label})
+        assert label_text(label) == text
+        assert Codec(Keyring(key(1)), [form], None, {key(1).id: b"k0"}).named_key(value) == text
+        assert (known.named_key(value), known.named_key(b"|")) == (None, None)
 
 
 class TestLearn:

@@ -378,24 +378,24 @@ def test_what_is_gone_when_its_expiry_is_asked_for():
 def test_what_remains_until_it_expires():
     """Each value is counted with its own expiry; one that is gone meanwhile ends none of them."""
     decision = PageDecision(CURRENT)
-    decision.kept = [Kept(b"a:%d" % n, Outcome.NESTED, (OLD,), 9) for n in range(2)]
-    decision.kept.append(Kept(b"a:2", Outcome.TOO_LARGE, (OLD,), 9))
+    decision.kept = [Kept(b"a:%d" % n, Outcome.NESTED, (OLD,), 9) for n in range(3)]
+    decision.kept.append(Kept(b"a:3", Outcome.TOO_LARGE, (OLD,), 9))
     page = PageTally("node:1", NOW)
     settle(decision, [], page)
-    for expiries in ([GONE], [GONE] * 4):
+    for expiries in ([GONE], [GONE] * 5):
         with pytest.raises(ValueError, match="zip"):
             PageTally("node:1", NOW, remaining=list(page.remaining)).commit(expiries)
     soon, later = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
-    page.commit([GONE, *(int(at.timestamp()) * 1000 for at in (soon, later))])
+    page.commit([GONE, *(int(at.timestamp()) * 1000 for at in (soon, soon, later))])
     key = page.tally.keys[OLD.id]
-    assert (key.found, key.remaining, key.remaining_without_ttl, key.too_large) == (3, 2, 0, 1)
+    assert (key.found, key.remaining, key.remaining_without_ttl, key.too_large) == (4, 3, 0, 1)
     assert (key.drain.latest, key.last_seen_at, key.last_too_large_at) == (later, NOW, NOW)
 
 
 def test_what_is_picked():
     """What purge would delete is summed up; of what is kept for another reason only that counts."""
     page, value = PageTally("node:1", NOW), sealed(OLD)
-    settle(decided(LOOKS, value, sealed(OTHER)), [], page)
+    settle(decided(LOOKS, value, sealed(OTHER, text=TEXT * 2)), [], page)
     picked = page.tally.selected
     assert (picked.found, picked.size, picked.samples, picked.too_large) == (
         1,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rotator.crypto.layout import FieldName
 from rotator.tally.key_tally import NAMES, NEVER, PREFIXES, KeyTally
-from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome, Problem, Tally
+from rotator.tally.tally import MET, SAMPLES, WRITTEN, BulkOutcome, Outcome, Problem, Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -133,6 +133,33 @@ class TestTally:
             ):
                 assert getattr(merged, name) == getattr(key, name)
             assert sum(merged.prefixes.values()) == sum(key.prefixes.values())
+
+    def test_encryptions_and_formats(self):
+        """Encryptions add up, what was met or written in any part was, and both are saved."""
+        tally, other = Tally(), Tally()
+        tally.encryptions, other.encryptions = 2, 3
+        tally.formats, other.formats = {(MET, "a")}, {(WRITTEN, "a"), (MET, "b")}
+        tally.merge(other)
+        again = Tally.from_dict(json.loads(json.dumps(tally.to_dict())))
+        for one in (tally, again):
+            assert one.encryptions == 5
+            assert one.formats == {(MET, "a"), (WRITTEN, "a"), (MET, "b")}
+        rotated = tally.only_rotated()
+        assert (rotated.encryptions, rotated.formats) == (5, {(WRITTEN, "a")})
+
+    def test_nothing_said(self):
+        """A visit without a reason has none, and a value that was met was not rotated."""
+        tally = Tally()
+        tally.add(Outcome.GONE)
+        tally.count_many_moved("aa", 2, 300, NOW)
+        assert (tally.encryptions, tally.reasons) == (0, {})
+        assert (tally.keys["aa"].found, tally.keys["aa"].rotated) == (2, 0)
+
+    def test_formats_of_an_earlier_version(self):
+        """A tally that an earlier version saved says nothing of formats, and is read."""
+        saved = Tally().to_dict()
+        del saved["formats"]
+        assert Tally.from_dict(saved).formats == set()
 
     def test_sub_reasons_are_all_counted(self):
         """Sub-reasons are counted also when their samples are full."""
