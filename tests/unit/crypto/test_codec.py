@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rotator.crypto.bytes_layout import BytesLayout
 from rotator.crypto.codec import Codec, Opened, Reason, label_text
 from rotator.crypto.encoding import Encoding
+from rotator.crypto.format_codec import FormatCodec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.errors import Exit, FormatError, SelfCheckError, UnmetFormatError
@@ -337,6 +338,74 @@ class TestWrite:
         assert (moved.format, moved.key.id, moved.plaintext) == (form, key(1).id, b"text" * 20)
 
 
+IN_A_ROW = [
+    *(SEALED, GCM, GCM_BASE64, VENDOR),
+    *(
+        Format.parse("theirs", encoding, (*header, "nonce:12", "ciphertext", "tag:16"), aad)
+        for encoding, header, aad in (
+            ("hex", (), "name"),
+            ("raw", (), "text:v1"),
+            ("base64url", ("hex:01",), "header+name"),
+            ("hex", ("key-id:8",), "name"),
+            ("raw", ("key-id:8",), "hex:00ff"),
+            ("base64", ("hex:01", "key-id:8"), "none"),
+            ("base64", ("hex:01", "label:2"), "header+name"),
+            ("raw", ("label:2",), "text:v1"),
+        )
+    ),
+]
+
+
+class CountingKey(Key):
+    """A key that knows how often something was to be decrypted, with any key."""
+
+    tries = 0
+
+    def decrypt(self, nonce, body, aad):
+        """What it opens."""
+        CountingKey.tries += 1
+        return super().decrypt(nonce, body, aad)
+
+
+class TestInARow:
+    """Header, nonce, ciphertext and tag in a row, as nearly all values are."""
+
+    @pytest.mark.parametrize("form", IN_A_ROW, ids=str)
+    def test_not_taken_apart(self, form, monkeypatch):
+        """Such a value is opened and sealed with three slices, whatever is authenticated."""
+        labels = {key(number).id: b"k%d" % number for number in (1, 2, 3)}
+        values = [
+            Codec(Keyring(key(number)), [form], None, labels).seal(NAME, b"text")
+            for number in (1, 2, 3)
+        ]
+        for name in ("read_any", "seal_any"):
+            monkeypatch.setattr(FormatCodec, name, lambda *_: pytest.fail("it is taken apart"))
+        fresh = Format(form.name, form.encoding, form.layout, form.aad)
+        ring = Codec(Keyring(key(1), [key(2), key(3)]), [fresh], None, labels)
+        for number, value in enumerate(values, 1):
+            opened = ring.open(NAME, value)
+            assert (opened.plaintext, opened.key.id) == (b"text", key(number).id)
+            moved = ring.open(NAME, ring.rewrite(NAME, opened))
+            assert (moved.plaintext, moved.key.id) == (b"text", key(1).id)
+        assert ring.open(NAME, b"A") is Reason.NOT_A_FORMAT
+
+    @pytest.mark.parametrize("form", [GCM, NAMED, NODE], ids=str)
+    def test_the_last_key_first(self, form):
+        """The key that fitted last is tried first, so that most values are tried once."""
+        keys = [
+            CountingKey(hashlib.sha256(b"codec %d" % number).digest(), "") for number in (1, 2, 3)
+        ]
+        ring = Codec(Keyring(keys[0], keys[1:]), [form])
+        made = {number: codec(number).seal(NAME, b"text", form) for number in (1, 2, 3)}
+        tries = []
+        for number in (1, 3, 3, 2, 2, 1):
+            before = CountingKey.tries
+            assert ring.read(NAME, made[number])[1] is keys[number - 1]
+            tries.append(CountingKey.tries - before)
+        assert [tries[0], tries[2], tries[4]] == [1, 1, 1]
+        assert all(number <= 4 for number in tries)
+
+
 class TestForbidden:
     """Formats in which nothing may be written yet."""
 
@@ -554,7 +623,10 @@ class TestSelfCheck:
         with pytest.raises(SelfCheckError, match=r"4 bytes does not open .* as sealed") as caught:
             one.seal(NAME, b"text")
 
-        assert (caught.value.exit_code, bool(caught.value.hint)) == (Exit.FAILED, True)
+        assert caught.value.exit_code == Exit.FAILED
+        assert caught.value.hint == (
+            "nothing was written; check the memory of this machine and report the format"
+        )
         assert "text" not in str(caught.value)
 
     @pytest.mark.parametrize("broken", [ForgetfulLayout, MislabellingLayout])
