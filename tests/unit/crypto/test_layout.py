@@ -50,6 +50,16 @@ class TestParse:
 
         assert first == second
         assert hash(first) == hash(second)
+        assert (first.layout[0], first.aad) == ("hex:ab", "hex:cd")
+
+    @pytest.mark.parametrize(("more", "constant"), [({}, False), ({"constant": True}, True)])
+    def test_constant(self, more, constant):
+        """That no literal names a key is declared, stays so in a copy, and makes it another one."""
+        form = Format.parse("mine", "raw", ["hex:01", *GCM], **more)
+        assert form.constant is constant
+        again = pickle.loads(pickle.dumps(form))  # noqa: S301 - made on the line above
+        assert again.constant is constant
+        assert (form == parse(["hex:01", *GCM])) is not constant
 
     @pytest.mark.parametrize(
         ("described", "message"),
