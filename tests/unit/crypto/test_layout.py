@@ -70,6 +70,9 @@ class TestParse:
             ({"name": "same"}, "rotator.formats.same: the name is taken"),
             ({"encoding": "base32"}, "rotator.formats.mine.encoding: 'base32' is not known"),
             ({"aad": "nmae"}, "rotator.formats.mine.aad: 'nmae' is not known"),
+            ({"aad": "nmae:x"}, "rotator.formats.mine.aad: 'nmae:x' is not known"),
+            ({"aad": "header+name:x"}, "rotator.formats.mine.aad: 'header+name:x' is not known"),
+            ({"aad": "hex:0"}, "rotator.formats.mine.aad: 'hex:0' is not known"),
             ({"aad": "hex:"}, "rotator.formats.mine.aad: 'hex:' is not known"),
             ({"layout": []}, "rotator.formats.mine.layout: 0 times nonce, not once"),
             ({"layout": GCM[1:]}, "rotator.formats.mine.layout: 0 times nonce, not once"),
@@ -322,6 +325,7 @@ class TestSplit:
             "header+name": b"\x01k1app:name",
             "hex:00FF": b"\x00\xff",
             "text:V1:App": b"V1:App",
+            "text:00FF": b"00FF",
         }.items(),
     )
     def test_associated(self, aad, expected):

@@ -111,7 +111,7 @@ class TestRetirable:
         declared = Declarations(retention=timedelta(0))
         clean = case(cache="other-redis", field=field, declared=declared, **fenced)
         [other] = [one for one in judged(case(), clean).places if one.kind is Kind.CACHES]
-        assert (other.status, other.since) == (Status.CLEAN, at(1))
+        assert (other.status, other.since, other.where) == (Status.CLEAN, at(1), "other-redis")
         assert other.evidence == "other-redis is clean, last looked at 2026-11-23 03:41 UTC"
         told = [one for one in judgement.assumptions if one.startswith("other-redis: ")]
         assert [one.partition("no ")[2][:11] for one in told] == ["application", "backup outs"]

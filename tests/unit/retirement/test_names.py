@@ -112,6 +112,7 @@ class TestGone:
         ("then", "last", "accepted", "first"),
         [
             (Outside(9, not_opened=3), Outside(9), None, 60),
+            (Outside(9, not_opened=1), Outside(9), None, 60),
             (Outside(9, not_opened=3), Outside(9, denied=3), None, 0),
             (Outside(9, not_opened=3), Outside(9), 3, 0),
             (Outside(9), Outside(9, denied=3), 3, 60),
