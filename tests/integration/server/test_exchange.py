@@ -309,7 +309,8 @@ class TestChoiceInACluster:
             monkeypatch.setattr(store, "cluster_enabled", lambda: True)
             monkeypatch.setattr(store, "members", lambda: [other, line])
             monkeypatch.setattr(store, "databases", lambda: names)
-            monkeypatch.setattr(store, "info", lambda _: {"valkey_version": version})
+            told = {"server": {"valkey_version": version}}
+            monkeypatch.setattr(store, "info", lambda section: told.get(section, {}))
 
         return say
 
@@ -367,7 +368,10 @@ class TestJoin:
     def joined(self, store, monkeypatch):
         """A function that has a replica join, as far as the counters of the server tell."""
         counters = {"sync_full": "0", "sync_partial_ok": "0"}
-        monkeypatch.setattr(store, "info", lambda *_: dict(counters))
+        info = store.info
+        monkeypatch.setattr(
+            store, "info", lambda section: dict(counters) if section == "stats" else info(section)
+        )
         monkeypatch.setattr(chosen, "_LOOK_SECONDS", -1)
         return lambda name="sync_full": counters.update({name: "1"})
 

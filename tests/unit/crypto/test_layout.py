@@ -204,7 +204,7 @@ class TestFacts:
             ("raw", GCM, {}, bytes(range(256))),
             ("raw", ("hex:0a0b", *GCM), {}, b"\x0a"),
             ("hex", ("hex:0a0b", *GCM), {}, b"0123456789abcdefABCDEF"),
-            ("hex", "a{nonce}{ciphertext}{tag}", {}, b"a"),
+            ("hex", "xy{nonce}{ciphertext}{tag}", {}, b"x"),
             ("hex", "{nonce}:{tag}{ciphertext}", {}, b"0123456789abcdefABCDEF"),
             ("hex", "{ciphertext}:{nonce}:{tag}", {}, b"0123456789abcdefABCDEF:"),
             ("hex", "{label}.{nonce}{ciphertext}{tag}", {}, bytes(range(256))),

@@ -158,6 +158,17 @@ class TestSpelling:
 
         assert respell(moved) == moved
 
+    def test_digits_tell_nothing(self):
+        """A piece that has digits only is written like the others from then on."""
+        form, nonce = form_of("node"), bytes.fromhex("12" * 12)
+        body = OLD.encrypt(nonce, b"text" * 9, None)
+        value = b":".join(part.hex().upper().encode() for part in (nonce, body[-16:], body[:-16]))
+        both = codec_of(form, NEW, OLD)
+
+        moved = both.rewrite(NAME, both.open(NAME, value))
+
+        assert moved == moved.upper()
+
     def test_pieces_in_two_cases(self):
         """Each piece has its own case, if they have two."""
         form = form_of("node")
@@ -297,6 +308,7 @@ class TestLabels:
         ("layout", "label", "fault"),
         [
             ("v1.{label}.{nonce}{ciphertext}{tag}", b"a.b", "holds '.', which ends {label}"),
+            ("v1{label}..{nonce}{ciphertext}{tag}", b"a.b", "holds '.', which ends {label}"),
             ("v1.{label:2}{nonce}{ciphertext}{tag}", b"abc", "has 3 bytes, and {label:2} has 2"),
             ("v1.{label:2}{nonce}{ciphertext}{tag}", b"a.", None),
             ("{nonce}{ciphertext}{tag}.{label}", b"a.b", None),
@@ -414,6 +426,37 @@ def drawn_layouts(draw):
     parts = draw(st.permutations(parts))
     between = [draw(st.one_of(st.just(""), LITERALS)) for _ in range(len(parts) + 1)]
     return between[0] + "".join(part + text for part, text in zip(parts, between[1:], strict=True))
+
+
+class TestSize:
+    """How long a value has to be, or may be."""
+
+    @pytest.mark.parametrize(
+        ("layout", "texts"),
+        [
+            ("enc:{nonce}{ciphertext}{tag}", [bytes(27)]),
+            ("enc:{nonce}{tag}:{ciphertext}", [bytes(27), bytes(29)]),
+            ("enc:{nonce}:{tag}:{ciphertext}", [bytes(11), bytes(13)]),
+        ],
+    )
+    def test_wrong(self, layout, texts):
+        """A piece that is too short for its parts, or too long for fixed ones, does not fit."""
+        codec = codec_of(Format.parse("mine", "hex", layout), NEW)
+        behind = {0: "", 1: ":00", 2: ":" + "00" * 16 + ":00"}[layout.count(":") - 1]
+        for text in texts:
+            value = f"enc:{text.hex()}{behind}".encode()
+            assert codec.open(NAME, value) is Reason.NOT_A_FORMAT
+
+    def test_long_ascii_is_no_raw_value(self):
+        """64 bytes of ciphertext and tag that are ASCII are text; in hex they may be chance."""
+        raw, coded = (
+            Format.parse("mine", encoding, "a:{nonce}{ciphertext}{tag}").cutter
+            for encoding in ("raw", "hex")
+        )
+        assert raw.cut(b"a:" + b"b" * (12 + 63)) is not None
+        assert raw.cut(b"a:" + b"b" * (12 + 64)) is None
+        assert raw.cut(b"a:" + b"b" * (12 + 64) + b"\xff") is not None
+        assert coded.cut(b"a:" + (b"b" * (12 + 64)).hex().encode()) is not None
 
 
 class TestOneWay:
