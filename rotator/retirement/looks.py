@@ -5,15 +5,11 @@ A look is what one server said at one moment; a proof is one primary swept in on
 that only read. Both are kept as they were. A field that is missing equals nothing.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import datetime
 
 from rotator.tally.tally import Outcome
-
-T = TypeVar("T")
 
 # Those of the next that CLIENT TRACKING reports by name (redis-rules 1.3): whoever reads again what
 # was reported has missed nothing because of them.
@@ -236,72 +232,6 @@ def as_primary(
             here = [place for place, one in enumerate(looks) if one.address == address]
             return address, looks[: here[-1] + 1] if here else looks
     return None, looks
-
-
-_LATEST = 20  # looks at a server, and proofs of a node, that are kept in any case
-_APART = timedelta(days=1)
-
-
-def thinned(proofs: Sequence[Proof], looks: Sequence[Look]) -> tuple[list[Proof], list[Look]]:
-    """
-    Return what is worth keeping of proofs and looks, in their order: nothing that is new is lost.
-
-    What is like the one kept before it goes, but for one a day and the last ones. To leave one out
-    never makes anything look better.
-    """
-    kept = _thinned(proofs, lambda one: one.node, lambda one: one.begun_at, _shows)
-    needed = {(one.address, one.at) for proof in kept for one in (proof.before, proof.after)}
-    few = _thinned(looks, lambda one: one.address, lambda one: one.at, _says)
-    alive = {id(one) for one in few}
-    return kept, [one for one in looks if id(one) in alive or (one.address, one.at) in needed]
-
-
-def _thinned(
-    records: Sequence[T],
-    owner: Callable[[T], str],
-    at: Callable[[T], datetime],
-    content: Callable[[T], object],
-) -> list[T]:
-    """Return the records to keep: of each *owner*, the last ones, and those with other content."""
-    left, last = Counter(map(owner, records)), dict[str, T]()
-    kept = []
-    for one in records:
-        mine = owner(one)
-        left[mine] -= 1
-        before = last.get(mine)
-        new = before is None or content(before) != content(one) or at(one) - at(before) >= _APART
-        if new or left[mine] < _LATEST:
-            kept.append(one)
-            last[mine] = one
-    return kept
-
-
-def _shows(proof: Proof) -> object:
-    """Return what a proof says besides its times."""
-    met, items = dict(proof.met), dict(proof.open_items)
-    return proof.basis, met, items, proof.outside, proof.hidden, proof.doubt
-
-
-_PASSING = {
-    *("uptime_in_seconds", "total_commands_processed", "master_repl_offset", "slave_repl_offset"),
-    *("expired_keys", "evicted_keys", "rdb_changes_since_last_save", "aof_current_size"),
-}
-
-
-def _says(look: Look) -> object:
-    """Return what a look says besides what changes all the time."""
-    facts = {name: fact for name, fact in look.facts.items() if name not in _PASSING}
-    counted = {name: n for name, n in (look.calls or {}).items() if name != "scan"}
-    return (
-        facts,
-        counted,
-        look.settings,
-        look.slots,
-        look.epoch,
-        look.listed,
-        look.missing,
-        look.canary_found,
-    )
 
 
 def is_writing(look: Look) -> bool:

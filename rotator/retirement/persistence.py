@@ -27,7 +27,11 @@ from rotator.text import moment
 _ANY_FILE = ("replicaof", "slaveof", "bgsave", "save", "debug")
 _ANY_FILE_7 = ("config|set", "config|resetstat", "cluster|replicate")
 _LOADED = ("rdb_last_load_keys_loaded", "rdb_last_load_keys_expired")
-_NOTHING_THERE = (*_LOADED, "rdb_saves", "total_net_repl_input_bytes", "aof_enabled")
+NOTHING_THERE = (*_LOADED, "rdb_saves", "total_net_repl_input_bytes", "aof_enabled")
+"""The fields of INFO that are 0 in a process that never had a file (info-facts B3)."""
+_TOLD, _RESET = ("bgrewriteaof", "config|set"), "config|resetstat"
+MAY_KEEP_AOF = (*_TOLD, _RESET)
+"""The commands after which there may be an append-only file: one of them hides the others."""
 
 # RDB files
 
@@ -61,9 +65,7 @@ def never_saved(looks: Sequence[Look]) -> bool:
     facts = last.facts
     if not counts_subcommands(last) or facts.get("role") != "master":
         return False
-    if facts.get("master_replid2") != ORIGIN or any(
-        facts.get(one) != "0" for one in _NOTHING_THERE
-    ):
+    if facts.get("master_replid2") != ORIGIN or any(facts.get(one) != "0" for one in NOTHING_THERE):
         return False
     if calls(last, *_ANY_FILE, *_ANY_FILE_7) != 0:
         return False
@@ -83,7 +85,7 @@ def _had_file(look: Look, last: Look) -> bool:
 def _is_blank(look: Look) -> bool:
     """Return whether an earlier process was one that never had a file."""
     return look.facts.get("role") == "master" and all(
-        look.facts.get(one) == "0" for one in _NOTHING_THERE
+        look.facts.get(one) == "0" for one in NOTHING_THERE
     )
 
 
@@ -241,13 +243,13 @@ def aof_place(server: Server, declared: Declarations, gone_at: datetime | None) 
         return _unknown(Kind.AOF, where, f"{where} does not say whether it keeps one", remedy)
     if on == "1":
         return _kept_aof(server, declared, gone_at)
-    told = ["bgrewriteaof", *(("config|set",) if counts_subcommands(last) else ())]
+    told = _TOLD if counts_subcommands(last) else _TOLD[:1]
     asked = [one for one in server.looks if not one.missing]
     if any(_kept_one(one) for one in asked):
         evidence = f"{where} kept an append-only file earlier, which may be there still"
     elif any(calls(one, *told) != 0 for one in asked):
         evidence = f"{where} may have been told to keep an append-only file ({' or '.join(told)})"
-    elif any(counts_subcommands(one) and calls(one, "config|resetstat") for one in asked):
+    elif any(counts_subcommands(one) and calls(one, _RESET) for one in asked):
         evidence = f"whether {where} was told to keep an append-only file is not counted any more"
     else:
         return Place(Kind.AOF, where, Status.CLEAN, f"{where} keeps none", since=gone_at)

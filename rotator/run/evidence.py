@@ -16,7 +16,7 @@ from rotator.crypto.keyring import Keyring
 from rotator.retirement.history import SweepRecord
 from rotator.retirement.judge import Judgement, judge
 from rotator.retirement.lineage import ancestry, same_lineage
-from rotator.retirement.looks import Look, thinned
+from rotator.retirement.looks import Look
 from rotator.retirement.places import (
     CacheRecord,
     Declarations,
@@ -26,6 +26,7 @@ from rotator.retirement.places import (
     Status,
     Verdict,
 )
+from rotator.retirement.retention import moments, thinned
 from rotator.run.declared import Listing
 from rotator.run.records import run_record_of, sweep_record_of
 from rotator.state.state import State
@@ -80,6 +81,7 @@ class EvidenceRecorder:
             self.state.add_encryptions(keyring.current.id, sweep.tally.encryptions)
             for key_id, key in sweep.tally.keys.items():
                 self.state.note_seen(history, key_id, key.found)
+        self._thin(name, history, keyring)
         if result.plan.mode is Mode.RUN:
             self.state.end_work(name, history)
 
@@ -88,13 +90,17 @@ class EvidenceRecorder:
         self.state.add_looks(result.history, looks)
 
     def _add_proofs(self, history: str, sweep: SweepResult, doubt: str | None) -> None:
-        """Keep the proofs of a sweep, and of all that is kept only what adds something."""
+        """Keep the proofs of a sweep."""
         proofs = [replace(node.proof, doubt=doubt) for node in sweep.nodes if node.proof]
-        if not proofs:
-            return
-        kept, looks = thinned([*self.state.proofs(history), *proofs], self.state.looks(history))
+        self.state.add_proofs(history, proofs)
+
+    def _thin(self, name: str, history: str, keyring: Keyring) -> None:
+        """Keep of all that is known only what adds something to what is known of the old keys."""
+        proofs, looks = self.state.proofs(history), self.state.looks(history)
+        seen = {one.id: self.state.history(history, one.id).last_seen_at for one in keyring.old}
+        kept, few = thinned(proofs, looks, moments(proofs, seen, self.state.fence(name)))
         self.state.replace_proofs(history, kept)
-        self.state.replace_looks(history, looks)
+        self.state.replace_looks(history, few)
 
     def _goes_on(self, result: CacheResult) -> bool:
         """Return whether the data is that of the last complete sweep, or later data."""

@@ -141,7 +141,7 @@ class Trial:
             return self._command(kill_at=number) < 0
         meter = self._servers.meter
         meter.set(number, Fault(fault))
-        self._command()
+        self._command(hurried=True)
         happened, self.commands = meter.happened, meter.count
         meter.set(None)
         self.where = "" if happened is None else happened.decode(errors="replace")
@@ -150,7 +150,7 @@ class Trial:
     def _traced(self, call: str, number: int) -> int:
         """Run the command in a process that strace kills at a call of the system, its exit code."""
         kill = f"inject={call}:signal=SIGKILL:when={number}"
-        strace = ("strace", "-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", kill)
+        strace = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", kill)
         command = (*strace, "-e", f"trace={call}", sys.executable, "-m", "rotator", *self._args())
         with (self._folder / "logged").open("ab") as logged:
             ended = subprocess.run(
@@ -158,9 +158,9 @@ class Trial:
             )
         return ended.returncode
 
-    def _command(self, kill_at: int | None = None) -> int:
+    def _command(self, kill_at: int | None = None, *, hurried: bool = False) -> int:
         """Run the command of the point in a warm process; return its exit code."""
-        return self._client.run(self._folder, self._args(), kill_at)
+        return self._client.run(self._folder, self._args(), kill_at, hurried=hurried)
 
     def _args(self) -> list[str]:
         """Return the command line of the point."""

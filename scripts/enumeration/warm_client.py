@@ -33,10 +33,13 @@ class WarmClient:
         self._process.kill()
         self._process.communicate()
 
-    def run(self, folder: Path, args: list[str], kill_at: int | None = None) -> int:
+    def run(
+        self, folder: Path, args: list[str], kill_at: int | None = None, *, hurried: bool = False
+    ) -> int:
         """Run a command to its end; its exit code, negative if it was killed."""
         self._known.clear()
-        told = json.dumps({"args": args, "folder": str(folder), "kill_at": kill_at})
+        asked = {"args": args, "folder": str(folder), "kill_at": kill_at, "hurried": hurried}
+        told = json.dumps(asked)
         if self._process.stdin is not None:
             self._process.stdin.write(f"{told}\n")
             self._process.stdin.flush()

@@ -4,8 +4,9 @@ Warm process: has rotator imported, and runs each command line in a child of its
 A child is what a process of the command line is after its imports, and can be killed like one; that
 takes a tenth of the time. One JSON line on stdin begins a command: `args`, `folder` (where its
 files are; what it prints goes to `printed` there, what it logs to the end of `logged`) and
-`kill_at`, the write to a file of that folder before which it is to be killed (null: never). On
-stdout come `{"pid": N}` and, when it has ended, `{"code": N}`, negative for a signal.
+`kill_at`, the write to a file of that folder before which it is to be killed (null: never), and
+`hurried`: where a fault is to come it waits for replies no longer than it must. On stdout come
+`{"pid": N}` and, when it has ended, `{"code": N}`, negative for a signal.
 
 Waits are shorter than a user's: what is tried is their end, not their length. A position is saved
 after each page, so that every page's is tried.
@@ -31,7 +32,7 @@ from rotator.server.wire import stream
 from rotator.sweep.node import worker
 
 REPLY_SECONDS: Final = 0.3
-"""How long a reply is waited for; a user's run waits for 15 s."""
+"""How long a reply is waited for where one will be late; a user's run waits for 15 s."""
 
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
@@ -80,12 +81,16 @@ def warm_up() -> None:
 
 
 def hurry() -> None:
-    """Have positions saved after each page, and nothing waited for as long as a user's run does."""
-    named = connection.Connection.__init__.__kwdefaults__ or {}
-    named["timeout"] = REPLY_SECONDS
+    """Have positions saved after each page, and little waited for as long as a user's run does."""
     connection._ASK_SECONDS = 0.1  # noqa: SLF001 - no user sets these
     stream._SLICE_SECONDS = 0.1  # noqa: SLF001
     worker._SAVE_SECONDS = -1.0  # noqa: SLF001
+
+
+def expect_late_replies() -> None:
+    """Have no reply waited for as long as a user's run does."""
+    named = connection.Connection.__init__.__kwdefaults__ or {}
+    named["timeout"] = REPLY_SECONDS
 
 
 def _redirect(folder: str) -> None:
@@ -117,6 +122,8 @@ def main() -> None:
     for asked in commands():
         _redirect(asked["folder"])
         Writes(asked["folder"], asked["kill_at"])
+        if asked["hurried"]:
+            expect_late_replies()
         sys.argv[1:] = asked["args"]
         entry.main()
 

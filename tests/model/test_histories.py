@@ -5,14 +5,19 @@ Histories drawn at random: longer than those of the small worlds, and of all the
 `make fuzz EXAMPLES=100000 TESTS=tests/model/test_histories.py`.
 """
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from rotator.retirement import retention
+from rotator.retirement.judge import judge
 from rotator.retirement.places import Declarations, Verdict
-from support.looks import PRIMARY
+from support.looks import KEY, PRIMARY, at
 from support.moves import moves_of_everything
-from support.world import Saved, Server, World, alone, pair
+from support.world import QUIET, Saved, Server, World, alone, pair
 
 ORDINARY = 100  # what hypothesis tries if nobody says how often
 EXAMPLES = 300 if settings.default.max_examples == ORDINARY else settings.default.max_examples
@@ -68,6 +73,7 @@ class Histories(RuleBasedStateMachine):
         """Set up servers of one kind, to which not too much may happen."""
         self.world = begins(shape, version, files, most)
         self.steps = []
+        self.left_out = set()
 
     @rule(number=st.integers(0, 999))
     def step(self, number):
@@ -92,9 +98,31 @@ class Histories(RuleBasedStateMachine):
         """Take a step, and see whether what is said then is true."""
         self.steps.append(label)
         self.world = world
-        assert not world.judged or world.wrong() is None, (
-            f"{' > '.join(self.steps)}: {world.wrong()}"
+        if world.judged:
+            assert world.wrong() is None, f"{' > '.join(self.steps)}: {world.wrong()}"
+            self.forgets(world)
+
+    def forgets(self, world):
+        """See that the key is judged by what is kept as by all there ever was; and thin it out."""
+        whole = world.evidence()
+        proofs = [one for one in whole.proofs if (one.node, one.begun_at) not in self.left_out]
+        looks = [one for one in whole.looks if (one.address, one.at) not in self.left_out]
+        case = replace(whole, proofs=tuple(proofs), looks=tuple(looks))
+        said = [judge([one], now=at(world.clock), quiet=QUIET)[one.cache] for one in (whole, case)]
+        found = [sorted((p.kind, p.where, p.status, p.verdict) for p in one.places) for one in said]
+        assert found[0] == found[1], (
+            f"{' > '.join(self.steps)}: {said[0].reasons} but {said[1].reasons}"
         )
+        since = retention.moments(proofs, {KEY: whole.history.last_seen_at}, whole.fence)
+        kept, few = retention.thinned(proofs, looks, since)
+        self.left_out |= {(one.node, one.begun_at) for one in proofs if one not in kept}
+        self.left_out |= {(one.address, one.at) for one in looks if one not in few}
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Only the last record of each server is kept in any case, and no more than one a day."""
+    monkeypatch.setattr(retention, "_LATEST", 1)
 
 
 class TestHistories(Histories.TestCase):

@@ -49,8 +49,8 @@ def test_the_top_level():
 
 
 def test_files():
-    """There are at most 152 files besides those that introduce a package."""
-    assert len(MODULES) <= 152
+    """There are at most 153 files besides those that introduce a package."""
+    assert len(MODULES) <= 153
 
 
 def test_files_of_a_folder():

@@ -505,7 +505,7 @@ class World(State):
 
     def judgement(self):
         """What the product says of the key."""
-        cases = [self._evidence()]
+        cases = [self.evidence()]
         if self.other is not None and self.rules.other_cache:
             cases.append(self._other_evidence())
         said = judging.judge(cases, now=at(self.clock), quiet=QUIET)
@@ -526,7 +526,7 @@ class World(State):
                     return None
         return f"said to be retirable, and it is in {', '.join(holding)}"
 
-    def _evidence(self):
+    def evidence(self):
         """All that the product knows of the cache."""
         records = [_record(one) for one in self.sweeps]
         history = KeyHistory()

@@ -1,12 +1,8 @@
 """Looks: what two of them tell of the time in between, and which are worth keeping."""
 
-from dataclasses import replace
-from datetime import timedelta
-
 import pytest
 
 from rotator.retirement.looks import (
-    Listed,
     Look,
     as_primary,
     calls,
@@ -18,13 +14,9 @@ from rotator.retirement.looks import (
     number,
     reset_between,
     same_process,
-    thinned,
     version,
 )
-from rotator.tally.tally import Outcome
-from support.looks import KEY, REPLICA, at, away, primary, proof
-
-DAY = 24 * 60
+from support.looks import REPLICA, at, primary
 
 
 class TestFields:
@@ -141,88 +133,6 @@ def test_by_another_name():
     assert as_primary(looks, {"c:1": primary(2, "c:1")}) == ("c:1", looks)
     assert as_primary(looks, {"a:1": primary(2, "a:1")}) == ("a:1", looks[:1])
     assert as_primary(looks, {"c:1": primary(2, "c:1", run_id="q"), "d:1": None}) == (None, looks)
-
-
-class TestThinned:
-    """Proofs and looks that are kept."""
-
-    def _kept(self, *looks):
-        return [one.at for one in thinned([], looks)[1]]
-
-    def test_the_last_ones(self):
-        """Of looks that say the same the first and the last twenty are kept."""
-        looks = [primary(minutes) for minutes in range(30)]
-        assert self._kept(*looks) == [at(0), *(at(minutes) for minutes in range(10, 30))]
-
-    def test_one_a_day(self):
-        """Older ones are kept once a day."""
-        looks = [primary(minutes) for minutes in (0, 1, DAY - 1, DAY, DAY + 1, 2 * DAY - 1)]
-        last = [primary(9 * DAY + minutes) for minutes in range(20)]
-        assert self._kept(*looks, *last)[:2] == [at(0), at(DAY)]
-        assert len(self._kept(*looks, *last)) == 2 + 20
-
-    @pytest.mark.parametrize(
-        ("more", "new"),
-        [
-            ({"run_id": "another"}, True),
-            ({"calls": {"debug": 1}}, True),
-            ({"calls": {"scan": 9}}, False),
-            ({"settings": {"save": "1 1"}}, True),
-            ({"slots": "0-5"}, True),
-            ({"epoch": 3}, True),
-            ({"listed": (Listed(REPLICA),)}, True),
-            ({"canary_found": 3}, True),
-            *(
-                ({name: "12345"}, False)
-                for name in (
-                    *("uptime_in_seconds", "total_commands_processed", "master_repl_offset"),
-                    *("slave_repl_offset", "expired_keys", "evicted_keys"),
-                    *("rdb_changes_since_last_save", "aof_current_size"),
-                )
-            ),
-        ],
-    )
-    def test_what_is_new(self, more, new):
-        """A look that says something else is kept; what changes all the time says nothing."""
-        looks = [primary(0), primary(1, **more), *(primary(2 + n) for n in range(40))]
-        assert (at(1) in self._kept(*looks)) is new
-
-    def test_missing_once(self):
-        """That a server did not answer is kept, and so is that it answered again."""
-        looks = [primary(0), away(1, primary(0).address), *(primary(2 + n) for n in range(40))]
-        assert self._kept(*looks)[:3] == [at(0), at(1), at(2)]
-
-    def test_each_server_by_itself(self):
-        """The looks at another server take nobody's place."""
-        looks = [primary(minutes, name) for minutes in range(20) for name in ("a:1", "b:1")]
-        assert thinned([], looks)[1] == looks
-
-    @pytest.mark.parametrize(
-        ("more", "new"),
-        [
-            ({}, False),
-            ({"basis": "another"}, True),
-            ({"met": {KEY: 1}}, True),
-            ({"open_items": {Outcome.DENIED: 1}}, True),
-            ({"outside": None}, True),
-            ({"hidden": 1}, True),
-            ({"doubt": "a clock was set"}, True),
-            ({"opened": 9}, False),
-        ],
-    )
-    def test_proofs(self, more, new):
-        """A proof that says something else is kept, and so are the looks that it is between."""
-        proofs = [proof(primary(2 * n), primary(2 * n + 1)) for n in range(60)]
-        proofs[1] = replace(proofs[1], **more)
-        looks = [look for one in proofs for look in (one.before, one.after)]
-        kept, seen = thinned(proofs, looks)
-        assert (proofs[1] in kept) is new
-        assert {one.at for one in kept for one in (one.before, one.after)} <= {
-            one.at for one in seen
-        }
-        assert kept == [one for one in proofs if one in kept]
-        assert len(kept) == 20 + (3 if new else 1)
-        assert proofs[-1].begun_at - proofs[0].begun_at < timedelta(days=1)
 
 
 class TestWriting:
