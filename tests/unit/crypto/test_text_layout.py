@@ -295,6 +295,24 @@ class TestLabels:
         moved = [codec.rewrite(NAME, one) for one in opened]
         assert [bytes.fromhex(one.decode())[:4] if raw else one[:4] for one in moved] == kept
 
+    @pytest.mark.parametrize(
+        ("layout", "value", "opens"),
+        [
+            ("{nonce}{ciphertext}{tag}.{label}", "%s.", False),
+            ("{label}.{nonce}{ciphertext}{tag}", ".%s", False),
+            ("{label}.-{nonce}{ciphertext}{tag}", "a-b.-%s", True),
+            ("{nonce}{ciphertext}{tag}|{keep}", "%s|", True),
+            ("{keep}|{nonce}{ciphertext}{tag}", "|%s", True),
+        ],
+    )
+    def test_nothing_there(self, layout, value, opens):
+        """A label has a byte at least, and what is kept may have none."""
+        text = (NONCE + OLD.encrypt(NONCE, b"text", None)).hex()
+        codec = codec_of(Format.parse("mine", "hex", layout), OLD, labels={OLD.id: b"a-b"})
+        found = codec.open(NAME, (value % text).encode())
+        assert isinstance(found, Opened) is opens
+        assert opens or found is Reason.NOT_A_FORMAT
+
     def test_no_label_for_the_current_key(self):
         """Values are read, and nothing is written."""
         form = form_of("cloak")
@@ -339,6 +357,13 @@ class TestDescriptions:
             ("base64", "{ciphertext}=:{nonce}:{tag}", "'=:' does not end {ciphertext}"),
             ("base64url", "{ciphertext}--{nonce}:{tag}", "'--' does not end {ciphertext}"),
             ("base64", "{nonce}:{tag}A{ciphertext}", "'A' does not end {tag}"),
+            ("hex", "{label}.{ciphertext}a{nonce}:{tag}", "'a' does not end {ciphertext}"),
+            (
+                "base64",
+                "{nonce:16}{label:2}{ciphertext}{tag}",
+                "nothing says where {nonce:16} ends",
+            ),
+            ("base64", "{tag}{keep:1}{nonce}{ciphertext}", "nothing says where {tag} ends"),
             ("raw", "{ciphertext}:{nonce}{tag}", "nothing says where {ciphertext} ends"),
             ("raw", "{nonce}{ciphertext}{tag}:", "nothing says where {nonce}{ciphertext}{tag}"),
             ("hex", "{label}{nonce}{ciphertext}{tag}", "nothing says where {label} ends"),
@@ -366,6 +391,22 @@ class TestDescriptions:
 
         assert str(caught.value).startswith(f"rotator.formats.mine.layout: {named}")
         assert caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("encoding", "layout"),
+        [
+            ("hex", "{nonce}{label:2}{ciphertext}{tag}"),
+            ("raw", "{tag}{keep:1}{nonce}{ciphertext}"),
+            ("base64", "{nonce}{label:2}{ciphertext}{tag}"),
+            ("base64url", "{nonce:15}{keep:1}{ciphertext}{tag}"),
+        ],
+    )
+    def test_known_lengths(self, encoding, layout):
+        """A piece whose length as text is known needs nothing that ends it."""
+        form = Format.parse("mine", encoding, layout)
+        both = codec_of(form, NEW, OLD)
+        moved = both.rewrite(NAME, both.open(NAME, application_value(form, OLD, b"text")))
+        assert codec_of(form, NEW).open(NAME, moved).plaintext == b"text"
 
     @pytest.mark.parametrize(
         ("more", "message"),
