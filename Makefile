@@ -51,7 +51,7 @@ demo: $(STAMP) ## the whole story on a private server, nothing else needed
 JOBS ?= 4
 SIDE_BY_SIDE := $(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder
 # Some tests need what the server at hand may not have (tests/support/programs.py): fetched once.
-FETCH := $(SCRIPT) servers redis-7.0.15 redis-6.2.14 redis-8.6.3 valkey-8.1.8
+FETCH := $(SCRIPT) servers redis-7.0.15 redis-6.2.14 redis-8.6.3 valkey-8.1.8; $(SCRIPT) servers.openbao
 test: $(DEV) ## all tests, against a real server: TESTS=..., JOBS=n side by side
 	@$(FETCH) || true # the tests say what they lack
 	@$(SIDE_BY_SIDE) $(PYTEST) $(TESTS)

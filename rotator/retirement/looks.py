@@ -8,6 +8,7 @@ that only read. Both are kept as they were. A field that is missing equals nothi
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from rotator.tally.tally import Outcome
 
@@ -154,13 +155,18 @@ def is_valkey(look: Look) -> bool:
 
 def version(look: Look) -> tuple[int, ...]:
     """Return the server's version, `(7, 0, 15)`; empty, the least of all, if it does not say."""
-    text = look.facts.get("valkey_version") or look.facts.get("redis_version", "")
+    return _numbers(look.facts.get("valkey_version") or look.facts.get("redis_version", ""))
+
+
+@lru_cache(maxsize=64)  # asked for at every comparison of two looks, and few versions are about
+def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdecimal())
 
 
 def counts_subcommands(look: Look) -> bool:
     """Return whether commandstats tells `config|set` from `config|get`: Redis does from 7.0 on."""
-    return version(look) >= (7,) and not {"config", "cluster"} & set(look.calls or ())
+    known = look.calls or {}
+    return version(look) >= (7,) and "config" not in known and "cluster" not in known
 
 
 def calls(look: Look, *commands: str) -> int | None:

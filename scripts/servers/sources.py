@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-PROGRAMS: Final = ("redis-server", "valkey-server", "redict-server")
+PROGRAMS: Final = ("redis-server", "valkey-server", "redict-server", "bao")
 LOCK: Final = Path(__file__).parents[1] / "lock" / "servers.txt"
 SECONDS: Final = 300  # for one command: a mirror that does not answer is a reason, not a hang
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

@@ -100,23 +100,29 @@ class Histories(RuleBasedStateMachine):
         self.world = world
         if world.judged:
             assert world.wrong() is None, f"{' > '.join(self.steps)}: {world.wrong()}"
-            self.forgets(world)
+            self.forget(world.evidence())
 
-    def forgets(self, world):
-        """See that the key is judged by what is kept as by all there ever was; and thin it out."""
-        whole = world.evidence()
+    def kept(self, whole):
+        """What is left of all the evidence there ever was."""
         proofs = [one for one in whole.proofs if (one.node, one.begun_at) not in self.left_out]
         looks = [one for one in whole.looks if (one.address, one.at) not in self.left_out]
-        case = replace(whole, proofs=tuple(proofs), looks=tuple(looks))
-        said = [judge([one], now=at(world.clock), quiet=QUIET)[one.cache] for one in (whole, case)]
+        return replace(whole, proofs=tuple(proofs), looks=tuple(looks))
+
+    def forget(self, whole):
+        """Leave out what need not be kept, as after every run."""
+        case = self.kept(whole)
+        since = retention.moments(case.proofs, {KEY: case.history.last_seen_at}, case.fence)
+        proofs, looks = retention.thinned(case.proofs, case.looks, since)
+        self.left_out |= {(one.node, one.begun_at) for one in case.proofs if one not in proofs}
+        self.left_out |= {(one.address, one.at) for one in case.looks if one not in looks}
+
+    def teardown(self):
+        """See that the key is judged by what is kept as by all there ever was."""
+        whole, now = self.world.evidence(), at(self.world.clock)
+        said = [judge([one], now=now, quiet=QUIET)[one.cache] for one in (whole, self.kept(whole))]
         found = [sorted((p.kind, p.where, p.status, p.verdict) for p in one.places) for one in said]
-        assert found[0] == found[1], (
-            f"{' > '.join(self.steps)}: {said[0].reasons} but {said[1].reasons}"
-        )
-        since = retention.moments(proofs, {KEY: whole.history.last_seen_at}, whole.fence)
-        kept, few = retention.thinned(proofs, looks, since)
-        self.left_out |= {(one.node, one.begun_at) for one in proofs if one not in kept}
-        self.left_out |= {(one.address, one.at) for one in looks if one not in few}
+        reasons = f"{said[0].reasons} but {said[1].reasons}"
+        assert found[0] == found[1], f"{' > '.join(self.steps)}: {reasons}"
 
 
 @pytest.fixture(autouse=True)
