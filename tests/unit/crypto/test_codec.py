@@ -389,6 +389,25 @@ class TestInARow:
             assert (moved.plaintext, moved.key.id) == (b"text", key(1).id)
         assert ring.open(NAME, b"A") is Reason.NOT_A_FORMAT
 
+    @pytest.mark.parametrize(
+        ("aad", "data"),
+        [
+            ("none", None),
+            ("name", NAME),
+            ("text:v1", b"v1"),
+            ("hex:00ff", b"\x00\xff"),
+            ("header+name", b"\x01" + NAME),
+        ],
+    )
+    def test_what_is_authenticated(self, aad, data):
+        """The cipher alone opens what is sealed, and makes what is opened, with this data."""
+        form = Format.parse("theirs", "raw", ["hex:01", "nonce", "ciphertext", "tag:16"], aad)
+        one, nonce = codec(1, formats=[form]), bytes(range(12))
+        value = b"\x01" + nonce + key(1).encrypt(nonce, b"text", data)
+        assert one.open(NAME, value).plaintext == b"text"
+        made = one.seal(NAME, b"text")
+        assert key(1).decrypt(made[1:13], made[13:], data) == b"text"
+
     @pytest.mark.parametrize("form", [GCM, NAMED, NODE], ids=str)
     def test_the_last_key_first(self, form):
         """The key that fitted last is tried first, so that most values are tried once."""
