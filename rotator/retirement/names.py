@@ -83,8 +83,8 @@ def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Place]:
     if left := case.remaining_without_ttl:
         since = f", first seen {moment(case.first_seen_at)}" if case.first_seen_at else ""
         remain = "remains" if left == 1 else "remain"
-        least = "" if case.latest and case.latest.complete else "at least "
-        text = f"{least}{count(left, 'value')} without a TTL {remain} under it{since}{names}"
+        number = f"{case.at_least}{count(left, 'value')}"
+        text = f"{number} without a TTL {remain} under it{since}{names}"
         yield _place(*holding, text, _moving(case))
     if met := case.met_again:
         text = (
@@ -109,9 +109,9 @@ def _draining(case: Evidence) -> Iterator[Place]:
     """Yield what will be gone by itself."""
     if not case.remaining or case.drains_at is None:
         return
-    left, until = case.remaining, moment(case.drains_at)
-    remain, last = ("remains", "it") if left == 1 else ("remain", "the last")
-    text = f"{count(left, 'value')} with a TTL {remain} under it; {last} expires at {until}"
+    left, until = count(case.remaining, "value"), moment(case.drains_at)
+    remain, last = ("remains", "it") if case.remaining == 1 else ("remain", "the last")
+    text = f"{case.at_least}{left} with a TTL {remain} under it; {last} expires at {until}"
     remedy = f"{_moving(case)}, or wait until it has expired and run again"
     yield _place(Status.HOLDING, Verdict.DRAINING, text, remedy, case.drains_at)
 

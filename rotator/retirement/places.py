@@ -212,6 +212,11 @@ class Evidence:
         return max((seen.remaining for seen in self._last_seen()), default=0)
 
     @property
+    def at_least(self) -> str:
+        """What stands before a count, if the sweep was stopped that counted."""
+        return "" if self.latest and self.latest.complete else "at least "
+
+    @property
     def remaining_without_ttl(self) -> int:
         """Those of the remaining that will not expire."""
         return max((seen.remaining_without_ttl for seen in self._last_seen()), default=0)

@@ -17,6 +17,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -29,7 +30,7 @@ SURVIVED: Final = "survived"
 TIMEOUT: Final = "timeout"
 NO_TEST: Final = "no test"
 _NONE_FAILED: Final = 0xFFFF
-_FACTOR, _LEAST_SECONDS = 10, 5  # of what all tests of a mutant take; a machine may be busy
+_FACTOR, _LEAST_SECONDS = 10, 5  # of what a test takes; a machine may be busy
 _MEMORY: Final = 4 << 30
 _IDLE: Final = 10  # so many times the processor's time may pass on the clock
 
@@ -37,10 +38,13 @@ _IDLE: Final = 10  # so many times the processor's time may pass on the clock
 class Mutation:
     """Mutation: a plugin that runs tests on mutants, instead of once."""
 
-    def __init__(self, mutants: Sequence[str], results: Path, processes: int) -> None:
+    def __init__(
+        self, mutants: Sequence[str], results: Path, processes: int, most_seconds: float
+    ) -> None:
         self._mutants = mutants
         self._results = results
         self._processes = processes
+        self._most_seconds = most_seconds
         self._reached: dict[str, list[int]] = {}
         self._seconds: dict[int, float] = {}
         self._killers: defaultdict[str, list[int]] = defaultdict(list)
@@ -112,17 +116,24 @@ class Mutation:
             self._found[mutant] = (NO_TEST, "")
             return
         tests = list(dict.fromkeys([*self._killers[function], *tests]))
+        taken = accumulate(self._seconds[one] for one in tests)
+        tests = [one for one, all_ in zip(tests, taken, strict=True) if all_ <= self._most_seconds]
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            _limit(_LEAST_SECONDS + _FACTOR * sum(self._seconds[one] for one in tests))
+            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
             _forget(self._caches)
             set_mutant_under_test(mutant)
-            failed = next((one for one in tests if not _passes(self._items[one])), None)
+            failed = next((one for one in tests if not self._passes(one)), None)
             os.write(writing, (_NONE_FAILED if failed is None else failed).to_bytes(2))
             os._exit(0)
         os.close(writing)
         self._busy[child] = (mutant, reading, tests)
+
+    def _passes(self, test: int) -> bool:
+        """Whether a test passes; the process ends if that takes far longer than it should."""
+        _limit(_LEAST_SECONDS + _FACTOR * self._seconds[test])
+        return _passes(self._items[test])
 
     def _end(self) -> None:
         """Note the result of the process that ends next."""
@@ -181,17 +192,20 @@ def _forget(caches: Iterable[Any]) -> None:
 
 
 def _limit(seconds: float) -> None:
-    """Have the process end when it takes far longer than the tests do, or far too much memory."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    signal.setitimer(signal.ITIMER_REAL, seconds * _IDLE)
+    """Have the process end when it works for longer, or waits for far longer."""
+    for clock, alarm, allowed in (
+        (signal.ITIMER_PROF, signal.SIGPROF, seconds),
+        (signal.ITIMER_REAL, signal.SIGALRM, seconds * _IDLE),
+    ):
+        signal.signal(alarm, signal.SIG_DFL)
+        signal.setitimer(clock, allowed)
 
 
 def main() -> int:
     """Run as it is told on standard input: see `mutants.__main__`."""
     told = json.loads(sys.stdin.read())
-    plugin = Mutation(told["mutants"], Path(told["results"]), told["processes"])
+    results = Path(told["results"])
+    plugin = Mutation(told["mutants"], results, told["processes"], told["most_seconds"])
     return pytest.main(
         [*told["tests"], "-q", "-o", "timeout=0", "--hypothesis-profile", "mutants"], [plugin]
     )

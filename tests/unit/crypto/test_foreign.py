@@ -16,6 +16,12 @@ def jwe(**header):
     return b".".join(encode(Encoding.BASE64URL, text).rstrip(b"=") for text in texts)
 
 
+def jws(payload=b'{"sub":"1234567890"}', **header):
+    """A JWS in its compact form, with a signature of 32 bytes."""
+    texts = (json.dumps(header).encode(), payload, os.urandom(32))
+    return b".".join(encode(Encoding.BASE64URL, text).rstrip(b"=") for text in texts)
+
+
 WRITTEN = {
     "Fernet": b"gAAAAA" + base64.urlsafe_b64encode(os.urandom(70)),
     "iron": b"Fe26.2**" + os.urandom(32).hex().encode() + b"*" + os.urandom(60).hex().encode(),
@@ -50,10 +56,10 @@ PLAIN = {
     "text in base64": base64.b64encode(b"hello world, this is a text in base64"),
     "text in hex": b"hello world, this is a text in hex".hex().encode(),
     "four bytes": b"\x00\x01\x02\x03",
-    "a signed token": b".".join(
-        encode(Encoding.BASE64URL, part).rstrip(b"=")
-        for part in (b'{"alg":"HS256","typ":"JWT"}', b'{"sub":"1234567890"}', os.urandom(32))
-    ),
+    "text in base64, twice": base64.b64encode(base64.b64encode(b"hello world, this is a text")),
+    "a signed token": jws(alg="HS256", typ="JWT"),
+    "a signed token in JSON": b'{"token": "%b"}' % jws(alg="HS256", typ="JWT"),
+    "two odd bytes far apart": b"\xff" + b"a" * 15 + b"\xff",
 }
 
 
@@ -88,6 +94,22 @@ class TestForeign:
         """What has the points of a JWE and no header is nobody's."""
         assert foreign(value) is None
 
+    @pytest.mark.parametrize(
+        ("header", "name", "how"),
+        [
+            ({"alg": "dir", "enc": "A128GCM"}, "JWE (dir, A128GCM)", "another cipher"),
+            ({"alg": "A256KW", "enc": "A256GCM"}, "JWE (A256KW, A256GCM)", "it holds or derives a"),
+            ({"enc": "A256GCM"}, "JWE (?, A256GCM)", "it holds or derives a key of its own"),
+            ({"alg": "a" * 30, "enc": "b" * 30}, f"JWE ({'a' * 24}, {'b' * 24})", "it holds"),
+        ],
+    )
+    def test_jwe(self, header, name, how):
+        """Of a JWE its algorithms are told, and whether another key is in the way, or a cipher."""
+        found = foreign(jwe(**header))
+        assert found.name == name
+        assert found.instead.startswith(how)
+        assert found.instead.endswith(": decrypt and encrypt with the library that wrote it")
+
     def test_headers_are_not_shown_as_they_are(self):
         """A header may say anything: what cannot be printed is not repeated."""
         assert foreign(jwe(alg="a\x1b[1m", enc="b")).name == "JWE"
@@ -120,6 +142,25 @@ class TestLooksEncrypted:
         for _ in range(200):
             text = encode(Encoding.BASE64URL, os.urandom(28)).rstrip(b"=")
             assert looks_encrypted(words * 5 + text + b"-" + words)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            jws(alg="HS256", enc="A256GCM"),
+            jws(typ="JWT"),
+            jws(alg="HS256", kid=os.urandom(28).hex()),
+            jws(os.urandom(28), alg="HS256"),
+        ],
+        ids=["a cipher", "no algorithm", "in the header", "in what is signed"],
+    )
+    def test_tokens(self, value):
+        """Only the signature of a signed token may be random; else it may hide a ciphertext."""
+        assert looks_encrypted(value)
+
+    def test_controls_do(self):
+        """Bytes that happen to be UTF-8, with control characters, may be random."""
+        assert looks_encrypted(bytes(range(1, 17)))
+        assert looks_encrypted(b"\xff" + b"a" * 14 + b"\xff")
 
     def test_random_bytes_within_texts_do(self):
         """Ciphertext in a JSON in base64 looks encrypted."""

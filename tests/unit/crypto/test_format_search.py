@@ -285,6 +285,7 @@ class TestDoubt:
         values, _ = Application.of(*LAYOUTS["kid"]).fill(OLD, NEW)
         found = search(dict(list(values.items())[:2]))
         assert found.single == {"detected"}
+        assert search(dict(list(values.items())[:6])).single == set()
         assert search(values).single == set()
 
     def test_a_key_has_one_label(self):
@@ -327,6 +328,42 @@ class TestDoubt:
         found = search(values)
         assert len(found.guesses) == 24
         assert {form.name for form, _ in found.guesses.values()} == {"detected", "detected-2"}
+
+    def test_the_same_pieces_between_other_marks(self):
+        """What stands between the pieces tells two formats apart, not only what they consist of."""
+        first, second = (Application(Format.parse("theirs", "hex", layout)) for layout in
+                         ("{nonce}:{tag}:{ciphertext}", "{nonce}.{tag}.{ciphertext}"))  # fmt: skip
+        values = first.fill(OLD, NEW)[0]
+        values |= {(1, name): value for (_, name), value in second.fill(OLD, NEW)[0].items()}
+        found = search(values)
+        assert len(found.guesses) == 24
+        assert {form.layout for form, _ in found.guesses.values()} == {
+            *(first.form.layout, second.form.layout),
+        }
+
+
+class TestNamed:
+    """Formats that have a name, and are not in use."""
+
+    def test_they_are_tried(self):
+        """Values in one of them are found in that one, under each key."""
+        values, _ = Application(BUILTIN["gcm"]).fill(OLD, NEW)
+        found = search(values)
+        assert {form for form, _ in found.guesses.values()} == {BUILTIN["gcm"]}
+        assert {key.id for _, key in found.guesses.values()} == {OLD.id, NEW.id}
+        assert found.guesses.keys() == values.keys()
+
+    def test_another_alphabet(self):
+        """One that reads some values by chance only is not taken for theirs."""
+        layout = ("nonce:12", "ciphertext", "tag:16")
+        mine, theirs = (Format.parse(name, name, layout) for name in ("base64", "base64url"))
+        codec, values = Codec(Keyring(OLD), [theirs]), {}
+        while len({(b"-" in one, b"_" in one) for one in values.values()}) < 4:
+            values[0, b"n%d" % len(values)] = codec.seal(b"", b"")
+        for named in ({"mine": mine}, {"mine": mine, "theirs": theirs}):
+            found = search_formats(Codec(RING, [BUILTIN["sealed"]]), named, values)
+            assert found.guesses.keys() == values.keys()
+            assert {form.encoding for form, _ in found.guesses.values()} == {"base64url"}
 
 
 def spent(values, **more):

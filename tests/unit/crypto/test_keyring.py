@@ -71,7 +71,8 @@ class TestKey:
         for material in (MATERIAL, b"\xfb\xff" * 16):
             for encode in (base64.b64encode, base64.urlsafe_b64encode):
                 text = before + encode(material).decode().rstrip("=") + behind
-                assert Key.from_text(text, FIELD).id == Key(material, FIELD).id
+                made = Key.from_text(text, FIELD)
+                assert (made.id, made.field) == (Key(material, FIELD).id, FIELD)
 
     @pytest.mark.parametrize(
         ("text", "fault"),
@@ -89,6 +90,9 @@ class TestKey:
             f"base64:{BASE64[:-2]}": "the key has 42 characters that are not 32 bytes in base64",
             BASE64 + "\n": "the key has spaces or a line break around it",
             BASE64.replace("A", "!"): "the key has 44 characters that are not 32 bytes in base64",
+            BASE64[:-1].replace("A", "!"): (
+                "the key has 43 characters that are not 32 bytes in base64"
+            ),
         }.items(),
     )
     def test_wrong_material_is_refused_by_field(self, text, fault):

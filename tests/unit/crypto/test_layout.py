@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.crypto.bytes_layout import Parts
-from rotator.crypto.encoding import Encoding
+from rotator.crypto.encoding import Encoding, encode, spelling
 from rotator.crypto.layout import BUILTIN, FieldName, Format
 from rotator.errors import FormatError
 
@@ -50,6 +50,16 @@ class TestParse:
 
         assert first == second
         assert hash(first) == hash(second)
+        assert (first.layout[0], first.aad) == ("hex:ab", "hex:cd")
+
+    @pytest.mark.parametrize(("more", "constant"), [({}, False), ({"constant": True}, True)])
+    def test_constant(self, more, constant):
+        """That no literal names a key is declared, stays so in a copy, and makes it another one."""
+        form = Format.parse("mine", "raw", ["hex:01", *GCM], **more)
+        assert form.constant is constant
+        again = pickle.loads(pickle.dumps(form))  # noqa: S301 - made on the line above
+        assert again.constant is constant
+        assert (form == parse(["hex:01", *GCM])) is not constant
 
     @pytest.mark.parametrize(
         ("described", "message"),
@@ -60,6 +70,9 @@ class TestParse:
             ({"name": "same"}, "rotator.formats.same: the name is taken"),
             ({"encoding": "base32"}, "rotator.formats.mine.encoding: 'base32' is not known"),
             ({"aad": "nmae"}, "rotator.formats.mine.aad: 'nmae' is not known"),
+            ({"aad": "nmae:x"}, "rotator.formats.mine.aad: 'nmae:x' is not known"),
+            ({"aad": "header+name:x"}, "rotator.formats.mine.aad: 'header+name:x' is not known"),
+            ({"aad": "hex:0"}, "rotator.formats.mine.aad: 'hex:0' is not known"),
             ({"aad": "hex:"}, "rotator.formats.mine.aad: 'hex:' is not known"),
             ({"layout": []}, "rotator.formats.mine.layout: 0 times nonce, not once"),
             ({"layout": GCM[1:]}, "rotator.formats.mine.layout: 0 times nonce, not once"),
@@ -69,6 +82,10 @@ class TestParse:
             (
                 {"layout": [*GCM, "key-id:8", "key-id:8"]},
                 "rotator.formats.mine.layout: more than one key-id",
+            ),
+            (
+                {"layout": ["label:2", *GCM, "label:4"]},
+                "rotator.formats.mine.layout: more than one label",
             ),
             (
                 {"layout": ["ciphertext", "nonce:12", "tag:16"], "aad": "header+name"},
@@ -137,6 +154,69 @@ class TestFacts:
     def test_sequential(self, layout, places):
         """A header, nonce, ciphertext and tag in a row are told from any other layout."""
         assert parse(layout).cutter.sequential == places
+
+    @pytest.mark.parametrize(
+        ("layout", "has", "literals", "smallest"),
+        [
+            (GCM, (False, False, False), [], 28),
+            (("keep:3", *GCM), (True, False, False), [], 31),
+            (("label:4", *GCM, "hex:0102"), (False, True, False), [b"\x01\x02"], 34),
+            (("hex:03", "key-id:8", *GCM), (False, False, True), [b"\x03"], 37),
+            ("{nonce}{ciphertext}{tag}", (False, False, False), [], None),
+            ("a:{keep}:{nonce}{ciphertext}{tag}", (True, False, False), [b"a:", b":"], None),
+            ("{label}.{nonce}{ciphertext}{tag}", (False, True, False), [b"."], None),
+        ],
+    )
+    def test_what_is_in_it(self, layout, has, literals, smallest):
+        """A layout tells whether it has copied parts, a label, a key id, and literals."""
+        form = parse(layout)
+        cutter = form.cutter
+        assert (cutter.kept, cutter.labelled, cutter.names_key) == has
+        assert (cutter.literals, form.has_literals) == (literals, bool(literals))
+        # 64 bytes of ciphertext and tag are never all ASCII by chance.
+        assert form.min_random_size == (smallest - 16 + 64 if smallest else 0)
+
+    @pytest.mark.parametrize(
+        ("aad", "literal", "name"),
+        [
+            ("none", False, False),
+            ("name", False, True),
+            ("name-without:a:", False, True),
+            ("field", False, True),
+            ("header+name", False, True),
+            ("label", False, False),
+            ("hex:00", True, False),
+            ("text:a", True, False),
+        ],
+    )
+    def test_what_is_authenticated_with_it(self, aad, literal, name):
+        """What is authenticated may be the same in all values, or bind a value to its name."""
+        form = parse(("label:4", *GCM), aad=aad)
+        assert (form.has_literals, form.binds_name) == (literal, name)
+
+    def test_built_in_literals_name_no_key(self):
+        """The literal of a format that is built in is known to name no key."""
+        assert [form.has_literals for form in BUILTIN.values()] == [False] * 3
+
+    @pytest.mark.parametrize(
+        ("encoding", "layout", "more", "first"),
+        [
+            ("raw", GCM, {}, bytes(range(256))),
+            ("raw", ("hex:0a0b", *GCM), {}, b"\x0a"),
+            ("hex", ("hex:0a0b", *GCM), {}, b"0123456789abcdefABCDEF"),
+            ("hex", "xy{nonce}{ciphertext}{tag}", {}, b"x"),
+            ("hex", "{nonce}:{tag}{ciphertext}", {}, b"0123456789abcdefABCDEF"),
+            ("hex", "{ciphertext}:{nonce}:{tag}", {}, b"0123456789abcdefABCDEF:"),
+            ("hex", "{label}.{nonce}{ciphertext}{tag}", {}, bytes(range(256))),
+            ("hex", "{keep}.{nonce}{ciphertext}{tag}", {}, bytes(range(256))),
+            ("raw", "{nonce}{ciphertext}{tag}", {}, bytes(range(256))),
+            ("raw", "a{nonce}{ciphertext}{tag}", {"within": "hex"}, b"0123456789abcdefABCDEF"),
+        ],
+    )
+    def test_first_bytes(self, encoding, layout, more, first):
+        """A value begins with a literal, a letter of its encoding, or anything."""
+        form = Format.parse("mine", encoding, layout, **more)
+        assert form.cutter.first_bytes == frozenset(first)
 
     @given(formats())
     def test_they_survive_a_journey(self, form):
@@ -245,6 +325,7 @@ class TestSplit:
             "header+name": b"\x01k1app:name",
             "hex:00FF": b"\x00\xff",
             "text:V1:App": b"V1:App",
+            "text:00FF": b"00FF",
         }.items(),
     )
     def test_associated(self, aad, expected):
@@ -321,6 +402,28 @@ class TestText:
 
         assert form.cutter.cut(text) is not None
         assert form.cutter.cut(damage(text)) is None
+
+    @pytest.mark.parametrize(
+        ("encoding", "texts", "written"),
+        [
+            ("raw", [b"FB"], b"\xfbf"),
+            ("hex", [], b"fb66"),
+            ("hex", [b"12", b""], b"fb66"),
+            ("hex", [b"12", b"", b"1A", b"1a"], b"FB66"),
+            ("hex", [b"12", b"1a", b"1A"], b"fb66"),
+            ("base64", [b"Zm9v"], b"+2Y="),
+            ("base64", [b"Zm9v", b"Zm8", b"Zm8="], b"+2Y"),
+            ("base64", [b"Zm9v", b"Zm8=", b"Zg"], b"+2Y="),
+            ("base64url", [b"Zm9v"], b"-2Y="),
+            ("base64url", [b"Zm9v", b"Zg"], b"-2Y"),
+            ("base64url", [b"Zm9v", b"Zg=="], b"-2Y="),
+        ],
+    )
+    def test_texts_show_how_to_write(self, encoding, texts, written):
+        """The first text that has letters, or a rest, shows case or padding (RFC 4648)."""
+        kind = Encoding(encoding)
+
+        assert encode(kind, b"\xfbf", spelling(kind, texts)) == written
 
     @pytest.mark.parametrize("bare", [28, 29])
     def test_loose_bits_are_refused(self, bare):

@@ -158,6 +158,17 @@ class TestSpelling:
 
         assert respell(moved) == moved
 
+    def test_digits_tell_nothing(self):
+        """A piece that has digits only is written like the others from then on."""
+        form, nonce = form_of("node"), bytes.fromhex("12" * 12)
+        body = OLD.encrypt(nonce, b"text" * 9, None)
+        value = b":".join(part.hex().upper().encode() for part in (nonce, body[-16:], body[:-16]))
+        both = codec_of(form, NEW, OLD)
+
+        moved = both.rewrite(NAME, both.open(NAME, value))
+
+        assert moved == moved.upper()
+
     def test_pieces_in_two_cases(self):
         """Each piece has its own case, if they have two."""
         form = form_of("node")
@@ -269,6 +280,39 @@ class TestLabels:
             assert (parts.label, parts.header) == (b"k2", b"\x01k2\xfe")
             assert codec_of(form, NEW).open(NAME, moved).plaintext == b"text"
 
+    @pytest.mark.parametrize("layout", [["keep:4", "nonce", "ciphertext", "tag:16"],
+                                        "{keep}|{nonce}{ciphertext}{tag}"])  # fmt: skip
+    def test_kept_part_of_an_earlier_value(self, layout):
+        """What is kept is that of the value itself, also if others were read meanwhile."""
+        form = Format.parse("mine", "hex", layout)
+        codec, kept = codec_of(form, NEW, OLD), [b"aaaa", b"bbbb"]
+        body = NONCE + OLD.encrypt(NONCE, b"text", None)
+        raw = isinstance(layout, list)
+        values = [
+            (one + body).hex().encode() if raw else one + b"|" + body.hex().encode() for one in kept
+        ]
+        opened = [codec.open(NAME, value) for value in values]
+        moved = [codec.rewrite(NAME, one) for one in opened]
+        assert [bytes.fromhex(one.decode())[:4] if raw else one[:4] for one in moved] == kept
+
+    @pytest.mark.parametrize(
+        ("layout", "value", "opens"),
+        [
+            ("{nonce}{ciphertext}{tag}.{label}", "%s.", False),
+            ("{label}.{nonce}{ciphertext}{tag}", ".%s", False),
+            ("{label}.-{nonce}{ciphertext}{tag}", "a-b.-%s", True),
+            ("{nonce}{ciphertext}{tag}|{keep}", "%s|", True),
+            ("{keep}|{nonce}{ciphertext}{tag}", "|%s", True),
+        ],
+    )
+    def test_nothing_there(self, layout, value, opens):
+        """A label has a byte at least, and what is kept may have none."""
+        text = (NONCE + OLD.encrypt(NONCE, b"text", None)).hex()
+        codec = codec_of(Format.parse("mine", "hex", layout), OLD, labels={OLD.id: b"a-b"})
+        found = codec.open(NAME, (value % text).encode())
+        assert isinstance(found, Opened) is opens
+        assert opens or found is Reason.NOT_A_FORMAT
+
     def test_no_label_for_the_current_key(self):
         """Values are read, and nothing is written."""
         form = form_of("cloak")
@@ -282,10 +326,13 @@ class TestLabels:
         ("layout", "label", "fault"),
         [
             ("v1.{label}.{nonce}{ciphertext}{tag}", b"a.b", "holds '.', which ends {label}"),
+            ("v1{label}..{nonce}{ciphertext}{tag}", b"a.b", "holds '.', which ends {label}"),
             ("v1.{label:2}{nonce}{ciphertext}{tag}", b"abc", "has 3 bytes, and {label:2} has 2"),
             ("v1.{label:2}{nonce}{ciphertext}{tag}", b"a.", None),
             ("{nonce}{ciphertext}{tag}.{label}", b"a.b", None),
             (["label:4", "nonce", "ciphertext", "tag:16"], b"abc", "has 3 bytes, and label:4"),
+            (["nonce", "ciphertext", "tag:16"], b"abc", None),
+            ("{nonce}{ciphertext}{tag}", b"abc", None),
         ],
     )
     def test_labels_that_would_not_be_found_again(self, layout, label, fault):
@@ -310,6 +357,13 @@ class TestDescriptions:
             ("base64", "{ciphertext}=:{nonce}:{tag}", "'=:' does not end {ciphertext}"),
             ("base64url", "{ciphertext}--{nonce}:{tag}", "'--' does not end {ciphertext}"),
             ("base64", "{nonce}:{tag}A{ciphertext}", "'A' does not end {tag}"),
+            ("hex", "{label}.{ciphertext}a{nonce}:{tag}", "'a' does not end {ciphertext}"),
+            (
+                "base64",
+                "{nonce:16}{label:2}{ciphertext}{tag}",
+                "nothing says where {nonce:16} ends",
+            ),
+            ("base64", "{tag}{keep:1}{nonce}{ciphertext}", "nothing says where {tag} ends"),
             ("raw", "{ciphertext}:{nonce}{tag}", "nothing says where {ciphertext} ends"),
             ("raw", "{nonce}{ciphertext}{tag}:", "nothing says where {nonce}{ciphertext}{tag}"),
             ("hex", "{label}{nonce}{ciphertext}{tag}", "nothing says where {label} ends"),
@@ -337,6 +391,22 @@ class TestDescriptions:
 
         assert str(caught.value).startswith(f"rotator.formats.mine.layout: {named}")
         assert caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("encoding", "layout"),
+        [
+            ("hex", "{nonce}{label:2}{ciphertext}{tag}"),
+            ("raw", "{tag}{keep:1}{nonce}{ciphertext}"),
+            ("base64", "{nonce}{label:2}{ciphertext}{tag}"),
+            ("base64url", "{nonce:15}{keep:1}{ciphertext}{tag}"),
+        ],
+    )
+    def test_known_lengths(self, encoding, layout):
+        """A piece whose length as text is known needs nothing that ends it."""
+        form = Format.parse("mine", encoding, layout)
+        both = codec_of(form, NEW, OLD)
+        moved = both.rewrite(NAME, both.open(NAME, application_value(form, OLD, b"text")))
+        assert codec_of(form, NEW).open(NAME, moved).plaintext == b"text"
 
     @pytest.mark.parametrize(
         ("more", "message"),
@@ -397,6 +467,37 @@ def drawn_layouts(draw):
     parts = draw(st.permutations(parts))
     between = [draw(st.one_of(st.just(""), LITERALS)) for _ in range(len(parts) + 1)]
     return between[0] + "".join(part + text for part, text in zip(parts, between[1:], strict=True))
+
+
+class TestSize:
+    """How long a value has to be, or may be."""
+
+    @pytest.mark.parametrize(
+        ("layout", "texts"),
+        [
+            ("enc:{nonce}{ciphertext}{tag}", [bytes(27)]),
+            ("enc:{nonce}{tag}:{ciphertext}", [bytes(27), bytes(29)]),
+            ("enc:{nonce}:{tag}:{ciphertext}", [bytes(11), bytes(13)]),
+        ],
+    )
+    def test_wrong(self, layout, texts):
+        """A piece that is too short for its parts, or too long for fixed ones, does not fit."""
+        codec = codec_of(Format.parse("mine", "hex", layout), NEW)
+        behind = {0: "", 1: ":00", 2: ":" + "00" * 16 + ":00"}[layout.count(":") - 1]
+        for text in texts:
+            value = f"enc:{text.hex()}{behind}".encode()
+            assert codec.open(NAME, value) is Reason.NOT_A_FORMAT
+
+    def test_long_ascii_is_no_raw_value(self):
+        """64 bytes of ciphertext and tag that are ASCII are text; in hex they may be chance."""
+        raw, coded = (
+            Format.parse("mine", encoding, "a:{nonce}{ciphertext}{tag}").cutter
+            for encoding in ("raw", "hex")
+        )
+        assert raw.cut(b"a:" + b"b" * (12 + 63)) is not None
+        assert raw.cut(b"a:" + b"b" * (12 + 64)) is None
+        assert raw.cut(b"a:" + b"b" * (12 + 64) + b"\xff") is not None
+        assert coded.cut(b"a:" + (b"b" * (12 + 64)).hex().encode()) is not None
 
 
 class TestOneWay:

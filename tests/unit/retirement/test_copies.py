@@ -90,6 +90,8 @@ class TestGone:
             ([replica(node_id="n"), replica(1, node_id="n", **STRANGER)], False),
             ([replica(), replica(1, **STRANGER)], True),
             ([replica(node_id="n"), replica(1, node_id="m", **STRANGER)], True),
+            # that two say nothing of an earlier history tells nothing
+            ([away(address=THIRD), replica(**{**STRANGER, "master_replid2": None})], True),
             # nobody knows who it is
             ([replica(**{**STRANGER, "run_id": None})], False),
             ([replica(**{**STRANGER, "master_replid": None})], False),
@@ -123,7 +125,7 @@ class TestDeclared:
     def test_as_the_primary_says(self, aof):
         """Its memory is assumed; its files are not, and it may append if its primary does."""
         now = lists("online", aof_enabled=aof)
-        found = places(away(), away(address=THIRD), now=now, replicas="a managed service")
+        found = places(away(address=THIRD), away(), now=now, replicas="a managed service")
         known = [one for one in found if one.where == REPLICA]
         assert known[0] == assumed(f"replica {REPLICA} is as its primary says: a managed service")
         assert [one.kind for one in known[1:]] == [Kind.RDB, Kind.AOF][: 1 if aof == "0" else 2]
@@ -178,3 +180,78 @@ def test_since_when():
     found = places(replica(1), replica(3))
     [place] = [one for one in found if one.where == REPLICA and one.kind is Kind.REPLICA]
     assert (place.status, place.since) == (Status.CLEAN, at(1))
+
+
+RESTARTED = {
+    "run_id": "run-q",
+    "master_replid": "id-2",
+    "master_replid2": "id-1",
+    "second_repl_offset": 101,
+    "rdb_last_load_keys_loaded": 1,
+    "rdb_last_save_time": 60,
+}
+
+
+class TestSince:
+    """Files count from when the key was gone."""
+
+    def test_save_before(self):
+        """A save that was seen to end before the key was gone everywhere leaves the file old."""
+        found = places(now=primary(1, rdb_last_save_time=60, rdb_saves=1))
+        [file] = [one for one in found if one.kind is Kind.RDB]
+        assert (file.status, file.verdict, file.since) == (Status.HOLDING, Verdict.HELD, at(1))
+
+    @pytest.mark.parametrize(("offset", "status"), [(101, Status.CLEAN), (100, Status.HOLDING)])
+    def test_restart(self, offset, status):
+        """A start from a file that goes beyond what was proven shows that the file is clean."""
+        restarted = primary(5, **{**RESTARTED, "second_repl_offset": offset})
+        known = proof(primary(0), primary(1))
+        case = evidence(proofs=[known], looks=[known.before, known.after, restarted])
+        found = copy_places(case, gone_from(case, timedelta(hours=1)))
+        assert (Kind.RDB, status) in kinds(found, PRIMARY)
+
+    def test_replica_looked_at_when_the_sweep_ended(self):
+        """A replica that had all at the very end of the proof is clean."""
+        assert kinds(places(replica(1)), REPLICA)[0] == (Kind.REPLICA, Status.CLEAN)
+        assert kinds(places(replica(0)), REPLICA)[0] == (Kind.REPLICA, Status.HOLDING)
+
+
+class TestCluster:
+    """Two primaries, and whose replica a server is."""
+
+    @staticmethod
+    def places(*looks, proofs=2):
+        """The places that servers are, by so many proofs and these looks at others."""
+        other = {"address": THIRD, "run_id": "run-2", "master_replid": "id-2", "rdb_saves": 1}
+        known = [
+            proof(primary(0, rdb_saves=1), primary(1, rdb_saves=1)),
+            proof(primary(2, **other), primary(3, **other)),
+        ]
+        told = [look for one in known for look in (one.before, one.after)]
+        two = (PRIMARY, THIRD)
+        case = evidence(proofs=known[:proofs], looks=[*told, *looks], primaries=two)
+        return copy_places(case, gone_from(case, timedelta(hours=1)))
+
+    @pytest.mark.parametrize("history", ["id-1", "id-2"])
+    def test_follows(self, history):
+        """A replica is compared with the primary whose history it has."""
+        found = self.places(replica(4, master_replid=history))
+        assert kinds(found, REPLICA)[0] == (Kind.REPLICA, Status.CLEAN)
+
+    @pytest.mark.parametrize("history", ["id-9", None])
+    def test_follows_nobody(self, history):
+        """A replica with another history, or none, has no known primary."""
+        found = self.places(replica(4, master_replid=history))
+        assert f"replica {REPLICA} has no known primary" in [one.evidence for one in found]
+
+    @pytest.mark.parametrize(("proofs", "since"), [(1, None), (2, at(3))])
+    def test_files_wait_for_all(self, proofs, since):
+        """No file is clean, at any primary, before the key is gone from all of them."""
+        files = [one for one in self.places(proofs=proofs) if one.kind is Kind.RDB]
+        assert [(one.status, one.since) for one in files] == [(Status.HOLDING, since)] * 2
+
+
+def test_follows_another():
+    """Beside a single primary a replica with another history is told to follow that."""
+    [place, *_] = [one for one in places(replica(2, master_replid="id-9")) if one.where == REPLICA]
+    assert place.evidence == f"replica {REPLICA} follows another history than its primary"

@@ -107,7 +107,7 @@ class TestReplicas:
             (
                 {},
                 1_000_000,
-                "a replica that gets 67 MB behind is dropped: keep it below with --max",
+                "; a replica that gets 67 MB behind is dropped: keep it below with --max",
             ),
             (
                 {"settings": {"client-output-buffer-limit": "normal 0 0 0 replica 0 0 0"}},
@@ -136,6 +136,11 @@ class TestReplicas:
         assert items(before=look({"connected_slaves": None}))[TRAFFIC].expected is None
 
 
+FORKS = "it is rewritten during the run, which forks"
+NEVER = "it is never rewritten by itself: auto-aof-rewrite-percentage is 0"
+NOT_KNOWN = "when it is rewritten by itself is not known"
+
+
 class TestFile:
     """How much the append-only file grows."""
 
@@ -145,18 +150,22 @@ class TestFile:
             ({}, {}, 361_000, ""),
             ({"aof_enabled": "0"}, {}, 0, ""),
             ({"aof_enabled": None}, {}, None, ""),
-            ({"aof_current_size": "179900000"}, {}, 361_000, "it is rewritten during the run"),
-            ({}, {"auto-aof-rewrite-percentage": "0"}, 361_000, "never rewritten by itself"),
-            ({}, {"auto-aof-rewrite-percentage": None}, 361_000, "is not known"),
-            ({"aof_base_size": None}, {}, 361_000, "is not known"),
+            ({"aof_current_size": "179900000"}, {}, 361_000, FORKS),
+            ({}, {"auto-aof-rewrite-percentage": "0"}, 361_000, NEVER),
+            ({}, {"auto-aof-rewrite-percentage": None}, 361_000, NOT_KNOWN),
+            ({}, {"auto-aof-rewrite-min-size": None}, 361_000, NOT_KNOWN),
+            ({"aof_base_size": None}, {}, 361_000, NOT_KNOWN),
+            ({"aof_current_size": None}, {}, 361_000, NOT_KNOWN),
         ],
     )
     def test_table(self, facts, settings, expected, note):
         """It grows by what replicas get, until a rewrite that is known or is said not to be."""
         found = items(before=look(facts, settings))[FILE]
 
-        assert found.expected == expected
-        assert note in found.note
+        assert (found.expected, found.note) == (expected, note)
+        if note in {NEVER, NOT_KNOWN}:
+            size = "; it has 100 MB" if note == NEVER else ""
+            assert found.basis == f"as much as replicas get{size}"
 
 
 class TestServer:
@@ -179,6 +188,20 @@ class TestServer:
         micros = 2 * 2000 * 4.0 + 1000 * (11.5 - 4.0)
 
         assert items()["share of the server's core"].expected == pytest.approx(micros / 1e6 / 4.0)
+
+    @pytest.mark.parametrize(
+        ("values", "visits", "verifying", "micros"),
+        [(0, 2000, True, 8000), (1, 2000, True, 16_007.5), (1, 2000, False, 8007.5),
+         (1, 10**9, True, 8_000_000_000)],
+    )  # fmt: skip
+    def test_share_of_sweeps(self, values, visits, verifying, micros):
+        """There is a second sweep if something was rewritten and is verified; a core is all."""
+        work = Work(NODE, values, 300, visits, 20, 2.0, "script")
+        found = items(work, verifying=verifying)
+        seconds = found["time"].expected
+        assert found["share of the server's core"].expected == pytest.approx(
+            min(micros / 1e6 / seconds, 1.0)
+        )
 
 
 class TestMeasured:
@@ -214,11 +237,32 @@ class TestMeasured:
         found = items(before=once, after=once, took=5.0)
         assert (found[TRAFFIC].measured, found[FILE].measured) == (None, None)
 
-    def test_fork(self):
-        """What a save copied is told if there was one."""
-        last = look({"rdb_saves": "1"}, measures={"rdb_last_cow_size": "4096"})
+    @pytest.mark.parametrize("name", ["rdb", "aof"])
+    def test_fork(self, name):
+        """What a save or a rewrite copied is told if there was one."""
+        counter = {"rdb": "rdb_saves", "aof": "aof_rewrites"}[name]
+        last = look({counter: "1"}, measures={f"{name}_last_cow_size": "4096"})
 
         assert items(after=last, took=1.0)[FORK].measured == 4096
+        assert items(after=look({counter: "1"}), took=1.0)[FORK].measured == 0.0
+
+    def test_looked_at_once(self):
+        """A server that was looked at only before, or only after, was not measured."""
+        done = Done([WORK], {}, 5.0)
+        for found in (
+            estimate([WORK], {NODE: look()}, Terms(""), done),
+            estimate([WORK], {}, Terms(""), replace(done, looks={NODE: look()})),
+        ):
+            assert {one.measured for one in found.items if one.node} == {None}
+        assert found.basis == ""
+
+    @pytest.mark.parametrize("missing", ["used_cpu_sys", "used_cpu_user"])
+    def test_half_of_the_cpu(self, missing):
+        """What the server does not say in full is not added up."""
+        cpu = {"used_cpu_sys": "1", "used_cpu_user": "2"}
+        after = look(measures={**cpu, missing: None})
+        found = items(before=look(measures=cpu), after=after, took=3.0)
+        assert found["share of the server's core"].measured is None
 
 
 class TestPlan:

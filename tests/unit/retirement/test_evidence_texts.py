@@ -17,9 +17,9 @@ from rotator.retirement.names import (
 )
 from rotator.retirement.persistence import aof_place, rdb_place
 from rotator.retirement.places import Declarations, Fence
-from rotator.retirement.replicas import Server
+from rotator.retirement.replicas import NO_PORT, NOT_LISTED, Server, replica_place
 from rotator.tally.tally import Mode, Outcome
-from support.looks import KEY, at, evidence, primary, proof, sweep
+from support.looks import KEY, PRIMARY, at, away, evidence, primary, proof, replica, sweep
 
 QUIET = timedelta(hours=1)
 SAVED = {"rdb_saves": 1}
@@ -66,10 +66,15 @@ def opened(known):
     return list(not_opened_places(known))
 
 
-def rdb(*looks, **declared):
+def rdb(*looks, gone_at=1, **declared):
     """What is said of the RDB file."""
     good = looks if declared.pop("good", True) else ()
-    return [rdb_place(Server(looks, good), Declarations(**declared), at(1))]
+    return [rdb_place(Server(looks, good), Declarations(**declared), gone_at and at(gone_at))]
+
+
+def follows(*looks, good=(), offset=100):
+    """What is said of a replica's memory; its primary was at *offset* when the key was gone."""
+    return [replica_place(Server(looks, good), primary(0), offset)]
 
 
 def aof(*looks, gone_at=1, **declared):
@@ -89,10 +94,12 @@ def returned(number=1, last=101, **more):
     return KeyHistory(last_seen_at=at(last), **{**told, **more})
 
 
+CAUGHT_UP = replica(1)
 RETENTION = {"declared": Declarations(identity="pinned", empty=True)}
 LOADED = {"aof_enabled": 1, "aof_base_size": 9, "aof_current_size": 9}
 CASES = {
     "clean": lambda: names(case(0, 100)),
+    "clean, met earlier": lambda: names(case(0, 100, history=KeyHistory(last_seen_at=at(-30)))),
     "clean, fenced": lambda: names(case(0, fence=fenced(-5))),
     "without a TTL": lambda: names(case(sweep=seen(3, 2, prefixes=("/a",)))),
     "without a TTL, seen never": lambda: names(
@@ -129,9 +136,17 @@ CASES = {
     "unproven, stopped": lambda: names(
         case(proofs=[], sweep=sweep(0, 1, complete=False, unproven=("it was stopped",)))
     ),
+    "unproven at the second look": lambda: names(
+        case(
+            proofs=[],
+            sweep=sweep(0, 1, mode=Mode.RUN),
+            verification=sweep(2, 3, complete=False, unproven=("it was stopped",)),
+        )
+    ),
     "another configuration": lambda: names(case(basis="")),
     "restarted": lambda: names(case(then=[primary(5, run_id="run-x")])),
     "too early": lambda: names(case(0), now=30),
+    "just in time": lambda: names(case(0), now=61),
     "not confirmed": lambda: names(case(0), now=90),
     "outside: not looked at": lambda: outside(case(proofs=[])),
     "outside: declared": lambda: outside(
@@ -140,6 +155,7 @@ CASES = {
     "outside: under it": lambda: outside(case(outside=Outside(5, {KEY: 2}))),
     "outside: clean": lambda: outside(case(outside=Outside(5))),
     "outside: not opened": lambda: outside(case(outside=Outside(5, {}, 1, 2))),
+    "outside: one not opened": lambda: outside(case(outside=Outside(5, {}, 1))),
     "outside: accepted": lambda: outside(
         case(outside=Outside(5, {}, 1), declared=Declarations(outside_accepted=1))
     ),
@@ -185,11 +201,22 @@ CASES = {
     "rdb: never": lambda: rdb(primary(2)),
     "rdb: held": lambda: rdb(primary(2, **SAVED, settings={"save": "60 1"},
                                      rdb_changes_since_last_save=1)),
+    "rdb: held, not yet gone": lambda: rdb(primary(2, **SAVED), gone_at=None),
     "rdb: called": lambda: rdb(primary(2, calls={"bgsave": 1})),
     "rdb: called in full": lambda: rdb(primary(2, calls={"save": 1})),
     "rdb: save points": lambda: rdb(primary(2, calls={"debug": 1}, settings={"save": "60 1"})),
     "rdb: may be": lambda: rdb(primary(2, calls={"debug": 1})),
     "rdb: may be, save known": lambda: rdb(primary(2, calls={"debug": 1}, settings={"save": ""})),
+    "replica: clean": lambda: follows(CAUGHT_UP, good=(CAUGHT_UP,)),
+    "replica: away": lambda: follows(away(5)),
+    "replica: away, seen earlier": lambda: follows(replica(1), away(5)),
+    "replica: not listed": lambda: follows(away(5, why=f"{PRIMARY} {NOT_LISTED}")),
+    "replica: no port": lambda: follows(away(5, "redis-1:0", why=f"{PRIMARY} {NO_PORT}")),
+    "replica: a primary of its own": lambda: follows(replica(1, role="master")),
+    "replica: behind": lambda: follows(replica(1, slave_repl_offset=60)),
+    "replica: not yet": lambda: follows(CAUGHT_UP),
+    "replica: was writable": lambda: follows(replica(0, slave_read_only=0), CAUGHT_UP),
+    "replica: not known to be gone": lambda: follows(CAUGHT_UP, offset=None),
     "aof: none": lambda: aof(primary(2), aof="a cache only"),
     "aof: silent": lambda: aof(primary(2, aof_enabled=None)),
     "aof: off": lambda: aof(primary(2)),
@@ -221,6 +248,12 @@ SAYS = {
         (
             "names | clean | retirable |  | never met; no sweep since 2026-11-23 02:00 UTC "
             "met it |  | since 02:01"
+        ),
+    ],
+    "clean, met earlier": [
+        (
+            "names | clean | retirable |  | last met 2026-11-23 01:30 UTC; no sweep since "
+            "2026-11-23 02:00 UTC met it |  | since 02:01"
         ),
     ],
     "clean, fenced": [
@@ -366,6 +399,9 @@ SAYS = {
     "unproven, stopped": [
         ("names | unknown | unknown |  | no complete sweep | run again until one is complete"),
     ],
+    "unproven at the second look": [
+        "names | unknown | verifying |  | it was stopped | run again | passes",
+    ],
     "another configuration": [
         (
             "names | unknown | verifying |  | its configuration is another than when it was "
@@ -384,6 +420,12 @@ SAYS = {
             "names | unknown | verifying |  | found gone at 02:01 UTC, and not yet "
             "confirmed: 1h of quiet is asked for | run again after 03:01 UTC | until 03:01 "
             "| passes"
+        ),
+    ],
+    "just in time": [
+        (
+            "names | unknown | verifying |  | found gone at 02:01 UTC, and not yet "
+            "confirmed by a later sweep | run again | until 03:01 | passes"
         ),
     ],
     "not confirmed": [
@@ -421,6 +463,13 @@ SAYS = {
             "outside | unknown | unknown |  | 3 entries outside `match` or `databases` not "
             "opened | widen match or databases, declare assume.outside, or --accept "
             "outside=3"
+        ),
+    ],
+    "outside: one not opened": [
+        (
+            "outside | unknown | unknown |  | 1 entry outside `match` or `databases` not "
+            "opened | widen match or databases, declare assume.outside, or --accept "
+            "outside=1"
         ),
     ],
     "outside: accepted": [
@@ -582,6 +631,12 @@ SAYS = {
             "redis-0:6379, then run again | since 02:01 | passes"
         ),
     ],
+    "rdb: held, not yet gone": [
+        (
+            "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
+            "been saved anew yet | BGSAVE on redis-0:6379, then run again"
+        ),
+    ],
     "rdb: called": [
         (
             "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
@@ -614,6 +669,73 @@ SAYS = {
         (
             "rdb | unknown | unknown | redis-0:6379 | whether redis-0:6379 has an RDB file "
             "cannot be told | declare assume.rdb if there is none"
+        ),
+    ],
+    "replica: clean": [
+        (
+            "replica | clean | retirable | redis-1:6379 | replica redis-1:6379 has all that "
+            "its primary had when the key was gone |  | since 02:01"
+        ),
+    ],
+    "replica: away": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: it "
+            "could not be reached | run again when it can be reached, or declare it "
+            "decommissioned"
+        ),
+    ],
+    "replica: away, seen earlier": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: it "
+            "could not be reached; it was last seen 2026-11-23 02:01 UTC | run again when it "
+            "can be reached, or declare it decommissioned"
+        ),
+    ],
+    "replica: not listed": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: "
+            "redis-0:6379 names it, but it is not listed | add it to replicas, or declare "
+            "`replicas: announced`, then run again"
+        ),
+    ],
+    "replica: no port": [
+        (
+            "replica | unknown | unknown | redis-1:0 | redis-1:0 was not looked at: "
+            "redis-0:6379 names it: a reader of the stream, or a replica without a port | "
+            "declare `replicas: {only: [...]}` with those that there are, then run again"
+        ),
+    ],
+    "replica: a primary of its own": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379, seen earlier in this "
+            "cache, answers as a primary of its own | make it a replica again, or declare it "
+            "decommissioned"
+        ),
+    ],
+    "replica: behind": [
+        (
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 is 40 bytes "
+            "behind | run again when redis-1:6379 has caught up | since 02:01 | passes"
+        ),
+    ],
+    "replica: not yet": [
+        (
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 was not yet "
+            "looked at since the key is gone | run again when redis-1:6379 has caught up | "
+            "since 02:01 | passes"
+        ),
+    ],
+    "replica: was writable": [
+        (
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 could be written "
+            "to earlier (replica-read-only no) | remove its files and start redis-1:6379 "
+            "anew, then run again | since 02:01"
+        ),
+    ],
+    "replica: not known to be gone": [
+        (
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 has what its "
+            "primary has, where the key is not known to be gone | run again | since 02:01"
         ),
     ],
     "aof: none": [

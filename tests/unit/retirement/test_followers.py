@@ -74,6 +74,7 @@ class TestStrangers:
         """One that is counted and not listed is a server without a port at that host."""
         assert unmet(lists(REPLICA, counted=2), replica(**ABOVE)) == ["redis-0:0"]
         assert unmet(lists(counted=1)) == ["redis-0:0"]
+        assert unmet(lists(counted=1, address="[fd00::7]:6379")) == ["[fd00::7]:0"]
         assert unmet(lists(counted=1), replica(**ABOVE)) == ["redis-0:0"]
         assert unmet(primary()) == []
 

@@ -53,6 +53,29 @@ class TestForesee:
         assert found.done_by == NOW - 3 * HOUR + 3 * DAY + 1.5 * HOUR
         assert found.basis == "if a window as long as this one (3 h) follows every 24 h"
 
+    @pytest.mark.parametrize(("verifying", "phase"), [(False, "sweep"), (True, "verification")])
+    def test_how_far_it_is(self, verifying, phase):
+        """Names, visits and pace are those of the last run; shares are rounded."""
+        found = forecast([night(verifying=verifying)], NOW)
+        assert (found.phase, found.names, found.visited) == (phase, 3_500_000, 1_000_000)
+        assert (found.fraction, found.visits_per_second) == (0.2857, 92.6)
+        assert (found.runs, found.rotated) == (1, 1_000_000)
+
+    def test_no_fraction(self):
+        """Without a number of names there is no part of them, and no pace without time."""
+        found = forecast([night(names=None, seconds=0.0)], NOW)
+        assert (found.fraction, found.visits_per_second) == (None, None)
+        assert night(visits=30, seconds=0.5).pace == 60
+        assert night(visits=0, seconds=0.5).pace is None
+        assert night(names=8, visited=2).fraction == 0.25
+        assert night(names=5, visited=5).names_left == 1
+
+    def test_whole_seconds(self):
+        """A time is rounded up to a second, never down."""
+        cut = {"timed": False, "stopped": "interrupted", "ends_at": None, "visits": 3600}
+        found = forecast([night(**cut, visited=3600, names=3601, hours=1 / 1.5)], NOW)
+        assert found.done_by == NOW + timedelta(seconds=1)
+
     def test_after_several_nights(self):
         """Several say how often they come: every second night here."""
         windows = [night(4), night(2, visited=2_000_000), night(0, visited=3_000_000)]
@@ -102,7 +125,7 @@ class TestForesee:
         """Of a pattern nobody knows how many names there are, so there is no date."""
         found = forecast([night(names=None)], NOW)
         assert found.done_by is None
-        assert "how many names" in found.basis
+        assert found.basis == "not known yet: nobody knows how many names there are to visit"
 
     @pytest.mark.parametrize("names", [10**13, 10**30])
     def test_not_in_sight(self, names):
@@ -125,7 +148,8 @@ class TestForesee:
         """What is complete was done when it ended."""
         last = night(complete=True, stopped=None, timed=False)
         assert (last.fraction, last.names_left) == (1.0, 0)
-        assert forecast([last], NOW + DAY).done_by == NOW
+        found = forecast([last], NOW + DAY)
+        assert (found.done_by, found.basis) == (NOW, "done")
 
     def test_dry_runs_are_another_matter(self):
         """How fast a dry run was does not tell how fast a run will be."""

@@ -89,6 +89,16 @@ class TestFold:
                 saw(seen(), goes_on=False),
                 KeyHistory("", at(0), at(9), at(10), at(11)),
             ),
+            (
+                CLEAN,
+                sweep(4, 5, goes_on=False),
+                replace(CLEAN, swept_at=at(5), clean_since=at(5), clean_sweeps=1),
+            ),
+            (
+                replace(CLEAN, clean_sweeps=5),
+                sweep(4, 5, goes_on=False, complete=False),
+                replace(CLEAN, clean_since=None, clean_sweeps=0),
+            ),
             # another scope: it was not looked at there
             (
                 RETURNED,
@@ -100,6 +110,11 @@ class TestFold:
                 RETURNED,
                 sweep(19, 20, current=KEY, scope="wider"),
                 KeyHistory("wider", None, at(10), at(20)),
+            ),
+            (
+                RETURNED,
+                sweep(-5, -4, current=KEY, scope="wider"),
+                KeyHistory("wider", None, at(10), at(10)),
             ),
             (RETURNED, sweep(19, 20, keys={}, scope="wider"), RETURNED),
         ],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from rotator.retirement.history import KeyHistory, KeySeen, SweepRecord, fold
-from rotator.retirement.judge import judge
+from rotator.retirement.judge import judge, not_clean
 from rotator.retirement.looks import Outside
 from rotator.retirement.places import Declarations, Fence, Kind, Place, Status, Verdict
 from rotator.tally.tally import Mode, Outcome, Tally
@@ -111,7 +111,7 @@ class TestRetirable:
         declared = Declarations(retention=timedelta(0))
         clean = case(cache="other-redis", field=field, declared=declared, **fenced)
         [other] = [one for one in judged(case(), clean).places if one.kind is Kind.CACHES]
-        assert (other.status, other.since) == (Status.CLEAN, at(1))
+        assert (other.status, other.since, other.where) == (Status.CLEAN, at(1), "other-redis")
         assert other.evidence == "other-redis is clean, last looked at 2026-11-23 03:41 UTC"
         told = [one for one in judgement.assumptions if one.startswith("other-redis: ")]
         assert [one.partition("no ")[2][:11] for one in told] == ["application", "backup outs"]
@@ -123,6 +123,17 @@ class TestRetirable:
         judgement = judged(case(fence=fence, declared=declared))
         assert (judgement.verdict, judgement.assumptions) == (Verdict.RETIRABLE, ())
         assert {one.status for one in judgement.places} == {Status.CLEAN}
+
+    def test_when_it_was_met(self):
+        """A judgement is on one key, met first and last in whichever cache that was."""
+        times = [(at(60), at(62)), (at(59), at(61))]
+        cases = [
+            case(cache=name, history=KeyHistory(first_seen_at=first, last_seen_at=last))
+            for name, (first, last) in zip("ab", times, strict=True)
+        ]
+        for judgement in (judged(*cases), judged(*cases[::-1])):
+            assert judgement.key_id == KEY
+            assert (judgement.first_seen_at, judgement.last_seen_at) == (at(59), at(62))
 
     def test_all_places_are_shown(self):
         """Each judgement has every kind of place that there is."""
@@ -197,6 +208,44 @@ class TestOrder:
         assert judgement.reasons[1].endswith(f"BGSAVE on {PRIMARY}, then run again")
         assert judgement.next_step == "run again"
 
+    @pytest.mark.parametrize(
+        ("other", "verdict", "ready_at", "held_until"),
+        [
+            ({}, Verdict.VERIFYING, at(161), at(1441)),
+            ({"sweep": saw(left())}, Verdict.IN_USE, None, None),
+            ({"sweep": saw(left(drains_at=at(900)))}, Verdict.DRAINING, None, None),
+            ({"sweep": None}, Verdict.UNKNOWN, None, None),
+        ],
+    )
+    def test_only_what_comes_next_is_promised(self, other, verdict, ready_at, held_until):
+        """When it is ready, or no longer held, is told only where nothing worse is in the way."""
+        kept = {"declared": Declarations(retention=timedelta(days=1))}
+        cases = [case(cache="a", **kept), case(**proven(100)), case(cache="c", **other)]
+        judgement = judged(*cases, now=110)
+        assert judgement.verdict is verdict
+        assert (judgement.ready_at, judgement.held_until) == (ready_at, held_until)
+
+    def test_backups_come_last(self):
+        """Backups wait for all other places, those of other caches too."""
+        known = {**HELD_COPY, "declared": Declarations(retention=timedelta(days=1))}
+        kinds = [one.kind for one in not_clean(judged(case(**known), case(cache="b", **known)))]
+        assert kinds == [Kind.RDB, Kind.CACHES, Kind.BACKUPS]
+
+    def test_all_steps(self):
+        """Of places that are as bad as each other it is said what ends each of them."""
+        late = replica(102, slave_repl_offset=60, rdb_last_save_time=90)
+        judgement = judged(case(**proven(0, 100, facts=SAVED, others=[late])))
+        assert judgement.next_step == (
+            f"BGSAVE on {PRIMARY}, then run again; run again when {REPLICA} has caught up;"
+            f" BGSAVE on {REPLICA}, then run again"
+        )
+
+    def test_step_at_the_last_moment(self):
+        """What is not ready before a fence is looked at once, when that is over."""
+        fence = Fence(at(400), "0" * 16, (KEY,), at(0))
+        judgement = judged(case(**proven(100), fence=fence), now=110)
+        assert judgement.next_step == "run again after 08:40 UTC"
+
     def test_worst_place_first(self):
         """Places come with the worst first, the clean ones last."""
         places = judged(case(**proven(0, 100, facts=SAVED, others=[away(102)]))).places
@@ -239,6 +288,10 @@ class TestInUse:
             (Mode.RUN, 3, {Outcome.NESTED: 3}, "have values that are encrypted twice written anew"),
             (Mode.RUN, 3, {Outcome.DENIED: 4}, "give the user the rights that `rotator check`"),
             (Mode.RUN, 4, {Outcome.NESTED: 3}, "run again to move what remains"),
+            (
+                *(Mode.RUN, 4, {Outcome.NESTED: 3, Outcome.DENIED: 1}),
+                "have values that are encrypted twice written anew or deleted; run again; give the",
+            ),
             (Mode.DRY_RUN, 3, {Outcome.NESTED: 3}, "run without --dry-run to move what remains"),
             (Mode.RUN, 3, {Outcome.TOO_LARGE: 3}, "have them written anew or deleted"),
             (Mode.DRY_RUN, 3, {Outcome.TOO_LARGE: 3}, "have them written anew or deleted"),
@@ -267,6 +320,8 @@ class TestInUse:
         judgement = judged(case(sweep=saw(left(), complete=False)))
         assert judgement.verdict is Verdict.IN_USE
         assert judgement.reasons[0].startswith("at least 3 values without a TTL remain under it")
+        draining = judged(case(sweep=saw(left(drains_at=at(900)), complete=False)))
+        assert draining.reasons[0].startswith("at least 3 values with a TTL remain under it")
 
     @pytest.mark.parametrize("complete", [True, False])
     def test_verifying_sweep_met_it(self, complete):
@@ -343,9 +398,13 @@ class TestInUse:
 
     def test_current_elsewhere(self):
         """A key that is current in another cache is in use."""
-        judgement = judged(current_in=["caches[1].encryption.keys.current"])
+        field = "caches[1].encryption.keys.current"
+        judgement = judged(current_in=[field])
         assert judgement.verdict is Verdict.IN_USE
-        assert judgement.next_step == "give caches[1].encryption.keys.current another key"
+        assert judgement.next_step == f"give {field} another key"
+        text = f"it is the current key at {field}"
+        in_use = (Kind.CACHES, field, Status.HOLDING, text, Verdict.IN_USE)
+        assert not_clean(judgement) == [Place(*in_use, remedy=judgement.next_step)]
 
 
 def _tupled(known):
@@ -451,7 +510,11 @@ class TestUnknown:
         other = case(cache="other-redis", sweep=None, proofs=[], looks=[])
         judgements = judge((case(), other), now=at(NOW), quiet=HOUR)
         assert {one.verdict for one in judgements.values()} == {Verdict.UNKNOWN}
-        assert judgements["shared-redis"].reasons[0].startswith("other-redis: never swept")
+        assert judgements["shared-redis"].reasons[0] == (
+            "other-redis: never swept to the end; run for other-redis"
+        )
+        places = judgements["shared-redis"].places
+        assert [one.where for one in places if one.kind is Kind.CACHES] == ["other-redis"]
         assert judgements["other-redis"].reasons[0].startswith("never swept")
 
     def test_cache_that_cannot_be_swept(self):
@@ -509,6 +572,7 @@ class TestVerifying:
         judgement = judged(known, **more)
         assert judgement.verdict is Verdict.VERIFYING
         assert judgement.reasons[0].startswith("a clock was set")
+        assert (judgement.places[0].kind, judgement.places[0].where) == (Kind.NAMES, "")
         assert judgement.next_step == "set the clocks right (NTP), then run again"
 
     def test_stopped_later(self):

@@ -369,6 +369,8 @@ class TestCounts:
         assert not covers("0-5", "6")
         assert not covers("0-5", "0-6")
         assert not covers("9", "9, 10")
+        assert not covers("5-9", "0-4")
+        assert not covers("0-5, 7", "6")
         assert covers("0-6", "0-5, 6")
         assert covers("", "")
 
@@ -390,13 +392,19 @@ class TestSameLineage:
         """A server is known by its process, or by a history that was noted."""
         assert same_lineage([primary(0, run_id="run-p"), primary(1, run_id=None)], [now]) is same
 
-    @pytest.mark.parametrize(("known", "same"), [(3, True), (2, True), (1, False), (0, False)])
-    def test_cluster(self, known, same):
+    @pytest.mark.parametrize(
+        ("known", "of", "same"),
+        [
+            *((3, 3, True), (2, 3, True), (1, 3, False), (0, 3, False)),
+            *((1, 2, False), (2, 5, False), (3, 5, True)),
+        ],
+    )
+    def test_cluster(self, known, of, same):
         """A cluster is known while most of its primaries are."""
-        noted = [primary(0, node_id=f"node-{number}") for number in range(3)]
+        noted = [primary(0, node_id=f"node-{number}") for number in range(of)]
         now = [
             primary(9, run_id="new", node_id=f"node-{number + (0 if number < known else 9)}")
-            for number in range(3)
+            for number in range(of)
         ]
         assert same_lineage(noted, now) is same
 

@@ -3,7 +3,10 @@
 import pytest
 
 from rotator.retirement.looks import (
+    Look,
+    as_primary,
     calls,
+    config_set_between,
     counts_subcommands,
     is_valkey,
     is_writing,
@@ -13,9 +16,7 @@ from rotator.retirement.looks import (
     same_process,
     version,
 )
-from support.looks import primary
-
-DAY = 24 * 60
+from support.looks import REPLICA, at, primary
 
 
 class TestFields:
@@ -79,6 +80,7 @@ class TestReset:
             ({"total_commands_processed": None}, {"total_commands_processed": 0}, None),
             ({"calls": {"get": 5}}, {"calls": {"get": 4}}, RESET),
             ({"calls": {"get": 5}}, {}, RESET),
+            ({"calls": {"get": 1}}, {}, RESET),
             ({"calls": {"get": 5}}, {"calls": {"get": 5}}, None),
             ({}, {"calls": {"config|resetstat": 1}}, RESET),
             ({"calls": {"config|resetstat": 1}}, {"calls": {"config|resetstat": 1}}, None),
@@ -98,6 +100,39 @@ class TestReset:
     def test_between(self, before, after, why):
         """What shrinks was reset; what could not be seen is said, with what would show it."""
         assert reset_between(primary(**before), primary(1, **after)) == why
+
+
+class TestBetween:
+    """What may have been called between two looks."""
+
+    @pytest.mark.parametrize(
+        ("calls", "own", "later", "is_set"),
+        [
+            ({"config": 2}, 3, {"config": 5}, False),
+            ({"config": 2}, 3, {"config": 6}, True),
+            ({}, 0, {}, False),
+            ({}, 0, {"config": 1}, True),
+            (False, 0, {"config": 1}, True),
+            ({"config": 1}, 0, False, True),
+        ],
+    )
+    def test_config_before_7(self, calls, own, later, is_set):
+        """All calls of CONFIG count, less our own; where they are not told there may be one."""
+        before = primary(0, version="6.2.14", calls=calls, own_config=own)
+        assert config_set_between(before, primary(1, version="6.2.14", calls=later)) is is_set
+
+    @pytest.mark.parametrize("name", ["config", "cluster"])
+    def test_subcommands(self, name):
+        """A server of 7.0 that counts a command as a whole does not tell its subcommands."""
+        assert not counts_subcommands(Look(REPLICA, at(0), {"redis_version": "7.4.1"}, {name: 1}))
+
+
+def test_by_another_name():
+    """A primary's process that was seen at other names only is that primary, with all its looks."""
+    looks = (primary(0, "a:1"), primary(1, "b:1"))
+    assert as_primary(looks, {"c:1": primary(2, "c:1")}) == ("c:1", looks)
+    assert as_primary(looks, {"a:1": primary(2, "a:1")}) == ("a:1", looks[:1])
+    assert as_primary(looks, {"c:1": primary(2, "c:1", run_id="q"), "d:1": None}) == (None, looks)
 
 
 class TestWriting:

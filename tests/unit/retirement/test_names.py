@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.retirement.history import KeySeen
 from rotator.retirement.lineage import gone_from, gone_since
 from rotator.retirement.looks import Outside
 from rotator.retirement.names import names_places, not_opened_places, outside_place, writers_place
@@ -111,6 +112,7 @@ class TestGone:
         ("then", "last", "accepted", "first"),
         [
             (Outside(9, not_opened=3), Outside(9), None, 60),
+            (Outside(9, not_opened=1), Outside(9), None, 60),
             (Outside(9, not_opened=3), Outside(9, denied=3), None, 0),
             (Outside(9, not_opened=3), Outside(9), 3, 0),
             (Outside(9), Outside(9, denied=3), 3, 60),
@@ -148,6 +150,29 @@ class TestGone:
         known["sweep"] = sweep(120, 121, accepted={outcome: accepted})
         assert gone(**known).first.begun_at == at(first)
 
+    def test_one_open_item_that_went(self):
+        """One entry that was not opened, and is not there any more, counts as open."""
+        known = proofs(0, 60)
+        known["proofs"][0] = replace(known["proofs"][0], open_items={Outcome.UNDECRYPTABLE: 1})
+        assert gone(**known).first.begun_at == at(60)
+
+    def test_identity_declared(self):
+        """Where it is declared that it is one server, one that names no process is proven."""
+        blind = {"run_id": None, "master_replid": None}
+        looks = [primary(minutes, **blind) for minutes in (0, 1, 5)]
+        known = {"proofs": [proof(*looks[:2])], "looks": looks}
+        declared = Declarations(identity="pinned")
+        assert gone(**known, declared=declared).first.ended_at == at(1)
+        assert gone(**known).first is None
+
+    def test_same_process(self):
+        """Nobody is the same process who was not proven, or does not answer now."""
+        one = gone(**proofs(0))
+        assert one.same_process
+        assert not replace(one, now=None).same_process
+        assert not replace(one, last=None).same_process
+        assert not replace(one, now=primary(9, run_id="run-q")).same_process
+
     def test_another_process(self):
         """A restart ends it, and what comes next begins it anew."""
         known = proofs(0)
@@ -174,7 +199,49 @@ class TestGone:
         assert gone_since(gone_from(case, QUIET)) == at(31)
         both = evidence(**known, primaries=(PRIMARY, "b:1"))
         assert gone_since(gone_from(both, QUIET)) is None
+        away_first = evidence(
+            proofs=[*known["proofs"], second],
+            looks=[*looks, away(40, PRIMARY)],
+            primaries=(PRIMARY, "b:1"),
+        )
+        assert [one.first and one.first.node for one in gone_from(away_first, QUIET).values()] == [
+            None,
+            "b:1",
+        ]
         assert gone_since({}) is None
+
+
+class TestEvidence:
+    """What is known of a key in one cache."""
+
+    @pytest.mark.parametrize(
+        ("proven", "basis", "swept", "opens"),
+        [(5, "basis", 0, True), (5, "another", 0, False), (0, "basis", 5, True),
+         (5, "another", 5, True), (0, "basis", 0, False)],
+    )  # fmt: skip
+    def test_opens(self, proven, basis, swept, opens):
+        """A value was opened as today by a proof of the same basis, or by one of the sweeps."""
+        known = proofs(0)
+        known["proofs"] = [replace(one, opened=proven) for one in known["proofs"]]
+        assert evidence(**known, basis=basis, sweep=sweep(0, 1, opened=swept)).opens is opens
+
+    @pytest.mark.parametrize(("outcome", "number"), [(Outcome.DENIED, 0), (Outcome.TOO_LARGE, 2)])
+    def test_which_sweep_decides(self, outcome, number):
+        """The last sweep tells what is open, but for what is too large to be written."""
+        swept = sweep(0, 1, open_items={outcome: 2})
+        case = evidence(**proofs(0), sweep=swept, verification=sweep(2, 3))
+        assert case.blocking(outcome) == number
+
+    def test_never_swept(self):
+        """Without any sweep nothing is counted."""
+        case = evidence(**proofs(0), sweep=None)
+        assert (case.remaining, case.remaining_without_ttl, case.drains_at) == (0, 0, None)
+        assert [case.blocking(one) for one in BLOCKING] == [0] * len(BLOCKING)
+
+    def test_a_verifying_sweep_alone(self):
+        """What a verifying sweep met was encrypted anew, where no sweep before it tells more."""
+        seen = KeySeen(found=3, remaining=3, remaining_without_ttl=3)
+        assert evidence(**proofs(0), sweep=sweep(0, 1, keys={KEY: seen})).met_again == 3
 
 
 class TestWriters:
@@ -215,6 +282,13 @@ class TestWriters:
 
 class TestOutside:
     """Names that `match` and `databases` leave out."""
+
+    @pytest.mark.parametrize("primaries", [(), (PRIMARY, "b:1"), ("b:1",)])
+    def test_not_all_were_looked_at(self, primaries):
+        """While a primary was not swept, or none is known, nothing is known of what is outside."""
+        case = evidence(**proofs(0), primaries=primaries)
+        place = outside_place(case, gone_from(case, QUIET))
+        assert (place.status, place.verdict) == (Status.UNKNOWN, Verdict.VERIFYING)
 
     def _place(self, outside, declared):
         case = evidence(**proofs(0, outside=outside), declared=Declarations(**declared))

@@ -11,7 +11,7 @@ from rotator.retirement.persistence import (
     rewritten_at,
     saved_at,
 )
-from rotator.retirement.places import Declarations, Kind, Status, Verdict
+from rotator.retirement.places import Declarations, Kind, Place, Status, Verdict
 from rotator.retirement.replicas import Server
 from support.looks import NONE, PRIMARY, REPLICA, at, away, primary, replica
 
@@ -203,15 +203,36 @@ class TestRdb:
             {"settings": {"save": "900 1"}},
             {"aof_enabled": 1},
             {"role": "slave"},
-            {"total_net_repl_input_bytes": 5},
-            {"rdb_last_load_keys_expired": 5},
+            {"total_net_repl_input_bytes": 1},
+            {"rdb_last_load_keys_loaded": 1},
+            {"rdb_last_load_keys_expired": 1},
             {"calls": {"bgsave": 1}},
+            {"calls": {"save": 1}},
         ],
     )
     def test_likely(self, more):
         """Where one is likely the place is held, not unknown."""
-        more.setdefault("rdb_last_load_keys_loaded", 3)
+        more.setdefault("calls", {"debug": 1})
         assert _rdb(primary(0, **more), good=[]).verdict is Verdict.HELD
+
+    def test_times_of_processes(self):
+        """That each process began at another time, or did not say when, is no save."""
+        old = {"version": "6.2.14"}
+        looks = [
+            primary(0, run_id="old", rdb_last_save_time=40, **old),
+            away(1, PRIMARY),
+            primary(2, rdb_last_save_time=None, **old),
+            primary(5, rdb_last_save_time=60, **old),
+        ]
+        assert _rdb(*looks, good=[]).status is Status.UNKNOWN
+        none = Declarations(rdb="no disk attached")
+        assert _rdb(*looks, good=[], declared=none).status is Status.ASSUMED
+
+    def test_where_it_always_was(self):
+        """A file that was at one place at all looks is proven by a save."""
+        here = {"settings": {"dir": "/data", "dbfilename": "dump.rdb"}}
+        looks = [primary(0, **here), primary(5, **here, rdb_last_save_time=60)]
+        assert _rdb(*looks).status is Status.CLEAN
 
     @pytest.mark.parametrize(("changes", "passes"), [(5, True), (0, False)])
     def test_ends_by_itself(self, changes, passes):
@@ -271,7 +292,9 @@ class TestRestartedFromAFile:
 
     def test_saved_after(self):
         """A file that was saved after the key was gone, and was loaded, is clean."""
-        assert self._place().status is Status.CLEAN
+        evidence = f"{PRIMARY} was started from an RDB file that was saved after the key was gone"
+        assert self._place() == Place(Kind.RDB, PRIMARY, Status.CLEAN, evidence, since=at(9))
+        assert self._place(rdb_last_load_keys_loaded=1).status is Status.CLEAN
 
     def test_saves_later(self):
         """A file that was clean from the start is no later clean because it is saved again."""
@@ -313,6 +336,7 @@ REWRITES = {
     "unchanged data": ({"aof_rewrites": 2}, False),
     "SIGUSR1 to the child": ({"aof_rewrites": 2, "aof_current_size": 950}, False),
     "child killed": ({"aof_rewrites": 2, "aof_last_bgrewrite_status": "err"}, False),
+    "another base, and none counted": ({"aof_base_size": 300}, False),
     "a good one, then a failed one": (
         {"aof_base_size": 300, "aof_rewrites": 3, "aof_last_bgrewrite_status": "err"},
         False,
@@ -361,6 +385,22 @@ class TestRewrites:
         looks = [primary(0, **sizes), primary(5, **{**sizes, "aof_base_size": 4})]
         assert rewritten_at(looks) == at(5)
 
+    def test_writes_before_7(self):
+        """A file that only grows, from look to look, was not rewritten."""
+        sizes = {"version": "6.2.14", "aof_enabled": 1, "aof_base_size": 5}
+        looks = [primary(at_, **sizes, aof_current_size=9 + at_) for at_ in range(4)]
+        assert rewritten_at(looks) is None
+
+    def test_the_second_counts(self):
+        """After a rewrite that may have begun earlier the next one counts, and no later look."""
+        under_way = primary(0, **AOF, aof_rewrite_in_progress=1)
+        second, third = (
+            primary(5 + number, **{**AOF, "aof_base_size": 300 + number, "aof_rewrites": number})
+            for number in (2, 3)
+        )
+        assert rewritten_at([under_way, second, third, primary(9, **AOF)]) == at(8)
+        assert rewritten_at([second, third, primary(9, **AOF)]) == at(8)
+
     @pytest.mark.parametrize(
         ("make", "server", "counts"),
         [
@@ -399,6 +439,11 @@ class TestAof:
             Verdict.HELD,
             f"BGREWRITEAOF on {PRIMARY}, then run again",
         )
+
+    def test_not_clean_now(self):
+        """What was seen while looks were good is nothing once they are not."""
+        last = primary(9, **{**AOF, "aof_base_size": 300, "aof_rewrites": 2})
+        assert _aof(KEPT, self.DONE, last, good=[KEPT, self.DONE]).status is Status.HOLDING
 
     def test_none(self):
         """A server that keeps none, and was never told to, has none."""
@@ -441,13 +486,25 @@ class TestAof:
 class TestBackupCommand:
     """Backups that a node keeps by the command BACKUP."""
 
-    @pytest.mark.parametrize(
-        ("backups", "status"), [(0, Status.CLEAN), (1, Status.UNKNOWN), (-1, Status.UNKNOWN)]
-    )
-    def test_count(self, backups, status):
-        """None is clean, and one, or a number that is not told, is unknown."""
-        place = backup_command_place(Server((primary(0, backups=backups),)), at(0))
-        assert place.status is status
+    def test_none(self):
+        """Where there is none it is clean, and the other files are judged as ever."""
+        places = list(file_places(Server((primary(0, backups=0),)), NOTHING, at(0)))
+        evidence = f"{PRIMARY} holds no sealed backup"
+        assert places[2] == Place(Kind.BACKUP_COMMAND, PRIMARY, Status.CLEAN, evidence, since=at(0))
+        assert [(one.kind, one.since) for one in places[:2]] == [
+            (Kind.RDB, at(0)),
+            (Kind.AOF, at(0)),
+        ]
+
+    @pytest.mark.parametrize("backups", [1, -1])
+    def test_some(self, backups):
+        """One, or a number that is not told, is unknown, with what ends it."""
+        assert backup_command_place(Server((primary(0, backups=backups),)), at(0)) == Place(
+            *(Kind.BACKUP_COMMAND, PRIMARY, Status.UNKNOWN),
+            f"{PRIMARY} holds sealed backups, or does not say; when they began is not told",
+            *(Verdict.UNKNOWN, None),
+            f"BACKUP CLEANUP on {PRIMARY}, then run again",
+        )
 
     def test_no_such_command(self):
         """Where there is no such command there is no such place."""

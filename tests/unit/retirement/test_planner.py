@@ -45,7 +45,7 @@ class TestWindows:
     def test_in_time(self):
         """Two more nights are needed; by the third morning it is done."""
         found = plan_until(NOW + 2 * DAY, [night(1), night()], NOW)
-        assert found.in_time
+        assert (found.by, found.in_time) == (NOW + 2 * DAY, True)
         assert (found.names_left, found.values_left) == (2_160_000, None)
         assert (found.visits_per_second, found.done_by) == (100.0, NOW + 2 * DAY)
         assert found.needed_per_second == 100.0
@@ -78,6 +78,22 @@ class TestWindows:
             " --max-latency 0: then it was about 300"
         )
 
+    def test_latency_alone(self):
+        """Without a --max-rate nothing is said of one; what is left of waits is another's."""
+        last = night(waited={"latency": 5400.0, "other": 5000.0})
+        assert plan_until(NOW + DAY, [night(1), last], NOW).advice == (
+            "not in time: it needs 200 visits a second; run with --max-latency 0: then it was about"
+            " 200"
+        )
+
+    def test_no_way(self):
+        """Where no limit is the reason, what was possible is told."""
+        found = plan_until(NOW + DAY, [night(1), night(names=10**8)], NOW)
+        assert found.advice == (
+            f"not in time: it needs {(10**8 - 1_080_000) / 10800:,.0f} visits a second;"
+            " the last run could have made about 100; there is too little time"
+        )
+
     def test_before_the_next_night(self):
         """Before the next window there is no time at all, but for beginning now."""
         found = plan_until(NOW + 9 * HOUR, [night(1), night()], NOW)
@@ -104,7 +120,9 @@ class TestWhatIsLeft:
     def test_nothing(self):
         """A run that left nothing under old keys was the last one."""
         found = plan_until(NOW + HOUR, [night(1), whole()], NOW)
-        assert (found.in_time, found.names_left, found.values_left) == (True, 0, 0)
+        assert (found.by, found.in_time) == (NOW + HOUR, True)
+        assert (found.names_left, found.values_left) == (0, 0)
+        assert found.advice == "done: no value is under an old key"
 
     @pytest.mark.parametrize("mode", ["run", "dry-run"])
     def test_begins_anew(self, mode):
@@ -112,7 +130,8 @@ class TestWhatIsLeft:
         found = plan_until(NOW + 10 * HOUR, [whole(mode=mode, left=5)], NOW)
         assert (found.in_time, found.names_left, found.values_left) == (True, 3_240_000, 5)
         assert found.done_by == NOW + 9 * HOUR
-        assert ("goes by a dry run" in found.advice) is (mode == "dry-run")
+        dry = "; this goes by a dry run, and a run is slower" if mode == "dry-run" else ""
+        assert found.advice == f"in time, if it is run again at once, and not stopped{dry}"
 
     def test_dry_run_in_between(self):
         """A dry run tells how many values are left, a run how fast it is and how far."""
@@ -123,14 +142,16 @@ class TestWhatIsLeft:
 
     def test_nothing_known(self):
         """Without a run, its pace or the number of names nobody knows."""
-        for windows, why in (
-            ([], "no run has looked at it yet"),
-            ([night(visits=0)], "how fast a run is"),
-            ([night(names=None)], "how many names there are to visit"),
+        for windows, why, names, rate in (
+            ([], "no run has looked at it yet", None, None),
+            ([night(visits=0, left=5)], "how fast a run is", 2_160_000, None),
+            ([night(names=None, left=5)], "how many names there are to visit", None, 100.0),
         ):
             found = plan_until(NOW + DAY, windows, NOW)
-            assert found.in_time is None
-            assert why in found.advice
+            assert (found.by, found.in_time) == (NOW + DAY, None)
+            assert found.advice == f"not known: {why}; try with --dry-run"
+            assert (found.names_left, found.visits_per_second) == (names, rate)
+            assert found.values_left == (5 if windows else None)
 
     def test_names(self):
         """A complete run begins anew, one that was stopped goes on, a dry run changes neither."""

@@ -65,7 +65,9 @@ class TestFollows:
     def test_primary_that_loaded_a_file(self, calls):
         """What a primary loaded by DEBUG is not in the stream, and its replicas do not have it."""
         leads = primary(calls=calls)
-        assert why_not_follows(replica(), leads, 100).startswith("has a primary that may have")
+        assert why_not_follows(replica(), leads, 100) == (
+            "has a primary that may have loaded a file by DEBUG (see its commandstats)"
+        )
 
     def test_primary_without_offset(self):
         """How far the primary was has to be known."""
@@ -134,6 +136,9 @@ class TestCaughtUp:
         looks = [replica(2), replica(5, master_replid="id-2")]
         assert self._good(*looks, primaries=primaries) == looks
         assert self._good(looks[0], replica(5), primaries=primaries) == []
+        third = (*primaries, primary(8, master_replid="id-3"))
+        looks = [replica(at_, master_replid=f"id-{n}") for at_, n in ((4, 2), (7, 2), (8, 3))]
+        assert self._good(*looks, primaries=third) == looks
 
     def test_no_primary(self):
         """Without a look at its primary nothing is known of it."""

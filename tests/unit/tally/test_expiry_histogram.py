@@ -46,6 +46,15 @@ class TestCounting:
         drain = _filled([expires_at])
         assert (drain.without_ttl, drain.latest, _total(drain)) == (1, None, 1)
 
+    def test_any_moment_is_a_ttl(self):
+        """A value that expires at the first moment of all has a TTL."""
+        drain = _filled([0])
+        assert (drain.without_ttl, drain.latest) == (0, datetime(1970, 1, 1, tzinfo=UTC))
+
+    def test_one_hour_is_one_bucket(self):
+        """Values that expire within one hour are told apart by nothing."""
+        assert len(_filled(range(_ms(NOW), _ms(NOW) + 60_000)).buckets) == 1
+
     def test_latest(self):
         """The latest expiry is exact to the millisecond."""
         at = NOW + timedelta(hours=3, milliseconds=7)
@@ -89,6 +98,19 @@ class TestBound:
         first.merge(second)
         assert (len(first.buckets) <= BUCKETS, _total(first)) == (True, 2 * BUCKETS)
 
+    def test_as_many_as_are_allowed(self):
+        """So many hours as there may be are all told apart, also when they come from two parts."""
+        hours = [_ms(NOW) + hour * 3_600_000 for hour in range(BUCKETS)]
+        merged = _filled(hours[::2])
+        merged.merge(_filled(hours[1::2]))
+        assert len(_filled(hours).buckets) == len(merged.buckets) == BUCKETS
+
+    def test_no_coarser_than_it_has_to_be(self):
+        """Where days are few enough, far expiries are not rounded to months."""
+        every = _filled(_ms(NOW) + 6 * hour * 3_600_000 for hour in range(BUCKETS + 1))
+        far = sorted(every.buckets)[BUCKETS // 4 :]
+        assert {later - hour for hour, later in itertools.pairwise(far)} == {24}
+
     def test_near_hours_stay_exact(self):
         """Rounding the far expiries leaves the next two days as they are."""
         drain = _filled(_ms(NOW) + hour * 3_600_000 for hour in range(10 * BUCKETS))
@@ -121,6 +143,17 @@ class TestCurve:
         drain = _filled([_ms(NOW), _ms(datetime(2026, 11, 23, 12, tzinfo=UTC)), NEVER])
         assert [left for _, left in drain.curve(NOW)] == [2, 1]
 
+    def test_moment_of_the_last_expiry(self):
+        """At the very moment when the last value expires only those without a TTL are left."""
+        assert _filled([_ms(NOW), NEVER]).remaining(NOW) == 1
+
+    def test_points_are_full_hours(self):
+        """A curve has full hours, whatever fraction of a second it begins at."""
+        begun, far = NOW.replace(microsecond=7), NOW.replace(minute=0, second=0, microsecond=1000)
+        times = [at for at, _ in _filled([_ms(far + timedelta(days=3650))]).curve(begun)]
+        assert {(at.minute, at.second, at.microsecond) for at in times} == {(0, 0, 0)}
+        assert times[-1] > far + timedelta(days=3650)
+
     def test_days(self):
         """After two days of hours come days."""
         times = [at for at, _ in _filled([_ms(NOW + timedelta(days=5))]).curve(NOW)]
@@ -137,6 +170,7 @@ class TestCurve:
             (points[-2][0], 1),
             (far.replace(minute=0, second=0) + HOUR, 0),
         ]
+        assert len(points) == HOURS + DAYS + 1
 
     @given(st.lists(ANY_TTL, max_size=20), st.integers(0, 20_000))
     def test_careful(self, expiries, hours):

@@ -32,6 +32,10 @@ class TestLatencyHistogram:
         assert found.p50_ms == pytest.approx(1.0, rel=0.09)
         assert found.p99_ms == pytest.approx(50.0, rel=0.09)
 
+    def test_thousandths(self):
+        """A summary is in thousandths of a millisecond."""
+        assert counted([0.0012344]).summary().max_ms == 1.234
+
     @given(durations=SECONDS, share=st.floats(0.01, 1))
     def test_a_quantile_is_never_less_than_it_is(self, durations, share):
         """At least that share of all durations is not longer, and none is said to be so by 10 %."""
@@ -54,14 +58,31 @@ class TestLatencyHistogram:
 class TestNodeLoad:
     """What a node had to bear."""
 
-    def test_page_sizes(self):
-        """The fewest names, the median and the most are told of pages."""
+    @pytest.mark.parametrize(
+        ("pages", "told"),
+        [
+            ([], None),
+            ([0, 0], None),
+            ([10, 100, 100, 120, 500], (10, 100, 500)),
+            ([10, 10, 10, 100, 500], (10, 10, 500)),
+            ([10, 10, 100, 100, 100], (10, 100, 100)),
+            ([500, 10], (10, 10, 500)),
+        ],
+    )
+    def test_page_sizes(self, pages, told):
+        """The fewest names, the median and the most are told of pages that had any."""
         load = NodeLoad()
-        for names in (10, 100, 100, 120, 500):
+        for names in pages:
             load.add_page(names)
 
-        assert load.page_sizes() == (10, 100, 500)
-        assert NodeLoad().page_sizes() is None
+        assert load.page_sizes() == told
+        assert load.pages.total() == len(list(filter(None, pages)))
+
+    def test_parts_come_one_after_the_other(self):
+        """If nothing else is said, the time above the goal adds up."""
+        load = NodeLoad(above=2.0)
+        load.merge(NodeLoad(above=3.0))
+        assert load.above == 5.0
 
     @pytest.mark.parametrize(("beside", "above"), [(True, 3.0), (False, 5.0)])
     def test_merge(self, beside, above):

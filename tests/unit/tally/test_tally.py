@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.crypto.layout import FieldName
-from rotator.tally.key_tally import NAMES, NEVER, PREFIXES
-from rotator.tally.tally import SAMPLES, BulkOutcome, Outcome, Problem, Tally
+from rotator.tally.key_tally import NAMES, NEVER, PREFIXES, KeyTally
+from rotator.tally.tally import MET, SAMPLES, WRITTEN, BulkOutcome, Outcome, Problem, Tally
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
@@ -95,6 +95,20 @@ class TestTally:
         saved = _tally(visits).to_dict()
         assert Tally.from_dict(json.loads(json.dumps(saved))).to_dict() == saved
 
+    def test_what_was_saved_stays(self):
+        """What a tally said does not change when it counts on."""
+        tally = _tally([("stays", "aa", 1, NOW, b"/x:1", 0, False)])
+        saved = tally.to_dict()
+        before = json.dumps(saved)
+        _apply(tally, ("stays", "aa", 1, LATER, b"/y:1", NEVER, False))
+        assert json.dumps(saved) == before
+
+    @given(NAMES_OF)
+    def test_problems_keep_their_names(self, name):
+        """The name of a problem comes back as it was, that of a field with its field."""
+        problem = Problem(name, "node:1", Outcome.DENIED, "why", "9 bytes")
+        assert Problem.from_dict(problem.to_dict()) == problem
+
     @given(st.lists(VISITS), st.lists(VISITS))
     def test_merge_leaves_the_other(self, first, second):
         """Merging changes only the tally that is merged into."""
@@ -112,11 +126,40 @@ class TestTally:
         assert (tally.outcomes, tally.reasons) == (whole.outcomes, whole.reasons)
         for key_id, key in whole.keys.items():
             merged = tally.keys[key_id]
-            for name in ("found", "rotated", "remaining", "size", "too_large", "drain"):
-                assert getattr(merged, name) == getattr(key, name)
-            for name in ("first_seen_at", "last_seen_at", "last_too_large_at"):
+            for name in (
+                *("found", "rotated", "remaining", "remaining_without_ttl", "size"),
+                *("too_large", "too_large_without_ttl", "drain"),
+                *("first_seen_at", "last_seen_at", "last_too_large_at"),
+            ):
                 assert getattr(merged, name) == getattr(key, name)
             assert sum(merged.prefixes.values()) == sum(key.prefixes.values())
+
+    def test_encryptions_and_formats(self):
+        """Encryptions add up, what was met or written in any part was, and both are saved."""
+        tally, other = Tally(), Tally()
+        tally.encryptions, other.encryptions = 2, 3
+        tally.formats, other.formats = {(MET, "a")}, {(WRITTEN, "a"), (MET, "b")}
+        tally.merge(other)
+        again = Tally.from_dict(json.loads(json.dumps(tally.to_dict())))
+        for one in (tally, again):
+            assert one.encryptions == 5
+            assert one.formats == {(MET, "a"), (WRITTEN, "a"), (MET, "b")}
+        rotated = tally.only_rotated()
+        assert (rotated.encryptions, rotated.formats) == (5, {(WRITTEN, "a")})
+
+    def test_nothing_said(self):
+        """A visit without a reason has none, and a value that was met was not rotated."""
+        tally = Tally()
+        tally.add(Outcome.GONE)
+        tally.count_many_moved("aa", 2, 300, NOW)
+        assert (tally.encryptions, tally.reasons) == (0, {})
+        assert (tally.keys["aa"].found, tally.keys["aa"].rotated) == (2, 0)
+
+    def test_formats_of_an_earlier_version(self):
+        """A tally that an earlier version saved says nothing of formats, and is read."""
+        saved = Tally().to_dict()
+        del saved["formats"]
+        assert Tally.from_dict(saved).formats == set()
 
     def test_sub_reasons_are_all_counted(self):
         """Sub-reasons are counted also when their samples are full."""
@@ -184,9 +227,17 @@ class TestKeys:
         tally = Tally()
         tally.count_moved("aa", 300, NOW, rotated=True)
         tally.count_remaining("aa", 300, LATER, b"x", NEVER, too_large=True)
-        key = tally.keys["aa"]
+        tally.count_remaining("aa", 200, NOW, b"y", NEVER, too_large=True)
+        tally.count_remaining("bb", 200, LATER, b"y", 0, too_large=True)
+        key, other = tally.keys["aa"], tally.keys["bb"]
         assert (key.last_seen_at, key.last_too_large_at) == (NOW, LATER)
-        assert (key.remaining, key.too_large, key.too_large_without_ttl) == (1, 1, 1)
+        assert (key.found, key.size) == (3, 800)
+        assert (key.remaining, key.too_large, key.too_large_without_ttl) == (2, 2, 2)
+        assert (other.first_seen_at, other.last_seen_at, other.last_too_large_at) == (
+            *(LATER, None),
+            LATER,
+        )
+        assert (other.too_large, other.too_large_without_ttl) == (1, 0)
 
     def test_seen(self):
         """First and last sight are right in whatever order the visits come."""
@@ -205,6 +256,44 @@ class TestKeys:
         for name in (b"/app/oidc:alice:mail", b"bob@example.org", b"\xff:x", b"a" * 99 + b":x"):
             tally.count_moved("aa", 1, NOW, rotated=True, name=name)
         assert tally.keys["aa"].prefixes == {"/app/oidc": 1, "": 1, "\ufffd": 1, "a" * 64: 1}
+
+    def test_prefixes_of_many(self):
+        """Names that are counted at once count by what is before the first colon of each."""
+        tally = Tally()
+        names = [b"/app:a", b"/web:bob:mail", b"/app:c:d", b"eve", b"/web:f"]
+        tally.count_many_moved("aa", 5, 50, NOW, rotated=True, names=names)
+        tally.count_many_moved("aa", 2, 20, NOW, rotated=True, names=[b"eve", b"/app:eve"])
+        assert tally.keys["aa"].prefixes == {"/app": 3, "/web": 2, "": 2}
+
+    def test_prefixes_that_are_too_many(self):
+        """When there are as many prefixes as are told apart, others count under none."""
+        tally, told = Tally(), PREFIXES - 1
+        for number in (*range(told + 6), 0):
+            tally.count_moved("aa", 1, NOW, rotated=True, name=b"%d:x" % number)
+        named = {str(number): 1 for number in range(told)}
+        assert tally.keys["aa"].prefixes == named | {"0": 2, "": 6}
+
+    def test_prefixes_of_two_parts(self):
+        """The most frequent prefixes of both are told apart, if they are too many."""
+        counts, whole, halves = range(1, 2 * PREFIXES), KeyTally(), (KeyTally(), KeyTally())
+        for count in counts:
+            halves[count % 2].prefixes[str(count)] = count
+        few = [KeyTally(prefixes={f"{at} {n}": 1 for n in range(PREFIXES // 2)}) for at in range(2)]
+        for one in halves:
+            whole.merge(one)
+        few[0].merge(few[1])
+
+        named = {str(count): count for count in counts[-PREFIXES + 1 :]}
+        assert whole.prefixes == named | {"": sum(counts[: -PREFIXES + 1])}
+        assert len(few[0].prefixes) == PREFIXES
+        assert "" not in few[0].prefixes
+
+    def test_samples_are_the_first_names(self):
+        """The first names that remain are kept, each once, and no more than are allowed."""
+        tally, names = Tally(), [b"%d" % number for number in range(NAMES + 1)]
+        for name in (names[0], *names):
+            tally.count_remaining("aa", 1, NOW, name, NEVER)
+        assert tally.keys["aa"].samples == names[:NAMES]
 
     @given(st.lists(st.lists(NAMES_OF, min_size=20), min_size=2, max_size=4))
     def test_names_are_bounded(self, parts):
@@ -229,14 +318,21 @@ class TestSettled:
         tally = Tally()
         for outcome in (Outcome.ROTATED, Outcome.DENIED, Outcome.CURRENT):
             tally.add(outcome)
-        tally.count_moved("aa", 300, NOW, rotated=True)
-        tally.count_remaining("aa", 300, LATER, b"x", NEVER)
+        tally.count_many_moved("aa", 2, 400, NOW, rotated=True)
+        tally.count_remaining("aa", 201, LATER, b"x", NEVER)
         tally.count_remaining("bb", 300, LATER, b"x", NEVER)
         settled = tally.only_rotated()
         key = settled.keys["aa"]
         assert (settled.visits, list(settled.keys)) == (1, ["aa"])
-        assert (key.found, key.rotated, key.remaining, key.last_seen_at) == (1, 1, 0, LATER)
-        assert key.size == 300
+        assert (key.found, key.rotated, key.remaining) == (2, 2, 0)
+        assert (key.first_seen_at, key.last_seen_at) == (NOW, LATER)
+        assert key.size == 400  # its share of what was found
+
+    def test_nothing_was_met(self):
+        """Of keys that were never met nothing is kept, and nothing comes of merging them."""
+        key = KeyTally()
+        key.merge(KeyTally().settled())
+        assert key == KeyTally()
 
     def test_left(self):
         """What is left are the visits after which a value is under another than the current key."""
