@@ -56,6 +56,21 @@ LABELS = {
     "another mark in one": (b"k:a-b;", b"k:c;", "k:{label};", b"a-b", b"c"),
     "marks that differ": (b"k:a-b;", b"k:c+d;", "k:{label};", b"a-b", b"c+d"),
     "nothing in one": (b"k:;", b"k:c;", "k:{label};", b"", b"c"),
+    "not ASCII": ("clé1:".encode(), "clè1:".encode(), "{label}:", "clé1".encode(), "clè1".encode()),
+    "letters of another alphabet": (
+        "a-ключ1:".encode(),
+        "a-ключ22:".encode(),
+        "a-{label}:",
+        "ключ1".encode(),
+        "ключ22".encode(),
+    ),
+    "a mark that is not ASCII": (
+        "«k1»;".encode(),
+        "«k2»;".encode(),
+        "{label};",
+        "«k1»".encode(),
+        "«k2»".encode(),
+    ),
     "quoted": (b'{"k":"1"}', b'{"k":"2"}', '{"k":"{label}"}', b"1", b"2"),
 }
 
@@ -141,6 +156,8 @@ KEPT = {
     "its mark not twice": ([b"1-x-1--z", b"2-x-2--z", b"3-x-3--z", b"4-x-4--z"],
                            "{keep}--z"),
     "other marks": ([b"k:a-b;", b"k:c;", b"k:d+e;", b"k:f;"], "k:{keep};"),
+    "not ASCII": (["é;é!".encode(), "è;è!".encode(), "ê;ê!".encode(), "ë;ë!".encode()],
+                  "{keep};{keep}!"),
     "beside a label": ([b"k1;1!", b"k1;2!", b"k2;3!", b"k2;4!"], "{label};{keep}!"),
     "before a label": ([b"1;k1!", b"2;k1!", b"3;k2!", b"4;k2!"], "{keep};{label}!"),
     "a label in its quotes": (
