@@ -1,5 +1,6 @@
 """Format search: finds what the language can say from values alone, and nothing that is not so."""
 
+import base64
 import os
 import sys
 from collections import Counter
@@ -76,6 +77,11 @@ LAYOUTS = {
     "authenticated version": ("base64", "v1:{nonce}{ciphertext}{tag}", {"aad": "text:v1"}),
     "without its prefix": ("base64", "{nonce}.{ciphertext}{tag}", {"aad": "name-without:app:"}),
     "given": ("hex", "{nonce}:{ciphertext}{tag}", {"aad": "text:sessions"}),
+    "letters that are not ASCII": (
+        "hex",
+        "{label}:{nonce}:{ciphertext}{tag}",
+        {"labels": labels("clé".encode(), "clè".encode())},
+    ),
     "kubernetes": (
         "raw",
         "k8s:enc:aesgcm:v1:{label}:{nonce}{ciphertext}{tag}",
@@ -340,6 +346,79 @@ class TestDoubt:
         assert {form.layout for form, _ in found.guesses.values()} == {
             *(first.form.layout, second.form.layout),
         }
+
+
+def unmarked(write, size, head=b""):
+    """Tag, nonce and ciphertext, so that *write* makes of them what may be in either alphabet."""
+    while True:
+        nonce = os.urandom(12)
+        body = OLD.encrypt(nonce, os.urandom(size), None)
+        text = write(body[-16:] + nonce + body[:-16])
+        if not set(text) & set(b"+/-_"):
+            return head + text
+
+
+def padded(raw):
+    """Base64 as most libraries write it."""
+    return base64.b64encode(raw)
+
+
+def bare(raw):
+    """Base64 without padding."""
+    return padded(raw).rstrip(b"=")
+
+
+def within(raw):
+    """A text in hex, in base64 as a whole."""
+    return padded(b"v1:" + raw.hex().encode())
+
+
+class TestAlphabets:
+    """Values that may be in two alphabets."""
+
+    @pytest.mark.parametrize("head", [b"", b"v1:", b"v=1:"])
+    @pytest.mark.parametrize(
+        ("write", "sizes", "alphabet"),
+        [
+            (padded, (1,), "base64"), (padded, (3,), "base64"), (padded, (2, 5), "base64"),
+            (padded, (1, 2, 3), "base64"), (bare, (1,), "base64url"), (bare, (3,), "base64url"),
+            (bare, (1, 2, 3), "base64url"), (bare, (2, 5), "base64"),
+        ],
+    )  # fmt: skip
+    def test_padding_tells(self, head, write, sizes, alphabet):
+        """What has padding, or needs none, is in base64; what lacks it is in base64url."""
+        values = {(0, b"%d" % at): unmarked(write, at, head) for at in sizes}
+        found = search(values)
+        assert {form.encoding for form, _ in found.guesses.values()} == {alphabet}
+        assert found.guesses.keys() == values.keys()
+
+    @pytest.mark.parametrize("size", [1, 2, 3])
+    @pytest.mark.parametrize(("cut", "alphabet"), [(b"", "base64"), (b"=", "base64url")])
+    def test_around_the_whole(self, size, cut, alphabet):
+        """That is so of an encoding around the whole, too."""
+        text = unmarked(within, size).rstrip(cut)
+        [(form, _)] = search({(0, b"n"): text}).guesses.values()
+        assert form.encoding == "hex"
+        assert form.within == (alphabet if len(text) % 4 else "base64")
+
+    @pytest.mark.parametrize("name", ["base64", "base64url"])
+    def test_a_mark_tells_more(self, name):
+        """One value with a mark of an alphabet outweighs all that have none."""
+        form = Format.parse("theirs", name, ["tag:16", "nonce:12", "ciphertext"])
+        values = {(0, b"%d" % at): unmarked(padded, at) for at in (2, 5, 8)}
+        held = b""
+        while not set(held) & set(b"+/-_"):
+            held = Codec(Keyring(OLD), [form]).seal(b"", os.urandom(11))
+        found = search(values | {(0, b"held"): held})
+        assert {form.encoding for form, _ in found.guesses.values()} == {name}
+        assert len(found.guesses) == 4
+
+    def test_a_named_format(self):
+        """A format with a name is taken if the other alphabet opens as many values, not more."""
+        form = Format.parse("mine", "base64", ["tag:16", "nonce:12", "ciphertext"])
+        values = {(0, b"%d" % at): unmarked(bare, at) for at in (1, 3)}
+        found = search(values, named={"mine": form})
+        assert {form for form, _ in found.guesses.values()} == {form}
 
 
 class TestNamed:
