@@ -103,9 +103,9 @@ class TestWhichValues:
 
     def test_values_that_open_before(self):
         """What opens gives nothing up: each kind of value is found behind another."""
-        raw, text = sealed(size=50), sealed(size=20).hex().encode()
-        hits, _ = search(by_place([raw, sealed(size=51), sealed(9, 52), text]))
-        assert sorted(numbers(hits)) == [0, 1, 3]
+        raw = [sealed(size=size) for size in (50, 51, 52)]
+        hits, _ = search(by_place([*raw, sealed(9, 53), lower(sealed(size=30))]))
+        assert sorted(numbers(hits)) == [0, 1, 2, 4]
 
     def test_plain_values(self):
         """What does not look encrypted is not tried, and does not count as closed."""
@@ -156,15 +156,20 @@ class TestLimits:
         hits, tries = search(values, keys=3)
         assert (len(hits), tries) == (8, 3 + 7)
 
-    def test_like_the_first_with_what_is_authenticated(self):
+    @pytest.mark.parametrize("kind", ["name", "name-without:app:", "text:AES256GCM", "text:mine"])
+    def test_like_the_first_with_what_is_authenticated(self, kind):
         """Values like one that opened are tried with what that authenticates, and nothing else."""
-        values = {
-            (0, name): sealed(0, 40 + at, name)
-            for at, name in enumerate(b"app:item:%d" % at for at in range(8))
-        }
-        hits, tries = search(values)
-        assert {hit.aad.kind for hit in hits.values()} == {"name"}
-        assert (len(hits), tries) == (8, 2 + 7)
+        values = {}
+        for size in range(40, 48):
+            name = b"app:item:%d" % size
+            of_name = {"name": name, "name-without:app:": name[4:]}
+            aad = of_name.get(kind, kind.removeprefix("text:").encode())
+            values[0, name] = sealed(size=size, aad=aad)
+        alone = dict(list(values.items())[2:3])  # the first of all that is tried
+        hits, tries = search(values, aads=["mine"])
+        assert {hit.aad.kind for hit in hits.values()} == {kind}
+        assert len(hits) == 8
+        assert tries == search(alone, aads=["mine"])[1] + 7
 
 
 def found(value, *, name=NAME, aads=()):
@@ -240,6 +245,7 @@ class TestHeads:
             (b"v1:k9:", b"v1"), (b"v1:k9:", b"k9"), (b"v1:k9:", b"v1:k9"), (b"v1:k9:", b"v1:k9:"),
             (b"v1:k9:", b"1:k9:"),
             (b"a-b:c:", b"a-b"), (b"a-b:c:", b"a"), (b"a-b:c:", b"b"), (b"a-b:c:", b"b:c"),
+            (b"a-B-c:", b"B"), (b"A-b-C:", b"b"), (b"_A_:", b"_A_"), (b"_a_:", b"_a_"),
             (b"a_b+c/d=:", b"a_b+c/d="), (b"a_b+c/d=:", b"b+c"),
             (b"p.q.r.s.t.u.", b"t"), (b"p.q.r.s.t.u.", b"p.q.r.s.t"), (b"p.q.r.s.t.u.", b"q.r"),
         ],
@@ -325,8 +331,8 @@ class TestEncodings:
     @pytest.mark.parametrize("size", [0, 1])
     def test_the_smallest(self, size):
         """Nonce and tag alone are a value, in any encoding."""
-        for write in (bytes, base64.b64encode, lower):
-            assert found(write(sealed(size=size))) is not None
+        for write, within in ((bytes, None), (base64.b64encode, BASE64), (lower, HEX)):
+            assert found(write(sealed(size=size))).within == within
 
     def test_a_text_in_an_encoding(self):
         """A text may be in an encoding as a whole, and its pieces in another."""
