@@ -534,6 +534,12 @@ class TestGroups:
         assert {form.encoding for form, _ in found.guesses.values()} == {"base64"}
         assert found.guesses.keys() == values.keys()
 
+    def test_half_a_character(self):
+        """What is not even text is no text of a layout: nothing is found, and nothing fails."""
+        whole, half = texts(OLD, "éé:", "éé;")
+        values = numbered([whole, half.replace("éé;".encode(), b"\xc3(\xc3(:")])
+        assert search(values).guesses == {}
+
     def test_names(self):
         """Formats are numbered, past the names that are given away."""
         kinds = [texts(OLD, *[head] * 3) for head in ("a:", "b;", "c,")]
