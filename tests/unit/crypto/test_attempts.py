@@ -114,6 +114,12 @@ class TestWhichValues:
         assert numbers(hits) == [12]
         assert tries == 1
 
+    def test_behind_those_that_are_compared(self):
+        """What is of another kind than the values that are compared is tried all the same."""
+        raw = [sealed(size=size) for size in (*range(10, 15), *range(40, 114))]
+        hits, _ = search(by_place([*raw, lower(sealed(size=0))]))
+        assert len(hits) == 80
+
     def test_no_value(self):
         """Where there is nothing nothing is found."""
         assert search({}) == ({}, 0)
@@ -368,6 +374,7 @@ LIKE = {
     "the same": ((b"v1:", b":", b"!"), (b"v1:", b":", b"!"), True),
     "another label": ((b"v1:k1:", b":", b""), (b"v1:k99:", b":", b""), True),
     "a label with marks": ((b"v1:k1:", b":", b""), (b"v1:k-9.z:", b":", b""), True),
+    "what follows its mark": ((b"k1:v:", b":", b""), (b"kv:v:", b":", b""), True),
     "an empty label": ((b"v1:k1:", b":", b""), (b"v1::", b":", b""), True),
     "another mark": ((b"v1:", b":", b""), (b"v1;", b":", b""), False),
     "another mark between": ((b"v1:", b":", b""), (b"v1:", b";", b""), False),

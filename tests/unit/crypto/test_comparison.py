@@ -55,6 +55,7 @@ LABELS = {
     "its own mark behind it": (b"1-b-1-z:", b"2-b-2-z:", "{label:5}-z:", b"1-b-1", b"2-b-2"),
     "another mark in one": (b"k:a-b;", b"k:c;", "k:{label};", b"a-b", b"c"),
     "marks that differ": (b"k:a-b;", b"k:c+d;", "k:{label};", b"a-b", b"c+d"),
+    "marks and words behind it": (b"k:a-b;z:", b"k:c;z:", "k:{label};z:", b"a-b", b"c"),
     "nothing in one": (b"k:;", b"k:c;", "k:{label};", b"", b"c"),
     "not ASCII": ("clé1:".encode(), "clè1:".encode(), "{label}:", "clé1".encode(), "clè1".encode()),
     "letters of another alphabet": (
@@ -126,6 +127,11 @@ class TestLabels:
         made = propose([hit(A, (b"k1:", b""), [ROW]), hit(B, (b"k2:", b""), [ROW])])
         assert (made.layout, made.labels) == ("{label}:" + PIECE, {A.id: b"k1", B.id: b"k2"})
 
+    def test_more_than_another_has(self):
+        """What one key has beyond the other is its label."""
+        made = tails(*by_key(b":k", b":k-2"))
+        assert (made.layout, made.labels) == (PIECE + ":k{label}", {A.id: b"", B.id: b"-2"})
+
     def test_no_end(self):
         """What nothing ends has a size; a label of several sizes cannot be said then."""
         assert heads(*by_key(b"k1", b"k2")).layout == "{label:2}" + PIECE
@@ -183,6 +189,10 @@ class TestKept:
         assert heads(b"1", b"2", b"3", b"4").layout == "{keep:1}" + PIECE
         assert tails(b"1", b"22", b"333", b"4").layout == PIECE + "{keep}"
 
+    def test_between_labels(self):
+        """What is kept between two places that name the key leaves these apart: two labels."""
+        assert heads(b"k1;1;k1!", b"k1;2;k1!", b"k2;3;k2!", b"k2;4;k2!") is None
+
     def test_around_a_label(self):
         """What is kept never takes in a label: two parts are kept around it."""
         texts = [b"a1.k1.b1!", b"a2.k1.b2!", b"a3.k2.b3!", b"a4.k2.b4!"]
@@ -211,6 +221,10 @@ NOT_TEXT = {
     ),
     "a word at the end": (
         by_key(b"\xffkey1", b"\xffkey2"), ("hex:ff", "label:4"), {A.id: b"key1", B.id: b"key2"},
+    ),
+    "a word before bytes": (
+        by_key(b"\xffkey1\xfe", b"\xffkey2\xfe"), ("hex:ff", "label:4", "hex:fe"),
+        {A.id: b"key1", B.id: b"key2"},
     ),
     "no word": (
         by_key(b"\xffk\x01z\xfe", b"\xffk\x02z\xfe"), ("hex:ff6b", "label:1", "hex:7afe"),
@@ -348,6 +362,15 @@ class TestAuthenticated:
         made = self.made((b"k1", b"k1"), (b"k2", b"k2"), b"v1:%b:")
         assert (made.aad, made.layout) == ("label", "v1:{label}:" + PIECE)
         assert made.labels == {A.id: b"k1", B.id: b"k2"}
+
+    def test_beside_what_is_kept(self):
+        """Beside the label parts may be kept."""
+        hits = [
+            hit(key, (b"%d;%b;" % (number, label), b""), [ROW], aad=Aad(OF_HEAD, label))
+            for number, (key, label) in enumerate([(A, b"k"), (A, b"k"), (B, b"z"), (B, b"z")])
+        ]
+        made = propose(hits)
+        assert (made.aad, made.layout) == ("label", "{keep};{label};" + PIECE)
 
     def test_the_same(self):
         """What all values have is a text that the format says."""

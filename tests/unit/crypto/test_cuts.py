@@ -155,6 +155,12 @@ class TestTexts:
             other = tuple((swapped[kind],) for kind in order)
             assert found(cuts, places, sized(other, 12), turned)
 
+    def test_pieces_that_touch(self):
+        """Padding ends a piece: another one may follow at once."""
+        held, pieces = parts(16), (("nonce",), ("tag",), ("ciphertext",))
+        text, places = text_value(BASE64, pieces, held, [b""] * 4)
+        assert found(text_cuts(text, Samples([text])), places, sized(pieces, 16), held)
+
     def test_too_short(self):
         """What is shorter than nonce and tag is not cut as one."""
         for size, number in ((27, 0), (28, 6), (31, 6), (32, 12)):
@@ -261,7 +267,7 @@ class TestLiteralsInARun:
         assert starts(text, [text], len(text)) == {0}
 
     @pytest.mark.parametrize("size", [28, 32])
-    @pytest.mark.parametrize(("letters", "known"), [(40, True), (42, False)])
+    @pytest.mark.parametrize(("letters", "known"), [(1, True), (40, True), (42, False)])
     def test_of_a_known_size(self, size, letters, known):
         """Nonce and tag of an empty ciphertext are found behind 40 letters, and before as many."""
         piece = bytes(range(size)).hex().encode()
@@ -419,7 +425,7 @@ class TestMarksWithin:
             check(cuts)
 
     @pytest.mark.parametrize("pieces", SEVERAL[2::3], ids=str)
-    @pytest.mark.parametrize("size", [1, 4])
+    @pytest.mark.parametrize("size", [1, 4, 5])
     def test_a_mark_that_begins_what_differs(self, pieces, size):
         """Up to four bytes behind the last mark may differ, such as a length."""
 
@@ -429,7 +435,8 @@ class TestMarksWithin:
         values = marked(pieces, [b"\xf0\xf1", b"\xf9", last, b""])
         samples = Samples([laid for laid, _, _ in values])
         for laid, places, held in values:
-            assert found(bytes_cuts(laid, samples), places, sized(pieces, 12), held)
+            cuts = bytes_cuts(laid, samples)
+            assert bool(found(cuts, places, sized(pieces, 12), held)) is (size < 5)
 
     @pytest.mark.parametrize("size", [1, 8, 9])
     def test_the_first_ones_in_a_header(self, size):

@@ -393,6 +393,13 @@ class TestAlphabets:
         assert {form.encoding for form, _ in found.guesses.values()} == {alphabet}
         assert found.guesses.keys() == values.keys()
 
+    def test_some_padding(self):
+        """Padding of one value outweighs that another one lacks it."""
+        values = {(0, b"1"): unmarked(padded, 1), (0, b"2"): unmarked(bare, 3)}
+        found = search(values)
+        assert {form.encoding for form, _ in found.guesses.values()} == {"base64"}
+        assert found.guesses.keys() == values.keys()
+
     @pytest.mark.parametrize("size", [1, 2, 3])
     @pytest.mark.parametrize(("cut", "alphabet"), [(b"", "base64"), (b"=", "base64url")])
     def test_around_the_whole(self, size, cut, alphabet):
