@@ -7,6 +7,7 @@ else (verdict 3; info-facts B). Whatever cannot be told is unknown.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from rotator.retirement.lineage import ORIGIN, restarted_only
@@ -113,11 +114,13 @@ def rdb_place(server: Server, declared: Declarations, gone_at: datetime | None) 
     if not {"rdb_last_save_time", "rdb_bgsave_in_progress"} <= set(last.facts):
         remedy = f"+info for the user at {where}, or declare assume.rdb"
         return _unknown(Kind.RDB, where, f"{where} says nothing of persistence", remedy)
-    if _elsewhere(looks):
+    moved = _elsewhere(looks)
+    if moved and declared.rdb is None:
         evidence = f"{where} had another dir or dbfilename earlier: that file may be there still"
         return _unknown(Kind.RDB, where, evidence, "remove it, and declare assume.rdb")
     if clean := _clean_rdb(server, gone_at):
-        return clean
+        evidence = f"{clean.evidence}, and none is where it was saved earlier: {declared.rdb}"
+        return replace(clean, status=Status.ASSUMED, evidence=evidence) if moved else clean
     if _likely(server):
         return _held_rdb(server, declared, gone_at)
     evidence = f"whether {where} has an RDB file cannot be told"

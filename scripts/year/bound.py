@@ -51,16 +51,10 @@ class Night:
 
 @dataclass(slots=True)
 class _Course:
-    """
-    Course: when a key was first proven to be gone, and since when all is clean of it.
-
-    It was *gone* after the last night, and has *returned* after a night that left none.
-    """
+    """Course: when a key was first proven to be gone, and since when all is clean of it."""
 
     first: int | None = None
     clean: int | None = None
-    gone: bool = False
-    returned: bool = False
 
 
 @dataclass(slots=True)
@@ -101,8 +95,6 @@ class Timetable:
             self.voided = self.voided or night.proves
             self.fenced = frozenset()
         for key, course in courses.items():
-            course.returned |= course.gone and key in night.met
-            course.gone = key not in night.left
             if night.lost or key in night.met:
                 course.first = course.clean = None
             elif night.files_lost:
@@ -127,10 +119,7 @@ class Timetable:
     def _is_confirmed(self, key: str, course: _Course, night: Night) -> bool:
         if course.first is None:
             return False
-        calm_at = self.met_at[key] + self.quiet if course.returned else 0
-        if key in self.fenced and night.number >= calm_at:
-            return True
-        return night.number >= course.first + self.quiet
+        return key in self.fenced or night.number >= course.first + self.quiet
 
     def _is_over(self, course: _Course, night: Night) -> bool:
         return course.clean is not None and night.number >= course.clean + self.retention

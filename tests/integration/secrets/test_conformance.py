@@ -10,9 +10,10 @@ import os
 import resource
 import ssl
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import cache
 
 import pytest
 import requests
@@ -66,10 +67,8 @@ def environment(monkeypatch, stranger):
 @pytest.fixture(scope="module")
 def running(ca):
     """The servers of all vendors, each from its first trial to the last."""
-    servers = {}
-    yield lambda name: servers.setdefault(name, VENDORS[name].serving(ca).__enter__())
-    for server in servers.values():
-        server.__exit__()
+    with ExitStack() as stack:
+        yield cache(lambda name: stack.enter_context(VENDORS[name].serving(ca)))
 
 
 class Case:

@@ -472,6 +472,7 @@ class TestNamed:
             (b"ROT", None),
             (b"", None),
         ],
+        ids=["unknown key", "known key", "no id", "cut", "empty"],
     )
     def test_key_id(self, value, named):
         """A key id that nobody has is told, as text."""

@@ -1,5 +1,7 @@
 """Persistence: one row for each event that was measured, and whether it makes a file clean."""
 
+from dataclasses import replace
+
 import pytest
 
 from rotator.retirement.persistence import (
@@ -262,6 +264,15 @@ class TestRdb:
             primary(5, settings=here, rdb_last_save_time=60),
         ]
         assert _rdb(*looks).status is Status.UNKNOWN
+        gone = Declarations(rdb="removed by hand")
+        place = _rdb(*looks, declared=gone)
+        assert (place.status, place.verdict) == (Status.ASSUMED, Verdict.RETIRABLE)
+        assert place.evidence.endswith("none is where it was saved earlier: removed by hand")
+        unsaved = replace(looks[1], facts={**looks[1].facts, "rdb_last_save_time": "50"})
+        place = _rdb(
+            looks[0], replace(unsaved, facts={**unsaved.facts, "rdb_saves": "1"}), declared=gone
+        )
+        assert place.verdict is Verdict.HELD, "the file that is there now is judged as ever"
 
     def test_declared(self):
         """That there is none is assumed, until a save is seen."""
