@@ -213,7 +213,7 @@ class Evidence:
 
     @property
     def at_least(self) -> str:
-        """What stands before a count, if the sweep was stopped that counted."""
+        """The words before a count, if the sweep was stopped that counted."""
         return "" if self.latest and self.latest.complete else "at least "
 
     @property
