@@ -191,20 +191,18 @@ def _of_cut(cut: Cut, name: bytes, *, far: bool) -> Iterator[Aad]:
 @lru_cache(maxsize=256)
 def _of_head(head: bytes) -> tuple[bytes, ...]:
     """Return the parts of *head* that may be authenticated: all of it, words, what ends it."""
-    found = {head: None}
+    found = [head]
     if head.isascii() and head.decode().isprintable():
         words = [word.span() for word in re.finditer(rb"[A-Za-z0-9+/=_-]+", head)][:_WORDS]
         words += [word.span() for word in re.finditer(rb"[A-Za-z0-9]+", head)][:_WORDS]
         for start, _ in words:
             for _, end in words:
                 if start < end:
-                    found[head[start:end]] = None
-        found[head[1:]] = None  # behind a version
+                    found.append(head[start:end])
+        found.append(head[1:])  # behind a version
     else:
-        for start in range(1, min(len(head), _LONGEST_VERSION + 1)):
-            found[head[start:]] = None
-    found.pop(b"", None)
-    return tuple(found)
+        found += [head[start:] for start in range(1, _LONGEST_VERSION + 1)]
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def _cut_like(cut: Cut, text: bytes) -> Cut | None:

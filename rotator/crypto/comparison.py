@@ -30,7 +30,9 @@ from rotator.crypto.keyring import Key
 OF_HEAD: Final = "head"
 """The kind of an AAD that stands before the first piece."""
 
-_WORDS = re.compile(rb"[A-Za-z0-9]+|[^A-Za-z0-9]", re.DOTALL)
+# In UTF-8 what is no ASCII counts as letters: no character is taken apart.
+_WORDS = re.compile(rb"[A-Za-z0-9\x80-\xff]+|[^A-Za-z0-9\x80-\xff]", re.DOTALL)
+_WORD = re.compile(rb"[A-Za-z0-9\x80-\xff]+")
 _LETTER = re.compile(rb"[A-Za-z0-9._-]")
 _MARK = re.compile(rb"[\"',;|&{}<>\n]")
 _QUOTE = b'"'
@@ -166,7 +168,7 @@ def _rows(texts: Sequence[bytes]) -> list[list[bytes]] | None:
         return [[bytes([byte]) for byte in text] for text in texts] if same else None
     rows = [_WORDS.findall(text) for text in texts]
     if len(set(map(len, rows))) == 1 and all(
-        len(set(column)) == 1 or all(word.isalnum() for word in column)
+        len(set(column)) == 1 or all(map(_WORD.fullmatch, column))
         for column in zip(*rows, strict=True)
     ):
         return rows

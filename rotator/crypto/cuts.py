@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice, pairwise, permutations, product
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -208,39 +209,35 @@ def _slices(
 ) -> list[_Slice]:
     """Return what may be a piece: runs, and runs without a literal at their beginning or end."""
     longest = sorted(range(len(runs)), key=lambda at: runs[at][0] - runs[at][1])[:_RUNS]
-    found: dict[tuple[int, int], None] = {}
+    found: list[tuple[int, int]] = []
     for index in sorted(longest):
         start, end = runs[index]
         size = end - start
         shared = samples.run_prefix(encoding, index, text[start:end])
         if shared == size:
             continue  # what others have, too, is not random
-        found[start, end] = None
+        found.append((start, end))
         extra = shared + _EXTRA if shared else _LONGEST
-        for exact in _LENGTHS[encoding]:
+        for exact in _lengths(encoding):
             if 0 < size - exact <= extra:
-                found[end - exact, end] = None
-                found[start, start + exact] = None
+                found += [(end - exact, end), (start, start + exact)]
             if text[start + exact : start + exact + 1] in _INNER_MARKS:
-                found[start, start + exact] = None
-                found[start + exact + 1, end] = None
+                found += [(start, start + exact), (start + exact + 1, end)]
         ahead = {*range(1, _EXTRA), *range(shared - 1, shared + _EXTRA)}
         for more in sorted(ahead) if shared else ():
             if 0 < more < size:
-                found[start + more, end] = None
-    made = [_Slice(start, end, decode(encoding, text[start:end]) or b"") for start, end in found]
-    return [one for one in made if one.raw]
+                found.append((start + more, end))
+    made = ((start, end, decode(encoding, text[start:end])) for start, end in dict.fromkeys(found))
+    return [_Slice(start, end, raw) for start, end, raw in made if raw]
 
 
+@cache
 def _lengths(encoding: Encoding) -> list[int]:
     """Return how long nonces and tags are as text, and both together."""
     sizes = (*NONCES, *(nonce + TAG_SIZE for nonce in NONCES))
     if encoding is Encoding.HEX:
         return [2 * size for size in sizes]
     return sorted({length for size in sizes for length in (-(-size * 4 // 3), -(-size // 3) * 4)})
-
-
-_LENGTHS = {encoding: _lengths(encoding) for encoding in TEXTUAL}
 
 
 def _ways(text: bytes, slices: Sequence[_Slice]) -> Iterator[_Way]:

@@ -130,7 +130,7 @@ def _settle(found: Found, names: Iterator[str], group: Mapping[Place, Hit]) -> N
             continue
         labels = found.labels | proposal.labels
         best, opens = None, dict[Place, Key]()
-        for form in _formats(proposal, list(left.values())):
+        for form in _formats(proposal, left, found.values):
             opened = found.opened(form, labels) if found.agrees(form, proposal.labels) else {}
             if len(opened) > len(opens):
                 best, opens = form, opened
@@ -171,22 +171,28 @@ def _follows_key(hits: Mapping[Place, Hit]) -> bool:
     return len(pairs) == len({key_id for key_id, _ in pairs})
 
 
-def _formats(proposal: Proposal, hits: Sequence[Hit]) -> Iterator[Format]:
+def _formats(
+    proposal: Proposal, hits: Mapping[Place, Hit], values: Mapping[Place, bytes]
+) -> Iterator[Format]:
     """Yield what *proposal* describes, in each alphabet that may be meant; not if refused."""
     layout, aad = proposal.layout, proposal.aad
-    for encoding in _alphabets(proposal.encoding, hits):
-        for within in _alphabets(proposal.within, hits) if proposal.within else [None]:
+    cuts = [hit.cut for hit in hits.values()]
+    wholes = [values[place] for place in hits]
+    pieces = [cut.text[start:end] for cut in cuts for start, end, _ in cut.spans]
+    # Bytes in an encoding are written in it as a whole.
+    for encoding in _alphabets(
+        proposal.encoding, wholes if cuts[0].encoding is Encoding.RAW else pieces
+    ):
+        for within in _alphabets(proposal.within, wholes) if proposal.within else [None]:
             try:
                 yield Format.parse(_NAME, encoding, layout, aad, within=within)
             except FormatError:  # there would be two ways to cut a value
                 continue
 
 
-def _alphabets(encoding: Encoding, hits: Sequence[Hit]) -> list[Encoding]:
-    """Return the alphabets that *encoding* may stand for: without padding rather base64url."""
+def _alphabets(encoding: Encoding, texts: Sequence[bytes]) -> list[Encoding]:
+    """Return the alphabets in which *texts* may be: without padding rather base64url."""
     if encoding not in _TWINS:
         return [encoding]
-    texts = [hit.cut.text for hit in hits]
-    lengths = {(span.end - span.start) % 4 for hit in hits for span in hit.cut.spans}
-    bare = not any(b"=" in text for text in texts) and lengths != {0}
+    bare = any(len(text) % 4 for text in texts) and not any(b"=" in text for text in texts)
     return sorted(_TWINS, key=lambda one: (one is Encoding.BASE64URL) is not bare)

@@ -33,7 +33,7 @@ class Part:
 
 # A search for a format goes through all else, and takes long: it has a part of its own.
 _SEARCH: Final = ("attempts", "comparison", "cuts", "format_search", "samples")
-_TEST_OF_SEARCH: Final = "tests/unit/crypto/test_format_search.py"
+_TESTS_OF_SEARCH: Final = [f"tests/unit/crypto/test_{name}.py" for name in _SEARCH]
 _NOT: Final = "not TestNothing and not costs_little and not few_values and not TestAnyLayout"
 # Whole runs take seconds each, most of which a mutant waits: these ask the class itself.
 _TEST_OF_EXCHANGE: Final = "tests/integration/server/test_exchange.py"
@@ -44,7 +44,7 @@ PARTS: Final = {
         [
             "tests/unit/crypto",
             "tests/unit/sweep/test_page.py",
-            f"--ignore={_TEST_OF_SEARCH}",
+            *(f"--ignore={test}" for test in _TESTS_OF_SEARCH),
             "-k",
             "not TestDerivedKeys",
         ],
@@ -52,7 +52,7 @@ PARTS: Final = {
     ),
     "search": Part(
         "rotator/crypto/[acfs]*.py",
-        [_TEST_OF_SEARCH, "-k", _NOT],
+        [*_TESTS_OF_SEARCH, "-k", _NOT],
         ("codec", "foreign", "format_codec"),
     ),
     "tally": Part("rotator/tally/*.py", ["tests/unit/tally"]),

@@ -1,8 +1,10 @@
 """Format search: finds what the language can say from values alone, and nothing that is not so."""
 
+import base64
 import os
 import sys
 from collections import Counter
+from itertools import chain
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
@@ -76,6 +78,11 @@ LAYOUTS = {
     "authenticated version": ("base64", "v1:{nonce}{ciphertext}{tag}", {"aad": "text:v1"}),
     "without its prefix": ("base64", "{nonce}.{ciphertext}{tag}", {"aad": "name-without:app:"}),
     "given": ("hex", "{nonce}:{ciphertext}{tag}", {"aad": "text:sessions"}),
+    "letters that are not ASCII": (
+        "hex",
+        "{label}:{nonce}:{ciphertext}{tag}",
+        {"labels": labels("clé".encode(), "clè".encode())},
+    ),
     "kubernetes": (
         "raw",
         "k8s:enc:aesgcm:v1:{label}:{nonce}{ciphertext}{tag}",
@@ -342,6 +349,220 @@ class TestDoubt:
         }
 
 
+def unmarked(write, size, head=b""):
+    """Tag, nonce and ciphertext, so that *write* makes of them what may be in either alphabet."""
+    while True:
+        nonce = os.urandom(12)
+        body = OLD.encrypt(nonce, os.urandom(size), None)
+        text = write(body[-16:] + nonce + body[:-16])
+        if not set(text) & set(b"+/-_"):
+            return head + text
+
+
+def padded(raw):
+    """Base64 as most libraries write it."""
+    return base64.b64encode(raw)
+
+
+def bare(raw):
+    """Base64 without padding."""
+    return padded(raw).rstrip(b"=")
+
+
+def within(raw):
+    """A text in hex, in base64 as a whole."""
+    return padded(b"v1:" + raw.hex().encode())
+
+
+class TestAlphabets:
+    """Values that may be in two alphabets."""
+
+    @pytest.mark.parametrize("head", [b"", b"v1:", b"v=1:"])
+    @pytest.mark.parametrize(
+        ("write", "sizes", "alphabet"),
+        [
+            (padded, (1,), "base64"), (padded, (3,), "base64"), (padded, (2, 5), "base64"),
+            (padded, (1, 2, 3), "base64"), (bare, (1,), "base64url"), (bare, (3,), "base64url"),
+            (bare, (1, 2, 3), "base64url"), (bare, (2, 5), "base64"),
+        ],
+    )  # fmt: skip
+    def test_padding_tells(self, head, write, sizes, alphabet):
+        """What has padding, or needs none, is in base64; what lacks it is in base64url."""
+        values = {(0, b"%d" % at): unmarked(write, at, head) for at in sizes}
+        found = search(values)
+        assert {form.encoding for form, _ in found.guesses.values()} == {alphabet}
+        assert found.guesses.keys() == values.keys()
+
+    def test_some_padding(self):
+        """Padding of one value outweighs that another one lacks it."""
+        values = {(0, b"1"): unmarked(padded, 1), (0, b"2"): unmarked(bare, 3)}
+        found = search(values)
+        assert {form.encoding for form, _ in found.guesses.values()} == {"base64"}
+        assert found.guesses.keys() == values.keys()
+
+    @pytest.mark.parametrize("size", [1, 2, 3])
+    @pytest.mark.parametrize(("cut", "alphabet"), [(b"", "base64"), (b"=", "base64url")])
+    def test_around_the_whole(self, size, cut, alphabet):
+        """That is so of an encoding around the whole, too."""
+        text = unmarked(within, size).rstrip(cut)
+        [(form, _)] = search({(0, b"n"): text}).guesses.values()
+        assert form.encoding == "hex"
+        assert form.within == (alphabet if len(text) % 4 else "base64")
+
+    @pytest.mark.parametrize("name", ["base64", "base64url"])
+    def test_a_mark_tells_more(self, name):
+        """One value with a mark of an alphabet outweighs all that have none."""
+        form = Format.parse("theirs", name, ["tag:16", "nonce:12", "ciphertext"])
+        values = {(0, b"%d" % at): unmarked(padded, at) for at in (2, 5, 8)}
+        held = b""
+        while not set(held) & set(b"+/-_"):
+            held = Codec(Keyring(OLD), [form]).seal(b"", os.urandom(11))
+        found = search(values | {(0, b"held"): held})
+        assert {form.encoding for form, _ in found.guesses.values()} == {name}
+        assert len(found.guesses) == 4
+
+    def test_a_named_format(self):
+        """A format with a name is taken if the other alphabet opens as many values, not more."""
+        form = Format.parse("mine", "base64", ["tag:16", "nonce:12", "ciphertext"])
+        values = {(0, b"%d" % at): unmarked(bare, at) for at in (1, 3)}
+        found = search(values, named={"mine": form})
+        assert {form for form, _ in found.guesses.values()} == {form}
+
+
+def texts(key, *heads, write=bytes.hex, glue=":", tail="", bare=""):
+    """A value under *key* for each of *heads*: that, a nonce, *glue*, the rest, and a *tail*."""
+    made = []
+    for number, head in enumerate(heads):
+        nonce = os.urandom(16)
+        body = key.encrypt(nonce, os.urandom(40 + number), None)
+        pieces = [write(raw).strip(bare or None) for raw in (nonce, body)]
+        made.append((head + glue.join(pieces) + tail).encode())
+    return made
+
+
+def standard(raw):
+    """Base64 as a text."""
+    return base64.b64encode(raw).decode()
+
+
+def numbered(values):
+    """*values* by place."""
+    return {(0, b"n%d" % at): value for at, value in enumerate(values)}
+
+
+def layouts(found):
+    """The layouts that were found."""
+    return {form.layout for form, _ in found.guesses.values()}
+
+
+class TestGroups:
+    """Which values are of one format."""
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_another_encoding(self, turned):
+        """The same pieces in two encodings are two formats."""
+        parts = [texts(OLD, *["v:"] * 4), texts(OLD, *["v:"] * 4, write=standard)]
+        if turned:
+            parts.reverse()
+        values = numbered([*parts[0], *parts[1], *texts(OLD, *["v;"] * 4)])
+        found = search(values)
+        assert found.guesses.keys() == values.keys()
+        assert {form.encoding for form, _ in found.guesses.values()} == {"hex", "base64"}
+        assert len({form for form, _ in found.guesses.values()}) == 3
+
+    @pytest.mark.parametrize("wrap", [bytes.hex, standard])
+    def test_another_encoding_around_them(self, wrap):
+        """A text as it is and one in an encoding are two formats."""
+        inner = texts(OLD, *["v:"] * 4)
+        plain = [*texts(OLD, *["v:"] * 4), *texts(OLD, *["v;"] * 4)]
+        values = numbered([*plain, *(wrap(one).encode() for one in inner)])
+        found = search(values)
+        assert found.guesses.keys() == values.keys()
+        assert {form.within for form, _ in found.guesses.values()} == {
+            None, "hex" if wrap is bytes.hex else "base64",
+        }  # fmt: skip
+
+    def test_two_encodings_around_them(self):
+        """Two encodings around one text are two formats."""
+        inner = [*texts(OLD, *["v:"] * 8), *texts(OLD, *["v;"] * 4)]
+        values = numbered([
+            *(one.hex().encode() for one in inner[:4]),
+            *(standard(one).encode() for one in inner[4:]),
+        ])  # fmt: skip
+        found = search(values)
+        assert found.guesses.keys() == values.keys()
+        assert {form.within for form, _ in found.guesses.values()} == {"hex", "base64"}
+
+    def test_what_they_authenticate(self):
+        """Values that authenticate something else are of another format."""
+        values = {}
+        for database, aad in enumerate(["none", "name"]):
+            form = Format.parse("theirs", "hex", "v:{nonce}:{ciphertext}{tag}", aad)
+            for (_, name), value in Application(form).fill(OLD, NEW)[0].items():
+                values[database, name] = value
+        found = search(values)
+        assert found.guesses.keys() == values.keys()
+        assert {form.aad for form, _ in found.guesses.values()} == {"none", "name"}
+
+    def test_labels_with_marks_of_their_own(self):
+        """Where marks differ by key, and by nothing else, the label may hold them."""
+        values = numbered([*texts(OLD, *["a-1;"] * 3), *texts(NEW, *["b.2;"] * 3)])
+        found = search(values)
+        assert layouts(found) == {"{label};{nonce:16}:{ciphertext}{tag}"}
+        assert found.labels == {OLD.id: b"a-1", NEW.id: b"b.2"}
+        assert found.guesses.keys() == values.keys()
+
+    @pytest.mark.parametrize(
+        "heads",
+        [("AB;", "CD;", "EF;"), ("ab;", "cd;", "ef;"), ("1;", "2;", "3;"), ("", "a", "Bc")],
+        ids="".join,
+    )
+    def test_words_that_differ(self, heads):
+        """Words and digits between the same marks are kept: all values are of one format."""
+        heads = [f";{head.rstrip(';')};" for head in heads]
+        values = numbered([*texts(OLD, *heads), *texts(NEW, *heads)])
+        found = search(values)
+        assert layouts(found) == {";{keep};{nonce:16}:{ciphertext}{tag}"}
+        assert found.guesses.keys() == values.keys()
+
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_beside_what_no_format_says(self, turned):
+        """Values whose parts nothing tells apart do not keep others from being found."""
+        odd = texts(OLD, "x.1", "x.22", "x.333", "x.4444", write=standard, glue=".")
+        plain = texts(OLD, *["v1:"] * 4, write=standard, tail="" if turned else "!" * 60)
+        values = numbered([*odd, *plain])
+        found = search(values)
+        assert layouts(found) == {
+            f"v1:{{nonce:16}}:{{ciphertext}}{{tag}}{'' if turned else '!' * 60}"
+        }
+        assert len(found.guesses) == 4
+
+    def test_an_alphabet_that_cannot_be(self):
+        """A mark that base64url has rules that out, though there is no padding."""
+        values = numbered(texts(OLD, *["v1:"] * 4, write=standard, tail="--z", bare="="))
+        found = search(values)
+        assert {form.encoding for form, _ in found.guesses.values()} == {"base64"}
+        assert found.guesses.keys() == values.keys()
+
+    def test_half_a_character(self):
+        """What is not even text is no text of a layout: nothing is found, and nothing fails."""
+        whole, half = texts(OLD, "éé:", "éé;")
+        values = numbered([whole, half.replace("éé;".encode(), b"\xc3(\xc3(:")])
+        assert search(values).guesses == {}
+
+    def test_names(self):
+        """Formats are numbered, past the names that are given away."""
+        kinds = [texts(OLD, *[head] * 3) for head in ("a:", "b;", "c,")]
+        values = numbered(chain(*kinds))
+        taken = dict.fromkeys(("detected", "detected-3"), BUILTIN["gcm"])
+        for named, names in (
+            (BUILTIN, {"detected", "detected-2", "detected-3"}),
+            (taken, {"detected-2", "detected-4", "detected-5"}),
+        ):
+            found = search(values, named=named)
+            assert {form.name for form, _ in found.guesses.values()} == names
+
+
 class TestNamed:
     """Formats that have a name, and are not in use."""
 
@@ -352,6 +573,15 @@ class TestNamed:
         assert {form for form, _ in found.guesses.values()} == {BUILTIN["gcm"]}
         assert {key.id for _, key in found.guesses.values()} == {OLD.id, NEW.id}
         assert found.guesses.keys() == values.keys()
+
+    def test_labels_that_are_configured(self):
+        """A format that has a name is read with the labels that are configured."""
+        form = Format.parse("mine", "hex", "{label}:{nonce:16}:{ciphertext}{tag}")
+        codec = Codec(RING, [BUILTIN["sealed"]], None, {OLD.id: b"k1"})
+        values = numbered(texts(OLD, *["k1:"] * 3))
+        found = search_formats(codec, {"mine": form}, values)
+        assert set(found.guesses.values()) == {(form, OLD)}
+        assert found.labels == {OLD.id: b"k1"}
 
     def test_another_alphabet(self):
         """One that reads some values by chance only is not taken for theirs."""
