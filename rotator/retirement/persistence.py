@@ -63,10 +63,9 @@ def _quiet(look: Look) -> bool:
 def never_saved(looks: Sequence[Look]) -> bool:
     """Return whether this process provably never had an RDB file (info-facts B3); from 7.0 on."""
     last = looks[-1]
-    facts = last.facts
-    if not counts_subcommands(last) or facts.get("role") != "master":
+    if not counts_subcommands(last) or not _is_blank(last):
         return False
-    if facts.get("master_replid2") != ORIGIN or any(facts.get(one) != "0" for one in NOTHING_THERE):
+    if last.facts.get("master_replid2") != ORIGIN:
         return False
     if calls(last, *_ANY_FILE, *_ANY_FILE_7) != 0:
         return False
@@ -84,7 +83,7 @@ def _had_file(look: Look, last: Look) -> bool:
 
 
 def _is_blank(look: Look) -> bool:
-    """Return whether an earlier process was one that never had a file."""
+    """Return whether a look shows a primary that neither loaded, read nor saved anything."""
     return look.facts.get("role") == "master" and all(
         look.facts.get(one) == "0" for one in NOTHING_THERE
     )
@@ -118,9 +117,12 @@ def rdb_place(server: Server, declared: Declarations, gone_at: datetime | None) 
     if moved and declared.rdb is None:
         evidence = f"{where} had another dir or dbfilename earlier: that file may be there still"
         return _unknown(Kind.RDB, where, evidence, "remove it, and declare assume.rdb")
-    if clean := _clean_rdb(server, gone_at):
+    clean = _clean_rdb(server, gone_at)
+    if clean and moved:
         evidence = f"{clean.evidence}, and none is where it was saved earlier: {declared.rdb}"
-        return replace(clean, status=Status.ASSUMED, evidence=evidence) if moved else clean
+        clean = replace(clean, status=Status.ASSUMED, evidence=evidence)
+    if clean:
+        return clean
     if _likely(server):
         return _held_rdb(server, declared, gone_at)
     evidence = f"whether {where} has an RDB file cannot be told"

@@ -93,26 +93,30 @@ def _first(kind: _Kind[T], records: Iterable[T], since: Iterable[datetime]) -> l
     return list(found.values())
 
 
+def _last(kind: _Kind[T], records: Sequence[T]) -> Iterator[T]:
+    """Yield the last records of each owner."""
+    left = Counter(map(kind.owner, records))
+    for one in records:
+        left[kind.owner(one)] -= 1
+        if left[kind.owner(one)] < _LATEST:
+            yield one
+
+
 def _differing(kind: _Kind[T], records: Sequence[T], kept: Iterable[T]) -> list[T]:
     """
     Return the records without those that say what the one before and the next one say.
 
     Those *kept* stay, one a day, and the last ones of each owner.
     """
-    left, last, alive = Counter(map(kind.owner, records)), dict[str, T](), set(map(id, kept))
-    following = _following(kind, records)
-    found = []
+    before, following = dict[str, T](), _following(kind, records)
+    alive, found = set(map(id, (*kept, *_last(kind, records)))), []
     for one in records:
-        mine = kind.owner(one)
-        left[mine] -= 1
-        before, after = last.get(mine), following.get(id(one))
-        alike = (
-            before and after and kind.content(before) == kind.content(one) == kind.content(after)
-        )
-        apart = mine in last and abs(kind.at(one) - kind.at(last[mine])) >= _APART
-        if not alike or apart or left[mine] < _LATEST or id(one) in alive:
+        last, after = before.get(kind.owner(one)), following.get(id(one))
+        alike = last and after and kind.content(last) == kind.content(one) == kind.content(after)
+        apart = last is not None and abs(kind.at(one) - kind.at(last)) >= _APART
+        if not alike or apart or id(one) in alive:
             found.append(one)
-            last[mine] = one
+            before[kind.owner(one)] = one
     return found
 
 
@@ -137,13 +141,8 @@ def _counting(
     """
     since = (n for n, one in enumerate(records) if begin is not None and kind.at(one) >= begin)
     old = next(since, len(records))
-    left, alive = Counter(map(kind.owner, records)), set(map(id, kept))
-    found = list[T]()
-    for number, one in enumerate(records):
-        left[kind.owner(one)] -= 1
-        if number >= old or left[kind.owner(one)] < _LATEST or id(one) in alive:
-            found.append(one)
-    return found
+    alive = set(map(id, (*kept, *_last(kind, records))))
+    return [one for number, one in enumerate(records) if number >= old or id(one) in alive]
 
 
 def _telling(looks: Sequence[Look]) -> list[Look]:

@@ -206,8 +206,7 @@ class Year:
             self.happened["verdicts looked into"] += 1
             if key_id in due:
                 self.happened["retired in the night of the bound"] += 1
-            fenced = any(map(_trusts_a_fence, [keys[key_id]]))
-            self.happened["retired by a fence"] += fenced
+            self.happened["retired by a fence"] += _trusts_a_fence(keys[key_id])
             self.application.retire(key_id)
             self.waited.append(day.number - self._switched.get(key_id, 0))
 

@@ -100,11 +100,29 @@ def write(world: World, entries: Iterable[Entry]) -> None:
             clients[owner.port].set(name, value, **until)
 
 
-def _save(node: LocalServer) -> None:
+def _restart(node: LocalServer) -> None:
+    """Have a server save, end and start from its files."""
+    save(node)
+    node.stop()
+    node.start()
+
+
+def _start_from(backup: Backup, nodes: Sequence[LocalServer]) -> None:
+    """Have servers end and start from the files of a backup."""
+    for node in nodes:
+        node.stop()
+        backup.put_back(node)
+    for node in nodes:
+        node.start()
+
+
+def save(node: LocalServer) -> None:
+    """Have a server save now; one that saves by itself just then has to end first."""
+
     def obstacle() -> str | None:
         try:
             client.save()
-        except ResponseError as error:  # it saves by itself just now
+        except ResponseError as error:
             return str(error)
         return None
 
@@ -170,9 +188,7 @@ class Pair:
     def restart(self, *, replica: bool) -> None:
         """Save, end and start one of both."""
         node = self.nodes[int(replica)]
-        _save(node)
-        node.stop()
-        node.start()
+        _restart(node)
         self._follow()
 
     def fail_over(self, _day: int) -> bool:
@@ -187,11 +203,7 @@ class Pair:
 
     def restore(self, backup: Backup) -> None:
         """Start both from older files; the replica then takes what the primary has."""
-        for node in self.nodes:
-            node.stop()
-            backup.put_back(node)
-        for node in self.nodes:
-            node.start()
+        _start_from(backup, self.nodes)
         self._follow()
 
     def _follow(self) -> None:
@@ -269,9 +281,7 @@ class Cluster:
         """Save, end and start one of them."""
         nodes = self._cluster.replicas if replica else self._cluster.primaries
         node = self._random.choice(nodes)
-        _save(node)
-        node.stop()
-        node.start()
+        _restart(node)
         self.settle()
 
     def fail_over(self, day: int) -> bool:
@@ -289,11 +299,7 @@ class Cluster:
 
     def restore(self, backup: Backup) -> None:
         """Start all from older files."""
-        for node in self.nodes:
-            node.stop()
-            backup.put_back(node)
-        for node in self.nodes:
-            node.start()
+        _start_from(backup, self.nodes)
         self.settle()
 
     def __enter__(self) -> Self:

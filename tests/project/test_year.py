@@ -15,6 +15,7 @@ from year import clock
 from year.bound import Night, Timetable
 from year.events import Day, Event, Events
 from year.play import STATE_BYTES, Year
+from year.world import save
 
 KEY, OTHER = "one", "other"
 SEED = 9  # with it nobody lags behind the new key, so the fence is set that very night
@@ -157,7 +158,7 @@ class TestNights:
         lags = year.application.lag(year.clock.now())
         with year.world.nodes[0].client() as client:
             client.mset({one.name: one.value for one in lags})
-            client.save()
+        save(year.world.nodes[0])
         year.events.back_up(40)  # the others are too old by then
         assert year.oracle.haste(old, 6)
         assert not year.oracle.haste(old, 7)
