@@ -118,6 +118,7 @@ class Trial:
         self._entries = make(self._keys, point.number, plain=point.command is Command.ADOPT)
         servers.empty()
         servers.fill(self._entries)
+        servers.save()  # or no file would ever hold what a verdict is about
         self._configure()
 
     def _configure(self) -> None:
@@ -209,6 +210,7 @@ class Trial:
         late = sealed(self._keys[1], 1, b"late:1", 0, random, -1)
         self._entries[b"late:1", None] = late
         self._servers.fill({(b"late:1", None): late})
+        self._servers.save()
 
     def _rotate_in_peace(self) -> None:
         """Run until every old key is retirable, and see that all is done then."""

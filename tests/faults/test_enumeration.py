@@ -77,6 +77,11 @@ def test_what_is_noticed(rotated, servers, tmp_path):
             assert what in " ".join(rotated.broken)
             rotated.broken.clear()
             servers.fill({place: entry._replace(value=kept)})
+        servers.fill({place: entry})
+        servers.save()
+        servers.fill({place: entry._replace(value=kept)})
+    rotated._look()
+    assert any("is in dump.rdb of" in one for one in rotated.broken)
     whole = (tmp_path / outputs.REPORT).read_bytes()
     (tmp_path / outputs.REPORT).write_bytes(whole[:-9])
     (tmp_path / outputs.METRICS).write_bytes(b"rotator_last_run")
@@ -86,6 +91,13 @@ def test_what_is_noticed(rotated, servers, tmp_path):
     (tmp_path / "logged").write_text(rotated._keys[1].text)
     rotated._look_for_leaks()
     assert rotated.broken == ["a secret is in logged"]
+
+
+def test_files_hold_what_is_rotated(servers, client, tmp_path):
+    """When a trial begins, a file of each server has what a verdict on files is about."""
+    trial = Trial(servers, client, tmp_path, Point(STANDALONE, Command.RUN, Fault.CUT, 1))
+    dirty = [where for where in trial._in(trial._keys[1].id) if where.startswith("dump.rdb")]
+    assert len(dirty) == len(servers.nodes)
 
 
 def test_a_report_that_is_too_good(rotated, servers, tmp_path):
