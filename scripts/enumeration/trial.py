@@ -12,8 +12,8 @@ What must hold after every trial, by what the servers say and not by what rotato
   ran; nor is one held or verifying that is in the memory of a primary;
 - a report and a file of metrics are whole or not there;
 - a command that ends with 0 in spite of a fault has left nothing to do;
-- the next run goes on and ends well, counts every value once, and in the end all is under the
-  current key and every old key retirable;
+- the next run goes on and ends well, counts every value once (a dry run, too), and in the end all
+  is under the current key and every old key retirable;
 - no key and no plaintext is in what rotator says or leaves behind.
 """
 
@@ -202,6 +202,8 @@ class Trial:
             self._rotate_in_peace()
         elif not self._is_done():
             self.broken.append("the next run has left something to do")
+        elif self._point.command is Command.DRY_RUN:
+            self._look_at_counts()
         self._look_for_leaks()
 
     def _write_late(self) -> None:
@@ -231,7 +233,8 @@ class Trial:
         [cache] = json.loads((self._folder / outputs.REPORT).read_text())["caches"]
         counted = {name: number for name, number in cache["outcomes"].items() if number}
         there = len(self._entries)
-        if sum(counted.values()) != there or set(counted) - {"current", "rotated"}:
+        moved = "would_rotate" if self._point.command is Command.DRY_RUN else "rotated"
+        if sum(counted.values()) != there or set(counted) - {"current", moved}:
             self.broken.append(f"{there} values are there, and {counted} were counted")
         for key in cache["keys"]:
             if key["found"] != key["rotated"] + key["remaining"] and key["role"] == "old":
@@ -251,10 +254,8 @@ class Trial:
         for key_id, verdict in dict.fromkeys(one for told in said for one in told.items()):
             if verdict in _GONE and (under := self._under(key_id, found)):
                 self.broken.append(f"{key_id} is called {verdict}, {under} values are under it")
-            if verdict == Verdict.RETIRABLE:
-                self.broken += [
-                    f"{key_id} is called retirable and is in {where}" for where in self._in(key_id)
-                ]
+            where = self._in(key_id) if verdict == Verdict.RETIRABLE else ()
+            self.broken += [f"{key_id} is called retirable and is in {one}" for one in where]
 
     def _under(self, key_id: str, found: Mapping[Place, Found]) -> int:
         """Return how many values under a key are in the memory of primaries."""
