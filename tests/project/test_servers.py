@@ -9,6 +9,7 @@ import pytest
 from servers import __main__ as servers
 from servers import matrix, sources
 from servers.sources import FetchError, Suite, Wheel
+from support import programs
 
 ALL = [server.name for server in servers.SERVERS]
 ROOT = Path(__file__).parents[2]
@@ -335,6 +336,15 @@ class TestMatrix:
             matrix.main()
         assert ended.value.code == 2
         assert "no server is called nosql" in capsys.readouterr().err
+
+    def test_the_server_at_hand(self, monkeypatch):
+        """What passed on a better server is not said of the one at hand."""
+        monkeypatch.setattr(programs, "_found", lambda _: Path("better"))
+        monkeypatch.setattr(programs, "find_binary", lambda: Path("at hand"))
+        monkeypatch.setattr(programs, "at_hand_only", False)
+        assert programs.preferred(programs.HIDING) == Path("better")
+        monkeypatch.setattr(programs, "at_hand_only", True)
+        assert programs.preferred(programs.HIDING) == Path("at hand")
 
     def test_some_tests_are_not_recorded(self, monkeypatch, capsys):
         """The table is not told of a few tests as if they were all."""
