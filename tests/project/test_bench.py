@@ -216,7 +216,7 @@ def test_losses_while_it_runs(foreground):
 
 @pytest.mark.parametrize(("code", "left"), [(0, 7), (4, 0)])
 def test_values_that_are_left(code, left):
-    """Values under the old key are bad after a run that ended well, not after one that was ended."""
+    """Values under the old key are bad if the run ended well, not if it was stopped."""
     bad = judged_load(Counter(old=7, lost=2), code)
     assert {what: count for what, count in bad.items() if count} == {
         what: count for what, count in {"left": left, "lost": 2}.items() if count
