@@ -147,6 +147,7 @@ class Trial:
         meter.set(number, Fault(fault))
         code = self._command(hurried=True)
         happened, self.commands = meter.happened, meter.count
+        self.broken += meter.broken
         meter.set(None)
         if code == Exit.OK and not self._is_done():
             self.broken.append("it ends with 0, and has left something to do")
@@ -181,8 +182,7 @@ class Trial:
             more += ["--report", self._path(outputs.REPORT)]
             more += ["--metrics-file", self._path(outputs.METRICS)]
             more += ["--quiet", "0s", "--max-latency", "0"]
-        if command is Command.RUN:
-            more.append("--refresh-files")
+        more += ["--refresh-files"] if command is Command.RUN else []
         return [*str(command).split(), *more, "--format", "json"]
 
     def _path(self, name: str) -> str:
@@ -316,5 +316,5 @@ class Trial:
 
     def _look_for_leaks(self) -> None:
         """See that no key and no plaintext is in any file but the configuration."""
-        secrets = [MARK, *(key.text.encode() for key in self._keys)]
-        self.broken += outputs.leaks(self._folder, secrets)
+        keys = (key.text.encode() for key in self._keys)
+        self.broken += outputs.leaks(self._folder, [MARK, *keys])

@@ -6,11 +6,12 @@ Each trial compares what is left, and what the next run makes of it, with an ora
 
 from contextlib import nullcontext
 from random import Random
+from socket import socketpair
 from types import SimpleNamespace
 
 import pytest
 
-from enumeration import kinds, outputs
+from enumeration import kinds, outputs, proxy
 from enumeration.places import STANDALONE, Servers
 from enumeration.proxy import Fault
 from enumeration.trial import FAULTS, KILLED_AT_WRITE, Command, Point, Trial, Trials
@@ -116,6 +117,17 @@ def test_a_command_that_does_nothing(servers, client, tmp_path, monkeypatch):
     monkeypatch.setattr(client, "run", lambda *_, **__: 0)
     trial.begin()
     assert trial.broken == ["it ends with 0, and has left something to do"]
+
+
+def test_a_client_without_a_deadline(monkeypatch):
+    """One that waits for a late reply for ever is told from one that gives up."""
+    monkeypatch.setattr(proxy, "_LATE_SECONDS", 0.05)
+    ours, its = socketpair()
+    with ours, its:
+        its.sendall(b"PING\r\n")
+        assert not proxy.gives_up(ours)
+        its.close()
+        assert proxy.gives_up(ours)
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, "killed at pwrite64"])
