@@ -24,7 +24,7 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -213,7 +213,12 @@ def main() -> int:
         return 130
     shown = rendered_load if given.what else rendered
     print(json.dumps(document, indent=2) if given.json else shown(document))
-    return int(any(sum(row["bad"].values()) for row in document["results"]) if given.what else 0)
+    return int(bool(given.what) and any(map(is_bad, document["results"])))
+
+
+def is_bad(row: Mapping[str, Any]) -> bool:
+    """Whether something was lost in a row of the load table, or nothing was moved in it."""
+    return not row["moved"] or any(row["bad"].values())
 
 
 if __name__ == "__main__":

@@ -86,15 +86,9 @@ def _own(announced: int, host: str, binary: Path | None) -> tuple[str, ...]:
 
 
 class Network:
-    """
-    Proxies in front of servers, and what becomes of the bytes between any two of them.
-
-    *connections* counts those that were opened, *lost* the bytes that were swallowed.
-    """
+    """Proxies in front of servers, and what becomes of the bytes between any two of them."""
 
     def __init__(self) -> None:
-        self.connections = 0
-        self.lost = 0
         self._states: dict[tuple[str, str], State] = {}
         self._links: set[_Link] = set()
         self._hosts = 0
@@ -123,7 +117,6 @@ class Network:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             node = target()
             link = _Link(self, writer.get_extra_info("peername")[0], node.host)
-            self.connections += 1
             self._links.add(link)
             try:
                 await link.carry(reader, writer, node.port + offset)
@@ -302,7 +295,6 @@ class _Link:
             silent = silent or self._network.state(*way).loss is Loss.SWALLOWED
             if silent:
                 self.silent = True
-                self._network.lost += len(data)
             elif data:
                 target.write(data)
                 await target.drain()

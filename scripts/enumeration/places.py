@@ -91,6 +91,12 @@ class Servers:
                 pipe.execute()
         self.sync()
 
+    def save(self) -> None:
+        """Have every server write its file, with what is in memory now."""
+        for node in self.nodes:
+            with node.client() as client:
+                wait_until(lambda client=client: _unsaved(client))  # type: ignore[misc]
+
     def _owner(self, name: bytes) -> LocalServer:
         slot = key_slot(name)
         return next(node for slots, node in self._slots if slot in slots)
@@ -129,6 +135,15 @@ class Servers:
             for path in node.folder.rglob("*"):
                 if path.suffix in {".rdb", ".aof"}:
                     yield f"{path.name} of {node.address}", path.read_bytes()
+
+
+def _unsaved(client: Redis) -> str | None:
+    """Have a server save; one that an ended command has asked to may be at it yet."""
+    try:
+        client.save()
+    except ResponseError as error:
+        return str(error)
+    return None
 
 
 def _read_replica(client: Redis, *, field_ttls: bool) -> dict[Place, Found]:

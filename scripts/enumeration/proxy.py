@@ -36,10 +36,15 @@ class Fault(StrEnum):
 
 
 class Meter:
-    """Meter: counts commands while it is set, and says at which one which fault is to happen."""
+    """
+    Meter: counts commands while it is set, and says at which one which fault is to happen.
+
+    *broken* takes what a client does that it must not.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.broken: list[str] = []
         self.count = 0
         self.happened: bytes | None = None
         self._at: int | None = None
@@ -49,7 +54,7 @@ class Meter:
     def set(self, at: int | None, fault: Fault = Fault.CUT) -> None:
         """Count from 0, and have *fault* happen at command number *at*, the first is 1."""
         with self._lock:
-            self.count, self.happened = 0, None
+            self.count, self.happened, self.broken = 0, None, []
             self._at, self.fault = at, fault
 
     def take(self, words: list[bytes]) -> Fault | None:
@@ -131,8 +136,8 @@ class CountingProxy:
         reply = server.ask([words])
         if fault is Fault.KILLED_AFTER:
             self._meter.kill()
-        if fault is Fault.REPLY_LATE:
-            _hold(client)
+        if fault is Fault.REPLY_LATE and not gives_up(client):
+            self._meter.broken.append("a reply that does not come is waited for without end")
         if fault is not None:
             return False
         client.sendall(reply)
@@ -178,8 +183,14 @@ def _is_one_of_many(words: list[bytes]) -> bool:
     return many and int(words[2]) % _ONE_IN > 0
 
 
-def _hold(client: socket.socket) -> None:
-    """Answer nothing until the client has given up."""
+def gives_up(client: socket.socket) -> bool:
+    """Answer nothing, and return whether the client gives up, as it must have a deadline."""
     client.settimeout(_LATE_SECONDS)
-    while client.recv(_READ_BYTES):
-        pass
+    try:
+        while client.recv(_READ_BYTES):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:  # it has reset the connection
+        return True
+    return True

@@ -7,10 +7,13 @@ What must hold after every trial, by what the servers say and not by what rotato
   millisecond they did, and nothing else is there; the replica has the same;
 - a dry run has changed no byte, `purge` deleted nothing but what is under its key, `adopt` changed
   only what it was told to;
-- no key is called retirable in the state while a value under it is in the memory of a server or in
-  a file that it would start from, also one that an application wrote while nobody ran;
-- the next run goes on and ends well, counts every value once, and in the end all is under the
-  current key and every old key retirable;
+- no key is called retirable in the state or in the report while a value under it is in the memory
+  of a server or in a file that it would start from, also one that an application wrote while nobody
+  ran; nor is one held or verifying that is in the memory of a primary;
+- a report and a file of metrics are whole or not there;
+- a command that ends with 0 in spite of a fault has left nothing to do;
+- the next run goes on and ends well, counts every value once (a dry run, too), and in the end all
+  is under the current key and every old key retirable;
 - no key and no plaintext is in what rotator says or leaves behind.
 """
 
@@ -21,20 +24,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
+from enumeration import outputs
 from enumeration.places import CLUSTER, Servers
 from enumeration.proxy import Fault
 from enumeration.values import MARK, Entry, Found, Key, Place, make, sealed
 from enumeration.warm_client import WarmClient
 from rotator.errors import Exit
-from rotator.report.archive import load_reports
 from rotator.retirement.places import Verdict
-from rotator.state.state import State
-from rotator.text import utc_now
 
 KILLED_AT_WRITE: Final = "killed at a write"
 SYSTEM_CALLS: Final = {
@@ -47,6 +49,7 @@ FAULTS: Final = (*map(str, Fault), KILLED_AT_WRITE)
 
 _ROUNDS: Final = 4  # runs in peace until every old key is retirable
 _PURGED: Final = 2  # the number of the key whose values `purge` deletes
+_GONE: Final = {Verdict.VERIFYING, Verdict.HELD, Verdict.RETIRABLE}  # under no name any more
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - only for speed: the disk is not what is tried
 
 
@@ -115,6 +118,7 @@ class Trial:
         self._entries = make(self._keys, point.number, plain=point.command is Command.ADOPT)
         servers.empty()
         servers.fill(self._entries)
+        servers.save()  # or no file would ever hold what a verdict is about
         self._configure()
 
     def _configure(self) -> None:
@@ -130,7 +134,7 @@ class Trial:
         if self._point.command is Command.ADOPT:
             settings["write"] = "sealed"
         told = {"caches": [cache], "rotator": {"caches": {"trial": settings}}}
-        (self._folder / "maverics.json").write_text(json.dumps(told))
+        (self._folder / outputs.CONFIG).write_text(json.dumps(told))
 
     def begin(self) -> bool:
         """Run the command with its fault; return whether the point was reached."""
@@ -141,9 +145,12 @@ class Trial:
             return self._command(kill_at=number) < 0
         meter = self._servers.meter
         meter.set(number, Fault(fault))
-        self._command(hurried=True)
+        code = self._command(hurried=True)
         happened, self.commands = meter.happened, meter.count
+        self.broken += meter.broken
         meter.set(None)
+        if code == Exit.OK and not self._is_done():
+            self.broken.append("it ends with 0, and has left something to do")
         self.where = "" if happened is None else happened.decode(errors="replace")
         return happened is not None
 
@@ -166,21 +173,16 @@ class Trial:
         """Return the command line of the point."""
         command = self._point.command
         more = ["--page", "60" if self._point.place == CLUSTER else "20"]
-        more += ["--state", self._path("state.db"), "--config", self._path("maverics.json")]
+        more += ["--state", self._path(outputs.STATE), "--config", self._path(outputs.CONFIG)]
         if command is Command.PURGE:
             more += ["--key", self._keys[_PURGED].id, "--yes"]
         elif command is Command.ADOPT:
             more += ["--match", "plain:*", "--yes"]
         else:
-            more += [
-                "--report",
-                self._path("report.json"),
-                "--metrics-file",
-                self._path("run.prom"),
-            ]
+            more += ["--report", self._path(outputs.REPORT)]
+            more += ["--metrics-file", self._path(outputs.METRICS)]
             more += ["--quiet", "0s", "--max-latency", "0"]
-        if command is Command.RUN:
-            more.append("--refresh-files")
+        more += ["--refresh-files"] if command is Command.RUN else []
         return [*str(command).split(), *more, "--format", "json"]
 
     def _path(self, name: str) -> str:
@@ -200,6 +202,8 @@ class Trial:
             self._rotate_in_peace()
         elif not self._is_done():
             self.broken.append("the next run has left something to do")
+        elif self._point.command is Command.DRY_RUN:
+            self._look_at_counts()
         self._look_for_leaks()
 
     def _write_late(self) -> None:
@@ -208,6 +212,7 @@ class Trial:
         late = sealed(self._keys[1], 1, b"late:1", 0, random, -1)
         self._entries[b"late:1", None] = late
         self._servers.fill({(b"late:1", None): late})
+        self._servers.save()
 
     def _rotate_in_peace(self) -> None:
         """Run until every old key is retirable, and see that all is done then."""
@@ -225,10 +230,11 @@ class Trial:
 
     def _look_at_counts(self) -> None:
         """See that the last report counts every value once."""
-        [cache] = json.loads((self._folder / "report.json").read_text())["caches"]
+        [cache] = json.loads((self._folder / outputs.REPORT).read_text())["caches"]
         counted = {name: number for name, number in cache["outcomes"].items() if number}
         there = len(self._entries)
-        if sum(counted.values()) != there or set(counted) - {"current", "rotated"}:
+        moved = "would_rotate" if self._point.command is Command.DRY_RUN else "rotated"
+        if sum(counted.values()) != there or set(counted) - {"current", moved}:
             self.broken.append(f"{there} values are there, and {counted} were counted")
         for key in cache["keys"]:
             if key["found"] != key["rotated"] + key["remaining"] and key["role"] == "old":
@@ -243,10 +249,21 @@ class Trial:
         self.broken += [f"{place} is there" for place in found if place not in self._entries]
         if (apart := self._servers.difference()) is not None:
             self.broken.append(apart)
-        for key_id in self._retirable():
-            self.broken += [
-                f"{key_id} is called retirable and is in {where}" for where in self._in(key_id)
-            ]
+        self.broken += outputs.halves(self._folder)
+        said = (outputs.of_the_state(self._folder), outputs.of_the_report(self._folder))
+        for key_id, verdict in dict.fromkeys(one for told in said for one in told.items()):
+            if verdict in _GONE and (under := self._under(key_id, found)):
+                self.broken.append(f"{key_id} is called {verdict}, {under} values are under it")
+            where = self._in(key_id) if verdict == Verdict.RETIRABLE else ()
+            self.broken += [f"{key_id} is called retirable and is in {one}" for one in where]
+
+    def _under(self, key_id: str, found: Mapping[Place, Found]) -> int:
+        """Return how many values under a key are in the memory of primaries."""
+        return sum(
+            place in found and found[place].value == entry.value
+            for place, entry in self._entries.items()
+            if entry.key is not None and self._keys[entry.key].id == key_id
+        )
 
     def _wrong(self, place: Place, entry: Entry, found: Found | None) -> str | None:
         """Say what is wrong with one value, if anything is."""
@@ -271,14 +288,9 @@ class Trial:
         return next((one for one in opened if one is not None), None)
 
     def _retirable(self) -> list[str]:
-        """Return the ids of the keys that the state calls retirable, as `rotator report` has it."""
-        path = self._folder / "state.db"
-        if not path.exists():
-            return []
-        with State(path) as state:
-            caches = load_reports(state, utc_now()).caches if state.last_reports() else ()
-        keys = (key for cache in caches for key in cache.keys)
-        return [key.id for key in keys if key.verdict == Verdict.RETIRABLE]
+        """Return the ids of the keys that the state calls retirable."""
+        verdicts = outputs.of_the_state(self._folder).items()
+        return [key_id for key_id, verdict in verdicts if verdict == Verdict.RETIRABLE]
 
     def _in(self, key_id: str) -> list[str]:
         """Return where values under a key are."""
@@ -304,8 +316,5 @@ class Trial:
 
     def _look_for_leaks(self) -> None:
         """See that no key and no plaintext is in any file but the configuration."""
-        kept = [MARK, *(key.text.encode() for key in self._keys)]
-        for path in self._folder.rglob("*"):
-            if path.is_file() and path.name != "maverics.json":
-                data = path.read_bytes()
-                self.broken += [f"a secret is in {path.name}" for one in kept if one in data]
+        keys = (key.text.encode() for key in self._keys)
+        self.broken += outputs.leaks(self._folder, [MARK, *keys])

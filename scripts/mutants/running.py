@@ -137,13 +137,15 @@ class Mutation:
 
     def _end(self) -> None:
         """Note the result of the process that ends next."""
-        child, _, used = os.wait3(0)
+        child, status, used = os.wait3(0)
         self._took += used.ru_utime + used.ru_stime
         mutant, reading, tests = self._busy.pop(child)
         said = os.read(reading, 2)
         os.close(reading)
         if not said:
-            self._found[mutant] = (TIMEOUT, "")
+            # Only a timer's signal is a timeout; whoever ends otherwise has shown nothing.
+            late = os.waitstatus_to_exitcode(status) in {-signal.SIGPROF, -signal.SIGALRM}
+            self._found[mutant] = (TIMEOUT, "") if late else (SURVIVED, f"ended with {status}")
         elif (failed := int.from_bytes(said)) == _NONE_FAILED:
             self._found[mutant] = (SURVIVED, str(len(tests)))
         else:

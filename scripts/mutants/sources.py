@@ -38,11 +38,6 @@ class Mutant:
     path: str
     diff: str
 
-    @property
-    def function(self) -> str:
-        """The function, as calls of it are recorded."""
-        return self.name.rpartition("__mutmut_")[0]
-
 
 _WRAPPED: Final = matchers.FunctionDef(
     decorators=[

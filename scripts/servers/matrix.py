@@ -122,7 +122,7 @@ def recorded(text: str, results: Sequence[Result], today: str) -> str:
 
     A server on which a test failed keeps what it had: the row says what passed, and when.
     """
-    passed = {one.server: one for one in results if not one.code}
+    passed = {one.server: one for one in results if one.passed and not one.code}
     lines = text.split("\n")
     for number, line in enumerate(lines):
         row = _ROW.match(line)
@@ -142,6 +142,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=4, help="how many processes; default: 4")
     parser.add_argument("--record", action="store_true", help="tell the table in servers.md")
     arguments = parser.parse_args()
+    if arguments.record and arguments.tests:
+        parser.error("--record tells what passed of all tests, so none can be named")
     try:
         wanted = servers.chosen(arguments.servers.split())
     except FetchError as error:

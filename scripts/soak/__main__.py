@@ -144,8 +144,6 @@ class Soak:
             while going(until):
                 self._configure()
                 self.judge(self._run_in_peace())
-        if self.faults.error:
-            self.broken.append(self.faults.error)
 
     def _configure(self) -> None:
         addresses = [node.address for node in self._cluster.nodes]
@@ -189,8 +187,11 @@ class Soak:
 
     def finish(self) -> None:
         """Let rotator run to the end in peace, and look at everything."""
+        if not self.writer.is_alive():
+            self.broken.append("the application has ended before its time")
         self._end_threads()
         if self.faults.error:
+            self.broken.append(self.faults.error)
             return
         self.faults.rest()
         self._configure()

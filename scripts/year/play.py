@@ -145,6 +145,8 @@ class Year:
         if code == 0:
             self._last = report
             self.broken += self.oracle.sums(report, before, after, resumed=self._resumed)
+            once = report["caches"][0]["visits"] == sum(before.values())
+            self.happened["tallies compared"] += once and not self._resumed
         if code == 0 or (day.event is Event.FULL and not day.lost):
             self.broken += self.oracle.agreement(self._last)
         self._resumed = code == -9

@@ -4,10 +4,14 @@ A sample of the points at which a command is killed or cut off; `make enumerate`
 Each trial compares what is left, and what the next run makes of it, with an oracle of its own.
 """
 
+from contextlib import nullcontext
 from random import Random
+from socket import socketpair
+from types import SimpleNamespace
 
 import pytest
 
+from enumeration import kinds, outputs, proxy
 from enumeration.places import STANDALONE, Servers
 from enumeration.proxy import Fault
 from enumeration.trial import FAULTS, KILLED_AT_WRITE, Command, Point, Trial, Trials
@@ -62,7 +66,8 @@ def test_what_is_noticed(rotated, servers, tmp_path):
         "is lost": lambda redis: redis.delete(b"app:100"),
         "does not open": lambda redis: redis.set(b"app:100", b"other", keepttl=True),
         "expires at": lambda redis: redis.pexpireat(b"app:100", entry.at_ms + 1),
-        "is called retirable": lambda _: servers.fill({place: entry}),
+        "is called retirable and is in": lambda _: servers.fill({place: entry}),
+        "is called retirable, 1 values are under it": lambda _: servers.fill({place: entry}),
         "is there": lambda redis: redis.set(b"strange", b"value"),
     }
     with servers.nodes[0].client() as redis:
@@ -73,9 +78,66 @@ def test_what_is_noticed(rotated, servers, tmp_path):
             assert what in " ".join(rotated.broken)
             rotated.broken.clear()
             servers.fill({place: entry._replace(value=kept)})
+        servers.fill({place: entry})
+        servers.save()
+        servers.fill({place: entry._replace(value=kept)})
+    rotated._look()
+    assert any("is in dump.rdb of" in one for one in rotated.broken)
+    whole = (tmp_path / outputs.REPORT).read_bytes()
+    (tmp_path / outputs.REPORT).write_bytes(whole[:-9])
+    (tmp_path / outputs.METRICS).write_bytes(b"rotator_last_run")
+    rotated._look()
+    assert {"half of report.json is there", "half of run.prom is there"} <= {*rotated.broken}
+    rotated.broken.clear()
     (tmp_path / "logged").write_text(rotated._keys[1].text)
     rotated._look_for_leaks()
     assert rotated.broken == ["a secret is in logged"]
+
+
+def test_files_hold_what_is_rotated(servers, client, tmp_path):
+    """When a trial begins, a file of each server has what a verdict on files is about."""
+    trial = Trial(servers, client, tmp_path, Point(STANDALONE, Command.RUN, Fault.CUT, 1))
+    dirty = [where for where in trial._in(trial._keys[1].id) if where.startswith("dump.rdb")]
+    assert len(dirty) == len(servers.nodes)
+
+
+def test_a_report_that_is_too_good(rotated, servers, tmp_path):
+    """A report that calls a key retirable is noticed where the state has nothing of it."""
+    place = (b"app:100", None)
+    assert outputs.of_the_report(tmp_path) == outputs.of_the_state(tmp_path)
+    (tmp_path / outputs.STATE).unlink()
+    servers.fill({place: rotated._entries[place]})
+    rotated._look()
+    assert any("is called retirable and is in the memory" in one for one in rotated.broken)
+
+
+def test_a_command_that_does_nothing(servers, client, tmp_path, monkeypatch):
+    """One that ends with 0 and has left something to do is noticed before it is begun again."""
+    trial = Trial(servers, client, tmp_path, Point(STANDALONE, Command.RUN, Fault.CUT, 1))
+    monkeypatch.setattr(client, "run", lambda *_, **__: 0)
+    trial.begin()
+    assert trial.broken == ["it ends with 0, and has left something to do"]
+
+
+def test_a_client_without_a_deadline(monkeypatch):
+    """One that waits for a late reply for ever is told from one that gives up."""
+    monkeypatch.setattr(proxy, "_LATE_SECONDS", 0.05)
+    ours, its = socketpair()
+    with ours, its:
+        its.sendall(b"PING\r\n")
+        assert not proxy.gives_up(ours)
+        its.close()
+        assert proxy.gives_up(ours)
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, "killed at pwrite64"])
+def test_nothing_played(monkeypatch, fault):
+    """A kind of which every command has a point is broken if none was played."""
+    for name in ("Servers", "WarmClient"):
+        monkeypatch.setattr(kinds, name, lambda *_: nullcontext())
+    monkeypatch.setattr(kinds, "Trials", lambda *_: SimpleNamespace(play=lambda _: None))
+    played = kinds.play(kinds.Kind(STANDALONE, Command.RUN, fault), 1, 1)
+    assert (played.points, len(played.broken)) == (0, 1)
 
 
 def test_no_such_point(servers, client):

@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 
+from bench import __main__ as bench_script
 from bench.__main__ import plans
 from bench.goals import GOALS, judged
 from bench.load.rows import BAD, Foreground
+from bench.load.rows import judged as judged_load
 from bench.rows import WAYS
 from bench.system import TimeSlots
 from rotator.crypto.keyring import generate
@@ -209,6 +212,27 @@ def test_losses_while_it_runs(foreground):
         client.flushall()
     time.sleep(0.2)
     assert application.end([])["counts"]["read lost"] > 0
+
+
+@pytest.mark.parametrize(("code", "left"), [(0, 7), (4, 0)])
+def test_values_that_are_left(code, left):
+    """Values under the old key are bad if the run ended well, not if it was stopped."""
+    bad = judged_load(Counter(old=7, lost=2), code)
+    assert {what: count for what, count in bad.items() if count} == {
+        what: count for what, count in {"left": left, "lost": 2}.items() if count
+    }
+
+
+@pytest.mark.parametrize(
+    ("moved", "bad", "code"), [(5, {}, 0), (0, {}, 1), (5, {"lost": 3, "unheard": -3}, 1)]
+)
+def test_exit_code_of_load(moved, bad, code, monkeypatch):
+    """It is 1 for a row in which something is bad, or rotator has moved nothing."""
+    document = {"results": [{"moved": 5, "bad": {}}, {"moved": moved, "bad": bad}]}
+    monkeypatch.setattr(bench_script, "measure", lambda _: document)
+    monkeypatch.setattr(sys, "argv", ["bench", "load", "--json"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert bench_script.main() == code
 
 
 def test_load():

@@ -9,6 +9,7 @@ import pytest
 from servers import __main__ as servers
 from servers import matrix, sources
 from servers.sources import FetchError, Suite, Wheel
+from support import programs
 
 ALL = [server.name for server in servers.SERVERS]
 ROOT = Path(__file__).parents[2]
@@ -336,6 +337,24 @@ class TestMatrix:
         assert ended.value.code == 2
         assert "no server is called nosql" in capsys.readouterr().err
 
+    def test_the_server_at_hand(self, monkeypatch):
+        """What passed on a better server is not said of the one at hand."""
+        monkeypatch.setattr(programs, "_found", lambda _: Path("better"))
+        monkeypatch.setattr(programs, "find_binary", lambda: Path("at hand"))
+        monkeypatch.setattr(programs, "at_hand_only", False)
+        assert programs.preferred(programs.HIDING) == Path("better")
+        monkeypatch.setattr(programs, "at_hand_only", True)
+        assert programs.preferred(programs.HIDING) == Path("at hand")
+
+    def test_some_tests_are_not_recorded(self, monkeypatch, capsys):
+        """The table is not told of a few tests as if they were all."""
+        monkeypatch.setattr(servers, "provide", lambda _: pytest.fail("it went on"))
+        monkeypatch.setattr(sys, "argv", ["servers.matrix", "--record", "tests/x.py"])
+        with pytest.raises(SystemExit) as ended:
+            matrix.main()
+        assert ended.value.code == 2
+        assert "none can be named" in capsys.readouterr().err
+
 
 class TestDocument:
     """`rotator docs servers`: its tables are those of the scripts."""
@@ -361,11 +380,12 @@ class TestDocument:
             assert (f"`{path.removeprefix('tests/')}`", why) in self.rows(0, 1)
 
     def test_what_passed_is_recorded(self):
-        """The row of a server is told what passed and when, that of one that failed is not."""
+        """A row is told what passed and when, but not if a test failed or none was run."""
         good = matrix.Result("redis-7.0.15", 1234, 0, 7, 300.0, 0)
         bad = matrix.Result("valkey-9.1.2", 1233, 1, 7, 300.0, 1)
+        none = matrix.Result("valkey-8.1.1", 0, 0, 1240, 9.0, 0)
         before = self.TEXT.splitlines()
-        after = matrix.recorded(self.TEXT, [good, bad], "2027-01-02").splitlines()
+        after = matrix.recorded(self.TEXT, [good, bad, none], "2027-01-02").splitlines()
         changed = [(one, two) for one, two in zip(before, after, strict=True) if one != two]
         assert len(changed) == 1
         assert changed[0][1].startswith(

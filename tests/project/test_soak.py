@@ -3,6 +3,8 @@
 import re
 import sys
 from datetime import UTC, datetime, timedelta
+from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
@@ -219,6 +221,16 @@ def test_a_short_soak():
             soak.spoil(how)
             soak.check()
             assert any(fault in one for one in soak.broken), how
+
+
+def test_what_ends_before_its_time():
+    """A last fault that the cluster does not survive is told, and an application that ended."""
+    soak = Soak(1)
+    ended = {"over": Event(), "ident": None, "is_alive": lambda: False}
+    soak.writer, soak.faults = SimpleNamespace(**ended), SimpleNamespace(**ended, error="no rest")
+    soak.finish()
+    soak._folder.cleanup()
+    assert soak.broken == ["the application has ended before its time", "no rest"]
 
 
 def test_a_soak_that_breaks_a_rule_fails(monkeypatch, capsys):

@@ -146,6 +146,7 @@ class TestNights:
         assert year.broken == []
         assert year.codes == {0: 4, 1: 1}
         assert year.happened["values checked"] > 100
+        assert year.happened["tallies compared"] > 0
         assert year.happened["fences"] == 1
         assert all(year.happened[event] == 1 for event in NIGHTS.values() if event != "nothing")
 

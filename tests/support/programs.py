@@ -106,7 +106,8 @@ def program(ability):
 
 def preferred(wanted):
     """A server program that has an ability if there is one, for a test that holds on others too."""
-    return _found(wanted) or find_binary()
+    found = None if at_hand_only else _found(wanted)
+    return found or find_binary()
 
 
 def _found(wanted):

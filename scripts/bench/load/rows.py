@@ -37,6 +37,7 @@ BAD: Final = {
     "read back": "was read after it was deleted or had expired",
     "unanswered": "was asked, and there was no answer",
     "unheard": "was evicted, and the server has not said so",
+    "left": "is under the old key, though the run says that it is done",
 }
 """What must be 0 of a verdict and of the counts of the foreground, and what it says of a name."""
 
@@ -172,8 +173,14 @@ def measured(
             "name": situation.name,
             "names": names,
             "server": _version(client.info("server")),
-            "bad": {what: found["counts"].get(what, 0) for what in BAD},
+            "bad": judged(found["counts"], found["exit_code"]),
         }
+
+
+def judged(counts: Counter[str], exit_code: int) -> dict[str, int]:
+    """What must be 0; values under the old key only where the run ended well."""
+    left = 0 if exit_code else counts["old"]
+    return {what: counts[what] for what in BAD} | {"left": left}
 
 
 def _beside(clients: list[Foreground], work: Callable[[], Ran], seconds: float) -> dict[str, Any]:

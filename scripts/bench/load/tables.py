@@ -24,8 +24,9 @@ last minute of a row: where it is far above 2, latencies say more of other proce
 rotator. "moved" are values that rotator wrote under the current key; the foreground wrote
 others itself. A run is stopped after a minute and a half, that of 2,000,000 names after five.
 "waited" is rotator's own waiting, by reason. "bad" counts names that do not hold what was written
-last under one of the keys, until the time that was told, reads that gave anything else, and
-commands without an answer; "errors" are error replies. A slow disk is strace, which has each
+last under one of the keys, until the time that was told, or are under the old key after a run that
+ended well, reads that gave anything else, and commands without an answer; "errors" are error
+replies. A slow disk is strace, which has each
 fdatasync take {fsync} ms longer. A replica that lags stands still (SIGSTOP) for every other second,
 and rotator has `--max-lag 1000000`."""
 

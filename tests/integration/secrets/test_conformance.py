@@ -196,6 +196,8 @@ class TestExpiry:
             case.refused(caplog, "refused the credentials (ExpiredTokenException)")
         elif case.vendor.make.__name__ == "Vault":
             assert "expired" in case.refused(caplog, "refused to let").hint
+        else:  # a certificate is no token
+            assert quiet(caplog, case.resolve) == OTHER
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_never_good(self, case, caplog, status):
