@@ -24,18 +24,22 @@ _APART = timedelta(days=1)
 
 
 def moments(
-    proofs: Sequence[Proof], seen_at: Mapping[str, datetime | None], fence: Fence | None
+    proofs: Sequence[Proof],
+    seen_at: Mapping[str, datetime | None],
+    fence: Fence | None,
+    lost_at: datetime | None = None,
 ) -> list[datetime]:
     """
     Return from when on records count: for each of the keys in *seen_at*, and for the fence.
 
-    A key is proven to be gone by proofs that began after anything met it, *seen_at* by a sweep
-    (verdict 2). Whether a fence holds is seen from its moment on (verdict 5).
+    A key is proven to be gone by proofs that began after anything met it, *seen_at* by a sweep, or
+    may have, up to *lost_at* (verdict 2). Whether a fence holds is seen from its moment on
+    (verdict 5).
     """
     found = []
     for key_id, at in seen_at.items():
         met = [one.ended_at for one in proofs if _met(one, key_id)]
-        last = max((time for time in (at, *met) if time), default=None)
+        last = max((time for time in (at, lost_at, *met) if time), default=None)
         if last is not None:
             found.append(last + timedelta.resolution)
         else:

@@ -44,6 +44,12 @@ class TestMoments:
         proofs = [replace(night(0), outside=Outside(under_old_keys={KEY: 1})), night(1)]
         assert moments(proofs, {KEY: None}, None) == [proofs[0].ended_at + timedelta.resolution]
 
+    def test_lost(self):
+        """What a run that was killed met is not known: nothing counts that began before it was."""
+        tick = timedelta.resolution
+        for seen, last in ((None, 9), (at(8 * DAY), 9), (at(10 * DAY), 10)):
+            assert moments([night(0)], {KEY: seen}, None, at(9 * DAY)) == [at(last * DAY) + tick]
+
     def test_never_met(self):
         """For a key that nothing met all proofs count in which it was known."""
         proofs = [replace(night(0), met={}), night(1), night(2)]
