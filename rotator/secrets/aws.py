@@ -156,7 +156,7 @@ class SecretsManager(HttpProvider):
         """Return a client for the region of an ARN, else for the one that is configured."""
         region = self._region
         if secret.startswith("arn:"):
-            region = secret.split(":")[3] or region
+            region = "".join(secret.split(":")[3:4]) or region
         if region not in self._clients:
             access, key = self._keys or (None, None)
             core = get_session()

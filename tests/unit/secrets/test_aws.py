@@ -114,6 +114,13 @@ def test_trust_of_the_profile(monkeypatch, caplog, tmp_path):
         refused(caplog, lambda: one.get("json"), "AccessDeniedException", kind=SourceError)
 
 
+@pytest.mark.usefixtures("arns")
+@pytest.mark.parametrize("name", ["arn:x", "arn:aws:secretsmanager"])
+def test_cut_arn(caplog, name):
+    """An ARN that is cut short is the name of no secret."""
+    refused(caplog, lambda: provider().get(name), f"<{name}>", kind=(SecretError, SourceError))
+
+
 @pytest.fixture
 def refusing(monkeypatch):
     """A server in the place of moto that refuses."""
