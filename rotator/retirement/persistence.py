@@ -141,11 +141,20 @@ def _clean_rdb(server: Server, gone_at: datetime | None) -> Place | None:
         # Before saves: those that come later find it clean, and must not make that later.
         evidence = f"{where} was started from an RDB file that was saved after the key was gone"
         since = server.good[0].at
-    elif server.clean and (since := saved_at(server.good)):
+    elif server.clean and (since := saved_at(_same_file(server.good))):
         evidence = f"the RDB file of {where} was begun after the key was gone"
     else:
         return None
     return Place(Kind.RDB, where, Status.CLEAN, evidence, since=since)
+
+
+def _same_file(good: Sequence[Look]) -> list[Look]:
+    """Return those at which the file was where it is at the last one: no other is that one."""
+    return [one for one in good if _location(one) == _location(good[-1])]
+
+
+def _location(look: Look) -> tuple[str | None, ...]:
+    return tuple(look.settings.get(name) for name in ("dir", "dbfilename"))
 
 
 def _likely(server: Server) -> bool:
@@ -194,12 +203,8 @@ def _saved_ever(looks: Iterable[Look]) -> bool:
 
 def _elsewhere(looks: Sequence[Look]) -> bool:
     """Return whether the RDB file was at another place at an earlier look."""
-    places = {
-        (one.settings["dir"], one.settings["dbfilename"])
-        for one in looks
-        if {"dir", "dbfilename"} <= set(one.settings)
-    }
-    return len(places) > 1
+    places = {_location(one) for one in looks}
+    return len([one for one in places if None not in one]) > 1
 
 
 # Append-only files

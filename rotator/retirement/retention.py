@@ -24,18 +24,22 @@ _APART = timedelta(days=1)
 
 
 def moments(
-    proofs: Sequence[Proof], seen_at: Mapping[str, datetime | None], fence: Fence | None
+    proofs: Sequence[Proof],
+    seen_at: Mapping[str, datetime | None],
+    fence: Fence | None,
+    lost_at: datetime | None = None,
 ) -> list[datetime]:
     """
     Return from when on records count: for each of the keys in *seen_at*, and for the fence.
 
-    A key is proven to be gone by proofs that began after anything met it, *seen_at* by a sweep
-    (verdict 2). Whether a fence holds is seen from its moment on (verdict 5).
+    A key is proven to be gone by proofs that began after anything met it, *seen_at* by a sweep, or
+    may have, up to *lost_at* (verdict 2). Whether a fence holds is seen from its moment on
+    (verdict 5).
     """
     found = []
     for key_id, at in seen_at.items():
         met = [one.ended_at for one in proofs if _met(one, key_id)]
-        last = max((time for time in (at, *met) if time), default=None)
+        last = max((time for time in (at, lost_at, *met) if time), default=None)
         if last is not None:
             found.append(last + timedelta.resolution)
         else:
@@ -69,6 +73,7 @@ def thinned(
     few = _differing(kind, proofs, first)
     opened = [one for one in few if one.opened][-1:]  # that any value ever opened
     kept = _counting(kind, few, begin, opened)
+    kept = _counting(kind, few, begin, _with_meetings(few, kept))
     ends = {(look.address, look.at) for one in kept for look in (one.before, one.after)}
     needed = [one for one in looks if (one.address, one.at) in ends]
     needed += _first(_LOOKS, looks, [one.ended_at for one in kept])
@@ -120,6 +125,30 @@ def _differing(kind: _Kind[T], records: Sequence[T], kept: Iterable[T]) -> list[
     return found
 
 
+def _with_meetings(proofs: Sequence[Proof], kept: Iterable[Proof]) -> list[Proof]:
+    """
+    Return the proofs *kept*, and those without which one of them would count for a key too early.
+
+    That is the last one that met the key, at whichever server. What was met outside of the scope,
+    or is too large to be moved, is written down nowhere else.
+    """
+    last = {
+        key_id: one
+        for one in sorted(proofs, key=lambda one: one.ended_at)
+        for key_id in {*one.met, *one.outside.under_old_keys}
+        if _met(one, key_id)
+    }
+    found = {id(one): one for one in kept}
+    waiting = list(found.values())
+    while waiting:
+        one = waiting.pop()
+        for meeting in filter(None, map(last.get, one.met)):
+            if meeting.ended_at >= one.begun_at and id(meeting) not in found:
+                found[id(meeting)] = meeting
+                waiting.append(meeting)
+    return list(found.values())
+
+
 def _following(kind: _Kind[T], records: Sequence[T]) -> dict[int, T]:
     """Return the next record of the same owner, by the identity of each."""
     later, found = dict[str, T](), dict[int, T]()
@@ -164,7 +193,7 @@ def _traces(look: Look) -> Iterator[Hashable]:
     fact = look.facts.get
     yield "process", fact("run_id"), look.node_id
     yield "history", fact("master_replid"), fact("master_replid2")
-    yield "role", fact("role"), fact("slave_read_only")
+    yield "role", fact("run_id"), fact("role"), fact("slave_read_only")
     yield "file", look.settings.get("dir"), look.settings.get("dbfilename")
     yield from (("counted", name) for name in NOTHING_THERE if fact(name) != "0")
     yield from (("called", name) for name in MAY_KEEP_AOF if calls(look, name) != 0)

@@ -96,9 +96,10 @@ class EvidenceRecorder:
 
     def _thin(self, name: str, history: str, keyring: Keyring) -> None:
         """Keep of all that is known only what adds something to what is known of the old keys."""
-        proofs, looks = self.state.proofs(history), self.state.looks(history)
-        seen = {one.id: self.state.history(history, one.id).last_seen_at for one in keyring.old}
-        kept, few = thinned(proofs, looks, moments(proofs, seen, self.state.fence(name)))
+        known = self.state.cache_record(name, [one.id for one in keyring.old], history)
+        seen = {key_id: one.history.last_seen_at for key_id, one in known.keys.items()}
+        since = moments(known.proofs, seen, known.fence, known.lost_at)
+        kept, few = thinned(known.proofs, known.looks, since)
         self.state.replace_proofs(history, kept)
         self.state.replace_looks(history, few)
 

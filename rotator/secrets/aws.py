@@ -24,6 +24,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import boto3
@@ -41,6 +42,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 from botocore.parsers import ResponseParserError
+from botocore.session import get_session
 
 from rotator.errors import RotatorError, SecretError, SourceError
 from rotator.secrets.http import HttpProvider, code_of, is_busy, library_session, patience
@@ -154,12 +156,14 @@ class SecretsManager(HttpProvider):
         """Return a client for the region of an ARN, else for the one that is configured."""
         region = self._region
         if secret.startswith("arn:"):
-            region = secret.split(":")[3] or region
+            region = "".join(secret.split(":")[3:4]) or region
         if region not in self._clients:
             access, key = self._keys or (None, None)
-            session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=key)
+            core = get_session()
+            session = boto3.Session(access, key, botocore_session=core)
             # The clients that get credentials are made of the same session.
-            forward: Any = self._forward  # whose result, not None, is the response
+            trusted = core.get_config_variable("ca_bundle")  # AWS_CA_BUNDLE, or the profile's
+            forward: Any = partial(self._forward, trusted)  # its result, not None, is the response
             session.events.register("before-send", forward)
             client = session.client(
                 "secretsmanager",
@@ -169,14 +173,14 @@ class SecretsManager(HttpProvider):
             self._clients[region] = client
         return self._clients[region]
 
-    def _forward(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    def _forward(self, trusted: str | None, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         """Send a request of boto3's by the session that asks again, and limits answers."""
         response = self._session.request(
             request.method,
             request.url,
             data=request.body,
             headers=dict(request.headers),
-            verify=os.environ.get("AWS_CA_BUNDLE") or True,
+            verify=trusted or True,
             allow_redirects=False,
         )
         body = urllib3.HTTPResponse(io.BytesIO(response.content), preload_content=False)

@@ -30,6 +30,7 @@ from rotator.tls import trusting
 _PARAMETERS = ("username", "password", "folder")
 _ERROR_CODE = re.compile(r"(?:API|SS)_[A-Za-z]{3,40}")
 _EARLY = 60.0  # seconds before its end that a token is replaced
+_LONGEST = 86400.0  # seconds that a token is believed to be good for
 
 
 class SecretServer(TokenProvider):
@@ -128,5 +129,5 @@ class SecretServer(TokenProvider):
         token, seconds = grant.get("access_token"), grant.get("expires_in")
         if not isinstance(token, str) or not token.isascii():
             raise self.garbled()
-        lifetime = float(seconds) if isinstance(seconds, int | float) else _EARLY
+        lifetime = min(seconds, _LONGEST) if isinstance(seconds, int | float) else _EARLY
         return token, max(lifetime - _EARLY, lifetime / 2)

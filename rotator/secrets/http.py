@@ -172,20 +172,15 @@ class _Adapter(HTTPAdapter):
             timeout = _seconds_left()
             response = super().send(request, **{**options, "stream": True, "timeout": timeout})
             with response.raw as raw:
-                body = _whole(raw.read(LARGEST + 1, decode_content=True))
+                body = raw.read(LARGEST + 1, decode_content=True)
         except DecodeError:
             raise requests.ConnectionError(HTTPException()) from None
         except (HTTPError, OversizeError, TimeoutError) as error:
             raise requests.ConnectionError(error) from None
+        if len(body) > LARGEST:  # now that it is unpacked
+            raise requests.ConnectionError(OversizeError())
         response.raw = urllib3.HTTPResponse(io.BytesIO(body), preload_content=False)
         return response
-
-
-def _whole(body: bytes) -> bytes:
-    """Return a body; raise OversizeError if there is too much of it, now that it is unpacked."""
-    if len(body) > LARGEST:
-        raise OversizeError
-    return body
 
 
 def _pause(response: requests.Response, number: int) -> float | None:
@@ -209,9 +204,14 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return the address an answer redirects to, if one may go there."""
-        target = super().get_redirect_target(resp)
-        here, there = urlsplit(str(resp.url)), urlsplit(urljoin(str(resp.url), target or ""))
-        return target if here[:2] == there[:2] else None
+        with suppress(ValueError):  # it is no address, or no text
+            target, here = super().get_redirect_target(resp), str(resp.url)
+            if urlsplit(here)[:2] == urlsplit(urljoin(here, target or ""))[:2]:
+                return target
+        return None
+
+    def rebuild_auth(self, *_: Any) -> None:
+        """Leave the login as it is: it is for this server, and ~/.netrc has none to put there."""
 
 
 def library_session(

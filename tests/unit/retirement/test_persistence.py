@@ -261,6 +261,7 @@ class TestRdb:
         here = {"dir": "/data", "dbfilename": "dump.rdb"}
         looks = [
             primary(0, settings={**here, name: "other"}),
+            primary(3, settings=here),
             primary(5, settings=here, rdb_last_save_time=60),
         ]
         assert _rdb(*looks).status is Status.UNKNOWN
@@ -268,11 +269,22 @@ class TestRdb:
         place = _rdb(*looks, declared=gone)
         assert (place.status, place.verdict) == (Status.ASSUMED, Verdict.RETIRABLE)
         assert place.evidence.endswith("none is where it was saved earlier: removed by hand")
-        unsaved = replace(looks[1], facts={**looks[1].facts, "rdb_last_save_time": "50"})
-        place = _rdb(
-            looks[0], replace(unsaved, facts={**unsaved.facts, "rdb_saves": "1"}), declared=gone
-        )
+        unsaved = replace(looks[1], facts={**looks[1].facts, "rdb_saves": "1"})
+        place = _rdb(looks[0], unsaved, declared=gone)
         assert place.verdict is Verdict.HELD, "the file that is there now is judged as ever"
+
+    @pytest.mark.parametrize("name", ["dir", "dbfilename"])
+    def test_saved_elsewhere(self, name):
+        """A save of the file that was removed says nothing of the one that is there now."""
+        here = {"dir": "/data", "dbfilename": "dump.rdb"}
+        there = {**here, name: "other"}
+        looks = [
+            primary(0, settings=there),
+            primary(5, settings=there, rdb_last_save_time=60),
+            primary(9, settings=here, rdb_last_save_time=60, calls={"config|set": 1}),
+        ]
+        place = _rdb(*looks, declared=Declarations(rdb="removed by hand"))
+        assert place.verdict is Verdict.HELD
 
     def test_declared(self):
         """That there is none is assumed, until a save is seen."""

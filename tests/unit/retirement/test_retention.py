@@ -44,6 +44,12 @@ class TestMoments:
         proofs = [replace(night(0), outside=Outside(under_old_keys={KEY: 1})), night(1)]
         assert moments(proofs, {KEY: None}, None) == [proofs[0].ended_at + timedelta.resolution]
 
+    def test_lost(self):
+        """What a run that was killed met is not known: nothing counts that began before it was."""
+        tick = timedelta.resolution
+        for seen, last in ((None, 9), (at(8 * DAY), 9), (at(10 * DAY), 10)):
+            assert moments([night(0)], {KEY: seen}, None, at(9 * DAY)) == [at(last * DAY) + tick]
+
     def test_never_met(self):
         """For a key that nothing met all proofs count in which it was known."""
         proofs = [replace(night(0), met={}), night(1), night(2)]
@@ -124,7 +130,7 @@ class TestAlike:
             ({"basis": "another"}, True),
             ({"met": {KEY: 1}}, True),
             ({"open_items": {Outcome.DENIED: 1}}, True),
-            ({"outside": None}, True),
+            ({"outside": Outside(visits=None)}, True),
             ({"hidden": 1}, True),
             ({"doubt": "a clock was set"}, True),
             ({"opened": 9}, False),
@@ -205,6 +211,45 @@ class TestOld:
         assert kept == [proofs[0], *proofs[-20:]]
 
     @pytest.mark.parametrize(
+        "meeting",
+        [
+            pytest.param({"outside": Outside(visits=1, under_old_keys={KEY: 1})}, id="outside"),
+            pytest.param({"met": {KEY: 1}}, id="too large"),
+        ],
+    )
+    def test_met(self, meeting):
+        """An older proof that is kept does not count for a key that was met after it."""
+        proofs = [night(n) for n in range(60)]
+        proofs[1:] = [replace(one, opened=0) for one in proofs[1:]]  # the first one is kept
+        proofs[1] = replace(proofs[1], **meeting)  # of this no history tells
+        whole = evidence(proofs=proofs, looks=looks_of(*proofs))
+        few = self._thin(self._thin(whole))
+        assert proofs[1] in few.proofs
+        assert self._places(few) == self._places(whole)
+
+    def test_met_where_another_was_proven(self):
+        """Nor do the last proofs of a server that was the primary before."""
+        known = {"run_id": "run-r", "master_replid": "id-2", "master_replid2": "id-1"}
+        before = [night(n) for n in range(20)]
+        after = [
+            proof(*(primary(n * DAY + m, REPLICA, second_repl_offset=101, **known) for m in (0, 1)))
+            for n in range(20, 60)
+        ]
+        after[1] = replace(after[1], outside=Outside(visits=1, under_old_keys={KEY: 1}))
+        looks = [replica(0), *looks_of(*before), replica(20 * DAY - 1), *looks_of(*after)]
+        whole = evidence(proofs=[*before, *after], looks=looks, primaries=(REPLICA,))
+        few = self._thin(self._thin(whole))
+        assert after[1] in few.proofs
+        assert self._places(few) == self._places(whole)
+
+    def test_no_meeting_is_kept_for_nothing(self):
+        """Where no older proof is kept, that a key was met is of no use to anybody."""
+        proofs = [night(n) for n in range(60)]
+        proofs[1] = replace(proofs[1], outside=Outside(visits=1, under_old_keys={KEY: 1}))
+        few = self._thin(evidence(proofs=proofs, looks=looks_of(*proofs)))
+        assert list(few.proofs) == proofs[2:]
+
+    @pytest.mark.parametrize(
         "old",
         [
             pytest.param([primary(n, settings={"dir": f"/{n}", "dbfilename": "f"}) for n in (0, 1)],
@@ -244,4 +289,20 @@ class TestOld:
         few = self._thin(case)
         assert self._places(replace(few, looks=(*few.looks, now), primaries=(REPLICA,))) == (
             self._places(whole)
+        )
+
+    def test_written_to_behind_one_address(self):
+        """That a replica could be written to shows still, though another one was later, there."""
+        old = [
+            replica(3 * server + n, "any:1", run_id=f"run-{server}", slave_read_only=int(n != 1))
+            for server in (1, 2)
+            for n in range(3)
+        ]
+        old += [replica(DAY + n, "any:1", run_id="run-1") for n in range(20)]
+        case = self._case(*old)
+        known = {"run_id": "run-1", "master_replid": "id-2", "master_replid2": "id-1"}
+        now = primary(99 * DAY - 1, "any:1", second_repl_offset=101, **known)
+        few = self._thin(case)
+        assert self._places(replace(few, looks=(*few.looks, now), primaries=("any:1",))) == (
+            self._places(replace(case, looks=(*case.looks, now), primaries=("any:1",)))
         )

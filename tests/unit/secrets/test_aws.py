@@ -11,7 +11,15 @@ from rotator.config.types import SecretRef
 from rotator.errors import SecretError, SourceError
 from rotator.secrets import http
 from rotator.secrets.provider import provider_from_url
-from support.vendor_servers import PLANTED, SECRET, Answer, VendorServer, quiet, refused
+from support.vendor_servers import (
+    PLANTED,
+    SECRET,
+    Answer,
+    VendorServer,
+    authority,
+    quiet,
+    refused,
+)
 
 REGION = "us-west-2"
 KEYS = f"accessKeyID=AKIA{PLANTED}&secretAccessKey=w%2B{PLANTED}%2F"
@@ -93,6 +101,24 @@ def test_redirection(monkeypatch, caplog):
         refused(caplog, lambda: one.get("json"), kind=SourceError)
         assert here.asked
         assert not other.asked
+
+
+def test_trust_of_the_profile(monkeypatch, caplog, tmp_path):
+    """A CA that the profile names is trusted, as boto3 does."""
+    ca = authority(tmp_path)
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    (tmp_path / "config").write_text(f"[default]\nca_bundle = {ca.file}\n")
+    with Refusing(ca.server) as server:
+        monkeypatch.setenv(ENDPOINT, f"https://{server.place}")
+        one = provider_from_url(f"awssecretsmanager://amazonaws.com?region={REGION}&{KEYS}")
+        refused(caplog, lambda: one.get("json"), "AccessDeniedException", kind=SourceError)
+
+
+@pytest.mark.usefixtures("arns")
+@pytest.mark.parametrize("name", ["arn:x", "arn:aws:secretsmanager"])
+def test_cut_arn(caplog, name):
+    """An ARN that is cut short is the name of no secret."""
+    refused(caplog, lambda: provider().get(name), f"<{name}>", kind=(SecretError, SourceError))
 
 
 @pytest.fixture

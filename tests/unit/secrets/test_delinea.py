@@ -134,6 +134,16 @@ class TestLogin:
         assert one.get("redis.prod.password") == "dotted"
         assert len(server.paths("oauth2")) == 2
 
+    def test_lasting_token(self, server):
+        """A token may be good for longer than anybody can count."""
+        token = Answer(200, {"access_token": f"a{PLANTED}", "expires_in": 10**400})
+        server.tokens.add(f"Bearer a{PLANTED}")
+        server.script.append(token)
+        one = provider(server)
+        one.get("redis.username")
+        assert one.get("redis.prod.password") == "dotted"
+        assert len(server.paths("oauth2")) == 1
+
     def test_refused(self, server, caplog):
         """A login that is refused says so."""
         one = provider(server, f"?username=svc&password=wrong{PLANTED}&folder=some")

@@ -87,6 +87,13 @@ def test_redirection(server, ca, caplog, status):
     assert not other.asked
 
 
+@pytest.mark.parametrize("target", ["https://[", "//\xff"])
+def test_redirection_to_no_address(server, caplog, target):
+    """A redirection to what is no address is an answer like any other."""
+    server.script.append(Answer(302, SECRET, {"Location": target}))
+    refused(caplog, lambda: get(server), "status 302", kind=SourceError)
+
+
 @pytest.mark.parametrize("status", [412, 429, 500, 502, 503, 504])
 def test_busy(server, caplog, status):
     """A busy server is asked four times, a login too, and nothing of it is logged."""

@@ -414,6 +414,16 @@ class TestReach:
         vault.script.append(Answer(307, headers={"Location": f"/v1/{PATH}"}))
         assert provider(vault).get("cache_key") == SECRET
 
+    def test_redirection_and_netrc(self, vault, monkeypatch, tmp_path):
+        """Nor does the server that is redirected to get a login in ~/.netrc."""
+        netrc = tmp_path / ".netrc"
+        netrc.write_text(f"default login somebody password {PLANTED}\n")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        vault.script.append(Answer(307, headers={"Location": f"/v1/{PATH}"}))
+        assert provider(vault).get("cache_key") == SECRET
+        assert not any("Authorization" in asked.headers for asked in vault.asked)
+
     def test_no_http(self, caplog):
         """What is not HTTP is not understood, and not shown."""
 
