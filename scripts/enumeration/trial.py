@@ -181,7 +181,8 @@ class Trial:
         else:
             more += ["--report", self._path(outputs.REPORT)]
             more += ["--metrics-file", self._path(outputs.METRICS)]
-            more += ["--quiet", "0s", "--max-latency", "0"]
+            # Others' processes would import rotator at every point, and have a user's deadlines.
+            more += ["--quiet", "0s", "--max-latency", "0", "--workers", "1"]
         more += ["--refresh-files"] if command is Command.RUN else []
         return [*str(command).split(), *more, "--format", "json"]
 

@@ -24,6 +24,7 @@ STRINGS: Final = 180
 FIELDS: Final = 20
 CURRENT: Final = 15  # of the strings, under the current key already
 PLAIN: Final = 20
+TAGS: Final = 12  # of names: so many slots, or a cluster would be asked for each name by itself
 HASH: Final = b"hash:1"
 _HEADER: Final = b"ROT\x01"
 _NONCE: Final = 12
@@ -98,7 +99,7 @@ def make(keys: list[Key], seed: int, *, plain: bool) -> dict[Place, Entry]:
     for number in range(STRINGS):
         key = 0 if number < CURRENT else 1 + number % 2
         at_ms = FAR_MS + random.randrange(10**9) if number % 3 else -1
-        name = b"app:%03d" % number
+        name = b"app:{%d}:%03d" % (number % TAGS, number)
         entries[name, None] = sealed(keys[key], key, name, number, random, at_ms)
     for number in range(FIELDS):
         key, field = 1 + number % 2, b"field:%02d" % number
@@ -108,7 +109,8 @@ def make(keys: list[Key], seed: int, *, plain: bool) -> dict[Place, Entry]:
     for number in range(PLAIN if plain else 0):
         # A short text could be a raw value by chance, so `adopt` would leave it.
         text = b'{"%s": %d, "padding": "%s"}' % (MARK, number, b"-" * 100)
-        entries[b"plain:%03d" % number, None] = Entry(text, None, "", text, FAR_MS + number)
+        name = b"plain:{%d}:%03d" % (number % TAGS, number)
+        entries[name, None] = Entry(text, None, "", text, FAR_MS + number)
     return entries
 
 

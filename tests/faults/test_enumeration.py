@@ -60,12 +60,12 @@ def rotated(servers, client, tmp_path):
 
 def test_what_is_noticed(rotated, servers, tmp_path):
     """A value lost, changed, created or expiring otherwise, a false verdict and a leak are seen."""
-    place = (b"app:100", None)
+    place = (b"app:{4}:100", None)
     entry = rotated._entries[place]
     faults = {
-        "is lost": lambda redis: redis.delete(b"app:100"),
-        "does not open": lambda redis: redis.set(b"app:100", b"other", keepttl=True),
-        "expires at": lambda redis: redis.pexpireat(b"app:100", entry.at_ms + 1),
+        "is lost": lambda redis: redis.delete(b"app:{4}:100"),
+        "does not open": lambda redis: redis.set(b"app:{4}:100", b"other", keepttl=True),
+        "expires at": lambda redis: redis.pexpireat(b"app:{4}:100", entry.at_ms + 1),
         "is called retirable and is in": lambda _: servers.fill({place: entry}),
         "is called retirable, 1 values are under it": lambda _: servers.fill({place: entry}),
         "is there": lambda redis: redis.set(b"strange", b"value"),
@@ -103,7 +103,7 @@ def test_files_hold_what_is_rotated(servers, client, tmp_path):
 
 def test_a_report_that_is_too_good(rotated, servers, tmp_path):
     """A report that calls a key retirable is noticed where the state has nothing of it."""
-    place = (b"app:100", None)
+    place = (b"app:{4}:100", None)
     assert outputs.of_the_report(tmp_path) == outputs.of_the_state(tmp_path)
     (tmp_path / outputs.STATE).unlink()
     servers.fill({place: rotated._entries[place]})
