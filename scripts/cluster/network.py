@@ -86,9 +86,14 @@ def _own(announced: int, host: str, binary: Path | None) -> tuple[str, ...]:
 
 
 class Network:
-    """Proxies in front of servers, and what becomes of the bytes between any two of them."""
+    """
+    Proxies in front of servers, and what becomes of the bytes between any two of them.
+
+    *affected* counts the connections and pieces of data to which anything has happened.
+    """
 
     def __init__(self) -> None:
+        self.affected = 0
         self._states: dict[tuple[str, str], State] = {}
         self._links: set[_Link] = set()
         self._hosts = 0
@@ -176,6 +181,7 @@ class Network:
         self._changed = asyncio.Event()
         for link in list(self._links):
             if link.loss() is Loss.BROKEN:
+                self.affected += 1
                 link.abort()
 
     def _do(self, act: Callable[[], object]) -> None:
@@ -249,6 +255,7 @@ class _Link:
             try:
                 # A handshake needs both directions; a client that gives up meanwhile has gone.
                 while self.loss() is not None and not reader.at_eof():
+                    self._network.affected += 1
                     if self.loss() is Loss.BROKEN:
                         return
                     await self._network.change_of_state()
@@ -271,6 +278,7 @@ class _Link:
         writing = asyncio.ensure_future(self._write(late, target, way))
         try:
             while data := await source.read(_READ):
+                self._network.affected += self._network.state(*way) != _WELL
                 late.put_nowait((self._due(way), data))
         finally:
             late.put_nowait((self._due(way), b""))

@@ -559,12 +559,14 @@ class Cut:
     def __init__(self, scene, situation, ends):
         self._scene, self._situation, self._ends = scene, situation, ends
         self._healer = None
+        self._affected = 0
         self.begun = False
 
     def begin(self):
         """Cut; to end later, or to have ended already."""
         assert not self.begun
         self.begun = True
+        self._affected = self._scene.network.affected
         self._situation.cut(self._scene)
         if self._ends == "unseen":
             self._heal()
@@ -593,6 +595,7 @@ class Cut:
         elif self._healer is not None:
             self._healer.join(60)
             assert not self._healer.is_alive()
+        assert self._scene.network.affected > self._affected, "nothing was cut"
 
 
 def _at(phase, act):
