@@ -217,8 +217,8 @@ def main() -> int:
 
 
 def is_bad(row: Mapping[str, Any]) -> bool:
-    """Whether something was lost in a row of the load table, or nothing was moved in it."""
-    return not row["moved"] or any(row["bad"].values())
+    """Whether a row of the load table has a loss or an error reply, or nothing was moved in it."""
+    return not row["moved"] or any(row["bad"].values()) or row["errors"] > 0
 
 
 if __name__ == "__main__":

@@ -224,11 +224,18 @@ def test_values_that_are_left(code, left):
 
 
 @pytest.mark.parametrize(
-    ("moved", "bad", "code"), [(5, {}, 0), (0, {}, 1), (5, {"lost": 3, "unheard": -3}, 1)]
+    ("told", "code"),
+    [
+        ({}, 0),
+        ({"moved": 0}, 1),
+        ({"errors": 1}, 1),
+        ({"bad": {"lost": 3, "unheard": -3}}, 1),
+    ],
 )
-def test_exit_code_of_load(moved, bad, code, monkeypatch):
-    """It is 1 for a row in which something is bad, or rotator has moved nothing."""
-    document = {"results": [{"moved": 5, "bad": {}}, {"moved": moved, "bad": bad}]}
+def test_exit_code_of_load(told, code, monkeypatch):
+    """It is 1 for a row with a loss or an error reply, or in which rotator has moved nothing."""
+    row = {"moved": 5, "errors": 0, "bad": {}}
+    document = {"results": [row, {**row, **told}]}
     monkeypatch.setattr(bench_script, "measure", lambda _: document)
     monkeypatch.setattr(sys, "argv", ["bench", "load", "--json"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)

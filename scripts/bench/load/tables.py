@@ -26,9 +26,8 @@ others itself. A run is stopped after a minute and a half, that of 2,000,000 nam
 "waited" is rotator's own waiting, by reason. "bad" counts names that do not hold what was written
 last under one of the keys, until the time that was told, or are under the old key after a run that
 ended well, reads that gave anything else, and commands without an answer; "errors" are error
-replies. A slow disk is strace, which has each
-fdatasync take {fsync} ms longer. A replica that lags stands still (SIGSTOP) for every other second,
-and rotator has `--max-lag 1000000`."""
+replies. A slow disk is strace, which has each fdatasync take {fsync} ms longer. A replica that lags
+stands still (SIGSTOP) for every other second, and rotator has `--max-lag 1000000`."""
 
 
 def rendered(document: Mapping[str, Any]) -> str:
