@@ -113,6 +113,6 @@ def cluster(servers, partition):
     running.network.heal()
 
 
-def test_a_partition(cluster, tmp_path, partition):
+def test_a_partition(cluster, tmp_path, partition, record_property):
     """Nothing is lost that a replica had, and no verdict is better than what is there then."""
-    Scene(cluster, tmp_path).play(partition)
+    record_property("retirable", Scene(cluster, tmp_path).play(partition))

@@ -372,7 +372,7 @@ class Scene:
             wait_for(lambda node=node, goal=goal: _has_passed_on(node, goal))
 
     def play(self, partition):
-        """Play one partition, and see that nothing is broken."""
+        """Play one, and see that nothing is broken; how often a key was called retirable meanwhile."""
         self.settle()
         situation = SITUATIONS[partition.situation]
         cut = Cut(self, situation, partition.ends)
@@ -383,7 +383,9 @@ class Scene:
         self.settle()
         self.tell()
         self.check(application)
+        told = sum(len(one.retirable) for one in self.told)
         self.finish(application, partition)
+        return told
 
     def _work(self, partition, cut):
         if partition.begins == "before":
