@@ -60,7 +60,7 @@ class TestOthers:
 
     @pytest.mark.parametrize("command", [one for one in Command if one != Command.RUN])
     def test_points(self, command, servers, client, kills):
-        """Wherever another command is killed or cut off, nothing changes but what it is to change."""
+        """Wherever another is killed or cut off, nothing changes but what it is to change."""
         check_points(command, servers, client, kills)
 
 

@@ -372,7 +372,7 @@ class Scene:
             wait_for(lambda node=node, goal=goal: _has_passed_on(node, goal))
 
     def play(self, partition):
-        """Play one, and see that nothing is broken; how often a key was called retirable meanwhile."""
+        """Play one, see that nothing is broken, and return how often a key was called retirable."""
         self.settle()
         situation = SITUATIONS[partition.situation]
         cut = Cut(self, situation, partition.ends)
