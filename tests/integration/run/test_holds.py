@@ -10,6 +10,7 @@ import pytest
 from cluster.local_cluster import LocalCluster, Move
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, ServerError
+from rotator.retirement import looks
 from support.caches import Cache, Place, wait_for
 from support.clusters import FAST, fill, remaining, tagged
 from support.programs import HIDING, preferred
@@ -109,6 +110,12 @@ def slow(tmp_path):
         yield server, filled(server, tmp_path)
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """A file that is being written is waited for as long as it takes to see that it is."""
+    monkeypatch.setattr(looks, "_LONGEST_WRITE_SECONDS", looks._SHORTEST_WRITE_SECONDS)
+
+
 class TestNoFiles:
     """A server that keeps nothing on its disk."""
 
@@ -180,6 +187,7 @@ class TestSnapshots:
             save(client)
             assert verdict(place.run(quiet=NOW)) == "retirable"
 
+    @pytest.mark.usefixtures("impatient")
     def test_under_way(self, tmp_path):
         """A save that is under way when the server is looked at began too early to count."""
         with LocalServer(*SLOW) as server, server.client() as client:
@@ -281,6 +289,7 @@ class TestAppendOnly:
             report = place.run(quiet=NOW)
         assert place_of(report, "aof").status == "holding"
 
+    @pytest.mark.usefixtures("impatient")
     def test_under_way(self, kept):
         """A rewrite that is under way when the server is looked at began too early to count."""
         server, place = kept
