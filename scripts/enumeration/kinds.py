@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from enumeration.places import STANDALONE, Servers
-from enumeration.trial import FAULTS, SYSTEM_CALLS, Command, Point, Trials
+from enumeration.proxy import Fault
+from enumeration.trial import KILLED_AT_WRITE, SYSTEM_CALLS, Command, Point, Trials
 from enumeration.warm_client import WarmClient
 
 KEPT: Final = Path("build/broken-trials")
 """Where the files of broken trials are kept."""
 
-# Every command has commands, writes, and of this call SQLite's.
-_ALWAYS: Final = {*FAULTS, "killed at pwrite64"}
+_WRITES: Final = {KILLED_AT_WRITE, "killed at pwrite64"}  # of which every command has some
 _TRIES: Final = 3
+_LEAST: Final = 0.8  # of the points that were counted: some commands are sent until a file is there
 _MOST: Final = 20  # broken rules of one kind, then there is no use in more of them
 
 
@@ -52,9 +53,18 @@ def play(kind: Kind, first: int, every: int) -> Played:
             if len(broken) > _MOST:
                 broken.append(f"{kind}: there is more, not played after point {points}")
                 break
-    if not points and kind.fault in _ALWAYS:
-        broken.append(f"{kind}: nothing was played")
+        least = _least(trials, kind)
+    missed = first + points * every  # the first point that was not there
+    if missed <= least and len(broken) <= _MOST:
+        broken.append(f"{kind}: there is no point {missed}, and there should be {least}")
     return Played(kind, points, broken, time.monotonic() - begun)
+
+
+def _least(trials: Trials, kind: Kind) -> int:
+    """Return the number of a point that there is at least."""
+    if kind.fault in {*Fault}:
+        return int(_LEAST * trials.count(kind.place, kind.command))
+    return int(kind.fault in _WRITES)
 
 
 def _played(trials: Trials, point: Point) -> list[str] | None:

@@ -147,13 +147,18 @@ def test_a_client_without_a_deadline(monkeypatch):
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, "killed at pwrite64"])
-def test_nothing_played(monkeypatch, fault):
-    """A kind of which every command has a point is broken if none was played."""
+@pytest.mark.parametrize("there", [0, 3])
+def test_ended_early(monkeypatch, fault, there):
+    """A kind of which every command has more points is broken if that few were played."""
+    trials = SimpleNamespace(
+        play=lambda point: [] if point.number <= there else None, count=lambda *_: 10
+    )
     for name in ("Servers", "WarmClient"):
         monkeypatch.setattr(kinds, name, lambda *_: nullcontext())
-    monkeypatch.setattr(kinds, "Trials", lambda *_: SimpleNamespace(play=lambda _: None))
+    monkeypatch.setattr(kinds, "Trials", lambda *_: trials)
     played = kinds.play(kinds.Kind(STANDALONE, Command.RUN, fault), 1, 1)
-    assert (played.points, len(played.broken)) == (0, 1)
+    least = 8 if fault in {*Fault} else 1
+    assert (played.points, len(played.broken)) == (there, there < least)
 
 
 def test_no_such_point(servers, client):
