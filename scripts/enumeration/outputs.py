@@ -15,6 +15,7 @@ CONFIG: Final = "maverics.json"
 STATE: Final = "state.db"
 REPORT: Final = "report.json"
 METRICS: Final = "run.prom"
+PRINTED: Final = "printed"
 
 
 def of_the_state(folder: Path) -> dict[str, str]:
@@ -35,6 +36,12 @@ def of_the_report(folder: Path) -> dict[str, str]:
         return {}
     keys = (key for cache in caches for key in cache["keys"])
     return {key["id"]: key["verdict"] for key in keys if key["verdict"]}
+
+
+def handled(folder: Path) -> int:
+    """Return how many values `purge` or `adopt` says that it has deleted or encrypted."""
+    [cache] = json.loads((folder / PRINTED).read_bytes())["caches"]
+    return int(cache.get("deleted", 0)) + int(cache.get("encrypted", 0))
 
 
 def halves(folder: Path) -> Iterator[str]:

@@ -149,7 +149,7 @@ class Trial:
         happened, self.commands = meter.happened, meter.count
         self.broken += meter.broken
         meter.set(None)
-        if code == Exit.OK and not self._is_done():
+        if code == Exit.OK and self._left():
             self.broken.append("it ends with 0, and has left something to do")
         self.where = "" if happened is None else happened.decode(errors="replace")
         return happened is not None
@@ -195,16 +195,18 @@ class Trial:
         late = self._point.command is Command.RUN and self._point.number % 2
         if late:
             self._write_late()
-        code = self._command()
+        left, code = self._left(), self._command()
         self._look()
         if code and not (late and code == Exit.NOT_MOVED):
             self.broken.append(f"the next run ends with {code}")
         elif self._point.command is Command.RUN:
             self._rotate_in_peace()
-        elif not self._is_done():
+        elif self._left():
             self.broken.append("the next run has left something to do")
         elif self._point.command is Command.DRY_RUN:
             self._look_at_counts()
+        elif (done := outputs.handled(self._folder)) != left:
+            self.broken.append(f"{left} values were left, and {done} are said to be dealt with")
         self._look_for_leaks()
 
     def _write_late(self) -> None:
@@ -225,7 +227,7 @@ class Trial:
             self._look()
         else:
             self.broken.append("old keys do not get retirable")
-        if not self._is_done():
+        if self._left():
             self.broken.append("values are under old keys, and all of these are retirable")
         self._look_at_counts()
 
@@ -300,19 +302,15 @@ class Trial:
         copies = self._servers.copies()
         return [where for where, copy in copies if any(value in copy for value in values)]
 
-    def _is_done(self) -> bool:
-        """Return whether the command has nothing left to do."""
-        found = self._servers.contents()
-        if self._point.command is Command.PURGE:
-            kept = (self._entries[place].key for place in found if place in self._entries)
-            return _PURGED not in kept
-        if self._point.command is Command.DRY_RUN:
-            return True
-        wanted = (None,) if self._point.command is Command.ADOPT else (1, 2)
-        return all(
-            found[place].value != entry.value
+    def _left(self) -> int:
+        """Return how many values the command still has something to do with."""
+        own: dict[Command, tuple[int | None, ...]]
+        own = {Command.RUN: (1, 2), Command.PURGE: (_PURGED,), Command.ADOPT: (None,)}
+        found, keys = self._servers.contents(), own.get(self._point.command, ())
+        return sum(
+            found[place].value == entry.value
             for place, entry in self._entries.items()
-            if entry.key in wanted and place in found
+            if entry.key in keys and place in found
         )
 
     def _look_for_leaks(self) -> None:

@@ -135,6 +135,13 @@ def test_a_command_that_does_nothing(servers, client, tmp_path, monkeypatch):
     assert trial.broken == ["it ends with 0, and has left something to do"]
 
 
+def test_a_count_that_is_wrong(servers, client, monkeypatch):
+    """A purge that says another number than there were is noticed."""
+    monkeypatch.setattr(outputs, "handled", lambda _: 1)
+    [broken] = Trials(servers, client).play(Point(STANDALONE, Command.PURGE, Fault.CUT, 5))
+    assert broken.endswith("93 values were left, and 1 are said to be dealt with")
+
+
 def test_a_client_without_a_deadline(monkeypatch):
     """One that waits for a late reply for ever is told from one that gives up."""
     monkeypatch.setattr(proxy, "_LATE_SECONDS", 0.05)
