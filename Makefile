@@ -81,7 +81,7 @@ fuzz: $(DEV) ## look for inputs that break a rule: MINUTES=n each target, REPLIE
 	@EXAMPLES=$(or $(EXAMPLES),20000) $(BIN)/python -m pytest -m hypothesis --hypothesis-profile fuzz --timeout 0 $(TESTS)
 
 enumerate: $(DEV) ## kill commands and cut them off at every point: EVERY=n plays one in n, COMMANDS=run, PLACES=cluster, ONLY="..."
-	@$(SCRIPT) enumeration --jobs 2 --every $(or $(EVERY),1) $(if $(ONLY),--only "$(ONLY)") \
+	@$(SCRIPT) enumeration --jobs $(JOBS) --every $(or $(EVERY),1) $(if $(ONLY),--only "$(ONLY)") \
 		$(if $(COMMANDS),--commands $(COMMANDS)) $(if $(PLACES),--places $(PLACES))
 
 mutants: $(DEV) ## change code on purpose, and see whether a test fails: MODULES="retirement crypto.cuts", one of EVERY=n, PROCESSES=n
