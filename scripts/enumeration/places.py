@@ -154,4 +154,4 @@ def _read_replica(client: Redis, *, field_ttls: bool) -> dict[Place, Found]:
 
 
 def _knows(client: Any, command: str) -> bool:
-    return command in {one.decode() for one in client.execute_command("COMMAND LIST")}
+    return command in client.execute_command("COMMAND")

@@ -11,12 +11,14 @@ import base64
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from cluster.expiries import entries_of, expiry_of, put
 
 MARK: Final = b"plaintext-of-a-trial:"
 FAR_MS: Final = 4_102_444_800_000  # 2100-01-01
@@ -127,7 +129,7 @@ def store(client: Any, entries: Mapping[Place, Entry], *, field_ttls: bool) -> N
     """Write entries through a client or a pipeline of one; fields expire where servers know it."""
     for (name, field), entry in entries.items():
         if field is None:
-            client.set(name, entry.value, pxat=entry.at_ms if entry.at_ms >= 0 else None)
+            put(client, name, entry.value, entry.at_ms)
             continue
         client.hset(name, field, entry.value)
         if field_ttls and entry.field_at_ms >= 0:
@@ -139,11 +141,11 @@ def read(client: Any, *, field_ttls: bool) -> dict[Place, Found]:
     """Return all that a server has in database 0."""
     found: dict[Place, Found] = {}
     strings = list(client.scan_iter(count=1000, _type="string"))
-    values, expiries = _each(client, "GET", strings), _each(client, "PEXPIRETIME", strings)
-    for name, value, at_ms in zip(strings, values, expiries, strict=True):
-        found[name, None] = Found(value, at_ms, -1)
+    for name, (value, at_ms) in zip(strings, entries_of(client, strings), strict=True):
+        if value is not None:
+            found[name, None] = Found(value, at_ms, -1)
     for name in client.scan_iter(count=1000, _type="hash"):
-        [at_ms] = _each(client, "PEXPIRETIME", [name])
+        at_ms = expiry_of(client, name)
         fields: dict[bytes, bytes] = client.hgetall(name)
         ttls = [-1] * len(fields)
         if field_ttls:
@@ -151,12 +153,3 @@ def read(client: Any, *, field_ttls: bool) -> dict[Place, Found]:
         for (field, value), ttl in zip(fields.items(), ttls, strict=True):
             found[name, field] = Found(value, at_ms, int(ttl))
     return found
-
-
-def _each(client: Any, command: str, names: Sequence[bytes]) -> list[Any]:
-    """Return the replies to a command for each of these names."""
-    with client.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.execute_command(command, name)
-        replies: list[Any] = pipe.execute()
-    return replies

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, Self
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
+from cluster.expiries import entries_of
 from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer, embedded_binary, wait_until
 from rotator.errors import ServerError
@@ -78,13 +79,8 @@ def holdings(world: World) -> dict[bytes, tuple[bytes, int]]:
     for server in world.primaries:
         with server.client() as client:
             names = sorted(client.scan_iter(count=1000))
-            pipe: Any = client.pipeline(transaction=False)
-            for name in names:
-                pipe.get(name)
-                pipe.execute_command("PEXPIRETIME", name)
-            replies = pipe.execute() if names else []
-        pairs = zip(names, replies[::2], replies[1::2], strict=True)
-        found |= {name: (value, at) for name, value, at in pairs if value is not None}
+            entries = zip(names, entries_of(client, names), strict=True)
+        found |= {name: (value, at_ms) for name, (value, at_ms) in entries if value is not None}
     return found
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from redis.crc import key_slot
 
+from cluster.expiries import entries_of
 from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit
@@ -14,7 +15,6 @@ from rotator.run import surroundings
 from rotator.server.cluster_nodes import SLOTS
 from support.caches import Cache, Place, wait_for
 from support.clusters import FAST, at_page, check, fill, flush, grown, judge, once, owners, verdicts
-from support.expiries import entries_of
 
 NAMES = 600
 SHORT = ["--cluster-node-timeout", "1000"]

@@ -12,11 +12,11 @@ from random import Random
 
 import pytest
 
+from cluster.expiries import entries_of, put
 from rotator.errors import Exit
 from rotator.state.state import State
 from support.caches import Cache, Place, wait_for
 from support.clusters import Rival, Router, calls, check, fill, judge, made, plain
-from support.expiries import entries_of, put
 from support.processes import clean
 
 NAMES = 3000

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
+from cluster.expiries import put
 from rotator.state.state import State
 from support.caches import FAR_MS, contents, fill, keys_of
 from support.commandline import run
-from support.expiries import put
 from support.processes import Running, job, waiting, writes_held
 
 VALUES = 3000  # a second of work, or more, in pages of one

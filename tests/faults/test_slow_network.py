@@ -4,11 +4,11 @@ from random import Random
 
 import pytest
 
+from cluster.expiries import entries_of
 from rotator.errors import Exit
 from rotator.sweep.scope import Limits
 from support.caches import Cache, Place, contents, counted, fill
 from support.clusters import Rival, codec_of, judge, plain
-from support.expiries import entries_of
 from support.slowproxy import SlowProxy
 
 NAMES = 600

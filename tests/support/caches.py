@@ -19,6 +19,7 @@ from typing import Any
 
 from redis import Redis
 
+from cluster.expiries import entries_of, put
 from rotator.config.load import load
 from rotator.config.types import Address
 from rotator.crypto.codec import Codec, Opened
@@ -36,7 +37,6 @@ from rotator.state.state import State
 from rotator.sweep.control import Orders, Stop, StopSignal
 from rotator.sweep.scope import RunOptions
 from rotator.tally.tally import Outcome
-from support.expiries import entries_of, put
 from support.server_versions import acl
 
 FORMATS = tuple(BUILTIN)

@@ -18,12 +18,12 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from cluster.expiries import entries_of, put
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from rotator.demo.local_server import LocalServer
 from support.caches import FAR_MS, FORMATS, as_bytes
-from support.expiries import entries_of, put
 
 DRIFT_MS = 5000
 """How far an expiry may be off after MIGRATE."""

@@ -10,8 +10,8 @@ from random import Random
 
 from redis.exceptions import ResponseError
 
+from cluster.expiries import entries_of
 from support.caches import FAR_MS, FORMATS
-from support.expiries import entries_of
 from support.server_versions import knows
 
 PLAIN = {"absexp": "638500000000000000", "sldexp": "-1"}

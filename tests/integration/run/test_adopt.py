@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from cluster.expiries import put
 from rotator.run.preflight import run_lock
 from rotator.server.acl import READING, WRITING
 from rotator.server.store import Store
@@ -14,7 +15,6 @@ from rotator.state.state import State
 from support.caches import FAR_MS, Cache, Place, contents, user
 from support.clusters import check, names_in
 from support.clusters import store as store_in
-from support.expiries import put
 from support.processes import run_here
 
 MIB = 1 << 20

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from cluster.expiries import put
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import Format
@@ -13,7 +14,6 @@ from rotator.run.planner import _SAMPLE
 from rotator.state.state import State
 from support import commandline
 from support.caches import FAR_MS, Cache, Place, contents
-from support.expiries import put
 from support.processes import job, run_here
 
 MARKED = {"encoding": "raw", "layout": ["hex:01", "nonce:12", "ciphertext", "tag:16"]}

@@ -44,7 +44,7 @@ PAGE = 20
 HARMLESS = {
     *("ping", "hello", "select", "scan", "get", "mget", "info", "pttl", "pexpiretime", "time"),
     *("auth", "command", "config|get", "client|setinfo", "client|setname", "client|no-touch"),
-    *("client|tracking", "client|id", "debug", "config|resetstat", "acl|log"),
+    *("client|tracking", "client|id", "debug", "config|resetstat", "acl|log", "cluster|myid"),
 }
 
 

@@ -3,6 +3,7 @@
 import pytest
 from redis.crc import key_slot
 
+from cluster.expiries import expiry_of
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RightsError, ServerError
@@ -14,7 +15,6 @@ from rotator.server.replies import SetResult
 from rotator.server.scripts import Way
 from rotator.server.store import Store
 from support.caches import FAR_MS, Cache, Place, meddled, wait_for
-from support.expiries import expiry_of
 from support.programs import exchanges, program
 
 NAMES = [f"app:{number:04}" for number in range(600)]

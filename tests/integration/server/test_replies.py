@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 from redis.exceptions import ResponseError
 
+from cluster.expiries import entries_of, put
 from cluster.local_cluster import LocalCluster, Move, ask
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
@@ -31,7 +32,6 @@ from support.clusters import (
     tagged,
     verdicts,
 )
-from support.expiries import entries_of, put
 from support.server_versions import since
 
 pytestmark = pytest.mark.faults

@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
+from cluster.expiries import expiry_of, put
 from rotator.demo.local_server import LocalServer
 from rotator.errors import RightsError
 from rotator.server.replies import MEANINGS, ErrorKind, ErrorReply, NoValue, SetResult, error_reply
 from rotator.server.store import GONE, NEVER, START, Store
 from support.caches import FAR_MS, now_ms, store_of, user, wait_for
-from support.expiries import expiry_of, put
 from support.server_versions import since, without
 
 MIB = 1 << 20

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from cluster.expiries import expiry_of
 from rotator.config.types import Address
 from rotator.demo.local_server import LocalServer
 from rotator.errors import LostError
@@ -13,7 +14,6 @@ from rotator.server.scripts import Replacement, Way
 from rotator.server.store import Store
 from rotator.server.transaction import NAMES_A_TRANSACTION
 from support.caches import FAR_MS, store_of, user
-from support.expiries import expiry_of
 from support.respfront import RespFront
 
 OLD, NEW = b"old", b"new"

@@ -11,10 +11,10 @@ from random import Random
 
 import pytest
 
+from cluster.expiries import entries_of, expiry_of
 from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.scope import Limits
 from support.caches import FAR_MS, FORMATS, counted, keys_of, meddled, now_ms, wait_for
-from support.expiries import entries_of, expiry_of
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 NAMES = 120  # of each writer

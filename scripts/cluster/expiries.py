@@ -1,5 +1,10 @@
 """Values with an expiry, stored and read back to the millisecond on any server."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
 from redis.exceptions import ResponseError
 
 # PEXPIRETIME is as old as Redis 7.0. Before, the same comes of a clock that stood still meanwhile.
@@ -21,15 +26,16 @@ end
 """
 
 
-def put(client, name: str | bytes, value: bytes | str, at_ms: int | None = None) -> None:
+def put(client: Any, name: str | bytes, value: bytes | str, at_ms: int | None = None) -> None:
     """Store a value until *at_ms*, for good if that is None or -1 (SET knows PXAT since 6.2)."""
     client.set(name, value)
     if at_ms not in {None, -1}:
         client.pexpireat(name, at_ms)
 
 
-def entries_of(client, names) -> list[tuple[bytes | None, int]]:
+def entries_of(client: Any, names: Iterable[str | bytes]) -> list[tuple[bytes | None, int]]:
     """The value of each name with its expiry: Unix milliseconds, -1 for none, -2 for no entry."""
+    names = list(names)
     pipe = client.pipeline(transaction=False)
     for name in names:
         pipe.eval_ro(_ENTRY, 1, name)  # CLIENT PAUSE WRITE lets it through
@@ -41,6 +47,6 @@ def entries_of(client, names) -> list[tuple[bytes | None, int]]:
     return [(value, at_ms) for value, at_ms in replies]
 
 
-def expiry_of(client, name: str | bytes) -> int:
+def expiry_of(client: Any, name: str | bytes) -> int:
     """When one name expires, as `entries_of` has it."""
     return entries_of(client, [name])[0][1]
