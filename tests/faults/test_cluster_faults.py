@@ -131,10 +131,8 @@ def scene(three, tmp_path):
 def ways_to_move():
     """How slots can be moved on the server at hand; at once from Valkey 9 and Redis 8.4 on."""
     kind, version = version_of(find_binary())
-    return [
-        "move",
-        *(["move_at_once"] if version >= {"redis": (8, 4), "valkey": (9,)}[kind] else []),
-    ]
+    since = {"redis": (8, 4), "valkey": (9,)}.get(kind)
+    return ["move", *(["move_at_once"] if since and version >= since else [])]
 
 
 class TestMovedSlots:
