@@ -15,6 +15,7 @@ from enumeration.proxy import CountingProxy, Meter
 from enumeration.values import Entry, Found, Place, read, store
 from rotator.demo.local_server import LocalServer, wait_until
 from rotator.server.cluster_nodes import SLOTS
+from soak.disks import save
 
 # What is in a file can then be found in it, without a server that loads it.
 _OPTIONS: Final = ("--rdbcompression", "no", "--repl-diskless-sync-delay", "0")
@@ -94,8 +95,7 @@ class Servers:
     def save(self) -> None:
         """Have every server write its file, with what is in memory now."""
         for node in self.nodes:
-            with node.client() as client:
-                wait_until(lambda client=client: _unsaved(client))  # type: ignore[misc]
+            save(node)
 
     def _owner(self, name: bytes) -> LocalServer:
         slot = key_slot(name)
@@ -135,15 +135,6 @@ class Servers:
             for path in node.folder.rglob("*"):
                 if path.suffix in {".rdb", ".aof"}:
                     yield f"{path.name} of {node.address}", path.read_bytes()
-
-
-def _unsaved(client: Redis) -> str | None:
-    """Have a server save; one that an ended command has asked to may be at it yet."""
-    try:
-        client.save()
-    except ResponseError as error:
-        return str(error)
-    return None
 
 
 def _read_replica(client: Redis, *, field_ttls: bool) -> dict[Place, Found]:

@@ -11,10 +11,11 @@ from random import Random
 from typing import Any, Final, Protocol, Self
 
 import hiredis
+from redis.exceptions import ResponseError
 
 from cluster.local_cluster import LocalCluster
 from cluster.network import Network, PartedCluster
-from rotator.demo.local_server import LocalServer
+from rotator.demo.local_server import LocalServer, wait_until
 from rotator.errors import ServerError
 
 RDB: Final = "dump.rdb"
@@ -22,6 +23,20 @@ AOF: Final = "appendonlydir"
 _SAVE_RULES: Final = ("", "2 1", "15 1")  # of `save`: seconds and changes
 _TRIES: Final = 100  # to copy a file that nobody replaces meanwhile
 _PAUSE_SECONDS: Final = 0.02
+
+
+def save(node: LocalServer) -> None:
+    """Have a server save now; one that saves by itself just then has to end first."""
+
+    def obstacle() -> str | None:
+        try:
+            client.save()
+        except ResponseError as error:
+            return str(error)
+        return None
+
+    with node.client() as client:
+        wait_until(obstacle)
 
 
 class DiskCluster(PartedCluster):

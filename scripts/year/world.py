@@ -14,13 +14,12 @@ from random import Random
 from typing import Any, Final, Protocol, Self
 
 from redis.crc import key_slot
-from redis.exceptions import ResponseError
 
 from cluster.expiries import entries_of
 from cluster.local_cluster import LocalCluster
 from rotator.demo.local_server import LocalServer, embedded_binary, wait_until
 from rotator.errors import ServerError
-from soak.disks import Snapshot
+from soak.disks import Snapshot, save
 from soak.model import NEVER
 from year.application import DAY, Entry
 from year.backup import Backup
@@ -110,20 +109,6 @@ def _start_from(backup: Backup, nodes: Sequence[LocalServer]) -> None:
         backup.put_back(node)
     for node in nodes:
         node.start()
-
-
-def save(node: LocalServer) -> None:
-    """Have a server save now; one that saves by itself just then has to end first."""
-
-    def obstacle() -> str | None:
-        try:
-            client.save()
-        except ResponseError as error:
-            return str(error)
-        return None
-
-    with node.client() as client:
-        wait_until(obstacle)
 
 
 def _busy(node: LocalServer) -> str | None:

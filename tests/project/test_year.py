@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from servers.sources import FetchError
+from soak.disks import save
 from soak.writer import MARK
 from year import __main__ as year_script
 from year import clock
 from year.bound import Night, Timetable
 from year.events import Day, Event, Events
 from year.play import STATE_BYTES, Year
-from year.world import save
 
 KEY, OTHER = "one", "other"
 SEED = 9  # with it nobody lags behind the new key, so the fence is set that very night
