@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import NamedTuple
 from unittest import mock
@@ -20,10 +21,12 @@ from redis.exceptions import RedisError, ResponseError
 
 from cluster.local_cluster import ask
 from cluster.network import CLIENTS, Loss, PartedCluster, State
+from rotator.cli import purge
 from rotator.crypto.codec import Opened
 from rotator.demo.local_server import free_port, wait_until
 from rotator.errors import Exit, RotatorError
 from rotator.run import surroundings
+from rotator.run.bulk import BulkOptions
 from rotator.server.cluster_nodes import SLOTS
 from rotator.server.connection import Connection
 from soak.disks import Snapshot, values
@@ -323,7 +326,8 @@ class Scene:
         self.nodes = cluster.nodes
         self.primary, *_ = cluster.primaries
         self.replica = self._replica_of(self.primary)
-        self.place = Place(folder, Cache(*cluster.configured))
+        # Named, as `adopt` may look before the application has written anything.
+        self.place = Place(folder, Cache(*cluster.configured, settings={"write": "gcm"}))
         self.cache = self.place.cache
         self.model = Model()
         self.told = []
@@ -560,6 +564,7 @@ def hasty():
     with (
         mock.patch.dict(defaults, timeout=ANSWER_SECONDS),
         mock.patch.object(surroundings, "_CATCH_UP_SECONDS", 0.5),
+        mock.patch.object(purge, "BulkOptions", partial(BulkOptions, patience=QUICK["patience"])),
     ):
         yield
 
