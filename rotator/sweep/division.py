@@ -44,7 +44,7 @@ _VERSIONS = {"redis_version", "valkey_version", "gcc_version"}
 # that grows and shrinks meanwhile no name was left out.
 _TRIED = {
     "redis": {(6, 0), (6, 2), (7, 0), (7, 4), (8, 0), (8, 2), (8, 6)},
-    "valkey": {(8, 1), (9, 1)},
+    "valkey": {(8, 0), (8, 1), (9, 1)},
 }
 
 

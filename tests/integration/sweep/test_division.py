@@ -11,7 +11,7 @@ from rotator.demo.local_server import LocalServer
 from rotator.server.cluster_nodes import myself
 from rotator.server.connection import Connection, Login
 from rotator.server.store import START, Store
-from rotator.server.wire.versions import numbers_of, scans_by_slot, software
+from rotator.server.wire.versions import scans_by_slot, software
 from rotator.sweep.division import WHOLE, divide
 from rotator.sweep.node.scan import BEGIN, PageReader
 
@@ -95,8 +95,7 @@ def parts_of(server, count):
 
 def is_divided(info):
     """Whether the server is one with which it was tried."""
-    kind, version = software(info)
-    return kind == "redis" or (kind == "valkey" and numbers_of(version) >= (8, 1))
+    return software(info)[0] in {"redis", "valkey"}
 
 
 def scanned(server, part, spread, found):
