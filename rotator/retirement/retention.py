@@ -72,8 +72,7 @@ def thinned(
     begin = min((one.begun_at for one in first), default=None)
     few = _differing(kind, proofs, first)
     opened = [one for one in few if one.opened][-1:]  # that any value ever opened
-    kept = _counting(kind, few, begin, opened)
-    kept = _counting(kind, few, begin, _with_meetings(few, kept))
+    kept = _with_meetings(few, _counting(kind, few, begin, opened))
     ends = {(look.address, look.at) for one in kept for look in (one.before, one.after)}
     needed = [one for one in looks if (one.address, one.at) in ends]
     needed += _first(_LOOKS, looks, [one.ended_at for one in kept])
@@ -127,7 +126,7 @@ def _differing(kind: _Kind[T], records: Sequence[T], kept: Iterable[T]) -> list[
 
 def _with_meetings(proofs: Sequence[Proof], kept: Iterable[Proof]) -> list[Proof]:
     """
-    Return the proofs *kept*, and those without which one of them would count for a key too early.
+    Return those *kept* of proofs, and those without which one would count for a key too early.
 
     That is the last one that met the key, at whichever server. What was met outside of the scope,
     or is too large to be moved, is written down nowhere else.
@@ -146,7 +145,7 @@ def _with_meetings(proofs: Sequence[Proof], kept: Iterable[Proof]) -> list[Proof
             if meeting.ended_at >= one.begun_at and id(meeting) not in found:
                 found[id(meeting)] = meeting
                 waiting.append(meeting)
-    return list(found.values())
+    return [one for one in proofs if id(one) in found]
 
 
 def _following(kind: _Kind[T], records: Sequence[T]) -> dict[int, T]:
@@ -234,6 +233,7 @@ def _says(look: Look) -> object:
         facts,
         counted,
         look.settings,
+        look.node_id,
         look.slots,
         look.epoch,
         look.listed,

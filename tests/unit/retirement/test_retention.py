@@ -8,6 +8,7 @@ import pytest
 from rotator.retirement.history import KeyHistory
 from rotator.retirement.judge import judge
 from rotator.retirement.looks import Listed, Outside
+from rotator.retirement.persistence import MAY_KEEP_AOF, NOTHING_THERE
 from rotator.retirement.places import Fence
 from rotator.retirement.retention import moments, thinned
 from rotator.tally.tally import Outcome
@@ -53,7 +54,12 @@ class TestMoments:
     def test_never_met(self):
         """For a key that nothing met all proofs count in which it was known."""
         proofs = [replace(night(0), met={}), night(1), night(2)]
-        assert moments(proofs, {KEY: None}, None) == [proofs[1].begun_at]
+        since = [proofs[1].begun_at]
+        assert moments(proofs, {KEY: None}, None) == since
+        assert moments(proofs, {"another": at(5), KEY: None}, None) == [
+            at(5) + timedelta.resolution,
+            *since,
+        ]
 
     def test_fence(self):
         """A fence is watched from its moment on, until it is void."""
@@ -90,6 +96,7 @@ class TestAlike:
             ({"calls": {"debug": 1}}, True),
             ({"calls": {"scan": 9}}, False),
             ({"settings": {"save": "1 1"}}, True),
+            ({"node_id": "n"}, True),
             ({"slots": "0-5"}, True),
             ({"epoch": 3}, True),
             ({"listed": (Listed(REPLICA),)}, True),
@@ -206,9 +213,9 @@ class TestOld:
 
     def test_opened(self):
         """That a key ever opened a value is not forgotten."""
-        proofs = [night(0), *(replace(night(1 + n), opened=0) for n in range(40))]
-        kept, _ = thinned(proofs, looks_of(*proofs), (at(40 * DAY),))
-        assert kept == [proofs[0], *proofs[-20:]]
+        proofs = [night(0), night(1), *(replace(night(2 + n), opened=0) for n in range(40))]
+        kept, _ = thinned(proofs, looks_of(*proofs), (at(41 * DAY),))
+        assert kept == [proofs[1], *proofs[-20:]]
 
     @pytest.mark.parametrize(
         "meeting",
@@ -278,6 +285,46 @@ class TestOld:
         assert len(few.looks) < len(whole.looks) / 2
         assert self._places(few) == self._places(whole)
         assert self._places(whole) != self._places(self._case())
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"node_id": "n"},
+            {"master_replid": "id-0"},
+            {"master_replid2": "id-0"},
+            {"slave_read_only": 0},
+            {"settings": {"dir": "/old"}},
+            {"settings": {"dbfilename": "old.rdb"}},
+            *({name: 9} for name in NOTHING_THERE),
+            *({name: None} for name in NOTHING_THERE),
+            *({"calls": {name: 1}} for name in MAY_KEEP_AOF),
+            {"aof_last_rewrite_time_sec": 3},
+            {"missing": "it could not be reached"},
+        ],
+        ids=str,
+    )
+    def test_the_last_trace(self, more):
+        """Of looks that tell of files or names what no later one does, the last one is kept."""
+        assert self._kept_of(more) == [0, 2]
+
+    @pytest.mark.parametrize("more", [{"run_id": "run-0"}, {"role": "slave"}], ids=str)
+    def test_the_first_of_a_process(self, more):
+        """So is the first look of a process in each of its roles."""
+        assert self._kept_of(more) == [0, 1, 2]
+
+    @pytest.mark.parametrize("more", [{"second_repl_offset": 9}, {"slots": "0-5"}, {"epoch": 3}])
+    def test_no_trace(self, more):
+        """What only says how a server was, and is no longer, is forgotten."""
+        assert self._kept_of(more) == [0]
+
+    @staticmethod
+    def _kept_of(more):
+        """The minutes of old looks that are kept, where those of two minutes say more."""
+        looks = [primary(0), primary(1, **more), primary(2, **more)]
+        looks += [primary(3 + n) for n in range(40)]
+        minutes = [(one.at - at(0)) // timedelta(minutes=1) for one in thinned([], looks, ())[1]]
+        assert minutes[-20:] == list(range(23, 43))
+        return minutes[:-20]
 
     def test_followed_only(self):
         """What a replica was told before anything counted shows still when it is promoted."""
