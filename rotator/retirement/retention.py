@@ -137,13 +137,13 @@ def _with_meetings(proofs: Sequence[Proof], kept: Iterable[Proof]) -> list[Proof
         for key_id in {*one.met, *one.outside.under_old_keys}
         if _met(one, key_id)
     }
-    found = {id(one): one for one in kept}
-    waiting = list(found.values())
+    waiting = list(kept)
+    found = set(map(id, waiting))
     while waiting:
         one = waiting.pop()
         for meeting in filter(None, map(last.get, one.met)):
             if meeting.ended_at >= one.begun_at and id(meeting) not in found:
-                found[id(meeting)] = meeting
+                found.add(id(meeting))
                 waiting.append(meeting)
     return [one for one in proofs if id(one) in found]
 
