@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ KEPT: Final = Path("build/broken-trials")
 _WRITES: Final = {KILLED_AT_WRITE, "killed at pwrite64"}  # of which every command has some
 _TRIES: Final = 3
 _LEAST: Final = 0.8  # of the points that were counted: some commands are sent until a file is there
+_TOLD: Final = 100  # points, after which it is said how far it is
 _MOST: Final = 20  # broken rules of one kind, then there is no use in more of them
 
 
@@ -49,6 +51,8 @@ def play(kind: Kind, first: int, every: int) -> Played:
         trials = Trials(servers, client, KEPT)
         while (found := _played(trials, Point(*kind, first + points * every))) is not None:
             points += 1
+            if not points % _TOLD:
+                print(f"{kind}: {points} points so far", file=sys.stderr, flush=True)
             broken += found
             if len(broken) > _MOST:
                 broken.append(f"{kind}: there is more, not played after point {points}")
