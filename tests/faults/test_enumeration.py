@@ -22,14 +22,15 @@ SHARES = {Command.RUN: 2, Command.DRY_RUN: 2, Command.PURGE: 2, Command.ADOPT: 3
 FEWEST_WRITES = 45  # of the command that has the fewest
 
 
-@pytest.fixture(scope="module")
+# For the session: the tests of a module that has something in common go to one process.
+@pytest.fixture(scope="session")
 def servers():
     """A primary and a replica, each behind a proxy."""
     with Servers(STANDALONE) as started:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client():
     """A process that has rotator imported."""
     with WarmClient() as started:
@@ -47,21 +48,10 @@ def check_points(command, servers, client, kills):
             assert trials.play(point) == [], point
 
 
-class TestRuns:
-    """By themselves: tests of a class go to one process, and these take as long as all others."""
-
-    def test_points(self, servers, client, kills):
-        """Wherever a run is killed or cut off, nothing is lost and no verdict is too good."""
-        check_points(Command.RUN, servers, client, kills)
-
-
-class TestOthers:
-    """All other commands."""
-
-    @pytest.mark.parametrize("command", [one for one in Command if one != Command.RUN])
-    def test_points(self, command, servers, client, kills):
-        """Wherever another is killed or cut off, nothing changes but what it is to change."""
-        check_points(command, servers, client, kills)
+@pytest.mark.parametrize("command", list(Command))
+def test_points(command, servers, client, kills):
+    """Wherever a command is killed or cut off, nothing is lost and no verdict is too good."""
+    check_points(command, servers, client, kills)
 
 
 @pytest.fixture
