@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from redis import Redis
 from redis.crc import key_slot
@@ -42,7 +42,7 @@ class Servers:
         with ExitStack() as started:
             self.nodes = self._start(started)
             with self.nodes[0].client() as client:
-                self.field_ttls = _knows(client, "hpexpireat")
+                self.field_ttls = "hpexpireat" in client.execute_command("COMMAND")
             self.proxies = {
                 node.address: CountingProxy(node.port, self.meter) for node in self.nodes
             }
@@ -142,7 +142,3 @@ def _read_replica(client: Redis, *, field_ttls: bool) -> dict[Place, Found]:
     with suppress(ResponseError):  # no cluster
         client.execute_command("READONLY")
     return read(client, field_ttls=field_ttls)
-
-
-def _knows(client: Any, command: str) -> bool:
-    return command in client.execute_command("COMMAND")

@@ -22,7 +22,8 @@ SHARES = {Command.RUN: 2, Command.DRY_RUN: 2, Command.PURGE: 2, Command.ADOPT: 3
 FEWEST_WRITES = 45  # of the command that has the fewest
 
 
-# For the session: the tests of a module that has something in common go to one process.
+# Of the session, and not of the module: tests that share what a module has go to one process, and
+# these are played side by side.
 @pytest.fixture(scope="session")
 def servers():
     """A primary and a replica, each behind a proxy."""
