@@ -1,6 +1,9 @@
-"""`rotator demo`, `schema`, `docs`: play a rotation on a private server, print what is written."""
+"""`rotator demo`, `schema`, `docs`: a rotation on a private server, schemas, documents."""
 
 import json
+import os
+import re
+import sys
 from enum import StrEnum
 from importlib.resources import files
 from typing import Annotated, Any, Literal
@@ -8,11 +11,13 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
+from rich.markdown import Markdown
 
 from rotator.cli import options
+from rotator.cli.help import TOPICS, unknown
 from rotator.config.schema import CacheConfig, RotatorSection, TlsProfile
 from rotator.config.types import Section
-from rotator.console import print_result
+from rotator.console import console, print_result, table
 from rotator.demo.story import VALUES, run_demo
 from rotator.errors import Exit
 from rotator.report.fields import Part
@@ -45,24 +50,18 @@ Examples:
 Exit codes: 0 done; 2 usage.
 """
 
+
 DOCS_EXAMPLES = """\b
 Examples:
-  rotator docs formats | less
-      how to describe values, with entries to paste for many applications
-  rotator docs formats | grep -i laravel
-      the entry for one of them
+  rotator docs
+      which documents there are
+  rotator docs verdicts
+      what a verdict means, and what to do
+  rotator docs formats | grep -i -A 3 laravel
+      the entry for one application
 
-Exit codes: 0 done; 2 usage.
+Exit codes: 0 done; 2 usage: there is no such document.
 """
-
-
-class Topic(StrEnum):
-    """Topic: names a document."""
-
-    FORMATS = "formats"
-    PERFORMANCE = "performance"
-    SERVERS = "servers"
-    DEVELOPING = "developing"
 
 
 class Subject(StrEnum):
@@ -106,17 +105,68 @@ def schema_command(
 
 
 def docs_command(
+    *,
     topic: Annotated[
-        Topic,
-        typer.Argument(metavar="|".join(Topic), help="The document."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="TOPIC",
+            help="The document. Default: list them.",
+            autocompletion=lambda incomplete: [one for one in TOPICS if one.startswith(incomplete)],
+        ),
+    ] = None,
+    names_only: Annotated[
+        bool,
+        typer.Option("--list", help="List the documents, each with the question that it answers."),
+    ] = False,
 ) -> None:
     """
-    Print a document: formats, what speed costs, which servers were tested, the code.
+    Show a document: how to rotate, configure, read verdicts, and more.
 
-    It is Markdown, printed as it is, so that entries can be copied.
+    On a terminal it is laid out for reading, in a pager if it is long. In a pipe it is Markdown, so
+    that commands and configurations can be copied.
     """
-    print_result((files("rotator") / "docs" / f"{topic}.md").read_text("utf-8"))
+    if topic is None or names_only:
+        rows = [(one, _question(document(one))) for one in TOPICS]
+        print_result(table("topic", "question", rows=rows))
+    elif topic in TOPICS:
+        print_document(topic)
+    else:
+        raise unknown("there is no document on ", topic, "rotator docs", TOPICS)
+
+
+def document(topic: str) -> str:
+    """Return the Markdown of a document, without the lines that mark its generated parts."""
+    text = (files("rotator") / "docs" / f"{topic}.md").read_text("utf-8")
+    return re.sub(r"^<!--.*-->\n", "", text, flags=re.MULTILINE)
+
+
+def _question(text: str) -> str:
+    """Return the question that a document answers: the line below its title."""
+    return text.split("\n", 3)[2].strip("*")
+
+
+def print_document(topic: str) -> None:
+    """Write a document to stdout: on a terminal laid out, in a pager if it is long."""
+    text = document(topic)
+    if not sys.stdout.isatty():
+        print_result(text)
+        return
+    drawer = console(sys.stdout)
+    page = Markdown(_without_links(text), code_theme="ansi_dark", hyperlinks=False)
+    with drawer.capture() as drawn:
+        drawer.print(page)
+    if drawn.get().count("\n") < drawer.height:
+        drawer.print(page)
+        return
+    os.environ.setdefault("LESS", "-FRX")  # colours; git and systemd set the same
+    with drawer.pager(styles=True):
+        drawer.print(page)
+
+
+def _without_links(text: str) -> str:
+    """Return Markdown that names the topics of linked documents, as a terminal opens none."""
+    text = re.sub(r"\[([^]]+)\]\(#[^)]*\)", r"\1", text)
+    return re.sub(r"\[([^]]+)\]\(([\w-]+)\.md[^)]*\)", r"\1 (`rotator docs \2`)", text)
 
 
 class _Schema(GenerateJsonSchema):

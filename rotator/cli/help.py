@@ -17,7 +17,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from rotator.cli.options import expanded, variable
-from rotator.console import print_result
 from rotator.errors import ConfigError
 
 HELP_EXAMPLES = """\b
@@ -26,8 +25,8 @@ Examples:
       what commands there are
   rotator help run
       what a run does, and its options
-  rotator help formats | less
-      how to describe values
+  rotator help verdicts
+      what a verdict means; the same as `rotator docs verdicts`
 
 Exit codes: 0 done; 2 usage: there is no such topic.
 """
@@ -67,12 +66,16 @@ COMMANDS = {
     ),
     "help": ("help", "Show the help of a command, or a document."),
     "schema": ("docs", "Print the JSON Schema of the configuration, of reports, or of receipts."),
-    "docs": (
-        "docs",
-        "Print a document: formats, what speed costs, which servers were tested, the code.",
-    ),
+    "docs": ("docs", "Show a document: how to rotate, configure, read verdicts, and more."),
     "demo": ("docs", "Rotate a cache on a private server, step by step; nothing is left behind."),
 }
+
+TOPICS = (
+    *("rotation", "configuration", "verdicts", "commands", "formats", "operating", "reports"),
+    *("what-if", "performance", "servers", "managed-services", "orchestrator", "security"),
+    *("library", "upgrading", "developing"),
+)
+"""The documents below `rotator/docs`, in the order in which people need them."""
 
 # heading -> the options below it; what is in none is the command's own business, and comes first
 _HEADINGS = {
@@ -189,7 +192,7 @@ class LazyGroup(_PlainFlags, TyperGroup):
             ConfigError: There is none of that name.
         """
         if args[0] not in COMMANDS and not ctx.resilient_parsing:
-            raise _unknown("no such command: ", args[0], "rotator", COMMANDS)
+            raise unknown("no such command: ", args[0], "rotator", COMMANDS)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
@@ -206,7 +209,7 @@ def help_command(
             metavar="TOPIC",
             help="A command, or a document. Default: what commands there are.",
             autocompletion=lambda incomplete: [
-                one for one in (*COMMANDS, *documents()) if one.startswith(incomplete)
+                one for one in (*COMMANDS, *TOPICS) if one.startswith(incomplete)
             ],
         ),
     ] = None,
@@ -222,27 +225,22 @@ def help_command(
     elif topic in COMMANDS:
         command = group.command.get_command(group, topic)
         typer.echo(command.get_help(typer.Context(command, parent=group, info_name=topic)))
-    elif topic in documents():
-        print_result(documents()[topic].read_text("utf-8"))
+    elif topic in TOPICS:
+        from rotator.cli.docs import print_document  # noqa: PLC0415 - only for this
+
+        print_document(topic)
     else:
-        raise _unknown("there is no help on ", topic, "rotator help", (*COMMANDS, *documents()))
+        raise unknown("there is no help on ", topic, "rotator help", (*COMMANDS, *TOPICS))
 
 
-def documents() -> dict[str, Any]:
-    """Return the documents that rotator brings, by their names."""
-    from importlib.resources import files  # noqa: PLC0415 - only for this
-
-    found = sorted(files("rotator").joinpath("docs").iterdir(), key=lambda one: one.name)
-    return {one.name.removesuffix(".md"): one for one in found}
-
-
-def _unknown(problem: str, word: str, before: str, known: Iterable[str]) -> ConfigError:
+def unknown(problem: str, word: str, before: str, known: Iterable[str]) -> ConfigError:
     """Return the error of a *word* that is not *known*, with the one that is spelt alike."""
     from difflib import get_close_matches  # noqa: PLC0415 - only for this
 
     alike = get_close_matches(word, list(known), n=1)
     guess = f"did you mean `{before} {alike[0]}`? " if alike else ""
-    return ConfigError(f"{problem}{word[:80]}", hint=f"{guess}`rotator help` shows what there is")
+    shows = before if " " in before else f"{before} help"
+    return ConfigError(f"{problem}{word[:80]}", hint=f"{guess}`{shows}` shows what there is")
 
 
 def load(name: str) -> Any:

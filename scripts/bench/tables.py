@@ -13,40 +13,52 @@ WIDTH: Final = 100
 
 TITLES: Final = {
     "idle": "nothing running",
-    "pipelines": "pipelines: GET, SET, no compare-and-set",
-    "plain": "MGET, then SETs, no compare-and-set",
-    "reading": "plain SCAN and MGET",
-    "script": "rotator by script, one process",
-    "rotator": "rotator, one process",
+    "pipelines": "GET, SET",
+    "plain": "MGET, SET",
+    "reading": "SCAN, MGET",
+    "script": "rotator, by script",
+    "rotator": "rotator",
     "several": "rotator, 2 processes",
-    "current": "rotator, nothing to rewrite",
-    "default": "rotator, default latency goal, 4 processes",
-    "quarter-1": "a quarter of a core: 1 process",
-    "quarter-2": "a quarter of a core each: 2 processes",
-    "quarter-4": "a quarter of a core each: 4 processes",
+    "current": "rotator, no rewrite",
+    "default": "rotator, defaults",
+    "quarter-1": "1 x a quarter core",
+    "quarter-2": "2 x a quarter core",
+    "quarter-4": "4 x a quarter core",
 }
+"""How each way is called: short, so that a table fits into 80 columns. `LEGEND` says more."""
 
 _COLUMNS: Final[dict[str, Callable[[Figures], str]]] = {
     "values/s": lambda row: _shown(row, "values_per_second", "{:,.0f}"),
-    "with start": lambda row: _shown(row, "whole_per_second", "{:,.0f}"),
-    "server us": lambda row: _shown(row, "server_us", "{:.1f}"),
-    "client us": lambda row: _shown(row, "client_us", "{:.1f}"),
-    "server busy": lambda row: _shown(row, "server_busy", "{:.0%}"),
-    "GET p50 ms": lambda row: _shown(row, "p50_ms", "{:.2f}"),
-    "GET p99 ms": lambda row: _shown(row, "p99_ms", "{:.2f}"),
+    "whole": lambda row: _shown(row, "whole_per_second", "{:,.0f}"),
+    "server": lambda row: _shown(row, "server_us", "{:.1f}"),
+    "client": lambda row: _shown(row, "client_us", "{:.1f}"),
+    "busy": lambda row: _shown(row, "server_busy", "{:.0%}"),
+    "p50": lambda row: _shown(row, "p50_ms", "{:.2f}"),
+    "p99": lambda row: _shown(row, "p99_ms", "{:.2f}"),
     "MB": lambda row: _shown(row, "rss_mb", "{:.0f}"),
 }
 
 LEGEND: Final = """\
-Each figure is the median of {repeat}. Every way begins with the same entries, read in again by
-the server; names have 75 bytes, every entry a TTL of a day. Servers have core {server_core},
-everything else core {client_core}; up to {other_load:.0%} of the two went to other things while a
-row was measured, the GETs among them. "values/s" is of the sweep alone (`sweep_seconds` of the
-report), and so are the CPU times per value and "server busy"; "with start" is of the whole process,
-from its start to its end. Processes that are held to a quarter of a core run in turn; their
-values/s are those of the middle half of the work. GETs come from one more client, {rate:.0f} a
-second, {busy_rate:.0f} where nothing runs and beside 4 processes; each is timed from when it is
-sent. MB is the peak, of all processes of a run together."""
+- values/s: values a second during the sweep (`sweep_seconds` of the report). With a quarter of a \
+core: during the middle half of the work.
+- whole: values a second from the start of the process to its end.
+- server, client: microseconds of CPU for each value, during the sweep.
+- busy: how much of its core the server used, during the sweep.
+- p50, p99: latency in milliseconds of GETs that one more client sends, {rate:.0f} a second; \
+{busy_rate:.0f} if nothing runs, and beside "defaults". Each is timed from when it is sent.
+- MB: peak memory of all processes of a run together.
+
+- GET, SET: plain clients with pipelines. MGET, SET: the same with MGET. SCAN, MGET: only reads. \
+None of them compares before it writes.
+- rotator: one process, without a latency goal. "by script": values are replaced by a script. \
+"no rewrite": every value is under the current key. "defaults": 4 processes with the default \
+latency goal.
+- "2 x a quarter core": 2 processes, each of which may use a quarter of a core. They run in turn.
+
+Each figure is the median of {repeat}. Every row starts with the same entries, which the server \
+has loaded again. Names have 75 bytes, every entry has a TTL of a day. Servers have core \
+{server_core}, everything else has core {client_core}. Other things, the GETs among them, used up \
+to {other_load:.0%} of the two while a row was measured."""
 
 
 def rendered(document: Mapping[str, Any]) -> str:
@@ -56,7 +68,7 @@ def rendered(document: Mapping[str, Any]) -> str:
     head = [
         f"{document['date']}, {versions}; {machine['cores']} cores of {machine['cpu']}.",
         "",
-        fill(LEGEND.format(**document["method"], other_load=_other_load(document)), WIDTH),
+        filled(LEGEND.format(**document["method"], other_load=_other_load(document))),
     ]
     parts = [f"**Goals**\n\n{_goals(document['goals'])}", "\n".join(head)]
     for measured in document["results"]:
@@ -84,16 +96,31 @@ def _table(rows: Rows) -> str:
 
 
 def _goals(goals: Sequence[Mapping[str, str]]) -> str:
-    columns = ("what", "goal", "measured", "")
-    lines = [list(columns)]
-    lines += [[one["what"], one["wanted"], one["measured"], one["judged"]] for one in goals]
-    return markdown(lines)
+    lines = (
+        f"- {one['what']}: {one['measured']}. Goal: {one['wanted']}; {one['judged']}."
+        for one in goals
+    )
+    return filled("\n".join(lines))
 
 
 def _memory(memory: Sequence[Mapping[str, Any]]) -> str:
     lines = [["names", "peak RSS MB"]]
     lines += [[f"{one['names']:,}", f"{one['rss_mb']:.1f}"] for one in memory]
     return markdown(lines)
+
+
+def filled(text: str) -> str:
+    """Each line of *text* wrapped, as a paragraph or an item of a list."""
+    return "\n".join(
+        fill(
+            line,
+            WIDTH,
+            subsequent_indent="  " if line.startswith("- ") else "",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for line in text.split("\n")
+    )
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""The cookbook of rotator/docs/formats.md, as data: the one table of what applications write."""
+"""The cookbook of rotator/docs/formats.md, as data: the one list of what applications write."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ import yaml
 
 DOCUMENT: Final = Path(__file__).parents[2] / "rotator" / "docs" / "formats.md"
 _ROW: Final = re.compile(
-    r"^\| (?P<name>.+?) \| `(?P<entry>\{.*\})` \| (?P<labels>.*?) \| ?(?P<notes>.*?) ?\|$",
-    re.MULTILINE,
+    r"""
+    ^-\ \*\*(?P<name>[^\n]+?)\*\*  # in bold
+    (?:\.\ (?P<about>\S[^\n]*(?:\n\ \ \S[^\n]*)*))?\n  # what is to be known, on a few lines
+    \n
+    \ \ `(?P<entry>\{[^\n]*\})`$  # in a paragraph of its own
+    """,
+    re.MULTILINE | re.VERBOSE,
 )
 
 
 class Row(NamedTuple):
     """
-    One row of the cookbook.
+    One row of the cookbook: an item of its lists.
 
-    *entry* is what a user pastes, a mapping in YAML; *labels* is "no", or says what the label is.
+    *entry* is what a user pastes, a mapping in YAML; *about* says what the label is and how the key
+    is made, and more.
     """
 
     name: str
     entry: str
-    labels: str
-    notes: str
+    about: str
 
     @property
     def has_labels(self) -> bool:
         """Whether values name their key."""
-        return self.labels != "no"
+        return re.search(r"(?:^|\. )Label: ", self.about) is not None
 
     @property
     def authenticated(self) -> str | None:
@@ -41,7 +46,10 @@ class Row(NamedTuple):
 
 def rows() -> list[Row]:
     """All rows, in their order."""
-    return [Row(**found.groupdict()) for found in _ROW.finditer(DOCUMENT.read_text())]
+    return [
+        Row(found["name"], found["entry"], " ".join((found["about"] or "").split()))
+        for found in _ROW.finditer(DOCUMENT.read_text())
+    ]
 
 
 def row(name: str) -> Row:

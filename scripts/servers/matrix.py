@@ -5,9 +5,9 @@ Run the tests that say something of a server on every version of it: `make test-
 
 The servers are those of `servers`, fetched first where they are not there. The tests see the
 server through `ROTATOR_SERVER`, side by side in `JOBS` processes; one server comes after the other,
-and what pytest prints is seen as it is. With `--record` the table in `rotator/docs/servers.md` is
-told what passed. Exits with 1 if a test failed, pytest did not get so far, or not one server can be
-had.
+and what pytest prints is seen as it is. `--record` writes what passed into the table in
+`rotator/docs/servers.md`. Exits with 1 if a test failed, pytest did not get so far, or not one
+server can be had.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ ROOT: Final = Path(__file__).parents[2]
 DOCUMENT: Final = ROOT / "rotator" / "docs" / "servers.md"
 TESTS: Final = ("tests/integration", "tests/faults")
 SAME_EVERYWHERE: Final = {
-    "tests/integration/cache/test_orchestrator_file.py": "what is read is a file",
-    "tests/integration/demo": "the demo, and the servers and clusters of the tests themselves",
-    "tests/integration/report": "renderings of a report",
-    "tests/integration/run/test_alarm.py": "what is told to other programs",
+    "tests/integration/cache/test_orchestrator_file.py": "reading a file",
+    "tests/integration/demo": "the demo, and the servers and clusters of the tests",
+    "tests/integration/report": "rendering a report",
+    "tests/integration/run/test_alarm.py": "messages to other programs",
     "tests/integration/run/test_files_of_1_0_0.py": "state files of an earlier version",
     "tests/integration/run/test_live.py": "`status` and `tune` beside a run",
     "tests/integration/secrets": "secret providers",
-    "tests/integration/server/test_proxies.py": "programs before a server",
-    "tests/integration/server/test_tls_profiles.py": "TLS, with which half of them are not built",
+    "tests/integration/server/test_proxies.py": "proxies",
+    "tests/integration/server/test_tls_profiles.py": "TLS, which half of the servers lack",
     "tests/integration/sweep/test_dask.py": "other machines",
-    "tests/integration/sweep/test_engine.py": "processes, and how work is divided among them",
-    "tests/integration/sweep/test_lanes.py": "the same with several processes at one node",
+    "tests/integration/sweep/test_engine.py": "processes, and how they share the work",
+    "tests/integration/sweep/test_lanes.py": "several processes at one node",
     "tests/faults/test_full_disk.py": "the disk of the state",
     "tests/faults/test_interruption.py": "signals to a run",
-    "tests/faults/test_signals.py": "the same",
-    "tests/faults/test_slow_network.py": "the network on the way",
+    "tests/faults/test_signals.py": "signals to a run",
+    "tests/faults/test_slow_network.py": "the network",
 }
 """What says nothing of the server, by file or folder, and what it is about; not run again."""
 
@@ -140,10 +140,10 @@ def main() -> int:
     parser.add_argument("tests", nargs="*", metavar="TEST", help="as for pytest")
     parser.add_argument("--servers", default="", help="such as 'redis-7.0 valkey'; default: all")
     parser.add_argument("--jobs", type=int, default=4, help="how many processes; default: 4")
-    parser.add_argument("--record", action="store_true", help="tell the table in servers.md")
+    parser.add_argument("--record", action="store_true", help="write what passed into servers.md")
     arguments = parser.parse_args()
     if arguments.record and arguments.tests:
-        parser.error("--record tells what passed of all tests, so none can be named")
+        parser.error("--record writes what passed of all tests, so none can be named")
     try:
         wanted = servers.chosen(arguments.servers.split())
     except FetchError as error:

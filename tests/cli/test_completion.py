@@ -145,7 +145,8 @@ def test_a_state_that_is_none(tmp_path, content):
 
 
 def test_topics(shell):
-    """`rotator help` takes commands and documents."""
+    """`rotator help` takes commands and documents, `rotator docs` takes documents."""
+    assert tab(shell, "docs", "s") == ["servers", "security"]
     assert tab(shell, "help", "d") == ["detect", "delete", "docs", "demo", "developing"]
 
 

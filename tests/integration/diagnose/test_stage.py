@@ -3,7 +3,6 @@
 import json
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,9 +13,9 @@ from rotator.crypto.layout import BUILTIN
 from rotator.diagnose.detect import Detection
 from rotator.diagnose.stage import Stage, judge
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file
+from support.documents import section
 from support.processes import run_here
 
-README = Path(__file__).parents[3] / "README.md"
 A, B, C = (Key.from_text(material, "test").id for material in (KEY_A, KEY_B, KEY_C))
 
 
@@ -196,12 +195,12 @@ def test_nothing_that_opens(found, stage):
     assert judge(keyring, found, lambda _: True).detail.partition(":")[0] == stage
 
 
-class TestReadme:
-    """The safe order as README.md tells it."""
+class TestSafeOrder:
+    """The safe order as the page on rotation tells it."""
 
     def stages(self):
         """The configurations of its stages, in their order."""
-        text = README.read_text().partition("### The safe order")[2].partition("\n## ")[0]
+        text = section("rotation", "The safe order")
         return [
             yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
         ]

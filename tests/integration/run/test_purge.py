@@ -29,7 +29,7 @@ from rotator.tally.tally import BulkOutcome, Mode
 from support.caches import Cache, PageControl, Pages, Place, contents, fill, user
 from support.clusters import FAST, at_page, made, names_in, read, store, tagged
 from support.clusters import fill as fill_cluster
-from support.documents import README
+from support.documents import section
 from support.processes import Running, clean, run_here
 from support.respfront import hurry, silent_once
 
@@ -464,8 +464,9 @@ class TestRights:
                 assert purged(Place(filled.folder, cache), "--key", cache.ids[number])["deleted"]
 
     def test_those_are_documented(self):
-        """README.md names them."""
-        [line] = re.findall(r"`rotator purge` needs (.*?), and no", README.read_text(), re.DOTALL)
+        """The page on the configuration names them."""
+        text = section("configuration", "The Redis user")
+        [line] = re.findall(r"`rotator purge` needs (.*?), and no", text, re.DOTALL)
         assert re.findall(r"`([^`]*)`", line) == ["+unlink", "+del", *DELETING[1:]]
 
     @pytest.mark.parametrize("missing", DELETING)

@@ -1,8 +1,7 @@
-"""The rights of a user: what README.md lists is enough, and not one of them too many."""
+"""The rights of a user: what the documents list is enough, and not one of them too many."""
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -28,18 +27,19 @@ from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 from support.caches import Cache, Place, counted, fill, store_of, wait_for
 from support.clusters import FAST
+from support.documents import section
 from support.processes import job, run_here
 from support.programs import exchanges
 from support.server_versions import acl, hides, since
 
-README = Path(__file__).parents[3] / "README.md"
-LINES = re.findall(r"^(ACL SETUSER \S+ .*)$", README.read_text(), re.MULTILINE)
+TEXT = section("configuration", "The Redis user")
+LINES = re.findall(r"^(ACL SETUSER \S+ .*)$", TEXT, re.MULTILINE)
 PASSWORD = "password"
 
 
 def documented(words):
-    """The rules that README.md gives in the line with these *words*."""
-    [line] = [line for line in README.read_text().splitlines() if words in line]
+    """The rules that the page gives in the line with these *words*."""
+    [line] = [line for line in TEXT.splitlines() if words in line]
     return tuple(re.search(r"`([+][^`]*)`", line)[1].split())
 
 
@@ -61,7 +61,7 @@ def rules_of(line):
 
 
 def granted(*nodes, line, more=(), without=()):
-    """Carry out a line of README.md on every node, with more rules or without some."""
+    """Carry out a line of the page on every node, with more rules or without some."""
     words = [word for word in (*line.split(), *more) if word not in without]
     for node in nodes:
         node.execute_command(*words)
@@ -155,7 +155,7 @@ class TestEnough:
     def test_a_dry_run_reads_only(self, redis, entries, tmp_path):
         """Where the server can tell, the second user may do without the right to write names."""
         if redis.info("server").get("redis_version", "") < "7":
-            assert "%R~*" in README.read_text()
+            assert "%R~*" in TEXT
             return
         line = LINES[1].replace("~*", "%R~*")
         place = place_for(tmp_path, entries, granted(redis, line=line))

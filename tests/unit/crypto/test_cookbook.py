@@ -81,6 +81,10 @@ class TestCookbook:
         """Each row has an application that writes and reads, and each application a row."""
         assert list(ROWS) == list(APPLICATIONS)
         assert len(rows()) == len(ROWS) >= 45
+        cookbook = TEXT.partition("## Cookbook")[2].partition("\n## ")[0]
+        assert re.findall(r"^  `(\{.*\})`$", cookbook, re.MULTILINE) == [
+            row.entry for row in rows()
+        ]
 
     @pytest.mark.parametrize("name", ROWS)
     def test_labels_are_announced(self, name, keys):
