@@ -82,7 +82,7 @@ def estimate_of(result: CacheResult) -> Estimate | None:
 
 def _whole(sweep: SweepResult, met: Sequence[Work]) -> tuple[list[Work], str]:
     """Return the works of whole nodes, by what was *met* of them, and what they go by."""
-    basis = f"from {count(sweep.tally.visits, 'name')} met"
+    basis = f"from {count(sweep.tally.visits, 'name')} visited"
     if sweep.complete:
         return [*met], basis
     basis = f"{basis} of about {sweep.topology.names:,}"
@@ -104,7 +104,7 @@ def _whole(sweep: SweepResult, met: Sequence[Work]) -> tuple[list[Work], str]:
             seconds=work.seconds * (1 + rest / work.visits) if work.seconds else None,
         )
         works.append(whole)
-    return works, f"{basis}, the others taken for alike"
+    return works, f"{basis}, assuming that the others are alike"
 
 
 def _seconds(sweep: SweepResult, verification: SweepResult | None) -> float:

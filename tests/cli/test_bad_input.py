@@ -174,7 +174,7 @@ class TestConfiguration:
 WRONG_OPTIONS = {
     "an unknown cache": (["--cache", "sharedredis"], "sharedredis", "shared-redis"),
     "a time of no clock": (["--until", "5pm"], "such as 05:00", "run --help"),
-    "a time that is past": (["--until", "2001-01-01T00:00Z"], "is past", "run --help"),
+    "a time that is past": (["--until", "2001-01-01T00:00Z"], "is in the past", "run --help"),
     "a duration without a unit": (["--max-duration", "5"], "--max-duration", "run --help"),
     "a negative duration": (["--quiet", "-1h"], "--quiet", "run --help"),
     "a duration for ever": (["--quiet", f"{10**9}d"], "--quiet", "run --help"),

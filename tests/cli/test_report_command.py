@@ -158,7 +158,7 @@ class TestOutput:
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [(b"", "is empty"), (b"not SQLite" * 100, "is damaged, or no state file of rotator")],
+        [(b"", "is empty"), (b"not SQLite" * 100, "is damaged, or not a state file of rotator")],
     )
     def test_unusable_state(self, state, content, message):
         """A file that is no state is an error, and is left as it is."""
@@ -303,7 +303,7 @@ class TestRequire:
         one = asked(state, "--require", f"retirable:{DRAINING}")
 
         assert (everything.returncode, one.returncode) == (0, 6)
-        assert "no server that is still there was asked for" in one.stderr
+        assert "no server that still exists was searched for" in one.stderr
 
     def test_no_old_key(self, state):
         """Where there is nothing to retire the condition does not hold."""

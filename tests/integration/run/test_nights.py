@@ -294,7 +294,7 @@ class TestBy:
         assert (code, found["in_time"]) == (6, False)
         assert found["names_left"] == 100 - progress.visited
         assert found["values_left"] == 100 - progress.rotated
-        assert "begun now and not stopped" in found["advice"]
+        assert "started now and not stopped" in found["advice"]
 
         place.run()
         code, found = self.asked(place, "--require", "in-time")

@@ -361,7 +361,7 @@ class TestIdentity:
             )
 
         with behind(server, answer) as port:
-            assert doubted(sweep(port, cache), "do not hold our own calls")
+            assert doubted(sweep(port, cache), "do not show rotator's own calls")
 
 
 class TestMoved:
