@@ -27,7 +27,7 @@ MEANINGS = {
     Outcome.UNDECRYPTABLE: "no configured format and key opens them",
     Outcome.NESTED: "encrypted twice: what is inside is itself an encrypted value",
     Outcome.NOT_STRING: "another Redis type, never touched",
-    Outcome.TOO_LARGE: "would exceed the server's limit when rewritten",
+    Outcome.TOO_LARGE: "would pass the server's limit when rewritten",
     Outcome.DENIED: "the ACL forbids reading or writing them",
     Outcome.FAILED: "anything else; the server's error is under problems",
 }
@@ -57,7 +57,7 @@ KIND_NAMES = {
 STATUS_MEANINGS = {
     Status.HOLDING: "values under the key are there, or may be there until it is looked at again",
     Status.UNKNOWN: "nobody knows whether values under the key are there",
-    Status.ASSUMED: "assumed to be clean: the operator says so, or nothing can show it",
+    Status.ASSUMED: "taken to be clean: the operator says so, or nothing can show it",
     Status.CLEAN: "looked at, and there is none",
 }
 

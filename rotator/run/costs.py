@@ -82,7 +82,7 @@ def estimate_of(result: CacheResult) -> Estimate | None:
 
 def _whole(sweep: SweepResult, met: Sequence[Work]) -> tuple[list[Work], str]:
     """Return the works of whole nodes, by what was *met* of them, and what they go by."""
-    basis = f"from {count(sweep.tally.visits, 'name')} visited"
+    basis = f"from {count(sweep.tally.visits, 'name')} met"
     if sweep.complete:
         return [*met], basis
     basis = f"{basis} of about {sweep.topology.names:,}"

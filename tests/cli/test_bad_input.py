@@ -38,7 +38,7 @@ def refused(done, code=2):
 
 
 STATES = {
-    "notes": (lambda _: b"notes of somebody", "no state file of rotator"),
+    "notes": (lambda _: b"notes of somebody", "not a state file of rotator"),
     "damaged": (lambda made: made[:100] + bytes(len(made) - 100), ""),
     "cut": (lambda made: made[: len(made) // 2], ""),
     "empty": (lambda _: b"", "is empty"),
@@ -186,7 +186,11 @@ WRONG_OPTIONS = {
     "an accept of so much emptiness": (["--accept", "empty=3"], "--accept empty=3", "outside"),
     "files anew in a dry run": (["--refresh-files", "--dry-run"], "--refresh-files", "leave one"),
     "a wait without a unit": (["--wait", "4"], "--wait", "run --help"),
-    "a switch to come": (["--writers-switched-at", "2099-01-01T00:00Z"], "to come", "run --help"),
+    "a switch to come": (
+        ["--writers-switched-at", "2099-01-01T00:00Z"],
+        "is in the future",
+        "run --help",
+    ),
     "a switch at no time": (["--writers-switched-at", "lately"], "such as 14:30", "run --help"),
     "a page of nothing": (["--page", "0"], "--page", "run --help"),
     "no number": (["--workers", "many"], "--workers", "run --help"),

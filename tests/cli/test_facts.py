@@ -167,7 +167,7 @@ class TestLoad:
         found = report_of(place, "--dry-run", *limits)["caches"][0]["estimate"]
 
         assert found["basis"].endswith(
-            " names visited of about 2,000, assuming that the others are alike"
+            " names met of about 2,000, assuming that the others are alike"
         )
         known = {one["what"]: one["expected"] for one in found["items"]}
         assert known["values to rewrite"] == 2000

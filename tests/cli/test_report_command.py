@@ -504,7 +504,7 @@ class TestFrom:
         done = run_here(["report", "--from", folder, "--require", f"retirable:{OLD}"])
 
         assert done.returncode == 1
-        assert "broken.json: no report" in done.stdout
+        assert "broken.json: not a report" in done.stdout
         assert "9f2c41d0 retirable" in done.stdout
 
     def test_time(self, folder):
@@ -646,4 +646,4 @@ class TestRealRuns:
         both = asked(place.state, "--require", "retirable")
 
         assert (alone.returncode, both.returncode) == (6, 0)
-        assert "is in-use: 1 value outside" in alone.stderr
+        assert "is in-use: 1 value under it outside" in alone.stderr

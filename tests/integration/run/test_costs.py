@@ -34,13 +34,13 @@ def test_what_was_not_met_is_taken_for_alike():
         replace(MET, values=500, size=50_000, visits=1000, seconds=20.0),
         replace(MET, node=str(NODES[1]), values=500, size=50_000, visits=1000, seconds=None),
     ]
-    assert basis == "from 100 names visited of about 2,000, assuming that the others are alike"
+    assert basis == "from 100 names met of about 2,000, assuming that the others are alike"
 
 
 @pytest.mark.parametrize(
     ("sweep", "basis"),
     [
-        (stopped(("a:*",)), "from 100 names visited of about 2,000; the others are not counted"),
+        (stopped(("a:*",)), "from 100 names met of about 2,000; the others are not counted"),
         (stopped(complete=True), "from 100 names met"),
     ],
 )

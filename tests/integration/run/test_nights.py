@@ -119,7 +119,7 @@ class TestProgress:
         redis.mset({f"other:{number}": "x" for number in range(100)})
         progress = night(place).progress
         assert (progress.names, progress.fraction, progress.done_by) == (None, None, None)
-        assert "how many names" in progress.basis
+        assert "number of names" in progress.basis
         place.run(fresh=True)
         progress = night(place, pages=4).progress
         assert progress.names == 100
