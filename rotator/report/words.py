@@ -56,7 +56,7 @@ KIND_NAMES = {
 
 STATUS_MEANINGS = {
     Status.HOLDING: "values under the key are there, or may be there until it is looked at again",
-    Status.UNKNOWN: "nobody knows whether values under the key are there",
+    Status.UNKNOWN: "it is not known whether values under the key are there",
     Status.ASSUMED: "taken to be clean: the operator says so, or nothing can show it",
     Status.CLEAN: "looked at, and there is none",
 }

@@ -316,5 +316,5 @@ def _plan(works: Sequence[Work], terms: Terms) -> Plan | None:
     server = _ROOM * 1e6 / _REWRITE_MICROSECONDS[works[0].way or "script"]
     processes = min(max(ceil(server / min(paces)), 1), _PROCESSES)
     machines = ceil(len(works) * processes / terms.cores)
-    basis = f"{min(paces):,.0f} visits/s a process, of {server:,.0f} a server could take: {_BENCH}"
+    basis = f"{min(paces):,.0f} visits/s a process, a server takes {server:,.0f}: {_BENCH}"
     return Plan(len(works), processes, terms.cores, machines, basis)

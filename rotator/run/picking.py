@@ -216,5 +216,5 @@ def purge_undecryptable(
         if codec := context.codec:
             selectors[context] = PurgeUndecryptable(codec, reasons, others, allow_empty)
     if not selectors:
-        raise ConfigError("the cache is not encrypted", hint="nothing of it is undecryptable")
+        raise ConfigError("the cache is not encrypted", hint="it has no undecryptable values")
     return selectors

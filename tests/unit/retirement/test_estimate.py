@@ -405,7 +405,7 @@ class TestWhole:
             *(1, 4, 2),
             2,
         )
-        assert plan.basis == f"1,000 visits/s a process, of 78,261 a server could take: {BENCH}"
+        assert plan.basis == f"1,000 visits/s a process, a server takes 78,261: {BENCH}"
         faster = replace(WORK, visits=80_000, way=None)
         assert estimate([faster], {}, replace(terms, lanes=2)).plan.processes_a_node == 4
         assert estimate([faster], {}, terms).plan.processes_a_node == 2
