@@ -648,7 +648,7 @@ class TestCluster:
             with pytest.raises(TimeoutError):
                 stranger.accept()
         assert not result.complete
-        assert "is no node of its cluster" in result.reasons[-1]
+        assert "does not list as a node of its cluster" in result.reasons[-1]
 
 
 class TestRun:
