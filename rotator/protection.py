@@ -142,9 +142,7 @@ def check_targets(
         if path is None:
             continue
         for other in filter(None, map(taken.get, _marks(path))):
-            raise ConfigError(
-                f"{path}: the {kind} would replace {other}", hint="name a file of its own"
-            )
+            raise ConfigError(f"{path}: the {kind} would replace {other}", hint="name another file")
         check_target(path)
         taken |= dict.fromkeys(_marks(path), f"the {kind} {path}")
 

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import partial
 
 _LONGEST = timedelta(days=36_500)  # that is read: added to any date of today it stays a date
-_EXPECTED = "expected a time to come, such as 05:00 or 2026-11-24T05:00Z"
+_EXPECTED = "expected a future time, such as 05:00 or 2026-11-24T05:00Z"
 _EXPECTED_PAST = "expected a past time, such as 14:30 or 2026-11-24T14:30Z"
 SHORT_ID = 8  # of a key id's 16 characters tell it apart for people
 _MASK = "***"
@@ -212,7 +212,7 @@ def parse_deadline(text: str, now: datetime, zone: tzinfo | None = None) -> date
         return min(at for at in found if at > now)
     at = min(found)
     if at <= now:
-        raise ValueError(f"{text} is past; {_EXPECTED}")
+        raise ValueError(f"{text} is in the past; {_EXPECTED}")
     return at
 
 
@@ -230,7 +230,7 @@ def parse_past(text: str, now: datetime, zone: tzinfo | None = None) -> datetime
     _, found = _read_time(text, now, zone, _EXPECTED_PAST)
     past = [at for at in found if at <= now]
     if not past:
-        raise ValueError(f"{text} is still to come; {_EXPECTED_PAST}")
+        raise ValueError(f"{text} is in the future; {_EXPECTED_PAST}")
     return max(past)
 
 
@@ -250,7 +250,7 @@ def _read_time(
             {read.astimezone(UTC)} if read.tzinfo else _moments(read.date(), read.time(), zone)
         )
     except (ValueError, OverflowError, OSError):  # the last from a C library, of far years
-        raise ValueError(f"{text} is no date and time; {expected}") from None
+        raise ValueError(f"{text} is not a date and time; {expected}") from None
     return False, moments
 
 

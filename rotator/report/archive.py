@@ -181,7 +181,7 @@ def unmet_conditions(
     """
     wanted, living = list(keys), [cache for cache in report.caches if not cache.superseded]
     if not wanted:
-        return [("no cache has an old key, so none is retirable", "nothing is to be removed")]
+        return [("no cache has an old key, so none is retirable", "there is nothing to remove")]
     reasons = []
     for cache in living:
         title = words.title(report, cache)
@@ -194,7 +194,7 @@ def unmet_conditions(
         for key in listed:
             reasons += _against(title, cache, key) or (_assumed(key) if proven else [])
     for key_id in set(wanted) - {key.id for cache in living for key in cache.keys}:
-        reasons.append((f"no server that is still there was asked for key {key_id}", "run again"))
+        reasons.append((f"no server that still exists was searched for key {key_id}", "run again"))
     return list(dict.fromkeys(reasons))
 
 
@@ -225,7 +225,7 @@ def _assumed(key: Key) -> list[tuple[str, str]]:
     for kind in (Kind.WRITERS, Kind.BACKUPS):
         if all(place.kind != kind for place in key.places):
             what = words.KIND_NAMES[kind]
-            against.append((f"key {key.id}: nothing is known of {what}", "run again"))
+            against.append((f"key {key.id}: nothing is known about {what}", "run again"))
     return [(reason, step or "prove what is assumed, then run again") for reason, step in against]
 
 

@@ -296,8 +296,8 @@ def _warnings(result: CacheResult) -> Iterator[str]:
         )
     if result.sweep and any(one.identity and not one.no_touch for one in result.sweep.nodes):
         yield (
-            "without CLIENT NO-TOUCH, which this server does not know or does not allow: every"
-            " visited entry now counts as just used"
+            "CLIENT NO-TOUCH could not be used on this server: every visited entry now counts as"
+            " just used"
         )
     for node, number in result.evictions.items():
         if number:

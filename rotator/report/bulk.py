@@ -19,7 +19,7 @@ from rotator.text import count, size
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
 _MEANINGS = {
-    "changed": "changed meanwhile, and kept as what they are now",
+    "changed": "changed in the meantime, and kept as they are now",
     "gone": "expired or deleted before they could be looked at",
     "denied": "the ACL forbids it",
     "failed": "anything else; the server's error is under problems",

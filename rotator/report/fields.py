@@ -155,7 +155,7 @@ def who(facts: Facts) -> Iterator[str]:
     """Yield who made a run, where and how, in sentences without an end."""
     if facts.host or facts.user:
         yield f"by {facts.user or 'an unknown user'} on {facts.host or 'an unknown host'}"
-    yield f"options: {' '.join(facts.options)}" if facts.options else "options: all as by default"
+    yield f"options: {' '.join(facts.options)}" if facts.options else "options: the defaults"
     for file in facts.files:
         yield f"configuration {file.path}, SHA-256 {file.sha256[:_SHOWN_DIGEST]}"
 
@@ -170,9 +170,8 @@ def felt(latency: NodeLatency) -> Iterator[str]:
         times = ", ".join(f"{name} {taken:.2f}" for name, taken in known)
         yield f"{when} {times} ms ({count(found.count, 'PING')})"
     if latency.goal_ms is not None:
-        above = f"for {elapsed(latency.seconds_above_goal)}"
-        above = above if latency.seconds_above_goal else "never"
-        yield f"above the goal of {latency.goal_ms:g} ms plus network {above}"
+        above = elapsed(latency.seconds_above_goal) if latency.seconds_above_goal else "never"
+        yield f"{above} above the goal of {latency.goal_ms:g} ms plus network"
 
 
 def bore(
@@ -271,7 +270,7 @@ def how_far(progress: Progress) -> str:
     speed = f" at {pace:,.0f} a second" if pace else ""
     done = f"{progress.visited:,}{names} visited{share}{speed}"
     if progress.phase == "verification":
-        done = f"all values moved; of the verifying sweep {done}"
+        done = f"all values moved; verifying sweep: {done}"
     runs = f"{progress.rotated:,} rotated in {count(progress.runs, 'run')} so far"
     by = f"done by {moment(progress.done_by)}, " if progress.done_by else ""
     return f"{done}; {runs}; {by}{progress.basis}"
@@ -285,7 +284,7 @@ def schedule(outlook: Schedule) -> str:
     if outlook.values_left:
         parts.append(count(outlook.values_left, "value under an old key", "values under old keys"))
     if outlook.visits_per_second:
-        parts.append(f"{outlook.visits_per_second:,.0f} visits a second last")
+        parts.append(f"{outlook.visits_per_second:,.0f} visits a second so far")
     return "; ".join(parts)
 
 

@@ -80,7 +80,7 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     if cache.waited_seconds:
         waits = [f"{elapsed(lasted)}: {reason}" for reason, lasted in cache.waited_seconds.items()]
         nodes = words.waiting_nodes(cache)
-        yield listed("waited" if nodes < 2 else f"waited, {nodes} nodes added up", waits)
+        yield listed("waited" if nodes < 2 else f"waited, the sum of {nodes} nodes", waits)
     if cache.warnings:
         yield listed("warnings", cache.warnings, "yellow")
 
@@ -179,7 +179,7 @@ def _reasons(key: Key, shared: Sequence[KeyPlace]) -> Iterator[str]:
     known, told = list(_open_places(key)), {_said(place) for place in shared}
     yield from (_place_line(place) for place in known if _said(place) not in told)
     if told:
-        yield "and what is said above of every old key"
+        yield "and what is listed above for every old key"
     yield from words.remarks(key)
     if number := sum(place.status == Status.CLEAN for place in key.places):
         yield f"{count(number, 'place')} clean"

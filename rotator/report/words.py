@@ -56,16 +56,16 @@ KIND_NAMES = {
 
 STATUS_MEANINGS = {
     Status.HOLDING: "values under the key are there, or may be there until it is looked at again",
-    Status.UNKNOWN: "nobody knows whether values under the key are there",
-    Status.ASSUMED: "taken to be clean, because the operator says so or nothing shows it",
+    Status.UNKNOWN: "it is not known whether values under the key are there",
+    Status.ASSUMED: "taken to be clean: the operator says so, or nothing can show it",
     Status.CLEAN: "looked at, and there is none",
 }
 
 OUTDATED = (
-    "judged by an earlier version of rotator, which looked less far; the next run proves anew"
+    "judged by an earlier version of rotator, which checked less; the next run judges it again"
 )
-SUPERSEDED = "another server answers at these addresses now; what is said here counts no more"
-STOPPED_SHORT = "the sweep did not come to its end: there may be more than was counted"
+SUPERSEDED = "another server answers at these addresses now; what is said here no longer counts"
+STOPPED_SHORT = "the sweep was not finished: there may be more than was counted"
 STOPPED = {
     "interrupted": "interrupted, position saved",
     "terminated": "terminated, position saved",
@@ -145,7 +145,7 @@ def measures(cache: Cache) -> Iterator[tuple[str, list[str]]]:
     if cache.estimate and is_work(cache.estimate):
         yield f"cost, {cache.estimate.basis}", [*cost_lines(cache.estimate)]
     if lines := loads(cache):
-        yield "what other clients waited", lines
+        yield "how long other clients waited", lines
 
 
 def loads(cache: Cache) -> list[str]:
@@ -223,7 +223,7 @@ def node_state(node: Node) -> str:
     """Return how far a node was swept, and why that proves nothing, if so."""
     state = "complete" if node.complete else "; ".join(("not complete", *node.reasons))
     if node.restarts:
-        state += f", begun again {count(node.restarts, 'time')}"
+        state += f"; scan restarted {count(node.restarts, 'time')}"
     why = [one for one in node.unproven if one not in node.reasons]
     return f"{state}; proves nothing: {'; '.join(why)}" if why else state
 

@@ -64,7 +64,7 @@ def copy_places(case: Evidence, gone: Mapping[str, Gone]) -> list[Place]:
 def _not_swept(place: Place, cache: str) -> Place:
     """Return the place that a primary is in a cache of which no sweep has told the primaries."""
     evidence = f"{place.where} answers as a primary, and no sweep of it is known"
-    return replace(place, evidence=evidence, remedy=f"run for {cache}")
+    return replace(place, evidence=evidence, remedy=f"run rotator for {cache}")
 
 
 def _ended(looks: Sequence[Look], case: Evidence) -> bool:

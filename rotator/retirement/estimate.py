@@ -34,7 +34,7 @@ _PAGE_BYTES, _PROCESSES = 4096, 4  # so many processes sweep one node, at most
 # Microseconds of server CPU a rewritten value of 1 kB: of prototypes on two cores, and 4 for SCAN.
 _REWRITE_MICROSECONDS = {"ifeq": 5.5, "transaction": 7.0, "script": 11.5}
 _READ_MICROSECONDS = 4.0
-_BENCH = "a rough figure of prototypes, for values of 1 kB"
+_BENCH = "a rough figure, for values of 1 kB"
 _ROOM = 0.9  # of a core of a server, at most
 
 Unit = Literal["values", "bytes", "seconds", "share"]
@@ -203,7 +203,7 @@ def _of_replicas(work: Work, look: Look, seconds: float | None) -> Iterator[Item
         notes.append("the output buffer limit is not known")
     elif most and bytes_ > most:
         notes.append(
-            f"a replica that gets {size(round(most))} behind is dropped: keep it below with"
+            f"a replica that gets {size(round(most))} behind is dropped: avoid that with"
             f" --max-lag {round(min(limits) / 2)}"
         )
     old, around = ", old value" * work.with_old, _AROUND[work.with_old]
@@ -238,14 +238,14 @@ def _of_file(work: Work, look: Look) -> Item:
     current, base = number(look, "aof_current_size"), number(look, "aof_base_size")
     percent, least = (look.settings.get(name, "") for name in LIMIT_SETTINGS[1:])
     if current is None or base is None or not (percent.isdecimal() and least.isdecimal()):
-        note = "when it is rewritten by itself is not known"
+        note = "it is not known when the server rewrites it"
         return _bytes(work, what, grows, "as much as replicas get", note)
     basis = f"as much as replicas get; it has {size(current)}"
     if not int(percent):
-        note = "it is never rewritten by itself: auto-aof-rewrite-percentage is 0"
+        note = "the server never rewrites it: auto-aof-rewrite-percentage is 0"
         return _bytes(work, what, grows, basis, note)
     left = max(base * (1 + int(percent) / 100), float(least)) - current
-    note = "it is rewritten during the run, which forks" if grows > left else ""
+    note = "the server rewrites it during the run, with a fork" if grows > left else ""
     return Item(what, "bytes", grows, basis, limit=max(left, 0.0), node=work.node, note=note)
 
 
@@ -256,8 +256,8 @@ def _of_fork(work: Work, look: Look) -> Item:
     touched = float(2 * work.values * _PAGE_BYTES + 2 * work.size)
     if used is None:
         return _bytes(work, what, None, "INFO does not say how much is used")
-    basis = f"two pages of memory a value, and no more than the {size(round(used))} that are used"
-    note = f"maxmemory is {size(round(most))}, and does not count it" if most and touched else ""
+    basis = f"two pages of memory a value, at most the {size(round(used))} in use"
+    note = f"maxmemory is {size(round(most))}, and does not count this" if most and touched else ""
     return _bytes(work, what, min(touched, used), basis, note)
 
 
@@ -265,7 +265,7 @@ def _of_cpu(work: Work, terms: Terms, seconds: float | None) -> Item:
     """Return which share of a core of the server it takes."""
     what = "share of the server's core"
     if not seconds:
-        return Item(what, "share", None, "how long it takes is not known", node=work.node)
+        return Item(what, "share", None, "it is not known how long it takes", node=work.node)
     most, way = ("", work.way) if work.way else ("at most ", "script")
     micros = (1 + (terms.verifying and work.values > 0)) * work.visits * _READ_MICROSECONDS
     micros += work.values * (_REWRITE_MICROSECONDS[way] - _READ_MICROSECONDS)
@@ -316,5 +316,5 @@ def _plan(works: Sequence[Work], terms: Terms) -> Plan | None:
     server = _ROOM * 1e6 / _REWRITE_MICROSECONDS[works[0].way or "script"]
     processes = min(max(ceil(server / min(paces)), 1), _PROCESSES)
     machines = ceil(len(works) * processes / terms.cores)
-    basis = f"{min(paces):,.0f} visits/s a process, of {server:,.0f} a server could take: {_BENCH}"
+    basis = f"{min(paces):,.0f} visits/s a process, a server takes {server:,.0f}: {_BENCH}"
     return Plan(len(works), processes, terms.cores, machines, basis)

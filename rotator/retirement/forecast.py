@@ -204,7 +204,7 @@ def forecast(windows: Sequence[RunRecord], now: datetime) -> Progress:
     if left == 0:
         done_by, basis = last.finished_at, "done"
     elif left is None:
-        done_by, basis = None, "not known yet: nobody knows how many names there are to visit"
+        done_by, basis = None, "not known yet: the number of names to visit is not known"
     elif rate is None:
         done_by, basis = None, "not known yet: nothing was visited so far"
     else:
@@ -268,7 +268,7 @@ def plan_until(by: datetime, windows: Sequence[RunRecord], now: datetime) -> Sch
     in_time = done_by is not None and done_by <= by
     advice = f"in time, {basis}" if in_time else _advice(by, runs, names, needed, now)
     if runs[-1].mode != _RUN:
-        advice += "; this goes by a dry run, and a run is slower"
+        advice += "; this is the pace of a dry run, and a run is slower"
     done_by = _promised(done_by)
     return Schedule(by, in_time, names, values, _tenths(rate), done_by, _tenths(needed), advice)
 
@@ -303,13 +303,13 @@ def _advice(
     free = _without(last, *_LIMITS)
     if needed and free >= needed:
         drop = "without --max-rate and " if last.rate else ""
-        return f"{late}; run {drop}with --max-latency 0: then it was about {free:,.0f}"
+        return f"{late}; run {drop}with --max-latency 0, which allows about {free:,.0f}"
     time = (by - now).total_seconds()
     if window_pattern(runs, now) and names / (last.pace or free) <= time:
         done = now + timedelta(seconds=names / (last.pace or free))
-        return f"{late}; begun now and not stopped, it would be done by {moment(done)}"
+        return f"{late}; started now and not stopped, it would be done by {moment(done)}"
     if names / free <= time:
-        return f"{late}; begin now, do not stop it, and lift --max-rate and --max-latency"
+        return f"{late}; start now, do not stop it, and lift --max-rate and --max-latency"
     possible = f"; the last run could have made about {free:,.0f}" if needed else ""
     return f"{late}{possible}; there is too little time"
 

@@ -175,8 +175,8 @@ def cut_short(case: Evidence) -> Iterable[str]:
     """Yield that the last sweep was stopped, and so the one before it counts."""
     if case.cut_short_at and case.sweep:
         yield (
-            f"by the complete sweep that ended {moment(case.sweep.finished_at)}; one that was"
-            f" stopped {moment(case.cut_short_at)} had not met it up to there"
+            f"this is from the complete sweep that ended {moment(case.sweep.finished_at)}; the one"
+            f" that was stopped {moment(case.cut_short_at)} had not met it until then"
         )
 
 
@@ -236,7 +236,7 @@ def _next_step(worst: Sequence[Place], fields: Sequence[str], now: datetime) -> 
         return f"run again after {clock(until, now)}"
     steps = list(dict.fromkeys(one.remedy for one in worst if one.remedy))
     if len(steps) > 1 and all(one.kind in FILES and one.status is Status.HOLDING for one in worst):
-        return "run again with --refresh-files, or do all that is said above by hand"
+        return "run again with --refresh-files, or do all of the above by hand"
     return "; ".join(steps)
 
 

@@ -52,7 +52,7 @@ def broken_between(before: Look, after: Look, *, one_server: bool = False) -> st
         return _history_changed(before, after)
     # An import of slots that is broken off leaves no other trace.
     read = number(before, _INPUT) != number(after, _INPUT)
-    return "it may have read data of another server" if read else None
+    return "it may have read data from another server" if read else None
 
 
 def _other_process(before: Look, after: Look, *, one_server: bool) -> str | None:
@@ -163,11 +163,11 @@ def _index(looks: tuple[Look, ...], look: Look) -> int:
 
 def _before(looks: tuple[Look, ...], first: Look, *, one_server: bool) -> tuple[list[Look], str]:
     """Return the looks of another process whose data *first* has, or later data (rule 3)."""
-    nowhere = "another process answers, and not from later data"
+    nowhere = "another process answers, and its data may be older"
     earlier = looks[: _index(looks, first)]
     as_replica = [one for one in earlier if same_process(one, first) and _is_replica(one)]
     if as_replica and not _followed_only(as_replica, first):
-        return [], "a replica was promoted that may have had data of its own"
+        return [], "a replica was promoted that may have had other data"
     if not as_replica and not restarted_only(first):
         return [], nowhere
     for noted in reversed(earlier):

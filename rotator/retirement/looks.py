@@ -214,7 +214,7 @@ def reset_between(before: Look, after: Look) -> str | None:
         return "its counters were reset"
     ever = calls(after, "config|resetstat" if counts_subcommands(after) else "config") != 0
     if ever and canary(before) < CANARY_CALLS:
-        return "a reset of its counters could not be seen: +cluster|myid ends this"
+        return "a reset of its counters could not be seen: grant +cluster|myid"
     return None
 
 

@@ -18,13 +18,13 @@ from rotator.text import add_clamped, begin_with, clock, count, duration, moment
 CLOCKS = "set the clocks right (NTP), then run again"
 """What to do when a clock is wrong."""
 _CLOCK = (
-    "set the clock right, then run again; if it is right an earlier run had a wrong one, and the"
-    " state file is to be moved away"
+    "set the clock right, then run again; if it is right, an earlier run had a wrong one: move the"
+    " state file away, then run again"
 )
-_SEE_TO_THAT = "see to that, then run again"
-_TWICE = {Outcome.NESTED: "have values that are encrypted twice written anew or deleted; run again"}
-_FIND = "find what still encrypts with it, give that the current key, then run again"
-NOTHING_OPENS = "the keys may be right and the layout another"
+_FIX = "fix that, then run again"
+_TWICE = {Outcome.NESTED: "have values that are encrypted twice rewritten or deleted; run again"}
+_FIND = "find what still encrypts with it and give it the current key, then run again"
+NOTHING_OPENS = "the keys may be right and the format wrong"
 """What comes to mind first where not one value opens: keys are checked sooner than layouts."""
 _OPEN_ITEMS = {
     Outcome.UNDECRYPTABLE: (
@@ -35,12 +35,12 @@ _OPEN_ITEMS = {
     Outcome.NOT_STRING: (
         "entry is of another Redis type and was not looked into",
         "entries are of another Redis type and were not looked into",
-        "see what they are in the report's problems; of hashes, `fields` says where values are",
+        "the report's problems show what they are; for hashes, say in `fields` where values are",
     ),
     Outcome.TOO_LARGE: (
         "value would be too large for the server once it is re-encrypted",
         "values would be too large for the server once they are re-encrypted",
-        "have them written anew or deleted",
+        "have them rewritten or deleted",
     ),
     Outcome.DENIED: (
         "entry could not be read or written: the ACL forbids it",
@@ -120,27 +120,27 @@ def _unknown(case: Evidence) -> Iterator[Place]:
     """Yield what was not looked at, or proves nothing."""
     unknown = (Status.UNKNOWN, Verdict.UNKNOWN)
     if case.sweep is None:
-        yield _place(*unknown, "never swept to the end", f"run for {case.cache}")
+        yield _place(*unknown, "never swept to the end", f"run rotator for {case.cache}")
         return
     missing = list(dict.fromkeys(one for sweep in case.sweeps for one in sweep.not_looked_at))
     for sentence in missing:
-        yield _place(*unknown, sentence, "see to what was not looked at, then run again")
+        yield _place(*unknown, sentence, _FIX)
     if not case.sweep.complete and not missing:
         yield _place(*unknown, "no complete sweep", "run again until one is complete")
     if case.sweep.complete and not case.ever_opened and not case.declared.empty:
         text = "no value of this cache was ever opened here; is it the right server?"
-        remedy = "look at redis.addresses, match, databases and formats; --accept empty if it is"
-        yield _place(*unknown, text, f"{remedy} right")
+        remedy = "check redis.addresses, match, databases and formats; if right, --accept empty"
+        yield _place(*unknown, text, remedy)
 
 
 def _hidden(gone: Mapping[str, Gone]) -> Iterator[Place]:
     """Yield that names are in slots that are not their node's: they may come back (verdict 2.8)."""
     for address, one in gone.items():
         if one.last and one.last.hidden:
-            text = f"{count(one.last.hidden, 'name')} at {address} in slots that are not its own"
+            text = f"{address} holds {count(one.last.hidden, 'name')} of slots that it does not own"
             remedy = (
-                "finish the move (MIGRATE what the owner still has of these slots, which would be"
-                " lost, and only then CLUSTER SETSLOT s NODE id on both nodes), or delete them;"
+                "finish the move (first MIGRATE what the owner still has of these slots, or it is"
+                " lost; then CLUSTER SETSLOT <slot> NODE <id> on both nodes) or delete the names,"
                 " then run again"
             )
             yield _place(Status.UNKNOWN, Verdict.UNKNOWN, text, remedy)
@@ -186,30 +186,30 @@ def _not_proven(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
     for sweep in case.sweeps:
         for sentence in sweep.unproven:
             if sweep.complete or sweep.not_looked_at:
-                yield _place(Status.UNKNOWN, Verdict.UNKNOWN, sentence, _SEE_TO_THAT)
+                yield _place(Status.UNKNOWN, Verdict.UNKNOWN, sentence, _FIX)
             else:  # it was stopped
                 yield _later(sentence)
     if any(sweep.unproven for sweep in case.sweeps):
         return
     if case.proofs and not case.basis:
-        yield _later("its configuration is another than when it was last looked at")
+        yield _later("its configuration has changed since it was last looked at")
         return
     for address, one in gone.items():
         ended = case.proofs and not any(one.ancestry.has(proof.after) for proof in case.proofs)
         if one.first is None and ended and one.ancestry.why:
-            text = f"what was known of {address} counts no more: {one.ancestry.why}"
-            remedy = "run again; where that happens every night: `run --wait`, or `rotator fence`"
+            text = f"what was known of {address} no longer counts: {one.ancestry.why}"
+            remedy = "run again; if this happens every night, use `run --wait` or `rotator fence`"
             yield _later(text, remedy)
             return
-    yield _later("no sweep that only read has yet shown that none is left")
+    yield _later("no sweep that only reads has shown yet that none is left")
 
 
 def _too_early(gone: Mapping[str, Gone], now: datetime, quiet: timedelta) -> Place:
     """Return when a sweep can confirm that none is left."""
     ends = max(one.first.ended_at for one in gone.values() if one.first)
     calm_at = add_clamped(ends, quiet)
-    how = f": {duration(quiet)} of quiet is asked for" if now < calm_at else " by a later sweep"
-    text = f"found gone at {clock(ends, now)}, and not yet confirmed{how}"
+    how = f"a sweep {duration(quiet)} later" if now < calm_at else "another sweep"
+    text = f"no value left under it at {clock(ends, now)}; {how} must confirm it"
     remedy = f"run again after {clock(calm_at, now)}" if now < calm_at else "run again"
     return _later(text, remedy, max(now, calm_at))
 
@@ -250,7 +250,7 @@ def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:
         text = f"{names} outside `match` and `databases` hold none: {reason}"
         return Place(Kind.OUTSIDE, "", Status.ASSUMED, text)
     if under := sum(one.under_old_keys.get(case.key_id, 0) for one in known):
-        text = f"{count(under, 'value')} outside `match`, `databases` or `fields` under it"
+        text = f"{count(under, 'value')} under it outside `match`, `databases` or `fields`"
         remedy = "widen match, databases or fields, then run again"
         return Place(Kind.OUTSIDE, "", Status.HOLDING, text, Verdict.IN_USE, None, remedy)
     shut = sum(one.not_opened + one.denied for one in known)
@@ -274,7 +274,7 @@ def not_opened_places(case: Evidence) -> Iterator[Place]:
         if against:
             one, many, step = _OPEN_ITEMS[outcome]
             if outcome is Outcome.UNDECRYPTABLE and not case.opens:
-                step = f"no value opened, so {NOTHING_OPENS}: {step}, then whether keys are missing"
+                step = f"no value opened, so {NOTHING_OPENS}: {step}, then check for missing keys"
             if outcome in ACCEPTABLE and case.opens:
                 step = f"{step}, or accept them with --accept {outcome}={against}"
             text, clean = count(against, one, many), False
@@ -291,13 +291,13 @@ def writers_place(case: Evidence, gone: Mapping[str, Gone], now: datetime) -> Pl
     """Return what is known of applications that may still encrypt with the key (verdict 5)."""
     fence, where = case.in_force, case.cache
     if fence and fence.at > now:
-        text = f"by `rotator fence` applications have the current key from {moment(fence.at)} on"
+        text = f"applications use the current key from {moment(fence.at)} on (`rotator fence`)"
         remedy = f"run again after {moment(fence.at)}"
         return Place(
             Kind.WRITERS, "", Status.UNKNOWN, text, Verdict.VERIFYING, None, remedy, fence.at
         )
     if fence:
-        text = f"no application has encrypted with it since {moment(fence.at)}, by `rotator fence`"
+        text = f"no application has encrypted with it since {moment(fence.at)} (`rotator fence`)"
         return Place(Kind.WRITERS, "", Status.CLEAN, text, since=fence.at)
     begun = [one.first.begun_at for one in gone.values() if one.first]
     # The earliest: what was written to one primary later might be seen by no proof of that one.
@@ -313,7 +313,7 @@ def trusted_places(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
         not {"run_id", "master_replid"} <= set(one.facts) or one.calls is None for one in now
     )
     if declared.identity is not None and silent:
-        text = f"{case.cache} is one server, never another: {declared.identity}"
+        text = f"{case.cache} is always the same server: {declared.identity}"
         yield Place(Kind.NAMES, "", Status.ASSUMED, text)
     if declared.empty and not case.ever_opened:
         text = f"it is right that no value of {case.cache} was ever opened"

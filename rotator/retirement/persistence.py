@@ -111,24 +111,24 @@ def rdb_place(server: Server, declared: Declarations, gone_at: datetime | None) 
     if declared.rdb is not None and not saves:
         return _assumed(Kind.RDB, where, f"{where} has no RDB file: {declared.rdb}")
     if not {"rdb_last_save_time", "rdb_bgsave_in_progress"} <= set(last.facts):
-        remedy = f"+info for the user at {where}, or declare assume.rdb"
-        return _unknown(Kind.RDB, where, f"{where} says nothing of persistence", remedy)
+        remedy = f"grant +info to the user at {where}, or declare assume.rdb"
+        return _unknown(Kind.RDB, where, f"{where} says nothing about persistence", remedy)
     moved = _elsewhere(looks)
     if moved and declared.rdb is None:
-        evidence = f"{where} had another dir or dbfilename earlier: that file may be there still"
+        evidence = f"{where} had another dir or dbfilename earlier: that file may still be there"
         return _unknown(Kind.RDB, where, evidence, "remove it, and declare assume.rdb")
     clean = _clean_rdb(server, gone_at)
     if clean and moved:
-        evidence = f"{clean.evidence}, and none is where it was saved earlier: {declared.rdb}"
+        evidence = f"{clean.evidence}, and there is none where it was saved earlier: {declared.rdb}"
         clean = replace(clean, status=Status.ASSUMED, evidence=evidence)
     if clean:
         return clean
     if _likely(server):
         return _held_rdb(server, declared, gone_at)
-    evidence = f"whether {where} has an RDB file cannot be told"
+    evidence = f"it is not known whether {where} has an RDB file"
     remedy = "declare assume.rdb if there is none"
     if "save" not in last.settings:
-        remedy = f"{remedy}; with +config|get more can be told"
+        remedy = f"{remedy}; with the right +config|get rotator can tell more"
     return _unknown(Kind.RDB, where, evidence, remedy)
 
 
@@ -175,7 +175,7 @@ def _held_rdb(server: Server, declared: Declarations, gone_at: datetime | None) 
     """Return the place of an RDB file that is there, or may be, and is older than the key's end."""
     where = server.name
     since = f"since {moment(gone_at)}, when the key was gone" if gone_at else "yet"
-    evidence = f"the RDB file of {where} has not been saved anew {since}"
+    evidence = f"the RDB file of {where} has not been saved again {since}"
     if declared.rdb is not None:
         evidence = f"{evidence}; assume.rdb says that there is none, but a save was seen"
     remedy = f"BGSAVE on {where}, then run again"
@@ -250,20 +250,20 @@ def aof_place(server: Server, declared: Declarations, gone_at: datetime | None) 
     if declared.aof is not None and on != "1":
         return _assumed(Kind.AOF, where, f"{where} has no append-only file: {declared.aof}")
     if on is None:
-        remedy = f"+info for the user at {where}, or declare assume.aof"
-        return _unknown(Kind.AOF, where, f"{where} does not say whether it keeps one", remedy)
+        remedy = f"grant +info to the user at {where}, or declare assume.aof"
+        return _unknown(Kind.AOF, where, f"{where} does not say whether it keeps an AOF", remedy)
     if on == "1":
         return _kept_aof(server, declared, gone_at)
     told = _TOLD if counts_subcommands(last) else _TOLD[:1]
     asked = [one for one in server.looks if not one.missing]
     if any(_kept_one(one) for one in asked):
-        evidence = f"{where} kept an append-only file earlier, which may be there still"
+        evidence = f"{where} kept an append-only file earlier, which may still be there"
     elif any(calls(one, *told) != 0 for one in asked):
         evidence = f"{where} may have been told to keep an append-only file ({' or '.join(told)})"
     elif any(counts_subcommands(one) and calls(one, _RESET) for one in asked):
-        evidence = f"whether {where} was told to keep an append-only file is not counted any more"
+        evidence = f"it is no longer known whether {where} was told to keep an append-only file"
     else:
-        return Place(Kind.AOF, where, Status.CLEAN, f"{where} keeps none", since=gone_at)
+        return Place(Kind.AOF, where, Status.CLEAN, f"{where} keeps no AOF", since=gone_at)
     remedy = "remove the file if there is one, and declare assume.aof"
     return _unknown(Kind.AOF, where, evidence, remedy)
 
@@ -297,7 +297,7 @@ def backup_command_place(server: Server, gone_at: datetime | None) -> Place | No
     if last.backups == 0:
         evidence = f"{where} holds no sealed backup"
         return Place(Kind.BACKUP_COMMAND, where, Status.CLEAN, evidence, since=gone_at)
-    evidence = f"{where} holds sealed backups, or does not say; when they began is not told"
+    evidence = f"{where} holds sealed backups, or does not say; it is not known when they began"
     remedy = f"BACKUP CLEANUP on {where}, then run again"
     return _unknown(Kind.BACKUP_COMMAND, where, evidence, remedy)
 

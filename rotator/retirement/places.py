@@ -302,7 +302,7 @@ def backups_place(case: Evidence, found: Sequence[Place], now: datetime) -> Plac
     ends = [one.since for one in found if one.kind in kinds and one.since]
     text = f"backups are kept for {duration(length)}"
     if waiting or not ends:
-        text = f"{text}, counted from when all else is clean"
+        text = f"{text}, counted from when everything else is clean"
         remedy = f"wait {duration(length)} from then on"
         return Place(
             Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, None, remedy, passes=True

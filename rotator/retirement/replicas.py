@@ -28,7 +28,7 @@ NO_PORT = "names it: a reader of the stream, or a replica without a port"
 _PASSING = ("is loading", "has no link to its primary", "is synchronizing")
 _ENDING_REPLICA = ("debug", "replicaof", "slaveof")
 _ENDING_REPLICA_7 = ("cluster|replicate", "cluster|reset", "config|resetstat")
-_AS_ITS_PRIMARY = "has what its primary has, where the key is not known to be gone"
+_AS_ITS_PRIMARY = "has what its primary has, and the key is not known to be gone there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | N
         "follows another history than its primary": (
             not fact("master_replid") or fact("master_replid") != primary.facts.get("master_replid")
         ),
-        "may have loaded a file by DEBUG (see its commandstats): start it anew": (
+        "may have loaded a file by DEBUG (see its commandstats): restart it": (
             _may_have_loaded(replica)
         ),
         "has a primary that may have loaded a file by DEBUG (see its commandstats)": (
@@ -228,7 +228,7 @@ def why_not_follows(replica: Look, primary: Look, offset: int | None) -> str | N
         return _AS_ITS_PRIMARY
     reached = number(replica, "slave_repl_offset")
     if reached is None:
-        return "does not say how far it is"
+        return "does not say how far it has replicated"
     return f"is {offset - reached:,} bytes behind" if reached < offset else None
 
 
@@ -280,21 +280,21 @@ def replica_place(server: Server, primary: Look | None, offset: int | None) -> P
         if last.missing.endswith(NOT_LISTED):
             remedy = "add it to replicas, or declare `replicas: announced`, then run again"
         elif last.missing.endswith(NO_PORT):
-            remedy = "declare `replicas: {only: [...]}` with those that there are, then run again"
+            remedy = "declare `replicas: {only: [...]}` with those that exist, then run again"
         return Place(Kind.REPLICA, where, Status.UNKNOWN, evidence, Verdict.UNKNOWN, None, remedy)
     if server.clean:
         evidence = f"replica {where} has all that its primary had when the key was gone"
         return Place(Kind.REPLICA, where, Status.CLEAN, evidence, since=server.good[0].at)
     if last.facts.get("role") == "master":
-        evidence = f"{where}, seen earlier in this cache, answers as a primary of its own"
+        evidence = f"{where} was part of this cache earlier, and is now a primary on its own"
         remedy = "make it a replica again, or declare it decommissioned"
         return Place(Kind.REPLICA, where, Status.UNKNOWN, evidence, Verdict.UNKNOWN, None, remedy)
     why = "has no known primary" if primary is None else why_not_follows(last, primary, offset)
     if why is None and seen_writable(server.looks):
         evidence = f"replica {where} could be written to earlier (replica-read-only no)"
-        remedy = f"remove its files and start {where} anew, then run again"
+        remedy = f"stop {where}, remove its files, start it again, then run again"
         return Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
-    evidence = f"replica {where} {why or 'was not yet looked at since the key is gone'}"
+    evidence = f"replica {where} {why or 'has not been looked at since the key was gone'}"
     remedy = "run again" if why == _AS_ITS_PRIMARY else f"run again when {where} has caught up"
     place = Place(Kind.REPLICA, where, Status.HOLDING, evidence, Verdict.HELD, last.at, remedy)
     return replace(place, passes=why is None or why in _PASSING or why.endswith(" behind"))
@@ -312,5 +312,5 @@ def declared_place(server: Server, primaries: Sequence[Look], reason: str | None
     )
     if reason is None or not server.last.missing or not named:
         return None
-    evidence = f"replica {where} is as its primary says: {reason}"
+    evidence = f"replica {where} has what its primary says it has: {reason}"
     return Place(Kind.REPLICA, where, Status.ASSUMED, evidence)

@@ -117,7 +117,7 @@ class CacheRun:
         only = self.options.only_key
         if only is not None and only not in {key.id for key in keyring.old}:
             raise ConfigError(
-                f"--only-key {only} is no old key of the cache {cache.name}",
+                f"--only-key {only} is not an old key of the cache {cache.name}",
                 hint="`rotator keys` lists the key ids",
             )
         self.access.require_labels()
@@ -231,7 +231,7 @@ class CacheRun:
         for address in self._discover().primaries:
             with self.access.connect(address) as store:
                 if codec and not write_one_anew(store, codec, scope):
-                    log.info("no value to write anew", node=store.node)
+                    log.info("no value to rewrite", node=store.node)
                 look = take_look(store, settings=False)
                 goals[look.facts.get("master_replid", "")] = number(look, "master_repl_offset") or 0
         return goals

@@ -104,7 +104,7 @@ def _whole(sweep: SweepResult, met: Sequence[Work]) -> tuple[list[Work], str]:
             seconds=work.seconds * (1 + rest / work.visits) if work.seconds else None,
         )
         works.append(whole)
-    return works, f"{basis}, the others taken for alike"
+    return works, f"{basis}, assuming that the others are alike"
 
 
 def _seconds(sweep: SweepResult, verification: SweepResult | None) -> float:

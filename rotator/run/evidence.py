@@ -242,7 +242,7 @@ class EvidenceRecorder:
                     Kind.CACHES, name, Status.ASSUMED, f"{name} never used the key: {reason}"
                 )
             elif listing.reason == "disabled" and listing.key_ids is not None:
-                text = f"{name}, where encryption is off, holds nothing under it"
+                text = f"{name} has encryption off, and holds nothing under it"
                 yield Place(Kind.CACHES, name, Status.ASSUMED, text)
             else:
                 why = "is of type cluster" if listing.reason == "cluster" else "cannot be read"
@@ -261,7 +261,7 @@ class EvidenceRecorder:
 
 def _keys_not_known(name: str) -> Place:
     """Return the place that a cache is whose keys cannot be known now."""
-    text, remedy = f"the keys of {name} cannot be known now", "see to its secrets, then run again"
+    text, remedy = f"the keys of {name} are not known now", "fix its secrets, then run again"
     return Place(Kind.CACHES, name, Status.UNKNOWN, text, Verdict.UNKNOWN, None, remedy)
 
 

@@ -162,11 +162,11 @@ def format_of_new_values(access: CacheContext) -> Format:
         counts = Counter({one: len(values) for one, values in found.items()}).most_common(2)
         if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
             names = " and ".join(sorted(one.name for one, _ in counts))
-            seen = f"as many values are in {names}" if counts else "no value is under it yet"
+            seen = f"equally many values are in {names}" if counts else "no value is under it yet"
             raise ConfigError(
                 f"rotator.caches.{access.cache.name}.write: it is not known in which format"
                 f" applications write with the current key: {seen}",
-                hint=f"name it, such as write: {codec.formats[0].name}; `rotator detect` tells",
+                hint=f"set it, such as write: {codec.formats[0].name}; `rotator detect` tells",
             )
         form = counts[0][0]
     codec.learn(form, found.get(form, ()))

@@ -92,7 +92,7 @@ class NotificationCommand:
         if shutil.which(words[0]) is None:
             raise ConfigError(
                 f"--on-change: there is no program {words[0][:80]} that can be run",
-                hint="give its whole path, and the right to execute it; it is run without a shell",
+                hint="give its full path and make it executable; it is run without a shell",
             )
         return cls(tuple(words))
 
@@ -254,7 +254,7 @@ class RunNotifier:
         if event is None or self._command is None:
             return
         if self._command.call(self._facts(event, code, why, changes)):
-            log.info("told of it", what=str(event))
+            log.info("the command of --on-change was called", what=str(event))
 
     def _ending(self, error: BaseException | None) -> tuple[int, str | None]:
         """Return the exit code that the run will have, and what went wrong."""

@@ -181,10 +181,10 @@ def purge_key(
     ids = sorted({key.id for _, _, key in found})
     hint = "`rotator keys` lists the key ids"
     if not ids:
-        raise ConfigError(f"--key {start}: no key begins so", hint=hint)
+        raise ConfigError(f"--key {start}: no key id begins like that", hint=hint)
     if len(ids) > 1:
         more = f"give more of it: {', '.join(ids)}"
-        raise ConfigError(f"--key {start}: several keys begin so", hint=more)
+        raise ConfigError(f"--key {start}: several key ids begin like that", hint=more)
     for one, codec, key in found:
         if key is codec.keyring.current:
             raise ConfigError(
@@ -216,5 +216,5 @@ def purge_undecryptable(
         if codec := context.codec:
             selectors[context] = PurgeUndecryptable(codec, reasons, others, allow_empty)
     if not selectors:
-        raise ConfigError("the cache is not encrypted", hint="nothing of it is undecryptable")
+        raise ConfigError("the cache is not encrypted", hint="it has no undecryptable values")
     return selectors

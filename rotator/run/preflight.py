@@ -80,7 +80,7 @@ class Preflight:
         if topology.problems:
             raise ServerError(
                 f"the cluster is not whole: {topology.problems[0]}",
-                hint="bring it into order first: redis-cli --cluster check",
+                hint="repair it first: redis-cli --cluster check says what is wrong",
             )
         require_rights(connect, topology.primaries, self.besides, self.pattern)
         if state is not None:
@@ -177,7 +177,7 @@ def _holder(asker: Store, channel: str, own: str) -> str:
     found = [one for one in reply if type(one) is bytes] if type(reply) is list else []
     others = [one.decode(errors="replace") for one in found if one != own.encode()]
     said = [excerpt(one.rpartition(_BY)[2].rpartition(":")[0]) for one in others]
-    return ", ".join(said[:3]) or f"somebody who does not say who holds the channel {channel}"
+    return ", ".join(said[:3]) or f"an unknown process holds the channel {channel}"
 
 
 def _escaped(channel: str) -> str:

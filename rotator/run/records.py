@@ -123,6 +123,6 @@ def _too_long(sweep: SweepResult) -> Iterator[str]:
         takes = timedelta(seconds=sweep.seconds * sweep.topology.names / sweep.visits_now)
         had = timedelta(seconds=sweep.seconds)
         yield (
-            f"the proof takes about {about(takes)} in one go, and had {about(had)};"
+            f"the proof takes about {about(takes)} without a break, and had {about(had)};"
             " `rotator run --dry-run` without a window proves as much and writes nothing"
         )

@@ -276,7 +276,7 @@ class Connection:
         self.close()
         why = excerpt(getattr(error, "strerror", None) or str(error)).lower()
         if isinstance(error, StoppedWaitingError):
-            why = f"the run is to end, and the answer to {pending.command} has not come"
+            why = f"the run is ending, and the answer to {pending.command} has not come"
         elif isinstance(error, TimeoutError):
             some = f"more than {came:,} bytes of the" if came else "no"
             why = f"{some} answer to {pending.command} in {self._timeout:g} s{self._silence()}"
@@ -298,11 +298,11 @@ class Connection:
                 return f"; and now: {error}"
         else:
             if pong.startswith("BUSY"):
-                return "; a script of somebody else holds it up: SCRIPT KILL ends it"
-            return "; others are answered, so it is this command, or a proxy on the way"
+                return "; a script of another client blocks the server: SCRIPT KILL ends it"
+            return "; other clients get answers, so it is this command, or a proxy in between"
         return (
-            "; nobody is answered: CLIENT PAUSE, a slow command or script of somebody else, or the"
-            " process is stopped"
+            "; no client gets an answer: CLIENT PAUSE, a slow command or script of another client,"
+            " or the process is stopped"
         )
 
     def __enter__(self) -> Self:

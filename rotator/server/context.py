@@ -121,7 +121,7 @@ class CacheContext(Unpicklable):
             for form in codec.formats:
                 if fault := form.cutter.label_fault(label):
                     field = f"rotator.caches.{self.cache.name}.labels.{key_id}"
-                    hint = "as it is written in values; `rotator detect` prints labels"
+                    hint = "write it as values have it; `rotator detect` prints labels"
                     raise FormatError(f"{field}: {fault} in the format {form.name}", hint=hint)
         if codec.write is not None and codec.write.cutter.kept:
             fault = codec.fault(codec.write, new=True)
@@ -141,7 +141,7 @@ class CacheContext(Unpicklable):
                 raise FormatError(
                     f"rotator.caches.{self.cache.name}.labels: no label for the current key"
                     f" {codec.keyring.current.id}, and the format {form.name} has one",
-                    hint="write what applications call it; `rotator detect` prints labels",
+                    hint="write the label that applications use; `rotator detect` prints labels",
                 )
 
     def __repr__(self) -> str:
@@ -303,7 +303,7 @@ def _set_ciphers(context: ssl.SSLContext, profile: TlsProfile) -> None:
     elif profile.enabled_ciphers:
         raise ConfigError(
             f"{profile.field('enabledCiphers')}: names no suite of TLS 1.2",
-            hint="those of TLS 1.3 are not chosen: name others beside them, or leave it out",
+            hint="suites of TLS 1.3 cannot be chosen: name others as well, or leave it out",
         )
 
 

@@ -248,7 +248,7 @@ def refresh_files(
                 both = _refresh(store, kind, goals, should_stop)
                 looks += [replace(look, address=address) for look in both]
         except (ServerError, ValueError) as error:  # or it is no address
-            log.warning("a file was not written anew", node=address, error=str(error))
+            log.warning("a file was not rewritten", node=address, error=str(error))
     waiting(None)
     return looks
 
@@ -305,8 +305,8 @@ def _write_file(store: Store, command: str) -> None:
     total, used = (_fact(info, name) for name in ("total_system_memory", "used_memory_rss"))
     if total is not None and used is not None and used > total - used:
         raise ServerError(
-            f"{store.node}: a fork may need up to {used:,} bytes more, and of {total:,} there are"
-            f" {total - used:,} left: {command} was not asked for"
+            f"{store.node}: a fork may need up to {used:,} bytes more, but of {total:,} only"
+            f" {total - used:,} are left: {command} was not sent"
         )
     try:
         store.ask(command)

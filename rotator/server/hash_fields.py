@@ -297,7 +297,7 @@ def _done(reply: Reply) -> SetResult | ErrorReply:
     if isinstance(reply, ResponseError):
         return answer_of(reply)
     if reply not in (0, 1, [-2], [0], [1], [2]):
-        raise ValueError("none of the answers that there are")
+        raise ValueError("not one of the possible answers")
     return SetResult.DONE if reply in (0, [1]) else SetResult.GONE
 
 

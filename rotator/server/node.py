@@ -245,8 +245,8 @@ class Node:
         refused = self._try(partial(self.connection.select, db))
         if isinstance(refused, ErrorReply):
             raise ServerError(
-                f"{self.node} does not let us into database {db}: {refused.message}",
-                hint="a cluster has database 0 only; others have as many as their `databases` says",
+                f"{self.node} refuses access to database {db}: {refused.message}",
+                hint="a cluster has only database 0; other servers as many as `databases` says",
             )
 
     def time(self) -> datetime | None:

@@ -96,8 +96,8 @@ def follow(message: str, asked: Store) -> Address:
     address = redirected(asked.members(), message)
     if address is None:
         raise ServerError(
-            f"{asked.node} points to somebody who, as it says itself, is no node of its cluster, or"
-            f" not the one that the slot is moved to: {message}"
+            f"{asked.node} redirects to a server that it does not list as a node of its cluster, or"
+            f" not as the one that gets the slot: {message}"
         )
     return address
 
@@ -185,7 +185,7 @@ class ClusterRouter:
         first, *others = topology.primaries
         if others and topology.mode == "standalone":
             raise ServerError(
-                f"{first} and {others[0]} both own data and are no cluster",
+                f"{first} and {others[0]} both own data and are not a cluster",
                 hint="give the addresses of one server and its replicas as one cache",
             )
         self._slots = topology.slots

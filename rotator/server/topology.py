@@ -39,7 +39,7 @@ Connect = Callable[[Address], Store]
 # and an election comes on top.
 SETTLE_SECONDS = 40.0
 _PAUSE_SECONDS = 0.5
-_UNSEEN = "nobody looks at what it holds"
+_UNSEEN = "nothing looks at what it holds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ def _standalone(views: list[_View]) -> Topology:
     if not primaries:
         raise ServerError(
             f"{listing(listed)} follow each other: none is a primary",
-            hint="see which has the latest data, and let it follow nobody: REPLICAOF NO ONE",
+            hint="find out which has the latest data and make it the primary: REPLICAOF NO ONE",
         )
     return Topology(
         mode="standalone",
@@ -253,7 +253,7 @@ def _cluster(views: list[_View], addresses: Sequence[Address], connect: Connect)
         names=sum(view.names for view in known.values() if view.address in owners),
         replicas=tuple(address for address in own if address not in owners),
         problems=(
-            *(f"{one} is no node of the cluster: {_UNSEEN}" for one in strangers),
+            *(f"{one} is not a node of the cluster: {_UNSEEN}" for one in strangers),
             *silences(absent, reasons),
             *disputes(said),
             *gaps(list(owners.values()), absent),

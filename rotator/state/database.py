@@ -101,15 +101,13 @@ CREATE TABLE reports (cache TEXT PRIMARY KEY, report TEXT NOT NULL, at TEXT NOT 
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {VERSION};
 """
-_ANEW = (
-    "restore it, or move it away: with a new one every old key is `verifying` again, nothing else"
-)
+_ANEW = "restore it, or move it away: a new one only means that every old key is `verifying` again"
 _OTHER = "or choose another file with --state"
 _MEANINGS = {
     sqlite3.SQLITE_BUSY: ("is locked by another process", "wait for that process, or stop it"),
     sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", "make room, then run again"),
     sqlite3.SQLITE_CORRUPT: ("is damaged", _ANEW),
-    sqlite3.SQLITE_NOTADB: ("is damaged, or no state file of rotator", _ANEW),
+    sqlite3.SQLITE_NOTADB: ("is damaged, or not a state file of rotator", _ANEW),
     sqlite3.SQLITE_READONLY: ("cannot be written", f"make it and its folder writable, {_OTHER}"),
     sqlite3.SQLITE_READONLY_DBMOVED: ("was moved or removed", f"put it back, {_OTHER}"),
     sqlite3.SQLITE_CANTOPEN: ("cannot be opened", f"make it and its folder usable, {_OTHER}"),
@@ -225,7 +223,7 @@ class Database:
             raise self.damaged()
         (owner,) = self.rows("PRAGMA application_id")[0]
         if owner != _APPLICATION:
-            what = "is empty" if not self.path.stat().st_size else "is no state file of rotator"
+            what = "is empty" if not self.path.stat().st_size else "is not a state file of rotator"
             raise StateError(f"the file {self.path} {what}", hint=_ANEW)
         (written_by,) = self.rows("PRAGMA user_version")[0]
         if written_by in _UPGRADES:

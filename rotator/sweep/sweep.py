@@ -98,7 +98,7 @@ def _look_again(result: SweepResult, discover: Callable[[], Topology]) -> dict[A
         if not node.complete and not node.hopeless and node.restarts < RESTARTS:
             again[address] = node.restarts + 1
     if again:
-        log.warning("to be swept again", nodes=[str(address) for address in again])
+        log.warning("nodes are swept again", nodes=[str(address) for address in again])
     return again
 
 
@@ -140,8 +140,8 @@ def _gaps(result: SweepResult) -> list[str]:
             gaps.append(
                 f"{address} holds {count(node.orphans, 'name')} of slots that it does not own, "
                 "left by a move that was broken off: no client can read them, and they may come"
-                " back; finish the move (`MIGRATE` what the owner still has of these slots, which"
-                " would be lost, and only then `CLUSTER SETSLOT <slot> NODE <id>` on both nodes),"
-                " or delete them there"
+                " back; finish the move (first `MIGRATE` what the owner still has of these slots,"
+                " or it is lost; then `CLUSTER SETSLOT <slot> NODE <id>` on both nodes), or delete"
+                " the names there"
             )
     return gaps

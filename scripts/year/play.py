@@ -37,7 +37,7 @@ does not grow for ever. In the last three months the state is never lost, so tha
 """
 _KEPT_FROM: Final = 9 * MONTH
 _QUIET_NIGHTS: Final = -(-QUIET_HOURS // 24)
-_MOVE_AWAY: Final = "file is to be moved away"
+_MOVE_AWAY: Final = "move the state file away"
 
 
 class Year:

@@ -38,7 +38,7 @@ def refused(done, code=2):
 
 
 STATES = {
-    "notes": (lambda _: b"notes of somebody", "no state file of rotator"),
+    "notes": (lambda _: b"notes of somebody", "not a state file of rotator"),
     "damaged": (lambda made: made[:100] + bytes(len(made) - 100), ""),
     "cut": (lambda made: made[: len(made) // 2], ""),
     "empty": (lambda _: b"", "is empty"),
@@ -174,7 +174,7 @@ class TestConfiguration:
 WRONG_OPTIONS = {
     "an unknown cache": (["--cache", "sharedredis"], "sharedredis", "shared-redis"),
     "a time of no clock": (["--until", "5pm"], "such as 05:00", "run --help"),
-    "a time that is past": (["--until", "2001-01-01T00:00Z"], "is past", "run --help"),
+    "a time that is past": (["--until", "2001-01-01T00:00Z"], "is in the past", "run --help"),
     "a duration without a unit": (["--max-duration", "5"], "--max-duration", "run --help"),
     "a negative duration": (["--quiet", "-1h"], "--quiet", "run --help"),
     "a duration for ever": (["--quiet", f"{10**9}d"], "--quiet", "run --help"),
@@ -186,7 +186,11 @@ WRONG_OPTIONS = {
     "an accept of so much emptiness": (["--accept", "empty=3"], "--accept empty=3", "outside"),
     "files anew in a dry run": (["--refresh-files", "--dry-run"], "--refresh-files", "leave one"),
     "a wait without a unit": (["--wait", "4"], "--wait", "run --help"),
-    "a switch to come": (["--writers-switched-at", "2099-01-01T00:00Z"], "to come", "run --help"),
+    "a switch to come": (
+        ["--writers-switched-at", "2099-01-01T00:00Z"],
+        "is in the future",
+        "run --help",
+    ),
     "a switch at no time": (["--writers-switched-at", "lately"], "such as 14:30", "run --help"),
     "a page of nothing": (["--page", "0"], "--page", "run --help"),
     "no number": (["--workers", "many"], "--workers", "run --help"),

@@ -154,7 +154,7 @@ class TestLoad:
         assert traffic["limit"] == 20 * 1024  # less than the output buffer may have
         assert traffic["note"].startswith("more than the backlog of 20 kB: ")
         assert 0 < file["limit"] < 100 * 1024
-        assert "it is rewritten during the run" in file["note"]
+        assert "the server rewrites it during the run" in file["note"]
         for said in (traffic["note"].partition(" for ")[0], file["note"]):
             assert said in str(sampled)
         measured = last["traffic to each replica"]["measured"]
@@ -166,7 +166,9 @@ class TestLoad:
         limits = ("--max-rate", 500, "--max-duration", "1s")
         found = report_of(place, "--dry-run", *limits)["caches"][0]["estimate"]
 
-        assert found["basis"].endswith(" names met of about 2,000, the others taken for alike")
+        assert found["basis"].endswith(
+            " names met of about 2,000, assuming that the others are alike"
+        )
         known = {one["what"]: one["expected"] for one in found["items"]}
         assert known["values to rewrite"] == 2000
         assert known["time"] >= 8.0

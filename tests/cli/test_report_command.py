@@ -158,7 +158,7 @@ class TestOutput:
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [(b"", "is empty"), (b"not SQLite" * 100, "is damaged, or no state file of rotator")],
+        [(b"", "is empty"), (b"not SQLite" * 100, "is damaged, or not a state file of rotator")],
     )
     def test_unusable_state(self, state, content, message):
         """A file that is no state is an error, and is left as it is."""
@@ -303,7 +303,7 @@ class TestRequire:
         one = asked(state, "--require", f"retirable:{DRAINING}")
 
         assert (everything.returncode, one.returncode) == (0, 6)
-        assert "no server that is still there was asked for" in one.stderr
+        assert "no server that still exists was searched for" in one.stderr
 
     def test_no_old_key(self, state):
         """Where there is nothing to retire the condition does not hold."""
@@ -504,7 +504,7 @@ class TestFrom:
         done = run_here(["report", "--from", folder, "--require", f"retirable:{OLD}"])
 
         assert done.returncode == 1
-        assert "broken.json: no report" in done.stdout
+        assert "broken.json: not a report" in done.stdout
         assert "9f2c41d0 retirable" in done.stdout
 
     def test_time(self, folder):
@@ -646,4 +646,4 @@ class TestRealRuns:
         both = asked(place.state, "--require", "retirable")
 
         assert (alone.returncode, both.returncode) == (6, 0)
-        assert "is in-use: 1 value outside" in alone.stderr
+        assert "is in-use: 1 value under it outside" in alone.stderr

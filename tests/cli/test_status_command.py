@@ -142,8 +142,7 @@ class TestRun:
         seen = status(filled)
         assert (seen["exit_code"], seen["runs"][0]["dead"]) == (3, True)
         assert (
-            "killed, or not heard of any more"
-            in run_here(["status", "--state", filled.state]).stdout
+            "killed, or no longer reporting" in run_here(["status", "--state", filled.state]).stdout
         )
         assert tune(filled, "--pause").returncode == 1
         assert run_here(job(filled)).returncode == 0

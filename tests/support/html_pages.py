@@ -91,7 +91,7 @@ def keys():
             prefixes={"/app/oidc": 1_000, "": 300, HOSTILE: 1},
             samples=("/app/oidc:3f", HOSTILE),
             reasons=("200 values without a TTL remain under it", "7 are encrypted with it again"),
-            next_step="find what still encrypts with it, give that the current key, then run again",
+            next_step="find what still encrypts with it, then run again",
             **common,
         ),
         Key(
@@ -123,7 +123,7 @@ COST = Estimate(
         Item("values to rewrite", "values", 812_203, "from 812,346 names met", 812_203),
         Item("time", "seconds", 300.0, "two sweeps", 192.0),
         Item("traffic to each replica", "bytes", 3e8, HOSTILE, node="redis-0:6379", note=HOSTILE),
-        Item("share of the server's core", "share", None, "how long it takes is not known"),
+        Item("share of the server's core", "share", None, "it is not known how long it takes"),
     ),
     Plan(3, 4, 4, 3, "20,000 visits a second and process"),
 )

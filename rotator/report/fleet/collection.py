@@ -66,12 +66,12 @@ def load_fleet(folder: Path, now: datetime, names: Sequence[str] = ()) -> tuple[
     known, replaced = _counting(files, now)
     known, differences = _one_of_each_server(known, now)
     if not known:
-        raise StateError(f"--from {folder}: no report in it is on a cache", hint="run again")
+        raise StateError(f"--from {folder}: no report in it covers a cache", hint="run again")
     if names:
         known = [one for one in known if one.cache.name in names]
         if missing := set(names) - {one.cache.name for one in known}:
             hint = f"look at the files in {folder}"
-            raise ConfigError(f"--cache {min(missing)}: no report is on it", hint=hint)
+            raise ConfigError(f"--cache {min(missing)}: no report covers it", hint=hint)
     oldest = min(known, key=lambda one: one.at)
     fleet = Fleet(
         made_at=now,
@@ -133,7 +133,7 @@ def _read(path: Path) -> Report:
             linked = "links to folders are not followed"
             raise ValueError(linked if path.is_symlink() else "the folder cannot be looked into")
         if not path.is_file() or path.stat().st_size > _LARGEST:  # a pipe would be waited for
-            raise ValueError("no file, or too large to be a report")
+            raise ValueError("not a file, or too large to be a report")
         report = Report.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ValueError((error.strerror or "it cannot be read").lower()) from None
@@ -141,9 +141,9 @@ def _read(path: Path) -> Report:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"]))
         why = ": ".join(filter(None, (place, first["msg"])))
-        raise ValueError(f"no report of a run: {why[:200]}") from None
+        raise ValueError(f"not a report of a run: {why[:200]}") from None
     if report.schema_ > SCHEMA:
-        raise ValueError(f"schema {report.schema_} is of a later version of rotator")
+        raise ValueError(f"schema {report.schema_} is from a later version of rotator")
     return report
 
 
@@ -207,8 +207,8 @@ def _one_of_each_server(known: Sequence[Known], now: datetime) -> tuple[list[Kno
             if key.id in newer and newer[key.id][1].verdict != key.verdict:
                 other, theirs = newer[key.id]
                 what = (
-                    f"{other.host} says {theirs.verdict or 'current'} of {short_id(key.id)}"
-                    f" ({moment(other.at)}), which counts; {one.host} said"
+                    f"{other.host} judged {short_id(key.id)} {theirs.verdict or 'current'}"
+                    f" ({moment(other.at)}), which counts; {one.host} judged it"
                     f" {key.verdict or 'current'} ({moment(one.at)})"
                 )
                 differences.append(Finding(kind="difference", where=one.cache.name, what=what))
@@ -316,5 +316,5 @@ def _clocks(files: Iterable[_File], now: datetime) -> Iterator[Finding]:
     """Yield the reports of a time to come: a clock is wrong, there or here."""
     for one in files:
         if one.report.finished_at > now + _SKEW:
-            what = f"its report is of {stamp(one.report.finished_at)}: a clock is wrong"
+            what = f"its report is from {stamp(one.report.finished_at)}: a clock is wrong"
             yield Finding(kind="clock", where=one.host, what=what)

@@ -14,10 +14,10 @@ FINDINGS = {
     "unknown": "not judged, and so not counted",
     "failed": "the last run did not end well",
     "clock": "clocks",
-    "difference": "hosts that say different things of one cache",
+    "difference": "hosts that say different things about one cache",
 }
 """The titles of findings, by their kind."""
-GAPS = "not everything could be read or judged, so no key should be removed because of this"
+GAPS = "not everything could be read or judged, so do not remove a key because of this"
 
 _Verdict = Annotated[str, Field(json_schema_extra={"enum": list(VERDICTS)})]
 

@@ -83,16 +83,16 @@ def read_metrics(path: Path) -> str:
 
 def add_progress(make: Callable[..., Gauge], status: RunStatus | None) -> None:
     """Make the gauges of a run that goes on."""
-    running = make("rotator_run_in_progress", "Whether a run goes on now.")
+    running = make("rotator_run_in_progress", "Whether a run is in progress.")
     running.set(status is not None)
     if status is None:
         return
-    heard = make("rotator_run_heartbeat_timestamp_seconds", "When the run was last heard of.")
+    heard = make("rotator_run_heartbeat_timestamp_seconds", "When the run last reported.")
     heard.set(status.at.timestamp())
     if not status.cache:
         return
     meanings = {
-        "rotator_run_visits": ("Visits of the sweep so far, by earlier runs too.", status.visits),
+        "rotator_run_visits": ("Visits of the sweep so far, earlier runs included.", status.visits),
         "rotator_run_expected_visits": ("Visits that are expected.", status.expected or 0),
         "rotator_run_rotated_values": ("Values that were rotated so far.", status.rotated),
         "rotator_run_paused": ("Whether the run is paused.", int(status.paused)),

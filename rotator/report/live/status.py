@@ -116,7 +116,7 @@ def _run(run: RunStatus, now: datetime) -> Iterator[RenderableType]:
     """Yield one run: a title, and a line for each thing that is known."""
     dead = run.is_dead(now)
     title = f"{run.command} {run.run}: " + (
-        "killed, or not heard of any more" if dead else _doing(run)
+        "killed, or no longer reporting" if dead else _doing(run)
     )
     yield text(title, "bold red" if dead else "bold")
     lines = grid("left", "left", gap=2)
@@ -194,9 +194,9 @@ def _circumstances(run: RunStatus, now: datetime, *, dead: bool) -> Iterator[tup
     yield "limits", ", ".join(limits) or "none"
     owner = run.owner
     yield "process", f"{owner.pid} of {owner.user} on {owner.host}"
-    yield "heard of", f"{elapsed((now - run.at).total_seconds())} ago"
+    yield "last heard", f"{elapsed((now - run.at).total_seconds())} ago"
     if dead:
-        yield "next", f"look why, then run again: it goes on from there ({', '.join(run.caches)})"
+        yield "next", f"see why, then run again: it goes on from there ({', '.join(run.caches)})"
 
 
 def _last(cache: Cache, now: datetime) -> Iterator[RenderableType]:

@@ -35,7 +35,7 @@ SHOWN_ID = 16
 
 _LARGEST_KEY = 64 * 1024  # bytes; a PEM file of ed25519 has about 120
 _LARGEST_FILE = 64 * 1024 * 1024  # bytes
-_OWN = "verify with the public key of whoever signed, or have the receipt made anew"
+_OWN = "verify with the public key of the signer, or have the receipt made again"
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +135,7 @@ def unseal(path: Path, public: SSlibKey) -> bytes:
     try:
         envelope = Envelope.from_dict(_Form.model_validate(json.loads(content)).model_dump())
     except (ValueError, RecursionError):
-        raise ReceiptError(f"{path} is no receipt, or it was changed", hint=_OWN) from None
+        raise ReceiptError(f"{path} is not a receipt, or it was changed", hint=_OWN) from None
     if not envelope.signatures:
         hint = "anybody can have written it; `rotator report --receipt FILE --sign KEY.pem` signs"
         raise ReceiptError(f"{path} is not signed", hint=hint)
@@ -151,11 +151,11 @@ def unseal(path: Path, public: SSlibKey) -> bytes:
     except VerificationError:
         raise ReceiptError(f"{path} was changed after it was signed", hint=_OWN) from None
     if envelope.payload_type != PAYLOAD_TYPE:
-        raise ReceiptError(f"{path} is signed, but it is no receipt of rotator", hint=_OWN)
+        raise ReceiptError(f"{path} is signed, but it is not a receipt of rotator", hint=_OWN)
     # Encoded anew, because base64 has several texts for the same bytes. Nobody can sign that there
     # is no second signature, and rotator writes one.
     if len(envelope.signatures) > 1 or content != _text(envelope.to_dict()):
-        hint = "what is signed is unchanged, but its text is not as rotator wrote it: restore that"
+        hint = "the signed part is unchanged, but the file is not as rotator wrote it: restore it"
         raise ReceiptError(f"{path} was changed around what is signed", hint=hint)
     return envelope.payload
 
@@ -183,5 +183,5 @@ def _content(path: Path, most: int, *, secret: bool = False) -> bytes:
         raise ConfigError(f"{path} is too large", hint="is it the right file?")
     if secret and mode & stat.S_IROTH:
         hint = f"chmod o-r {path}"
-        log.warning("everybody may read the key that signs", file=str(path), hint=hint)
+        log.warning("everybody can read the signing key", file=str(path), hint=hint)
     return content

@@ -138,7 +138,7 @@ def _lines(cache: CacheEvidence) -> Iterator[str]:
         yield f"{run.mode} {stamp(run.started_at)}: {run.rotated:,} moved, {state}"
     latest = {sweep.node: sweep for sweep in cache.sweeps}
     for one in latest.values():
-        met = "not asked about" if one.under_key is None else f"{one.under_key:,} under the key"
+        met = "not looked for" if one.under_key is None else f"{one.under_key:,} under the key"
         server = f"{one.node}, run id {one.run_id}" if one.run_id else one.node
         yield f"proof {stamp(one.ended_at)}: {met}, {one.opened:,} opened, on {server}"
     if earlier := len(cache.sweeps) - len(latest):

@@ -144,7 +144,7 @@ def why_closed(address: Address, login: Login, command: str, timeout: float) -> 
     """
     if _refuses_scan(address, login, timeout):
         return (
-            f"a proxy that answers PING and knows no SCAN closed it at {command}",
+            f"a proxy that answers PING and does not know SCAN closed it at {command}",
             "rotator cannot work through it: put the servers behind it into redis.addresses",
         )
     return "the server closed it: CLIENT KILL, a restart, a limit of its own, or a proxy", ""

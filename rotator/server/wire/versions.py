@@ -66,7 +66,7 @@ def role_of(info: Mapping[str, str]) -> str:
     if said == "active-replica":
         raise ValueError("it is an active replica: several servers take writes for one another")
     if said not in _ROLES:
-        raise ValueError("the role is none that is known")
+        raise ValueError("its role is unknown")
     return said
 
 

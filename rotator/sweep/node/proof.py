@@ -182,7 +182,7 @@ class ProofBuilder:
         if all(self.left_out):
             doubts.append("the server has names in database 0, and INFO shows none (keyspace)")
         if self.not_counted:
-            doubts.append("names in slots of others are hidden there: +multi +exec ends it")
+            doubts.append("names in slots of other nodes are hidden there: grant +multi +exec")
         if self.before and self.after and not partly:
             strict = not self.scope.one_server
             doubts += counters_doubts(self.before, self.after, pages, strict=strict)
@@ -281,14 +281,14 @@ def counters_doubts(before: Look, after: Look, pages: int, *, strict: bool = Tru
     doubts = []
     scans = [calls(one, "scan") for one in (before, after)]
     if scans[0] is not None and scans[1] is not None and scans[1] - scans[0] < pages:
-        doubts.append("its counters do not hold our own calls of SCAN")
+        doubts.append("its counters do not show rotator's own calls of SCAN")
     if before.calls is not None and after.calls is not None:
         shrunk = [name for name, times in before.calls.items() if after.calls.get(name, 0) < times]
-        doubts += [f"its counter of {name} became less during the sweep" for name in shrunk]
+        doubts += [f"its counter of {name} went down during the sweep" for name in shrunk]
     for name in ("uptime_in_seconds", "master_repl_offset", "total_commands_processed"):
         earlier, later = number(before, name), number(after, name)
         if earlier is None or later is None:
             doubts += [f"the server does not say {name} in INFO"] if strict else []
         elif later < earlier:
-            doubts.append(f"{name} became less during the sweep")
+            doubts.append(f"{name} went down during the sweep")
     return doubts

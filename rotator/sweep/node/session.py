@@ -146,7 +146,7 @@ class Losses:
         if self.times >= LOSSES:
             raise ServerError(
                 f"{lost}; {LOSSES} times at the same page, so a value there may be too large for "
-                "the server (proto-max-bulk-len; with the right +config|get it is asked for that)"
+                "the server (proto-max-bulk-len; with the right +config|get rotator asks for it)"
             )
 
 

@@ -206,7 +206,7 @@ class Worker:
         excused = TRACKED_COMMANDS if tracked or session.works else NOTHING
         changes = before.changes(now, excused)
         if changes and not before.changes(now, TRACKED_COMMANDS):
-            changes[-1] += "; with the right +client|tracking what it moved is looked at"
+            changes[-1] += "; with the right +client|tracking rotator looks at what was moved"
         if tracked and session.tracker.flushed() > before.calls_between(now, FLUSHING_COMMANDS):
             changes.append("everything was reported as written, and no command explains it")
         there = session.store.databases()
@@ -276,7 +276,7 @@ class Worker:
         """Begin anew; only what was rotated is kept, because it cannot be met a second time."""
         before = self._checkpoint
         self._session.track_writes()
-        log.warning("scan begins again", node=self._session.store.node, reasons=before.reasons)
+        log.warning("scan starts again", node=self._session.store.node, reasons=before.reasons)
         self._checkpoint = self._begin(before.tally.only_rotated(), before.restarts + 1)
         self._checkpoint.reasons, self._checkpoint.started_at = before.reasons, before.started_at
 

@@ -422,7 +422,7 @@ class TestCluster:
         path = config_file(tmp_path / "c.yaml", cache(cluster.addresses[0]), rotator=writing())
         with Cache.open([path], database=1) as client, pytest.raises(ServerError) as caught:
             client.get("abc")
-        assert "database 0 only" in caught.value.hint
+        assert "only database 0" in caught.value.hint
 
     def test_an_entry_is_described_where_it_is(self, client, cluster):
         """Looking for an entry goes to every node."""

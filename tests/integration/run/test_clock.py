@@ -133,7 +133,7 @@ class TestRuns:
         jumping.by = timedelta()
         verdict, reasons = verdict_in(scene.run(), scene)
         assert verdict == "verifying"
-        assert " UTC, and not yet confirmed: 1h of quiet is asked for" in reasons
+        assert " UTC; a sweep 1h later must confirm it" in reasons
 
     def test_ahead_and_right_again(self, scene, jumping):
         """Times of a clock that was ahead are not believed to be over before they come."""

@@ -34,7 +34,7 @@ def test_what_was_not_met_is_taken_for_alike():
         replace(MET, values=500, size=50_000, visits=1000, seconds=20.0),
         replace(MET, node=str(NODES[1]), values=500, size=50_000, visits=1000, seconds=None),
     ]
-    assert basis == "from 100 names met of about 2,000, the others taken for alike"
+    assert basis == "from 100 names met of about 2,000, assuming that the others are alike"
 
 
 @pytest.mark.parametrize(

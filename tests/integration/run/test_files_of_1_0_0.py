@@ -68,6 +68,23 @@ def told(tmp_path):
     return Told()
 
 
+REWORDED = {
+    "this goes by a dry run, and": "this is the pace of a dry run, and",
+    "begun now and not stopped": "started now and not stopped",
+    "visits a second last": "visits a second so far",
+    "Names are as stored where they are hashes, else their SHA-256, unless the": (
+        "Names that are hashes are shown as stored, other names as their SHA-256, unless the"
+    ),
+    "The operator said of these that they are known, and that they do not stand in the way of a": (
+        "The operator declared that these are known and do not block a"
+    ),
+    "unless the operator asked for them.": "unless the operator asked for the names.",
+    "did not end well;": "had a problem;",
+    "Scans begun again": "Scans restarted",
+}
+"""What 1.0.0 said in other words."""
+
+
 def expected(name):
     """What 1.0.0 printed of a state."""
     return mended((FOLDER / "state" / name).read_text())
@@ -86,6 +103,14 @@ def mended(text):
     )
     headline = re.compile(r"(?<=omplete), but [12] values? not moved")
     return headline.sub("", text) if "are accepted" in text else text
+
+
+def reworded(text):
+    """The words of a text that 1.0.0 printed, as they are now."""
+    said = " ".join(text.split())
+    for before, now in REWORDED.items():
+        said = said.replace(before, now)
+    return said.split()
 
 
 def as_told(text):
@@ -165,13 +190,13 @@ class TestReport:
     def test_outlook(self, name, state):
         """What is to come by a time is foreseen from the windows that were written down."""
         by = f"{NOW[name] + timedelta(days=1):%Y-%m-%dT05:00Z}"
-        assert as_told(legacy.shown(state, "--by", by)) == expected(f"{name}-by.txt").split()
+        assert as_told(legacy.shown(state, "--by", by)) == reworded(expected(f"{name}-by.txt"))
 
     def test_page(self, name, state, tmp_path):
         """The page says what it said, but for how shares are written."""
         page = legacy.page(state, tmp_path).replace("report schema 2", "report schema 1")
         page = page.replace("--max-duration, --until or tune --stop", "--max-duration or --until")
-        before, after = expected(f"{name}-page.txt"), " ".join(as_told(page))
+        before, after = " ".join(reworded(expected(f"{name}-page.txt"))), " ".join(as_told(page))
         assert with_shares(after) == with_shares(before)
 
     def test_nothing_is_lost(self, name, state):

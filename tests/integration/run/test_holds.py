@@ -183,7 +183,7 @@ class TestSnapshots:
             report = settled(place)
             assert verdict(report) == "held"
             assert keys(report)[0].next_step == f"BGSAVE on {server.address}, then run again"
-            assert "has not been saved anew since" in place_of(report, "rdb").evidence
+            assert "has not been saved again since" in place_of(report, "rdb").evidence
             save(client)
             assert verdict(place.run(quiet=NOW)) == "retirable"
 
@@ -561,7 +561,7 @@ class TestHiddenNames:
         [key] = keys(report)
         told = " ".join(key.reasons)
         assert f"{target.address} holds 3 names of slots that it does not own" in told
-        assert "finish the move (`MIGRATE` what the owner still has" in told
+        assert "finish the move (first `MIGRATE` what the owner still has" in told
 
     def test_until_the_move_is_finished(self, broken_off):
         """Finished as the sentence says, the move brings every value back, to be rotated."""

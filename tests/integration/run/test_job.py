@@ -523,7 +523,7 @@ class TestPreflight:
     def test_unknown_key(self, place):
         """`--only-key` must be one of the old keys; the current one is none."""
         for key in (place.cache.ids[0], "0" * 16):
-            with pytest.raises(ConfigError, match="is no old key of the cache") as caught:
+            with pytest.raises(ConfigError, match="is not an old key of the cache") as caught:
                 place.run(only_key=key)
             assert "rotator keys" in caught.value.hint
 

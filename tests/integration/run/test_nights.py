@@ -119,7 +119,7 @@ class TestProgress:
         redis.mset({f"other:{number}": "x" for number in range(100)})
         progress = night(place).progress
         assert (progress.names, progress.fraction, progress.done_by) == (None, None, None)
-        assert "how many names" in progress.basis
+        assert "number of names" in progress.basis
         place.run(fresh=True)
         progress = night(place, pages=4).progress
         assert progress.names == 100
@@ -294,7 +294,7 @@ class TestBy:
         assert (code, found["in_time"]) == (6, False)
         assert found["names_left"] == 100 - progress.visited
         assert found["values_left"] == 100 - progress.rotated
-        assert "begun now and not stopped" in found["advice"]
+        assert "started now and not stopped" in found["advice"]
 
         place.run()
         code, found = self.asked(place, "--require", "in-time")

@@ -105,7 +105,7 @@ def test_whoever_may_subscribe_keeps_nobody_out(connect, redis):
     with redis.pubsub() as stranger:
         stranger.subscribe("rotator:run:shared")
         with (
-            pytest.raises(BusyError, match="somebody who does not say who"),
+            pytest.raises(BusyError, match="an unknown process holds"),
             announce_run("shared", connect),
         ):
             pass

@@ -188,7 +188,7 @@ class TestRefusals:
 
     def test_an_unknown_key(self, refused):
         """A key that no cache has."""
-        assert "no key begins so" in refused("--key", "0000000000000000")
+        assert "no key id begins like that" in refused("--key", "0000000000000000")
 
     def test_two_keys_that_begin_alike(self, server, redis, tmp_path):
         """A beginning that several keys share is not enough."""

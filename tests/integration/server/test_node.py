@@ -127,6 +127,6 @@ def test_select_goes_by_the_table(server, monkeypatch, said):
 
 def test_select_refused(store):
     """A database that the server does not have is an error with a hint, whoever asks for it."""
-    with pytest.raises(ServerError, match="does not let us into database 9999") as caught:
+    with pytest.raises(ServerError, match="refuses access to database 9999") as caught:
         store.select(9999)
     assert "databases" in caught.value.hint

@@ -14,7 +14,7 @@ from support.processes import job, run_here
 from support.proxies import answers, haproxy, nutcracker
 from support.respfront import RespFront
 
-TOLD = r"a proxy that answers PING and knows no SCAN"
+TOLD = r"a proxy that answers PING and does not know SCAN"
 
 BRIEF = {"patience": 3.0}
 """Plan for servers that are soon there again, or not at all."""

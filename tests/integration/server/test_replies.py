@@ -181,7 +181,7 @@ class TestStandalone:
                 wait_for(lambda: client.info("clients")["blocked_clients"])
             with (
                 busy(alone),
-                pytest.raises(LostError, match="a script of somebody else holds it up"),
+                pytest.raises(LostError, match="a script of another client blocks the server"),
             ):
                 pending.result()
 

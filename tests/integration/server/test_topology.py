@@ -276,7 +276,7 @@ class TestFinding:
         """A server that is configured and is no node of the cluster is not passed over."""
         found = look(ends[0], server)
         assert found.problems == (
-            f"{at(server)} is no node of the cluster: nobody looks at what it holds",
+            f"{at(server)} is not a node of the cluster: nothing looks at what it holds",
         )
 
 

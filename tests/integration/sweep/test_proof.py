@@ -361,7 +361,7 @@ class TestIdentity:
             )
 
         with behind(server, answer) as port:
-            assert doubted(sweep(port, cache), "do not hold our own calls")
+            assert doubted(sweep(port, cache), "do not show rotator's own calls")
 
 
 class TestMoved:
@@ -648,7 +648,7 @@ class TestCluster:
             with pytest.raises(TimeoutError):
                 stranger.accept()
         assert not result.complete
-        assert "is no node of its cluster" in result.reasons[-1]
+        assert "does not list as a node of its cluster" in result.reasons[-1]
 
 
 class TestRun:

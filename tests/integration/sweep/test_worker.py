@@ -267,7 +267,7 @@ class TestMoved:
         assert everything_current(server, watched.cache, 0, 1)
         if not told:
             told = f"{event.upper()} was called {COUNT // 2} times"
-            remedy = "with the right +client|tracking what it moved is looked at"
+            remedy = "with the right +client|tracking rotator looks at what was moved"
             assert result.reasons == (f"{told}; {remedy}",)
 
     def test_moved_at_every_page(self, server, redis, movable):

@@ -308,7 +308,7 @@ class TestProven:
         places = tuple(one for one in proven_key().places if one.kind != kind)
 
         assert self.asked(proven_key(places=places)) == [
-            f"key 9f2c41d07be3a655: nothing is known of {what}"
+            f"key 9f2c41d07be3a655: nothing is known about {what}"
         ]
 
     def test_assumption(self):
@@ -443,7 +443,7 @@ class TestSeveralServers:
         """A key that only a superseded server has is not retirable by that."""
         report = moved("10.0.0.7:1", key(id="d" * 16))
 
-        assert asked(report) == [f"no server that is still there was asked for key {OLD}"]
+        assert asked(report) == [f"no server that still exists was searched for key {OLD}"]
 
     def test_failed_run(self, state, moved):
         """A run that reached no server is told at the history that was worked on last."""

@@ -63,7 +63,7 @@ def test_who():
         "options: --quiet 3s --accept undecryptable=3",
         "configuration /etc/maverics/maverics.yaml, SHA-256 3f3f3f3f3f3f",
     ]
-    assert list(who(Facts())) == ["options: all as by default"]
+    assert list(who(Facts())) == ["options: the defaults"]
 
 
 def test_bore():
@@ -72,7 +72,7 @@ def test_bore():
     assert list(bore(LATENCY, pages, {"script": 1200}, {"latency": 0.5}, 0)) == [
         "before p50 0.10, p99 0.60, max 0.61 ms (50 PINGs)",
         "during p50 0.20, p99 3.38, max 7.50 ms (1,200 PINGs)",
-        "above the goal of 2 ms plus network for 0.3 s",
+        "0.3 s above the goal of 2 ms plus network",
         "1,200 pages of 10 to 500 names, median 100",
         "1,200 replaced by script",
         "waited 0.5 s for latency",

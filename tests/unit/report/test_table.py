@@ -141,7 +141,7 @@ class TestTable:
             ),
             (
                 Cache(name="a", complete=True, outcomes={"undecryptable": 4}),
-                "a: complete, but none of 4 values opens: the keys may be right and the layout",
+                "a: complete, but none of 4 values opens: the keys may be right and the format",
             ),
             (
                 Cache(
@@ -291,7 +291,9 @@ class TestTable:
         shown = drawn(report_on(Cache(name="a", coverage=coverage)))
 
         assert "covered: cluster, 16,384 of 16,384 slots, database 0, 1 name on a node" in shown
-        assert re.search(r"r0:6379  redis 7\.0\.15 +1 visit +complete, begun again 1 time\n", shown)
+        assert re.search(
+            r"r0:6379  redis 7\.0\.15 +1 visit +complete; scan restarted 1 time\n", shown
+        )
         assert re.search(r"r1:6379 +0 visits +not complete; connection refused\n", shown)
         assert "not looked at:\n    - r1:6379 was not swept to the end\n" in shown
 
@@ -363,7 +365,7 @@ class TestTable:
         node = Node(node="a:1", version="7", visits=1, waited_seconds={"rate": 29.0})
         seen = Coverage(mode="cluster", nodes=(node, node, node, Node(node="b:1")))
         text = drawn(report_on(Cache(name="box", coverage=seen, waited_seconds={"rate": 87.0})))
-        assert "waited, 3 nodes added up:\n    - 1 min 27 s: rate" in text
+        assert "waited, the sum of 3 nodes:\n    - 1 min 27 s: rate" in text
 
     @pytest.mark.parametrize("columns", [40, 60, 80])
     def test_narrow(self, columns):
@@ -443,7 +445,7 @@ class TestPlaces:
 
         assert "  for every old key:\n    - unknown: replica 10.0.0.8:6379 was not" in shown
         assert shown.count("replica 10.0.0.8:6379") == 1
-        assert "- in-use: 9 remain\n    - and what is said above of every old key\n" in shown
+        assert "- in-use: 9 remain\n    - and what is listed above for every old key\n" in shown
 
     def test_not_for_every_key(self):
         """A place that one key has for another reason is told at each key."""
@@ -514,7 +516,7 @@ class TestPlaces:
 
         shown = drawn(report)
 
-        line = "judged by an earlier version of rotator, which looked less far; the next run proves"
+        line = "judged by an earlier version of rotator, which checked less; the next run judges"
         assert shown.count(line) == 1
         reasons = [reason for key in report.caches[0].keys for reason in key.reasons]
         assert reasons

@@ -127,7 +127,9 @@ class TestDeclared:
         now = lists("online", aof_enabled=aof)
         found = places(away(address=THIRD), away(), now=now, replicas="a managed service")
         known = [one for one in found if one.where == REPLICA]
-        assert known[0] == assumed(f"replica {REPLICA} is as its primary says: a managed service")
+        assert known[0] == assumed(
+            f"replica {REPLICA} has what its primary says it has: a managed service"
+        )
         assert [one.kind for one in known[1:]] == [Kind.RDB, Kind.AOF][: 1 if aof == "0" else 2]
         assert {one.status for one in known[1:]} == {Status.UNKNOWN}
         assert all(REPLICA in one.evidence for one in known[1:])
@@ -161,7 +163,7 @@ def test_a_primary_that_no_sweep_came_to():
     [place] = [one for one in found if one.where == PRIMARY]
     evidence = f"{PRIMARY} answers as a primary, and no sweep of it is known"
     unknown = (Kind.REPLICA, PRIMARY, Status.UNKNOWN, evidence, Verdict.UNKNOWN)
-    assert place == Place(*unknown, remedy="run for shared-redis")
+    assert place == Place(*unknown, remedy="run rotator for shared-redis")
     follows = next(one for one in found if one.where == THIRD)
     assert follows.evidence == f"replica {THIRD} has no known primary"
 
@@ -170,7 +172,8 @@ def test_a_primary_of_its_own():
     """One that answers as a primary beside those that were swept is no place to sweep."""
     [place] = [one for one in places(replica(2, role="master")) if one.where == REPLICA]
     assert (
-        place.evidence == f"{REPLICA}, seen earlier in this cache, answers as a primary of its own"
+        place.evidence
+        == f"{REPLICA} was part of this cache earlier, and is now a primary on its own"
     )
     assert place.remedy == "make it a replica again, or declare it decommissioned"
 

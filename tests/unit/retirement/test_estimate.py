@@ -107,7 +107,7 @@ class TestReplicas:
             (
                 {},
                 1_000_000,
-                "; a replica that gets 67 MB behind is dropped: keep it below with --max",
+                "; a replica that gets 67 MB behind is dropped: avoid that with --max",
             ),
             (
                 {"settings": {"client-output-buffer-limit": "normal 0 0 0 replica 0 0 0"}},
@@ -136,9 +136,9 @@ class TestReplicas:
         assert items(before=look({"connected_slaves": None}))[TRAFFIC].expected is None
 
 
-FORKS = "it is rewritten during the run, which forks"
-NEVER = "it is never rewritten by itself: auto-aof-rewrite-percentage is 0"
-NOT_KNOWN = "when it is rewritten by itself is not known"
+FORKS = "the server rewrites it during the run, with a fork"
+NEVER = "the server never rewrites it: auto-aof-rewrite-percentage is 0"
+NOT_KNOWN = "it is not known when the server rewrites it"
 
 
 class TestFile:
@@ -291,7 +291,7 @@ def whole(work=WORK, before=None, done=None, **terms):
     return [" | ".join("-" if cell is None else str(cell) for cell in row) for row in rows]
 
 
-BENCH = "a rough figure of prototypes, for values of 1 kB"
+BENCH = "a rough figure, for values of 1 kB"
 
 
 class TestWhole:
@@ -322,7 +322,7 @@ class TestWhole:
             ),
             (
                 f"memory that a fork copies, at most | bytes | 8792000.0 | 9000.0 | - | {NODE} |"
-                " two pages of memory a value, and no more than the 500 MB that are used | "
+                " two pages of memory a value, at most the 500 MB in use | "
             ),
             (
                 f"share of the server's core | share | 0.005875 | 0.7 | - | {NODE} |"
@@ -348,8 +348,8 @@ class TestWhole:
             ),
             (
                 f"memory that a fork copies, at most | bytes | 8792000.0 | - | - | {NODE} |"
-                " two pages of memory a value, and no more than the 500 MB that are used |"
-                " maxmemory is 600 MB, and does not count it"
+                " two pages of memory a value, at most the 500 MB in use |"
+                " maxmemory is 600 MB, and does not count this"
             ),
             (
                 f"share of the server's core | share | 0.0005875 | - | - | {NODE} |"
@@ -371,7 +371,7 @@ class TestWhole:
             ),
             (
                 f"share of the server's core | share | - | - | - | {NODE} |"
-                " how long it takes is not known | "
+                " it is not known how long it takes | "
             ),
         ]
 
@@ -386,14 +386,15 @@ class TestWhole:
         before = look({"aof_current_size": "200000000", "aof_base_size": "100000000"})
         assert whole(before=before)[4] == (
             f"growth of the append-only file | bytes | 361000.0 | - | 0.0 | {NODE} |"
-            " as much as replicas get; it has 200 MB | it is rewritten during the run, which forks"
+            " as much as replicas get; it has 200 MB | the server rewrites it"
+            " during the run, with a fork"
         )
 
     def test_too_far_behind(self):
         """A replica that may be dropped is kept below half of the least of the limits."""
         before = look(settings={"client-output-buffer-limit": "replica 400000 200001 60"})
         assert whole(before=before)[3].endswith(
-            "a replica that gets 200 kB behind is dropped: keep it below with --max-lag 100000"
+            "a replica that gets 200 kB behind is dropped: avoid that with --max-lag 100000"
         )
 
     def test_machines(self):
@@ -404,7 +405,7 @@ class TestWhole:
             *(1, 4, 2),
             2,
         )
-        assert plan.basis == f"1,000 visits/s a process, of 78,261 a server could take: {BENCH}"
+        assert plan.basis == f"1,000 visits/s a process, a server takes 78,261: {BENCH}"
         faster = replace(WORK, visits=80_000, way=None)
         assert estimate([faster], {}, replace(terms, lanes=2)).plan.processes_a_node == 4
         assert estimate([faster], {}, terms).plan.processes_a_node == 2

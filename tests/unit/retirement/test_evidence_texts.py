@@ -285,11 +285,11 @@ SAYS = {
     "met again": [
         (
             "names | holding | in-use |  | the verifying sweep still met 2 values under it: "
-            "something still encrypts with it | find what still encrypts with it, give that "
-            "the current key, then run again"
+            "something still encrypts with it | find what still encrypts with it and give it"
+            " the current key, then run again"
         ),
         (
-            "names | unknown | verifying |  | no sweep that only read has yet shown that "
+            "names | unknown | verifying |  | no sweep that only reads has shown yet that "
             "none is left | run again | passes"
         ),
     ],
@@ -297,10 +297,10 @@ SAYS = {
         (
             "names | holding | in-use |  | 1 value was encrypted with it after it had been "
             "clean since 2026-11-23 02:01 UTC: something still writes with it | find what "
-            "still encrypts with it, give that the current key, then run again"
+            "still encrypts with it and give it the current key, then run again"
         ),
         (
-            "names | unknown | verifying |  | no sweep that only read has yet shown that "
+            "names | unknown | verifying |  | no sweep that only reads has shown yet that "
             "none is left | run again | passes"
         ),
     ],
@@ -308,40 +308,36 @@ SAYS = {
         (
             "names | holding | in-use |  | 1 value was encrypted with it after it had been "
             "clean since 2026-11-23 02:01 UTC: something still writes with it | find what "
-            "still encrypts with it, give that the current key, then run again"
+            "still encrypts with it and give it the current key, then run again"
         ),
         (
-            "names | unknown | verifying |  | no sweep that only read has yet shown that "
+            "names | unknown | verifying |  | no sweep that only reads has shown yet that "
             "none is left | run again | passes"
         ),
     ],
     "came back, is calm": [
         (
-            "names | unknown | verifying |  | found gone at 03:41 UTC, and not yet "
-            "confirmed: 1h of quiet is asked for | run again after 04:41 UTC | until 04:41 "
-            "| passes"
+            "names | unknown | verifying |  | no value left under it at 03:41 UTC; a sweep "
+            "1h later must confirm it | run again after 04:41 UTC | until 04:41 | passes"
         ),
     ],
     "two came back": [
         (
-            "names | holding | in-use |  | 2 values were encrypted with it after it had "
-            "been clean since 2026-11-23 02:01 UTC: something still writes with it (names "
-            "begin with /a, /b) | find what still encrypts with it, give that the current "
-            "key, then run again"
+            "names | holding | in-use |  | 2 values were encrypted with it after it had been"
+            " clean since 2026-11-23 02:01 UTC: something still writes with it (names begin "
+            "with /a, /b) | find what still encrypts with it and give it the current key, "
+            "then run again"
         ),
         (
-            "names | unknown | verifying |  | no sweep that only read has yet shown that "
+            "names | unknown | verifying |  | no sweep that only reads has shown yet that "
             "none is left | run again | passes"
         ),
     ],
     "never swept": [
-        "names | unknown | unknown |  | never swept to the end | run for shared-redis",
+        ("names | unknown | unknown |  | never swept to the end | run rotator for shared-redis"),
     ],
     "a node was down": [
-        (
-            "names | unknown | unknown |  | a node was down | see to what was not looked "
-            "at, then run again"
-        ),
+        ("names | unknown | unknown |  | a node was down | fix that, then run again"),
     ],
     "stopped": [
         ("names | unknown | unknown |  | no complete sweep | run again until one is complete"),
@@ -349,16 +345,16 @@ SAYS = {
     "nothing opened": [
         (
             "names | unknown | unknown |  | no value of this cache was ever opened here; is "
-            "it the right server? | look at redis.addresses, match, databases and formats; "
-            "--accept empty if it is right"
+            "it the right server? | check redis.addresses, match, databases and formats; if "
+            "right, --accept empty"
         ),
     ],
     "hidden": [
         (
-            "names | unknown | unknown |  | 2 names at redis-0:6379 in slots that are not "
-            "its own | finish the move (MIGRATE what the owner still has of these slots, "
-            "which would be lost, and only then CLUSTER SETSLOT s NODE id on both nodes), "
-            "or delete them; then run again"
+            "names | unknown | unknown |  | redis-0:6379 holds 2 names of slots that it does"
+            " not own | finish the move (first MIGRATE what the owner still has of these "
+            "slots, or it is lost; then CLUSTER SETSLOT <slot> NODE <id> on both nodes) or "
+            "delete the names, then run again"
         ),
     ],
     "a clock in doubt": [
@@ -371,8 +367,8 @@ SAYS = {
         (
             "names | unknown | verifying |  | last looked at 2026-11-23 02:01 UTC, which is "
             "later than now: a clock is wrong | set the clock right, then run again; if it "
-            "is right an earlier run had a wrong one, and the state file is to be moved "
-            "away"
+            "is right, an earlier run had a wrong one: move the state file away, then run "
+            "again"
         ),
     ],
     "not verified": [
@@ -389,12 +385,12 @@ SAYS = {
     ],
     "not proven": [
         (
-            "names | unknown | verifying |  | no sweep that only read has yet shown that "
+            "names | unknown | verifying |  | no sweep that only reads has shown yet that "
             "none is left | run again | passes"
         ),
     ],
     "unproven": [
-        "names | unknown | unknown |  | a save was lost | see to that, then run again",
+        ("names | unknown | unknown |  | a save was lost | fix that, then run again"),
     ],
     "unproven, stopped": [
         ("names | unknown | unknown |  | no complete sweep | run again until one is complete"),
@@ -404,34 +400,33 @@ SAYS = {
     ],
     "another configuration": [
         (
-            "names | unknown | verifying |  | its configuration is another than when it was "
+            "names | unknown | verifying |  | its configuration has changed since it was "
             "last looked at | run again | passes"
         ),
     ],
     "restarted": [
         (
-            "names | unknown | verifying |  | what was known of redis-0:6379 counts no "
-            "more: another process answers, and not from later data | run again; where that "
-            "happens every night: `run --wait`, or `rotator fence` | passes"
+            "names | unknown | verifying |  | what was known of redis-0:6379 no longer "
+            "counts: another process answers, and its data may be older | run again; if this"
+            " happens every night, use `run --wait` or `rotator fence` | passes"
         ),
     ],
     "too early": [
         (
-            "names | unknown | verifying |  | found gone at 02:01 UTC, and not yet "
-            "confirmed: 1h of quiet is asked for | run again after 03:01 UTC | until 03:01 "
-            "| passes"
+            "names | unknown | verifying |  | no value left under it at 02:01 UTC; a sweep "
+            "1h later must confirm it | run again after 03:01 UTC | until 03:01 | passes"
         ),
     ],
     "just in time": [
         (
-            "names | unknown | verifying |  | found gone at 02:01 UTC, and not yet "
-            "confirmed by a later sweep | run again | until 03:01 | passes"
+            "names | unknown | verifying |  | no value left under it at 02:01 UTC; another "
+            "sweep must confirm it | run again | until 03:01 | passes"
         ),
     ],
     "not confirmed": [
         (
-            "names | unknown | verifying |  | found gone at 02:01 UTC, and not yet "
-            "confirmed by a later sweep | run again | until 03:30 | passes"
+            "names | unknown | verifying |  | no value left under it at 02:01 UTC; another "
+            "sweep must confirm it | run again | until 03:30 | passes"
         ),
     ],
     "outside: not looked at": [
@@ -448,8 +443,8 @@ SAYS = {
     ],
     "outside: under it": [
         (
-            "outside | holding | in-use |  | 2 values outside `match`, `databases` or "
-            "`fields` under it | widen match, databases or fields, then run again"
+            "outside | holding | in-use |  | 2 values under it outside `match`, `databases` "
+            "or `fields` | widen match, databases or fields, then run again"
         ),
     ],
     "outside: clean": [
@@ -492,15 +487,15 @@ SAYS = {
     ],
     "writers, a fence to come": [
         (
-            "writers | unknown | verifying |  | by `rotator fence` applications have the "
-            "current key from 2026-11-23 05:20 UTC on | run again after 2026-11-23 05:20 "
+            "writers | unknown | verifying |  | applications use the current key from "
+            "2026-11-23 05:20 UTC on (`rotator fence`) | run again after 2026-11-23 05:20 "
             "UTC | until 05:20"
         ),
     ],
     "writers, a fence": [
         (
             "writers | clean | retirable |  | no application has encrypted with it since "
-            "2026-11-23 02:50 UTC, by `rotator fence` |  | since 02:50"
+            "2026-11-23 02:50 UTC (`rotator fence`) |  | since 02:50"
         ),
     ],
     "trusted: none": [],
@@ -511,10 +506,10 @@ SAYS = {
         ),
     ],
     "trusted: silent": [
-        ("names | assumed | retirable |  | shared-redis is one server, never another: pinned | "),
+        ("names | assumed | retirable |  | shared-redis is always the same server: pinned | "),
     ],
     "trusted: nameless": [
-        ("names | assumed | retirable |  | shared-redis is one server, never another: pinned | "),
+        ("names | assumed | retirable |  | shared-redis is always the same server: pinned | "),
     ],
     "trusted: it says who it is": [],
     "all opened": [
@@ -529,7 +524,7 @@ SAYS = {
         "not-opened | assumed | retirable |  | 1 not_string was accepted | ",
         (
             "not-opened | unknown | unknown |  | 1 value would be too large for the server "
-            "once it is re-encrypted | have them written anew or deleted, or accept them "
+            "once it is re-encrypted | have them rewritten or deleted, or accept them "
             "with --accept too_large=1"
         ),
         (
@@ -546,37 +541,37 @@ SAYS = {
     "not opened, many": [
         (
             "not-opened | unknown | unknown |  | 1,200 values open under no known key and "
-            "format, and may be under this one | see what they are with `rotator detect`, "
-            "or accept them with --accept undecryptable=1200"
+            "format, and may be under this one | see what they are with `rotator detect`, or"
+            " accept them with --accept undecryptable=1200"
         ),
         (
             "not-opened | unknown | unknown |  | 2 entries are of another Redis type and "
-            "were not looked into | see what they are in the report's problems; of hashes, "
-            "`fields` says where values are, or accept them with --accept not_string=2"
+            "were not looked into | the report's problems show what they are; for hashes, "
+            "say in `fields` where values are, or accept them with --accept not_string=2"
         ),
-        "not-opened | assumed | retirable |  | 2 too_large were accepted | ",
+        ("not-opened | assumed | retirable |  | 2 too_large were accepted | "),
         (
-            "not-opened | unknown | unknown |  | 2 entries could not be read or written: "
-            "the ACL forbids it | give the user the rights that `rotator check` names, then "
+            "not-opened | unknown | unknown |  | 2 entries could not be read or written: the"
+            " ACL forbids it | give the user the rights that `rotator check` names, then run"
+            " again"
+        ),
+        (
+            "not-opened | unknown | unknown |  | 2 entries could not be read or written: the"
+            " server answered with an error | see the errors in the report's problems, then "
             "run again"
-        ),
-        (
-            "not-opened | unknown | unknown |  | 2 entries could not be read or written: "
-            "the server answered with an error | see the errors in the report's problems, "
-            "then run again"
         ),
     ],
     "nothing opens": [
         (
             "not-opened | unknown | unknown |  | 2 values open under no known key and "
             "format, and may be under this one | no value opened, so the keys may be right "
-            "and the layout another: see what they are with `rotator detect`, then whether "
-            "keys are missing"
+            "and the format wrong: see what they are with `rotator detect`, then check for "
+            "missing keys"
         ),
         (
             "not-opened | unknown | unknown |  | 1 entry is of another Redis type and was "
-            "not looked into | see what they are in the report's problems; of hashes, "
-            "`fields` says where values are"
+            "not looked into | the report's problems show what they are; for hashes, say in "
+            "`fields` where values are"
         ),
     ],
     "rdb: none": [
@@ -588,7 +583,7 @@ SAYS = {
     "rdb: said none, saved": [
         (
             "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
-            "been saved anew since 2026-11-23 02:01 UTC, when the key was gone; assume.rdb "
+            "been saved again since 2026-11-23 02:01 UTC, when the key was gone; assume.rdb "
             "says that there is none, but a save was seen | BGSAVE on redis-0:6379, then "
             "run again | since 02:01"
         ),
@@ -601,14 +596,14 @@ SAYS = {
     ],
     "rdb: silent": [
         (
-            "rdb | unknown | unknown | redis-0:6379 | redis-0:6379 says nothing of "
-            "persistence | +info for the user at redis-0:6379, or declare assume.rdb"
+            "rdb | unknown | unknown | redis-0:6379 | redis-0:6379 says nothing about "
+            "persistence | grant +info to the user at redis-0:6379, or declare assume.rdb"
         ),
     ],
     "rdb: elsewhere": [
         (
             "rdb | unknown | unknown | redis-0:6379 | redis-0:6379 had another dir or "
-            "dbfilename earlier: that file may be there still | remove it, and declare "
+            "dbfilename earlier: that file may still be there | remove it, and declare "
             "assume.rdb"
         ),
     ],
@@ -627,48 +622,48 @@ SAYS = {
     "rdb: held": [
         (
             "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
-            "been saved anew since 2026-11-23 02:01 UTC, when the key was gone | BGSAVE on "
+            "been saved again since 2026-11-23 02:01 UTC, when the key was gone | BGSAVE on "
             "redis-0:6379, then run again | since 02:01 | passes"
         ),
     ],
     "rdb: held, not yet gone": [
         (
             "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
-            "been saved anew yet | BGSAVE on redis-0:6379, then run again"
+            "been saved again yet | BGSAVE on redis-0:6379, then run again"
         ),
     ],
     "rdb: called": [
         (
             "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
-            "been saved anew since 2026-11-23 02:01 UTC, when the key was gone | BGSAVE on "
+            "been saved again since 2026-11-23 02:01 UTC, when the key was gone | BGSAVE on "
             "redis-0:6379, then run again | since 02:01"
         ),
     ],
     "rdb: called in full": [
         (
             "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
-            "been saved anew since 2026-11-23 02:01 UTC, when the key was gone | BGSAVE on "
+            "been saved again since 2026-11-23 02:01 UTC, when the key was gone | BGSAVE on "
             "redis-0:6379, then run again | since 02:01"
         ),
     ],
     "rdb: save points": [
         (
             "rdb | holding | held | redis-0:6379 | the RDB file of redis-0:6379 has not "
-            "been saved anew since 2026-11-23 02:01 UTC, when the key was gone | BGSAVE on "
+            "been saved again since 2026-11-23 02:01 UTC, when the key was gone | BGSAVE on "
             "redis-0:6379, then run again | since 02:01"
         ),
     ],
     "rdb: may be": [
         (
-            "rdb | unknown | unknown | redis-0:6379 | whether redis-0:6379 has an RDB file "
-            "cannot be told | declare assume.rdb if there is none; with +config|get more "
-            "can be told"
+            "rdb | unknown | unknown | redis-0:6379 | it is not known whether redis-0:6379 "
+            "has an RDB file | declare assume.rdb if there is none; with the right "
+            "+config|get rotator can tell more"
         ),
     ],
     "rdb: may be, save known": [
         (
-            "rdb | unknown | unknown | redis-0:6379 | whether redis-0:6379 has an RDB file "
-            "cannot be told | declare assume.rdb if there is none"
+            "rdb | unknown | unknown | redis-0:6379 | it is not known whether redis-0:6379 "
+            "has an RDB file | declare assume.rdb if there is none"
         ),
     ],
     "replica: clean": [
@@ -702,14 +697,14 @@ SAYS = {
         (
             "replica | unknown | unknown | redis-1:0 | redis-1:0 was not looked at: "
             "redis-0:6379 names it: a reader of the stream, or a replica without a port | "
-            "declare `replicas: {only: [...]}` with those that there are, then run again"
+            "declare `replicas: {only: [...]}` with those that exist, then run again"
         ),
     ],
     "replica: a primary of its own": [
         (
-            "replica | unknown | unknown | redis-1:6379 | redis-1:6379, seen earlier in this "
-            "cache, answers as a primary of its own | make it a replica again, or declare it "
-            "decommissioned"
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was part of this "
+            "cache earlier, and is now a primary on its own | make it a replica again, or "
+            "declare it decommissioned"
         ),
     ],
     "replica: behind": [
@@ -720,22 +715,23 @@ SAYS = {
     ],
     "replica: not yet": [
         (
-            "replica | holding | held | redis-1:6379 | replica redis-1:6379 was not yet "
-            "looked at since the key is gone | run again when redis-1:6379 has caught up | "
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 has not been "
+            "looked at since the key was gone | run again when redis-1:6379 has caught up | "
             "since 02:01 | passes"
         ),
     ],
     "replica: was writable": [
         (
-            "replica | holding | held | redis-1:6379 | replica redis-1:6379 could be written "
-            "to earlier (replica-read-only no) | remove its files and start redis-1:6379 "
-            "anew, then run again | since 02:01"
+            "replica | holding | held | redis-1:6379 | replica redis-1:6379 could be written"
+            " to earlier (replica-read-only no) | stop redis-1:6379, remove its files, start"
+            " it again, then run again | since 02:01"
         ),
     ],
     "replica: not known to be gone": [
         (
             "replica | holding | held | redis-1:6379 | replica redis-1:6379 has what its "
-            "primary has, where the key is not known to be gone | run again | since 02:01"
+            "primary has, and the key is not known to be gone there | run again | since "
+            "02:01"
         ),
     ],
     "aof: none": [
@@ -747,16 +743,16 @@ SAYS = {
     "aof: silent": [
         (
             "aof | unknown | unknown | redis-0:6379 | redis-0:6379 does not say whether it "
-            "keeps one | +info for the user at redis-0:6379, or declare assume.aof"
+            "keeps an AOF | grant +info to the user at redis-0:6379, or declare assume.aof"
         ),
     ],
     "aof: off": [
-        ("aof | clean | retirable | redis-0:6379 | redis-0:6379 keeps none |  | since 02:01"),
+        ("aof | clean | retirable | redis-0:6379 | redis-0:6379 keeps no AOF |  | since 02:01"),
     ],
     "aof: kept earlier": [
         (
             "aof | unknown | unknown | redis-0:6379 | redis-0:6379 kept an append-only file "
-            "earlier, which may be there still | remove the file if there is one, and "
+            "earlier, which may still be there | remove the file if there is one, and "
             "declare assume.aof"
         ),
     ],
@@ -776,9 +772,9 @@ SAYS = {
     ],
     "aof: not counted": [
         (
-            "aof | unknown | unknown | redis-0:6379 | whether redis-0:6379 was told to keep "
-            "an append-only file is not counted any more | remove the file if there is one, "
-            "and declare assume.aof"
+            "aof | unknown | unknown | redis-0:6379 | it is no longer known whether "
+            "redis-0:6379 was told to keep an append-only file | remove the file if there is"
+            " one, and declare assume.aof"
         ),
     ],
     "aof: held": [

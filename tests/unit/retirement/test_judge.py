@@ -204,7 +204,7 @@ class TestOrder:
     def test_later_ones_are_told(self):
         """What would come later is told behind it, so that nobody learns of it last."""
         judgement = judged(case(**proven(100, facts=SAVED)))
-        assert judgement.reasons[0].startswith("found gone at 03:41 UTC, and not yet confirmed")
+        assert judgement.reasons[0].startswith("no value left under it at 03:41 UTC")
         assert judgement.reasons[1].endswith(f"BGSAVE on {PRIMARY}, then run again")
         assert judgement.next_step == "run again"
 
@@ -285,16 +285,16 @@ class TestInUse:
     @pytest.mark.parametrize(
         ("mode", "remain", "items", "step"),
         [
-            (Mode.RUN, 3, {Outcome.NESTED: 3}, "have values that are encrypted twice written anew"),
+            (Mode.RUN, 3, {Outcome.NESTED: 3}, "have values that are encrypted twice rewritten"),
             (Mode.RUN, 3, {Outcome.DENIED: 4}, "give the user the rights that `rotator check`"),
             (Mode.RUN, 4, {Outcome.NESTED: 3}, "run again to move what remains"),
             (
                 *(Mode.RUN, 4, {Outcome.NESTED: 3, Outcome.DENIED: 1}),
-                "have values that are encrypted twice written anew or deleted; run again; give the",
+                "have values that are encrypted twice rewritten or deleted; run again; give the",
             ),
             (Mode.DRY_RUN, 3, {Outcome.NESTED: 3}, "run without --dry-run to move what remains"),
-            (Mode.RUN, 3, {Outcome.TOO_LARGE: 3}, "have them written anew or deleted"),
-            (Mode.DRY_RUN, 3, {Outcome.TOO_LARGE: 3}, "have them written anew or deleted"),
+            (Mode.RUN, 3, {Outcome.TOO_LARGE: 3}, "have them rewritten or deleted"),
+            (Mode.DRY_RUN, 3, {Outcome.TOO_LARGE: 3}, "have them rewritten or deleted"),
         ],
     )
     def test_what_a_run_cannot_move(self, mode, remain, items, step):
@@ -335,7 +335,7 @@ class TestInUse:
             "something still encrypts with it (names begin with /app/oidc)"
         )
         assert judgement.next_step == (
-            "find what still encrypts with it, give that the current key, then run again"
+            "find what still encrypts with it and give it the current key, then run again"
         )
 
     def test_verifying_sweep_met_what_was_left(self):
@@ -459,13 +459,13 @@ class TestUnknown:
         [
             (
                 {"sweep": None},
-                "never swept to the end; run for shared-redis",
-                "run for shared-redis",
+                "never swept to the end; run rotator for shared-redis",
+                "run rotator for shared-redis",
             ),
             (
                 {"sweep": sweep(0, 1, complete=False, not_looked_at=("a node was down",))},
-                "a node was down; see to what was not looked at, then run again",
-                "see to what was not looked at, then run again",
+                "a node was down; fix that, then run again",
+                "fix that, then run again",
             ),
         ],
     )
@@ -479,7 +479,7 @@ class TestUnknown:
     def test_primary_before_the_first_sweep(self):
         """A primary that no sweep came to is to be swept: never made a replica or given up."""
         unswept = case(cache="b", sweep=None, proofs=(), looks=(primary(),), primaries=())
-        assert judged(case(), unswept).next_step == "run for b"
+        assert judged(case(), unswept).next_step == "run rotator for b"
 
     @pytest.mark.parametrize(
         ("outcome", "number", "reason"),
@@ -511,7 +511,7 @@ class TestUnknown:
         judgements = judge((case(), other), now=at(NOW), quiet=HOUR)
         assert {one.verdict for one in judgements.values()} == {Verdict.UNKNOWN}
         assert judgements["shared-redis"].reasons[0] == (
-            "other-redis: never swept to the end; run for other-redis"
+            "other-redis: never swept to the end; run rotator for other-redis"
         )
         places = judgements["shared-redis"].places
         assert [one.where for one in places if one.kind is Kind.CACHES] == ["other-redis"]
@@ -537,7 +537,7 @@ class TestVerifying:
         judgement = judged(case(**proven(100)), now=110)
         assert (judgement.verdict, judgement.ready_at) == (Verdict.VERIFYING, at(161))
         assert judgement.reasons[0].startswith(
-            "found gone at 03:41 UTC, and not yet confirmed: 1h of quiet is asked for"
+            "no value left under it at 03:41 UTC; a sweep 1h later must confirm it"
         )
         assert judgement.next_step == "run again after 04:41 UTC"
 
@@ -580,8 +580,8 @@ class TestVerifying:
         judgement = judged(case(cut_short_at=at(150)))
         assert judgement.verdict is Verdict.RETIRABLE
         assert judgement.reasons[-1] == (
-            "by the complete sweep that ended 2026-11-23 03:41 UTC; one that was stopped"
-            " 2026-11-23 04:30 UTC had not met it up to there"
+            "this is from the complete sweep that ended 2026-11-23 03:41 UTC; the one that was"
+            " stopped 2026-11-23 04:30 UTC had not met it until then"
         )
 
 
@@ -593,7 +593,7 @@ class TestCopies:
         judgement = judged(case(**HELD_COPY))
         assert judgement.reasons == (
             (
-                f"the RDB file of {PRIMARY} has not been saved anew since 2026-11-23 02:01 UTC,"
+                f"the RDB file of {PRIMARY} has not been saved again since 2026-11-23 02:01 UTC,"
                 f" when the key was gone; BGSAVE on {PRIMARY}, then run again"
             ),
         )
@@ -642,7 +642,7 @@ class TestCopies:
         known["looks"][2:2] = [replica(2), replica(50, rdb_last_save_time=90)]
         judgement = judged(case(**known))
         assert judgement.verdict is Verdict.HELD
-        assert "not yet looked at" in judgement.reasons[0]
+        assert "has not been looked at since" in judgement.reasons[0]
 
     def test_append_only(self):
         """An append-only file that was not rewritten since still holds old values."""
@@ -694,7 +694,7 @@ class TestBackups:
         """While a copy is not clean backups are taken of it, and no end is known."""
         judgement = self._judged(**HELD_COPY)
         assert (judgement.verdict, judgement.held_until) == (Verdict.HELD, None)
-        assert "counted from when all else is clean" in judgement.reasons[-1]
+        assert "counted from when everything else is clean" in judgement.reasons[-1]
 
     @pytest.mark.parametrize(
         ("retention", "now", "known", "place"),
@@ -703,8 +703,8 @@ class TestBackups:
              " (backups.retention is not declared)"))),
             (0, NOW, {}, (Status.CLEAN, ("there are no backups outside Redis"
              " (backups.retention: 0s)"))),
-            (1, NOW, HELD_COPY, (Status.HOLDING, ("backups are kept for 1d, counted from when all"
-             " else is clean"), Verdict.HELD, None, "wait 1d from then on", None, True)),
+            (1, NOW, HELD_COPY, (Status.HOLDING, ("backups are kept for 1d, counted from when"
+             " everything else is clean"), Verdict.HELD, None, "wait 1d from then on", None, True)),
             (1, 1500, {}, (Status.CLEAN, ("backups are kept for 1d, and those from before"
              " 2026-11-23 02:01 UTC are gone"), Verdict.RETIRABLE, at(1441))),
             (1, NOW, {}, (Status.HOLDING, ("backups are kept for 1d and may hold it until"

@@ -92,11 +92,11 @@ ENDS = {
     ),
     "slots were imported, and that was broken off": (
         primary(9, total_net_repl_input_bytes=35749),
-        "it may have read data of another server",
+        "it may have read data from another server",
     ),
     "bytes from a primary are not told any more": (
         primary(9, total_net_repl_input_bytes=None),
-        "it may have read data of another server",
+        "it may have read data from another server",
     ),
     "slots come": (primary(9, slots="0-99"), "its slots or its epoch changed"),
     "the epoch rises": (primary(9, epoch=4), "its slots or its epoch changed"),
@@ -172,7 +172,7 @@ class TestOneServer:
         known = ancestry((looks[0], other, *looks[1:]), looks[-1], one_server=True)
         assert (known.process, known.why) == (
             looks,
-            "another process answers, and not from later data",
+            "another process answers, and its data may be older",
         )
         assert ancestry(looks, looks[-1]).looks == looks[-1:]
 
@@ -312,7 +312,7 @@ class TestPromotion:
         looks = self._looks(seen=replica(1, slave_read_only=read_only))
         line = ancestry(looks, looks[-1])
         assert not line.has(NOTED)
-        assert line.why == "a replica was promoted that may have had data of its own"
+        assert line.why == "a replica was promoted that may have had other data"
 
     def test_it_was_never_seen(self):
         """A replica that nobody looked at before it was promoted may have been writable."""

@@ -66,7 +66,7 @@ class TestFields:
 
 
 RESET = "its counters were reset"
-UNSEEN = "a reset of its counters could not be seen: +cluster|myid ends this"
+UNSEEN = "a reset of its counters could not be seen: grant +cluster|myid"
 
 
 class TestReset:

@@ -180,7 +180,7 @@ class TestGone:
         one = gone(**known)
         assert (one.first, one.ancestry.why) == (
             None,
-            "another process answers, and not from later data",
+            "another process answers, and its data may be older",
         )
 
     @pytest.mark.parametrize("last", [away(5, PRIMARY), replica(5, PRIMARY, run_id="run-p")])
@@ -407,7 +407,7 @@ class TestNames:
     def test_hidden(self):
         """Names in slots that are not the node's may come back, and how to end that is said."""
         (place,) = self._places(**proofs(0, 100, hidden=3))
-        assert place.evidence == f"3 names at {PRIMARY} in slots that are not its own"
+        assert place.evidence == f"{PRIMARY} holds 3 names of slots that it does not own"
         assert "CLUSTER SETSLOT" in place.remedy
 
     def test_unproven(self):
@@ -430,12 +430,12 @@ class TestNames:
         known = proofs(0, 100)
         known["looks"].append(primary(200, calls={"debug": 1}))
         (place,) = self._places(**known)
-        assert place.evidence == (f"what was known of {PRIMARY} counts no more: DEBUG was called")
+        assert place.evidence == (f"what was known of {PRIMARY} no longer counts: DEBUG was called")
 
     def test_no_break(self):
         """Where a proof met the key nothing has ended, and that is not said."""
         (place,) = self._places(**proofs(0, 100, met=1))
-        assert place.evidence == "no sweep that only read has yet shown that none is left"
+        assert place.evidence == "no sweep that only reads has shown yet that none is left"
 
     @pytest.mark.parametrize(("opened", "empty", "verdict"), [
         (5, False, Verdict.RETIRABLE), (0, False, Verdict.UNKNOWN), (0, True, Verdict.RETIRABLE),

@@ -253,7 +253,7 @@ class TestRdb:
     def test_says_nothing(self, name):
         """A server that says nothing of persistence is unknown."""
         place = _rdb(primary(0, **{name: None}))
-        assert place.evidence == f"{PRIMARY} says nothing of persistence"
+        assert place.evidence == f"{PRIMARY} says nothing about persistence"
 
     @pytest.mark.parametrize("name", ["dir", "dbfilename"])
     def test_elsewhere(self, name):
@@ -268,7 +268,7 @@ class TestRdb:
         gone = Declarations(rdb="removed by hand")
         place = _rdb(*looks, declared=gone)
         assert (place.status, place.verdict) == (Status.ASSUMED, Verdict.RETIRABLE)
-        assert place.evidence.endswith("none is where it was saved earlier: removed by hand")
+        assert place.evidence.endswith("there is none where it was saved earlier: removed by hand")
         unsaved = replace(looks[1], facts={**looks[1].facts, "rdb_saves": "1"})
         place = _rdb(looks[0], unsaved, declared=gone)
         assert place.verdict is Verdict.HELD, "the file that is there now is judged as ever"
@@ -524,7 +524,7 @@ class TestBackupCommand:
         """One, or a number that is not told, is unknown, with what ends it."""
         assert backup_command_place(Server((primary(0, backups=backups),)), at(0)) == Place(
             *(Kind.BACKUP_COMMAND, PRIMARY, Status.UNKNOWN),
-            f"{PRIMARY} holds sealed backups, or does not say; when they began is not told",
+            f"{PRIMARY} holds sealed backups, or does not say; it is not known when they began",
             *(Verdict.UNKNOWN, None),
             f"BACKUP CLEANUP on {PRIMARY}, then run again",
         )

@@ -57,8 +57,8 @@ class TestWindows:
         assert not found.in_time
         assert found.needed_per_second == 200.0
         assert found.advice == (
-            "not in time: it needs 200 visits a second; begun now and not stopped, it would be done"
-            " by 2026-11-24 11:00 UTC"
+            "not in time: it needs 200 visits a second; started now and not stopped, it would be"
+            " done by 2026-11-24 11:00 UTC"
         )
 
     def test_max_rate(self):
@@ -75,15 +75,15 @@ class TestWindows:
         found = plan_until(NOW + DAY, [night(1), last], NOW)
         assert found.advice == (
             "not in time: it needs 200 visits a second; run without --max-rate and with"
-            " --max-latency 0: then it was about 300"
+            " --max-latency 0, which allows about 300"
         )
 
     def test_latency_alone(self):
         """Without a --max-rate nothing is said of one; what is left of waits is another's."""
         last = night(waited={"latency": 5400.0, "other": 5000.0})
         assert plan_until(NOW + DAY, [night(1), last], NOW).advice == (
-            "not in time: it needs 200 visits a second; run with --max-latency 0: then it was about"
-            " 200"
+            "not in time: it needs 200 visits a second; run with --max-latency 0, which allows"
+            " about 200"
         )
 
     def test_no_way(self):
@@ -98,7 +98,7 @@ class TestWindows:
         """Before the next window there is no time at all, but for beginning now."""
         found = plan_until(NOW + 9 * HOUR, [night(1), night()], NOW)
         assert (found.in_time, found.needed_per_second) == (False, None)
-        assert found.advice.startswith("not in time; begun now and not stopped")
+        assert found.advice.startswith("not in time; started now and not stopped")
 
     def test_too_late(self):
         """What cannot be done in any way is told plainly."""
@@ -110,7 +110,7 @@ class TestWindows:
         last = night(rate=100.0, waited={"rate": 5400.0, "latency": 4500.0})
         found = plan_until(NOW + HOUR, [night(1), last], NOW)
         assert found.advice == (
-            "not in time; begin now, do not stop it, and lift --max-rate and --max-latency"
+            "not in time; start now, do not stop it, and lift --max-rate and --max-latency"
         )
 
 
@@ -130,7 +130,7 @@ class TestWhatIsLeft:
         found = plan_until(NOW + 10 * HOUR, [whole(mode=mode, left=5)], NOW)
         assert (found.in_time, found.names_left, found.values_left) == (True, 3_240_000, 5)
         assert found.done_by == NOW + 9 * HOUR
-        dry = "; this goes by a dry run, and a run is slower" if mode == "dry-run" else ""
+        dry = "; this is the pace of a dry run, and a run is slower" if mode == "dry-run" else ""
         assert found.advice == f"in time, if it is run again at once, and not stopped{dry}"
 
     def test_dry_run_in_between(self):

@@ -35,11 +35,11 @@ NOT_FOLLOWING = {
     "another history": ({"master_replid": "id-o"}, "follows another history"),
     "no history": ({"master_replid": None}, "follows another history"),
     "one byte behind": ({"slave_repl_offset": 99}, "is 1 bytes behind"),
-    "no offset": ({"slave_repl_offset": None}, "does not say how far it is"),
+    "no offset": ({"slave_repl_offset": None}, "does not say how far it has"),
     "DEBUG RELOAD": ({"calls": {"debug": 1}}, "may have loaded a file by DEBUG"),
     "RESETSTAT": ({"calls": {"config|resetstat": 1}}, "may have loaded a file by DEBUG"),
     "no commandstats": ({"calls": False}, "may have loaded a file by DEBUG"),
-    "an offset that is none": ({"slave_repl_offset": "x"}, "does not say how far it is"),
+    "an offset that is none": ({"slave_repl_offset": "x"}, "does not say how far it has"),
 }
 
 
@@ -72,7 +72,7 @@ class TestFollows:
     def test_primary_without_offset(self):
         """How far the primary was has to be known."""
         assert why_not_follows(replica(), LEADS, None) == (
-            "has what its primary has, where the key is not known to be gone"
+            "has what its primary has, and the key is not known to be gone there"
         )
 
     def test_primary_without_history(self):
@@ -286,7 +286,8 @@ class TestDeclared:
         place = self.place(away(2))
         assert (place.status, place.verdict) == (Status.ASSUMED, Verdict.RETIRABLE)
         assert (
-            place.evidence == f"replica {REPLICA} is as its primary says: provider hides replicas"
+            place.evidence
+            == f"replica {REPLICA} has what its primary says it has: provider hides replicas"
         )
 
     def test_asked(self):

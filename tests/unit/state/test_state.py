@@ -187,7 +187,7 @@ class TestFile:
 
     @pytest.mark.parametrize(
         ("content", "message"),
-        [(b"", "is empty"), (b"not a database" * 99, "is damaged, or no state file of rotator")],
+        [(b"", "is empty"), (b"not a database" * 99, "is damaged, or not a state file of rotator")],
     )
     def test_not_ours(self, path, content, message):
         """An empty file or one of something else is refused, and stays as it is."""
@@ -203,7 +203,7 @@ class TestFile:
         path.parent.mkdir()
         with closing(sqlite3.connect(path)) as database:
             database.execute("CREATE TABLE positions (x)")
-        with pytest.raises(StateError, match="is no state file of rotator"):
+        with pytest.raises(StateError, match="is not a state file of rotator"):
             State(path)
 
     def test_damaged(self, path):

@@ -79,7 +79,7 @@ def test_a_run_that_is_to_end_does_not_wait_for_a_slow_reply(answering, monkeypa
     address = answering(b"$1000\r\n", *[b"x"] * 500)
     with (
         Connection(address, Login(), patience=Patience(lambda: "until")) as connection,
-        pytest.raises(LostError, match="the run is to end, and the answer to INFO has not come"),
+        pytest.raises(LostError, match="the run is ending, and the answer to INFO has not come"),
     ):
         connection.call("INFO")
 
@@ -91,13 +91,13 @@ def test_a_server_that_stands_still_is_told_from_a_slow_command(monkeypatch):
         address = Address.parse(server.address)
         with (
             Connection(address, Login(), timeout=0.2) as connection,
-            pytest.raises(LostError, match=r"no answer to BLPOP.*; others are answered"),
+            pytest.raises(LostError, match=r"no answer to BLPOP.*; other clients get answers"),
         ):
             connection.call("BLPOP", "nothing", 0)
         with Connection(address, Login(), timeout=0.2) as connection:
             connection.call("PING")
             server.signal(signal.SIGSTOP)
-            with pytest.raises(LostError, match="nobody is answered: CLIENT PAUSE"):
+            with pytest.raises(LostError, match="no client gets an answer: CLIENT PAUSE"):
                 connection.call("GET", "a")
 
 

@@ -111,7 +111,7 @@ class TestSums:
         leave(tmp_path, "a/1.json", cache("held"), cache(name="tokens", run_id="r2"))
         fleet, _ = load_fleet(tmp_path, NOW, ["tokens"])
         assert [key.verdict for key in fleet.keys] == ["retirable"]
-        with pytest.raises(ConfigError, match="--cache other: no report is on it"):
+        with pytest.raises(ConfigError, match="--cache other: no report covers it"):
             load_fleet(tmp_path, NOW, ["other"])
 
 
@@ -187,7 +187,7 @@ class TestWhichCount:
         [finding] = fleet.findings
         assert (finding.kind, finding.where) == ("difference", "sessions")
         assert finding.what == (
-            "b says retirable of 9f2c41d0 (2026-11-23 11:00 UTC), which counts; a said held"
+            "b judged 9f2c41d0 retirable (2026-11-23 11:00 UTC), which counts; a judged it held"
             " (2026-11-23 07:00 UTC)"
         )
 
@@ -234,10 +234,10 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (b"", "no report of a run: Invalid JSON"),
-            (b"\xff", "no report of a run: Invalid JSON"),
-            (b"[]", "no report of a run: Input should be an object"),
-            (b'{"schema": 2}', "no report of a run: rotator: Field required"),
+            (b"", "not a report of a run: Invalid JSON"),
+            (b"\xff", "not a report of a run: Invalid JSON"),
+            (b"[]", "not a report of a run: Input should be an object"),
+            (b'{"schema": 2}', "not a report of a run: rotator: Field required"),
         ],
     )
     def test_no_report(self, tmp_path, content, message):
@@ -257,7 +257,7 @@ class TestFiles:
         (tmp_path / "c.json").symlink_to("none")
         findings = load_fleet(tmp_path, NOW)[0].findings
         assert [one.where for one in findings] == ["b.json", "c.json"]
-        assert {one.what for one in findings} == {"no file, or too large to be a report"}
+        assert {one.what for one in findings} == {"not a file, or too large to be a report"}
 
     def test_a_closed_folder(self, tmp_path, monkeypatch):
         """A folder that cannot be looked into is named: it may hold the reports of a host."""
@@ -301,7 +301,7 @@ class TestFiles:
         leave(tmp_path, "a/1.json", cache())
         leave(tmp_path, "b/1.json", cache(), schema=3)
         [finding] = load_fleet(tmp_path, NOW)[0].findings
-        assert finding.what == "schema 3 is of a later version of rotator"
+        assert finding.what == "schema 3 is from a later version of rotator"
 
     def test_reports_of_1_0_0(self, tmp_path):
         """Reports of 1.0.0 are read; of a key that they have as retirable nothing is known."""
@@ -320,5 +320,5 @@ class TestFiles:
         with pytest.raises(ConfigError, match="there is no such folder"):
             load_fleet(tmp_path / "none", NOW)
         leave(tmp_path, "a/1.json", cache(superseded=True))
-        with pytest.raises(StateError, match="no report in it is on a cache"):
+        with pytest.raises(StateError, match="no report in it covers a cache"):
             load_fleet(tmp_path, NOW)

@@ -129,9 +129,9 @@ def test_in_words(more, said, unsaid):
 def test_a_dead_run():
     """Of a run that was killed neither a rate nor a time to go is told."""
     text = drawn(overview(DEAD))
-    assert "killed, or not heard of any more" in text
+    assert "killed, or no longer reporting" in text
     assert "to go" not in text
-    assert "look why, then run again" in text
+    assert "see why, then run again" in text
 
 
 @pytest.mark.parametrize("columns", [80, 100, 200])

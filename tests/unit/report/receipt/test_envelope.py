@@ -141,7 +141,7 @@ def test_every_changed_byte_is_refused(tmp_path, pair, signed):
             changed[place] ^= change
             said.add(refusal(tmp_path, bytes(changed), pair.public).partition(" (id")[0])
     assert said == {
-        "is no receipt, or it was changed",
+        "is not a receipt, or it was changed",
         "is signed with another key",  # the id in the file is only a claim
         "was changed after it was signed",
         "was changed around what is signed",
@@ -209,7 +209,7 @@ def test_another_kind_of_payload(tmp_path, pair):
     made = Envelope(PAYLOAD, "application/vnd.in-toto+json", {})
     made.sign(envelope.read_signer(pair.private))
     text = json.dumps(made.to_dict())
-    assert refusal(tmp_path, text, pair.public) == "is signed, but it is no receipt of rotator"
+    assert refusal(tmp_path, text, pair.public) == "is signed, but it is not a receipt of rotator"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_another_kind_of_payload(tmp_path, pair):
 )
 def test_no_receipt(tmp_path, pair, text):
     """What is no envelope is said to be none, whatever it is."""
-    assert refusal(tmp_path, text, pair.public) == "is no receipt, or it was changed"
+    assert refusal(tmp_path, text, pair.public) == "is not a receipt, or it was changed"
 
 
 @given(
@@ -294,7 +294,7 @@ class TestKeys:
         """A private key that everybody may read signs, with a warning."""
         path = write_private(tmp_path / "k.pem", ed25519.Ed25519PrivateKey.generate(), mode=mode)
         envelope.read_signer(path)
-        assert ("everybody may read the key that signs" in capsys.readouterr().out) == warned
+        assert ("everybody can read the signing key" in capsys.readouterr().out) == warned
         assert stat.S_IMODE(path.stat().st_mode) == mode
 
     def test_the_signer_shows_no_secret(self, pair):
