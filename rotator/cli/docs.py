@@ -21,7 +21,7 @@ from rotator.console import console, print_result, table
 from rotator.demo.story import VALUES, run_demo
 from rotator.errors import Exit
 from rotator.report.fields import Part
-from rotator.report.files import json_schema
+from rotator.report.files import described, json_schema
 from rotator.report.model import Report
 from rotator.report.receipt.model import Receipt
 
@@ -191,6 +191,7 @@ def config_schema() -> dict[str, Any]:
         *((CacheConfig, "validation"), (TlsProfile, "validation"), (RotatorSection, "validation"))
     ]
     _, found = models_json_schema(kinds, by_alias=True, schema_generator=_Schema)
+    described(found, "rotator.config")
     for become in ("Address", "ReplicaSettings"):  # text and lists are read as these
         del found["$defs"][become]
     cache, profile, ours = ({"$ref": f"#/$defs/{kind.__name__}"} for kind, _ in kinds)

@@ -3,6 +3,9 @@ Schema: the sections that rotator reads, field for field as the file has them, c
 
 They are the configuration: fields are references, addresses and durations at once. The file is the
 Orchestrator's, which moves on: where the section is not `strict`, an unknown field is a warning.
+
+`reference.yaml` says what each field does, with an example; `rotator schema config` and the
+documents show it.
 """
 
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
@@ -45,7 +48,7 @@ class KeyNames(Section):
 
 
 class EncryptionKeys(Section):
-    """Encryption keys: `caches[].encryption.keys`, one that encrypts and others that only open."""
+    """Encryption keys: `caches[].encryption.keys`, one that encrypts, others that only decrypt."""
 
     current: SecretRef | None = None
     old: Keys = ()
@@ -76,7 +79,7 @@ class Hashing(Section):
 
 
 class Redis(Section):
-    """Redis: `caches[].redis`, how to reach the server; *tls* names a profile."""
+    """Redis: `caches[].redis`, how to reach the server."""
 
     addresses: tuple[OneAddress, ...] = ()
     username: PlainRef = None
@@ -145,11 +148,7 @@ class ClusterCache(Section):
 
 
 class TlsProfile(Section):
-    """
-    TLS profile: one of `tls`, as a client uses it; servers have fields of their own.
-
-    Files are paths or secrets that hold PEM; ciphers are suites of TLS 1.2, if any are chosen.
-    """
+    """TLS profile: one of `tls`, as a client uses it; servers have fields of their own."""
 
     foreign: ClassVar[bool] = True
     ca_file: PlainRef = None
@@ -173,15 +172,7 @@ class TlsProfile(Section):
 
 
 class FormatSection(Section):
-    """
-    Format: one of `rotator.formats`; `crypto.layout` checks what the fields say.
-
-    - *encoding*: of each piece of a text, of the whole of a list
-    - *layout*: a text with parts in it such as {nonce}, or a list of parts
-    - *aad*: what is authenticated besides
-    - *within*: an encoding around the whole of a text
-    - *constant*: what stands for itself is the same whatever the key is
-    """
+    """Format: one of `rotator.formats`; `crypto.layout` checks what the fields say."""
 
     strict: ClassVar[bool] = True
     encoding: str
@@ -192,11 +183,7 @@ class FormatSection(Section):
 
 
 class NameSettings(Section):
-    """
-    Names: `rotator.caches.<name>.names`, how the stored name comes from the logical key.
-
-    *scope* key leaves the namespace readable, name hashes all.
-    """
+    """Names: `rotator.caches.<name>.names`, how stored names come from the application's keys."""
 
     strict: ClassVar[bool] = True
     hash: HashName = "sha256"
@@ -205,14 +192,14 @@ class NameSettings(Section):
 
 
 class BackupSettings(Section):
-    """Backups: how long copies live outside Redis; zero: there are none; None: not declared."""
+    """Backups: `rotator.caches.<name>.backups`, copies outside Redis; None: not declared."""
 
     strict: ClassVar[bool] = True
     retention: Duration = None
 
 
 class Assumption(Section, Generic[Value]):
-    """Assumption: one of `assume`, what the operator knows (`is`), and whence: *reason*."""
+    """Assumption: one of `assume`, what the operator knows, and how."""
 
     strict: ClassVar[bool] = True
     value: Value = Field(alias="is")
@@ -229,16 +216,7 @@ class Assumption(Section, Generic[Value]):
 
 
 class Assumptions(Section):
-    """
-    Assumptions: `rotator.caches.<name>.assume`, what the operator knows better than any server.
-
-    - *rdb*, *aof*: there are no such files
-    - *outside*: what `match` and `databases` leave out is another's
-    - *replicas*: they are as their primary says
-    - *decommissioned*: the servers at these addresses are gone for good
-    - *caches*: the caches of these names never used the keys
-    - *identity*: it is one server, never another, whatever it does not say of itself
-    """
+    """Assumptions: `rotator.caches.<name>.assume`, what the operator knows and no server shows."""
 
     strict: ClassVar[bool] = True
     rdb: Assumption[Literal["none"]] | None = None
@@ -251,19 +229,7 @@ class Assumptions(Section):
 
 
 class CacheSettings(Section):
-    """
-    Cache settings: `rotator.caches.<name>`, what rotator does with a cache.
-
-    - *match*: glob patterns of stored names
-    - *databases*: "all" that the server reports, or their numbers, ascending
-    - *fields*: names of the fields of hashes that hold values, "*" for all; None: of no hash
-    - *formats*: names of formats, in the order they are tried
-    - *write*: "same" (each value keeps its format), or the name of one of *formats*
-    - *labels*: by key id, what values call the keys
-    - *replicas*: where replicas are that the servers may not name, or not say where
-    - *assume*: what the operator knows, each with a reason
-    - *address_map*: where a node that calls itself by the first address is reached
-    """
+    """Cache settings: `rotator.caches.<name>`, what rotator does with a cache."""
 
     strict: ClassVar[bool] = True
     match: Texts = ("*",)

@@ -82,20 +82,14 @@ class Part(BaseModel):
 
 
 class File(Part):
-    """File: says which file of the configuration it was, by its path and the SHA-256 of it."""
+    """File: says which file of the configuration it was."""
 
     path: Text
     sha256: str
 
 
 class Facts(Part):
-    """
-    Facts: say who made a run, on which *host*, as which *user* of the system, and how.
-
-    *options* are those that differ from their defaults, each as it may be written; what may hold a
-    secret is left out of them. *files* are the configuration as it was read. *assumptions* are
-    those of all verdicts of the run together.
-    """
+    """Facts: say who made a run, where and how; None in a report of an earlier version."""
 
     host: Text = ""
     user: Text = ""
@@ -114,12 +108,7 @@ class Pages(Part):
 
 
 class NodeLatency(Part):
-    """
-    Latency: says what other clients of a node waited for it, by PINGs *before* and *during* a run.
-
-    The way there and back is in it. *goal_ms* is what `--max-latency` allowed on top of that, None
-    where there was no goal, and *seconds_above_goal* how long it was more.
-    """
+    """Latency: says what other clients of a node waited for it, by PINGs; None: not measured."""
 
     before: Latency | None = None
     during: Latency | None = None

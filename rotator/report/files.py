@@ -1,5 +1,5 @@
 """
-Files: write a rendering whole or not at all, and a report as JSON.
+Files: write a rendering whole or not at all, and a report as JSON, and describe its fields.
 
 A reader finds the old file or the new one, whatever happens meanwhile. A writer is a pair: what
 renders a report, and the path it goes to. The libraries of a rendering are imported with it.
@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from glob import escape
+from importlib import resources
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from rotator.config.load import locate
 from rotator.console import print_result
@@ -189,7 +192,32 @@ def json_text(report: Part) -> str:
 def json_schema(kind: type[Part]) -> dict[str, Any]:
     """Return the JSON Schema of what `json_text` writes of a *kind* of report."""
     schema = kind.model_json_schema(by_alias=True, mode="serialization")
+    described(schema, "rotator.report")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def reference(package: str) -> dict[str, dict[str, Any]]:
+    """
+    Return what `reference.yaml` of a package says of each field, by the names of class and field.
+
+    It is a sentence, or a mapping with a `description` and an `example`.
+    """
+    text = (resources.files(package) / "reference.yaml").read_text("utf-8")
+    known: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return known
+
+
+def described(schema: dict[str, Any], package: str) -> None:
+    """Add to the fields of a JSON Schema what `reference.yaml` of a package says of them."""
+    known = reference(package)
+    for part in (schema, *schema.get("$defs", {}).values()):
+        kind = part.get("title", "").partition("[")[0]  # without what a generic class is made of
+        for name, said in known.get(kind, {}).items():
+            more = said if isinstance(said, dict) else {"description": said}
+            field = part["properties"][name]
+            field["description"] = more["description"]
+            if "example" in more:
+                field["examples"] = [more["example"]]
 
 
 def page_text(report: Report, now: datetime | None = None) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rotator.errors import Exit
-from rotator.report.live.progress import add_progress
+from rotator.report.live.progress import LIVE, Metric, add_progress, gauge
 from rotator.report.model import STATUSES, VERDICTS, Cache, Report
 from rotator.text import escape
 
@@ -16,7 +16,38 @@ if TYPE_CHECKING:
     from prometheus_client import Gauge
 
 _CACHE = ("cache",)
-_KEY = ("cache", "key_id", "role")
+_KEY = ("cache", "key_id")
+_ROLE = (*_KEY, "role")
+METRICS = {
+    "rotator_last_run_timestamp_seconds": Metric("When the last run ended, Unix time."),
+    "rotator_run_duration_seconds": Metric("How long the last run took."),
+    "rotator_last_run_success": Metric("Whether the last run ended with exit code 0."),
+    "rotator_last_run_exit_code": Metric("The exit code of the last run."),
+    "rotator_build_info": Metric("The version of rotator.", ("version", "mode")),
+    "rotator_sweep_complete": Metric("Whether the last run visited every name.", _CACHE),
+    "rotator_last_complete_sweep_timestamp_seconds": Metric(
+        "When the last complete sweep ended.", _CACHE
+    ),
+    "rotator_visits": Metric(
+        "Visits of the last run, by what became of them.", (*_CACHE, "outcome")
+    ),
+    "rotator_sweep_visited_ratio": Metric(
+        "The part of the names that was visited, 0 to 1.", _CACHE
+    ),
+    "rotator_values_under_key": Metric("Values that are under a key after the last run.", _ROLE),
+    "rotator_key_retirable": Metric("Whether an old key can be removed.", _KEY),
+    "rotator_key_verdict": Metric("1 for the verdict on an old key.", (*_KEY, "verdict")),
+    "rotator_nonce_budget_used_ratio": Metric(
+        "The part of the 2^32 safe encryptions that is used up.", _ROLE
+    ),
+    "rotator_key_places": Metric(
+        "Places where a value under an old key may be, by what is known of them.",
+        (*_KEY, "status"),
+    ),
+    "rotator_key_assumptions": Metric("What the verdict on an old key takes for granted.", _KEY),
+    **LIVE,
+}
+"""Every metric, in the order in which they are written."""
 
 
 def metrics_text(report: Report) -> str:
@@ -31,7 +62,7 @@ def metrics_text(report: Report) -> str:
     import prometheus_client as library  # noqa: PLC0415 - few runs ask for metrics
 
     registry = library.CollectorRegistry()
-    make = partial(library.Gauge, registry=registry)
+    make = partial(gauge, METRICS, registry)
     _run(make, report)
     add_progress(make, None)
     if report.caches:
@@ -40,29 +71,21 @@ def metrics_text(report: Report) -> str:
     return library.generate_latest(registry).decode()
 
 
-def _run(make: Callable[..., Gauge], report: Report) -> None:
+def _run(make: Callable[[str], Gauge], report: Report) -> None:
     """Make the gauges of what is always known."""
     seconds = (report.finished_at - report.started_at).total_seconds()
-    ended = make("rotator_last_run_timestamp_seconds", "When the last run ended, Unix time.")
-    ended.set(report.finished_at.timestamp())
-    make("rotator_run_duration_seconds", "How long the last run took.").set(seconds)
-    success = make("rotator_last_run_success", "Whether the last run ended with exit code 0.")
-    success.set(report.exit_code == Exit.OK)
-    code = make("rotator_last_run_exit_code", "The exit code of the last run.")
-    code.set(report.exit_code)
-    info = make("rotator_build_info", "The version of rotator.", ("version", "mode"))
-    info.labels(report.rotator, report.mode).set(1)
+    make("rotator_last_run_timestamp_seconds").set(report.finished_at.timestamp())
+    make("rotator_run_duration_seconds").set(seconds)
+    make("rotator_last_run_success").set(report.exit_code == Exit.OK)
+    make("rotator_last_run_exit_code").set(report.exit_code)
+    make("rotator_build_info").labels(report.rotator, report.mode).set(1)
 
 
-def _caches(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
+def _caches(make: Callable[[str], Gauge], caches: Sequence[Cache]) -> None:
     """Make the gauges of what became of the visits, and whether they were all."""
-    complete = make("rotator_sweep_complete", "Whether the last run visited every name.", _CACHE)
-    name = "rotator_last_complete_sweep_timestamp_seconds"
-    swept = make(name, "When the last complete sweep ended.", _CACHE)
-    meaning = "Visits of the last run, by what became of them."
-    visits = make("rotator_visits", meaning, (*_CACHE, "outcome"))
-    meaning = "The part of the names that was visited, 0 to 1."
-    visited = make("rotator_sweep_visited_ratio", meaning, _CACHE)
+    complete, visits = make("rotator_sweep_complete"), make("rotator_visits")
+    swept = make("rotator_last_complete_sweep_timestamp_seconds")
+    visited = make("rotator_sweep_visited_ratio")
     for cache in caches:
         part = cache.progress.fraction if cache.progress else None
         part = 1.0 if cache.complete else part
@@ -75,19 +98,11 @@ def _caches(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
             visits.labels(escape(cache.name), outcome).set(number)
 
 
-def _keys(make: Callable[..., Gauge], caches: Sequence[Cache]) -> None:
+def _keys(make: Callable[[str], Gauge], caches: Sequence[Cache]) -> None:
     """Make the gauges of what is under each key, and what was judged."""
-    meaning = "Values that are under a key after the last run."
-    values = make("rotator_values_under_key", meaning, _KEY)
-    retirable = make("rotator_key_retirable", "Whether an old key can be removed.", _KEY[:2])
-    meaning = "1 for the verdict on an old key."
-    verdicts = make("rotator_key_verdict", meaning, (*_KEY[:2], "verdict"))
-    meaning = "The part of the 2^32 safe encryptions that is used up."
-    budget = make("rotator_nonce_budget_used_ratio", meaning, _KEY)
-    meaning = "Places where a value under an old key may be, by what is known of them."
-    places = make("rotator_key_places", meaning, (*_KEY[:2], "status"))
-    meaning = "What the verdict on an old key takes for granted."
-    assumptions = make("rotator_key_assumptions", meaning, _KEY[:2])
+    values, budget = make("rotator_values_under_key"), make("rotator_nonce_budget_used_ratio")
+    retirable, verdicts = make("rotator_key_retirable"), make("rotator_key_verdict")
+    places, assumptions = make("rotator_key_places"), make("rotator_key_assumptions")
     for cache in caches:
         for key in cache.keys:
             under = key.remaining

@@ -4,6 +4,7 @@ Report: holds the JSON contract.
 It is what `--format json` prints and every rendering is made from (design 9).
 
 - A field of the design keeps its name and its place; fields that came later stand behind them.
+- `reference.yaml` says what each field means; `rotator schema report` and the documents show it.
 - Times are UTC and whole seconds. A time that has passed is cut off and a deadline is rounded up,
   so that nothing is ever promised a moment too early.
 - Every outcome is always there, zero or not, so that readers need not know which may be missing.
@@ -49,7 +50,7 @@ METHODS = ("tracking", "scan")
 
 
 class Problem(Part):
-    """Problem: shows a visit that did not end well; *name*, *field* (of a hash) as shown."""
+    """Problem: shows a visit that did not end well; names are as they may be shown."""
 
     name: Text
     node: str
@@ -69,14 +70,7 @@ class ProblemSum(Part):
 
 
 class Node(Part):
-    """
-    Node: holds what was seen of one node.
-
-    *reasons* says why it is not *complete*, *unproven* why no sweep of it is a proof. *evictions*
-    counts those during the run, None: not known; *exchange* is the last way to replace values, and
-    *exchanged* counts those replaced by each. *latency*, *pages* and *waited_seconds*, by reason,
-    are of this run; those waits of processes side by side count once.
-    """
+    """Node: holds what was seen of one node."""
 
     node: str
     run_id: str | None = None
@@ -96,11 +90,7 @@ class Node(Part):
 
 
 class Coverage(Part):
-    """
-    Coverage: says what was looked at, and what was not.
-
-    *mode* is how the server runs ("standalone", "cluster", ...), *not_looked_at* holds sentences.
-    """
+    """Coverage: says what was looked at, and what was not."""
 
     mode: str
     slots_covered: int | None = None
@@ -130,13 +120,7 @@ class Attempt(Part):
 
 
 class Past(Part):
-    """
-    Past: holds what all sweeps of a cache saw of an old key, by the state.
-
-    *swept_at* is the end of the last complete sweep for it, *clean_since* that of the first one
-    that no longer met it, and *clean_sweeps* says how many have not met it since. It was met again
-    at *returned_at* although it had been clean. *verdicts* says when the verdict became what.
-    """
+    """Past: holds what all sweeps of a cache saw of an old key; None where no state was asked."""
 
     first_seen_at: Moment | None = None
     last_seen_at: Moment | None = None
@@ -148,12 +132,7 @@ class Past(Part):
 
 
 class KeyPlace(Part):
-    """
-    Place: says of one place where a value under a key may be what is known of it.
-
-    *where* is a server, a cache, or empty. It is so *since* then, by the *evidence*; *remedy* ends
-    it, and by itself it ends at *until*. *verdict* is what this place alone makes of the key.
-    """
+    """Place: says of one place where a value under a key may be what is known of it."""
 
     kind: Annotated[str, one_of(*KINDS)]
     where: Text
@@ -166,17 +145,7 @@ class KeyPlace(Part):
 
 
 class Key(Part):
-    """
-    Key: holds what was met under one key, and for an old key the verdict.
-
-    *bytes* is the size of all values found. *drain* says how many remain at each time. *prefixes*
-    counts name prefixes; those of names without one, and the rare ones, stand under "". *samples*
-    are names that remain. *verdict* and *next_step* are None for a current key. *encryptions* are
-    those by rotator, in all runs; *nonce_budget_used* is 1 when all 2^32 are used up. *past* is
-    None for a current key, and where no state was asked. *places* are those of an old key, worst
-    first, *assumptions* what its verdict takes for granted: "no disk is attached". *at_least*: the
-    sweep was not complete, so there may be more than was counted.
-    """
+    """Key: holds what was met under one key, and for an old key the verdict."""
 
     id: str
     role: Annotated[str, one_of(*ROLES)]
@@ -213,7 +182,7 @@ class Key(Part):
 
 
 class Outside(Part):
-    """Outside: counts names that `match` and `databases` leave out; *visits* None: not read."""
+    """Outside: counts names that `match` and `databases` leave out."""
 
     visits: int | None = 0
     names: int = 0
@@ -223,24 +192,7 @@ class Outside(Part):
 
 
 class Cache(Part):
-    """
-    Cache: holds what a run found in one cache.
-
-    *stopped* says why the sweep ended before its last page ("interrupted", "max-duration", ...),
-    *error* why the cache could not be worked on at all. *accepted* is how many of an outcome the
-    operator knows of. *waited_seconds* maps a reason to wait to how long it lasted.
-    *sweep_seconds* is what the visits of this run took, *visits_now*, which are fewer where it went
-    on from where another one was stopped. *progress* is that of a sweep that was stopped.
-    *attempt* is the last run, if it was to look at the cache later than all of this and did not.
-    *outlook* says whether it will be done by a time that was asked for. *judged_at* is when this
-    was reported, *swept_at* the end of the last complete sweep there ever was. *outside* is None
-    where nothing is left out. *history* is what the state calls it: the name, or `box#2` for a
-    second server; *superseded*: another one took its place. *outdated*: an earlier version of
-    rotator judged it, without places. *redis_user* is who logged in. *problem_sums* are of all
-    problems, the largest first, where *problems* are samples. *estimate* says what a run costs.
-    *facts* are those of the run that found all of this, if it is not that of the report;
-    *exit_code* is what this cache alone ends with.
-    """
+    """Cache: holds what a run found in one cache."""
 
     name: str
     complete: bool = False
@@ -284,12 +236,7 @@ class Cache(Part):
 
 
 class Report(Part):
-    """
-    Report: holds a run over some caches; *error* says why the run as a whole failed.
-
-    *facts* say who made it, where and how, None: an earlier version did. *changes* were made by
-    `rotator tune` while it went on.
-    """
+    """Report: holds a run over some caches."""
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     rotator: str

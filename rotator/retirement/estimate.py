@@ -42,12 +42,7 @@ Unit = Literal["values", "bytes", "seconds", "share"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """
-    Item: says of one thing what it is expected to be, and what it was.
-
-    *expected* and *measured* are None where that is not known; *limit* is what it is to be compared
-    with. *node* is None for the cache as a whole. *note* says what follows.
-    """
+    """Item: says of one thing what it is expected to be, and what it was; None: not known."""
 
     what: str
     unit: Unit

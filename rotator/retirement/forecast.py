@@ -94,14 +94,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """
-    Progress: tells how far a sweep is, and when it will be done. Reports hold it as it is.
-
-    *names* is how many there are, as far as the server counts them; *visited* and *rotated* are of
-    all *runs* that worked at it, *fraction* is the visited part. *visits_per_second* is of the last
-    run. It will be done at *done_by* on the terms of *basis*, which also says why there is no such
-    time. *phase* "verification": only the verifying sweep was left, which begins anew.
-    """
+    """Progress: tells how far a sweep is, and when it will be done. Reports hold it as it is."""
 
     phase: Literal["sweep", "verification"] = "sweep"
     names: int | None = None
@@ -116,13 +109,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """
-    Schedule: tells whether a cache will be done *by* a time; *in_time* None: nobody knows.
-
-    *names_left* are to be visited, *values_left* are known to be under old keys. The last run made
-    *visits_per_second*, at which it is done at *done_by*; *needed_per_second* would be fast enough.
-    *advice* is what this assumes, or what to do. Reports hold it as it is.
-    """
+    """Schedule: tells whether a cache will be done by a time. Reports hold it as it is."""
 
     by: datetime
     in_time: bool | None = None

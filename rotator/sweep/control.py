@@ -79,7 +79,7 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Change: says *what* was changed while a run went on, and which *user* on which *host* did."""
+    """Change: says what was changed while a run went on, and by whom. Reports hold it as it is."""
 
     at: datetime
     what: str

@@ -18,11 +18,7 @@ _P50, _P99 = 0.5, 0.99
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """
-    Latency: says how long a PING took, in milliseconds, the way there and back included.
-
-    *count* is how many were sent. Reports hold it as it is.
-    """
+    """Latency: says how long PINGs took. Reports hold it as it is."""
 
     count: int
     p50_ms: float

@@ -23,11 +23,7 @@ _Verdict = Annotated[str, Field(json_schema_extra={"enum": list(VERDICTS)})]
 
 
 class Listing(Part):
-    """
-    Listing: says what one cache of one host makes of a key.
-
-    *swept_at* and *at_least* are as in the report.
-    """
+    """Listing: says what one cache of one host makes of a key."""
 
     host: Text
     cache: Text
@@ -42,12 +38,7 @@ class Listing(Part):
 
 
 class FleetKey(Part):
-    """
-    Key: holds the verdict on one key over all caches, the worst, and what each makes of it.
-
-    *swept_at* is the end of the oldest of the last complete sweeps, None if a cache never had one.
-    *at_least*: a sweep of one was not complete, so more may remain than was counted.
-    """
+    """Key: holds the verdict on one key over all caches, and what each makes of it."""
 
     id: str
     verdict: _Verdict
@@ -59,13 +50,7 @@ class FleetKey(Part):
 
 
 class Finding(Part):
-    """
-    Finding: names what keeps the sums from being all there is to say.
-
-    *kind* `unread`: a file is no report; `unknown`: a cache was not judged; `failed`: the last run
-    on a host did not end with 0; `clock`: a report is of a time to come; `difference`: hosts say
-    different things of one cache.
-    """
+    """Finding: names what keeps the sums from being all there is to say."""
 
     kind: Literal["unread", "unknown", "failed", "clock", "difference"]
     where: Text
@@ -73,11 +58,7 @@ class Finding(Part):
 
 
 class Fleet(Part):
-    """
-    Fleet: holds the verdict on each old key over all reports, the oldest of which is *oldest_at*.
-
-    *replaced* counts what earlier reports say of a cache that a later one of its host is on, too.
-    """
+    """Fleet: holds the verdict on each old key over all reports."""
 
     schema_: int = Field(default=SCHEMA, alias="schema")
     rotator: str = __version__

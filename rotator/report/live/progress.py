@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -19,14 +19,29 @@ from rotator.state.live import RunStatus
 if TYPE_CHECKING:
     from prometheus_client import Gauge
 
+
+class Metric(NamedTuple):
+    """Metric: says what a gauge means, and which labels tell its values apart."""
+
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+
+_LABELS = ("cache", "phase")
+LIVE = {
+    "rotator_run_in_progress": Metric("Whether a run is in progress."),
+    "rotator_run_heartbeat_timestamp_seconds": Metric("When the run last reported."),
+    "rotator_run_visits": Metric("Visits of the sweep so far, earlier runs included.", _LABELS),
+    "rotator_run_expected_visits": Metric("Visits that are expected.", _LABELS),
+    "rotator_run_rotated_values": Metric("Values that were rotated so far.", _LABELS),
+    "rotator_run_paused": Metric("Whether the run is paused.", _LABELS),
+}
+"""The metrics of a run that goes on."""
+
 _OURS = re.compile(r"(# (HELP|TYPE) )?rotator_")
-_LIVE = re.compile(
-    r"(# (HELP|TYPE) )?rotator_run_"
-    r"(in_progress|heartbeat_timestamp_seconds|visits|expected_visits|rotated_values|paused)\b"
-)
+_LIVE = re.compile(rf"(# (HELP|TYPE) )?({'|'.join(LIVE)})\b")
 DONE = {"rotating": "rotated", "deleting": "deleted", "encrypting": "encrypted"}
 """What becomes of values in the phases that change some."""
-_LABELS = ("cache", "phase")
 _MOST_LINES = 100_000
 
 log = structlog.get_logger(__name__)
@@ -68,7 +83,7 @@ def metrics_text(status: RunStatus | None) -> str:
     import prometheus_client as library  # noqa: PLC0415 - most commands need not wait for it
 
     registry = library.CollectorRegistry()
-    add_progress(partial(library.Gauge, registry=registry), status)
+    add_progress(partial(gauge, LIVE, registry), status)
     return library.generate_latest(registry).decode()
 
 
@@ -81,21 +96,26 @@ def read_metrics(path: Path) -> str:
     return ""
 
 
-def add_progress(make: Callable[..., Gauge], status: RunStatus | None) -> None:
+def gauge(known: Mapping[str, Metric], registry: Any, name: str) -> Gauge:
+    """Make the gauge that is *known* by a name."""
+    import prometheus_client as library  # noqa: PLC0415 - see above
+
+    return library.Gauge(name, known[name].meaning, known[name].labels, registry=registry)
+
+
+def add_progress(make: Callable[[str], Gauge], status: RunStatus | None) -> None:
     """Make the gauges of a run that goes on."""
-    running = make("rotator_run_in_progress", "Whether a run is in progress.")
-    running.set(status is not None)
+    make("rotator_run_in_progress").set(status is not None)
     if status is None:
         return
-    heard = make("rotator_run_heartbeat_timestamp_seconds", "When the run last reported.")
-    heard.set(status.at.timestamp())
+    make("rotator_run_heartbeat_timestamp_seconds").set(status.at.timestamp())
     if not status.cache:
         return
-    meanings = {
-        "rotator_run_visits": ("Visits of the sweep so far, earlier runs included.", status.visits),
-        "rotator_run_expected_visits": ("Visits that are expected.", status.expected or 0),
-        "rotator_run_rotated_values": ("Values that were rotated so far.", status.rotated),
-        "rotator_run_paused": ("Whether the run is paused.", int(status.paused)),
+    numbers = {
+        "rotator_run_visits": status.visits,
+        "rotator_run_expected_visits": status.expected or 0,
+        "rotator_run_rotated_values": status.rotated,
+        "rotator_run_paused": int(status.paused),
     }
-    for name, (meaning, number) in meanings.items():
-        make(name, meaning, _LABELS).labels(status.cache, status.phase).set(number)
+    for name, number in numbers.items():
+        make(name).labels(status.cache, status.phase).set(number)

@@ -28,7 +28,7 @@ class Condition(Part):
 
 
 class Run(Part):
-    """Run: says what one run did in the cache; *complete*: with it a sweep was."""
+    """Run: says what one run did in the cache."""
 
     mode: str
     started_at: Moment
@@ -40,13 +40,7 @@ class Run(Part):
 
 
 class Sweep(Part):
-    """
-    Sweep: proves one primary, from *begun_at* to *ended_at*: read in one go, and nothing written.
-
-    *run_id* and *replication_id* are the server's. *under_key* counts values under the key, None
-    where it was not asked about; *opened* those that any key opened, *not_opened* those that none
-    did. *doubt* says why its times are not to be relied on.
-    """
+    """Sweep: proves one primary: it was read in one go, and nothing was written."""
 
     node: str
     run_id: Text | None
@@ -62,13 +56,7 @@ class Sweep(Part):
 
 
 class CacheEvidence(Part):
-    """
-    Evidence: holds what is known of the key in one cache, as the report has it.
-
-    *at_least*: the sweep did not come to its end, so more may be there than was counted.
-    *accepted* is how many of an outcome the operator knows of. *facts* say who made the run that
-    found it, where and how. *runs* and *sweeps* are those that the state keeps, in their order.
-    """
+    """Evidence: holds what is known of the key in one cache, as the report has it."""
 
     name: str
     addresses: tuple[str, ...]
@@ -96,14 +84,7 @@ class CacheEvidence(Part):
 
 
 class Receipt(Part):
-    """
-    Receipt: holds the evidence of one key; *verdict* is the worst that any cache has.
-
-    *state* is a word of NIST SP 800-57 part 1 (section 7): `active` as long as it is not known that
-    nothing is encrypted with the key any more, then `deactivated`; *state_basis* says why.
-    *retirable* and *proven* are what `report --require` asks for, by a sweep that is not older than
-    *max_age_seconds*. *limits* are taken for granted by every receipt.
-    """
+    """Receipt: holds the evidence of one key."""
 
     schema_: int = Field(default=SCHEMA, alias="schema", le=SCHEMA)
     rotator: str
