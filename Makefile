@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-unit test-lowest test-pythons test-faults test-matrix test-clients \
-	fuzz enumerate mutants partitions soak year lint fix vectors bench lock release-check clean
+	fuzz enumerate mutants partitions soak year lint fix vectors reference bench lock release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ fix: $(DEV) ## let the formatter and the linter mend what they can
 
 vectors: $(DEV) ## write tests/vectors anew; the result must not differ from what is committed
 	@$(BIN)/python scripts/make_vectors.py
+
+reference: $(DEV) ## write the reference parts of the documents and the man page again
+	@$(SCRIPT) reference
 
 bench: $(DEV) ## measure against plain clients and the server's limit
 	@$(SCRIPT) bench $(BENCH)

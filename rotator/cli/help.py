@@ -9,7 +9,7 @@ environment, the files, and last the examples. The command says what it does in 
 gives examples and exit codes as its epilog; the rest follows from its options.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -78,7 +78,7 @@ TOPICS = (
 """The documents below `rotator/docs`, in the order in which people need them."""
 
 # heading -> the options below it; what is in none is the command's own business, and comes first
-_HEADINGS = {
+HEADINGS = {
     "Which cache": "--config --secret-provider --cache --namespace --db --state",
     "Manners": """
         --max-duration --until --max-rate --max-latency --max-lag --max-memory --pause-file --page
@@ -88,22 +88,28 @@ _HEADINGS = {
     "Messages": "--log-format --log-level -v -q --progress --progress-format",
     "Receipts": "--receipt --key --sign --verify-receipt --public",
 }
-_HEADING = {option: name for name, options in _HEADINGS.items() for option in options.split()}
+_HEADING = {option: name for name, options in HEADINGS.items() for option in options.split()}
 
 
 # An option brings its variables and files into the help of every command that has it.
-_VARIABLES = {
+VARIABLES = {
     "--config": ("MAVERICS_CONFIG", "the configuration, where --config is not given"),
     "--secret-provider": ("MAVERICS_SECRET_PROVIDER", "where --secret-provider is not given"),
     "--format": ("NO_COLOR", "no colours, whatever it is set to; nor with TERM=dumb"),
 }
-_FILES = {
+FILES = {
     "--config": ("/etc/maverics/maverics.yaml", "the configuration, if nothing names another"),
     "--state": (
         "~/.local/state/rotator/state.db",
         "the state, if nothing names another ($XDG_STATE_HOME in place of ~/.local/state)",
     ),
 }
+
+
+def heading_of(flag: str, flags: Collection[str]) -> str:
+    """Return the heading that an option stands below in the help of a command with such *flags*."""
+    found = _HEADING.get(flag, "Options")
+    return "Options" if found == "Receipts" and "--receipt" not in flags else found  # purge --key
 
 
 class _PlainFlags:
@@ -128,25 +134,22 @@ class HelpCommand(_PlainFlags, TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, options by what they are for, and what else has a say."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        sections |= {heading: [] for heading in _HEADINGS}
+        sections |= {heading: [] for heading in HEADINGS}
         flags = []
         parameters: list[Any] = list(self.get_params(ctx))
-        of_receipts = any("--receipt" in one.opts for one in parameters)
+        known = [one.opts[0] for one in parameters]
         for one in parameters:
             name, text = one.get_help_record(ctx)
             if one.param_type_name == "argument":
                 sections["Arguments"].append((one.display_name_raw, one.help or ""))
             else:
                 flags.append(one.opts[0])
-                heading = _HEADING.get(one.opts[0], "Options")
-                if heading == "Receipts" and not of_receipts:
-                    heading = "Options"  # --key of `purge`
-                sections[heading].append((name, text))
-        sections["Environment"] = [_VARIABLES[flag] for flag in flags if flag in _VARIABLES]
+                sections[heading_of(one.opts[0], known)].append((name, text))
+        sections["Environment"] = [VARIABLES[flag] for flag in flags if flag in VARIABLES]
         if len(flags) > 1:  # more than --help
             example = f"{variable(flags[0])} for {flags[0]}"
             sections["Environment"].append(("ROTATOR_<OPTION>", f"every option, as {example}"))
-        sections["Files"] = [_FILES[flag] for flag in flags if flag in _FILES]
+        sections["Files"] = [FILES[flag] for flag in flags if flag in FILES]
         for heading, rows in sections.items():
             if rows:
                 with formatter.section(heading):

@@ -23,7 +23,9 @@ METRICS = {
     "rotator_run_duration_seconds": Metric("How long the last run took."),
     "rotator_last_run_success": Metric("Whether the last run ended with exit code 0."),
     "rotator_last_run_exit_code": Metric("The exit code of the last run."),
-    "rotator_build_info": Metric("The version of rotator.", ("version", "mode")),
+    "rotator_build_info": Metric(
+        "1, with the version of rotator and the mode of the run.", ("version", "mode")
+    ),
     "rotator_sweep_complete": Metric("Whether the last run visited every name.", _CACHE),
     "rotator_last_complete_sweep_timestamp_seconds": Metric(
         "When the last complete sweep ended.", _CACHE
@@ -44,7 +46,7 @@ METRICS = {
         "Places where a value under an old key may be, by what is known of them.",
         (*_KEY, "status"),
     ),
-    "rotator_key_assumptions": Metric("What the verdict on an old key takes for granted.", _KEY),
+    "rotator_key_assumptions": Metric("Number of assumptions of the verdict on an old key.", _KEY),
     **LIVE,
 }
 """Every metric, in the order in which they are written."""

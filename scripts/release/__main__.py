@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 import zipfile
@@ -45,6 +46,7 @@ class Release:
         self.folder = folder
         self.requirements = DIST / "requirements.txt"
         self.sbom = DIST / f"{NAME}-{self.version}.cdx.json"
+        self.source = DIST / f"{NAME}-{self.version}.tar.gz"
         self.wheel = DIST / f"{NAME}-{self.version}-py3-none-any.whl"
 
     def checkout(self) -> str:
@@ -70,7 +72,9 @@ class Release:
         tool("twine", "check", "--strict", *map(str, DIST.glob(f"{NAME}-*")))
         with zipfile.ZipFile(self.wheel) as wheel:
             number = files.check_wheel(wheel.namelist())
-        return f"{number} files in the wheel"
+        with tarfile.open(self.source) as source:
+            more = files.check_source(source.getnames())
+        return f"{number} files in the wheel, {more} in the source package"
 
     def install(self) -> str:
         """The wheel works in an environment of its own, with what the package index has today."""
@@ -130,13 +134,15 @@ class Release:
         return f"{number} parts"
 
     def try_out(self, python: Path) -> str:
-        """The commands that need nothing."""
+        """The commands that need nothing, and the man page."""
         rotator = python.with_name("rotator")
         first = command(rotator, "--version").splitlines()[0]
         if first != f"rotator {self.version}":
             raise NotReadyError(f"--version says {first!r}")
         if not re.fullmatch(r"[0-9a-f]{64}\n", command(rotator, "keygen")):
             raise NotReadyError("keygen does not print a key")
+        if not (python.parents[1] / "share" / "man" / "man1" / "rotator.1").is_file():
+            raise NotReadyError("the man page is not where man looks for it")
         return first
 
     def steps(self) -> tuple[tuple[str, Callable[[], str]], ...]:

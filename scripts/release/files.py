@@ -13,6 +13,18 @@ from typing import Any
 _HEADING = re.compile(r"^## \[([^\]]+)\](?: - (\d{4}-\d\d-\d\d))?$", re.MULTILINE)
 _PIN = re.compile(r"([A-Za-z0-9._-]+)==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}(?=\s|$)")
+_OURS = re.compile(
+    r"(rotator|redis_rotator-[^/]+\.dist-info)/"
+    r"|redis_rotator-[^/]+\.data/data/share/man/man1/rotator\.1$"
+)
+MAN_PAGE = "scripts/reference/rotator.1"
+"""Where the source package has it; pip puts that of a wheel into `share/man` of an environment."""
+NEEDED = (
+    *("rotator/py.typed", "rotator/__main__.py", "rotator/docs/commands.md"),
+    *("rotator/config/reference.yaml", "rotator/report/reference.yaml"),
+    *("/share/man/man1/rotator.1", "/licenses/LICENSE"),
+)
+"""What a wheel has to hold; without the tables `rotator schema` does not work."""
 _KEPT_OPTION = "--hash="
 _REFERENCES = {"documentation", "issue-tracker", "license", "release-notes", "vcs", "website"}
 
@@ -49,14 +61,26 @@ def check_wheel(names: Iterable[str]) -> int:
         NotReadyError: Something is missing, or something is in it that should not be.
     """
     files = list(names)
-    strange = [
-        one for one in files if not re.match(r"(rotator|redis_rotator-[^/]+\.dist-info)/", one)
-    ]
+    strange = [one for one in files if not _OURS.match(one)]
     if strange:
         raise NotReadyError(f"the wheel holds {strange[0]}")
-    for needed in ("rotator/py.typed", "rotator/__main__.py", "/licenses/LICENSE"):
+    for needed in NEEDED:
         if not any(one.endswith(needed) for one in files):
             raise NotReadyError(f"the wheel lacks {needed}")
+    return len(files)
+
+
+def check_source(names: Iterable[str]) -> int:
+    """
+    How many files a source package with these *names* has.
+
+    Raises:
+        NotReadyError: What its wheel is made of is missing.
+    """
+    files = list(names)
+    for needed in ("/pyproject.toml", "/rotator/__main__.py", f"/{MAN_PAGE}"):
+        if not any(one.endswith(needed) for one in files):
+            raise NotReadyError(f"the source package lacks {needed[1:]}")
     return len(files)
 
 

@@ -79,6 +79,7 @@ def test_the_wheel_is_whole(tmp_path):
     source.mkdir()
     for one in (name for *names, _ in COPIED[1:] for name in names):
         copy = shutil.copytree if (image.ROOT / one).is_dir() else shutil.copy
+        (source / one).parent.mkdir(parents=True, exist_ok=True)
         copy(image.ROOT / one, source / one)
     build = ("hatchling", "build", "--target", "wheel", "--directory", tmp_path)
     subprocess.run(

@@ -84,11 +84,16 @@ class TestChangelog:
 class TestWheel:
     """What is in the wheel."""
 
-    GOOD = ("rotator/py.typed", "rotator/__main__.py", "redis_rotator-1.dist-info/licenses/LICENSE")
+    GOOD = (
+        *("rotator/py.typed", "rotator/__main__.py", "rotator/docs/commands.md"),
+        *("rotator/config/reference.yaml", "rotator/report/reference.yaml"),
+        "redis_rotator-1.data/data/share/man/man1/rotator.1",
+        "redis_rotator-1.dist-info/licenses/LICENSE",
+    )
 
     def test_the_files_it_needs(self):
-        """The package, its types and the licence are enough."""
-        assert files.check_wheel(self.GOOD) == 3
+        """The package, its types, its tables, the man page and the licence are enough."""
+        assert files.check_wheel(self.GOOD) == len(self.GOOD)
 
     @pytest.mark.parametrize("missing", GOOD)
     def test_what_is_missing(self, missing):
@@ -96,11 +101,33 @@ class TestWheel:
         with pytest.raises(NotReadyError, match="lacks"):
             files.check_wheel(one for one in self.GOOD if one != missing)
 
-    @pytest.mark.parametrize("strange", ["tests/test_x.py", "setup.py"])
+    @pytest.mark.parametrize(
+        "strange", ["tests/test_x.py", "setup.py", "redis_rotator-1.data/data/etc/passwd"]
+    )
     def test_what_should_not_be_there(self, strange):
         """Tests and scripts would lie beside other packages."""
         with pytest.raises(NotReadyError, match=strange):
             files.check_wheel([*self.GOOD, strange])
+
+
+class TestSource:
+    """What is in the source package."""
+
+    GOOD = tuple(
+        f"redis_rotator-1/{name}"
+        for name in ("pyproject.toml", "rotator/__main__.py", files.MAN_PAGE)
+    )
+
+    def test_the_files_it_needs(self):
+        """What a wheel is made of is enough, and it is in this checkout."""
+        assert files.check_source(self.GOOD) == 3
+        assert (ROOT / files.MAN_PAGE).is_file()
+
+    @pytest.mark.parametrize("missing", GOOD)
+    def test_what_is_missing(self, missing):
+        """Without one of them it is no release."""
+        with pytest.raises(NotReadyError, match="lacks"):
+            files.check_source(one for one in self.GOOD if one != missing)
 
 
 class TestHashes:

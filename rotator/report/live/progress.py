@@ -30,7 +30,7 @@ class Metric(NamedTuple):
 _LABELS = ("cache", "phase")
 LIVE = {
     "rotator_run_in_progress": Metric("Whether a run is in progress."),
-    "rotator_run_heartbeat_timestamp_seconds": Metric("When the run last reported."),
+    "rotator_run_heartbeat_timestamp_seconds": Metric("When the run last reported, Unix time."),
     "rotator_run_visits": Metric("Visits of the sweep so far, earlier runs included.", _LABELS),
     "rotator_run_expected_visits": Metric("Visits that are expected.", _LABELS),
     "rotator_run_rotated_values": Metric("Values that were rotated so far.", _LABELS),
