@@ -273,3 +273,5 @@ def test_files_cannot_be_refreshed(tmp_path):
         done = run_here([*job(place), "--refresh-files"])
     assert done.returncode == Exit.FAILED
     assert "the user lacks rights: +bgsave" in done.stderr
+    others = "leave --refresh-files out, and have the service or an administrator write the files"
+    assert others in " ".join(done.stderr.split())
