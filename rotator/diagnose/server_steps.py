@@ -1,12 +1,20 @@
 """Server steps: ask one server about itself: role, version, databases, memory, disk and clock."""
 
 import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 
+from rotator.config.types import Address
 from rotator.diagnose.steps import Advice, Probe
-from rotator.errors import ServerError
+from rotator.errors import RightsError, ServerError
+from rotator.retirement.looks import Look
+from rotator.retirement.replicas import strangers
+from rotator.server.copies import take_look
 from rotator.server.node import Identity
 from rotator.server.replies import clock_of, info_number, primary_of, understood
 from rotator.server.topology import refuse_sentinel
+from rotator.server.wire.addresses import AddressBook
 from rotator.server.wire.versions import numbers_of, role_of
 from rotator.text import ago, count, listing, percent, utc_now
 
@@ -16,18 +24,66 @@ FULL = 0.9  # of maxmemory
 _NO_REDIS = "is there a proxy or another program than Redis or Valkey at this address?"
 
 
-def role(probe: Probe) -> str:
-    """Ask whether the server is a primary or a replica."""
+def role(probe: Probe) -> str | Advice:
+    """Ask whether the server is a primary or a replica, and whether its replicas can be asked."""
     refuse_sentinel(probe.node)
     info = probe.node.info("replication")
     if info.get("role") == "master":
         replicas = "replicas not known"
         if "connected_slaves" in info:
             replicas = count(info_number(probe.node.node, info, "connected_slaves"), "replica")
+        if unasked := _unasked(probe):
+            it = "it" if len(unasked) == 1 else "them"
+            remedy = (
+                f"list {it} under rotator.caches.{probe.cache.name}.replicas: rotator sends no"
+                " password to a server that is not listed, so every old key stays unknown"
+            )
+            return Advice(f"primary, {replicas}; not listed: {listing(unasked)}", remedy)
         return f"primary, {replicas}"
     if not understood(probe.node.node, "INFO", role_of, info):
         raise ServerError(f"{probe.reached} does not say who it is (no role)", hint=_NO_REDIS)
     return f"replica of {primary_of(info)}"
+
+
+def _unasked(probe: Probe) -> list[str]:
+    """Return the replicas of a primary that a run does not look at, as it has a password."""
+    access, node, names = probe.access, probe.node, AddressBook()
+    replicas, assume = access.settings.replicas, access.settings.assume
+    open_to_all = not access.login.has_password or replicas.announced
+    if open_to_all or replicas.only is not None or assume.replicas:
+        return []
+    known = [*access.cache.addresses, *replicas.listed]
+    gone = assume.decommissioned.value if assume.decommissioned else ()
+    try:
+        members = node.members() if node.cluster_enabled() else []
+    except RightsError:  # the step `rights` says so
+        return []
+    known += [member.address for member in members if member.address]
+    listed = [*map(str, (*known, *gone))]
+    unmet = [one for one in map(_address, node.replicas().values()) if not names.same(one, listed)]
+    if not unmet:
+        return []
+    # Behind address translation they are known because as many follow the primary as it counts.
+    looks = _looks(probe, {probe.configured, *known})
+    own = looks.get(str(probe.configured))
+    there = {one.address for one in strangers(own, looks, names)} if own else {*unmet}
+    return [one for one in unmet if one in there]
+
+
+def _address(fields: Mapping[str, str]) -> str:
+    """Return the address of a replica, as a look has it."""
+    host, port = fields.get("ip", ""), fields.get("port", "0")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _looks(probe: Probe, addresses: Iterable[Address]) -> dict[str, Look]:
+    """Return looks at those of the *addresses* that answer."""
+    found = {}
+    for address in addresses:
+        with suppress(ServerError), probe.access.connect(address) as store:
+            look = take_look(store, settings=False)
+            found[str(address)] = replace(look, address=str(address))
+    return found
 
 
 def version(probe: Probe) -> str:

@@ -22,7 +22,6 @@ from rotator.server.acl import (
     missing_for_verdict,
     missing_rights,
     missing_to_listen,
-    unknown_commands,
     with_fields,
 )
 from rotator.server.context import CacheContext, tls_context
@@ -164,9 +163,8 @@ def rights(probe: Probe) -> str:
         return "all that a run needs"
     writing = {*wanted} - {*with_fields((), settings.fields)}
     enough = "may do a dry run; for a run the user" if {*missing} <= writing else "the user"
-    unknown = unknown_commands(probe.node, missing, settings.match[0])
     told = f"{enough} lacks rights: {' '.join(missing)}"
-    raise RightsError(told, hint=grant_hint(missing, unknown))
+    raise RightsError(told, hint=grant_hint(missing))
 
 
 def verdict_rights(probe: Probe) -> str | Advice:
@@ -174,7 +172,7 @@ def verdict_rights(probe: Probe) -> str | Advice:
     refuse_sentinel(probe.node)
     missing = missing_for_verdict(probe.node)
     with probe.access.connect(probe.reached) as listener:
-        missing += missing_to_listen(listener, probe.cache.name)
+        missing |= missing_to_listen(listener, probe.cache.name)
     if not missing:
         return "all that a verdict is the better for"
     return Advice(f"a verdict is the better for {' '.join(missing)}", grant_hint(missing))

@@ -10,6 +10,7 @@ reasons than the places (verdict 1):
   is about that.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -52,6 +53,8 @@ _ORDER = (
     (Verdict.HELD, False),
 )
 _STATUSES = tuple(Status)
+_AGAIN = "run again"
+_RUN = re.compile(r"\brun (again|rotator|without)\b")  # what includes to run again
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +237,26 @@ def _next_step(worst: Sequence[Place], fields: Sequence[str], now: datetime) -> 
     until = max((one.until for one in worst if one.until), default=None)
     if worst[0].verdict is Verdict.VERIFYING and until and until > now:
         return f"run again after {clock(until, now)}"
-    steps = list(dict.fromkeys(one.remedy for one in worst if one.remedy))
-    if len(steps) > 1 and all(one.kind in FILES and one.status is Status.HOLDING for one in worst):
-        return "run again with --refresh-files, or do all of the above by hand"
-    return "; ".join(steps)
+    # Backups come last: they are waited for from when all else is clean.
+    first = [one for one in worst if one.kind is not Kind.BACKUPS]
+    steps = list(dict.fromkeys(one.remedy for one in first if one.remedy))
+    if len(steps) > 1 and all(one.kind in FILES and one.status is Status.HOLDING for one in first):
+        steps = ["run again with --refresh-files, or do all of the above by hand"]
+    backups = [one.remedy for one in worst if one.kind is Kind.BACKUPS]
+    return "; ".join(dict.fromkeys([*filter(None, [_together(steps)]), *backups]))
+
+
+def _together(steps: Sequence[str]) -> str:
+    """Return several steps as one sentence, which says only once to run again."""
+    if len(steps) < 2:
+        return "".join(steps)
+    others = [one for one in steps if one != _AGAIN]
+    if len(others) < len(steps) and not any(_RUN.search(one) for one in others):
+        others.append(_AGAIN)
+    last = f", then {_AGAIN}"
+    if len([one for one in others if one.endswith(last)]) > 1:
+        others = [*(one.removesuffix(last) for one in others), f"then {_AGAIN}"]
+    return "; ".join(others)
 
 
 def _drains_at(evidence: Sequence[Evidence]) -> datetime | None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from rotator.retirement.lineage import Gone, gone_since
+from rotator.retirement.looks import UNSEEN_RESET
 from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
 from rotator.text import add_clamped, begin_with, clock, count, duration, moment
@@ -22,10 +23,13 @@ _CLOCK = (
     " state file away, then run again"
 )
 _FIX = "fix that, then run again"
+_EVERY_NIGHT = "run again; if this happens every night, use `run --wait` or `rotator fence`"
+_GRANT = "grant +cluster|myid on {}, then run rotator twice"
 _TWICE = {Outcome.NESTED: "have values that are encrypted twice rewritten or deleted; run again"}
 _FIND = "find what still encrypts with it and give it the current key, then run again"
 NOTHING_OPENS = "the keys may be right and the format wrong"
 """What comes to mind first where not one value opens: keys are checked sooner than layouts."""
+_DETECT = "run `rotator detect`, correct the format or add the missing key, then run again"
 _OPEN_ITEMS = {
     Outcome.UNDECRYPTABLE: (
         "value opens under no known key and format, and may be under this one",
@@ -87,10 +91,8 @@ def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Place]:
         text = f"{number} without a TTL {remain} under it{since}{names}"
         yield _place(*holding, text, _moving(case))
     if met := case.met_again:
-        text = (
-            f"the verifying sweep still met {count(met, 'value')} under it: "
-            f"something still encrypts with it{names}"
-        )
+        text = f"the verifying sweep still met {count(met, 'value')} under it:"
+        text += f" something still encrypts with it{names}"
         yield _place(*holding, text, _FIND)
     past = case.history
     if past.clean_before is None or past.returned_at is None:
@@ -156,9 +158,8 @@ def _verifying(
     elif wrong := _from_the_future(case, now):
         yield _place(*still, wrong, _CLOCK)
     elif not all(sweep.verified for sweep in case.sweeps):
-        yield _place(
-            *still, "the sweep was not verified (--no-verify)", "run again without --no-verify"
-        )
+        text = "the sweep was not verified (--no-verify)"
+        yield _place(*still, text, "run again without --no-verify")
     elif case.working_since is not None:
         since = moment(case.working_since)
         yield _later(f"a run or purge that began {since} has not ended: what it met is not known")
@@ -166,8 +167,7 @@ def _verifying(
         yield from _not_proven(case, gone)
     elif not all(one.same_process for one in gone.values()):
         where = ", ".join(name for name, one in gone.items() if not one.same_process)
-        text = f"{where} failed over or restarted after the last sweep"
-        yield _later(text)
+        yield _later(f"{where} failed over or restarted after the last sweep")
     elif case.in_force is None and not all(one.again for one in gone.values()):
         yield _too_early(gone, now, quiet)
 
@@ -198,8 +198,8 @@ def _not_proven(case: Evidence, gone: Mapping[str, Gone]) -> Iterator[Place]:
         ended = case.proofs and not any(one.ancestry.has(proof.after) for proof in case.proofs)
         if one.first is None and ended and one.ancestry.why:
             text = f"what was known of {address} no longer counts: {one.ancestry.why}"
-            remedy = "run again; if this happens every night, use `run --wait` or `rotator fence`"
-            yield _later(text, remedy)
+            unseen = one.ancestry.why == UNSEEN_RESET
+            yield _later(text, _GRANT.format(address) if unseen else _EVERY_NIGHT)
             return
     yield _later("no sweep that only reads has shown yet that none is left")
 
@@ -273,15 +273,15 @@ def not_opened_places(case: Evidence) -> Iterator[Place]:
         against = case.blocking(outcome) if case.opens else shown
         if against:
             one, many, step = _OPEN_ITEMS[outcome]
-            if outcome is Outcome.UNDECRYPTABLE and not case.opens:
-                step = f"no value opened, so {NOTHING_OPENS}: {step}, then check for missing keys"
+            none = outcome is Outcome.UNDECRYPTABLE and not (case.latest and case.latest.opened)
+            step = f"no value opened, so {NOTHING_OPENS}: {_DETECT}" if none else step
             if outcome in ACCEPTABLE and case.opens:
-                step = f"{step}, or accept them with --accept {outcome}={against}"
+                or_accept = "; only if you know what they are," if none else ", or"
+                step = f"{step}{or_accept} accept them with --accept {outcome}={against}"
             text, clean = count(against, one, many), False
             yield Place(Kind.NOT_OPENED, "", Status.UNKNOWN, text, Verdict.UNKNOWN, None, step)
         elif shown:
-            text = f"{shown:,} {outcome} {'was' if shown == 1 else 'were'} accepted"
-            clean = False
+            text, clean = f"{shown:,} {outcome} {'was' if shown == 1 else 'were'} accepted", False
             yield Place(Kind.NOT_OPENED, "", Status.ASSUMED, text)
     if clean:
         yield Place(Kind.NOT_OPENED, "", Status.CLEAN, "every entry in scope was opened")

@@ -5,6 +5,7 @@ A replica is asked itself. What its primary says of it, or WAIT, counts for noth
 told anything (verdict 1; info-facts C).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -25,6 +26,9 @@ from rotator.text import moment
 NOT_LISTED = "names it, but it is not listed"
 NO_PORT = "names it: a reader of the stream, or a replica without a port"
 """Why a server that another one names was not looked at."""
+LOGIN_REFUSED = "refused the login"
+_LATER = "max number|loading|LOADING|BUSY|MASTERDOWN|MISCONF"
+_NOT_LET_IN = re.compile(rf" {LOGIN_REFUSED}: (?!{_LATER})|: [A-Z]+ failed: NOPERM ")
 _PASSING = ("is loading", "has no link to its primary", "is synchronizing")
 _ENDING_REPLICA = ("debug", "replicaof", "slaveof")
 _ENDING_REPLICA_7 = ("cluster|replicate", "cluster|reset", "config|resetstat")
@@ -277,7 +281,9 @@ def replica_place(server: Server, primary: Look | None, offset: int | None) -> P
         seen = f"; it was last seen {moment(before[-1].at)}" if before else ""
         evidence = f"{where} was not looked at: {last.missing}{seen}"
         remedy = "run again when it can be reached, or declare it decommissioned"
-        if last.missing.endswith(NOT_LISTED):
+        if _NOT_LET_IN.search(last.missing):
+            remedy = f"create the user on {where} with the same password and rights, then run again"
+        elif last.missing.endswith(NOT_LISTED):
             remedy = "add it to replicas, or declare `replicas: announced`, then run again"
         elif last.missing.endswith(NO_PORT):
             remedy = "declare `replicas: {only: [...]}` with those that exist, then run again"
@@ -307,10 +313,8 @@ def declared_place(server: Server, primaries: Sequence[Look], reason: str | None
     None: it was asked, no such thing is declared, or no primary says that it is online.
     """
     where = server.name
-    named = any(
-        one.address == where and one.state == "online" for look in primaries for one in look.listed
-    )
-    if reason is None or not server.last.missing or not named:
+    online = {one.address for look in primaries for one in look.listed if one.state == "online"}
+    if reason is None or not server.last.missing or where not in online:
         return None
     evidence = f"replica {where} has what its primary says it has: {reason}"
     return Place(Kind.REPLICA, where, Status.ASSUMED, evidence)

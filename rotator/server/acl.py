@@ -6,18 +6,24 @@ administrators may ask. So each command is tried in a form that does nothing, wh
 `SET name value XX NX` contradicts itself, which the server notices only after it has looked at the
 rights. The name may exist: a pattern may be one name.
 
-Not among them are the rights that only make a result better; `README.md` lists those too.
+What is answered counts as the right only if it shows that the command was looked into: a reply, an
+error that comes after rights are looked at, or the one that the form of the command is made for
+(the same on Redis 6.0 to 8.6, Valkey 8.0 to 9.1 and Redict). Any other error is a refusal, be it in
+words that nobody knows, as proxies and managed services have them: then these are shown.
+
+Not among the rights are those that only make a result better; the page `configuration` has them.
 """
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
 from rotator.config.types import Address
 from rotator.errors import RightsError
+from rotator.server.replies import MEANINGS, WRONG_TYPE, ErrorKind, error_reply
 from rotator.server.scripts import Way
 from rotator.server.store import Store
 from rotator.server.wire.pending import Command
@@ -25,6 +31,8 @@ from rotator.server.wire.versions import hides_names, numbers_of
 from rotator.text import listing
 
 Rules = tuple[str, ...]
+Lacking = dict[str, str]
+"""ACL rules, each with what the server says if no grant ends that; else with nothing."""
 
 READING = ("+info", "+select", "+scan", "+get", "+mget", "+pttl")
 """What a dry run needs, as ACL rules."""
@@ -62,17 +70,33 @@ JUDGING = {
 """What a verdict is the better for, by ACL rule, each with what tries it; all of it only reads."""
 RUN_CHANNEL = "rotator:run:"
 """How the channel begins that a run holds while it goes on; the name of the cache follows."""
+BY_OTHERS = "have the service or an administrator write the files, or wait until the server does"
+"""What is left where the user may not have files written."""
 _SINCE = {"+client|no-touch": (7, 2), "+command|docs": (7, 0)}  # no earlier Redis can grant them
 _LATE = {"+hpexpiretime", "+hpexpireat"}  # where they are not known, fields have no TTLs
 _COUNTS_FAILURES = (6, 2)  # the version from which on failed calls are counted apart
 
 # Redis 6 and 7 word it differently, both have this part; a denied *name* is another matter.
-_NO_COMMAND = re.compile("to run the|^unknown command")  # the latter after `rename-command`
+_NO_COMMAND, _NO_NAME = "to run the", "to access "
+_UNKNOWN = re.compile(r"^(ERR )?unknown command", re.IGNORECASE)  # as after `rename-command`
+# Rights are looked at before any of these.
+_LATER = {code for code, meaning in MEANINGS.items() if meaning is not ErrorKind.DENIED}
+_LATER |= {WRONG_TYPE}
+_OUTSIDE_MULTI, _MALFORMED = "EXEC without MULTI", "syntax error"
+_EXPECTED = {
+    "+set": _MALFORMED,
+    "+bgsave": _MALFORMED,
+    "+multi": _OUTSIDE_MULTI,
+    "+exec": _OUTSIDE_MULTI,
+    "+hset": "wrong number of arguments",
+    "+cluster|myid": "cluster support disabled",  # it is counted all the same
+}
+"""What is in the error that a probe gets from a server that would carry out the command."""
 
 
-def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> list[str]:
+def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> Lacking:
     """
-    Return what the connected user may not use, as ACL rules: `["+scan", "+script|load"]`.
+    Return what the connected user may not use, as ACL rules: `+scan`, `+script|load`.
 
     *besides* are the rules that the job needs besides reading. *pattern* is one that the names to
     visit match, so that the probe is within the user's reach.
@@ -84,11 +108,13 @@ def missing_rights(store: Store, besides: Rules = (), pattern: str = "*") -> lis
     name = _unused(pattern)
     missing = _missing(store, rules, name)
     if {*missing} & {*WATCHING} and not _missing(store, SCRIPTING, name):
-        missing = [rule for rule in missing if rule not in WATCHING]
-    if "+unlink" in missing and not _denied(store.connection.pipeline([_deletion("DEL")])[0]):
-        missing.remove("+unlink")
+        missing = {rule: said for rule, said in missing.items() if rule not in WATCHING}
+    if "+unlink" in missing:
+        reply = store.connection.pipeline([_deletion("DEL")])[0]
+        if _refusal("+del", reply) is None:
+            del missing["+unlink"]
     if clustered and hides_names(info):
-        missing += [rule for rule in _missing(store, COUNTING, name) if rule not in missing]
+        missing = _missing(store, COUNTING, name) | missing
     return missing
 
 
@@ -104,27 +130,31 @@ def with_fields(besides: Rules, fields: Sequence[str] | None) -> Rules:
     )
 
 
-def missing_for(store: Store, way: Way, pattern: str) -> list[str]:
+def missing_for(store: Store, way: Way, pattern: str) -> Lacking:
     """Return what the user may not use of that by which values are replaced that *way*."""
     rules = SCRIPTING if way is Way.SCRIPT else WATCHING
     return _missing(store, rules, _unused(pattern))
 
 
-def _missing(store: Store, rules: Sequence[str], name: bytes) -> list[str]:
+def _missing(store: Store, rules: Sequence[str], name: bytes) -> Lacking:
     """Return those of *rules* that the user lacks, in their order."""
     probes = _probes(name, store.connection.db)
-    replies = store.connection.pipeline([probes[rule] for rule in rules])
-    missing = {rule for rule, reply in zip(rules, replies, strict=True) if _denied(reply)}
-    lately = {rule: reply for rule, reply in zip(rules, replies, strict=True) if rule in _LATE}
-    missing -= {rule for rule, reply in lately.items() if "unknown command" in str(reply)}
+    found = _refusals(store, {rule: probes[rule] for rule in rules})
+    missing = {
+        rule: said for rule, said in found.items() if not (rule in _LATE and _UNKNOWN.search(said))
+    }
     # A transaction that could not be ended is not begun.
-    if (
-        "+multi" in rules
-        and "+exec" not in missing
-        and _denied(store.connection.pipeline([("MULTI",), ("EXEC",)])[0])
-    ):
-        missing.add("+multi")
-    return [rule for rule in rules if rule in missing]
+    if "+multi" in rules and "+exec" not in missing:
+        said = _refusal("+multi", store.connection.pipeline([("MULTI",), ("EXEC",)])[0])
+        missing |= {} if said is None else {"+multi": said}
+    return {rule: missing[rule] for rule in rules if rule in missing}
+
+
+def _refusals(store: Store, tried: Mapping[str, Command]) -> Lacking:
+    """Return the rules of the commands *tried* that are refused."""
+    replies = store.connection.pipeline(list(tried.values()))
+    said = {rule: _refusal(rule, reply) for rule, reply in zip(tried, replies, strict=True)}
+    return {rule: text for rule, text in said.items() if text is not None}
 
 
 def _unused(pattern: str) -> bytes:
@@ -140,19 +170,22 @@ def _server(store: Store) -> dict[str, str]:
         return {}
 
 
-def missing_for_verdict(store: Store) -> list[str]:
+def missing_for_verdict(store: Store) -> Lacking:
     """
     Return what the connected user may not use, as ACL rules, without which more stays unknown.
 
     A run can be done without it.
     """
-    replies = store.connection.pipeline(list(JUDGING.values()))
-    missing = [rule for rule, reply in zip(JUDGING, replies, strict=True) if _denied(reply)]
+    missing = _refusals(store, JUDGING)
     version = numbers_of(_server(store).get("redis_version"))
-    return [rule for rule in missing if not version or version >= _SINCE.get(rule, version)]
+    return {
+        rule: said
+        for rule, said in missing.items()
+        if not version or version >= _SINCE.get(rule, version)
+    }
 
 
-def missing_to_listen(listener: Store, cache: str) -> list[str]:
+def missing_to_listen(listener: Store, cache: str) -> Lacking:
     """
     Return what the user may not use, as ACL rules, without which no run holds the cache's channel.
 
@@ -160,9 +193,9 @@ def missing_to_listen(listener: Store, cache: str) -> list[str]:
     """
     channel = f"{RUN_CHANNEL}{cache}:check"
     reply = listener.connection.pipeline([("SUBSCRIBE", channel)])[0]
-    if _denied(reply):
-        return ["+subscribe"]
-    return [f"&{RUN_CHANNEL}*"] if isinstance(reply, NoPermissionError) else []
+    if (said := _refusal("+subscribe", reply)) is not None:
+        return {"+subscribe": said}
+    return {f"&{RUN_CHANNEL}*": ""} if isinstance(reply, NoPermissionError) else {}
 
 
 def require_rights(
@@ -177,36 +210,37 @@ def require_rights(
         RightsError: Rights are missing; the hint is the ACL rule that grants them.
     """
     lacking: dict[tuple[str, ...], list[str]] = {}
-    unknown: list[str] = []
+    every: Lacking = {}
     for address in addresses:
         with connect(address) as store:
             if lacks := missing_rights(store, besides, pattern):
                 lacking.setdefault(tuple(lacks), []).append(str(address))
-                unknown += unknown_commands(store, lacks, pattern)
+                every |= {rule: said for rule, said in lacks.items() if said or rule not in every}
     if lacking:
         raise RightsError(
             "; ".join(
                 f"{listing(nodes)}: the user lacks rights: {' '.join(rules)}"
                 for rules, nodes in lacking.items()
             ),
-            hint=grant_hint((rule for rules in lacking for rule in rules), unknown),
+            hint=grant_hint(every),
         )
 
 
-def grant_hint(rules: Iterable[str], unknown: Iterable[str] = ()) -> str:
-    """Return how to get *rules*, for people; *unknown* are commands that the server lacks."""
-    wanted, lost = " ".join(dict.fromkeys(rules)), ", ".join(dict.fromkeys(unknown))
-    told = f"; the server does not know {lost}: see `rename-command` there" if lost else ""
-    return f"an administrator can grant them: ACL SETUSER <user> {wanted}{told}"
-
-
-def unknown_commands(store: Store, rules: Sequence[str], pattern: str) -> list[str]:
-    """Return the commands behind *rules* that the server does not know, which no grant mends."""
-    probes = _probes(_unused(pattern), store.connection.db)
-    tried = [probes[rule] for rule in rules if rule in probes]
-    replies = store.connection.pipeline(tried)
-    both = zip(tried, replies, strict=True)
-    return [str(one[0]) for one, reply in both if str(reply).startswith("unknown command")]
+def grant_hint(lacking: Lacking) -> str:
+    """Return how to get what is *lacking*, for people, and of what no grant ends why."""
+    wanted = " ".join(rule for rule, said in lacking.items() if not said)
+    names = {rule: rule.lstrip("+").replace("|", " ").upper() for rule in lacking}
+    lost = ", ".join(names[rule] for rule, said in lacking.items() if _UNKNOWN.search(said))
+    ways = [f"an administrator can grant them: ACL SETUSER <user> {wanted}"] if wanted else []
+    ways += [f"the server does not know {lost}: see `rename-command` there"] if lost else []
+    ways += [
+        f"the server says to {names[rule]}: {said}"
+        for rule, said in lacking.items()
+        if said and not _UNKNOWN.search(said)
+    ]
+    if "+bgsave" in lacking:
+        ways.append(f"otherwise leave --refresh-files out, and {BY_OTHERS}")
+    return "; ".join(ways)
 
 
 def _probes(name: bytes, database: int) -> dict[str, Command]:
@@ -249,6 +283,17 @@ def _deletion(command: str) -> Command:
     return (command, f"rotator-probe-{secrets.token_hex(16)}")
 
 
-def _denied(reply: Any) -> bool:
-    """Return whether the reply is that the user may not use the command."""
-    return isinstance(reply, ResponseError) and bool(_NO_COMMAND.search(str(reply)))
+def _refusal(rule: str, reply: Any) -> str | None:
+    """
+    Return what a server says that refuses the command of a rule; None: it would carry it out.
+
+    Nothing is returned of a user who lacks the right, which a grant ends.
+    """
+    if not isinstance(reply, ResponseError):
+        return None
+    said = error_reply(reply).message
+    if _NO_COMMAND in said:
+        return ""
+    named = isinstance(reply, NoPermissionError) and _NO_NAME in said
+    expected = rule in _EXPECTED and _EXPECTED[rule].lower() in said.lower()
+    return None if named or expected or said.partition(" ")[0] in _LATER else said

@@ -18,6 +18,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 
 from rotator.config.types import Address
 from rotator.errors import LoginError, LostError, ServerError
+from rotator.retirement.replicas import LOGIN_REFUSED
 from rotator.server.replies import AnswerError
 from rotator.server.wire.login import Login, login_reason
 from rotator.server.wire.pending import Command, Pending, Reply
@@ -266,7 +267,7 @@ class Connection:
 
     def _refused(self, why: str) -> LoginError:
         return LoginError(
-            f"{self.address} refused the login: {why}",
+            f"{self.address} {LOGIN_REFUSED}: {why}",
             hint="check redis.username and redis.password of this cache",
         )
 

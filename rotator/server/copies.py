@@ -27,6 +27,7 @@ from rotator.retirement.looks import (
     is_writing,
 )
 from rotator.retirement.replicas import NO_PORT, NOT_LISTED, has_caught_up
+from rotator.server.acl import BY_OTHERS
 from rotator.server.cluster_nodes import myself, ranges
 from rotator.server.replies import AnswerError, parse_fields
 from rotator.server.store import Store
@@ -135,9 +136,7 @@ def _call_canary(store: Store) -> int:
     Call the canary until it was called 20 times in all; return how often it was counted before.
 
     That tells whether the counters were reset since an earlier look, which a call would hide.
-
-    It is an error on a server that is no node of a cluster, but counted; from a user who may not
-    call it, it is not, and the count stays what it is.
+    A call that is an error counts, as outside of a cluster; one that is denied does not.
     """
     calls = _calls(store, store.info("commandstats")) or {}
     # Before 7.0 the command is counted without its second word.
@@ -311,7 +310,8 @@ def _write_file(store: Store, command: str) -> None:
     try:
         store.ask(command)
     except RightsError:
-        raise RightsError(f"{store.node}: {command} needs +bgsave +bgrewriteaof") from None
+        what = f"{store.node}: {command} needs +bgsave +bgrewriteaof; otherwise {BY_OTHERS}"
+        raise RightsError(what) from None
 
 
 def _fact(info: Mapping[str, str], name: str) -> int | None:

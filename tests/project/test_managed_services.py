@@ -222,6 +222,18 @@ class TestCounters:
         assert key.verdict == "verifying"
         assert "a reset of its counters could not be seen" in " ".join(key.reasons)
 
+    def test_the_step_ends_it(self, tmp_path):
+        """Running again cannot help, so the right is named; with it two runs are enough."""
+        with single(refused("Google Cloud Memorystore for Redis")) as (address, _, client):
+            client.config_resetstat()
+            place = placed(tmp_path, address, client, BLOCKS["Azure Cache for Redis"])
+            declare(place, {**place.cache.settings, "backups": {"retention": "0s"}})
+            step = after(place, 3).next_step
+            client.execute_command("ACL", "SETUSER", "rotator", "+cluster|myid")
+            key = after(place)
+        assert step == f"grant +cluster|myid on {address}, then run rotator twice"
+        assert key.verdict == "retirable", key.reasons
+
     def test_with_the_right_it_does_not_matter(self, tmp_path):
         """A user with CLUSTER MYID gets the same key to `retirable`."""
         rules = refused("Azure Cache for Redis")
@@ -261,3 +273,5 @@ def test_files_cannot_be_refreshed(tmp_path):
         done = run_here([*job(place), "--refresh-files"])
     assert done.returncode == Exit.FAILED
     assert "the user lacks rights: +bgsave" in done.stderr
+    others = "leave --refresh-files out, and have the service or an administrator write the files"
+    assert others in " ".join(done.stderr.split())

@@ -3,16 +3,21 @@
 import base64
 import sys
 from collections import Counter
+from datetime import timedelta
 from random import Random
 from types import SimpleNamespace
 
 import pytest
 
+from rotator.retirement.judge import sentence
+from rotator.retirement.lineage import gone_from
+from rotator.retirement.names import names_places
 from servers.sources import FetchError
 from soak.disks import save
 from soak.writer import MARK
+from support.looks import at, evidence, primary, proof
 from year import __main__ as year_script
-from year import clock
+from year import clock, play
 from year.bound import Night, Timetable
 from year.events import Day, Event, Events
 from year.play import STATE_BYTES, Year
@@ -224,6 +229,15 @@ class TestNights:
 def counted(numbers):
     """Values by key id."""
     return Counter({key_id: number for key_id, number in numbers.items() if number})
+
+
+def test_what_an_operator_is_told_of_a_clock():
+    """The words by which the state is moved away are those of a report that a clock was ahead."""
+    known = evidence(proofs=[proof(primary(5), primary(6))], looks=[primary(5), primary(6)])
+    quiet = timedelta(hours=1)
+    [place] = names_places(known, gone_from(known, quiet), at(2), quiet)
+    assert "later than now" in place.evidence
+    assert play._MOVE_AWAY in sentence(place)
 
 
 def test_a_state_that_grows():

@@ -16,9 +16,11 @@ from rotator.diagnose.check import FIRST, LAST, NODE
 from support.caches import wait_for
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 from support.processes import run_here
+from support.respfront import RespFront
 from support.tlsfront import Authority
 
 NAME = b"/app/oidc:abc"
+PASSWORD = "of both servers"
 
 
 def value(material=KEY_A, form=BUILTIN["sealed"]):
@@ -297,11 +299,12 @@ class TestServer:
         assert failed(found) == ["authentication"]
         assert "answer to PING that is not" in step(found, "authentication")["detail"]
 
-    def test_a_clock_that_is_wrong(self, tmp_path):
+    def test_a_clock_that_is_wrong(self, tmp_path, server, redis):
         """Two clocks that are far apart are advised to be set."""
+        redis.set(NAME, value())
         past = b"*2\r\n$9\r\n946684800\r\n$1\r\n0\r\n"
-        with Stub(PING=PONG, INFO=info(), TIME=past) as stub:
-            found = check(config_file(tmp_path / "c.yaml", cache(stub.address)), code=0)
+        with RespFront(server.port, lambda words, _: past if words == [b"TIME"] else None) as front:
+            found = check(config_file(tmp_path / "c.yaml", cache(front.address)), code=0)
         assert step(found, "clock skew")["result"] == "advice"
         assert "behind this machine" in step(found, "clock skew")["detail"]
         assert "NTP" in step(found, "clock skew")["remedy"]
@@ -485,6 +488,84 @@ class TestAdvice:
             found = step(check(path, code=0), "memory policy")
         assert found["result"] == "advice"
         assert "refuses writes" in found["remedy"]
+
+    @pytest.fixture
+    def guarded(self):
+        """A primary and its replica, both with a password."""
+        with LocalServer() as primary, LocalServer(replica_of=primary) as replica:
+            with primary.client() as here, replica.client() as there:
+                wait_for(lambda: there.info("replication")["master_link_status"] == "up")
+                here.set(NAME, value())
+                for one in here, there:
+                    one.config_set("requirepass", PASSWORD)
+            yield primary, replica
+
+    def role(self, folder, primary, code=0, **settings):
+        """What is said of the role of a primary of which a run knows no more than this."""
+        ours = {"caches": {"shared-redis": settings}}
+        section = cache(primary.address, password=PASSWORD)
+        return step(check(config_file(folder / "c.yaml", section, rotator=ours), code=code), "role")
+
+    def test_a_replica_that_is_not_listed(self, tmp_path, guarded):
+        """What a run will not look at, to keep the password, is named with where to list it."""
+        primary, replica = guarded
+        found = self.role(tmp_path, primary)
+        assert found["result"] == "advice"
+        assert found["detail"] == f"primary, 1 replica; not listed: {replica.address}"
+        assert "list it under rotator.caches.shared-redis.replicas: " in found["remedy"]
+        done = run_here(
+            ["run", "-c", tmp_path / "c.yaml", "--state", tmp_path / "state", "--report",
+             tmp_path / "report.json"]
+        )  # fmt: skip
+        report = json.loads((tmp_path / "report.json").read_text())
+        assert done.returncode == 0
+        assert any(
+            f"{replica.address} was not looked at: {primary.address} names it, but" in reason
+            for key in report["caches"][0]["keys"]
+            for reason in key["reasons"]
+        )
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            lambda replica: {"replicas": [replica.address]},
+            lambda replica: {"replicas": [replica.address.replace("127.0.0.1", "localhost")]},
+            lambda _: {"replicas": "announced"},
+            lambda _: {"replicas": {"only": []}},
+            lambda _: {"assume": {"replicas": {"is": "as-primary-says", "reason": "a test"}}},
+            lambda replica: {
+                "assume": {"decommissioned": {"is": [replica.address], "reason": "a test"}}
+            },
+        ],
+        ids=["listed", "listed by name", "announced", "only", "as told", "decommissioned"],
+    )
+    def test_a_replica_that_is_declared(self, tmp_path, guarded, settings):
+        """Where a run looks at it, or the operator says what it has, nothing is advised."""
+        primary, replica = guarded
+        found = self.role(tmp_path, primary, **settings(replica))
+        assert (found["result"], found["detail"]) == ("ok", "primary, 1 replica")
+
+    def test_a_replica_behind_address_translation(self, tmp_path):
+        """One that is listed by another address than its primary names is known to be that one."""
+        with LocalServer() as primary, primary.client() as here:
+            announced = ("--replica-announce-ip", "10.255.255.1")
+            with LocalServer(*announced, replica_of=primary) as replica, replica.client() as there:
+                wait_for(lambda: there.info("replication")["master_link_status"] == "up")
+                here.set(NAME, value())
+                for one in here, there:
+                    one.config_set("requirepass", PASSWORD)
+                missing = self.role(tmp_path, primary)
+                found = self.role(tmp_path, primary, replicas=[replica.address])
+        assert missing["detail"] == f"primary, 1 replica; not listed: 10.255.255.1:{replica.port}"
+        assert (found["result"], found["detail"]) == ("ok", "primary, 1 replica")
+
+    def test_replicas_of_a_cluster(self, tmp_path):
+        """The members of a cluster are asked without being listed, with a password, too."""
+        with LocalCluster(primaries=1, replicas=1) as cluster:
+            for node in cluster.nodes:
+                with node.client() as client:
+                    client.config_set("requirepass", PASSWORD)
+            assert self.role(tmp_path, cluster.nodes[0])["detail"] == "primary, 1 replica"
 
     def test_an_empty_database(self, tmp_path, server, redis):
         """A database that is configured and holds nothing is pointed out."""

@@ -270,6 +270,23 @@ class TestAppendOnly:
             rewrite(client)
         assert place_of(place.run(quiet=NOW), "aof").status == "clean"
 
+    def test_backups_beside_it(self, kept):
+        """With declared backups, too, one option is named that has all files written again."""
+        _, place = kept
+        place.cache.settings["backups"] = {"retention": "30d"}
+        place.configure(place.cache)
+        report = settled(place)
+        assert {one.kind for one in keys(report)[0].places if one.status == "holding"} == {
+            *("rdb", "aof", "backups")
+        }
+        assert keys(report)[0].next_step == (
+            "run again with --refresh-files, or do all of the above by hand; wait 30d from then on"
+        )
+        report = place.run(quiet=NOW, refresh_files=True)
+        assert {one.kind for one in keys(report)[0].places if one.status == "holding"} == {
+            "backups"
+        }
+
     def test_rewritten_before(self, kept):
         """One that was rewritten while the values were there was rewritten with them."""
         server, place = kept
@@ -343,6 +360,29 @@ class TestReplicas:
         assert (gone.status, verdict(report)) == ("unknown", "unknown")
         assert "was not looked at" in gone.evidence
         assert "decommissioned" in gone.remedy
+
+    @pytest.mark.parametrize("lacking", ["password", "right"])
+    def test_not_let_in(self, tmp_path, lacking):
+        """A replica that does not let the user in has to get the user: it is not away."""
+        with LocalServer() as server, LocalServer(replica_of=server) as replica:
+            place = filled(server, tmp_path, replicas=[replica.address])
+            place.cache.redis["password"] = "of both"
+            place.configure(place.cache)
+            with server.client() as client, replica.client() as follower:
+                follows(follower, client)
+                for one in client, follower:
+                    one.execute_command("ACL", "SETUSER", "default", "resetpass", ">of both")
+                place.run(quiet=NOW)
+                wrong = {"password": ("resetpass", ">another"), "right": ("-info",)}[lacking]
+                follower.execute_command("ACL", "SETUSER", "default", *wrong)
+                shut = place_of(place.run(quiet=NOW), "replica")
+                follower.execute_command("ACL", "SETUSER", "default", "+info", ">of both")
+                found = place_of(place.run(quiet=NOW), "replica")
+        assert (shut.status, found.status) == ("unknown", "clean")
+        assert shut.remedy == (
+            f"create the user on {replica.address} with the same password and rights,"
+            " then run again"
+        )
 
     def test_decommissioned(self, tmp_path):
         """A replica that is gone for good is declared so, and holds nothing any more."""

@@ -344,7 +344,8 @@ class TestRefresh:
                     waiting=said.append,
                     should_stop=lambda: None,
                 )
-        assert "BGSAVE needs +bgsave +bgrewriteaof" in logged[0]["error"]
+        told = "BGSAVE needs +bgsave +bgrewriteaof; otherwise have the service or an administrator"
+        assert told in logged[0]["error"]
         assert said[-1] is None
 
     def test_one_that_has_not_caught_up(self):

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.demo.local_server import LocalServer
+from rotator.errors import Exit
 from rotator.report.archive import load_reports, unmet_conditions
 from rotator.retirement.places import Fence
 from rotator.state.state import State
@@ -203,6 +204,22 @@ class TestWhatIsOpened:
             for _ in range(2):
                 report = place.run(quiet=NOW, accept={Outcome.UNDECRYPTABLE: 1}, allow_empty=True)
         assert verdict(report) == "unknown"
+
+    def test_nothing_opens_any_more(self, tmp_path):
+        """Where values opened once and none does now, the format comes before any is accepted."""
+        with LocalServer() as server, server.client() as client:
+            place = Place(tmp_path, Cache(server.address, keys=2, settings=NO_FILES))
+            place.cache.put(client, "app:1")
+            for _ in range(2):
+                place.run(quiet=NOW)
+            client.set("app:1", Cache(keys=1).seal("app:1", b"hello", key=0))
+            report = place.run(quiet=NOW)
+            [key] = [key for key in report.caches[0].keys if key.role == "old"]
+        assert (report.exit_code, key.verdict) == (Exit.EMPTY, "unknown")
+        first, last = key.next_step.split("; only if you know what they are, ")
+        assert first.endswith("run `rotator detect`, correct the format or add the missing key, "
+                              "then run again")  # fmt: skip
+        assert last == "accept them with --accept undecryptable=1"
 
     def test_keyspace_not_shown(self, tmp_path):
         """A front that leaves out which databases there are hides no value."""

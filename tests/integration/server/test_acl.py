@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import ExitStack
 
 import pytest
 from redis import Redis
@@ -20,9 +21,11 @@ from rotator.server.acl import (
     SCRIPTING,
     WATCHING,
     WRITING,
+    missing_for,
     missing_rights,
 )
 from rotator.server.connection import Connection, Login
+from rotator.server.scripts import Way
 from rotator.state.state import State
 from rotator.sweep.control import StopSignal
 from support.caches import Cache, Place, counted, fill, store_of, wait_for
@@ -30,6 +33,7 @@ from support.clusters import FAST
 from support.documents import section
 from support.processes import job, run_here
 from support.programs import exchanges
+from support.respfront import RespFront
 from support.server_versions import acl, hides, since
 
 TEXT = section("configuration", "The Redis user")
@@ -201,6 +205,7 @@ class TestEnough:
             found = steps["rights for verdicts"]
             assert (done.returncode, found["result"]) == (0, "advice" if lacking else "ok")
             assert ("+client|tracking" in found["detail"]) is not bool(more)
+            assert ("+time" in found["detail"].split()) is not bool(more)
             assert all(found["detail"].endswith(one) for one in lacking)
             assert all(one in found["remedy"] for one in lacking)
 
@@ -319,6 +324,110 @@ class TestWays:
             assert "the server does not know MGET: see `rename-command` there" in said
 
 
+class TestOtherWords:
+    """What is refused in words that no server at hand has, as proxies and services do."""
+
+    SAYS = "Command is not available"
+    WORDS = {  # noqa: RUF012 - never changed
+        **{rule: rule[1:].upper().encode().split(b"|") for rule in (*READING, *WRITING, *JUDGING)},
+        "+subscribe": [b"SUBSCRIBE"],
+    }
+
+    @pytest.fixture
+    def refusing(self, server):
+        """Makes a front that refuses the command of a rule."""
+        with ExitStack() as fronts:
+
+            def make(rule, says=self.SAYS):
+                words, text = TestOtherWords.WORDS[rule], f"-ERR {says}\r\n".encode()
+
+                def answer(said, _ask):
+                    begin = [word.upper() for word in said[: len(words)]]
+                    return text if begin == words else None
+
+                return fronts.enter_context(RespFront(server.port, answer))
+
+            yield make
+
+    def checked(self, folder, cache, front, step):
+        """The exit code of `rotator check`, and a step of it."""
+        place = place_for(folder, Cache(front.address, keys=cache.keys), {})
+        done = run_here(["check", "--config", place.file, "--format", "json"])
+        return done.returncode, {one["step"]: one for one in json.loads(done.stdout)["steps"]}[step]
+
+    @pytest.mark.parametrize("rule", [*READING[1:], *WRITING])
+    def test_a_run(self, rule, refusing):
+        """Whatever is refused in any words is missing; the words are there, for no grant helps."""
+        store = store_of(refusing(rule))
+        with store.connection:
+            if rule in WATCHING:  # scripts do in place of it
+                assert missing_rights(store, WRITING) == {}
+                missing = missing_for(store, Way.TRANSACTION, "*")
+            else:
+                missing = missing_rights(store, WRITING)
+        # A transaction that could not be ended is not begun to try it.
+        rules = ["+multi", "+exec"] if rule == "+exec" else [rule]
+        assert missing == dict.fromkeys(rules, f"ERR {self.SAYS}")
+
+    def test_one_that_a_run_needs(self, refusing, entries, tmp_path):
+        """`rotator check` and a run say what the server says, and nobody is asked for a grant."""
+        front = refusing("+mget")
+        code, found = self.checked(tmp_path, entries, front, "rights")
+        place = place_for(tmp_path, Cache(front.address, keys=entries.keys), {})
+        done = run_here(["run", "--config", place.file, "--state", place.state])
+        assert (code, done.returncode, found["result"]) == (1, 1, "failed")
+        for said in (done.stderr, f"{found['detail']}\n{found['remedy']}"):
+            assert re.search(r"lacks rights: \+mget$", said, re.MULTILINE)
+            assert f"the server says to MGET: ERR {self.SAYS}" in said
+            assert "ACL SETUSER" not in said
+
+    @pytest.mark.parametrize("rule", [*JUDGING, "+subscribe"])
+    def test_what_a_verdict_is_the_better_for(self, rule, refusing, entries, redis, tmp_path):
+        """The same is advice where a run can be done without, unless no server so old has it."""
+        code, found = self.checked(tmp_path, entries, refusing(rule), "rights for verdicts")
+        version = {"+client|no-touch": (7, 2), "+command|docs": (7, 0)}.get(rule, (6, 0))
+        name = rule[1:].upper().replace("|", " ")
+        if since(redis, *version):
+            assert (code, found["result"]) == (0, "advice")
+            assert found["detail"].endswith(f" {rule}")
+            assert found["remedy"] == f"the server says to {name}: ERR {self.SAYS}"
+        else:
+            assert (code, found["result"]) == (0, "ok")
+
+    @pytest.mark.parametrize(
+        "says",
+        ["command 'config' is disabled", "unsupported", "unknown subcommand 'GET'", "syntax error"],
+    )
+    def test_any_words(self, says, refusing, entries, tmp_path):
+        """No words of an error to what only reads are taken for a right."""
+        front = refusing("+config|get", says)
+        _, found = self.checked(tmp_path, entries, front, "rights for verdicts")
+        assert found["remedy"] == f"the server says to CONFIG GET: ERR {says}"
+
+    def test_a_command_that_is_not_known(self, refusing, entries, tmp_path):
+        """That a command has another name is said of what only a verdict is the better for, too."""
+        front = refusing("+config|get", "unknown command 'CONFIG', with args beginning with: 'GET'")
+        _, found = self.checked(tmp_path, entries, front, "rights for verdicts")
+        assert found["remedy"] == "the server does not know CONFIG GET: see `rename-command` there"
+
+    @pytest.mark.parametrize(
+        ("rule", "says"),
+        [("+set", "OOM no room"), ("+set", "READONLY you can't"), ("+get", "WRONGTYPE a list"),
+         ("+get", "MOVED 1 a:1"), ("+mget", "CLUSTERDOWN wait"), ("+watch", "LOADING wait")],
+    )  # fmt: skip
+    def test_what_comes_after_rights(self, rule, says, server):
+        """An error that a server makes only after it has looked at the rights shows the right."""
+        command = rule[1:].upper().encode()
+
+        def answer(words, _ask):
+            return f"-{says}\r\n".encode() if words[0].upper() == command else None
+
+        with RespFront(server.port, answer) as front:
+            store = store_of(front)
+            with store.connection:
+                assert missing_rights(store, WRITING) == {}
+
+
 class TestMore:
     """What makes a result better without being needed."""
 
@@ -391,7 +500,7 @@ def test_names_out_of_reach_are_no_missing_commands(redis: Redis, entries, tmp_p
     access = place_for(tmp_path, entries, login).access()
     store = access.connect(access.cache.addresses[0])
     with store.connection:
-        assert missing_rights(store, WRITING) == []
+        assert missing_rights(store, WRITING) == {}
 
 
 def test_nothing_is_written(redis, server):
@@ -401,5 +510,5 @@ def test_nothing_is_written(redis, server):
     store = store_of(server)
     with store.connection:
         for pattern in "*", "app:*", "app:1":
-            assert missing_rights(store, WRITING, pattern=pattern) == []
+            assert missing_rights(store, WRITING, pattern=pattern) == {}
     assert redis.execute_command("DEBUG", "DIGEST") == before

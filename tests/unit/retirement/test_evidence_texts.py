@@ -17,9 +17,15 @@ from rotator.retirement.names import (
 )
 from rotator.retirement.persistence import aof_place, rdb_place
 from rotator.retirement.places import Declarations, Fence
-from rotator.retirement.replicas import NO_PORT, NOT_LISTED, Server, replica_place
+from rotator.retirement.replicas import (
+    LOGIN_REFUSED,
+    NO_PORT,
+    NOT_LISTED,
+    Server,
+    replica_place,
+)
 from rotator.tally.tally import Mode, Outcome
-from support.looks import KEY, PRIMARY, at, away, evidence, primary, proof, replica, sweep
+from support.looks import KEY, PRIMARY, REPLICA, at, away, evidence, primary, proof, replica, sweep
 
 QUIET = timedelta(hours=1)
 SAVED = {"rdb_saves": 1}
@@ -210,6 +216,9 @@ CASES = {
     "replica: clean": lambda: follows(CAUGHT_UP, good=(CAUGHT_UP,)),
     "replica: away": lambda: follows(away(5)),
     "replica: away, seen earlier": lambda: follows(replica(1), away(5)),
+    "replica: wrong password": lambda: follows(away(5, why=f"{REPLICA} {LOGIN_REFUSED}: invalid")),
+    "replica: without rights": lambda: follows(away(5, why=f"{REPLICA}: INFO failed: NOPERM no")),
+    "replica: full": lambda: follows(away(5, why=f"{REPLICA} {LOGIN_REFUSED}: max number of")),
     "replica: not listed": lambda: follows(away(5, why=f"{PRIMARY} {NOT_LISTED}")),
     "replica: no port": lambda: follows(away(5, "redis-1:0", why=f"{PRIMARY} {NO_PORT}")),
     "replica: a primary of its own": lambda: follows(replica(1, role="master")),
@@ -565,8 +574,8 @@ SAYS = {
         (
             "not-opened | unknown | unknown |  | 2 values open under no known key and "
             "format, and may be under this one | no value opened, so the keys may be right "
-            "and the format wrong: see what they are with `rotator detect`, then check for "
-            "missing keys"
+            "and the format wrong: run `rotator detect`, correct the format or add the "
+            "missing key, then run again"
         ),
         (
             "not-opened | unknown | unknown |  | 1 entry is of another Redis type and was "
@@ -684,6 +693,27 @@ SAYS = {
             "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: it "
             "could not be reached; it was last seen 2026-11-23 02:01 UTC | run again when it "
             "can be reached, or declare it decommissioned"
+        ),
+    ],
+    "replica: wrong password": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: "
+            "redis-1:6379 refused the login: invalid | create the user on redis-1:6379 with "
+            "the same password and rights, then run again"
+        ),
+    ],
+    "replica: without rights": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: "
+            "redis-1:6379: INFO failed: NOPERM no | create the user on redis-1:6379 with the"
+            " same password and rights, then run again"
+        ),
+    ],
+    "replica: full": [
+        (
+            "replica | unknown | unknown | redis-1:6379 | redis-1:6379 was not looked at: "
+            "redis-1:6379 refused the login: max number of | run again when it can be "
+            "reached, or declare it decommissioned"
         ),
     ],
     "replica: not listed": [

@@ -236,9 +236,30 @@ class TestOrder:
         late = replica(102, slave_repl_offset=60, rdb_last_save_time=90)
         judgement = judged(case(**proven(0, 100, facts=SAVED, others=[late])))
         assert judgement.next_step == (
-            f"BGSAVE on {PRIMARY}, then run again; run again when {REPLICA} has caught up;"
-            f" BGSAVE on {REPLICA}, then run again"
+            f"BGSAVE on {PRIMARY}; run again when {REPLICA} has caught up;"
+            f" BGSAVE on {REPLICA}; then run again"
         )
+
+    @pytest.mark.parametrize(
+        ("steps", "step"),
+        [
+            (["run again"], "run again"),
+            (["fix that, then run again"], "fix that, then run again"),
+            (["run again", "fix that, then run again"], "fix that, then run again"),
+            (["grant it, then run rotator twice", "run again"], "grant it, then run rotator twice"),
+            (["run again without --no-verify", "run again"], "run again without --no-verify"),
+            (["run again", "declare it"], "declare it; run again"),
+            (["a, then run again", "declare it"], "a, then run again; declare it"),
+            (["a, then run again", "b", "c, then run again"], "a; b; c; then run again"),
+        ],
+    )
+    def test_to_run_again_is_said_once(self, steps, step):
+        """Of several steps it is said once that rotator is to be run again, and nothing is lost."""
+        others = [
+            Place(Kind.CACHES, str(number), Status.HOLDING, "it is met", Verdict.IN_USE, None, one)
+            for number, one in enumerate(steps)
+        ]
+        assert judged(case(), elsewhere=others).next_step == step
 
     def test_step_at_the_last_moment(self):
         """What is not ready before a fence is looked at once, when that is over."""
@@ -606,6 +627,22 @@ class TestCopies:
         judgement = judged(case(**proven(0, 100, facts=facts)))
         assert [place.kind for place in judgement.places[:2]] == ["rdb", "aof"]
         assert judgement.next_step.startswith("run again with --refresh-files")
+
+    def test_several_files_and_backups(self):
+        """Backups, which are waited for after all else, do not hide the option for files."""
+        facts = {**SAVED, "aof_enabled": 1, "aof_base_size": 9, "aof_current_size": 99}
+        declared = Declarations(retention=timedelta(days=30))
+        judgement = judged(case(**proven(0, 100, facts=facts), declared=declared))
+        assert [place.kind for place in judgement.places[:3]] == ["rdb", "aof", "backups"]
+        assert judgement.next_step == (
+            "run again with --refresh-files, or do all of the above by hand; wait 30d from then on"
+        )
+
+    def test_one_file_and_backups(self):
+        """One file is saved by hand, and the backups are waited for after that."""
+        declared = Declarations(retention=timedelta(days=30))
+        judgement = judged(case(**HELD_COPY, declared=declared))
+        assert judgement.next_step == f"BGSAVE on {PRIMARY}, then run again; wait 30d from then on"
 
     def test_saved(self):
         """A save after the key was gone ends it."""

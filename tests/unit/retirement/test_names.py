@@ -7,8 +7,14 @@ import pytest
 
 from rotator.retirement.history import KeySeen
 from rotator.retirement.lineage import gone_from, gone_since
-from rotator.retirement.looks import Outside
-from rotator.retirement.names import names_places, not_opened_places, outside_place, writers_place
+from rotator.retirement.looks import UNSEEN_RESET, Outside
+from rotator.retirement.names import (
+    NOTHING_OPENS,
+    names_places,
+    not_opened_places,
+    outside_place,
+    writers_place,
+)
 from rotator.retirement.places import Declarations, Fence, Kind, Status, Verdict
 from rotator.tally.tally import BLOCKING, Outcome
 from support.looks import KEY, PRIMARY, at, away, evidence, primary, proof, replica, sweep
@@ -348,6 +354,18 @@ class TestNotOpened:
         refused = outcome in {Outcome.DENIED, Outcome.FAILED}
         assert place.status is (Status.UNKNOWN if refused else Status.ASSUMED)
 
+    @pytest.mark.parametrize("opened", [0, 1])
+    def test_nothing_opens_now(self, opened):
+        """Where the last sweep opened nothing, the format is looked at before any is accepted."""
+        (place,) = self._places(open_items={Outcome.UNDECRYPTABLE: 5}, opened=opened)
+        accept = "accept them with --accept undecryptable=5"
+        assert place.remedy == (
+            f"see what they are with `rotator detect`, or {accept}"
+            if opened
+            else f"no value opened, so {NOTHING_OPENS}: run `rotator detect`, correct the format or"
+            f" add the missing key, then run again; only if you know what they are, {accept}"
+        )
+
     def test_never_opened_any(self):
         """While no key ever opened a value, none is accepted."""
         known = proofs(0)
@@ -370,6 +388,14 @@ class TestNames:
 
     def _verdict(self, **known):
         return self._places(**known)[0].verdict
+
+    def test_a_reset_that_could_not_be_seen(self):
+        """Where running again alone cannot help, the right that is missing is named."""
+        looks = [primary(minute, calls={"cluster|myid": 0, "config|resetstat": 1})
+                 for minute in (0, 1, 100)]  # fmt: skip
+        (place,) = self._places(proofs=(proof(*looks[:2]),), looks=looks)
+        assert place.evidence.endswith(f"no longer counts: {UNSEEN_RESET}")
+        assert place.remedy == f"grant +cluster|myid on {PRIMARY}, then run rotator twice"
 
     def test_clean(self):
         """Two proofs with the quiet time between them make it clean since the end of the first."""
