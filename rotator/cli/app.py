@@ -10,7 +10,6 @@ says, because either may hold a key or a plaintext.
 import errno
 import os
 import platform
-import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -22,9 +21,9 @@ import typer
 import rotator
 from rotator.cli.completion import VARIABLE, complete
 from rotator.cli.help import LazyGroup
-from rotator.cli.options import variable
+from rotator.cli.usage import usage_error
 from rotator.console import internal_error, print_error, print_result
-from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
+from rotator.errors import ENDINGS, Exit, RotatorError, StateError
 from rotator.text import escape, moment, utc_now
 
 _CODES = "\n".join(
@@ -44,16 +43,14 @@ Every option is also an environment variable, but the command line wins:
 
 \b
 Examples:
-  rotator demo                     the whole story on a private server
-  rotator check -c maverics.yaml   can the job be done? if not, what to do
+  rotator demo                     a whole rotation on a private server
+  rotator check -c maverics.yaml   is all ready for a run? if not, what to do
   rotator run --dry-run            look only, write nothing
   rotator run                      rotate, verify, judge the old keys
   rotator report                   the last verdicts, without touching Redis
 """
 
 
-# They are not quoted: what is one too many may be a value, as in `rotator set KEY VALUE`.
-_TOO_MANY = re.compile(r"(unexpected extra argument).*", re.DOTALL)
 _OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
 
@@ -82,7 +79,7 @@ def _main(
         bool,
         typer.Option(
             "--version",
-            help="Show the versions of rotator, of its libraries, and of servers as last seen.",
+            help="Show the versions of rotator, of its libraries, and of the servers it last saw.",
             callback=_show_version,
             is_eager=True,
         ),
@@ -113,9 +110,7 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
     except typer.Exit as end:
         return int(end.exit_code)
     except (typer.TyperException, RotatorError) as error:
-        shown = (
-            error if isinstance(error, RotatorError) else _usage_error(error, command, arguments)
-        )
+        shown = error if isinstance(error, RotatorError) else usage_error(error, command, arguments)
         print_error(shown)
         return shown.exit_code
     except KeyboardInterrupt:
@@ -125,27 +120,6 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
         return _report(error, arguments)
 
 
-def _usage_error(
-    error: typer.TyperException, command: Any, arguments: Sequence[str]
-) -> ConfigError:
-    """Return what typer has to say about the command line in the words of our own errors."""
-    message = _TOO_MANY.sub(r"\1", error.format_message().rstrip(".").replace("Value error, ", ""))
-    context = getattr(error, "ctx", None)
-    # Of an option that lacks its value typer does not say whose it is.
-    named = " ".join(one for one in arguments[:1] if one in command.commands)
-    path = context.command_path if context else f"rotator {named}".rstrip()
-    hint = f"`{path} --help` shows what there is"
-    if alike := getattr(error, "possibilities", None):
-        message = message.partition(" (")[0]
-        hint = f"did you mean {alike[0]}? {hint}"
-    option = getattr(error, "param", None)
-    if context and option:
-        source = context.get_parameter_source(option.name)
-        if source is not None and source.name == "ENVIRONMENT":
-            hint = f"it comes from {variable(option.opts[0])} in the environment; {hint}"
-    return ConfigError(message[:1].lower() + message[1:], hint=hint)
-
-
 def _report(error: Exception, arguments: Sequence[str]) -> Exit:
     """Say what went wrong outside of our own code, or inside of it."""
     number = error.errno if isinstance(error, OSError) else None
@@ -153,11 +127,12 @@ def _report(error: Exception, arguments: Sequence[str]) -> Exit:
     # Errors of any other file than stdout are a `RotatorError` by now.
     if number in _OUTPUT_FAILS:
         if number != errno.EPIPE:  # whoever reads has had enough, and knows it
-            print_error(StateError(f"the result could not be written: {reason}", hint="make room"))
+            hint = "free some disk space, then run it again"
+            print_error(StateError(f"the result could not be written: {reason}", hint=hint))
         # Python tries once more when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif isinstance(error, OSError) and "--install-completion" in arguments:
-        hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
+        hint = "`rotator --show-completion` prints the script, to save where your shell finds it"
         print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
     else:
         print_error(internal_error(error))

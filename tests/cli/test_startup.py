@@ -70,6 +70,7 @@ def test_help_imports_no_command():
         "rotator.cli.completion",
         "rotator.cli.help",
         "rotator.cli.options",
+        "rotator.cli.usage",
         "rotator.console",
         "rotator.errors",
         "rotator.progress",
