@@ -132,7 +132,7 @@ def _report(error: Exception, arguments: Sequence[str]) -> Exit:
         # Python tries once more when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif isinstance(error, OSError) and "--install-completion" in arguments:
-        hint = "`rotator --show-completion` prints the script, to save where your shell finds it"
+        hint = "`rotator --show-completion` prints it, to save where your shell looks"
         print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
     else:
         print_error(internal_error(error))
