@@ -153,17 +153,19 @@ class UnmetFormatError(FormatError):
     """
 
     def __init__(self, name: str, *, own: bool = False) -> None:
-        met = (
-            "rotator wrote in it under the current key before any application was seen to, so the"
-            " stored values no longer show what applications write"
-            if own
-            else "no value that an application wrote in it under the current key was met"
+        constant = (
+            f"add constant: true to rotator.formats.{name} if the text is the same for every key"
         )
-        constant = f"set rotator.formats.{name}.constant: true if the text is the same for all keys"
-        write = "" if own else "let an application write one, then `rotator run --dry-run`; or "
+        met = (
+            "rotator wrote in it under the current key before any application was seen to, so values"
+            f" no longer show what applications write: {constant}"
+            if own
+            else "no value that an application wrote in it under the current key was met: let one"
+            f" write, then `rotator run --dry-run` look at all values; or {constant}"
+        )
         super().__init__(
             f"rotator does not write in the format {name}: text in it may name the key, and {met}",
-            hint=write + constant,
+            hint="`rotator check --stage` shows how far the applications are",
         )
         self.name, self.own = name, own
 

@@ -10,6 +10,7 @@ says, because either may hold a key or a plaintext.
 import errno
 import os
 import platform
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ import typer
 import rotator
 from rotator.cli.completion import VARIABLE, complete
 from rotator.cli.help import LazyGroup
-from rotator.cli.usage import usage_error
+from rotator.cli.options import variable
 from rotator.console import internal_error, print_error, print_result
-from rotator.errors import ENDINGS, Exit, RotatorError, StateError
+from rotator.errors import ENDINGS, ConfigError, Exit, RotatorError, StateError
 from rotator.text import escape, moment, utc_now
 
 _CODES = "\n".join(
@@ -51,8 +52,19 @@ Examples:
 """
 
 
+# They are not quoted: what is one too many may be a value, as in `rotator set KEY VALUE`.
+_TOO_MANY = re.compile(r"got unexpected extra argument.*", re.DOTALL | re.IGNORECASE)
 _OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
+_EXAMPLES = {
+    "--max-rate": 500,
+    "--max-latency": 2,
+    "--max-lag": 1_000_000,
+    "--max-memory": 80,
+    "--workers": 4,
+    "--db": 0,
+}
+"""Numbers that fit options without a default."""
 
 app = typer.Typer(
     name="rotator",
@@ -110,7 +122,9 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
     except typer.Exit as end:
         return int(end.exit_code)
     except (typer.TyperException, RotatorError) as error:
-        shown = error if isinstance(error, RotatorError) else usage_error(error, command, arguments)
+        shown = (
+            error if isinstance(error, RotatorError) else _usage_error(error, command, arguments)
+        )
         print_error(shown)
         return shown.exit_code
     except KeyboardInterrupt:
@@ -118,6 +132,64 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
         return Exit.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - Python would show what the exception says
         return _report(error, arguments)
+
+
+def _usage_error(
+    error: typer.TyperException, command: Any, arguments: Sequence[str]
+) -> ConfigError:
+    """Return what typer has to say about the *arguments* of a *command* as an error of ours."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    # Of an option that lacks its value typer does not say whose it is.
+    named = " ".join(one for one in arguments[:1] if one in command.commands)
+    path = context.command_path if context else f"rotator {named}".rstrip()
+    hint = f"`{path} --help` shows what there is"
+    if alike := getattr(error, "possibilities", None):
+        hint = f"did you mean {alike[0]}? {hint}"
+    if context and parameter:
+        source = context.get_parameter_source(parameter.name)
+        if source is not None and source.name == "ENVIRONMENT":
+            hint = f"it comes from {variable(parameter.opts[0])} in the environment; {hint}"
+    return ConfigError(_told(error, parameter), hint=hint)
+
+
+def _told(error: Any, parameter: Any) -> str:
+    """Return in our words what is wrong; *parameter*: the option or argument, if typer says it."""
+    text = error.format_message().rstrip(".").partition(" (Possible")[0]
+    flag = getattr(error, "option_name", None)
+    if parameter is not None:
+        if text.startswith("Missing"):
+            return f"missing argument {parameter.display_name_raw}"
+        wanted = _wanted(parameter) or error.message.rstrip(".").removeprefix("Value error, ")
+        is_option = parameter.param_type_name == "option"
+        return f"{_flag(parameter)}: {wanted}" if is_option else wanted
+    if flag and "requires" in text:
+        return f"{flag}: the value is missing"
+    if flag and "does not take" in text:
+        return f"{flag}: takes no value"
+    text = _TOO_MANY.sub("too many arguments", text)
+    return text[:1].lower() + text[1:]
+
+
+def _flag(parameter: Any) -> str:
+    """Return the long form of an option."""
+    return str(max(parameter.opts, key=len))
+
+
+def _wanted(parameter: Any) -> str | None:
+    """Return what a parameter takes; None: whoever refused the value has said it."""
+    kind = parameter.type_descriptor
+    if kind.choices is not None:
+        return f"expected one of {', '.join(map(str, kind.choices))}"
+    if kind.annotation is bool:
+        return "expected true or false"
+    if kind.annotation not in {int, float}:
+        return None
+    number = "a whole number" if kind.annotation is int else "a number"
+    least, most = kind.parameter_info.min, kind.parameter_info.max
+    if least is not None:
+        number += f" of at least {least:,}" if most is None else f" from {least:,} to {most:,}"
+    known = parameter.default if parameter.default is not None else _EXAMPLES[_flag(parameter)]
+    return f"expected {number}, such as {known:.15g}"
 
 
 def _report(error: Exception, arguments: Sequence[str]) -> Exit:

@@ -31,7 +31,7 @@ Examples:
   (umask 077; rotator keygen > cache_key)
       writes it into a file that nobody else can read
   rotator keygen | tr -d '\\n' | vault kv patch secret/maverics cache_key=-
-      writes it into Vault through a pipe: other users can see arguments
+      writes it into Vault through a pipe, as other users can see arguments
 
 Exit codes: 0 done; 1 the key could not be written out.
 """

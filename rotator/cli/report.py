@@ -53,12 +53,12 @@ Receipts, to file when a key is destroyed:
   openssl pkey -in audit.pem -pubout -out audit.pub.pem
       a pair of keys, once: one signs and stays secret, the other verifies
   rotator report --receipt 9f2c41d0.json --key 9f2c41d0 --sign audit.pem
-      the evidence of one key, over all caches that list it
+      the evidence on one key, over all caches that list it
   rotator report --verify-receipt 9f2c41d0.json --public audit.pub.pem
       is it unchanged since it was signed? Needs neither state nor network
 
 Exit codes: 0 done; 1 there is no state, or it cannot be read; a file under
---from is no report; the receipt is not signed, was signed with another key, or
+--from is not a report; the receipt is not signed, was signed with another key, or
 was changed; 2 usage; 6 the condition of --require does not hold: a cache that
 lists the key has another verdict, or its last complete sweep is older than
 --max-age.

@@ -33,7 +33,7 @@ from rotator.text import utc_now
 RUN_EXAMPLES = """\b
 Examples:
   rotator run --dry-run
-      look only: what would be rotated, and what would drain by itself
+      look only: what would be rotated, and what would expire by itself
   rotator run
       rotate every cache that has encryption on
   rotator run --cache shared-redis --until 05:00
@@ -122,7 +122,7 @@ class RunSettings:
         "--max-lag", "Wait while a replica lags more than this.", metavar="BYTES", min=0, max=10**15
     )
     max_memory: float | None = option(
-        "--max-memory", "Wait while more of maxmemory is used.", metavar="PERCENT", min=1, max=100
+        "--max-memory", "Wait above this share of maxmemory.", metavar="PERCENT", min=1, max=100
     )
     pause_file: Path | None = option("--pause-file", "Wait while this file exists.", metavar="PATH")
     page: options.PageSize = 500

@@ -41,7 +41,7 @@ Examples:
   rotator tune --cache shared-redis --stop
       stop after the current page: exit code 4; the next run goes on there
 
-Exit codes: 0 the run has taken it over; 1 nothing runs, or it does not answer; 2 usage.
+Exit codes: 0 the run has picked it up; 1 nothing runs, or it does not answer; 2 usage.
 """
 
 _NO_STATE = "give the file of your runs with --state"
@@ -115,7 +115,7 @@ def tune_command(
     """
     Change a run that is under way: its limits, pause, resume, stop.
 
-    The run may be on any machine that uses the same state file. It takes the change over within two
+    The run may be on any machine that uses the same state file. It picks up the change within two
     seconds, says so in its log, and lists it in its report. 0 removes a limit. A change holds until
     the run ends.
     """
@@ -146,7 +146,7 @@ def tune_command(
         heard = _wait_until_heard(runs, chosen, number)
     if not heard and not stop:
         raise StateError(
-            f"the run {chosen.run} ended before it took the change over",
+            f"the run {chosen.run} ended before it picked up the change",
             hint="`rotator status` shows how it ended",
         )
     names = ", ".join(map(escape, chosen.caches))
@@ -208,7 +208,7 @@ def _wait_until_heard(runs: LiveRuns, chosen: RunStatus, number: int) -> bool:
         time.sleep(_POLL_SECONDS)
     raise StateError(
         f"the run {chosen.run} has not answered for {_ANSWER_SECONDS:g} s",
-        hint="it takes the change over when it can; `rotator status` shows when it last reported",
+        hint="it picks up the change when it can; `rotator status` shows when it last reported",
     )
 
 

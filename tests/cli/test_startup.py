@@ -70,7 +70,6 @@ def test_help_imports_no_command():
         "rotator.cli.completion",
         "rotator.cli.help",
         "rotator.cli.options",
-        "rotator.cli.usage",
         "rotator.console",
         "rotator.errors",
         "rotator.progress",
