@@ -153,12 +153,11 @@ class UnmetFormatError(FormatError):
     """
 
     def __init__(self, name: str, *, own: bool = False) -> None:
-        constant = (
-            f"add constant: true to rotator.formats.{name} if the text is the same for every key"
-        )
+        same = "if the text is the same for every key"
+        constant = f"add constant: true to rotator.formats.{name} {same}"
         met = (
-            "rotator wrote in it under the current key before any application was seen to, so values"
-            f" no longer show what applications write: {constant}"
+            "rotator wrote in it under the current key before any application was seen to, so the"
+            f" values no longer show what applications write: {constant}"
             if own
             else "no value that an application wrote in it under the current key was met: let one"
             f" write, then `rotator run --dry-run` look at all values; or {constant}"

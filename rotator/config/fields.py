@@ -21,7 +21,7 @@ _ADDRESS_HINT = "write host:port, such as redis-0.internal:6379 or [2001:db8::1]
 _DATABASE = re.compile("0|[1-9][0-9]{0,8}")  # 010 is ten to some readers, and eight to others
 _KEY_ID = re.compile(r"[0-9a-f]{16}")
 _IN_HEX = re.compile(r"hex:(?:[0-9a-fA-F]{2})+")
-_QUOTE = 'quote it, such as "01": YAML may read it as a number, a date or true and false'
+_QUOTE = 'quote it, such as "01": YAML may read it as a number, a date or a boolean'
 _BOOLEANS = {
     form: means
     for means, words in ((True, "true y yes on"), (False, "false n no off"))
