@@ -119,9 +119,9 @@ class Cache:
         if access.codec and access.codec.write is None and len(access.codec.formats) > 1:
             names = [form.name for form in access.codec.formats]
             raise ConfigError(
-                f"rotator.caches.{access.cache.name}.write: it is not said which of the formats"
-                f" {listing(names)} new values have",
-                hint=f"name it, such as write: {names[0]}; `rotator detect` tells what the cache"
+                f"rotator.caches.{access.cache.name}.write: missing: new values could have any of"
+                f" the formats {listing(names)}",
+                hint=f"add it, such as write: {names[0]}; `rotator detect` shows what the cache"
                 " has",
             )
         return cls(access, namespace, database=database)
@@ -247,7 +247,9 @@ class Cache:
             isinstance(answer, ErrorReply) and answer.meaning is ErrorKind.DENIED
         ):
             hint = "`rotator check` says which rights the user lacks"
-            raise RightsError(f"the user may not do this with {self.shown(name)}", hint=hint)
+            raise RightsError(
+                f"the Redis user has no right to do this with {self.shown(name)}", hint=hint
+            )
         if isinstance(answer, ErrorReply):
             raise ServerError(f"the server refused {self.shown(name)}: {answer.message}")
         return answer
@@ -280,8 +282,8 @@ def _milliseconds(ttl: timedelta | float) -> int:
     except (OverflowError, ValueError):
         span = timedelta(0)
     if span < _MILLISECOND:
-        hint = "give seconds, 0.001 at least; leave it out for no expiry"
-        raise ConfigError("the TTL is not positive, or no number", hint=hint)
+        hint = "give at least 0.001 seconds, or leave it out for no expiry"
+        raise ConfigError("the TTL is not a positive number", hint=hint)
     return span // _MILLISECOND
 
 

@@ -240,7 +240,7 @@ def internal_error(error: Exception, **where: object) -> InternalError:
 
     start_logging()
     structlog.get_logger(__name__).error("internal error", **where, exception=_trace(error))
-    hint = "this is a fault of rotator; please report it with the lines above"
+    hint = "this is a bug in rotator; please report it with the lines above"
     return InternalError(f"internal error: {type(error).__name__}", hint=hint)
 
 

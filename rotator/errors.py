@@ -78,8 +78,7 @@ class Ending(NamedTuple):
 ENDINGS: Final[Mapping[int, Ending]] = {
     Exit.OK: Ending(
         "complete",
-        "the sweep is complete; every value it met is under the current key (or, in a dry run,"
-        " could be)",
+        "complete: every value that was met is under the current key (in a dry run: could be)",
     ),
     Exit.FAILED: Ending(
         "could not be done, or is not complete",
@@ -103,9 +102,9 @@ ENDINGS: Final[Mapping[int, Ending]] = {
         " wrong database or pattern? (--allow-empty makes it 0)",
     ),
     Exit.REQUIRED: Ending(
-        "all is moved, but a key is not retirable, and waiting cannot help",
-        "report --require: the condition does not hold; run --wait: all is moved, but a key is not"
-        " retirable, and waiting cannot help",
+        "all values are moved, but a key is not retirable, and waiting cannot help",
+        "report --require: the condition does not hold; run --wait: all values are moved, but a key"
+        " is not retirable, and waiting cannot help",
     ),
     Exit.BUSY: Ending(
         "another run on the same cache was in progress",
@@ -154,17 +153,18 @@ class UnmetFormatError(FormatError):
     """
 
     def __init__(self, name: str, *, own: bool = False) -> None:
-        said = f"add constant: true to rotator.formats.{name} if the text is the same whatever the"
+        same = "if the text is the same for every key"
+        constant = f"add constant: true to rotator.formats.{name} {same}"
         met = (
-            "rotator itself has written in it under the current key before an application was seen"
-            f" to, so values no longer tell: {said} key is"
+            "rotator wrote in it under the current key before any application was seen to, so the"
+            f" values no longer show what applications write: {constant}"
             if own
-            else "no value that an application wrote in it under the current key was met: have one"
-            f" write with it and let `rotator run --dry-run` look at all values, or {said} key is"
+            else "no value that an application wrote in it under the current key was met: let one"
+            f" write, then `rotator run --dry-run` look at all values; or {constant}"
         )
         super().__init__(
-            f"nothing is written in the format {name}: text in it may name the key, and {met}",
-            hint="`rotator check --stage` tells how far the applications are",
+            f"rotator does not write in the format {name}: text in it may name the key, and {met}",
+            hint="`rotator check --stage` shows how far the applications are",
         )
         self.name, self.own = name, own
 

@@ -27,7 +27,7 @@ _SUITES_OF_1_3 = {
 _CERTIFICATES = {"auth-rsa", "auth-ecdsa"}
 _EXCHANGES = {"kx-rsa", "kx-dhe", "kx-ecdhe"}
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-_ADDRESS = "is the address that of the secret provider, and not of something else?"
+_ADDRESS = "is this the address of the secret provider, and not of something else?"
 _DEPTH = 20  # errors looked at, of those that wrap each other
 
 
@@ -50,13 +50,13 @@ _CAUSES = (
     Cause(
         OSError,
         "the proxy on the way to {source} refused to connect",
-        "does it want a user and password, and may it go there? HTTPS_PROXY, NO_PROXY are followed",
+        "does the proxy need a login, and does it allow this address? see HTTPS_PROXY and NO_PROXY",
         "Tunnel connection failed",
     ),
     Cause(OversizeError, "{source} sent more than any secret holds", _ADDRESS),
     Cause(
         ssl.SSLCertVerificationError,
-        *(_NOT_TRUSTED, "give the name or the address that its certificate is for", "mismatch"),
+        *(_NOT_TRUSTED, "use the name or the address that its certificate is for", "mismatch"),
     ),
     Cause(
         ssl.SSLCertVerificationError,
@@ -80,8 +80,8 @@ _CAUSES = (
     ),
     Cause(
         ssl.SSLError,
-        "{source} and rotator found no common TLS: {reason}",
-        "does the server want a client certificate, or offer only old versions of TLS?",
+        "the TLS handshake with {source} failed: {reason}",
+        "does the server need a client certificate, or offer only old versions of TLS?",
     ),
     Cause(
         ConnectionRefusedError,
@@ -90,17 +90,17 @@ _CAUSES = (
     ),
     Cause(
         socket.gaierror,
-        "{source} has a name that does not resolve",
+        "the name of {source} does not resolve",
         "check the host in the provider's URL",
     ),
     Cause(
         TimeoutError,
         "{source} did not answer in time",
-        "is there a firewall or a proxy on the way? HTTPS_PROXY and NO_PROXY are followed",
+        "is there a firewall or a proxy on the way? see HTTPS_PROXY and NO_PROXY",
     ),
     Cause(
         (ConnectionError, IncompleteRead),
-        "{source} broke the connection",
+        "{source} closed the connection",
         "is the port right, and is there a proxy on the way?",
     ),
     Cause(HTTPException, "{source} gave an answer that is not understood", _ADDRESS),
@@ -224,7 +224,7 @@ def suite_name(cipher: str) -> str | None:
         return None
     name = cipher if not cipher.startswith("TLS_") else _renamed(cipher)
     if name not in _suites():
-        raise ValueError("it is no suite of TLS 1.2 with encryption and a certificate")
+        raise ValueError("it is not a TLS 1.2 suite with encryption and a certificate")
     return name
 
 
@@ -266,7 +266,7 @@ def unreachable(source: str, error: BaseException, *, trust: str, plain: str = "
     that speaks no TLS.
     """
     causes = list(_causes_of(error))
-    plain = plain or "is the port that of its HTTPS?"
+    plain = plain or "is this its HTTPS port?"
     for row in _CAUSES:
         for one in causes:
             if isinstance(one, row.kind) and re.search(row.code, str(one)):
@@ -275,7 +275,7 @@ def unreachable(source: str, error: BaseException, *, trust: str, plain: str = "
                     hint=row.hint.format(trust=trust, plain=plain),
                 )
     return SourceError(
-        f"{source} could not be asked: {type(error).__name__}",
+        f"the request to {source} failed: {type(error).__name__}",
         hint=_ADDRESS,
     )
 

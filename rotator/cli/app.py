@@ -44,8 +44,8 @@ Every option is also an environment variable, but the command line wins:
 
 \b
 Examples:
-  rotator demo                     the whole story on a private server
-  rotator check -c maverics.yaml   can the job be done? if not, what to do
+  rotator demo                     a whole rotation on a private server
+  rotator check -c maverics.yaml   is all ready for a run? if not, what to do
   rotator run --dry-run            look only, write nothing
   rotator run                      rotate, verify, judge the old keys
   rotator report                   the last verdicts, without touching Redis
@@ -53,9 +53,18 @@ Examples:
 
 
 # They are not quoted: what is one too many may be a value, as in `rotator set KEY VALUE`.
-_TOO_MANY = re.compile(r"(unexpected extra argument).*", re.DOTALL)
+_TOO_MANY = re.compile(r"got unexpected extra argument.*", re.DOTALL | re.IGNORECASE)
 _OUTPUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _LIBRARIES = {"redis-py": "redis", "hiredis": "hiredis", "cryptography": "cryptography"}
+_EXAMPLES = {
+    "--max-rate": 500,
+    "--max-latency": 2,
+    "--max-lag": 1_000_000,
+    "--max-memory": 80,
+    "--workers": 4,
+    "--db": 0,
+}
+"""Numbers that fit options without a default."""
 
 app = typer.Typer(
     name="rotator",
@@ -82,7 +91,7 @@ def _main(
         bool,
         typer.Option(
             "--version",
-            help="Show the versions of rotator, of its libraries, and of servers as last seen.",
+            help="Show the versions of rotator, of its libraries, and of the servers it last saw.",
             callback=_show_version,
             is_eager=True,
         ),
@@ -128,22 +137,59 @@ def run(arguments: Sequence[str], interrupts: Any = None) -> int:
 def _usage_error(
     error: typer.TyperException, command: Any, arguments: Sequence[str]
 ) -> ConfigError:
-    """Return what typer has to say about the command line in the words of our own errors."""
-    message = _TOO_MANY.sub(r"\1", error.format_message().rstrip(".").replace("Value error, ", ""))
-    context = getattr(error, "ctx", None)
+    """Return what typer has to say about the *arguments* of a *command* as an error of ours."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     # Of an option that lacks its value typer does not say whose it is.
     named = " ".join(one for one in arguments[:1] if one in command.commands)
     path = context.command_path if context else f"rotator {named}".rstrip()
     hint = f"`{path} --help` shows what there is"
     if alike := getattr(error, "possibilities", None):
-        message = message.partition(" (")[0]
         hint = f"did you mean {alike[0]}? {hint}"
-    option = getattr(error, "param", None)
-    if context and option:
-        source = context.get_parameter_source(option.name)
+    if context and parameter:
+        source = context.get_parameter_source(parameter.name)
         if source is not None and source.name == "ENVIRONMENT":
-            hint = f"it comes from {variable(option.opts[0])} in the environment; {hint}"
-    return ConfigError(message[:1].lower() + message[1:], hint=hint)
+            hint = f"it comes from {variable(parameter.opts[0])} in the environment; {hint}"
+    return ConfigError(_told(error, parameter), hint=hint)
+
+
+def _told(error: Any, parameter: Any) -> str:
+    """Return in our words what is wrong; *parameter*: the option or argument, if typer says it."""
+    text = error.format_message().rstrip(".").partition(" (Possible")[0]
+    flag = getattr(error, "option_name", None)
+    if parameter is not None:
+        if text.startswith("Missing"):
+            return f"missing argument {parameter.display_name_raw}"
+        wanted = _wanted(parameter) or error.message.rstrip(".").removeprefix("Value error, ")
+        is_option = parameter.param_type_name == "option"
+        return f"{_flag(parameter)}: {wanted}" if is_option else wanted
+    if flag and "requires" in text:
+        return f"{flag}: the value is missing"
+    if flag and "does not take" in text:
+        return f"{flag}: takes no value"
+    text = _TOO_MANY.sub("too many arguments", text)
+    return text[:1].lower() + text[1:]
+
+
+def _flag(parameter: Any) -> str:
+    """Return the long form of an option."""
+    return str(max(parameter.opts, key=len))
+
+
+def _wanted(parameter: Any) -> str | None:
+    """Return what a parameter takes; None: whoever refused the value has said it."""
+    kind = parameter.type_descriptor
+    if kind.choices is not None:
+        return f"expected one of {', '.join(map(str, kind.choices))}"
+    if kind.annotation is bool:
+        return "expected true or false"
+    if kind.annotation not in {int, float}:
+        return None
+    number = "a whole number" if kind.annotation is int else "a number"
+    least, most = kind.parameter_info.min, kind.parameter_info.max
+    if least is not None:
+        number += f" of at least {least:,}" if most is None else f" from {least:,} to {most:,}"
+    known = parameter.default if parameter.default is not None else _EXAMPLES[_flag(parameter)]
+    return f"expected {number}, such as {known:.15g}"
 
 
 def _report(error: Exception, arguments: Sequence[str]) -> Exit:
@@ -153,11 +199,12 @@ def _report(error: Exception, arguments: Sequence[str]) -> Exit:
     # Errors of any other file than stdout are a `RotatorError` by now.
     if number in _OUTPUT_FAILS:
         if number != errno.EPIPE:  # whoever reads has had enough, and knows it
-            print_error(StateError(f"the result could not be written: {reason}", hint="make room"))
+            hint = "free some disk space, then run it again"
+            print_error(StateError(f"the result could not be written: {reason}", hint=hint))
         # Python tries once more when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     elif isinstance(error, OSError) and "--install-completion" in arguments:
-        hint = "`rotator --show-completion` prints it, to be put where the shell finds it"
+        hint = "`rotator --show-completion` prints it, to save where your shell looks"
         print_error(StateError(f"completion cannot be installed: {reason}", hint=hint))
     else:
         print_error(internal_error(error))

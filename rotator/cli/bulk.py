@@ -26,7 +26,9 @@ from rotator.sweep.results import BulkResult
 from rotator.sweep.scope import Limits
 from rotator.text import count, escape, rfc3339
 
-Yes = Annotated[bool, options.shared("--yes", "Do not ask; without a terminal it must be given.")]
+Yes = Annotated[
+    bool, options.shared("--yes", "Do not ask for confirmation; required without a terminal.")
+]
 DEFAULT_PAGE = 100
 
 log = structlog.get_logger(__name__)
@@ -44,8 +46,8 @@ class OutputOptions:
     def __post_init__(self) -> None:
         if not (self.dry_run or self.yes or sys.stdin.isatty()):
             raise ConfigError(
-                "this needs a yes, and there is no terminal to ask on",
-                hint="see with --dry-run what would be done, then give --yes",
+                "this needs a confirmation, and there is no terminal to ask on",
+                hint="look with --dry-run first, then add --yes",
             )
 
 
@@ -128,7 +130,7 @@ class BulkCommand:
         if self.stopper.reason():
             return False
         if not whole:
-            log.error("nothing is changed: not everything could be looked at")
+            log.error("nothing was changed, because not all values could be looked at")
             return False
         for run, found in zip(self.runs, self.looked, strict=True):
             try:
@@ -154,7 +156,7 @@ class BulkCommand:
         if sys.stdin.readline().strip() not in wanted:
             raise ConfigError(
                 f"not confirmed: nothing was {self.wording.done}",
-                hint="--dry-run only looks, --yes does not ask",
+                hint="--dry-run only looks; --yes does not ask",
             )
 
     def _print(self) -> None:

@@ -18,9 +18,9 @@ Examples:
   rotator check --config maverics.yaml
   rotator check --cache shared-redis --format json
   rotator check --stage
-      the same, and how far the rotation is: what to do next
+      the same, and how far the rotation is, with the next step
 
-Exit codes: 0 nothing failed; 1 a server is at fault; 2 usage or configuration.
+Exit codes: 0 nothing failed; 1 a server failed; 2 usage or configuration.
 """
 
 DETECT_EXAMPLES = """\b
@@ -28,10 +28,10 @@ Examples:
   rotator detect --config maverics.yaml
   rotator detect --cache shared-redis --samples 1000 --format json
   rotator detect --aad sessions
-      applications authenticate this text with each value
+      if applications authenticate this text with each value
 
-Exit codes: 0 all that was sampled opens; 1 a server is at fault; 2 usage or
-configuration; 3 some does not open; 5 nothing encrypted was found.
+Exit codes: 0 every sampled value opens; 1 a server failed; 2 usage or
+configuration; 3 some values do not open; 5 nothing encrypted was found.
 """
 
 _STEP = 21  # columns, the longest name and a gap
@@ -49,7 +49,7 @@ def check_command(
     *,
     which: options.CachesOptions,
     stage: bool = options.option(
-        "--stage", "Say what stage of a rotation a cache is in, and what is next."
+        "--stage", "Say which stage of a rotation a cache is in, and what to do next."
     ),
     state: options.StatePath = None,
     output: options.Format = options.ReportFormat.TABLE,
@@ -101,8 +101,8 @@ def detect_command(
     ),
     aad: list[str] | None = options.option(
         "--aad",
-        "Text that applications may authenticate with each value; repeatable. What values and names"
-        " tell is tried anyway.",
+        "Text that applications may authenticate with each value; repeatable. rotator tries what it"
+        " finds in values and names anyway.",
         metavar="TEXT",
     ),
     output: options.Format = options.ReportFormat.TABLE,
@@ -110,13 +110,13 @@ def detect_command(
     """
     Say which format and key open the stored values. Reads only; prints what to configure.
 
-    From the line `rotator:` on it is YAML to paste into a configuration, complete.
+    Everything from the line `rotator:` on is YAML that you can paste into a configuration.
     """
     access = which.open()
     for text in aad or ():
         if text.encode("utf-8", "ignore").decode() != text:
-            hint = "in a configuration, aad: hex:<bytes> says what is no text"
-            raise ConfigError("--aad: is no text in UTF-8", hint=hint)
+            hint = "for other bytes, write aad: hex:<bytes> in the configuration"
+            raise ConfigError("--aad: is not UTF-8 text", hint=hint)
     found = detect(access, samples, aad or ())
     if output is options.ReportFormat.JSON:
         print_json(as_data(access, found))
@@ -183,7 +183,9 @@ def _print(access: CacheContext, found: Detection) -> None:
         print_result(table("values", "written by", "instead of rotator", rows=others))
     proposal = configuration(access, found)
     if proposal is not None:
-        print_result("With this in the configuration, what is not configured opens too:\n\n")
+        print_result(
+            "Add this to the configuration, and the values that are not configured open too:\n\n"
+        )
         print_result(as_yaml(proposal, list(notes(access, found))))
 
 

@@ -31,8 +31,8 @@ Examples:
   rotator get --namespace /app/oidc abc123
   rotator get --cache shared-redis --namespace /app/oidc abc123 > value.bin
 
-Exit codes: 0 done; 1 there is no such entry, it does not open, or a server is at
-fault; 2 usage or configuration.
+Exit codes: 0 done; 1 there is no such entry, it does not open, or a server
+failed; 2 usage or configuration.
 """
 
 SET_EXAMPLES = """\b
@@ -40,14 +40,14 @@ Examples:
   printf %s hello | rotator set --namespace /app/oidc --ttl 1h abc123
   rotator set --namespace /app/oidc --value-file value.bin abc123
 
-Exit codes: 0 done; 1 a server is at fault; 2 usage or configuration.
+Exit codes: 0 done; 1 a server failed; 2 usage or configuration.
 """
 
 DELETE_EXAMPLES = """\b
 Examples:
   rotator delete --namespace /app/oidc abc123
 
-Exit codes: 0 done; 1 there is no such entry, or a server is at fault; 2 usage or
+Exit codes: 0 done; 1 there is no such entry, or a server failed; 2 usage or
 configuration.
 """
 
@@ -58,7 +58,7 @@ Examples:
   rotator inspect --namespace /app/oidc abc123 --reveal
   rotator inspect --field data app:session:1
 
-Exit codes: 0 done; 1 there is no such entry, or a server is at fault; 2 usage or
+Exit codes: 0 done; 1 there is no such entry, or a server failed; 2 usage or
 configuration; 3 the value opens under no configured key and format.
 """
 
@@ -66,7 +66,7 @@ log = structlog.get_logger(__name__)
 
 
 LogicalKey = Annotated[
-    str, typer.Argument(metavar="KEY", help="The key as the application has it, not hashed.")
+    str, typer.Argument(metavar="KEY", help="The key as the application uses it, not hashed.")
 ]
 Namespace = Annotated[
     str | None,
@@ -104,10 +104,10 @@ def set_command(
     *,
     where: ClientOptions,
     value_file: Path | None = options.option(
-        "--value-file", "File that holds the value. Default: stdin, to its end.", metavar="FILE"
+        "--value-file", "File that holds the value. Default: stdin.", metavar="FILE"
     ),
     ttl: timedelta | None = options.duration(
-        "--ttl", "How long the entry is kept. Default: for good."
+        "--ttl", "How long the entry is kept. Default: forever."
     ),
     state: options.StatePath = None,
 ) -> None:
@@ -163,7 +163,8 @@ def _content(path: Path) -> bytes:
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise ConfigError(
-            f"--value-file {path}: cannot be read: {reason}", hint="give a file that holds a value"
+            f"--value-file {path}: cannot be read: {reason}",
+            hint="check the path and the rights of the file",
         ) from None
 
 
@@ -172,7 +173,7 @@ def inspect_command(
         str,
         typer.Argument(
             metavar="NAME",
-            help="The name as Redis has it; with --namespace the key as the application has it.",
+            help="The name in Redis; with --namespace, the key as the application uses it.",
         ),
     ],
     *,
@@ -184,10 +185,10 @@ def inspect_command(
     db: int | None = options.option(
         "--db", "Number of the database. Default: all.", metavar="N", min=0
     ),
-    reveal: bool = options.option("--reveal", "Show what the entry holds, decrypted."),
+    reveal: bool = options.option("--reveal", "Show the value, decrypted."),
     output: options.Format = options.ReportFormat.TABLE,
 ) -> Exit:
-    """Describe one entry: format, key id, TTL, size. Nothing of what it holds without --reveal."""
+    """Describe one entry: format, key id, TTL, size. Its value is shown only with --reveal."""
     access = which.open()
     if namespace is None:
         stored = name.encode("utf-8", "surrogateescape")

@@ -86,5 +86,5 @@ def _emptiness(cache: Cache) -> tuple[str, str]:
     if cache.outcomes[Outcome.UNDECRYPTABLE]:
         hint = "is a format or a key missing? `rotator detect` says what opens them"
     else:
-        hint = "is it the right database and pattern? if so, --allow-empty says that it is right"
+        hint = "is it the right database and pattern? if it is, add --allow-empty"
     return f"{where} in {count(cache.visits, 'visit')}", hint

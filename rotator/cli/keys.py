@@ -23,15 +23,15 @@ Examples:
   rotator keys --config maverics.yaml
   rotator keys --secret-provider secretfile:///etc/secrets.yaml --format json
 
-Exit codes: 0 done; 1 a secret provider is at fault; 2 usage or configuration.
+Exit codes: 0 done; 1 a secret provider failed; 2 usage or configuration.
 """
 
 KEYGEN_EXAMPLES = """\b
 Examples:
   (umask 077; rotator keygen > cache_key)
-      into a file that nobody else can read
+      writes it into a file that nobody else can read
   rotator keygen | tr -d '\\n' | vault kv patch secret/maverics cache_key=-
-      into Vault by a pipe: others can see the arguments of a process
+      writes it into Vault through a pipe, as other users can see arguments
 
 Exit codes: 0 done; 1 the key could not be written out.
 """
@@ -39,15 +39,15 @@ Exit codes: 0 done; 1 the key could not be written out.
 FENCE_EXAMPLES = """\b
 Examples:
   rotator fence
-      just now the last application has switched to the current key
+      the last application has just switched to the current key
   rotator fence --cache shared-redis --at 14:30
-      of this cache the last one switched at half past two
+      for this cache, the last application switched at 14:30
   rotator fence --show
       what is recorded, and whether it still counts
   rotator fence --cache shared-redis --remove
-      it was a mistake: an application still has only the old key
+      undo it: an application still has only the old key
 
-Exit codes: 0 done; 1 the state or a secret provider is at fault; 2 usage or
+Exit codes: 0 done; 1 the state or a secret provider failed; 2 usage or
 configuration.
 """
 
@@ -97,11 +97,11 @@ def fence_command(
     *,
     at: datetime | None = options.past(
         "--at",
-        "Since when: 14:30, the last one by the clock of this machine, or a date and time such as"
-        " 2026-11-24T14:30Z. Default: now.",
+        "Time of the switch: 14:30 (the last one, by the clock of this machine), or a date and time"
+        " such as 2026-11-24T14:30Z. Default: now.",
     ),
     show: bool = options.option("--show", "Only show what is recorded."),
-    remove: bool = options.option("--remove", "Forget what is recorded."),
+    remove: bool = options.option("--remove", "Delete the record."),
     which: options.CachesOptions,
     state: options.StatePath = None,
     output: options.Format = options.ReportFormat.TABLE,
@@ -109,17 +109,17 @@ def fence_command(
     """
     Record since when no application encrypts with the keys that are old now.
 
-    Nothing in Redis shows whether an application still has only an old key in memory, and writes
-    with it tomorrow. Without this, a verdict says what it assumes of that. It holds for the current
-    key and the old ones that are listed now: with another current key it no longer counts, and a
-    value that is met under one of the old keys later makes it void. A later record replaces it.
+    Redis cannot show whether an application still has only an old key in memory, and writes with it
+    tomorrow. Without this record, a verdict rests on an assumption, and says so. The record is for
+    the current key and the old keys that are listed now. It stops counting if another key becomes
+    current, or if a value is met later under one of these old keys. A new record replaces it.
 
     Redis is not touched. `rotator run --writers-switched-at` does the same.
     """
     if (at is not None) + show + remove > 1:
         raise ConfigError(
             "--at, --show and --remove do not go together",
-            hint="one of them records, one shows and one removes",
+            hint="give only one of them",
         )
     from rotator.protection import is_there  # noqa: PLC0415 - see above
     from rotator.secrets.provider import provider_from_url  # noqa: PLC0415 - see above
@@ -161,7 +161,7 @@ def _keyrings(
         if keyrings[name] is None:
             raise ConfigError(
                 f"{config.cache(name).field('encryption.disabled')}: encryption is off",
-                hint="there is no current key that applications could have switched to",
+                hint="choose another cache: this one has no current key to switch to",
             )
     return {name: keyring for name, keyring in keyrings.items() if keyring}
 
@@ -180,9 +180,9 @@ def _new_fences(
     without = [name for name, keyring in keyrings.items() if not keyring.old]
     if len(without) == len(keyrings) or (named and without):
         raise ConfigError(
-            f"no old key is listed in {', '.join(without) or 'any cache'}, so there is nothing"
-            " that applications have switched from",
-            hint="list the key that was current before under encryption.keys.old",
+            f"no old key is listed in {', '.join(without) or 'any cache'}, so there is no switch"
+            " to record",
+            hint="list the former key under encryption.keys.old",
         )
     now = utc_now()
     return {

@@ -15,7 +15,6 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial, wraps
 from pathlib import Path
@@ -97,41 +96,34 @@ def old_key(flag: str, help_text: str) -> Any:
 
 def duration(flag: str, help_text: str, **settings: Any) -> Any:
     """Return an option that takes a duration such as `90s` or `2h`."""
-    settings |= {"parser": _duration, "metavar": "DURATION"}
+    settings |= {"parser": _parser(parse_duration), "metavar": "DURATION"}
     return option(flag, help_text, **settings)
 
 
 def deadline(flag: str, help_text: str, **settings: Any) -> Any:
     """Return an option that takes a point in time such as `05:00` or `2026-11-24T05:00Z`."""
-    settings |= {"parser": _deadline, "metavar": "TIME"}
+    parse = _parser(lambda text: parse_deadline(text, utc_now()))
+    settings |= {"parser": parse, "metavar": "TIME"}
     return option(flag, help_text, **settings)
 
 
 def past(flag: str, help_text: str, **settings: Any) -> Any:
     """Return an option that takes a time that is past, such as `14:30` or `2026-11-24T14:30Z`."""
-    settings |= {"parser": _past, "metavar": "TIME"}
+    parse = _parser(lambda text: parse_past(text, utc_now()))
+    settings |= {"parser": parse, "metavar": "TIME"}
     return option(flag, help_text, **settings)
 
 
-def _duration(text: str) -> timedelta:
-    try:
-        return parse_duration(text)
-    except ValueError:
-        raise typer.BadParameter("expected a duration such as 90s, 15m, 2h or 30d") from None
+def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return *parse* as typer wants it."""
 
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
 
-def _deadline(text: str) -> datetime:
-    try:
-        return parse_deadline(text, utc_now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def _past(text: str) -> datetime:
-    try:
-        return parse_past(text, utc_now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    return read
 
 
 def expanded(command: Callable[..., int | None]) -> Callable[..., int | None]:
@@ -166,7 +158,7 @@ Caches = Annotated[
     list[str] | None,
     shared(
         "--cache",
-        "Name of a cache; repeatable. Default: all, of the configuration those with encryption on.",
+        "Name of a cache; repeatable. Default: all; of a configuration, those with encryption on.",
         metavar="NAME",
         autocompletion=complete_cache,
     ),
@@ -190,18 +182,19 @@ HtmlFile = Annotated[
 Format = Annotated[ReportFormat, shared("--format", "What to print on stdout.")]
 DryRun = Annotated[bool, shared("--dry-run", "Look only: no command that writes is sent.", "-n")]
 MaxRate = Annotated[
-    float | None, shared("--max-rate", "Visits a second, at most.", metavar="N", min=1, max=10**7)
+    float | None,
+    shared("--max-rate", "At most this many visits per second.", metavar="N", min=1, max=10**7),
 ]
 ForceLock = Annotated[
     bool,
     shared(
         "--force-lock",
-        "Go on although another run seems to be in progress on another machine: it is named, and"
-        " you know that it is none.",
+        "Start even if a run on another machine seems to be in progress. Use it only if you know"
+        " that the run named in the error has ended.",
     ),
 ]
 PageSize = Annotated[
-    int, shared("--page", "Names to ask for at a time, at most.", min=1, max=10_000)
+    int, shared("--page", "At most this many names per request.", min=1, max=10_000)
 ]
 
 
@@ -279,20 +272,20 @@ class DisplayOptions:
 
     output: Format = ReportFormat.TABLE
     show_names: bool = option(
-        "--show-names", "Show names as stored even where hashing is off; else their SHA-256."
+        "--show-names", "Show names as stored even if hashing is off. Default: their SHA-256."
     )
     log_format: LogFormat = option(
         "--log-format", "Form of the log on stderr.", default=LogFormat.CONSOLE
     )
-    log_level: LogLevel = option("--log-level", "Least important line.", default=LogLevel.INFO)
+    log_level: LogLevel = option("--log-level", "Lowest level to log.", default=LogLevel.INFO)
     verbose: bool = option("-v", "Log more: --log-level debug.", envvar=None)
     brief: bool = option("-q", "Log less: --log-level warning.", envvar=None)
     progress: bool | None = option(
         "--progress/--no-progress",
-        "Show progress on stderr. Default: a bar on a terminal, else a log line a minute.",
+        "Show progress on stderr. Default: a bar on a terminal, else a log line every minute.",
     )
     progress_format: ProgressFormat | None = option(
-        "--progress-format", "How to show it: a bar, log lines, or JSON lines, the log as well."
+        "--progress-format", "How to show it: a bar, log lines, or JSON lines (the log as well)."
     )
 
     @property

@@ -28,7 +28,7 @@ Examples:
   rotator purge --undecryptable --reason bad_tag --yes
       delete what opens under no key, without asking
 
-Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
+Exit codes: 0 done; 1 could not be done; 2 usage, or not confirmed; 3 some could
 not be deleted; 5 not one value opens (--allow-empty); 7 a run is in progress.
 """
 ADOPT_EXAMPLES = """\b
@@ -38,7 +38,7 @@ Examples:
   rotator adopt --cache shared-redis --match '/app/oidc:*'
       show them, ask, and encrypt them under the current key
 
-Exit codes: 0 done; 1 could not be done; 2 usage, or nobody said yes; 3 some could
+Exit codes: 0 done; 1 could not be done; 2 usage, or not confirmed; 3 some could
 not be encrypted; 7 a run is in progress.
 """
 _REASONS = ", ".join(Reason)
@@ -53,13 +53,13 @@ _PURGE_MEANINGS: dict[str, str] = {
 }
 _ADOPT_MEANINGS: dict[str, str] = {
     BulkOutcome.ENCRYPTED: "open under a configured key",
-    Outcome.UNDECRYPTABLE: "look encrypted, and do not open; left. `rotator detect` may know them;"
-    " if they hold tokens and the like, --allow-random",
+    Outcome.UNDECRYPTABLE: "look encrypted, but do not open; left. Try `rotator detect`; if they"
+    " are plaintext with random bytes, such as tokens, add --allow-random",
     BulkOutcome.OUTSIDE: "match here, but not in the configuration, so no run visits them; left",
 }
 _ADOPT_NOTES = (
-    "Applications read encrypted values from then on: they must be configured for it already",
-    "(README, Runbooks, From plaintext to encrypted).",
+    "Applications must be configured to read encrypted values before you do this:",
+    "see `rotator docs rotation`.",
 )
 
 
@@ -67,15 +67,17 @@ def purge_command(
     *,
     key: str | None = options.old_key(
         "--key",
-        "Delete what is under the old key with this id, or with the only id that begins so.",
+        "Delete the values under the old key with this id, or the only one that begins like this.",
     ),
     undecryptable: bool = options.option(
-        "--undecryptable", "Delete what no configured format and key opens.", default=False
+        "--undecryptable",
+        "Delete the values that no configured format and key opens.",
+        default=False,
     ),
     reason: list[Reason] | None = options.option(
         "--reason",
-        "With --undecryptable: only what does not open for this reason; repeatable."
-        f" One of {_REASONS}; default: all but the last.",
+        "With --undecryptable: only values that do not open for this reason; repeatable."
+        f" One of {_REASONS}. Default: all but the last.",
         metavar="REASON",
         show_default=False,
     ),
@@ -83,7 +85,7 @@ def purge_command(
     dry_run: options.DryRun = False,
     yes: Yes = False,
     allow_empty: bool = options.option(
-        "--allow-empty", "With --undecryptable: go on although nothing opens.", default=False
+        "--allow-empty", "With --undecryptable: go on even if not one value opens.", default=False
     ),
     max_rate: options.MaxRate = None,
     page: options.PageSize = DEFAULT_PAGE,
@@ -94,9 +96,9 @@ def purge_command(
     """
     Delete the values under an old key, or those that nothing opens. For good.
 
-    First it looks at everything and shows what would go; then it asks. A value is deleted only if
-    it still is what was read a moment before. What is under the current key is never deleted.
-    Whether a key can be removed afterwards, only `rotator run` can say.
+    First it looks at everything and shows what it would delete; then it asks. A value is deleted
+    only if it has not changed since it was read. Values under the current key are never deleted.
+    Only `rotator run` can say whether a key can be removed afterwards.
     """
     display.start_logging()
     _require_one(key, undecryptable=undecryptable, reasons=reason)
@@ -134,8 +136,8 @@ def adopt_command(
     ),
     allow_random: bool = options.option(
         "--allow-random",
-        "Encrypt also what holds random bytes, such as tokens and session ids: it may be encrypted"
-        " already.",
+        "Also encrypt values that hold random bytes, such as tokens and session ids. They may be"
+        " encrypted already.",
     ),
     which: options.CacheOptions,
     dry_run: options.DryRun = False,
@@ -149,17 +151,17 @@ def adopt_command(
     """
     Encrypt plaintext values under the current key: only names that match, never by a guess.
 
-    A value is taken for plaintext only if it has the structure of no configured format and does not
-    look encrypted. Any other that does not open is left and listed. The TTL is kept, and a value
-    that an application writes meanwhile is not overwritten. What opens already is left as it is.
+    A value counts as plaintext only if it has the structure of no configured format and does not
+    look encrypted. Other values that do not open are left and listed. The TTL is kept, and a value
+    that an application writes at the same time is not overwritten. Values that open are left alone.
 
-    Values are encrypted in the format to write (`write`), else in the one that most sampled values
-    under the current key are in. Applications must already be able to read encrypted values.
+    Values are encrypted in the format to write (`write`); without one, in the format of most
+    sampled values under the current key. Applications must already read encrypted values.
     """
     display.start_logging()
     if not match:
         raise ConfigError(
-            "--match: which names are to be encrypted has to be said",
+            "--match is missing: say which names to encrypt",
             hint="for example --match '/app/oidc:*'; '*' is every name",
         )
     output = OutputOptions(dry_run, yes, state, display)
@@ -194,13 +196,13 @@ def _require_one(key: str | None, *, undecryptable: bool, reasons: Sequence[Reas
     if (key is None) is not undecryptable:
         raise ConfigError(
             "give either --key or --undecryptable",
-            hint="--key ID deletes what is under an old key, --undecryptable what nothing opens",
+            hint="--key ID: the values under an old key; --undecryptable: those that nothing opens",
         )
     if reasons and key is not None:
         raise ConfigError("--reason goes with --undecryptable", hint="leave it out with --key")
     if key is not None and not _KEY_ID.fullmatch(key):
         # Not quoted: it may be the key itself.
         raise ConfigError(
-            "--key: this is no key id, which has 16 hex characters; the first 4 may do",
+            "--key: this is not a key id: 16 hex characters, or at least the first 4",
             hint="`rotator keys` lists the key ids",
         )

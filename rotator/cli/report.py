@@ -39,11 +39,11 @@ Examples:
   rotator report --html keys.html
       the same as a page, to print or to send
   rotator report --require retirable:9f2c41d0 && remove-the-key
-      go on only if this key can be removed, by a sweep of the last 24 hours
+      go on only if this key can be removed, by a sweep in the last 24 hours
   rotator report --require proven:9f2c41d0
-      the same, and nothing that speaks for it is only assumed
+      the same, with nothing in its evidence assumed
   rotator report --by 2026-11-30T05:00Z
-      whether the rotation will be done by then, and how fast it has to be
+      will the rotation be done by then, and how fast does it have to be?
   rotator report --from reports/ --require retirable
       the worst verdict over many hosts, from what `run --report` wrote
 
@@ -53,19 +53,19 @@ Receipts, to file when a key is destroyed:
   openssl pkey -in audit.pem -pubout -out audit.pub.pem
       a pair of keys, once: one signs and stays secret, the other verifies
   rotator report --receipt 9f2c41d0.json --key 9f2c41d0 --sign audit.pem
-      the evidence of one key, over all caches that list it
+      the evidence on one key, over all caches that list it
   rotator report --verify-receipt 9f2c41d0.json --public audit.pub.pem
-      is it as it was signed? Needs no state, configuration or network
+      is it unchanged since it was signed? Needs neither state nor network
 
 Exit codes: 0 done; 1 there is no state, or it cannot be read; a file under
---from is no report; the receipt is not signed, was signed with another key, or
-was changed; 2 usage; 6 what --require asks for does not hold: in any cache that
-lists the key the verdict is another, or the last complete sweep is older than
+--from is not a report; the receipt is not signed, was signed with another key, or
+was changed; 2 usage; 6 the condition of --require does not hold: a cache that
+lists the key has another verdict, or its last complete sweep is older than
 --max-age.
 """
 
 _DAY = timedelta(days=1)
-_NO_STATE = "`rotator run --dry-run` makes one; or name that of the runs with --state"
+_NO_STATE = "`rotator run --dry-run` creates one; or give the file of your runs with --state"
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class ReceiptOptions:
 
     receipt: Path | None = options.option(
         "--receipt",
-        "Write the evidence of one old key, whole or not at all, as an auditor files it; needs"
-        " redis-rotator[receipt]. Also where the key cannot be removed yet: it says so.",
+        "Write the evidence on one old key, whole or not at all, for an auditor's files; needs"
+        " redis-rotator[receipt]. If the key cannot be removed yet, the receipt says so.",
         metavar="FILE",
     )
     key: str | None = options.option(
@@ -89,11 +89,11 @@ class ReceiptOptions:
     )
     verify_receipt: Path | None = options.option(
         "--verify-receipt",
-        "Say whether this receipt is as it was signed, and what it says; nothing else is done.",
+        "Say whether this receipt is unchanged since it was signed, and show it; do nothing else.",
         metavar="FILE",
     )
     public: Path | None = options.option(
-        "--public", "Public ed25519 key (PEM) of who is to have signed it.", metavar="KEY.pem"
+        "--public", "Public ed25519 key (PEM) of the signer.", metavar="KEY.pem"
     )
 
     def check(self, *, fleet: bool, others: Sequence[tuple[str, Path | None]]) -> None:
@@ -108,12 +108,12 @@ class ReceiptOptions:
             raise ConfigError("--verify-receipt and --public go together", hint="give both")
         if self.receipt is None:
             if self.sign or self.key:
-                said = "--sign and --key say how to write a receipt"
+                said = "--sign and --key go with --receipt"
                 raise ConfigError(said, hint="add --receipt")
             return
         if fleet or self.verify_receipt:
-            hint = "leave out --from and --verify-receipt"
-            raise ConfigError("--receipt is made from the state", hint=hint)
+            said = "--receipt does not go with --from or --verify-receipt"
+            raise ConfigError(said, hint="a receipt is made from the state: leave them out")
         check_targets({"receipt": self.receipt}, [("the key that signs", self.sign), *others])
 
     def verify(self, *, as_json: bool) -> bool:
@@ -125,7 +125,7 @@ class ReceiptOptions:
         envelope.require_libraries()
         found, signed_by = receipt.open_receipt(self.verify_receipt, self.public)
         shown = signed_by[: envelope.SHOWN_ID]
-        said = f"{self.verify_receipt} is as it was signed, with key {shown}"
+        said = f"{self.verify_receipt} is unchanged since it was signed with key {shown}"
         print_result(said, sys.stderr if as_json else None)
         print_result(json_text(found) if as_json else receipt.render(found))
         return True
@@ -169,8 +169,8 @@ class ReceiptOptions:
         if self.key:
             return find_key_id("--key", self.key, everything)  # not quoted: it may be a key itself
         if len(old) != 1:
-            hint = f"name it with --key: {', '.join(old)}" if old else "nothing is to be removed"
-            raise ConfigError(f"a receipt is on one old key, and there are {len(old)}", hint=hint)
+            hint = f"name it with --key: {', '.join(old)}" if old else "there is no key to remove"
+            raise ConfigError(f"a receipt is for one old key, and there are {len(old)}", hint=hint)
         return old[0]
 
 
@@ -179,9 +179,9 @@ def report_command(
     cache: options.Caches = None,
     require: str | None = options.option(
         "--require",
-        "For scripts: exit with 6 unless every old key, or the one with this id, is retirable;"
-        " or proven, which is the same with nothing assumed: no declaration, nothing accepted, a"
-        " fence, and a retention of backups that is over; or unless every cache will be done by"
+        "For scripts: exit with 6 unless the condition holds. retirable: every old key, or the one"
+        " with this id, is. proven: that with nothing assumed (no declaration, nothing accepted,"
+        " a fence, and a retention of backups that is over). in-time: every cache will be done by"
         " the time of --by.",
         metavar="retirable[:ID]|proven[:ID]|in-time",
         autocompletion=complete_condition,
@@ -196,8 +196,8 @@ def report_command(
     ),
     reports: Path | None = options.option(
         "--from",
-        "Put together the reports of many hosts, which `run --report` wrote under this folder, in"
-        " place of the state: DIR/HOST/*.json. The last one of each host and cache counts.",
+        "Read the reports of many hosts instead of the state: DIR/HOST/*.json, as `run --report`"
+        " wrote them. The last one of each host and cache counts.",
         metavar="DIR",
     ),
     receipts: ReceiptOptions,
@@ -208,8 +208,7 @@ def report_command(
     """
     Show the last verdicts, reasons and history, from the state file, without touching Redis.
 
-    It tells how old its knowledge is. What several caches say of one key is put together: the worst
-    verdict counts.
+    It says how old its information is. If several caches list a key, the worst verdict counts.
     """
     receipts.check(
         fleet=reports is not None,
@@ -223,7 +222,8 @@ def report_command(
     asked = _Asked(require, _DAY if max_age is None else max_age, now)
     if reports is not None:
         if by is not None or require == IN_TIME:
-            raise ConfigError("--by asks the state of one host", hint="leave out --from, or --by")
+            text = "--by and --require in-time do not go with --from"
+            raise ConfigError(text, hint="they need the state of one host: leave --from out")
         return _fleet(reports, cache or (), asked, targets, as_json=as_json)
     with State(existing_state(state, _NO_STATE)) as opened:
         everything = load_reports(opened, now)
@@ -231,7 +231,7 @@ def report_command(
             everything = add_schedule(everything, opened, by, now)
         shown = select_caches(everything, cache or ())
         if require == IN_TIME and by is None:
-            raise ConfigError("--require in-time: by when?", hint="name a time: --by 05:00")
+            raise ConfigError("--require in-time needs --by", hint="add a time: --by 05:00")
         wanted = asked.keys(everything, shown)
         said = receipts.write(
             everything, old_key_ids(shown), opened, now=now, max_age=asked.max_age

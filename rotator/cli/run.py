@@ -33,21 +33,21 @@ from rotator.text import utc_now
 RUN_EXAMPLES = """\b
 Examples:
   rotator run --dry-run
-      look only: what would be rotated, and what would drain by itself
+      look only: what would be rotated, and what would expire by itself
   rotator run
-      rotate every cache with encryption on
+      rotate every cache that has encryption on
   rotator run --cache shared-redis --until 05:00
       one cache, every night from cron: the next run goes on from there
   rotator run --wait 4h
       from the new key to the verdict in one go: sleep until a key may be
       retirable, look again; end when all are, or when waiting cannot help
   rotator run --refresh-files --writers-switched-at 14:30
-      where only files still hold a key, have the servers write them anew; and
-      no application has encrypted with an old key since 14:30
+      if only files of the servers still hold a key, have them rewritten; no
+      application has encrypted with an old key since 14:30
   rotator run --accept undecryptable=12 --accept outside=3
-      these are known, and shall not keep a key from being retired
+      these are known, and do not keep a key from being retirable
   rotator run --on-change '/etc/rotator/mail.sh ops@example.com'
-      from cron: be told when a verdict changes, or a run fails
+      from cron: send a mail when a verdict changes, or a run fails
   rotator run --metrics-file /var/lib/node_exporter/rotator.prom
       from cron, watched by Prometheus
   rotator run --engine dask --scheduler tcp://sched:8786
@@ -55,9 +55,9 @@ Examples:
 
 Exit codes: 0 done; 1 could not be done; 2 usage or configuration; 3 some values
 could not be moved; 4 the time is over; 5 nothing encrypted was found; 6 with
---wait: all is moved, but a key is not retirable, and waiting cannot help; 7 another
-run is at work; 129, 130 and 143 interrupted. `rotator --help` says more of each,
-and how to give options by environment variables. Durations: 90s, 15m, 2h, 30d.
+--wait: all values are moved, but a key is not retirable, and waiting cannot help;
+7 another run is in progress; 129, 130 and 143 interrupted. `rotator --help` says
+more about each, and about environment variables. Durations: 90s, 15m, 2h, 30d.
 """
 
 log = structlog.get_logger(__name__)
@@ -69,72 +69,72 @@ class RunSettings:
 
     dry_run: options.DryRun = False
     no_verify: bool = option(
-        "--no-verify", "Do not sweep again after rewriting; then no key gets better than verifying."
+        "--no-verify", "Do not sweep again after rewriting; no verdict is then above verifying."
     )
     quiet: timedelta | None = duration(
-        "--quiet", "How long a key must not have been met before it is retirable. Default: 1h."
+        "--quiet", "A key is retirable only if it was not met for this long. Default: 1h."
     )
     accept: list[str] | None = option(
         "--accept",
-        "Up to COUNT values of this outcome are known and shall not block a verdict;"
+        "Up to COUNT values with this outcome are known and do not block a verdict;"
         f" repeatable. Outcomes: {', '.join(ACCEPTABLE)}; outside: names that match and databases"
-        " leave out, and no key opens. empty, without a count: it is right that no value of this"
-        " cache was ever opened.",
+        " leave out, and that no key opens. empty, without a count: it is right that no value of"
+        " this cache ever opened.",
         metavar="OUTCOME=COUNT",
     )
     wait: timedelta | None = duration(
         "--wait",
-        "Wait so long for every old key to become retirable: sleep until one may be, look again.",
+        "Wait up to this long until each old key is retirable: sleep until one may be, look again.",
     )
     refresh_files: bool = option(
         "--refresh-files",
-        "Where only files of the servers hold an old key, ask for BGSAVE or BGREWRITEAOF, one"
-        " server at a time. Each takes memory for a fork.",
+        "If only files of the servers still hold an old key, send BGSAVE or BGREWRITEAOF, to one"
+        " server at a time. Each needs memory for a fork.",
     )
     writers_switched_at: datetime | None = past(
         "--writers-switched-at",
-        "No application has encrypted with the keys that are old now since this time: 14:30, the"
-        " last one, or a date and time such as 2026-11-24T14:30Z. The same as `rotator fence`.",
+        "Since this time no application has encrypted with the keys that are old now: 14:30 (the"
+        " last one), or a date and time such as 2026-11-24T14:30Z. Same as `rotator fence --at`.",
     )
-    allow_empty: bool = option("--allow-empty", "To find no encrypted value is no failure.")
+    allow_empty: bool = option("--allow-empty", "Finding no encrypted value is not a failure.")
     only_key: str | None = options.old_key(
-        "--only-key", "Move only what is under the old key with this id."
+        "--only-key", "Move only the values under the old key with this id."
     )
     max_duration: timedelta | None = duration(
         "--max-duration",
-        "Stop after this long, when the page in hand is done; the next run goes on from there.",
+        "Stop after this long, at the end of the current page; the next run goes on from there.",
     )
     until: datetime | None = deadline(
         "--until",
-        "Stop like that at this time: 05:00, the next one by the clock of this machine, or a"
-        " date and time such as 2026-11-24T05:00Z. With --max-duration the earlier counts.",
+        "Stop in the same way at this time: 05:00 (the next one, by the clock of this machine), or"
+        " a date and time such as 2026-11-24T05:00Z. With --max-duration, the earlier one counts.",
     )
     max_rate: options.MaxRate = None
     max_latency: float = option(
         "--max-latency",
-        "What other clients may feel, in milliseconds: pages shrink above it. 0: no goal.",
+        "Delay that other clients may see, in milliseconds: above it, pages shrink. 0: no goal.",
         metavar="MS",
         min=0,
         max=10**5,
         default=2.0,
     )
     max_lag: int | None = option(
-        "--max-lag", "Wait while a replica lags by more.", metavar="BYTES", min=0, max=10**15
+        "--max-lag", "Wait while a replica lags more than this.", metavar="BYTES", min=0, max=10**15
     )
     max_memory: float | None = option(
-        "--max-memory", "Wait while more of maxmemory is used.", metavar="PERCENT", min=1, max=100
+        "--max-memory", "Wait above this share of maxmemory.", metavar="PERCENT", min=1, max=100
     )
     pause_file: Path | None = option("--pause-file", "Wait while this file exists.", metavar="PATH")
     page: options.PageSize = 500
     workers: int | None = option(
         "--workers",
-        "Processes for all nodes together, at most 4 for each. Default: one for each core, if there"
-        " are enough names; or every dask worker.",
+        "Processes for all nodes together, at most 4 per node. Default: one per core, if there are"
+        " enough names; with dask, every worker.",
         min=1,
     )
     engine: options.Engine = option(
         "--engine",
-        "Who sweeps: processes of this machine, or the workers of a dask cluster"
+        "What sweeps: processes on this machine, or the workers of a dask cluster"
         " (needs redis-rotator[dask]).",
         default=options.Engine.LOCAL,
     )
@@ -144,7 +144,7 @@ class RunSettings:
         metavar="ADDRESS",
     )
     force_lock: options.ForceLock = False
-    fresh: bool = option("--fresh", "Begin anew, whatever position an earlier run has saved.")
+    fresh: bool = option("--fresh", "Start from the beginning, not where an earlier run stopped.")
 
     def run_options(self) -> RunOptions:
         """
@@ -155,7 +155,7 @@ class RunSettings:
         """
         if self.refresh_files and self.dry_run:
             raise ConfigError(
-                "--refresh-files has servers write their files, and --dry-run writes nothing",
+                "--refresh-files and --dry-run do not go together: a dry run writes nothing",
                 hint="leave one of them out",
             )
         return RunOptions(
@@ -185,8 +185,8 @@ def run_command(
     settings: RunSettings,
     on_change: str | None = option(
         "--on-change",
-        "Run this command, without a shell, when a verdict is another than before, or a run"
-        " fails; it gets the facts as ROTATOR_EVENT, ROTATOR_SUMMARY and others (see README).",
+        "Run this command, without a shell, when a verdict changes or a run fails. It gets the"
+        " facts as ROTATOR_EVENT, ROTATOR_SUMMARY and others (`rotator docs reports`).",
         metavar="COMMAND",
     ),
     state: options.StatePath = None,
@@ -196,13 +196,13 @@ def run_command(
     """
     Re-encrypt what is under old keys, verify it, and say which keys can be removed.
 
-    First it checks that all of the job can be done; nothing is written before. Then it visits every
-    name of every database, rewrites the values under old keys with their TTL kept, and sweeps
-    again, reading only. Last it judges each old key.
+    First it checks that the whole job can be done; before that it writes nothing. Then it visits
+    every name in every database and rewrites the values under old keys, with their TTL. Then it
+    sweeps again, reading only, and judges each old key.
 
-    Ctrl-C, SIGTERM or SIGHUP ends it after the page in hand, and the next run goes on from there. A
-    second Ctrl-C ends it at once. `rotator status` shows how far it is, `rotator tune` changes it
-    meanwhile; SIGUSR1 has it log how far it is.
+    Ctrl-C, SIGTERM or SIGHUP stops it after the current page, and the next run goes on from there.
+    A second Ctrl-C stops it at once. While it runs, `rotator status` shows how far it is,
+    `rotator tune` changes its limits, and SIGUSR1 makes it log how far it is.
     """
     display.start_logging()
     check_scheduler(settings.engine, settings.scheduler)
@@ -210,7 +210,7 @@ def run_command(
     stopper = StopSignal(settings.max_duration, settings.until)
     began, told = utc_now(), facts_of(context)
     if stopper.ends_at:
-        log.info("will stop, done or not", at=stopper.ends_at.replace(microsecond=0))
+        log.info("will stop then, finished or not", at=stopper.ends_at.replace(microsecond=0))
     targets = Targets(files.report, files.html, files.metrics_file)
     targets.check(which.config or (), state, which.secret_provider, settings.pause_file)
     plan, asked = settings.run_options(), (which.config or (), which.cache or ())
@@ -292,7 +292,7 @@ def _run_job(
         open_remote_workers(settings.scheduler, stopper.reason) as machines,
     ):
         if opened.upgraded_from is not None:
-            log.info("the state file is of an earlier version: what it knows is proven anew")
+            log.info("the state file is from an earlier version: all of it is proven again")
         notifier.watch((access.cache.name for access in accesses), keyrings, opened)
         return Job(
             *(loaded.files, accesses, plan),

@@ -23,11 +23,11 @@ Examples:
   rotator status
       what runs now, how far it is, and how the last runs ended
   rotator status --watch
-      the same, renewed each second, until nothing runs any more
+      the same, refreshed every second until nothing runs any more
   rotator status --cache shared-redis --format json
       for a script
 
-Exit codes: 0 nothing runs and all is well; 4 something runs; 3 somebody has to look:
+Exit codes: 0 nothing runs and all is well; 4 something runs; 3 please look:
 a run was killed, the last one failed or left values, or there was none yet; 1 there
 is no state, or it cannot be read; 2 usage.
 """
@@ -39,12 +39,12 @@ Examples:
   rotator tune --resume
       nothing is done in between, and the position is kept
   rotator tune --cache shared-redis --stop
-      stop after the page in hand: exit code 4; the next run goes on there
+      stop after the current page: exit code 4; the next run goes on there
 
-Exit codes: 0 the run has heard it; 1 nothing runs, or it does not answer; 2 usage.
+Exit codes: 0 the run has picked it up; 1 nothing runs, or it does not answer; 2 usage.
 """
 
-_NO_STATE = "name that of the runs with --state"
+_NO_STATE = "give the file of your runs with --state"
 _ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 _WATCH_SECONDS, _PLAIN_SECONDS = 1.0, 60.0
@@ -53,7 +53,7 @@ _WATCH_SECONDS, _PLAIN_SECONDS = 1.0, 60.0
 def status_command(
     *,
     watch: bool = options.option(
-        "--watch", "Renew it each second, until nothing runs; without a terminal each minute."
+        "--watch", "Refresh it every second until nothing runs; without a terminal, every minute."
     ),
     cache: options.Caches = None,
     state: options.StatePath = None,
@@ -62,8 +62,8 @@ def status_command(
     """
     Show what runs now, and how the last runs ended, from the state file.
 
-    It does not touch Redis. Of a run it tells since when, in which phase, how far each node is, the
-    rate, the time to go, what it waits for, and which limits are in force, as of a few seconds ago.
+    It does not touch Redis. For each run it shows the start, the phase, how far each node is, the
+    rate, the time left, what it waits for, and the limits in force, as of a few seconds ago.
     """
     as_json = output is options.ReportFormat.JSON
     path = existing_state(state, _NO_STATE)
@@ -84,30 +84,30 @@ def tune_command(
     *,
     max_rate: float | None = options.option(
         "--max-rate",
-        "Visits a second, at most, of all workers together.",
+        "At most this many visits per second, of all workers together.",
         metavar="N",
         min=0,
         max=10**7,
     ),
     max_latency: float | None = options.option(
         "--max-latency",
-        "What other clients may feel, in milliseconds.",
+        "Delay that other clients may see, in milliseconds.",
         metavar="MS",
         min=0,
         max=10**5,
     ),
     max_lag: int | None = options.option(
         "--max-lag",
-        "Wait while a replica lags by more.",
+        "Wait while a replica lags more than this.",
         metavar="BYTES",
         min=0,
         max=10**15,
     ),
     pause: bool = options.option("--pause", "Do nothing until --resume."),
     resume: bool = options.option("--resume", "Go on after --pause."),
-    stop: bool = options.option("--stop", "Stop after the page in hand, and keep the position."),
+    stop: bool = options.option("--stop", "Stop after the current page, and keep the position."),
     run: str | None = options.option(
-        "--run", "The run, by its id or the beginning of it.", metavar="ID"
+        "--run", "Id of the run, or the beginning of it.", metavar="ID"
     ),
     cache: options.Caches = None,
     state: options.StatePath = None,
@@ -115,9 +115,9 @@ def tune_command(
     """
     Change a run that is under way: its limits, pause, resume, stop.
 
-    It may be on any machine that has the same state file. The run hears it within two seconds, says
-    so in its log, and its report lists the change. Of a limit 0 is none. What is changed holds
-    until the run ends.
+    The run may be on any machine that uses the same state file. It picks up the change within two
+    seconds, says so in its log, and lists it in its report. 0 removes a limit. A change holds until
+    the run ends.
     """
     asked = {"--max-rate": max_rate, "--max-latency": max_latency, "--max-lag": max_lag}
     said = [f"{name} {digits(number)}" for name, number in asked.items() if number is not None]
@@ -125,7 +125,7 @@ def tune_command(
     said += [name for name, given in switches.items() if given]
     if not said:
         raise ConfigError(
-            "nothing to change is given", hint=f"one of {', '.join(asked | switches)}"
+            "there is nothing to change", hint=f"give one of {', '.join(asked | switches)}"
         )
     if pause and resume:
         raise ConfigError("--pause and --resume are opposites", hint="leave one of them out")
@@ -146,7 +146,7 @@ def tune_command(
         heard = _wait_until_heard(runs, chosen, number)
     if not heard and not stop:
         raise StateError(
-            f"the run {chosen.run} has ended before it heard",
+            f"the run {chosen.run} ended before it picked up the change",
             hint="`rotator status` shows how it ended",
         )
     names = ", ".join(map(escape, chosen.caches))
@@ -165,8 +165,8 @@ def _require_known(seen: Overview, names: Sequence[str]) -> None:
     for name in names if known else ():
         if name not in known:
             raise ConfigError(
-                f"--cache {name}: the state knows of no run on it",
-                hint=f"it knows of {', '.join(known)}",
+                f"--cache {name}: the state file has no run on this cache",
+                hint=f"it has runs on {', '.join(known)}",
             )
 
 
@@ -186,11 +186,13 @@ def _choose(runs: Sequence[RunStatus], run: str | None, caches: Sequence[str]) -
         and (not caches or set(caches) & set(one.caches))
     ]
     if not found:
-        which = "such run goes on" if run or caches else "run goes on"
-        raise StateError(f"no {which} with this state", hint="`rotator status` shows what runs")
+        which = "such run" if run or caches else "run"
+        text = f"no {which} is in progress with this state file"
+        raise StateError(text, hint="`rotator status` shows what runs")
     if len(found) > 1:
         names = ", ".join(f"{one.run} ({', '.join(one.caches)})" for one in found)
-        raise ConfigError(f"several runs go on: {names}", hint="choose one with --cache or --run")
+        text = f"several runs are in progress: {names}"
+        raise ConfigError(text, hint="choose one with --cache or --run")
     return found[0]
 
 
@@ -206,7 +208,7 @@ def _wait_until_heard(runs: LiveRuns, chosen: RunStatus, number: int) -> bool:
         time.sleep(_POLL_SECONDS)
     raise StateError(
         f"the run {chosen.run} has not answered for {_ANSWER_SECONDS:g} s",
-        hint="it hears of it when it can; `rotator status` shows when it was last heard of",
+        hint="it picks up the change when it can; `rotator status` shows when it last reported",
     )
 
 

@@ -21,7 +21,7 @@ _ADDRESS_HINT = "write host:port, such as redis-0.internal:6379 or [2001:db8::1]
 _DATABASE = re.compile("0|[1-9][0-9]{0,8}")  # 010 is ten to some readers, and eight to others
 _KEY_ID = re.compile(r"[0-9a-f]{16}")
 _IN_HEX = re.compile(r"hex:(?:[0-9a-fA-F]{2})+")
-_QUOTE = 'quote it, such as "01": unquoted it is a number, a date or a switch to others'
+_QUOTE = 'quote it, such as "01": YAML may read it as a number, a date or a boolean'
 _BOOLEANS = {
     form: means
     for means, words in ((True, "true y yes on"), (False, "false n no off"))
@@ -48,7 +48,7 @@ class ReplicaSettings:
 def _hash(value: Any) -> Any:
     """Take the name of a hash."""
     if value not in _HASHES:
-        raise problem("is not known", f"known are {', '.join(_HASHES)}")
+        raise problem("is not known", f"write one of {', '.join(_HASHES)}")
     return value
 
 
@@ -136,7 +136,7 @@ def _reason(value: str) -> str:
     """Take a reason, which is needed."""
     if not value.strip():
         hint = 'say how you know, such as reason: "no disk attached, terraform module cache v3"'
-        raise problem("missing: what is assumed needs a reason, which every report repeats", hint)
+        raise problem("missing: an assumption needs a reason, which every report repeats", hint)
     return value.strip()
 
 
@@ -165,7 +165,7 @@ def _key_id(value: Any) -> str:
     if not isinstance(value, str) or isinstance(value, Unquoted):
         raise problem("a key id must be text", _QUOTE)
     if not _KEY_ID.fullmatch(value):
-        raise problem("is no key id", "`rotator keys` lists the ids, of 16 characters", value)
+        raise problem("is not a key id", "`rotator keys` lists them: 16 hex characters each", value)
     return value
 
 
@@ -178,7 +178,7 @@ def _label(key_id: str, value: Any) -> bytes:
     in_hex, text = value.startswith("hex:"), value.encode("utf-8", "ignore")
     if not text or text.decode() != value or (in_hex and not _IN_HEX.fullmatch(value)):
         hint = 'write the label, or "hex:" and its bytes in hex'
-        raise problem("is no label", hint, key_id)
+        raise problem("is not a label", hint, key_id)
     return bytes.fromhex(value[4:]) if in_hex else text
 
 
@@ -186,7 +186,7 @@ def _boolean(value: Any) -> bool:
     """Read a boolean of JSON, or one of the words that YAML 1.1 and 1.2 have for it."""
     found = _BOOLEANS.get(value) if isinstance(value, str) else value
     if not isinstance(found, bool):
-        hint = "write true or false; yes and no, on and off are read too"
+        hint = "write true or false; yes, no, on and off are accepted too"
         raise problem("must be true or false", hint)
     return found
 
@@ -206,9 +206,9 @@ def _hash_fields(value: Any) -> Any:
     if value in (None, "*"):
         return value
     if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-        raise problem("must be a list of names of fields, or *", 'write [data], or "*" for all')
+        raise problem("must be a list of field names, or *", 'write [data], or "*" for all')
     if "*" in value:
-        raise problem("is no name of a field", 'for all fields write fields: "*"', value.index("*"))
+        raise problem("is not a field name", 'for all fields write fields: "*"', value.index("*"))
     return _not_empty(tuple(value))
 
 

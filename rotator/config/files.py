@@ -110,11 +110,11 @@ def parse(content: bytes, origin: str, sections: Collection[str] | None = None) 
             root = _from_yaml(text, origin, sections)
     except (RecursionError, ValueError, OverflowError):  # the last two: an escape, a long number
         raise ConfigError(
-            f"{origin}: is nested too deeply, or holds a number or an escape that cannot be",
+            f"{origin}: is nested too deeply, or holds an impossible number or escape",
             hint="simplify the file",
         ) from None
     if not isinstance(root, dict):
-        hint = "its first level is caches, tls, rotator"
+        hint = "its top level has caches, tls and rotator"
         raise ConfigError(f"{origin}: is not a mapping of sections", hint=hint)
     return {name: value for name, value in root.items() if sections is None or name in sections}
 
@@ -180,7 +180,7 @@ class _Composer(yaml.BaseLoader):
             self._aliased += self._sizes[node]
             if self._aliased > MAX_ALIASED:
                 raise _NodeError(
-                    event.start_mark, "its aliases unfold to too much", "use fewer of them"
+                    event.start_mark, "its aliases expand to too much", "use fewer of them"
                 )
         return node
 

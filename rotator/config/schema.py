@@ -124,8 +124,8 @@ class CacheConfig(Section):
             hint = "give a key or a reference; `rotator keygen` makes a key"
             raise problem("missing while encryption is on", hint, "encryption", "keys", "current")
         if self.keys.disable_prefix and not (off and self.hashing.keys.disabled):
-            text = "true demands that encryption.disabled and hashing.keys.disabled are true"
-            hint = "the Orchestrator demands the same; leave the prefix on"
+            text = "true requires that encryption.disabled and hashing.keys.disabled are true too"
+            hint = "set both, as the Orchestrator requires, or leave the prefix on"
             raise problem(text, hint, "keys", "disablePrefix")
         return self
 

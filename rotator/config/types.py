@@ -136,7 +136,7 @@ class Section(BaseModel):
             if (meant := nearest(name, known)) is not None:
                 raise problem(_UNKNOWN, f"did you mean {meant}?", name)
             if cls.strict:
-                raise problem(_UNKNOWN, f"known are {', '.join(known)}", name)
+                raise problem(_UNKNOWN, f"fields are {', '.join(known)}", name)
             reading.warnings.append(f"{child(reading.path, name)}: {_UNKNOWN}, ignored")
         section = handler({name: data[name] for name in known if data.get(name) is not None})
         section._path, reading.path = reading.path, above  # noqa: SLF001 - ours, just made
@@ -175,7 +175,7 @@ def read_section(kind: type[SectionType], data: Any, reading: Reading) -> Sectio
 def _retold(detail: ErrorDetails, path: str) -> ConfigError:
     """Return the problem in our words; *path* is where the section stands."""
     kind, at = detail["type"], detail["loc"]
-    text, hint = _WORDS.get(kind, ("is not valid", "see the configuration reference in the README"))
+    text, hint = _WORDS.get(kind, ("is not valid", "`rotator docs configuration` says what is"))
     if kind == _OURS:
         ours = detail["ctx"]
         text, hint, at = ours["problem"], ours["hint"], (*at, *ours["at"])
@@ -184,7 +184,7 @@ def _retold(detail: ErrorDetails, path: str) -> ConfigError:
     elif kind == "literal_error":
         known = _QUOTED.findall(detail["ctx"]["expected"])
         text = "is not known" if detail["input"] else "missing"
-        hint = f"known are {', '.join(known)}" if known[1:] else f"write {known[0]}"
+        hint = f"write one of {', '.join(known)}" if known[1:] else f"write {known[0]}"
     elif text == _NO_TEXT[0] and isinstance(detail["input"], bool | int | float):
         hint = "quote the value: unquoted, JSON reads it as something else"
     for part in at:

@@ -67,7 +67,9 @@ class Codec:
         if write is not None and write not in formats:
             formats = (*formats, write)
         if not formats:
-            raise FormatError("no value format is given", hint=f"name some: {', '.join(BUILTIN)}")
+            raise FormatError(
+                "no value format is given", hint=f"name at least one: {', '.join(BUILTIN)}"
+            )
         self.keyring = keyring
         self.formats, self.labels = tuple(formats), dict(labels or {})
         self._codecs = {form: format_codec(form, keyring, self.labels) for form in formats}

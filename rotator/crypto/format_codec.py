@@ -107,7 +107,7 @@ class FormatCodec:
         if self.format.cutter.labelled and not self.label:
             return f"the format {self.format.name} needs a label for the current key"
         if new and self.format.cutter.kept:
-            return f"the format {self.format.name} has parts that only an old value tells"
+            return f"the format {self.format.name} keeps parts of an old value, and there is none"
         return None
 
     def allow(self, *, sealing: bool) -> None:

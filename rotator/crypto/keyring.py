@@ -214,7 +214,9 @@ def signing_key(pem: bytes, field: str) -> Ed25519PrivateKey:
         hint = f"give one without: openssl pkey -in {field} -out KEY.pem"
         raise KeyMaterialError(f"{field}: the key needs a passphrase", hint=hint) from None
     except (ValueError, UnsupportedAlgorithm):
-        what = "a public key, which cannot sign" if b"PUBLIC KEY" in pem else "no private key (PEM)"
+        what = (
+            "a public key, which cannot sign" if b"PUBLIC KEY" in pem else "not a PEM private key"
+        )
         raise KeyMaterialError(f"{field}: this is {what}", hint=hint) from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise KeyMaterialError(f"{field}: the key is of another kind than ed25519", hint=hint)
@@ -235,7 +237,7 @@ def verifying_key(pem: bytes, field: str) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
-        what = "a private key" if b"PRIVATE KEY" in pem else "no public key (PEM)"
+        what = "a private key" if b"PRIVATE KEY" in pem else "not a PEM public key"
         raise KeyMaterialError(f"{field}: this is {what}", hint=hint) from None
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise KeyMaterialError(f"{field}: the key is of another kind than ed25519", hint=hint)

@@ -119,7 +119,7 @@ class Format:
         """
         path = f"rotator.formats.{name}"
         if not _NAME.fullmatch(name):
-            hint = "letters, digits, dots, dashes and underscores"
+            hint = "use letters, digits, dots, dashes and underscores"
             raise FormatError(f"{path}: not a name for a format", hint=hint)
         if name in BUILTIN or name == "same":
             raise FormatError(f"{path}: the name is taken", hint="choose another name")
@@ -127,13 +127,13 @@ class Format:
         around = None if within is None else _encoding(f"{path}.within", within)
         if around is Encoding.RAW:
             hint = "leave it out, or write hex, base64 or base64url"
-            raise FormatError(f"{path}.within: raw is no encoding around a text", hint=hint)
+            raise FormatError(f"{path}.within: raw cannot be around a text", hint=hint)
         if not isinstance(layout, str):
             layout = tuple("nonce:12" if part == "nonce" else part.lower() for part in layout)
         for field, text in (("aad", aad), ("layout", layout)):
             if not _is_text(text):
-                hint = "write it without characters that UTF-8 does not have"
-                raise FormatError(f"{path}.{field}: is no text", hint=hint)
+                hint = "use only characters that UTF-8 has"
+                raise FormatError(f"{path}.{field}: is not text", hint=hint)
         kind, colon, rest = aad.partition(":")
         aad = kind.lower() + colon + (rest.lower() if kind.lower() == "hex" else rest)
         return cls(name, used, layout, aad, around, bool(more.get("constant")))
@@ -186,7 +186,7 @@ def _kind(aad: str) -> str:
 def _encoding(path: str, given: str) -> Encoding:
     """Return the encoding that *given* names."""
     if given not in set(Encoding):
-        hint = f"it is {', '.join(Encoding)}"
+        hint = f"write one of {', '.join(Encoding)}"
         raise FormatError(f"{path}: {given!r} is not known", hint=hint)
     return Encoding(given)
 
@@ -201,7 +201,7 @@ def _associated(
         raise FormatError(f"{path}: the layout has no label", hint=hint)
     if kind == "header+name" and not (isinstance(cutter, BytesLayout) and cutter.has_header):
         hint = "put the nonce before ciphertext and tag, or authenticate the name alone"
-        raise FormatError(f"{path}: no header stands before the nonce", hint=hint)
+        raise FormatError(f"{path}: the layout has no header before the nonce", hint=hint)
     if not colon and kind in _OF_A_VALUE:
         return _OF_A_VALUE[kind]
     if kind == "name-without" and rest:

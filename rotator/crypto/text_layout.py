@@ -275,7 +275,7 @@ def _check_ends(path: str, items: Sequence[Item], encoding: Encoding) -> None:
         if item is None or item.size is not None or then is None:
             continue
         if then.kind != "literal":
-            hint = f"put a text that ends it between {item.text} and {then.text}"
+            hint = f"put a separator between {item.text} and {then.text}"
             raise FormatError(f"{path}: nothing says where {item.text} ends", hint=hint)
         if item.kind != "piece":
             continue

@@ -75,7 +75,7 @@ class Step:
 
 STORY = (
     Step(
-        "These are the keys of the configuration. A key is known by its id and never shown.",
+        "These are the keys in the configuration. rotator shows their ids, never the keys.",
         ("keys",),
     ),
     Step(
@@ -83,30 +83,30 @@ STORY = (
         ("run", "--dry-run"),
     ),
     Step(
-        "Now rotate. The application goes on meanwhile: its writes win, and every TTL is kept.",
+        "Now rotate. The application keeps running: its writes win, and every TTL is kept.",
         ("run",),
     ),
     Step(
-        "Nothing is under an old key any more, but by default an hour has to pass without meeting"
-        f" it, so that a forgotten writer shows. For the demo {QUIET_SECONDS} seconds have to do."
+        "No value is under an old key any more. Before a key can be removed, it must not be met for"
+        f" an hour, so that a forgotten writer shows; in this demo, for {QUIET_SECONDS} seconds."
         " A later complete sweep must confirm it:",
         ("run", "--quiet", f"{QUIET_SECONDS}s"),
         pause=QUIET_SECONDS,
     ),
     Step(
-        "The verdicts are kept, with their reasons, and need no Redis to be shown again.",
+        "The verdicts are saved with their reasons. Showing them again does not touch Redis.",
         ("report",),
     ),
 )
 
 
 _CLOSING = """
-That was the demo; its server and its folder are removed.
+That was the demo. Its server and its folder are removed.
 
-For a cache of your own: make a key with `rotator keygen`, let every application read it, then make
-it the current one and list the one before under `old`. After that:
+For your own cache: make a key with `rotator keygen`, and list it under `old` at every application.
+Then make it the current key everywhere, and list the former key under `old`. After that:
 
-    rotator check --config maverics.yaml            can it be done, and if not, what is missing
+    rotator check --config maverics.yaml            is all ready for a run? if not, what is missing
     rotator run --config maverics.yaml --dry-run    look, without writing
 """
 
@@ -218,7 +218,7 @@ class _Stage:
     def play(self) -> Exit:
         """Tell the story from the first value to the last verdict, or as far as it gets."""
         _say(
-            f"A private server gets {self.values:,} values under two old keys, in three formats:"
+            f"A private server holds {self.values:,} values under two old keys, in three formats:"
             " sessions with short, long and no TTLs."
         )
         with (
@@ -248,7 +248,7 @@ class _Stage:
                     if self.ending.signal is not None:
                         return
             except RedisError as error:
-                raise ServerError(f"the private server does not take the values: {error}") from None
+                raise ServerError(f"the private server refuses the values: {error}") from None
 
     def _configure(
         self, folder: Path, server: LocalServer, keys: Mapping[str, str]
@@ -267,8 +267,8 @@ class _Stage:
         }
         if self.ending.signal is None:
             _say(
-                "An application keeps ending, renewing and beginning sessions, already under the"
-                " current key. This is its configuration; the keys are in the secret file."
+                "An application keeps adding, renewing and deleting sessions, already under the"
+                " current key. This is its configuration; the keys are in the secrets file."
             )
             print_result("\n".join(f"$ export {name}={value}" for name, value in settings.items()))
             print_result(f"$ cat $MAVERICS_CONFIG\n{text}")

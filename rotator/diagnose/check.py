@@ -100,12 +100,12 @@ def check(
             yield _not_tried(replace(whole, step=step.name), whole.step)
         return
     for warning in config.warnings:
-        remedy = "correct it, or leave it if it is the Orchestrator's"
+        remedy = "correct it, or leave it if the field belongs to the Orchestrator"
         yield replace(whole, result=Result.ADVICE, detail=warning, remedy=remedy)
     yield replace(whole, detail=", ".join(map(str, config.files)))
     for cache in caches:
         if cache.encryption.disabled and not names:
-            detail = "encryption is off: nothing is to be rotated, and it is not connected to"
+            detail = "encryption is off: there is nothing to rotate, so rotator does not connect"
             yield StepResult(cache.name, None, FIRST[0].name, detail=detail)
             continue
         yield from _check_cache(Probe(config, cache, provider_url, state), last)

@@ -170,15 +170,15 @@ def nothing_opens(cache: CacheConfig, found: Detection) -> ConfigError:
     none = f"none of {count(found.strings, 'sampled value')} opens"
     command, keys = f"`rotator detect --cache {cache.name}`", cache.field("encryption.keys")
     if found.formats:
-        text = f"{none} in a configured format, but they do in another one"
-        return ConfigError(text, hint=f"{command} prints it, ready to be configured")
+        text = f"{none} in a configured format, but they open in another one"
+        return ConfigError(text, hint=f"{command} prints it, ready to paste")
     if found.foreign:
         [(one, number)] = found.foreign.most_common(1)
-        return ConfigError(f"{none}; {number:,} of them {one.name} wrote", hint=one.instead)
+        return ConfigError(f"{none}; {one.name} wrote {number:,} of them", hint=one.instead)
     if found.unknown_keys:
         return ConfigError(
             f"{none}: the key {next(iter(found.unknown_keys))} is not in the configuration",
-            hint=f"add it to {keys}.old; `rotator keys` lists the ids of those that are there",
+            hint=f"add it to {keys}.old; `rotator keys` lists the ids of the configured keys",
         )
     if not found.encrypted:
         return ConfigError(
@@ -187,7 +187,7 @@ def nothing_opens(cache: CacheConfig, found: Detection) -> ConfigError:
         )
     return ConfigError(
         f"{none}: {NOTHING_OPENS}",
-        hint=f"{command} searches the layout, and its --aad helps; if it finds none: do"
+        hint=f"{command} searches for the layout, with --aad for more; if it finds none, do"
         f" {keys}.current and old have the applications' keys, former ones too?",
     )
 

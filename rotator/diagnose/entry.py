@@ -103,33 +103,33 @@ def notes(access: CacheContext, found: Detection) -> Iterator[str]:
     write = _written(access, found)
     if write == SAME:
         yield (
-            "write: each value keeps its format. Where all applications write and read one of them,"
-            " name it there: then all values are rewritten in it, and new ones are."
+            "write: each value keeps its format. If all applications write and read one of them,"
+            " name that one: then rotator writes all values in it, new ones too."
         )
     elif write is not None:
         yield (
-            f"write: all values under the current key are in {write}, so all others are rewritten"
-            " in it, too. Do all applications read it? Else write same."
+            f"write: all values under the current key are in {write}, so rotator rewrites all"
+            " others in it too. If an application cannot read it, write same instead."
         )
     for name, key_id in found.alone.items():
         yield (
-            f"{name}: seen under one key only, {key_id}. Does anything that stands for itself name"
-            " the key? Then write {label}, or label:<n>, for it, and labels for each key."
+            f"{name}: seen under one key only, {key_id}. If fixed text in the layout names the key,"
+            " write {label}, or label:<n>, in its place, and give each key its label in labels."
         )
     for name in found.single:
         yield (
-            f"{name}: a key was seen in a value or two only. Is the label really what values call"
-            " the key? If it differs by value, it is {keep}, or keep:<n>, and there are no labels."
+            f"{name}: a key was seen in only one or two values. Does the label really name the key?"
+            " If it differs from value to value, write {keep}, or keep:<n>, and no labels."
         )
     keyring = access.keyring
     if keyring is None or not any(form.cutter.labelled for form in found.formats):
         return
     for key in keyring.all:
         if key.id not in found.labels:
-            must = " No run begins without." if key is keyring.current else ""
+            must = " A run does not start without it." if key is keyring.current else ""
             yield (
-                f'labels: no value under the key {key.id} was seen. Add "{key.id}": and what'
-                f" applications call it.{must}"
+                f'labels: no value under the key {key.id} was seen. Add "{key.id}": and the name'
+                f" that applications give it.{must}"
             )
 
 

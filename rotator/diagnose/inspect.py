@@ -71,12 +71,12 @@ def find(access: CacheContext, name: bytes, database: int | None = None) -> Entr
         where = "any database" if database is None else f"database {database}"
         raise MissingError(
             f"there is no such {'field' if isinstance(name, FieldName) else 'entry'} in {where}",
-            hint="give the name as Redis has it, or --namespace and the application's own key",
+            hint="give the name in Redis, or --namespace and the key as the application uses it",
         )
     if len(found) > 1:
         numbers = listing(str(entry.database) for entry in found)
         raise ConfigError(
-            f"there are entries of this name in the databases {numbers}",
+            f"there are entries with this name in the databases {numbers}",
             hint="choose one with --db",
         )
     return found[0]
@@ -94,7 +94,7 @@ def _describe(access: CacheContext, store: Store, name: bytes) -> Entry | None:
         raise ServerError(f"{store.node} refused to read the entry: {value.message}")
     if value is NoValue.DENIED or expires_at is None:
         hint = "`rotator check` says which rights the user lacks"
-        raise RightsError("the user may not read this entry", hint=hint)
+        raise RightsError("the Redis user has no right to read this entry", hint=hint)
     expires = None if expires_at == NEVER else datetime.fromtimestamp(expires_at / 1000, UTC)
     kind = "hash" if isinstance(name, FieldName) else "string"
     entry = Entry(name, store.node, store.connection.db, kind, None, expires)

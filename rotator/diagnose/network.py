@@ -88,7 +88,7 @@ def check_tls(address: Address, context: ssl.SSLContext | None, field: str) -> P
         return reply
     if _speaks_tls(address):
         raise ServerError(
-            f"{address} speaks TLS, and this cache is configured without",
+            f"{address} speaks TLS, but this cache is configured without it",
             hint=f"name a profile of the tls section in {field}",
         )
     raise ServerError(
@@ -113,13 +113,13 @@ def _ping_with_tls(address: Address, context: ssl.SSLContext, field: str) -> Pin
     except OSError as error:
         if _ping(address).of_redis:
             raise ServerError(
-                f"{address} does not speak TLS, and this cache is configured with it",
+                f"{address} does not speak TLS, but this cache is configured with it",
                 hint=f"remove {field}, or give the server's TLS port in redis.addresses",
             ) from None
         fields = "minVersion" + ("" if "PROTOCOL" in str(error) else ", enabledCiphers, certFile")
         raise ServerError(
             f"the TLS handshake with {address} failed: {_reason(error)}",
-            hint=f"see {fields} in the profile that {field} names, and the server's log",
+            hint=f"check {fields} in the profile that {field} names, and the server's log",
         ) from None
 
 
@@ -129,7 +129,7 @@ def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> PingR
 
     With TLS 1.3 only now a server refuses a client certificate, or that there is none.
     """
-    reply, fault = b"", "it hung up"
+    reply, fault = b"", "it closed the connection"
     try:
         wrapped.sendall(_PING)
         reply = wrapped.recv(256)
@@ -137,8 +137,8 @@ def _ping_through(wrapped: ssl.SSLSocket, address: Address, field: str) -> PingR
         fault = _reason(error)
     if not reply:
         raise ServerError(
-            f"{address} refused us after the TLS handshake: {fault}",
-            hint="it may want a client certificate that it trusts: certFile and keyFile in the"
+            f"{address} refused the connection after the TLS handshake: {fault}",
+            hint="it may require a client certificate: set certFile and keyFile in the"
             f" profile that {field} names",
         )
     return PingReply(reply, wrapped.version())
@@ -178,5 +178,5 @@ def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer in {TIMEOUT_SECONDS:g} seconds"
     if isinstance(error, ssl.SSLEOFError):
-        return "it hung up"
+        return "it closed the connection"
     return reason_of(error, getattr(error, "strerror", None) or str(error))

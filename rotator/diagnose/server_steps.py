@@ -21,7 +21,7 @@ from rotator.text import ago, count, listing, percent, utc_now
 OLDEST = (6, 0)  # version of Redis
 SKEW_SECONDS = 5.0
 FULL = 0.9  # of maxmemory
-_NO_REDIS = "is there a proxy or another program than Redis or Valkey at this address?"
+_NO_REDIS = "is there a proxy, or something other than Redis or Valkey, at this address?"
 
 
 def role(probe: Probe) -> str | Advice:
@@ -41,7 +41,7 @@ def role(probe: Probe) -> str | Advice:
             return Advice(f"primary, {replicas}; not listed: {listing(unasked)}", remedy)
         return f"primary, {replicas}"
     if not understood(probe.node.node, "INFO", role_of, info):
-        raise ServerError(f"{probe.reached} does not say who it is (no role)", hint=_NO_REDIS)
+        raise ServerError(f"{probe.reached} does not tell its role", hint=_NO_REDIS)
     return f"replica of {primary_of(info)}"
 
 
@@ -145,7 +145,7 @@ def persistence(probe: Probe) -> str | Advice:
     if failed:
         return Advice(
             f"{seen}, {listing(failed)} not ok",
-            "see to the disk: the server may refuse writes (MISCONF), and old copies stay",
+            "check the disk: the server may refuse writes (MISCONF), and old copies stay",
         )
     return seen
 
@@ -155,9 +155,9 @@ def clock_skew(probe: Probe) -> str | Advice:
     before = time.time()
     there = probe.node.time()
     if there is None:
-        return "not known: the user may not ask for the time"
+        return "not known: the Redis user has no right to TIME"
     skew = there.timestamp() - (before + time.time()) / 2
     seen = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine"
     if abs(skew) < SKEW_SECONDS:
         return seen
-    return Advice(seen, "set both clocks by NTP: times in reports would be off by as much")
+    return Advice(seen, "synchronize both clocks with NTP: times in reports are off by as much")

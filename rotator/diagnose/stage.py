@@ -23,7 +23,7 @@ from rotator.text import count, listing
 
 SAMPLES = 500
 
-_OTHERS = "one configuration shows one reader: see `rotator keys` with that of every application"
+_OTHERS = "this shows one configuration: run `rotator keys` with that of every application"
 
 
 class Stage(StrEnum):
@@ -67,8 +67,8 @@ def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> Adv
         return _without_key(found, closed)
     if not under:
         return Advice(
-            f"{Stage.UNCLEAR}: no encrypted value is stored there, so nothing shows a stage",
-            "look again when applications have written something",
+            f"{Stage.UNCLEAR}: no encrypted value is stored, so nothing shows the stage",
+            "check again when applications have written something",
         )
     old = [key for key in keyring.old if under[key.id]]
     if old:
@@ -76,8 +76,8 @@ def judge(keyring: Keyring, found: Detection, met: Callable[[Key], bool]) -> Adv
     if not keyring.old:
         sampled = count(under.total(), "sampled value")
         return Next(
-            f"{Stage.ONE_KEY}: all {sampled} under the only key there is",
-            "for a new one: `rotator keygen`, and list it under old at every application",
+            f"{Stage.ONE_KEY}: all {sampled} under the only key",
+            "to replace it: `rotator keygen`, then list the new key under old at every application",
         )
     return _unused(keyring, under, met)
 
@@ -88,7 +88,7 @@ def _without_key(found: Detection, closed: int) -> Advice:
     values = f"{closed:,} of {count(found.strings, 'sampled value')}"
     return Advice(
         f"{Stage.UNCLEAR}: {values} open under no configured key{ids}",
-        "this reader lacks a key that another application writes with, or a format: add the key"
+        "another application writes with a key, or in a format, that is missing here: add the key"
         " under old, here and wherever it is missing (`rotator detect` tells more)",
     )
 
@@ -112,8 +112,8 @@ def _with_old(
         return Next(f"{Stage.ROTATE}: {seen}", f"{step}; {_OTHERS}")
     return Next(
         f"{Stage.SWITCH}: {seen}; none under the current key {keyring.current.id}",
-        "if every application lists the current key already, under old, make it current at each of"
-        f" them, then `rotator run`; else list it there first; {_OTHERS}",
+        "if every application already lists the current key, under old, make it current at each of"
+        f" them, then `rotator run`; if not, list it there first; {_OTHERS}",
     )
 
 

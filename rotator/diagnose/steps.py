@@ -120,8 +120,8 @@ def authentication(probe: Probe) -> str:
     """Log in, and send a PING."""
     reply = b"" if probe.greeting is None else probe.greeting.reply
     if reply.startswith(b"-DENIED"):
-        hint = "give the server a password or an ACL user, and that to redis.password"
-        text = f"{probe.reached} runs in protected mode: it lets only its own machine in"
+        hint = "give the server a password or an ACL user, and set it in redis.password"
+        text = f"{probe.reached} runs in protected mode: it takes only local connections"
         raise LoginError(text, hint=hint)
     if reply.startswith(b"-NOAUTH") and probe.cache.redis.password is None:
         hint = f"set {probe.cache.field('redis.password')}, and username for an ACL user"
@@ -133,7 +133,7 @@ def authentication(probe: Probe) -> str:
     # PING is not for everyone: a user who may not send it was let in all the same.
     if isinstance(pong, ErrorReply) and pong.meaning is not ErrorKind.DENIED:
         raise ServerError(
-            f"{probe.reached} refuses to talk: {pong.message}",
+            f"{probe.reached} refuses PING: {pong.message}",
             hint="try again when it has loaded" if pong.message.startswith("LOADING") else None,
         )
     if not isinstance(pong, ErrorReply) and pong != b"PONG":
@@ -149,7 +149,7 @@ def _login_remedy(text: str, cache: CacheConfig) -> str:
         return f"the server has no password: remove {password}, or is it the wrong server?"
     return (
         f"correct {cache.field('redis.username')} and {password}, or ask an administrator whether"
-        " the ACL user exists and is switched on"
+        " the ACL user exists and is on"
     )
 
 
@@ -174,8 +174,8 @@ def verdict_rights(probe: Probe) -> str | Advice:
     with probe.access.connect(probe.reached) as listener:
         missing |= missing_to_listen(listener, probe.cache.name)
     if not missing:
-        return "all that a verdict is the better for"
-    return Advice(f"a verdict is the better for {' '.join(missing)}", grant_hint(missing))
+        return "all that verdicts need"
+    return Advice(f"some verdicts need {' '.join(missing)}", grant_hint(missing))
 
 
 def topology(probe: Probe) -> str:
@@ -186,11 +186,11 @@ def topology(probe: Probe) -> str:
         more = len(found.problems) - 1
         raise ServerError(
             found.problems[0] + (f" (and {count(more, 'more problem')})" if more else ""),
-            hint="bring the cluster into order first: redis-cli --cluster check",
+            hint="repair the cluster first: redis-cli --cluster check",
         )
     seen = f"{found.mode}, {count(len(found.primaries), 'primary', 'primaries')}"
     if found.unlisted:
-        return f"{seen}, of which the cluster itself names {listing(map(str, found.unlisted))}"
+        return f"{seen}; not in redis.addresses: {listing(map(str, found.unlisted))}"
     return seen
 
 

@@ -133,7 +133,7 @@ class SecretsManager(HttpProvider):
             if not isinstance(found, str | bytes):
                 raise self.garbled()
             hint = "store it as a text secret; a key as 64 hex characters"
-            problem = "is binary, and not text,"
+            problem = "is binary, not text,"
             self._secrets[secret] = text_of(name, found, self.source, hint, problem=problem)
         return self._secrets[secret]
 
@@ -199,7 +199,7 @@ class SecretsManager(HttpProvider):
             return self.unknown(name, "is the name right, and is it in this region and account?")
         if code in {"InvalidRequestException", "InvalidParameterException", "ValidationException"}:
             return SecretError(
-                f"<{name}>: {self.source} cannot give it ({code})",
+                f"<{name}>: {self.source} cannot return it ({code})",
                 hint="is it marked for deletion, or is this not the name of a secret?",
             )
         if _BAD_CREDENTIALS.fullmatch(code):
@@ -209,7 +209,7 @@ class SecretsManager(HttpProvider):
             )
         return self.failure(
             f"refused to give <{name}> ({code})",
-            _HINTS.get(code, "the meaning of the code is in the API reference, GetSecretValue"),
+            _HINTS.get(code, "AWS explains the code in its API reference, under GetSecretValue"),
         )
 
     def _trouble(self, error: Exception) -> RotatorError:
@@ -227,9 +227,9 @@ class SecretsManager(HttpProvider):
             )
         if isinstance(error, CredentialRetrievalError | ProfileNotFound):
             return SourceError(
-                "the credentials for AWS could not be got",
-                hint="does AWS_PROFILE name a profile, and can its credentials be got or renewed?"
-                " aws sts get-caller-identity tells",
+                "the credentials for AWS could not be loaded",
+                hint="does AWS_PROFILE name a profile, and can its credentials be renewed?"
+                " check with: aws sts get-caller-identity",
             )
         return self.unreachable(error)
 
@@ -239,7 +239,7 @@ class SecretsManager(HttpProvider):
             if isinstance(found := json.loads(text), dict):
                 return found
         raise SecretError(
-            f"<{name}>: the secret is no JSON object in {self.source}",
+            f"<{name}>: the secret is not a JSON object in {self.source}",
             hint="refer to the whole secret as <name>, or store key and value pairs",
         )
 

@@ -78,8 +78,8 @@ class KeyVault(HttpProvider):
         """
         if _NAME.fullmatch(name) is None:
             raise SecretError(
-                f"<{name}>: is no name of a secret in a key vault",
-                hint="it has letters, digits and dashes only: redis-password, not redis.password",
+                f"<{name}>: is not a secret name for a key vault",
+                hint="use only letters, digits and dashes: redis-password, not redis.password",
             )
         secret = self._read(name)
         if not isinstance(secret.value, str):
@@ -100,8 +100,8 @@ class KeyVault(HttpProvider):
         except ValueError as error:
             if "challenge" in str(error):  # it names another resource, or nothing that is known
                 raise self.failure(
-                    "asks for a login that does not fit its address",
-                    "is the host that of the vault itself (name.vault.azure.net)?",
+                    "asks for a login that does not match its address",
+                    "is the host the vault itself (name.vault.azure.net)?",
                 ) from None
             raise self.garbled() from None
         except (AttributeError, KeyError, TypeError, RecursionError):
@@ -138,7 +138,7 @@ class KeyVault(HttpProvider):
         if status in {200, 301, 302, 303, 307, 308} or isinstance(cause, DecodeError):
             return SourceError(
                 "Entra ID gave an answer that is not understood",
-                hint="is entraIDHost that of Entra ID, and not of a proxy or a login page?",
+                hint="is entraIDHost the host of Entra ID, and not of a proxy or a login page?",
             )
         match = _ENTRA_CODE.search(error.message or "")
         if match is None and self._chain:
@@ -157,7 +157,9 @@ class KeyVault(HttpProvider):
         """Return the error for a refusal by the vault; nothing of its text is shown."""
         status = error.status_code or 0
         if isinstance(error, ResourceNotFoundError) or status == 404:
-            return self.unknown(name, "is it there, not deleted, and is this the right vault?")
+            return self.unknown(
+                name, "does it exist, is it not deleted, and is this the right vault?"
+            )
         inner = getattr(getattr(error, "error", None), "innererror", None) or {}
         if status == 401:
             return self.failure(
@@ -198,7 +200,7 @@ def _credential(url: ProviderUrl) -> TokenCredential:
         return make(disable_instance_discovery=not known, **options)
     except ValueError:
         raise url.refusal(
-            "has a tenantID or an entraIDHost that cannot be one",
+            "has an invalid tenantID or entraIDHost",
             "a tenant is a UUID or a domain, and Entra ID is a host without http://",
         ) from None
 

@@ -245,12 +245,12 @@ class CentralCredentialProvider(HttpProvider):
                 f" the provider's own user) a member of that safe? ({code})",
             )
         if code in _AMBIGUOUS:
-            return self.unknown(name, f"more than one object fits: give the folder ({code})")
+            return self.unknown(name, f"more than one object matches: give the folder ({code})")
         if code in _DENIED or response.status_code in {401, 403}:
             return self.failure(
                 f"refused the application {self._criteria['AppID']}{f' ({code})' if code else ''}",
                 "is the appID registered, and does its authentication (client certificate,"
-                " allowed machines) fit certFile and this machine?",
+                " allowed machines) match certFile and this machine?",
             )
         if code == "APPAP282E":
             return self.failure(

@@ -279,24 +279,24 @@ class HttpProvider(NetworkProvider):
         if status in BUSY:
             return self.failure(
                 f"{'failed' if status == 500 else 'is too busy'}: {said} at every try",
-                "try again later; its own log says what it is waiting for",
+                "try again later; its log says why",
             )
         if status in _REDIRECTIONS:
             return self.failure(
                 f"wants rotator to go to another address: {said}",
-                "credentials are sent to no other: give the address that it leads to, such as that"
-                " of the active node, in the provider's URL",
+                "rotator sends credentials only to the address in the provider's URL: put the right"
+                " one there, such as that of the active node",
             )
         return self.failure(
             f"answered with {said}",
-            "is the address that of the secret provider? its own log says more",
+            "is this the address of the secret provider? its log says more",
         )
 
     def garbled(self) -> SourceError:
         """Return the error for an answer that is not what the provider's documentation promises."""
         return self.failure(
             "gave an answer that is not understood",
-            "is the address that of the secret provider, and not of a proxy or a login page?",
+            "is this the address of the secret provider, not of a proxy or a login page?",
         )
 
 

@@ -64,11 +64,11 @@ def provider_from_url(url: str | None) -> Provider | None:
     known = ", ".join(f"{scheme}://" for scheme in PROVIDERS)
     match = _SCHEME.fullmatch(url.strip())
     if match is None:
-        raise SecretError("the secret provider is not a URL", hint=f"it begins with {known}")
+        raise SecretError("the secret provider is not a URL", hint=f"it begins with one of {known}")
     scheme = match[1].lower()
     if scheme not in PROVIDERS:
         raise SecretError(
-            f"the secret provider's scheme {scheme}:// is unknown", hint=f"known are {known}"
+            f"the secret provider's scheme {scheme}:// is unknown", hint=f"it is one of {known}"
         )
     module, factory, extra = PROVIDERS[scheme]
     try:
@@ -175,7 +175,7 @@ class ProviderUrl(Unpicklable):
             raise self.refusal("has a # in it", _ENCODE)
         self.host = parts.hostname or ""
         if _HOST.fullmatch(self.host) is None:
-            raise self.refusal("names a host that cannot be one", _ENCODE)
+            raise self.refusal("has an invalid host name", _ENCODE)
         if host_required and not self.host:
             raise self.refusal("names no host", f"it begins with {self.scheme}://host")
         self.path = parts.path
@@ -219,7 +219,7 @@ class ProviderUrl(Unpicklable):
             if name not in allowed:
                 raise self.refusal(
                     f"does not know parameter number {position} of its URL",
-                    f"known are: {', '.join(allowed) or 'none'}; {_ENCODE}",
+                    f"its parameters are: {', '.join(allowed) or 'none'}; {_ENCODE}",
                 )
             if name in parameters:
                 raise self.refusal(f"has the parameter {name} twice", "leave one of them out")
@@ -302,7 +302,7 @@ class SecretFile(Unpicklable):
 def _warn_of_readers(path: Path) -> None:
     """Say, once and not in each worker process, that a file is for everybody to read."""
     if path.stat().st_mode & stat.S_IROTH and parent_process() is None:
-        said = "every user of this machine can read the secret file %s: chmod o-r takes that away"
+        said = "every user of this machine can read the secret file %s: run chmod o-r on it"
         logging.getLogger(__name__).warning(said, path)
 
 

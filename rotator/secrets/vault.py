@@ -59,7 +59,7 @@ class Vault(HttpProvider):
         "give its CA with ca_cert=/path/ca.pem in the provider's URL, or to the system"
     )
     plain: ClassVar[str] = (
-        "if it is meant to speak plain HTTP, write hashivault+http:// in the provider's URL"
+        "if it speaks plain HTTP on purpose, write hashivault+http:// in the provider's URL"
     )
 
     def __init__(self, text: str) -> None:
@@ -144,7 +144,7 @@ class Vault(HttpProvider):
                 response = self._read(path)
             if response.status_code == 403:
                 raise DeniedError(
-                    f"{self.source} refused to let {path} be read",
+                    f"{self.source} does not allow reading {path}",
                     hint="has the token expired, or does its policy lack read on"
                     f" {path}?{_versioned_hint(path)}",
                 )
@@ -165,8 +165,8 @@ class Vault(HttpProvider):
         if response.status_code in {400, 401, 403}:
             raise self.failure(
                 f"refused the login: status {response.status_code}",
-                "is the login method enabled there, and are role and secret or certificate"
-                " those of a role that exists, and not expired?",
+                "is the login method enabled, does the role exist, and is its secret or certificate"
+                " right and not expired?",
             )
         try:
             token = self._content(response)["auth"]["client_token"]
@@ -227,7 +227,7 @@ def _credentials(
             " or set VAULT_TOKEN",
         )
     if not _may_be_token(token):
-        raise url.refusal("has a token that cannot be one", "it is printable ASCII")
+        raise url.refusal("has an invalid token", "a token is printable ASCII")
     return token, None
 
 

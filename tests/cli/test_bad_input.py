@@ -8,6 +8,7 @@ import threading
 import pytest
 import yaml
 
+from rotator.cli.help import COMMANDS, load
 from rotator.state.state import State
 from support.commandline import KEY_A, KEY_B, cache, config_file, run
 from support.processes import run_here
@@ -192,15 +193,16 @@ WRONG_OPTIONS = {
         "run --help",
     ),
     "a switch at no time": (["--writers-switched-at", "lately"], "such as 14:30", "run --help"),
-    "a page of nothing": (["--page", "0"], "--page", "run --help"),
-    "no number": (["--workers", "many"], "--workers", "run --help"),
-    "a rate without end": (["--max-rate", "inf"], "--max-rate", "run --help"),
+    "a page of nothing": (["--page", "0"], "--page: expected a whole number", "run --help"),
+    "no number": (["--workers", "many"], "at least 1, such as 4", "run --help"),
+    "a rate without end": (["--max-rate", "inf"], "to 10,000,000, such as 500", "run --help"),
     "a latency without end": (["--max-latency", "inf"], "--max-latency", "run --help"),
     "a lag of any number": (["--max-lag", "9" * 400], "--max-lag", "run --help"),
-    "an unknown word": (["--format", "xml"], "xml", "run --help"),
+    "an unknown word": (["--format", "xml"], "--format: expected one of table, json", "run --help"),
     "an unknown option": (["--dry"], "--dry", "run --help"),
-    "an option without its value": (["--state"], "--state", "run --help"),
-    "an argument too many": (["everything"], "unexpected extra argument", "run --help"),
+    "a value of a switch": (["--fresh=1"], "--fresh: takes no value", "run --help"),
+    "an option without its value": (["--state"], "--state: the value is missing", "run --help"),
+    "an argument too many": (["everything"], "too many arguments", "run --help"),
     "a report into a missing folder": (["--report", "/nowhere/report.json"], "/nowhere", "mkdir"),
     "a report over a folder": (["--report", "/"], "/", ""),
 }
@@ -218,6 +220,19 @@ class TestOptions:
         assert named in error
         assert advice in hint
         assert len(error) < 500
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_a_number_that_is_none(self, command):
+        """Every option that takes a number says which numbers, with one that it would take."""
+        for option in load(command).params:
+            kind = option.type_descriptor
+            if kind.annotation not in {int, float}:
+                continue
+            least, most = kind.parameter_info.min, kind.parameter_info.max
+            error, _ = refused(run_here([command, option.opts[0], "x"]))
+            said, _, example = error.partition(", such as ")
+            assert re.search(": expected a (whole )?number (of at least|from) [0-9]", said)
+            assert least <= float(example) <= (most or float("inf"))
 
     def test_an_only_key_that_is_no_old_key(self, place, redis):
         """The current key is no old key either, and nothing is moved."""
@@ -275,7 +290,7 @@ class TestOptions:
     def test_a_missing_argument(self):
         """The error names the argument that is missing."""
         error, _ = refused(run_here(["inspect"]))
-        assert "NAME" in error
+        assert error.endswith("missing argument NAME")
 
     def test_a_report_on_a_cache_that_has_none(self, place, redis):
         """`report` names the caches that it knows of."""

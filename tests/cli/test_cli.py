@@ -152,7 +152,7 @@ class TestEnds:
         assert (done.returncode, done.stdout) == (1, "")
         *trace, said, hint = done.stderr.splitlines()
         assert said == f"rotator: error: internal error: {type(error).__name__}"
-        assert hint.startswith("rotator: hint: this is a fault of rotator")
+        assert hint.startswith("rotator: hint: this is a bug in rotator")
         assert "internal error" in trace[0]
         assert any("cli/keys.py" in line for line in trace)
 
@@ -181,7 +181,7 @@ class TestStreams:
         assert done.returncode == 1
         assert done.stderr.splitlines() == [
             "rotator: error: the result could not be written: no space left on device",
-            "rotator: hint: make room",
+            "rotator: hint: free some disk space, then run it again",
         ]
 
     def test_nobody_reads_stdout(self):

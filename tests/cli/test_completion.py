@@ -171,7 +171,7 @@ def test_it_cannot_be_installed(shell):
     said = shell("rotator --install-completion 2>&1; echo $?", HOME="/dev/null/home")
     assert said.splitlines() == [
         "rotator: error: completion cannot be installed: not a directory",
-        "rotator: hint: `rotator --show-completion` prints it, to be put where the shell finds it",
+        "rotator: hint: `rotator --show-completion` prints it, to save where your shell looks",
         "1",
     ]
 

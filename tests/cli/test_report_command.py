@@ -434,14 +434,14 @@ class TestReceipt:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--receipt", "r.json"], "a receipt is on one old key, and there are 2"),
+            (["--receipt", "r.json"], "a receipt is for one old key, and there are 2"),
             (["--receipt", "r.json", "--key", "f" * 64], "--key: no key has this id"),
             (["--receipt", "r.json", "--key", OLD[:4]], "--key: no key has this id"),
             (["--receipt", "none/r.json", "--key", OLD], "does not exist"),
             (["--receipt", "r.json", "--key", OLD, "--sign", "none.pem"], "no such file"),
             (["--key", OLD], "add --receipt"),
             (["--verify-receipt", "r.json"], "--verify-receipt and --public go together"),
-            (["--receipt", "r.json", "--from", "."], "leave out --from"),
+            (["--receipt", "r.json", "--from", "."], "--receipt does not go with --from"),
             (["--receipt", "k.pem", "--sign", "./k.pem"], "would replace the key that signs"),
             (["--receipt", "p.html", "--html", "p.html"], "would replace the page"),
             (["--receipt", "state.sqlite"], "would replace the state file"),

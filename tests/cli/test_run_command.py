@@ -524,7 +524,7 @@ class TestState:
         place = Place(tmp_path, Cache(server.address))
         fill(redis, place.cache, 10)
         legacy.load(name, place.state)
-        said = "the state file is of an earlier version: what it knows is proven anew"
+        said = "the state file is from an earlier version: all of it is proven again"
         first, second = run_here(job(place)), run_here(job(place))
         assert (first.returncode, second.returncode) == (0, 0)
         assert (first.stderr.count(said), second.stderr.count(said)) == (1, 0)

@@ -165,11 +165,11 @@ class TestWithout:
     @pytest.mark.parametrize(
         ("arguments", "code", "said"),
         [
-            ([], 2, "nothing to change is given"),
+            ([], 2, "there is nothing to change"),
             (["--pause", "--resume"], 2, "are opposites"),
-            (["--pause"], 2, "several runs go on: 0abc (one), 1abc (two)"),
-            (["--pause", "--cache", "three"], 1, "no such run goes on with this state"),
-            (["--pause", "--run", "2"], 1, "no such run goes on with this state"),
+            (["--pause"], 2, "several runs are in progress: 0abc (one), 1abc (two)"),
+            (["--pause", "--cache", "three"], 1, "no such run is in progress with this state file"),
+            (["--pause", "--run", "2"], 1, "no such run is in progress with this state file"),
         ],
     )
     def test_tune_refuses(self, state, arguments, code, said):
@@ -218,7 +218,7 @@ class TestWithout:
             runs.end("0abc", number if hears else 0)
             assert done.result().returncode == code
             assert runs.orders("0abc", 0) == []
-        assert ("the run 0abc has ended" in done.result().stderr) == bool(code)
+        assert ("the run 0abc ended before it" in done.result().stderr) == bool(code)
 
     @pytest.mark.parametrize("command", ["status", "tune"])
     def test_no_state(self, tmp_path, command):
@@ -249,8 +249,8 @@ class TestWithout:
         """A misspelt name is told from a cache that does nothing."""
         done = run_here(["status", "--state", state, "--cache", "tow"])
         assert done.returncode == 2
-        assert "--cache tow: the state knows of no run on it" in done.stderr
-        assert "it knows of one, two" in done.stderr
+        assert "--cache tow: the state file has no run on this cache" in done.stderr
+        assert "it has runs on one, two" in done.stderr
 
     def test_of_one_cache(self, state):
         """With --cache only runs on this cache are shown."""

@@ -195,7 +195,7 @@ def test_forbidden(command, switches, tmp_path, server, redis):
     args = ["abc"] if command in {"get", "set", "delete", "inspect"} else []
     done = case.ends(2, command, *args)
     said = re.sub(r"\s+", " ", done.stdout + done.stderr)
-    assert "caches[0].keys.disablePrefix: true demands that encryption.disabled and" in said
+    assert "caches[0].keys.disablePrefix: true requires that encryption.disabled and" in said
     assert "leave the prefix on" in said
     assert redis.get("abc") == b"x"
 

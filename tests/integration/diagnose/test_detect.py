@@ -391,7 +391,7 @@ class TestPasted:
         """A text that is not UTF-8 is refused."""
         done = run(["detect", "-c", config, "--aad", "\udcff"])
         assert done.returncode == 2
-        assert b"--aad: is no text" in done.stderr
+        assert b"--aad: is not UTF-8 text" in done.stderr
 
     def test_unknown_labels_are_shown(self, config, redis):
         """What values of a detected layout call a key that is not there is shown as it stands."""

@@ -205,7 +205,7 @@ class TestInspect:
         finally:
             redis.acl_deluser("blind")
         assert (done.returncode, done.stdout) == (1, b"")
-        assert b"may not read" in done.stderr
+        assert b"has no right to read" in done.stderr
 
     def test_nothing_is_written(self, config, redis):
         """Describing an entry sends no command that writes."""

@@ -75,9 +75,9 @@ class TestStory:
         """Each stage is told from the last, and each says what to do to get to the next."""
         story.write(KEY_A)
         detail, remedy = story.stage()
-        assert detail == "one key: all 10 sampled values under the only key there is"
+        assert detail == "one key: all 10 sampled values under the only key"
         assert "rotator keygen" in remedy
-        assert "list it under old at every application" in remedy
+        assert "list the new key under old at every application" in remedy
 
         story.configure(KEY_A, KEY_B)
         detail, remedy = story.stage()
@@ -109,7 +109,7 @@ class TestStory:
         story.write(KEY_A)
         for keys in (KEY_A, KEY_B), (KEY_B, KEY_A):
             story.configure(*keys)
-            assert "one configuration shows one reader" in story.stage()[1]
+            assert "this shows one configuration" in story.stage()[1]
 
     def test_a_writer_that_went_ahead(self, story):
         """A key that is old here and in use elsewhere may be the new one: asked before a run."""
@@ -163,7 +163,7 @@ class TestStory:
         config = ["--config", story.file, "--state", story.state]
         assert "one key" not in run_here(["check", *config]).stdout
         said = run_here(["check", *config, "--stage"]).stdout
-        assert re.search(r"ok +stage +one key: .*\n +-> for a new one", said)
+        assert re.search(r"ok +stage +one key: .*\n +-> to replace it", said)
 
     def test_no_secret_is_said(self, story):
         """No stage shows key material or values."""

@@ -238,12 +238,10 @@ class TestRefusals:
     def test_what_applications_need_is_said(self, filled):
         """Before anything is done it says what must be true of the applications."""
         done = run_here(adopt(filled, "--match", "app:*"))
-        assert "configured for it already" in done.stderr
-        assert "README" in done.stderr
-        assert (
-            "configured for it already"
-            in run_here(adopt(filled, "--match", "other:*", "--dry-run")).stdout
-        )
+        needed = "Applications must be configured to read encrypted values before you do this"
+        assert needed in done.stderr
+        assert "rotator docs rotation" in done.stderr
+        assert needed in run_here(adopt(filled, "--match", "other:*", "--dry-run")).stdout
 
     def test_encryption_off(self, filled, redis):
         """With encryption off there is no key to encrypt under."""

@@ -254,7 +254,7 @@ class TestOwnValues:
         ended, _ = run(place)
 
         assert ended.returncode == Exit.USAGE
-        assert "rotator itself has written" in ended.stderr
+        assert "rotator wrote in it" in ended.stderr
 
     def test_set_is_no_application(self, place, redis):
         """`set` writes nothing in such a format, and what it wrote when it might does not count."""

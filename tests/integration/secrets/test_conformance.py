@@ -196,7 +196,7 @@ class TestExpiry:
         elif case.vendor.make.__name__ == "Aws":
             case.refused(caplog, "refused the credentials (ExpiredTokenException)")
         elif case.vendor.make.__name__ == "Vault":
-            assert "expired" in case.refused(caplog, "refused to let").hint
+            assert "expired" in case.refused(caplog, "does not allow reading").hint
         else:  # a certificate is no token
             assert quiet(caplog, case.resolve) == OTHER
 

@@ -82,7 +82,7 @@ class TestRead:
         inside = provider_from_url(bao.url(ENTRY, token=token, namespace="team"))
         assert quiet(caplog, lambda: inside.get("a")) == OTHER
         outside = provider_from_url(bao.url(ENTRY, token=token))
-        refused(caplog, lambda: outside.get("a"), "refused to let", kind=SourceError)
+        refused(caplog, lambda: outside.get("a"), "does not allow reading", kind=SourceError)
 
 
 class TestRights:
@@ -92,7 +92,9 @@ class TestRights:
     def test_denied(self, bao, caplog, token):
         """A token that is unknown, or may not read the entry, is refused with what it needs."""
         provider = provider_from_url(bao.url(ENTRY, token=token or bao.token("default")))
-        error = refused(caplog, lambda: provider.get("a"), "refused to let", kind=SourceError)
+        error = refused(
+            caplog, lambda: provider.get("a"), "does not allow reading", kind=SourceError
+        )
         assert f"read on {ENTRY}" in error.hint
 
     def test_ended(self, bao, caplog):
@@ -101,7 +103,9 @@ class TestRights:
         provider = provider_from_url(bao.url(ENTRY, token=token))
         assert provider.get("a") == SECRET
         bao.put("auth/token/revoke", token=token)
-        error = refused(caplog, lambda: provider.get("sub.b"), "refused to let", kind=SourceError)
+        error = refused(
+            caplog, lambda: provider.get("sub.b"), "does not allow reading", kind=SourceError
+        )
         assert "has the token expired" in error.hint
 
     def test_role(self, bao, caplog):

@@ -289,7 +289,7 @@ class TestUnknownFields:
         ("rotator", "path", "word"),
         [
             ({"cachess": {}}, "rotator.cachess", "did you mean caches?"),
-            ({"other": SECRET}, "rotator.other", "known are formats, caches"),
+            ({"other": SECRET}, "rotator.other", "fields are formats, caches"),
             ({"caches": {"shared": {"macth": []}}}, "rotator.caches.shared.macth", "match"),
             ({"caches": {"shared": {"x": SECRET}}}, "rotator.caches.shared.x", "databases"),
             (
@@ -324,7 +324,7 @@ class TestRefused:
             (cache(name=""), "caches[0].name", "empty"),
             (cache(name="local_default"), "caches[0].name", "built-in"),
             (cache(type=...), "caches[0].type", "missing"),
-            (cache(type=SECRET), "caches[0].type", "known are redis, cluster"),
+            (cache(type=SECRET), "caches[0].type", "write one of redis, cluster"),
             ({"type": "cluster"}, "caches[0].name", "missing"),
             (cache(redis=...), "caches[0].redis.addresses", "missing"),
             (cache(redis__addresses=...), "caches[0].redis.addresses", "missing"),
@@ -388,7 +388,7 @@ class TestRefused:
         if encryption_off and hashing_off:
             assert config({"caches": [given]}).caches[0].keys.disable_prefix
         else:
-            refused("caches[0].keys.disablePrefix", "demands", given={"caches": [given]})
+            refused("caches[0].keys.disablePrefix", "requires", given={"caches": [given]})
 
     @pytest.mark.parametrize("given", [{}, {"caches": None}, {"caches": []}, "# nothing"])
     def test_no_caches(self, refused, given):
@@ -741,15 +741,15 @@ rotator: {{caches: {{shared: {{labels: {labels}}}}}}}
         ("labels", "path", "word"),
         [
             ([SECRET], "", "must be a mapping"),
-            ({ID: ""}, f".{ID}", "is no label"),
-            ({ID: "hex:0"}, f".{ID}", "is no label"),
+            ({ID: ""}, f".{ID}", "is not a label"),
+            ({ID: "hex:0"}, f".{ID}", "is not a label"),
             ({ID: None}, f".{ID}", "must be text"),
             ({ID: [SECRET]}, f".{ID}", "must be text"),
-            ({"9f2c": "k1"}, ".9f2c", "is no key id"),
+            ({"9f2c": "k1"}, ".9f2c", "is not a key id"),
         ],
     )
     def test_wrong(self, refused, labels, path, word, kind):
-        """What is no label, or of no key, is refused with its path."""
+        """What is not a label, or of no key, is refused with its path."""
         given = TestSettings.document({"labels": labels})
         refused(f"rotator.caches.shared.labels{path}", word, given=given, kind=kind)
 
@@ -891,7 +891,7 @@ class TestDeclarations:
             ("rdb", {"is": "none", "reasons": "x"}, "rdb.reasons", "did you mean reason?"),
             ("rdb", SECRET, "rdb", "must be a mapping"),
             ("rbd", {"is": "none"}, "rbd", "did you mean rdb?"),
-            ("network", {"is": "none"}, "network", "known are rdb, aof, outside, replicas"),
+            ("network", {"is": "none"}, "network", "fields are rdb, aof, outside, replicas"),
         ],
     )
     def test_wrong(self, refused, name, given, path, word):

@@ -311,14 +311,14 @@ class TestSigningKeys:
     @pytest.mark.parametrize(
         ("read", "text", "says", "hint"),
         [
-            (signing_key, b"", "this is no private key (PEM)", "make one: openssl genpkey"),
+            (signing_key, b"", "this is not a PEM private key", "make one: openssl genpkey"),
             (signing_key, pem(SIGNS, public=True), "this is a public key, which cannot sign",
              "make one: openssl genpkey"),
             (signing_key, pem(CURVE), "the key is of another kind than ed25519",
              "make one: openssl genpkey"),
             (signing_key, pem(SIGNS, passphrase=b"x"), "the key needs a passphrase",
              "give one without: openssl pkey -in a.pem -out KEY.pem"),
-            (verifying_key, b"", "this is no public key (PEM)",
+            (verifying_key, b"", "this is not a PEM public key",
              "make it from the key that signed: openssl pkey"),
             (verifying_key, pem(SIGNS), "this is a private key",
              "make it from the key that signed: openssl pkey"),

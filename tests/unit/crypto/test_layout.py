@@ -89,11 +89,11 @@ class TestParse:
             ),
             (
                 {"layout": ["ciphertext", "nonce:12", "tag:16"], "aad": "header+name"},
-                "rotator.formats.mine.aad: no header stands before the nonce",
+                "rotator.formats.mine.aad: the layout has no header before the nonce",
             ),
             (
                 {"layout": ["tag:16", "nonce:12", "ciphertext"], "aad": "header+name"},
-                "rotator.formats.mine.aad: no header stands before the nonce",
+                "rotator.formats.mine.aad: the layout has no header before the nonce",
             ),
         ],
     )

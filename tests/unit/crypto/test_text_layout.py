@@ -380,7 +380,7 @@ class TestDescriptions:
             ("hex", "{key-id}:{nonce}{ciphertext}{tag}", "{key-id} is not a part"),
             ("hex", "{kid}:{nonce}{ciphertext}{tag}", "{kid} is not a part"),
             ("hex", "{iv}{nonce}{ciphertext}{tag}", "{iv} is not a part"),
-            ("hex", "\ud800{nonce}{ciphertext}{tag}", "is no text"),
+            ("hex", "\ud800{nonce}{ciphertext}{tag}", "is not text"),
             ("hex", "", "0 times {nonce}"),
         ],
     )
@@ -411,12 +411,15 @@ class TestDescriptions:
     @pytest.mark.parametrize(
         ("more", "message"),
         [
-            ({"within": "raw"}, "rotator.formats.mine.within: raw is no encoding around a text"),
+            ({"within": "raw"}, "rotator.formats.mine.within: raw cannot be around a text"),
             ({"within": "gzip"}, "rotator.formats.mine.within: 'gzip' is not known"),
             ({"aad": "label"}, "rotator.formats.mine.aad: the layout has no label"),
-            ({"aad": "header+name"}, "rotator.formats.mine.aad: no header stands before the nonce"),
+            (
+                {"aad": "header+name"},
+                "rotator.formats.mine.aad: the layout has no header before the nonce",
+            ),
             ({"aad": "text:"}, "rotator.formats.mine.aad: 'text:' is not known"),
-            ({"aad": "text:\udcff"}, "rotator.formats.mine.aad: is no text"),
+            ({"aad": "text:\udcff"}, "rotator.formats.mine.aad: is not text"),
             ({"aad": "name-without:"}, "rotator.formats.mine.aad: 'name-without:' is not known"),
             (
                 {"within": "hex", "layout": ["nonce", "ciphertext", "tag:16"]},

@@ -196,8 +196,8 @@ class TestGet:
         ("name", "words"),
         [
             ("json:none", "no such secret"),
-            ("cache/key:a", "is no JSON object"),
-            ("list:a", "is no JSON object"),
+            ("cache/key:a", "is not a JSON object"),
+            ("list:a", "is not a JSON object"),
             ("json:number", "is not text"),
             ("binary", "is binary"),
             ("deleted", "InvalidRequestException"),
@@ -274,7 +274,7 @@ class TestRefusals:
         """A profile that is not there is no place for credentials."""
         monkeypatch.setenv("AWS_PROFILE", "none")
         one = provider(f"?region={REGION}")
-        error = refused(caplog, lambda: one.get("a"), "could not be got", kind=SourceError)
+        error = refused(caplog, lambda: one.get("a"), "could not be loaded", kind=SourceError)
         assert "AWS_PROFILE" in error.hint
 
     def test_no_region(self, caplog):

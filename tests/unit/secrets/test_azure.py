@@ -162,7 +162,7 @@ class TestRefusals:
         """A server that asks for a token for somebody else gets none."""
         server.resource = "https://vault.azure.net"
         error = refused(
-            caplog, lambda: provider(server).get(NAME), "does not fit", kind=SourceError
+            caplog, lambda: provider(server).get(NAME), "does not match", kind=SourceError
         )
         assert "vault.azure.net" in error.hint
         assert not server.paths("/token")
@@ -251,8 +251,11 @@ class TestUrl:
             (f"?clientSecret={PLANTED}&tenantID=a", "clientID"),
             ("?clientID=a&tenantID=a", "clientSecret"),
             (f"?clientID=a&clientSecret={PLANTED}", "tenantID"),
-            (f"?clientID=a&clientSecret={PLANTED}&tenantID=a%20b", "cannot be one"),
-            (f"?clientID=a&clientSecret={PLANTED}&tenantID=a&entraIDHost=http://h", "cannot be"),
+            (f"?clientID=a&clientSecret={PLANTED}&tenantID=a%20b", "invalid tenantID"),
+            (
+                f"?clientID=a&clientSecret={PLANTED}&tenantID=a&entraIDHost=http://h",
+                "invalid tenantID",
+            ),
             ("/secrets/a", "takes no path"),
         ],
     )

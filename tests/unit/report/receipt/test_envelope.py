@@ -254,7 +254,7 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda path, _key: path.write_text("nothing"), "this is no private key (PEM)"),
+            (lambda path, _key: path.write_text("nothing"), "this is not a PEM private key"),
             (write_public, "this is a public key, which cannot sign"),
             (lambda path, key: write_private(path, key, b"word"), "the key needs a passphrase"),
             (
