@@ -80,7 +80,7 @@ TOPICS = (
 # heading -> the options below it; what is in none is the command's own business, and comes first
 HEADINGS = {
     "Which cache": "--config --secret-provider --cache --namespace --db --state",
-    "Manners": """
+    "Load limits": """
         --max-duration --until --max-rate --max-latency --max-lag --max-memory --pause-file --page
         --workers --engine --scheduler
     """,
@@ -93,8 +93,8 @@ _HEADING = {option: name for name, options in HEADINGS.items() for option in opt
 
 # An option brings its variables and files into the help of every command that has it.
 VARIABLES = {
-    "--config": ("MAVERICS_CONFIG", "the configuration, where --config is not given"),
-    "--secret-provider": ("MAVERICS_SECRET_PROVIDER", "where --secret-provider is not given"),
+    "--config": ("MAVERICS_CONFIG", "the configuration, if --config is not given"),
+    "--secret-provider": ("MAVERICS_SECRET_PROVIDER", "if --secret-provider is not given"),
     "--format": ("NO_COLOR", "no colours, whatever it is set to; nor with TERM=dumb"),
 }
 FILES = {
