@@ -174,7 +174,7 @@ class ReceiptOptions:
         unmet = found.retirable.reasons
         against = f"; the key must not be removed yet: {unmet[0]}" if unmet else ""
         said = f"{self.receipt}: receipt of key {short_id(key_id)}, {found.verdict}, {signed}"
-        return said + against
+        return f"{said}{against}\n{receipt.not_shown(found)}"
 
     def _key_id(self, everything: Report, old: Sequence[str]) -> str:
         """Return the id of the key that the receipt is to be on."""

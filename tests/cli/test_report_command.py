@@ -393,6 +393,7 @@ class TestReceipt:
         assert (made.returncode, made.stderr) == (0, "")
         said = " ".join(made.stdout.split())
         assert f"{path}: receipt of key 9f2c41d0, retirable, signed with key " in said
+        assert said.endswith("only that rotator found nothing that needs it.")
         assert (verified.returncode, verified.stderr) == (0, "")
         assert f"key {OLD}: old" in verified.stdout
         first, *_, last = verified.stdout.splitlines()
