@@ -142,7 +142,7 @@ def as_data(access: CacheContext, found: Detection) -> dict[str, Any]:
         ],
         "other": dict(found.other.most_common()),
         "configuration": configuration(access, found),
-        "notes": list(notes(access, found)),
+        "notes": [*_doubts(found), *notes(access, found)],
         "exit_code": int(found.exit_code),
     }
 
@@ -165,6 +165,8 @@ def _hits(access: CacheContext, hits: Hits) -> list[dict[str, Any]]:
 def _print(access: CacheContext, found: Detection) -> None:
     """Print what was found, for people."""
     print_result(f"{escape(access.cache.name)}: {_sampled(found)}")
+    for doubt in _doubts(found):
+        print_result(_wrapped("", doubt))
     rows = [
         (hit["format"], configured, hit["key"], hit["role"], hit["field"], hit["count"])
         for configured, hits in (("yes", found.opened), ("no", found.guessed))
@@ -187,6 +189,11 @@ def _print(access: CacheContext, found: Detection) -> None:
             "Add this to the configuration, and the values that are not configured open too:\n\n"
         )
         print_result(as_yaml(proposal, list(notes(access, found))))
+
+
+def _doubts(found: Detection) -> list[str]:
+    """Return that the current key is probably another one than applications use, if it seems so."""
+    return [f"{found.wrong_key}; {found.wrong_key.hint}"] if found.wrong_key else []
 
 
 def _sampled(found: Detection) -> str:

@@ -200,6 +200,8 @@ def formats(probe: Probe) -> str | Advice:
     if access.codec is None:
         return "encryption is off"
     found = detect(access, _SAMPLES)
+    if found.wrong_key:
+        raise found.wrong_key
     hashes = "" if access.settings.fields and found.strings else _hashes(access)
     if not found.strings:
         hint = f"such as rotator.caches.{probe.cache.name}.fields: [data]"

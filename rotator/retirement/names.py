@@ -22,6 +22,7 @@ _CLOCK = (
     "set the clock right, then run again; if it is right, an earlier run had a wrong one: move the"
     " state file away, then run again"
 )
+_REFUSED = "a run would be refused: do what the warning says, then run again"
 _FIX = "fix that, then run again"
 _EVERY_NIGHT = "run again; if this happens every night, use `run --wait` or `rotator fence`"
 _GRANT = "grant +cluster|myid on {}, then run rotator twice"
@@ -216,11 +217,10 @@ def _too_early(gone: Mapping[str, Gone], now: datetime, quiet: timedelta) -> Pla
 
 def _clean(case: Evidence, gone: Mapping[str, Gone]) -> Place:
     """Return on what evidence the names are clean."""
-    since = gone_since(gone)
     met = f"last met {moment(case.last_seen_at)}" if case.last_seen_at else "never met"
     proofs = [one.first.begun_at for one in gone.values() if one.first]
     text = f"{met}; no sweep since {moment(max(proofs))} met it" if proofs else met
-    return Place(Kind.NAMES, "", Status.CLEAN, text, since=since)
+    return Place(Kind.NAMES, "", Status.CLEAN, text, since=gone_since(gone))
 
 
 def _moving(case: Evidence) -> str:
@@ -228,7 +228,7 @@ def _moving(case: Evidence) -> str:
     steps = _TWICE | {one: _OPEN_ITEMS[one][2] for one in (Outcome.TOO_LARGE, Outcome.DENIED)}
     met = {one: max(sweep.open_items.get(one, 0) for sweep in case.sweeps) for one in steps}
     if case.sweep and case.sweep.mode is Mode.DRY_RUN and met[Outcome.TOO_LARGE] < case.remaining:
-        return "run without --dry-run to move what remains"
+        return _REFUSED if case.sweep.refused else "run without --dry-run to move what remains"
     if sum(met.values()) < case.remaining:
         return "run again to move what remains"
     return "; ".join(step for one, step in steps.items() if met[one])

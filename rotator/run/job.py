@@ -20,13 +20,13 @@ import structlog
 from rotator.console import internal_error
 from rotator.crypto.keyring import Keyring
 from rotator.errors import (
+    REFUSALS,
     Exit,
     LoginError,
     RightsError,
     RotatorError,
     ServerError,
     StateError,
-    UnmetFormatError,
     worst,
 )
 from rotator.progress import Progress
@@ -143,8 +143,8 @@ class Job:
                 self._set_fences()
                 results = [self._work(run) for run in self._runs]
             for run, result in zip(self._runs, results, strict=True):
-                self._recorder.keep(result)
                 run.keep(result)
+                self._recorder.keep(result)
             if self.refresh_files:
                 self._refresh_files(results)
         finally:
@@ -271,7 +271,7 @@ class Job:
             if failure := self._failures.get(run.access.cache.name):
                 if stopped := self._stopped_by(failure):
                     return stopped
-                if len(self._runs) == 1 and not isinstance(failure, UnmetFormatError):
+                if len(self._runs) == 1 and not isinstance(failure, REFUSALS):
                     raise failure
         return None
 
@@ -288,7 +288,7 @@ class Job:
             failure = internal_error(error, cache=name)
         self._failures[name] = failure
         alone = len(self._runs) == 1 and step == run.prepare  # it is raised, unless it is a refusal
-        if not self._stopped_by(failure) and (not alone or isinstance(failure, UnmetFormatError)):
+        if not self._stopped_by(failure) and (not alone or isinstance(failure, REFUSALS)):
             log.error("cache failed", cache=name, error=str(failure), hint=failure.hint)
         return None
 
