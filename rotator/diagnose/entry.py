@@ -61,9 +61,10 @@ def configuration(access: CacheContext, found: Detection) -> dict[str, Any] | No
     """Return the `rotator` section that opens what was guessed; None: none is needed."""
     if not found.formats:
         return None
-    custom = {form.name: as_configured(form) for form in found.formats if form.name not in BUILTIN}
     opening = {form.name for form, _ in found.opened}
     configured = access.settings.formats
+    known = {*BUILTIN, *configured}  # only a label is missing there
+    custom = {form.name: as_configured(form) for form in found.formats if form.name not in known}
     kept = opening if configured == BUILT_IN_FORMATS else configured
     # Ahead of the others: new values get the first format, and applications read this one.
     names = [form.name for form in found.formats]

@@ -207,6 +207,7 @@ def formats(probe: Probe) -> str | Advice:
     access = probe.access
     if access.codec is None:
         return "encryption is off"
+    access.require_labels()
     found = detect(access, _SAMPLES)
     if found.wrong_key:
         raise found.wrong_key

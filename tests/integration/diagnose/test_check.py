@@ -469,6 +469,29 @@ class TestKeys:
         found = check(config_file(tmp_path / "c.yaml", cache(server.address)), code=2)
         assert "rotator detect" in step(found, "formats")["remedy"]
 
+    def test_a_label_of_no_key(self, tmp_path, server, redis):
+        """A label for an id that is no configured key's deserves a look: it may be a slip."""
+        redis.set(NAME, value())
+        caches = {"shared-redis": {"labels": {"caec13720b45f6d8": "may"}}}
+        path = tmp_path / "maverics.yaml"
+        config = config_file(path, cache(server.address), rotator={"caches": caches})
+        found = step(check(config, code=0), "key material")
+        assert found["result"] == "advice"
+        said = "labels: caec13720b45f6d8 is not the id of a configured key"
+        assert found["detail"].endswith(said)
+        assert "rotator keys" in found["remedy"]
+
+    def test_no_label_for_the_current_key(self, tmp_path, server, redis):
+        """A format with a label needs that of the current key; a run refuses in the same words."""
+        redis.set(NAME, value())
+        theirs = {"encoding": "base64", "layout": "{label}:{nonce}{ciphertext}{tag}"}
+        ours = {"formats": {"theirs": theirs}, "caches": {"shared-redis": {"formats": ["theirs"]}}}
+        config = config_file(tmp_path / "maverics.yaml", cache(server.address), rotator=ours)
+        found = step(check(config, code=2), "formats")
+        dry = run(["run", "--dry-run", "-c", config, "--state", tmp_path / "state"])
+        assert f"error: {found['detail']}\n" in dry.stderr.decode()
+        assert "no label for the current key" in found["detail"]
+
     def test_some_do_not_open(self, config, redis):
         """One value that does not open among others is advice, not a failure."""
         redis.set("broken", value(KEY_B)[:-1] + b"!")
