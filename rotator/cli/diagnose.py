@@ -1,11 +1,12 @@
 """`rotator check`, `rotator detect`: try what a run needs, and name format and key of values."""
 
+import sys
 import textwrap
 from dataclasses import asdict
 from typing import Any
 
 from rotator.cli import options
-from rotator.console import COLUMNS, print_json, print_result, start_logging, table
+from rotator.console import columns_of, print_json, print_result, start_logging, table
 from rotator.diagnose.check import StepResult, check, exit_code
 from rotator.diagnose.detect import SAMPLES, Detection, Hits, detect
 from rotator.diagnose.entry import as_configured, as_yaml, configuration, notes
@@ -86,7 +87,7 @@ def _wrapped(start: str, text: str) -> str:
     """Return *start* and *text*, in lines that fit."""
     return textwrap.fill(
         escape(text),
-        COLUMNS,
+        columns_of(sys.stdout),
         initial_indent=start,
         subsequent_indent=" " * len(start),
         break_on_hyphens=False,
@@ -188,7 +189,8 @@ def _print(access: CacheContext, found: Detection) -> None:
         print_result(
             "Add this to the configuration, and the values that are not configured open too:\n\n"
         )
-        print_result(as_yaml(proposal, list(notes(access, found))))
+        width = columns_of(sys.stdout) - 1
+        print_result(as_yaml(proposal, list(notes(access, found)), width))
 
 
 def _doubts(found: Detection) -> list[str]:

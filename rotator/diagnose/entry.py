@@ -18,7 +18,6 @@ from rotator.crypto.layout import BUILTIN, Format
 from rotator.diagnose.detect import Detection
 from rotator.server.context import CacheContext
 
-_WIDTH = 99  # columns
 _AMBIGUOUS = {"on", "off", "yes", "no", "y", "n", "true", "false", "null"}
 """Words that YAML takes for something else."""
 
@@ -134,14 +133,14 @@ def notes(access: CacheContext, found: Detection) -> Iterator[str]:
             )
 
 
-def as_yaml(data: dict[str, Any], remarks: Sequence[str]) -> str:
+def as_yaml(data: dict[str, Any], remarks: Sequence[str], width: int) -> str:
     """Return a `rotator` section as YAML, with *remarks* as comments below its first line."""
     text = yaml.dump(
-        _quoted(data), Dumper=_Dumper, default_flow_style=False, sort_keys=False, width=_WIDTH
+        _quoted(data), Dumper=_Dumper, default_flow_style=False, sort_keys=False, width=width
     )
     first, _, rest = text.partition("\n")
     start = "  # "
-    lines = [line for remark in remarks for line in textwrap.wrap(remark, _WIDTH - len(start))]
+    lines = [line for remark in remarks for line in textwrap.wrap(remark, width - len(start))]
     return "\n".join([first, *(start + line for line in lines), rest])
 
 

@@ -17,6 +17,7 @@ from support.caches import wait_for
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 from support.processes import run_here
 from support.respfront import RespFront
+from support.terminals import on_terminal
 from support.tlsfront import Authority
 
 NAME = b"/app/oidc:abc"
@@ -615,3 +616,16 @@ class TestTable:
         long = cache([server.address, "no-such-host-with-a-long-name.invalid:6379"], name="n" * 60)
         done = run(["check", "-c", config_file(tmp_path / "c.yaml", long)])
         assert max(map(len, done.stdout.decode().splitlines())) <= 100
+
+    def test_a_terminal_of_80_columns(self, tmp_path, server, redis):
+        """On a narrow terminal lines end between words, and no id of a key is cut."""
+        redis.set(NAME, value())
+        path = config_file(tmp_path / "c.yaml", cache(server.address))
+        current = Key.from_text(KEY_B, "test").id
+        for command in (["check"], ["detect"], ["keys"]):
+            shown = on_terminal(*command, "-c", path)
+            assert max(map(len, shown.splitlines())) <= 80
+            assert command == ["detect"] or current in shown
+        wide, narrow = run(["check", "-c", path]).stdout.decode(), on_terminal("check", "-c", path)
+        # But for the path of the file, which may be one long word.
+        assert wide.split("\n\n", 1)[1].split() == narrow.split("\n\n", 1)[1].split()
