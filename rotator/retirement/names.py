@@ -14,7 +14,7 @@ from rotator.retirement.lineage import Gone, gone_since
 from rotator.retirement.looks import UNSEEN_RESET
 from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
-from rotator.text import add_clamped, begin_with, clock, count, duration, moment
+from rotator.text import add_clamped, begin_with, clock, count, duration, moment, rounded_up
 
 CLOCKS = "set the clocks right (NTP), then run again"
 """What to do when a clock is wrong."""
@@ -211,7 +211,7 @@ def _too_early(gone: Mapping[str, Gone], now: datetime, quiet: timedelta) -> Pla
     calm_at = add_clamped(ends, quiet)
     how = f"a sweep {duration(quiet)} later" if now < calm_at else "another sweep"
     text = f"no value left under it at {clock(ends, now)}; {how} must confirm it"
-    remedy = f"run again after {clock(calm_at, now)}" if now < calm_at else "run again"
+    remedy = f"run again after {clock(rounded_up(calm_at), now)}" if now < calm_at else "run again"
     return _later(text, remedy, max(now, calm_at))
 
 
@@ -292,7 +292,7 @@ def writers_place(case: Evidence, gone: Mapping[str, Gone], now: datetime) -> Pl
     fence, where = case.in_force, case.cache
     if fence and fence.at > now:
         text = f"applications use the current key from {moment(fence.at)} on (`rotator fence`)"
-        remedy = f"run again after {moment(fence.at)}"
+        remedy = f"run again after {moment(rounded_up(fence.at))}"
         return Place(
             Kind.WRITERS, "", Status.UNKNOWN, text, Verdict.VERIFYING, None, remedy, fence.at
         )

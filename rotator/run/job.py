@@ -46,7 +46,7 @@ from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import RemoteWorkers
 from rotator.sweep.results import CacheResult
 from rotator.sweep.scope import RunOptions
-from rotator.text import add_clamped, clock, rfc3339, utc_now
+from rotator.text import add_clamped, clock, rfc3339, rounded_up, utc_now
 
 _SOON = timedelta(seconds=5)  # until a server has saved by itself, or a replica caught up
 _POLL_SECONDS = 0.2
@@ -217,7 +217,7 @@ class Job:
         names = ", ".join(access.cache.name for access in self.accesses)
         log.info("waiting", until=rfc3339(until), at_most_until=rfc3339(deadline))
         with self.progress(names, "waiting", 0) as bar:
-            bar.wait(f"until {clock(until, self.clock())}, when a key may be retirable")
+            bar.wait(f"until {clock(rounded_up(until), self.clock())}, when a key may be retirable")
             while self.clock() <= until:
                 if stopped := self.stopper.reason():
                     return stopped
