@@ -30,8 +30,10 @@ def test_a_pipe_gets_markdown(topic):
 
 @pytest.mark.parametrize("args", [[], ["--list"], ["verdicts", "--list"]])
 def test_the_list(args):
-    """Without a topic, and with --list, each document is listed with its question, in order."""
-    rows = [line.split(maxsplit=1) for line in run_here(["docs", *args]).stdout.splitlines()]
+    """Without a topic, and with --list, each document is listed, and how to open one is said."""
+    lines = run_here(["docs", *args]).stdout.splitlines()
+    assert lines[-1] == "`rotator docs TOPIC` shows one"
+    rows = [line.split(maxsplit=1) for line in lines]
     found = [(row[0], row[1].strip()) for row in rows if len(row) == 2 and row[0] in TOPICS]
     questions = {topic: QUESTION.match(path.read_text())[1] for topic, path in PAGES.items()}
     assert found == [(topic, questions[topic]) for topic in TOPICS]
