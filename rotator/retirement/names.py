@@ -246,8 +246,8 @@ def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:
         text = "names outside `match` and `databases` were not yet looked at"
         return replace(_later(text), kind=Kind.OUTSIDE)
     if any(one.visits is None for one in known):
-        names = count(sum(one.names for one in known), "name")
-        text = f"{names} outside `match` and `databases` hold none: {reason}"
+        number, where = sum(one.names for one in known), "outside `match` and `databases`"
+        text = f"{count(number, f'name {where} holds', f'names {where} hold')} none: {reason}"
         return Place(Kind.OUTSIDE, "", Status.ASSUMED, text)
     if under := sum(one.under_old_keys.get(case.key_id, 0) for one in known):
         text = f"{count(under, 'value')} under it outside `match`, `databases` or `fields`"
