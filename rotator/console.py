@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-COLUMNS = 100
-"""How wide a result may be."""
+COLUMNS = 100  # how wide a result may be
 
+_KEY_ID = re.compile(r"[0-9a-f]{16}")
 _PADDING = re.compile(r" +$", re.MULTILINE)
 _FIRST = ("timestamp", "level", "event")
 _INTERNAL = ("_record", "_from_structlog")  # structlog's own, gone before the line is rendered
@@ -85,7 +85,7 @@ def print_error(error: RotatorError, stream: IO[str] | None = None) -> None:
 
 
 def table(*columns: str, rows: Iterable[Sequence[object]]) -> Table:
-    """Return a table of text; a cell that is None shows a dash, and numbers go to the right."""
+    """Return a table of text; None is a dash, numbers go to the right, and key ids stay whole."""
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - see above
     from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415 - see above
@@ -94,7 +94,10 @@ def table(*columns: str, rows: Iterable[Sequence[object]]) -> Table:
     drawn = Table(box=SIMPLE_HEAD, show_header=any(columns))
     for index, column in enumerate(columns):
         numbers = bool(cells) and all(isinstance(row[index], int) for row in cells)
-        drawn.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        widest = max([str(row[index]) for row in cells], key=len, default="")
+        width = len(widest) if _KEY_ID.fullmatch(widest) else None
+        justify: Any = "right" if numbers else "left"
+        drawn.add_column(column, justify=justify, overflow="fold", width=width)
     for row in cells:
         drawn.add_row(*(Text(escape(str(cell))) for cell in row))
     return drawn
@@ -104,12 +107,11 @@ def console(stream: IO[str]) -> Console:
     """Return what draws tables on *stream*, no wider than that, and no wider than `COLUMNS`."""
     from rich.console import Console  # noqa: PLC0415 - see above
 
-    terminal = stream.isatty()
     return Console(
         file=_tolerant(stream),
-        width=min(_columns(stream), COLUMNS) if terminal else COLUMNS,
+        width=columns_of(stream),
         # Said outright, or FORCE_COLOR would put colours into a file.
-        force_terminal=terminal,
+        force_terminal=stream.isatty(),
         color_system="auto" if _has_colours(stream) else None,  # nor bold
         highlight=False,
         markup=False,
@@ -128,10 +130,10 @@ def _has_colours(stream: IO[str]) -> bool:
     return stream.isatty() and not plain
 
 
-def _columns(stream: IO[str]) -> int:
-    """Return how wide the terminal is, as far as it says."""
+def columns_of(stream: IO[str]) -> int:
+    """Return how wide a result there may be: as wide as the terminal, as far as it says."""
     try:
-        return os.get_terminal_size(stream.fileno()).columns or COLUMNS
+        return min(os.get_terminal_size(stream.fileno()).columns or COLUMNS, COLUMNS)
     except (OSError, ValueError):
         return COLUMNS
 

@@ -6,6 +6,7 @@ Errors: form one tree with exit codes and hints; one table says what each code m
     │   ├── KeyMaterialError  2  a key is not 64 hex characters, or listed twice
     │   ├── FormatError       2  a value format is described wrongly
     │   │   └── UnmetFormatError  2  a literal of a format may name another key
+    │   ├── WrongKeyError     2  values have the current key's label, and it opens none
     │   └── SecretError       2  a reference cannot be resolved
     ├── ServerError           1  Redis, or the way to it
     │   ├── LostError         1  the connection, or the process behind it, is gone
@@ -153,18 +154,20 @@ class UnmetFormatError(FormatError):
     """
 
     def __init__(self, name: str, *, own: bool = False) -> None:
-        same = "if the text is the same for every key"
-        constant = f"add constant: true to rotator.formats.{name} {same}"
+        same = f"the text is the same for every key, add constant: true to rotator.formats.{name}"
         met = (
             "rotator wrote in it under the current key before any application was seen to, so the"
-            f" values no longer show what applications write: {constant}"
+            " values no longer show what applications write: is the current key right? If it is,"
+            f" and {same}"
             if own
-            else "no value that an application wrote in it under the current key was met: let one"
-            f" write, then `rotator run --dry-run` look at all values; or {constant}"
+            else "no value that an application wrote in it under the current key was met: is the"
+            " current key right? If it is, let an application write with it, then `rotator run"
+            f" --dry-run` look at all values; or, if {same}"
         )
         super().__init__(
             f"rotator does not write in the format {name}: text in it may name the key, and {met}",
-            hint="`rotator check --stage` shows how far the applications are",
+            hint="compare `rotator keys` with the key of every application; `rotator check --stage`"
+            " shows how far they are",
         )
         self.name, self.own = name, own
 
@@ -174,6 +177,29 @@ class UnmetFormatError(FormatError):
 
 def _unmet(name: str, own: bool) -> UnmetFormatError:
     return UnmetFormatError(name, own=own)
+
+
+class WrongKeyError(ConfigError):
+    """
+    Wrong key error: *number* values have the current key's label, and none of them opens with it.
+
+    *field* is where the key is configured, *key_id* and *label* are how it is called.
+    """
+
+    def __init__(self, field: str, key_id: str, label: str, number: int) -> None:
+        one = number == 1
+        super().__init__(
+            f"{field}: {number:,} sampled value{' names' if one else 's name'} the current key"
+            f" {key_id} (label `{label}`), and {'it' if one else 'none of them'}"
+            f" {'does not open' if one else 'opens'} with it: the key is probably not the one that"
+            " applications use",
+            hint="is it derived from a passphrase? see `rotator docs formats`; compare `rotator"
+            " keys` with the key of every application",
+        )
+
+
+REFUSALS = (UnmetFormatError, WrongKeyError)
+"""What keeps a run from writing in a cache, so that applications can read it afterwards."""
 
 
 class SecretError(ConfigError):

@@ -20,12 +20,8 @@ SHORT_ID = 8  # of a key id's 16 characters tell it apart for people
 _MASK = "***"
 _now = partial(datetime.now, UTC)
 _END = datetime(9999, 12, 31, tzinfo=UTC)
-_UNITS = {
-    "d": timedelta(days=1),
-    "h": timedelta(hours=1),
-    "m": timedelta(minutes=1),
-    "s": timedelta(seconds=1),
-}
+_DAY, _HOUR, _MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
+_UNITS = {"d": _DAY, "h": _HOUR, "m": _MINUTE, "s": timedelta(seconds=1)}
 _NOUNS = {"d": "day", "h": "hour", "m": "minute"}
 _DURATION = re.compile(r"([0-9]{1,10})([smhd])")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -46,8 +42,7 @@ _PARAMETER = re.compile(
 )
 # https://github.com/redis/redis/blob/7.0/src/server.c, `rejectCommandFormat`: unknown commands
 _REPEATED = re.compile(r",? with args beginning with.*", re.DOTALL)
-_EXCERPT = 200  # characters of what a server says
-_TELLS = 64  # characters of a name or value that are looked for
+_EXCERPT, _TELLS = 200, 64  # characters of what a server says, and of a name that is looked for
 _SHORT = 4  # characters of one that is not looked for: it may be part of any word
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){16,}'|"(?:[^"\\]|\\.){16,}")""")
 
@@ -178,6 +173,11 @@ def clock(at: datetime, now: datetime) -> str:
     """Return a time, without its date if that is today's: `11:02 UTC`."""
     today = at.astimezone(UTC).date() == now.astimezone(UTC).date()
     return f"{at.astimezone(UTC):%H:%M} UTC" if today else moment(at)
+
+
+def rounded_up(at: datetime) -> datetime:
+    """Return a time rounded up to the minute: nothing is to be promised too early."""
+    return add_clamped(at, (_END - at) % _MINUTE)
 
 
 def ago(at: datetime, now: datetime) -> str:

@@ -143,13 +143,22 @@ def _usage_error(
     named = " ".join(one for one in arguments[:1] if one in command.commands)
     path = context.command_path if context else f"rotator {named}".rstrip()
     hint = f"`{path} --help` shows what there is"
-    if alike := getattr(error, "possibilities", None):
-        hint = f"did you mean {alike[0]}? {hint}"
+    if alike := _alike(error):
+        hint = f"did you mean {alike}? {hint}"
     if context and parameter:
         source = context.get_parameter_source(parameter.name)
         if source is not None and source.name == "ENVIRONMENT":
             hint = f"it comes from {variable(parameter.opts[0])} in the environment; {hint}"
     return ConfigError(_told(error, parameter), hint=hint)
+
+
+def _alike(error: Any) -> str | None:
+    """Return the option that was probably meant: typer offers some that are spelt otherwise."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for this
+
+    offered = getattr(error, "possibilities", None) or ()
+    found = get_close_matches(getattr(error, "option_name", ""), offered, n=1, cutoff=0.7)
+    return found[0] if found else None
 
 
 def _told(error: Any, parameter: Any) -> str:

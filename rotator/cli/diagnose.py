@@ -1,11 +1,12 @@
 """`rotator check`, `rotator detect`: try what a run needs, and name format and key of values."""
 
+import sys
 import textwrap
 from dataclasses import asdict
 from typing import Any
 
 from rotator.cli import options
-from rotator.console import COLUMNS, print_json, print_result, start_logging, table
+from rotator.console import columns_of, print_json, print_result, start_logging, table
 from rotator.diagnose.check import StepResult, check, exit_code
 from rotator.diagnose.detect import SAMPLES, Detection, Hits, detect
 from rotator.diagnose.entry import as_configured, as_yaml, configuration, notes
@@ -86,7 +87,7 @@ def _wrapped(start: str, text: str) -> str:
     """Return *start* and *text*, in lines that fit."""
     return textwrap.fill(
         escape(text),
-        COLUMNS,
+        columns_of(sys.stdout),
         initial_indent=start,
         subsequent_indent=" " * len(start),
         break_on_hyphens=False,
@@ -142,7 +143,7 @@ def as_data(access: CacheContext, found: Detection) -> dict[str, Any]:
         ],
         "other": dict(found.other.most_common()),
         "configuration": configuration(access, found),
-        "notes": list(notes(access, found)),
+        "notes": [*_doubts(found), *notes(access, found)],
         "exit_code": int(found.exit_code),
     }
 
@@ -165,6 +166,8 @@ def _hits(access: CacheContext, hits: Hits) -> list[dict[str, Any]]:
 def _print(access: CacheContext, found: Detection) -> None:
     """Print what was found, for people."""
     print_result(f"{escape(access.cache.name)}: {_sampled(found)}")
+    for doubt in _doubts(found):
+        print_result(_wrapped("", doubt))
     rows = [
         (hit["format"], configured, hit["key"], hit["role"], hit["field"], hit["count"])
         for configured, hits in (("yes", found.opened), ("no", found.guessed))
@@ -186,7 +189,13 @@ def _print(access: CacheContext, found: Detection) -> None:
         print_result(
             "Add this to the configuration, and the values that are not configured open too:\n\n"
         )
-        print_result(as_yaml(proposal, list(notes(access, found))))
+        width = columns_of(sys.stdout) - 1
+        print_result(as_yaml(proposal, list(notes(access, found)), width))
+
+
+def _doubts(found: Detection) -> list[str]:
+    """Return that the current key is probably another one than applications use, if it seems so."""
+    return [f"{found.wrong_key}; {found.wrong_key.hint}"] if found.wrong_key else []
 
 
 def _sampled(found: Detection) -> str:

@@ -127,6 +127,7 @@ def docs_command(
     if topic is None or names_only:
         rows = [(one, _question(document(one))) for one in TOPICS]
         print_result(table("topic", "question", rows=rows))
+        print_result("`rotator docs TOPIC` shows one")
     elif topic in TOPICS:
         print_document(topic)
     else:

@@ -131,9 +131,7 @@ def delete_command(key: LogicalKey, where: ClientOptions) -> None:
 
 
 def _require_met(access: CacheContext, state: Path, form: Format) -> None:
-    """Demand that applications write in a format with text in it, as a run does: see `Canary`."""
-    if not form.has_literals:
-        return
+    """Demand that applications can read what is written, as a run does: see `Canary`."""
     primaries = discover(access.cache.addresses, access.connect).primaries
     with State(state) if is_there(state) else nullcontext() as kept:
         history = latest_history(kept, access.cache.name) if kept else ""

@@ -106,6 +106,12 @@ FILES = {
 }
 
 
+_MEANT = dict.fromkeys(("rotate", "reencrypt", "re-encrypt", "migrate"), "run")
+"""Words that other tools have for commands of ours."""
+_MEANT |= dict.fromkeys(("verify", "validate", "test", "doctor"), "check")
+_MEANT |= {"list": "keys", "history": "report", "encrypt": "adopt", "generate": "keygen"}
+
+
 def heading_of(flag: str, flags: Collection[str]) -> str:
     """Return the heading that an option stands below in the help of a command with such *flags*."""
     found = _HEADING.get(flag, "Options")
@@ -237,10 +243,12 @@ def help_command(
 
 
 def unknown(problem: str, word: str, before: str, known: Iterable[str]) -> ConfigError:
-    """Return the error of a *word* that is not *known*, with the one that is spelt alike."""
+    """Return the error of a *word* that is not *known*, with the one that is probably meant."""
     from difflib import get_close_matches  # noqa: PLC0415 - only for this
 
-    alike = get_close_matches(word, list(known), n=1)
+    names = list(known)
+    alike = [one for one in names if one == _MEANT.get(word)]
+    alike = alike or get_close_matches(word, names, n=1)
     guess = f"did you mean `{before} {alike[0]}`? " if alike else ""
     shows = before if " " in before else f"{before} help"
     return ConfigError(f"{problem}{word[:80]}", hint=f"{guess}`{shows}` shows what there is")

@@ -21,6 +21,7 @@ core schema of YAML 1.2.2 (section 10.3), and merge keys.
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -77,9 +78,11 @@ def read(
     try:
         content = read_limited(path)
     except OSError as error:
+        hint = "give the file with --config FILE, or in MAVERICS_CONFIG"
+        if os.pathsep in str(path):
+            hint = "that is the name of one file: give several with -c and -c, or in ROTATOR_CONFIG"
         raise ConfigError(
-            f"{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}",
-            hint="give the file with --config FILE, or in MAVERICS_CONFIG",
+            f"{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}", hint=hint
         ) from None
     if digests is not None:
         digests[path] = hashlib.sha256(content).hexdigest()

@@ -16,9 +16,11 @@ from rotator.crypto.encoding import Encoding
 from rotator.crypto.format_codec import Found, Reason, format_codec
 from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
-from rotator.errors import FormatError
+from rotator.errors import FormatError, WrongKeyError
 
 __all__ = ("Codec", "Found", "Opened", "Reason")
+
+_EXPLAINED, _OTHER_NAMES = 20, 500  # values that are tried under other names, and how many of these
 
 
 @dataclass(slots=True)
@@ -127,6 +129,15 @@ class Codec:
                 return label_text(parts.label)
         return None
 
+    def has_current_label(self, value: bytes) -> bool:
+        """Return whether *value* calls its key as the current key, and no other one, is called."""
+        label = self.labels.get(self.keyring.current.id)
+        if not label or [*self.labels.values()].count(label) > 1:
+            return False
+        codecs = self._by_first[value[0]] if value else ()
+        cut = (codec.format.cutter.cut(value) for codec in codecs)
+        return any(parts is not None and parts.label == label for parts in cut)
+
     def open(self, name: bytes, value: bytes) -> Opened | Reason:
         """Open *value*, stored as *name*, with whatever format and key open it, or say why not."""
         found = self.read(name, value)
@@ -216,6 +227,52 @@ class Codec:
             if codec.format.binds_name and any(opened):
                 return Reason.WRONG_NAME
         return reason
+
+
+@dataclass(slots=True)
+class LabelWatch:
+    """
+    Label watch: finds out from a sample whether the current key is the one that its label means.
+
+    Only a label says so. A key id is made from the key, so no wrong key has it: what has it and
+    does not open was renamed, or is damaged.
+    """
+
+    codec: Codec
+    _names: list[bytes] = field(default_factory=list)
+    _closed: list[tuple[bytes, bytes]] = field(default_factory=list)
+    _number: int = 0
+    _opens: bool = False
+
+    def see(self, name: bytes, value: bytes, found: Opened | Reason) -> None:
+        """Take a value of the sample, and what came of opening it."""
+        if len(self._names) < _OTHER_NAMES:
+            self._names.append(name)
+        if not self.codec.has_current_label(value):
+            return
+        if isinstance(found, Opened):
+            self._opens = self._opens or found.key is self.codec.keyring.current
+            return
+        self._number += 1
+        if len(self._closed) < _EXPLAINED:
+            self._closed.append((name, value))
+
+    def wrong_key(self, field: str) -> WrongKeyError | None:
+        """Return that the key at *field* opens nothing that has its label, but for renamed ones."""
+        number = self._in_vain()
+        if not number:
+            return None
+        key_id = self.codec.keyring.current.id
+        return WrongKeyError(field, key_id, label_text(self.codec.labels[key_id]), number)
+
+    def _in_vain(self) -> int:
+        """Return how many have the label, if it opens none; renamed ones do not count."""
+        if self._opens:
+            return 0
+        explain, names = self.codec.explain, self._names
+        reasons = [explain(*one, Reason.BAD_TAG, names) for one in self._closed]
+        renamed = reasons.count(Reason.WRONG_NAME)
+        return self._number - renamed if renamed < len(reasons) else 0
 
 
 def label_text(label: bytes) -> str:

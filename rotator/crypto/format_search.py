@@ -1,7 +1,8 @@
 """
 Format search: finds formats that nobody configured, and proves them by decrypting.
 
-1. Formats that have a name and are not in use are tried.
+1. Formats that have a name and are not in use are tried; and those in use with labels, as keys that
+   have no label yet may have one that values show.
 2. Values that are still closed are cut in every way and tried (`attempts`), one after the other; as
    soon as one opens, the others are first cut like it.
 3. Cuts of one kind are compared (`comparison`), which makes a format, and labels.
@@ -69,7 +70,9 @@ class Found:
         return {place: got.key for place, got in tried.items() if isinstance(got, Opened)}
 
     def add(self, form: Format, opened: Mapping[Place, Key]) -> None:
-        """Add a format that opens values."""
+        """Add a format, if it opens values."""
+        if not opened:
+            return
         self.guesses |= {place: (form, key) for place, key in opened.items()}
         seen = Counter(key.id for key in opened.values())
         if form.cutter.labelled and min(seen.values(), default=0) < _SURE:
@@ -98,6 +101,10 @@ def search_formats(
     format of ours is called `detected`, the next one `detected-2`, past what *named* has.
     """
     found = Found(codec.keyring, values, dict(codec.labels))
+    for form in codec.formats:
+        if form.cutter.labelled:
+            found.labels |= _new_labels(found, form)
+            found.add(form, found.opened(form, found.labels))
     for form in named.values():
         if form not in codec.formats:
             opened = found.opened(form, found.labels)
@@ -109,6 +116,23 @@ def search_formats(
     for group in _groups(Search(codec.keyring, aads, closed).hits()):
         _settle(found, names, group)
     return found
+
+
+def _new_labels(found: Found, form: Format) -> dict[str, bytes]:
+    """Return by its id what values in *form* call a key that has no label, as decryption proves."""
+    called: dict[bytes, dict[bytes, bytes]] = {}
+    for (_, name), value in found.values.items():
+        parts = form.cutter.cut(value)
+        if parts is not None and parts.label and parts.label not in found.labels.values():
+            called.setdefault(parts.label, {})[name] = value
+    labels: dict[str, bytes] = {}
+    for label, values in called.items():
+        for key in found.keyring.all:
+            if key.id not in found.labels | labels:
+                codec = Codec(Keyring(key), [form], None, {key.id: label})
+                if any(isinstance(codec.open(*one), Opened) for one in values.items()):
+                    labels[key.id] = label
+    return labels
 
 
 def _opens_less(found: Found, form: Format, number: int) -> bool:

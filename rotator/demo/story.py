@@ -30,7 +30,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from rotator.console import COLUMNS, print_result
+from rotator.console import columns_of, print_result
 from rotator.crypto.codec import Codec
 from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import BUILTIN
@@ -100,14 +100,17 @@ STORY = (
 )
 
 
-_CLOSING = """
-That was the demo. Its server and its folder are removed.
-
-For your own cache: make a key with `rotator keygen`, and list it under `old` at every application.
-Then make it the current key everywhere, and list the former key under `old`. After that:
-
-    rotator check --config maverics.yaml            is all ready for a run? if not, what is missing
-    rotator run --config maverics.yaml --dry-run    look, without writing
+_CLOSING = (
+    "That was the demo. Its server and its folder are removed.\n\n"
+    "For your own cache: make a key with `rotator keygen`, and list it under `old` at every"
+    " application. Then make it the current key everywhere, and list the former key under `old`."
+    " After that:"
+)
+_COMMANDS = """\
+    rotator check --config maverics.yaml
+        is all ready for a run? if not, what is missing
+    rotator run --config maverics.yaml --dry-run
+        look, without writing
 """
 
 
@@ -204,7 +207,8 @@ def run_demo(values: int = VALUES) -> Exit:
             write_line("rotator: stopped; the demo's server and folder are removed", sys.stderr)
             return ending.exit_code
     if code is Exit.OK:
-        print_result(_CLOSING)
+        _say(_CLOSING)
+        print_result(_COMMANDS)
     return code
 
 
@@ -306,5 +310,7 @@ class _Stage:
 
 
 def _say(text: str) -> None:
-    """Print a sentence of the story, set apart from what commands print."""
-    print_result(f"\n{textwrap.fill(text, COLUMNS)}\n\n")
+    """Print a part of the story, set apart from what commands print."""
+    width = columns_of(sys.stdout)
+    parts = [textwrap.fill(part, width) for part in text.split("\n\n")]
+    print_result("\n{}\n\n".format("\n\n".join(parts)))

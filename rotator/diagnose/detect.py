@@ -15,12 +15,12 @@ from typing import Literal
 
 from rotator.config.schema import CacheConfig
 from rotator.crypto.attempts import Place
-from rotator.crypto.codec import Codec, Opened, Reason
+from rotator.crypto.codec import Codec, LabelWatch, Opened, Reason
 from rotator.crypto.foreign import Foreign, foreign, looks_encrypted
 from rotator.crypto.format_search import Found, search_formats
 from rotator.crypto.keyring import Key
 from rotator.crypto.layout import Format
-from rotator.errors import ConfigError, Exit
+from rotator.errors import ConfigError, Exit, WrongKeyError
 from rotator.retirement.names import NOTHING_OPENS
 from rotator.server.context import CacheContext
 from rotator.server.replies import NoValue
@@ -58,6 +58,7 @@ class Detection:
     - *labels*: by key id, what values call keys; *alone*: by the name of a guessed format, the id
       of the only key seen in it, where a label may look like a literal; *single*: those of formats
       in which each key was seen once
+    - *wrong_key*: why the current key is probably not that of applications, if it seems so
     """
 
     strings: int
@@ -72,6 +73,7 @@ class Detection:
     labels: Mapping[str, bytes] = field(default_factory=dict)
     alone: Mapping[str, str] = field(default_factory=dict)
     single: Collection[str] = ()
+    wrong_key: WrongKeyError | None = None
 
     @property
     def names(self) -> int:
@@ -135,9 +137,10 @@ def detect(access: CacheContext, samples: int = SAMPLES, aads: Sequence[str] = (
     taken = _sample(access, samples)
     opened: Hits = Counter()
     closed: dict[Place, Reason] = {}
-    nested = 0
+    nested, watch = 0, LabelWatch(codec)
     for place, value in taken.values.items():
         got = codec.open(place[1], value)
+        watch.see(place[1], value, got)
         if isinstance(got, Opened):
             opened[access.formats[got.format.name], got.key] += 1
             nested += bool(got.inner)
@@ -162,6 +165,7 @@ def detect(access: CacheContext, samples: int = SAMPLES, aads: Sequence[str] = (
         unknown_keys=Counter(filter(None, map(knowing.named_key, left))),
         foreign=Counter(filter(None, map(foreign, left))),
         other=taken.other,
+        wrong_key=watch.wrong_key(access.cache.field("encryption.keys.current")),
     )
 
 

@@ -18,7 +18,6 @@ from rotator.crypto.layout import BUILTIN, Format
 from rotator.diagnose.detect import Detection
 from rotator.server.context import CacheContext
 
-_WIDTH = 99  # columns
 _AMBIGUOUS = {"on", "off", "yes", "no", "y", "n", "true", "false", "null"}
 """Words that YAML takes for something else."""
 
@@ -61,9 +60,10 @@ def configuration(access: CacheContext, found: Detection) -> dict[str, Any] | No
     """Return the `rotator` section that opens what was guessed; None: none is needed."""
     if not found.formats:
         return None
-    custom = {form.name: as_configured(form) for form in found.formats if form.name not in BUILTIN}
     opening = {form.name for form, _ in found.opened}
     configured = access.settings.formats
+    known = {*BUILTIN, *configured}  # only a label is missing there
+    custom = {form.name: as_configured(form) for form in found.formats if form.name not in known}
     kept = opening if configured == BUILT_IN_FORMATS else configured
     # Ahead of the others: new values get the first format, and applications read this one.
     names = [form.name for form in found.formats]
@@ -133,14 +133,14 @@ def notes(access: CacheContext, found: Detection) -> Iterator[str]:
             )
 
 
-def as_yaml(data: dict[str, Any], remarks: Sequence[str]) -> str:
+def as_yaml(data: dict[str, Any], remarks: Sequence[str], width: int) -> str:
     """Return a `rotator` section as YAML, with *remarks* as comments below its first line."""
     text = yaml.dump(
-        _quoted(data), Dumper=_Dumper, default_flow_style=False, sort_keys=False, width=_WIDTH
+        _quoted(data), Dumper=_Dumper, default_flow_style=False, sort_keys=False, width=width
     )
     first, _, rest = text.partition("\n")
     start = "  # "
-    lines = [line for remark in remarks for line in textwrap.wrap(remark, _WIDTH - len(start))]
+    lines = [line for remark in remarks for line in textwrap.wrap(remark, width - len(start))]
     return "\n".join([first, *(start + line for line in lines), rest])
 
 

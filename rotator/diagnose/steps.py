@@ -87,12 +87,20 @@ class Probe:
         return self.store
 
 
-def key_material(probe: Probe) -> str:
-    """Resolve every secret, read every key, format and name."""
+def key_material(probe: Probe) -> str | Advice:
+    """Resolve every secret, read every key, format and name; every label is that of a key."""
     keyring = probe.access.keyring
     if keyring is None:
         return "encryption is off"
-    return f"current key {keyring.current.id}, {count(len(keyring.old), 'old key')}"
+    seen = f"current key {keyring.current.id}, {count(len(keyring.old), 'old key')}"
+    keys = {key.id for key in keyring.all}
+    stray = [key_id for key_id in probe.access.settings.labels if key_id not in keys]
+    if not stray:
+        return seen
+    one = len(stray) == 1
+    are = "is not the id of a configured key" if one else "are not ids of configured keys"
+    remedy = "correct or remove it: `rotator keys` lists the ids"
+    return Advice(f"{seen}; labels: {listing(stray)} {are}", remedy)
 
 
 def name_resolution(probe: Probe) -> str:
@@ -199,7 +207,10 @@ def formats(probe: Probe) -> str | Advice:
     access = probe.access
     if access.codec is None:
         return "encryption is off"
+    access.require_labels()
     found = detect(access, _SAMPLES)
+    if found.wrong_key:
+        raise found.wrong_key
     hashes = "" if access.settings.fields and found.strings else _hashes(access)
     if not found.strings:
         hint = f"such as rotator.caches.{probe.cache.name}.fields: [data]"

@@ -282,6 +282,8 @@ def _waited(result: CacheResult) -> dict[str, float]:
 
 def _warnings(result: CacheResult) -> Iterator[str]:
     """Yield what an operator should know although nothing is wrong with it."""
+    if result.refusal:
+        yield result.refusal
     settings = result.access.settings
     if settings.match != ("*",):
         yield f"only names that match {', '.join(settings.match)} were visited"

@@ -79,7 +79,8 @@ class SweepRecord:
     why its times are not to be relied on; *finished_at* is then the latest that it may have been.
     It is *proven* that it met all there was on each of *primaries*, else *unproven* says why not; a
     *resumed* one went on from where another was stopped. *goes_on*: the data is that of the sweep
-    before it, or later data. *opened* counts visits that met a key.
+    before it, or later data. *opened* counts visits that met a key. *refused*: a dry run, after
+    which a run would be refused.
     """
 
     cache: str
@@ -102,6 +103,7 @@ class SweepRecord:
     goes_on: bool = True
     opened: int = 0
     primaries: tuple[str, ...] = ()
+    refused: bool = False
 
     @classmethod
     def of(cls, tally: Tally, *, old: Iterable[str], **known: Any) -> Self:

@@ -36,7 +36,7 @@ from rotator.retirement.places import (
     backups_place,
     is_shut,
 )
-from rotator.text import clock, listing, moment
+from rotator.text import clock, listing, moment, rounded_up
 
 # The verdict of the places, the first that fits (verdict 1): facts, then what was not looked at.
 _FIRST = (Kind.NAMES, Kind.OUTSIDE, Kind.NOT_OPENED)
@@ -53,7 +53,7 @@ _ORDER = (
     (Verdict.HELD, False),
 )
 _STATUSES = tuple(Status)
-_AGAIN = "run again"
+_AGAIN, _AFTER = "run again", "run again after"
 _RUN = re.compile(r"\brun (again|rotator|without)\b")  # what includes to run again
 
 
@@ -105,6 +105,8 @@ def judge(
     verdict = everything[0].verdict if everything else Verdict.UNKNOWN
     fields = [case.field for case in evidence]
     step = _next_step([one for one in everything if one.verdict is verdict], fields, now)
+    if verdict is Verdict.VERIFYING and step.startswith(_AFTER) and any(map(_is_held, everything)):
+        step += ", with --refresh-files for the files that hold it"
     return {
         case.cache: _judgement(
             case,
@@ -236,14 +238,19 @@ def _next_step(worst: Sequence[Place], fields: Sequence[str], now: datetime) -> 
         return f"remove {listing(dict.fromkeys(fields))}" if fields and worst else "run again"
     until = max((one.until for one in worst if one.until), default=None)
     if worst[0].verdict is Verdict.VERIFYING and until and until > now:
-        return f"run again after {clock(until, now)}"
+        return f"{_AFTER} {clock(rounded_up(until), now)}"
     # Backups come last: they are waited for from when all else is clean.
     first = [one for one in worst if one.kind is not Kind.BACKUPS]
     steps = list(dict.fromkeys(one.remedy for one in first if one.remedy))
-    if len(steps) > 1 and all(one.kind in FILES and one.status is Status.HOLDING for one in first):
+    if len(steps) > 1 and all(map(_is_held, first)):
         steps = ["run again with --refresh-files, or do all of the above by hand"]
     backups = [one.remedy for one in worst if one.kind is Kind.BACKUPS]
     return "; ".join(dict.fromkeys([*filter(None, [_together(steps)]), *backups]))
+
+
+def _is_held(place: Place) -> bool:
+    """Return whether it is a file that a server would have to write again, and can be asked to."""
+    return place.kind in FILES and place.status is Status.HOLDING
 
 
 def _together(steps: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from rotator.retirement.lineage import Gone, gone_since
 from rotator.retirement.looks import UNSEEN_RESET
 from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
-from rotator.text import add_clamped, begin_with, clock, count, duration, moment
+from rotator.text import add_clamped, begin_with, clock, count, duration, moment, rounded_up
 
 CLOCKS = "set the clocks right (NTP), then run again"
 """What to do when a clock is wrong."""
@@ -22,6 +22,7 @@ _CLOCK = (
     "set the clock right, then run again; if it is right, an earlier run had a wrong one: move the"
     " state file away, then run again"
 )
+_REFUSED = "a run would be refused: do what the warning says, then run again"
 _FIX = "fix that, then run again"
 _EVERY_NIGHT = "run again; if this happens every night, use `run --wait` or `rotator fence`"
 _GRANT = "grant +cluster|myid on {}, then run rotator twice"
@@ -210,17 +211,16 @@ def _too_early(gone: Mapping[str, Gone], now: datetime, quiet: timedelta) -> Pla
     calm_at = add_clamped(ends, quiet)
     how = f"a sweep {duration(quiet)} later" if now < calm_at else "another sweep"
     text = f"no value left under it at {clock(ends, now)}; {how} must confirm it"
-    remedy = f"run again after {clock(calm_at, now)}" if now < calm_at else "run again"
+    remedy = f"run again after {clock(rounded_up(calm_at), now)}" if now < calm_at else "run again"
     return _later(text, remedy, max(now, calm_at))
 
 
 def _clean(case: Evidence, gone: Mapping[str, Gone]) -> Place:
     """Return on what evidence the names are clean."""
-    since = gone_since(gone)
     met = f"last met {moment(case.last_seen_at)}" if case.last_seen_at else "never met"
     proofs = [one.first.begun_at for one in gone.values() if one.first]
     text = f"{met}; no sweep since {moment(max(proofs))} met it" if proofs else met
-    return Place(Kind.NAMES, "", Status.CLEAN, text, since=since)
+    return Place(Kind.NAMES, "", Status.CLEAN, text, since=gone_since(gone))
 
 
 def _moving(case: Evidence) -> str:
@@ -228,7 +228,7 @@ def _moving(case: Evidence) -> str:
     steps = _TWICE | {one: _OPEN_ITEMS[one][2] for one in (Outcome.TOO_LARGE, Outcome.DENIED)}
     met = {one: max(sweep.open_items.get(one, 0) for sweep in case.sweeps) for one in steps}
     if case.sweep and case.sweep.mode is Mode.DRY_RUN and met[Outcome.TOO_LARGE] < case.remaining:
-        return "run without --dry-run to move what remains"
+        return _REFUSED if case.sweep.refused else "run without --dry-run to move what remains"
     if sum(met.values()) < case.remaining:
         return "run again to move what remains"
     return "; ".join(step for one, step in steps.items() if met[one])
@@ -292,7 +292,7 @@ def writers_place(case: Evidence, gone: Mapping[str, Gone], now: datetime) -> Pl
     fence, where = case.in_force, case.cache
     if fence and fence.at > now:
         text = f"applications use the current key from {moment(fence.at)} on (`rotator fence`)"
-        remedy = f"run again after {moment(fence.at)}"
+        remedy = f"run again after {moment(rounded_up(fence.at))}"
         return Place(
             Kind.WRITERS, "", Status.UNKNOWN, text, Verdict.VERIFYING, None, remedy, fence.at
         )

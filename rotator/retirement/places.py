@@ -15,7 +15,7 @@ from rotator.retirement.forecast import RunRecord
 from rotator.retirement.history import KeyHistory, KeyRecord, KeySeen, SweepRecord
 from rotator.retirement.looks import Look, Proof
 from rotator.tally.tally import Mode, Outcome
-from rotator.text import add_clamped, duration, moment
+from rotator.text import add_clamped, duration, moment, rounded_up
 
 _NO_HISTORY = KeyHistory()
 T = TypeVar("T")
@@ -311,6 +311,6 @@ def backups_place(case: Evidence, found: Sequence[Place], now: datetime) -> Plac
     if until <= now:
         text = f"{text}, and those from before {moment(max(ends))} are gone"
         return Place(Kind.BACKUPS, "", Status.CLEAN, text, since=until)
-    text = f"{text} and may hold it until {moment(until)}"
-    remedy = f"wait until {moment(until)}, then run again"
+    text = f"{text} and may hold it until {moment(rounded_up(until))}"
+    remedy = f"wait until {moment(rounded_up(until))}, then run again"
     return Place(Kind.BACKUPS, "", Status.HOLDING, text, Verdict.HELD, max(ends), remedy, until)

@@ -88,7 +88,7 @@ class CacheRun:
 
         Raises:
             ConfigError: No encryption, `--only-key` is no old key, or the current one has no label.
-            UnmetFormatError: What would be written, applications might not be able to read.
+            UnmetFormatError, WrongKeyError: Applications might not be able to read what it writes.
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
             BusyError: Another run works on this cache.
         """
@@ -160,9 +160,9 @@ class CacheRun:
         return result
 
     def keep(self, result: CacheResult) -> None:
-        """Take down in which formats values were met, and written."""
+        """Take down in which formats values were met and written, and if a run would be refused."""
         for sweep in filter(None, (result.sweep, result.verification)):
-            self._canary.keep(sweep)
+            result.refusal = self._canary.keep(sweep) or result.refusal
 
     def _after_moves(self, result: CacheResult) -> CacheResult:
         """Rewrite what was moved past the first sweep, if any was, and look for old keys again."""

@@ -6,6 +6,10 @@ configuration, that would put new ciphertext behind the old key's label, and no 
 read it. So nothing is written in a format with literals before a value under the current key was
 met in it that rotator has not written itself; unless the format is declared `constant`.
 
+Nor is anything written while the sample shows values with the current key's label, and none of them
+opens with it: then the configuration has another key than applications, and what a run wrote they
+could not read, whatever is declared.
+
 Met means: by a sample before the run, or by any complete sweep that only read. What was written
 first, by rotator, cannot be told from it later, so the state keeps which of the two came first.
 
@@ -15,14 +19,14 @@ configuration leaves a choice, it gets the one that most values under the curren
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from rotator.config.types import Address
-from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.codec import Codec, LabelWatch, Opened, Reason
 from rotator.crypto.layout import Format
-from rotator.errors import ConfigError, UnmetFormatError
+from rotator.errors import ConfigError, ServerError, UnmetFormatError, WrongKeyError
 from rotator.run.planner import first_values
 from rotator.server.context import CacheContext
 from rotator.server.topology import discover
@@ -59,11 +63,12 @@ class Canary:
 
         Raises:
             UnmetFormatError: A sample shows that one of them would be written in.
+            WrongKeyError: A sample shows that the label of the current key means another one.
             ServerError: A node cannot be read.
         """
         doubtful = {form.name: form for form in self.codec.formats if self._is_doubtful(form)}
         needed: set[str] = set()
-        for opened in _sample(self.access, self.codec, primaries) if doubtful else ():
+        for opened in self._seen(primaries, also=bool(doubtful)):
             current = opened.key is self.codec.keyring.current
             if current and not self._knows(opened.format, WRITTEN):
                 self._note(opened.format, MET)
@@ -87,33 +92,71 @@ class Canary:
 
         Raises:
             UnmetFormatError: No application was seen to write so.
-            ServerError: A node cannot be read.
+            WrongKeyError, ServerError: See `guard`.
         """
         current = self.codec.keyring.current
-        if self._is_doubtful(form) and not self._knows(form, WRITTEN):
-            for opened in _sample(self.access, self.codec, primaries):
-                if opened.key is current and opened.format == form:
-                    self._note(form, MET)
-                    return
+        looks = self._is_doubtful(form) and not self._knows(form, WRITTEN)
+        seen = self._seen(primaries, also=looks)
+        if looks and any(one.key is current and one.format == form for one in seen):
+            self._note(form, MET)
+            return
         if self._is_unmet(form):
             raise self._refusal(form)
         if self._is_doubtful(form):
             self._note(form, WRITTEN)
 
-    def keep(self, sweep: SweepResult) -> None:
-        """Take down what a sweep has met, if it only read, and in which formats values were put."""
+    def _seen(self, primaries: Sequence[Address], *, also: bool) -> list[Opened]:
+        """
+        Return what opens of a sample, which is taken if a label may tell of the key, or *also*.
+
+        Raises:
+            WrongKeyError, ServerError: See `guard`.
+        """
+        codec, watch = self.codec, LabelWatch(self.codec)
+        opened = []
+        if also or any(form.cutter.labelled for form in codec.formats):
+            for name, value, found in _sample(self.access, codec, primaries):
+                watch.see(name, value, found)
+                if isinstance(found, Opened):
+                    opened.append(replace(found, plaintext=b"", value=b""))
+        if error := watch.wrong_key(self.access.cache.field("encryption.keys.current")):
+            raise error
+        return opened
+
+    def keep(self, sweep: SweepResult) -> str | None:
+        """
+        Take down what a sweep has met, if it only read, and in which formats values were put.
+
+        Return that a run would be refused, and why, if that was a dry run and this is known.
+        """
         tally = sweep.tally
         facts = set(tally.formats)
         if tally.encryptions and self.codec.write is not None:
             facts.add((WRITTEN, self.codec.write.name))
+        dry = sweep.scope.mode is Mode.DRY_RUN
+        looks = dry and not sweep.not_looked_at
+        refusal = self._wrong_key(sweep.topology.primaries) if looks else None
         for form in self.codec.formats:
             if (WRITTEN, form.name) in facts:
                 self._note(form, WRITTEN)
             elif (MET, form.name) in facts and sweep.complete and not tally.encryptions:
                 self._note(form, MET)
-            elif sweep.scope.mode is Mode.DRY_RUN and tally.remaining and self._is_unmet(form):
-                error = self._refusal(form)
-                log.warning("a run would be refused", reason=str(error), hint=error.hint)
+            elif dry and tally.remaining and self._is_unmet(form):
+                refusal = refusal or self._refusal(form)
+        if refusal is None:
+            return None
+        log.warning("a run would be refused", reason=str(refusal), hint=refusal.hint)
+        return f"a run would be refused: {refusal}; {refusal.hint}"
+
+    def _wrong_key(self, primaries: Sequence[Address]) -> ConfigError | None:
+        """Return that the label of the current key means another one, if it does."""
+        try:
+            self._seen(primaries, also=False)
+        except WrongKeyError as error:
+            return error
+        except ServerError as error:
+            log.info("no sample could be taken", error=str(error))
+        return None
 
     def _is_doubtful(self, form: Format) -> bool:
         """Return whether a format has literals, and was not met as applications write it."""
@@ -154,8 +197,8 @@ def format_of_new_values(access: CacheContext) -> Format:
         raise ValueError("a cache without encryption has no formats")
     found: dict[Format, list[bytes]] = {}
     primaries = discover(access.cache.addresses, access.connect).primaries
-    for opened in _sample(access, codec, primaries):
-        if opened.key is codec.keyring.current:
+    for _, _, opened in _sample(access, codec, primaries):
+        if isinstance(opened, Opened) and opened.key is codec.keyring.current:
             found.setdefault(opened.format, []).append(opened.value)
     form = codec.write or (codec.formats[0] if len(codec.formats) == 1 else None)
     if form is None:
@@ -173,13 +216,14 @@ def format_of_new_values(access: CacheContext) -> Format:
     return form
 
 
-def _sample(access: CacheContext, codec: Codec, primaries: Sequence[Address]) -> Iterator[Opened]:
-    """Yield some values of every node that open."""
+def _sample(
+    access: CacheContext, codec: Codec, primaries: Sequence[Address]
+) -> Iterator[tuple[bytes, bytes, Opened | Reason]]:
+    """Yield some values of every node: name, value, what opens it."""
     settings = access.settings
     visited = (settings.match, settings.databases)
     scope = Scope(Mode.DRY_RUN, *visited, outside=False, fields=settings.fields)
     for address in primaries:
         with access.connect(address) as store:
             store.enable_no_touch()
-            for _, _, opened in first_values(store, codec, scope):
-                yield opened
+            yield from first_values(store, codec, scope)

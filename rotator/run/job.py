@@ -20,13 +20,13 @@ import structlog
 from rotator.console import internal_error
 from rotator.crypto.keyring import Keyring
 from rotator.errors import (
+    REFUSALS,
     Exit,
     LoginError,
     RightsError,
     RotatorError,
     ServerError,
     StateError,
-    UnmetFormatError,
     worst,
 )
 from rotator.progress import Progress
@@ -46,7 +46,7 @@ from rotator.sweep.control import Stop, StopSignal
 from rotator.sweep.engine import RemoteWorkers
 from rotator.sweep.results import CacheResult
 from rotator.sweep.scope import RunOptions
-from rotator.text import add_clamped, clock, rfc3339, utc_now
+from rotator.text import add_clamped, clock, rfc3339, rounded_up, utc_now
 
 _SOON = timedelta(seconds=5)  # until a server has saved by itself, or a replica caught up
 _POLL_SECONDS = 0.2
@@ -143,8 +143,8 @@ class Job:
                 self._set_fences()
                 results = [self._work(run) for run in self._runs]
             for run, result in zip(self._runs, results, strict=True):
-                self._recorder.keep(result)
                 run.keep(result)
+                self._recorder.keep(result)
             if self.refresh_files:
                 self._refresh_files(results)
         finally:
@@ -217,7 +217,7 @@ class Job:
         names = ", ".join(access.cache.name for access in self.accesses)
         log.info("waiting", until=rfc3339(until), at_most_until=rfc3339(deadline))
         with self.progress(names, "waiting", 0) as bar:
-            bar.wait(f"until {clock(until, self.clock())}, when a key may be retirable")
+            bar.wait(f"until {clock(rounded_up(until), self.clock())}, when a key may be retirable")
             while self.clock() <= until:
                 if stopped := self.stopper.reason():
                     return stopped
@@ -271,7 +271,7 @@ class Job:
             if failure := self._failures.get(run.access.cache.name):
                 if stopped := self._stopped_by(failure):
                     return stopped
-                if len(self._runs) == 1 and not isinstance(failure, UnmetFormatError):
+                if len(self._runs) == 1 and not isinstance(failure, REFUSALS):
                     raise failure
         return None
 
@@ -288,7 +288,7 @@ class Job:
             failure = internal_error(error, cache=name)
         self._failures[name] = failure
         alone = len(self._runs) == 1 and step == run.prepare  # it is raised, unless it is a refusal
-        if not self._stopped_by(failure) and (not alone or isinstance(failure, UnmetFormatError)):
+        if not self._stopped_by(failure) and (not alone or isinstance(failure, REFUSALS)):
             log.error("cache failed", cache=name, error=str(failure), hint=failure.hint)
         return None
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from rotator.config.types import Address
-from rotator.crypto.codec import Codec, Opened
+from rotator.crypto.codec import Codec, Opened, Reason
 from rotator.errors import ServerError
 from rotator.server.cluster_nodes import myself
 from rotator.server.context import CacheContext
@@ -135,15 +135,17 @@ def meets_old_keys(store: Store, codec: Codec, scope: Scope) -> bool:
         ServerError: The node does not answer.
     """
     movable = Rotation(codec, writes=True, only_key=scope.only_key).movable
-    found = (opened for _, _, opened in first_values(store, codec, scope, _PAGE // 2))
-    return any(codec.needs_rewrite(opened) and opened.key in movable for opened in found)
+    found = (found for _, _, found in first_values(store, codec, scope, _PAGE // 2))
+    return any(
+        codec.needs_rewrite(one) and one.key in movable for one in found if isinstance(one, Opened)
+    )
 
 
 def first_values(
     store: Store, codec: Codec, scope: Scope, names: int = _SAMPLE
-) -> Iterator[tuple[bytes, bytes, Opened]]:
+) -> Iterator[tuple[bytes, bytes, Opened | Reason]]:
     """
-    Yield the values that open of the first *names* of each scan, or a few more, with their names.
+    Yield the values of the first *names* of each scan, or a few more: name, value, what opens it.
 
     Raises:
         ServerError: The node does not answer.
@@ -152,7 +154,7 @@ def first_values(
         seen = 0
         for _ in range(max(_PAGES, names // _PAGE)):
             page = reader.take()
-            yield from _opened(store, page, codec, scope, []) if page else ()
+            yield from _values(store, page, codec, scope, []) if page else ()
             seen += len(page.names) if page else _PAGE
             if seen >= names:
                 break
@@ -169,8 +171,8 @@ def write_one_anew(store: Store, codec: Codec, scope: Scope) -> bool:
     store.field_way = way_of_fields(store, scope.match[0]) if scope.fields else store.way
     for reader in _readers(store, scope):
         while page := reader.take():
-            for name, value, opened in _opened(store, page, codec, scope):
-                if codec.needs_rewrite(opened) or opened.inner:
+            for name, value, opened in _values(store, page, codec, scope):
+                if isinstance(opened, Reason) or codec.needs_rewrite(opened) or opened.inner:
                     continue
                 if opened.format.name in codec.forbidden:
                     continue
@@ -186,13 +188,12 @@ def _readers(store: Store, scope: Scope) -> Iterator[PageReader]:
         yield PageReader(store, db, pattern, START, lambda: _PAGE, scope.inside(db))
 
 
-def _opened(
+def _values(
     store: Store, page: NextPage, codec: Codec, scope: Scope, large: list[bytes] | None = None
-) -> Iterator[tuple[bytes, bytes, Opened]]:
-    """Yield the values of a page that open, each with its name; *large* hashes are put there."""
+) -> Iterator[tuple[bytes, bytes, Opened | Reason]]:
+    """Yield the values of a page, each with its name and what opens it; *large* hashes go there."""
     fields = FieldReader.of(scope.fields)
     for names, values in entries(fields, store, page.names, page.values(), large):
         for name, value in zip(names, values, strict=True):
-            opened = codec.open(name, value) if isinstance(value, bytes) else None
-            if isinstance(value, bytes) and isinstance(opened, Opened):
-                yield name, value, opened
+            if isinstance(value, bytes):
+                yield name, value, codec.open(name, value)

@@ -111,6 +111,7 @@ def sweep_record_of(
         resumed=sweep.resumed,
         goes_on=goes_on,
         primaries=tuple(str(address) for address in sweep.topology.primaries),
+        refused=result.refusal is not None,
     )
 
 

@@ -134,8 +134,7 @@ class SweepResult:
         """
         The sums over all nodes.
 
-        Of a node that no longer owns data only what it rotated counts: whoever owns its data now
-        was visited as well.
+        Of a node that no longer owns data only what it rotated counts: the owner was visited, too.
         """
         merged = Tally()
         owners = {str(address) for address in self.topology.primaries}
@@ -181,7 +180,7 @@ class CacheResult:
     their order, *history* is the id of what the state keeps of the data, *basis* what a proof is
     made with, and *primaries* own the data in the end. *evictions* is how many entries each node
     evicted meanwhile. *doubt* says why times are not to be relied on, and *latest* is the latest
-    time that it may have been at the end by any clock.
+    time that it may have been at the end by any clock. *refusal* says why a run would be refused.
     """
 
     access: CacheContext
@@ -195,6 +194,7 @@ class CacheResult:
     evictions: Mapping[str, int] = field(default_factory=dict)
     doubt: str | None = None
     latest: datetime | None = None
+    refusal: str | None = None
     stopped: Stop | None = None
     error: str | None = None
     code: Exit = Exit.FAILED

@@ -267,6 +267,21 @@ class TestOptions:
         assert "did you mean `rotator report`?" in hint
         assert "`rotator help` shows" in hint
 
+    @pytest.mark.parametrize(
+        ("word", "command"), [("rotate", "run"), ("verify", "check"), ("list", "keys")]
+    )
+    def test_a_command_of_other_tools(self, word, command):
+        """What other tools call a command leads to that command."""
+        _, hint = refused(run_here([word]))
+        assert f"did you mean `rotator {command}`?" in hint
+
+    def test_several_files_in_one_variable(self, tmp_path):
+        """MAVERICS_CONFIG names one file, and the hint says where several belong."""
+        error, hint = refused(run_here(["keys"], env={"MAVERICS_CONFIG": f"{tmp_path}/a:b"}))
+        assert "a:b: cannot be read: no such file" in error
+        assert "one file" in hint
+        assert "ROTATOR_CONFIG" in hint
+
     @pytest.mark.parametrize("given", [("-v", "-q"), ("-v", "--log-level", "info"), ("-qv",)])
     def test_two_levels_of_the_log(self, given):
         """-v, -q and --log-level say the same thing, so only one of them can be given."""
@@ -279,6 +294,12 @@ class TestOptions:
         error, hint = refused(run_here(["run", "--dry-rnu"]))
         assert error.endswith("no such option: --dry-rnu")
         assert "did you mean --dry-run? `rotator run --help` shows" in hint
+
+    def test_an_option_that_is_like_none(self):
+        """Where no option is spelt alike there is no guess."""
+        error, hint = refused(run_here(["check", "--foo"]))
+        assert error.endswith("no such option: --foo")
+        assert "did you mean" not in hint
 
     @pytest.mark.parametrize("word", ["-", "x" * 200])
     def test_a_word_that_is_like_no_command(self, word):

@@ -1,36 +1,18 @@
 """`rotator docs`: documents as they are read in a pipe, on a terminal and in a pager."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 
 from rotator.cli.help import TOPICS
 from support.documents import DOCUMENTS, README
-from support.processes import clean, run_here
-from support.terminals import all_of, set_width
+from support.processes import run_here
+from support.terminals import on_terminal
 
 PAGES = {topic: path for topic, path in DOCUMENTS.items() if topic != "README"}
 MARKS = re.compile(r"^<!--.*-->\n", re.MULTILINE)
 QUESTION = re.compile(r"# [^\n]+\n\n\*([^*\n]+\?)\*\n")
 """How a document begins: its title and the question that it answers."""
-
-
-def on_terminal(*args, columns=80, rows=24, env=None):
-    """What `rotator docs` sends to a terminal, without what is no letter."""
-    leader, follower = os.openpty()
-    set_width(follower, columns, rows)
-    command = [sys.executable, "-m", "rotator", "docs", *args]
-    # Some who run tests say how large their own terminal is.
-    env = {name: value for name, value in clean(env).items() if name not in {"LINES", "COLUMNS"}}
-    with subprocess.Popen(
-        command, stdin=follower, stdout=follower, stderr=follower, env=env, cwd=README.parent
-    ):
-        os.close(follower)
-        sent = all_of(leader).decode()
-    return re.sub(r"\x1b\[[0-9;]*m", "", sent).replace("\r\n", "\n")
 
 
 def test_every_document_is_a_topic():
@@ -48,8 +30,10 @@ def test_a_pipe_gets_markdown(topic):
 
 @pytest.mark.parametrize("args", [[], ["--list"], ["verdicts", "--list"]])
 def test_the_list(args):
-    """Without a topic, and with --list, each document is listed with its question, in order."""
-    rows = [line.split(maxsplit=1) for line in run_here(["docs", *args]).stdout.splitlines()]
+    """Without a topic, and with --list, each document is listed, and how to open one is said."""
+    lines = run_here(["docs", *args]).stdout.splitlines()
+    assert lines[-1] == "`rotator docs TOPIC` shows one"
+    rows = [line.split(maxsplit=1) for line in lines]
     found = [(row[0], row[1].strip()) for row in rows if len(row) == 2 and row[0] in TOPICS]
     questions = {topic: QUESTION.match(path.read_text())[1] for topic, path in PAGES.items()}
     assert found == [(topic, questions[topic]) for topic in TOPICS]
@@ -69,7 +53,7 @@ def test_readme_lists_them():
 @pytest.mark.parametrize("topic", TOPICS)
 def test_a_terminal_of_80_columns(topic):
     """On a terminal of 80 columns a document is laid out, and no line is longer."""
-    shown = on_terminal(topic, env={"PAGER": "cat", "TERM": "xterm"})
+    shown = on_terminal("docs", topic, env={"PAGER": "cat", "TERM": "xterm"})
     assert max(map(len, shown.splitlines())) <= 80
     assert "```" not in shown
     assert "|---" not in shown
@@ -81,9 +65,9 @@ def test_a_terminal_of_80_columns(topic):
 def test_a_long_one_goes_through_the_pager():
     """A document that is longer than the terminal is given to the pager, a short list is not."""
     env = {"PAGER": "sed 's/^/paged:/'", "TERM": "xterm"}
-    assert "paged:" in on_terminal("verdicts", env=env)
-    assert "paged:" not in on_terminal("verdicts", rows=2000, env=env)
-    assert "paged:" not in on_terminal(env=env)
+    assert "paged:" in on_terminal("docs", "verdicts", env=env)
+    assert "paged:" not in on_terminal("docs", "verdicts", rows=2000, env=env)
+    assert "paged:" not in on_terminal("docs", env=env)
 
 
 def test_a_topic_that_is_none():

@@ -3,9 +3,15 @@
 import fcntl
 import io
 import os
+import re
 import struct
+import subprocess
+import sys
 import termios
 from contextlib import suppress
+
+from support.documents import README
+from support.processes import clean
 
 
 def set_width(terminal, columns, rows=24):
@@ -21,6 +27,21 @@ def all_of(leader):
             sent += part
     os.close(leader)
     return sent
+
+
+def on_terminal(*args, columns=80, rows=24, env=None):
+    """What `rotator *args*` sends to a terminal, without what is no letter."""
+    leader, follower = os.openpty()
+    set_width(follower, columns, rows)
+    command = [sys.executable, "-m", "rotator", *map(str, args)]
+    # Some who run tests say how large their own terminal is.
+    env = {name: value for name, value in clean(env).items() if name not in {"LINES", "COLUMNS"}}
+    with subprocess.Popen(
+        command, stdin=follower, stdout=follower, stderr=follower, env=env, cwd=README.parent
+    ):
+        os.close(follower)
+        sent = all_of(leader).decode()
+    return re.sub(r"\x1b\[[0-9;]*m", "", sent).replace("\r\n", "\n")
 
 
 class TerminalText(io.StringIO):

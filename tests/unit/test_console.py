@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 from unittest.mock import patch
 
@@ -10,10 +11,10 @@ import structlog
 from rich.table import Table
 from structlog.testing import capture_logs
 
-from rotator.console import WaitLog, configure_logging, console, print_error, print_result
+from rotator.console import WaitLog, configure_logging, console, print_error, print_result, table
 from rotator.errors import ConfigError, ServerError
 from rotator.text import escape
-from support.terminals import set_width
+from support.terminals import TerminalText, set_width
 
 
 class Terminal(io.StringIO):
@@ -133,6 +134,21 @@ class TestResults:
             set_width(follower, 250)
             assert console(stream).width == 100
         os.close(leader)
+
+    @pytest.mark.parametrize("columns", [80, 60])
+    def test_ids_stay_whole(self, columns):
+        """On a narrow terminal a table breaks anything but the id of a key."""
+        with TerminalText(columns) as stream:
+            row = (
+                "shared-redis",
+                "current",
+                "373e154874fd5c01",
+                "caches[0].encryption.keys.current",
+            )
+            print_result(table("cache", "role", "key id", "field", rows=[row]), stream)
+            shown = stream.getvalue()
+        assert "373e154874fd5c01" in shown
+        assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines())) <= columns
 
     def test_encoding(self, monkeypatch):
         """What the encoding of stdout does not know is spelt out instead of failing."""

@@ -29,6 +29,7 @@ from rotator.text import (
     percent,
     redact,
     rfc3339,
+    rounded_up,
     short_id,
     size,
     stamp,
@@ -450,6 +451,13 @@ class TestTimes:
         """The date is left out on the same day, by UTC."""
         assert clock(self.AT, self.AT + timedelta(hours=13)) == "10:03 UTC"
         assert clock(self.AT, self.AT + timedelta(hours=14)) == "2026-11-23 10:03 UTC"
+
+    def test_rounded_up(self):
+        """A time that is promised is a whole minute, the next one, to the end of the calendar."""
+        whole = self.AT.replace(second=0, microsecond=0)
+        for more in (timedelta(0), timedelta(microseconds=1), timedelta(seconds=58)):
+            assert rounded_up(whole + more) == whole + timedelta(minutes=bool(more))
+        assert rounded_up(datetime.max.replace(tzinfo=UTC)).year == 9999
 
     @pytest.mark.parametrize(
         ("passed", "said"),

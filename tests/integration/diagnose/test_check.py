@@ -17,6 +17,7 @@ from support.caches import wait_for
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 from support.processes import run_here
 from support.respfront import RespFront
+from support.terminals import on_terminal
 from support.tlsfront import Authority
 
 NAME = b"/app/oidc:abc"
@@ -469,6 +470,29 @@ class TestKeys:
         found = check(config_file(tmp_path / "c.yaml", cache(server.address)), code=2)
         assert "rotator detect" in step(found, "formats")["remedy"]
 
+    def test_a_label_of_no_key(self, tmp_path, server, redis):
+        """A label for an id that is no configured key's deserves a look: it may be a slip."""
+        redis.set(NAME, value())
+        caches = {"shared-redis": {"labels": {"caec13720b45f6d8": "may"}}}
+        path = tmp_path / "maverics.yaml"
+        config = config_file(path, cache(server.address), rotator={"caches": caches})
+        found = step(check(config, code=0), "key material")
+        assert found["result"] == "advice"
+        said = "labels: caec13720b45f6d8 is not the id of a configured key"
+        assert found["detail"].endswith(said)
+        assert "rotator keys" in found["remedy"]
+
+    def test_no_label_for_the_current_key(self, tmp_path, server, redis):
+        """A format with a label needs that of the current key; a run refuses in the same words."""
+        redis.set(NAME, value())
+        theirs = {"encoding": "base64", "layout": "{label}:{nonce}{ciphertext}{tag}"}
+        ours = {"formats": {"theirs": theirs}, "caches": {"shared-redis": {"formats": ["theirs"]}}}
+        config = config_file(tmp_path / "maverics.yaml", cache(server.address), rotator=ours)
+        found = step(check(config, code=2), "formats")
+        dry = run(["run", "--dry-run", "-c", config, "--state", tmp_path / "state"])
+        assert f"error: {found['detail']}\n" in dry.stderr.decode()
+        assert "no label for the current key" in found["detail"]
+
     def test_some_do_not_open(self, config, redis):
         """One value that does not open among others is advice, not a failure."""
         redis.set("broken", value(KEY_B)[:-1] + b"!")
@@ -592,3 +616,18 @@ class TestTable:
         long = cache([server.address, "no-such-host-with-a-long-name.invalid:6379"], name="n" * 60)
         done = run(["check", "-c", config_file(tmp_path / "c.yaml", long)])
         assert max(map(len, done.stdout.decode().splitlines())) <= 100
+
+    def test_a_terminal_of_80_columns(self, tmp_path, server, redis):
+        """On a narrow terminal lines end between words, and no id of a key is cut."""
+        redis.set(NAME, value())
+        path = config_file(tmp_path / "c.yaml", cache(server.address))
+        current = Key.from_text(KEY_B, "test").id
+        for command in (["check"], ["detect"], ["keys"]):
+            shown = on_terminal(*command, "-c", path)
+            assert max(map(len, shown.splitlines())) <= 80
+            assert command == ["detect"] or current in shown
+        shown = [run(["check", "-c", path]).stdout.decode(), on_terminal("check", "-c", path)]
+        # Not the path of the file, which may be one long word, and no clock and no cost.
+        wide, narrow = (text.split("\n\n", 1)[1].partition("clock skew")[0] for text in shown)
+        assert wide.split() == narrow.split()
+        assert len(wide.splitlines()) < len(narrow.splitlines())

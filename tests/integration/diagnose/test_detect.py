@@ -393,6 +393,22 @@ class TestPasted:
         assert done.returncode == 2
         assert b"--aad: is not UTF-8 text" in done.stderr
 
+    def test_labels_of_a_known_format(self, config, redis, tmp_path):
+        """What values of a configured format call a key without a label is ready to paste."""
+        write, _ = APPLICATIONS["label"]
+        for number in range(6):
+            label, material = (("k2", KEY_B), ("k1", KEY_A))[number % 2]
+            redis.set(f"app:{number}", written(write, label, material, os.urandom(30)))
+        theirs = {"encoding": "hex", "layout": "{label}:{nonce}:{tag}:{ciphertext}"}
+        ours = {"formats": {"theirs": theirs}, "caches": {"shared-redis": {"formats": ["theirs"]}}}
+        more = tmp_path / "more.yaml"
+        more.write_text(yaml.safe_dump({"rotator": ours}))
+        printed, text = pasted(config, tmp_path, "-c", more)
+        told = yaml.safe_load(text)["rotator"]
+        assert told["caches"]["shared-redis"]["labels"] == {B: "k2", A: "k1"}
+        assert "formats" not in told
+        detect(config, "-c", more, "-c", printed, code=0)
+
     def test_unknown_labels_are_shown(self, config, redis):
         """What values of a detected layout call a key that is not there is shown as it stands."""
         write, _ = APPLICATIONS["label"]

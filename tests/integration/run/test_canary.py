@@ -2,12 +2,13 @@
 
 import itertools
 import json
+import re
 
 import pytest
 
 from cluster.expiries import put
 from rotator.crypto.codec import Codec
-from rotator.crypto.keyring import Key, Keyring
+from rotator.crypto.keyring import Key, Keyring, generate
 from rotator.crypto.layout import Format
 from rotator.errors import Exit, UnmetFormatError
 from rotator.run.planner import _SAMPLE
@@ -180,10 +181,12 @@ class TestSweep:
         """A dry run that met none says that a run would be refused."""
         write(place, redis, 1)
 
-        ended, _ = run(place, "--dry-run")
+        ended, cache = run(place, "--dry-run")
 
         assert ended.returncode == Exit.OK
         assert "a run would be refused" in ended.stderr
+        assert cache["warnings"][0].startswith("a run would be refused: rotator does not write in")
+        assert "run without --dry-run" not in json.dumps(cache)
 
     def test_workers_refuse_too(self, hidden, redis):
         """What is forbidden is forbidden in every process."""
@@ -294,6 +297,144 @@ class TestOwnValues:
             state.note_format("*", place.cache.ids[0], "*", "written")
 
         assert run(place)[0].returncode == Exit.USAGE
+
+
+LABELLED = {"encoding": "base64", "layout": "{label}:{nonce}{ciphertext}{tag}", "constant": True}
+
+
+class TestWrongKey:
+    """The label of the current key shows whether applications have that very key."""
+
+    @pytest.fixture
+    def labelled(self, place):
+        """A cache whose values call the current key `nov`, and the former one `may`."""
+        current, former = place.cache.ids
+        place.cache.settings["labels"] = {current: "nov", former: "may"}
+        return self.described(place)
+
+    @staticmethod
+    def described(place, **more):
+        """The place, after its format has become another one."""
+        place.formats = {"theirs": LABELLED | more}
+        place.configure(*place.caches)
+        return place
+
+    @staticmethod
+    def put(place, redis, label, key, names):
+        """An application that calls the *key* so writes values."""
+        made = Key.from_text(key, "test")
+        form = Format.parse("theirs", **place.formats["theirs"])
+        codec = Codec(Keyring(made), [form], None, {made.id: label})
+        for name in names:
+            value = codec.seal(name.encode(), b"text")
+            put(redis, name.encode(), value, FAR_MS)
+
+    def two_keys(self, place, redis):
+        """Values under the former key, and three that call a key `nov` that nobody configured."""
+        self.put(place, redis, b"may", place.cache.keys[1], ["old:1", "old:2"])
+        self.put(place, redis, b"nov", generate(), ["new:1", "new:2", "new:3"])
+        return contents(redis)
+
+    def test_run_refused(self, labelled, redis):
+        """A run writes nothing while no value with the current key's label opens with that key."""
+        before = self.two_keys(labelled, redis)
+
+        ended, cache = run(labelled)
+
+        assert (ended.returncode, contents(redis)) == (Exit.USAGE, before)
+        current = labelled.cache.ids[0]
+        said = f"3 sampled values name the current key {current} (label `nov`), and none of them"
+        assert said in cache["error"]
+        assert "caches[0].encryption.keys.current" in cache["error"]
+        assert "derived from a passphrase" in ended.stderr
+
+    @pytest.mark.parametrize(
+        "more", [{}, {"within": "base64"}, {"layout": "v1{label}.{nonce}{ciphertext}{tag}"}]
+    )
+    def test_any_labelled_format(self, labelled, redis, more):
+        """The refusal holds in every layout with a label, literals or not."""
+        self.described(labelled, **more)
+        before = self.two_keys(labelled, redis)
+        assert (run(labelled)[0].returncode, contents(redis)) == (Exit.USAGE, before)
+
+    def test_one_value_opens(self, labelled, redis):
+        """One value with the label that opens with the current key shows that it is right."""
+        self.two_keys(labelled, redis)
+        self.put(labelled, redis, b"nov", labelled.cache.keys[0], ["right"])
+
+        ended, cache = run(labelled)
+
+        assert (ended.returncode, cache["outcomes"]["rotated"]) == (Exit.NOT_MOVED, 2)
+
+    def test_renamed_values(self, labelled, redis):
+        """A value that was moved to another name opens with the right key, so it is no evidence."""
+        self.described(labelled, aad="name")
+        self.put(labelled, redis, b"nov", labelled.cache.keys[0], ["first"])
+        redis.rename("first", "moved")
+        self.put(labelled, redis, b"may", labelled.cache.keys[1], ["first"])
+
+        ended, cache = run(labelled)
+
+        assert (ended.returncode, cache["outcomes"]["rotated"]) == (Exit.NOT_MOVED, 1)
+
+    def test_renamed_sealed_values(self, place, redis):
+        """A key id is made from its key: what has the current one's was renamed, or is damaged."""
+        place.cache.settings = {}
+        place.configure(*place.caches)
+        place.cache.put(redis, "old", key=1, form="sealed")
+        put(redis, b"moved", place.cache.seal("elsewhere", b"text", key=0, form="sealed"), FAR_MS)
+
+        ended, cache = run(place)
+
+        assert (ended.returncode, cache["outcomes"]["rotated"]) == (Exit.NOT_MOVED, 1)
+
+    def test_shared_label(self, labelled, redis):
+        """A label that several keys have says of none of them that it is wrong."""
+        current, former = labelled.cache.ids
+        labelled.cache.settings["labels"] = {current: "nov", former: "nov"}
+        labelled.configure(*labelled.caches)
+        self.put(labelled, redis, b"nov", labelled.cache.keys[1], ["old"])
+        self.put(labelled, redis, b"nov", generate(), ["strange"])
+
+        ended, cache = run(labelled)
+
+        assert (ended.returncode, cache["outcomes"]["rotated"]) == (Exit.NOT_MOVED, 1)
+
+    def test_dry_run_says_so_first(self, labelled, redis):
+        """The report of a dry run warns first of the refusal, and never says to run for real."""
+        self.two_keys(labelled, redis)
+
+        ended, cache = run(labelled, "--dry-run")
+
+        assert ended.returncode == Exit.NOT_MOVED
+        assert cache["warnings"][0].startswith("a run would be refused: caches[0]")
+        [old] = [key for key in cache["keys"] if key["role"] == "old"]
+        assert "run without --dry-run" not in json.dumps(cache)
+        assert "a run would be refused" in old["next_step"]
+
+    def test_set_and_adopt_refuse(self, labelled, redis):
+        """`set` and `adopt` put nothing beside values that the current key should open."""
+        self.two_keys(labelled, redis)
+        put(redis, b"plain:1", b"plaintext", FAR_MS)
+        before = contents(redis)
+        adopt = ["adopt", "--config", labelled.file, "--state", labelled.state, "--yes"]
+
+        for ended in (set_value(labelled), commandline.run([*adopt, "--match", "plain:*"])):
+            assert (ended.returncode, contents(redis)) == (Exit.USAGE, before)
+            assert b"none of them opens with it" in ended.stderr
+
+    def test_check_and_detect_say_so(self, labelled, redis):
+        """`check` fails at the formats, and `detect` says it before anything else."""
+        self.two_keys(labelled, redis)
+
+        checked = commandline.run(["check", "--config", labelled.file])
+        detected = commandline.run(["detect", "--config", labelled.file])
+
+        assert checked.returncode == Exit.USAGE
+        step = re.search(r"failed +formats(.*?)\n  \S", checked.stdout.decode(), re.DOTALL)
+        assert "none of them opens with it" in " ".join(step[1].split())
+        second = detected.stdout.decode().split("\n", 1)[1]
+        assert second.startswith("caches[0].encryption.keys.current: 3 sampled values")
 
 
 def test_error_may_travel():

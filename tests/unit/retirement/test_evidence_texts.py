@@ -159,6 +159,9 @@ CASES = {
     "outside: declared": lambda: outside(
         case(outside=Outside(None, names=7), declared=Declarations(outside="another's"))
     ),
+    "outside: one declared": lambda: outside(
+        case(outside=Outside(None, names=1), declared=Declarations(outside="another's"))
+    ),
     "outside: under it": lambda: outside(case(outside=Outside(5, {KEY: 2}))),
     "outside: clean": lambda: outside(case(outside=Outside(5))),
     "outside: not opened": lambda: outside(case(outside=Outside(5, {}, 1, 2))),
@@ -449,6 +452,12 @@ SAYS = {
         (
             "outside | assumed | retirable |  | 7 names outside `match` and `databases` "
             "hold no value under it: another's | "
+        ),
+    ],
+    "outside: one declared": [
+        (
+            "outside | assumed | retirable |  | 1 name outside `match` and `databases` "
+            "holds none: another's | "
         ),
     ],
     "outside: under it": [

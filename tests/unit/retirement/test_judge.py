@@ -562,6 +562,18 @@ class TestVerifying:
         )
         assert judgement.next_step == "run again after 04:41 UTC"
 
+    def test_ready_within_a_minute(self):
+        """A run at the time that is named is late enough, so seconds count as a minute."""
+        judgement = judged(case(**proven(100)), quiet=HOUR + timedelta(seconds=30), now=110)
+        assert judgement.next_step == "run again after 04:42 UTC"
+
+    def test_files_are_held_too(self):
+        """Where a file holds it as well, one run later is enough if it has files written again."""
+        judgement = judged(case(**proven(100, facts=SAVED)), now=110)
+        assert judgement.verdict is Verdict.VERIFYING
+        step = "run again after 04:41 UTC, with --refresh-files for the files that hold it"
+        assert judgement.next_step == step
+
     def test_another_day(self):
         """A time that is not today is given with its date."""
         judgement = judged(case(**proven(100)), quiet=timedelta(days=1))
