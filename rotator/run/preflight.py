@@ -21,9 +21,10 @@ from pathlib import Path
 
 import structlog
 
+from rotator.config.types import Address
 from rotator.errors import BusyError, RightsError, ServerError, StateError
 from rotator.protection import open_own
-from rotator.server.acl import RUN_CHANNEL, Rules, require_rights
+from rotator.server.acl import REFRESHING, RUN_CHANNEL, Rules, require_rights
 from rotator.server.context import CacheContext
 from rotator.server.replies import number_of, understood
 from rotator.server.store import Store
@@ -82,12 +83,20 @@ class Preflight:
                 f"the cluster is not whole: {topology.problems[0]}",
                 hint="repair it first: redis-cli --cluster check says what is wrong",
             )
-        require_rights(connect, topology.primaries, self.besides, self.pattern)
+        writers = self._others_with_files(topology) if {*REFRESHING} & {*self.besides} else ()
+        require_rights(connect, topology.primaries, self.besides, self.pattern, writers)
         if state is not None:
             name, first = self.context.cache.name, min(topology.primaries)
             self._locks.enter_context(run_lock(state, name))
             self._locks.enter_context(announce_run(name, lambda: connect(first), force=self.force))
         return topology
+
+    def _others_with_files(self, topology: Topology) -> list[Address]:
+        """Return the servers beside the primaries whose files a run looks at."""
+        replicas, given = self.context.settings.replicas, self.context.cache.addresses
+        own = [address for address in given if address not in topology.seeds]
+        others = [*topology.replicas, *own, *replicas.listed, *(replicas.only or ())]
+        return [one for one in dict.fromkeys(others) if one not in topology.primaries]
 
     def discover(self) -> Topology:
         """

@@ -17,12 +17,13 @@ Not among the rights are those that only make a result better; the page `configu
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
 from rotator.config.types import Address
-from rotator.errors import RightsError
+from rotator.errors import RightsError, ServerError
 from rotator.server.replies import MEANINGS, WRONG_TYPE, ErrorKind, error_reply
 from rotator.server.scripts import Way
 from rotator.server.store import Store
@@ -198,24 +199,42 @@ def missing_to_listen(listener: Store, cache: str) -> Lacking:
     return {f"&{RUN_CHANNEL}*": ""} if isinstance(reply, NoPermissionError) else {}
 
 
+def missing_to_refresh(store: Store) -> Lacking:
+    """Return what the user may not use, as ACL rules, to have a server write its files again."""
+    old = numbers_of(_server(store).get("redis_version")) < _COUNTS_FAILURES
+    return {} if old else _missing(store, REFRESHING, b"")
+
+
 def require_rights(
-    connect: Callable[[Address], Store], addresses: Iterable[Address], besides: Rules, pattern: str
+    connect: Callable[[Address], Store],
+    addresses: Iterable[Address],
+    besides: Rules,
+    pattern: str,
+    others: Iterable[Address] = (),
 ) -> None:
     """
     Raise unless the user may do all that the job needs at every one of *addresses*.
 
-    Every node has ACL users of its own, so each is asked; see `missing_rights`.
+    Every node has ACL users of its own, so each is asked; see `missing_rights`. At *others*, those
+    that answer, the user only needs the right to have files written: `missing_to_refresh`.
 
     Raises:
         RightsError: Rights are missing; the hint is the ACL rule that grants them.
     """
     lacking: dict[tuple[str, ...], list[str]] = {}
     every: Lacking = {}
+
+    def note(address: Address, lacks: Lacking) -> None:
+        if lacks:
+            lacking.setdefault(tuple(lacks), []).append(str(address))
+            every.update({rule: said for rule, said in lacks.items() if said or rule not in every})
+
     for address in addresses:
         with connect(address) as store:
-            if lacks := missing_rights(store, besides, pattern):
-                lacking.setdefault(tuple(lacks), []).append(str(address))
-                every |= {rule: said for rule, said in lacks.items() if said or rule not in every}
+            note(address, missing_rights(store, besides, pattern))
+    for address in others:
+        with suppress(ServerError), connect(address) as store:  # the report says what is silent
+            note(address, missing_to_refresh(store))
     if lacking:
         raise RightsError(
             "; ".join(
