@@ -31,7 +31,7 @@ from rotator.server.topology import discover, refuse_sentinel
 from rotator.text import count, listing
 
 _SAMPLES = 50
-_SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def verdict_rights(probe: Probe) -> str | Advice:
 def topology(probe: Probe) -> str:
     """Find the nodes that own the data, and those that are not configured."""
     addresses = probe.cache.addresses
-    found = discover(addresses, probe.access.connect, settle_timeout=_SETTLE_SECONDS)
+    found = discover(addresses, probe.access.connect, settle_timeout=SETTLE_SECONDS)
     if found.problems:
         more = len(found.problems) - 1
         raise ServerError(
