@@ -16,20 +16,17 @@ Not among the rights are those that only make a result better; the page `configu
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from rotator.config.types import Address
-from rotator.errors import RightsError, ServerError
+from rotator.errors import RightsError
 from rotator.server.replies import MEANINGS, WRONG_TYPE, ErrorKind, error_reply
 from rotator.server.scripts import Way
 from rotator.server.store import Store
 from rotator.server.wire.pending import Command
 from rotator.server.wire.versions import hides_names, numbers_of
-from rotator.text import listing
 
 Rules = tuple[str, ...]
 Lacking = dict[str, str]
@@ -205,44 +202,23 @@ def missing_to_refresh(store: Store) -> Lacking:
     return {} if old else _missing(store, REFRESHING, b"")
 
 
-def require_rights(
-    connect: Callable[[Address], Store],
-    addresses: Iterable[Address],
-    besides: Rules,
-    pattern: str,
-    others: Iterable[Address] = (),
-) -> None:
+def missing_to_delete(store: Store, fields: Sequence[str] | None) -> Lacking | None:
     """
-    Raise unless the user may do all that the job needs at every one of *addresses*.
+    Return what the user may not use of that by which values are deleted; None: it cannot be tried.
 
-    Every node has ACL users of its own, so each is asked; see `missing_rights`. At *others*, those
-    that answer, the user only needs the right to have files written: `missing_to_refresh`.
-
-    Raises:
-        RightsError: Rights are missing; the hint is the ACL rule that grants them.
+    Nothing is carried out: rights are looked at when a transaction takes a command, and this one is
+    dropped with the connection, which is of no use then.
     """
-    lacking: dict[tuple[str, ...], list[str]] = {}
-    every: Lacking = {}
-
-    def note(address: Address, lacks: Lacking) -> None:
-        if lacks:
-            lacking.setdefault(tuple(lacks), []).append(str(address))
-            every.update({rule: said for rule, said in lacks.items() if said or rule not in every})
-
-    for address in addresses:
-        with connect(address) as store:
-            note(address, missing_rights(store, besides, pattern))
-    for address in others:
-        with suppress(ServerError), connect(address) as store:  # the report says what is silent
-            note(address, missing_to_refresh(store))
-    if lacking:
-        raise RightsError(
-            "; ".join(
-                f"{listing(nodes)}: the user lacks rights: {' '.join(rules)}"
-                for rules, nodes in lacking.items()
-            ),
-            hint=grant_hint(every),
-        )
+    probes = _probes(_unused("*"), store.connection.db) | {"+del": _deletion("DEL")}
+    if store.connection.pipeline([("MULTI",)])[0] != b"OK":
+        return None
+    rules = (*DELETING, *(DELETING_FIELDS if fields else ()))
+    tried = {rule: probes[rule] for rule in (*rules, "+del")}
+    missing = _refusals(store, tried)
+    store.connection.close()
+    if "+del" not in missing:
+        missing.pop("+unlink", None)
+    return {rule: said for rule, said in missing.items() if rule != "+del"}
 
 
 def grant_hint(lacking: Lacking) -> str:
