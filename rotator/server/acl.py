@@ -26,7 +26,7 @@ from rotator.server.replies import MEANINGS, WRONG_TYPE, ErrorKind, error_reply
 from rotator.server.scripts import Way
 from rotator.server.store import Store
 from rotator.server.wire.pending import Command
-from rotator.server.wire.versions import hides_names, numbers_of
+from rotator.server.wire.versions import hides_names, knows_ifeq, numbers_of
 
 Rules = tuple[str, ...]
 Lacking = dict[str, str]
@@ -70,7 +70,7 @@ RUN_CHANNEL = "rotator:run:"
 """How the channel begins that a run holds while it goes on; the name of the cache follows."""
 BY_OTHERS = "have the service or an administrator write the files, or wait until the server does"
 """What is left where the user may not have files written."""
-_SINCE = {"+client|no-touch": (7, 2), "+command|docs": (7, 0)}  # no earlier Redis can grant them
+_SINCE = {"+client|no-touch": (7, 2)}  # no earlier Redis can grant it
 _LATE = {"+hpexpiretime", "+hpexpireat"}  # where they are not known, fields have no TTLs
 _COUNTS_FAILURES = (6, 2)  # the version from which on failed calls are counted apart
 
@@ -174,8 +174,10 @@ def missing_for_verdict(store: Store) -> Lacking:
 
     A run can be done without it.
     """
-    missing = _refusals(store, JUDGING)
-    version = numbers_of(_server(store).get("redis_version"))
+    missing, info = _refusals(store, JUDGING), _server(store)
+    version = numbers_of(info.get("redis_version"))
+    if version and not knows_ifeq(info):  # else replicas are asked whether they know it
+        missing.pop("+command|docs", None)
     return {
         rule: said
         for rule, said in missing.items()
