@@ -10,6 +10,7 @@ from rotator.diagnose.steps import SETTLE_SECONDS, Advice, Probe
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.retirement.looks import Look
 from rotator.retirement.replicas import strangers
+from rotator.server.acl import grant_hint
 from rotator.server.copies import take_look
 from rotator.server.node import Identity
 from rotator.server.replies import clock_of, info_number, primary_of, understood
@@ -80,7 +81,7 @@ def replicas(probe: Probe) -> str | Advice:
             with probe.access.connect(address) as store:
                 store.info("replication")
         except (LoginError, RightsError) as error:
-            said, remedy = "lacks the right +info", f"ACL SETUSER {user} +info, on each of these"
+            said, remedy = "the user lacks the right +info", grant_hint({"+info": ""}, user)
             if isinstance(error, LoginError):
                 said, remedy = (
                     "refused the login",

@@ -164,7 +164,7 @@ def rights(probe: Probe) -> str:
     writing = {*wanted} - {*with_fields((), settings.fields)}
     enough = "may do a dry run; for a run the user" if {*missing} <= writing else "the user"
     told = f"{enough} lacks rights: {' '.join(missing)}"
-    raise RightsError(told, hint=grant_hint(missing))
+    raise RightsError(told, hint=grant_hint(missing, probe.node.connection.user))
 
 
 def verdict_rights(probe: Probe) -> str | Advice:
@@ -175,7 +175,8 @@ def verdict_rights(probe: Probe) -> str | Advice:
         missing |= missing_to_listen(listener, probe.cache.name)
     if not missing:
         return "all that verdicts need"
-    return Advice(f"some verdicts need {' '.join(missing)}", grant_hint(missing))
+    remedy = grant_hint(missing, probe.node.connection.user)
+    return Advice(f"some verdicts need {' '.join(missing)}", remedy)
 
 
 def topology(probe: Probe) -> str:

@@ -101,7 +101,7 @@ class BulkRun:
                 log.warning(
                     "without --dry-run this is refused",
                     reason=f"{address}: the user lacks rights: {' '.join(missing)}",
-                    hint=grant_hint(missing),
+                    hint=grant_hint(missing, store.connection.user),
                 )
 
     def close(self) -> None:

@@ -147,25 +147,28 @@ def require_rights(
     """
     lacking: dict[tuple[str, ...], list[str]] = {}
     every: Lacking = {}
+    user = ""
 
-    def note(address: Address, lacks: Lacking) -> None:
+    def note(address: Address, store: Store, lacks: Lacking) -> None:
+        nonlocal user
+        user = store.connection.user
         if lacks:
             lacking.setdefault(tuple(lacks), []).append(str(address))
             every.update({rule: said for rule, said in lacks.items() if said or rule not in every})
 
     for address in addresses:
         with connect(address) as store:
-            note(address, missing_rights(store, besides, pattern))
+            note(address, store, missing_rights(store, besides, pattern))
     for address in others:
         with suppress(ServerError), connect(address) as store:  # the report says what is silent
-            note(address, missing_to_refresh(store))
+            note(address, store, missing_to_refresh(store))
     if lacking:
         raise RightsError(
             "; ".join(
                 f"{listing(nodes)}: the user lacks rights: {' '.join(rules)}"
                 for rules, nodes in lacking.items()
             ),
-            hint=grant_hint(every),
+            hint=grant_hint(every, user, sum(map(len, lacking.values()))),
         )
 
 

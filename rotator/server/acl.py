@@ -16,6 +16,7 @@ Not among the rights are those that only make a result better; the page `configu
 
 import re
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -223,12 +224,18 @@ def missing_to_delete(store: Store, fields: Sequence[str] | None) -> Lacking | N
     return {rule: said for rule, said in missing.items() if rule != "+del"}
 
 
-def grant_hint(lacking: Lacking) -> str:
-    """Return how to get what is *lacking*, for people, and of what no grant ends why."""
-    wanted = " ".join(rule for rule, said in lacking.items() if not said)
+def grant_hint(lacking: Lacking, user: str, servers: int = 1) -> str:
+    """
+    Return how *user* gets what is *lacking* on so many *servers*, and of what no grant ends why.
+
+    What a shell would take for something else is quoted.
+    """
+    wanted = shlex.join(rule for rule, said in lacking.items() if not said)
+    where = " on each of these servers" if servers > 1 else ""
     names = {rule: rule.lstrip("+").replace("|", " ").upper() for rule in lacking}
     lost = ", ".join(names[rule] for rule, said in lacking.items() if _UNKNOWN.search(said))
-    ways = [f"an administrator can grant them: ACL SETUSER <user> {wanted}"] if wanted else []
+    grant = f"ACL SETUSER {shlex.quote(user)} {wanted}{where}"
+    ways = [f"an administrator can grant them: {grant}"] if wanted else []
     ways += [f"the server does not know {lost}: see `rename-command` there"] if lost else []
     ways += [
         f"the server says to {names[rule]}: {said}"

@@ -583,9 +583,9 @@ class TestAdvice:
             found = step(check(ours, code=0), "replicas")
         assert found["result"] == "advice"
         assert f"{without.address}: refused the login" in found["detail"]
-        assert f"{denied.address}: lacks the right +info" in found["detail"]
+        assert f"{denied.address}: the user lacks the right +info" in found["detail"]
         assert "create the user me there with the same password and rights" in found["remedy"]
-        assert "ACL SETUSER me +info, on each of these" in found["remedy"]
+        assert "ACL SETUSER me +info" in found["remedy"]
 
     def test_a_listed_replica_that_is_gone(self, tmp_path, guarded):
         """A listed replica that refuses the login, or does not answer, is named."""
