@@ -158,7 +158,10 @@ def require_rights(
 
     for address in addresses:
         with connect(address) as store:
-            note(address, store, missing_rights(store, besides, pattern))
+            lacks = missing_rights(store, besides, pattern)
+            if {*REFRESHING} & {*besides} and "+info" not in lacks:
+                lacks |= missing_to_refresh(store)
+            note(address, store, lacks)
     for address in others:
         with suppress(ServerError), connect(address) as store:  # the report says what is silent
             note(address, store, missing_to_refresh(store))

@@ -50,7 +50,7 @@ WRITING_FIELDS = ("+hset", "+hpexpireat")
 DELETING_FIELDS = ("+hdel",)
 """What deleting needs besides."""
 REFRESHING = ("+bgsave",)
-"""What `--refresh-files` needs besides; `+bgrewriteaof`, too, which cannot be tried."""
+"""What `--refresh-files` needs besides; `+bgrewriteaof`, too, where there is such a file."""
 CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
 """What both need besides in a cluster."""
 COUNTING = ("+exec", "+multi")
@@ -200,28 +200,45 @@ def missing_to_listen(listener: Store, cache: str) -> Lacking:
 
 
 def missing_to_refresh(store: Store) -> Lacking:
-    """Return what the user may not use, as ACL rules, to have a server write its files again."""
-    old = numbers_of(_server(store).get("redis_version")) < _COUNTS_FAILURES
-    return {} if old else _missing(store, REFRESHING, b"")
+    """
+    Return what the user may not use, as ACL rules, to have a server write its files again.
+
+    The right to rewrite an append-only file is tried where there is one, if the user may begin a
+    transaction: see `_queued`. The connection may be of no use then.
+    """
+    told = numbers_of(_server(store).get("redis_version"))
+    missing = {} if told < _COUNTS_FAILURES else _missing(store, REFRESHING, b"")
+    if store.info("persistence").get("aof_enabled") != "1":
+        return missing
+    return missing | (_queued(store, {"+bgrewriteaof": ("BGREWRITEAOF",)}) or {})
+
+
+def _queued(store: Store, tried: Mapping[str, Command]) -> Lacking | None:
+    """
+    Return the rules of the commands *tried* that are refused; none of them is carried out.
+
+    Rights are looked at when a transaction takes a command. This one is dropped, and the connection
+    with it. None: the user may not begin one.
+    """
+    if store.connection.pipeline([("MULTI",)])[0] != b"OK":
+        return None
+    missing = _refusals(store, tried)
+    store.connection.close()
+    return missing
 
 
 def missing_to_delete(store: Store, fields: Sequence[str] | None) -> Lacking | None:
     """
     Return what the user may not use of that by which values are deleted; None: it cannot be tried.
 
-    Nothing is carried out: rights are looked at when a transaction takes a command, and this one is
-    dropped with the connection, which is of no use then.
+    Nothing is carried out: see `_queued`. The connection is of no use then.
     """
     probes = _probes(_unused("*"), store.connection.db) | {"+del": _deletion("DEL")}
-    if store.connection.pipeline([("MULTI",)])[0] != b"OK":
-        return None
     rules = (*DELETING, *(DELETING_FIELDS if fields else ()))
-    tried = {rule: probes[rule] for rule in (*rules, "+del")}
-    missing = _refusals(store, tried)
-    store.connection.close()
-    if "+del" not in missing:
+    missing = _queued(store, {rule: probes[rule] for rule in (*rules, "+del")})
+    if missing is not None and missing.pop("+del", None) is None:  # it will do
         missing.pop("+unlink", None)
-    return {rule: said for rule, said in missing.items() if rule != "+del"}
+    return missing
 
 
 def grant_hint(lacking: Lacking, user: str, servers: int = 1) -> str:

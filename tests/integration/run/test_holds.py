@@ -11,7 +11,7 @@ from cluster.local_cluster import LocalCluster, Move
 from rotator.demo.local_server import LocalServer
 from rotator.errors import Exit, RightsError, ServerError
 from rotator.retirement import looks
-from rotator.server.acl import CLUSTERED, COUNTING, READING, REFRESHING, WRITING
+from rotator.server.acl import CLUSTERED, COUNTING, READING, REFRESHING, SCRIPTING, WRITING
 from support.caches import Cache, Place, wait_for
 from support.clusters import FAST, fill, remaining, tagged
 from support.programs import HIDING, preferred
@@ -623,7 +623,7 @@ LOGIN = {"username": "rotator", "password": "of the user"}
 class TestRightsToRefresh:
     """`--refresh-files` as a user who may not have files written everywhere."""
 
-    RIGHTS = (*READING, *WRITING, *CLUSTERED, *COUNTING, *REFRESHING, "+bgrewriteaof")
+    RIGHTS = (*READING, *WRITING, *SCRIPTING, *CLUSTERED, *COUNTING, *REFRESHING, "+bgrewriteaof")
 
     @classmethod
     def grant(cls, node, *without):
@@ -658,10 +658,25 @@ class TestRightsToRefresh:
             with pytest.raises(RightsError, match=rf"^{replica.address}: .*: \+bgsave$"):
                 place.run(quiet=NOW, refresh_files=True)
 
+    def test_append_only_files(self, tmp_path):
+        """The right to rewrite one is tried where there is one, and none is rewritten by that."""
+        with LocalServer("--appendonly", "yes") as server, server.client() as client:
+            self.grant(server, "+bgrewriteaof")
+            place = filled(server, tmp_path)
+            place.cache.redis |= LOGIN
+            place.configure(place.cache)
+            with pytest.raises(RightsError, match=r": \+bgrewriteaof$"):
+                place.run(quiet=NOW, refresh_files=True)
+            self.grant(server)
+            client.config_resetstat()
+            assert place.run(dry_run=True, refresh_files=True).exit_code == Exit.OK
+            calls = client.info("commandstats")
+            assert "cmdstat_bgrewriteaof" not in calls
+
     def test_what_was_refused_is_reported(self, tmp_path):
         """A file that was not written is a warning in the report, with what to do."""
         with LocalServer("--appendonly", "yes") as server:
-            self.grant(server, "+bgrewriteaof")
+            self.grant(server, "+multi", "+bgrewriteaof")  # what is not tried before
             place = filled(server, tmp_path)
             place.cache.redis |= LOGIN
             place.configure(place.cache)
@@ -671,6 +686,6 @@ class TestRightsToRefresh:
             told = f"BGREWRITEAOF on {server.address} was not done: the user lacks the right; grant"
             assert any(one.startswith(told) for one in report.caches[0].warnings)
             assert "+bgrewriteaof there, then run again" in "".join(report.caches[0].warnings)
-            self.grant(server)
+            self.grant(server, "+multi")
             report = place.run(quiet=NOW, refresh_files=True)
             assert not any("was not done" in one for one in report.caches[0].warnings)
