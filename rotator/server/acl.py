@@ -259,7 +259,7 @@ def grant_hint(lacking: Lacking, user: str, servers: int = 1) -> str:
         for rule, said in lacking.items()
         if said and not _UNKNOWN.search(said)
     ]
-    if "+bgsave" in lacking:
+    if lacking.keys() & {*REFRESHING, "+bgrewriteaof"}:
         ways.append(f"otherwise leave --refresh-files out, and {BY_OTHERS}")
     return "; ".join(ways)
 
