@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import typer
+
 from rotator.cli import options
 from rotator.cli.completion import complete_condition, complete_key
 from rotator.console import print_result, start_logging
@@ -28,7 +30,7 @@ from rotator.report.archive import (
 from rotator.report.files import Targets, existing_state, files_of_state, json_text, write_whole
 from rotator.report.model import Report
 from rotator.state.state import State
-from rotator.text import short_id, utc_now
+from rotator.text import listing, short_id, utc_now
 
 REPORT_EXAMPLES = """\b
 Examples:
@@ -64,6 +66,7 @@ lists the key has another verdict, or its last complete sweep is older than
 --max-age.
 """
 
+_VERIFYING = ("--verify-receipt", "--public", "--format")
 _DAY = timedelta(days=1)
 _NO_STATE = "`rotator run --dry-run` creates one; or give the file of your runs with --state"
 
@@ -96,16 +99,21 @@ class ReceiptOptions:
         "--public", "Public ed25519 key (PEM) of the signer.", metavar="KEY.pem"
     )
 
-    def check(self, *, fleet: bool, others: Sequence[tuple[str, Path | None]]) -> None:
+    def check(
+        self, typed: Sequence[str], *, fleet: bool, others: Sequence[tuple[str, Path | None]]
+    ) -> None:
         """
-        Raise unless they fit together; *fleet*: reports are read from files.
+        Raise unless they fit together, and with all options *typed*; *fleet*: reports are of files.
 
         Raises:
-            ConfigError: One needs another one, a receipt cannot be written, or it would replace the
-                key that signs or one of the *others*.
+            ConfigError: One needs another one, or is without effect, a receipt cannot be written,
+                or it would replace the key that signs or one of the *others*.
         """
         if (self.verify_receipt is None) != (self.public is None):
             raise ConfigError("--verify-receipt and --public go together", hint="give both")
+        if self.verify_receipt and (idle := [one for one in typed if one not in _VERIFYING]):
+            said = f"--verify-receipt does nothing else: it has no use for {listing(idle)}"
+            raise ConfigError(said, hint="leave out what it does not use")
         if self.receipt is None:
             if self.sign or self.key:
                 said = "--sign and --key go with --receipt"
@@ -117,7 +125,7 @@ class ReceiptOptions:
         check_targets({"receipt": self.receipt}, [("the key that signs", self.sign), *others])
 
     def verify(self, *, as_json: bool) -> bool:
-        """Show what a receipt says, if it is as it was signed; return whether that was asked."""
+        """Show what a receipt says, if it is unchanged; return whether that was asked."""
         if self.verify_receipt is None or self.public is None:
             return False
         from rotator.report.receipt import envelope, receipt  # noqa: PLC0415 - few ask for it
@@ -126,6 +134,9 @@ class ReceiptOptions:
         found, signed_by = receipt.open_receipt(self.verify_receipt, self.public)
         shown = signed_by[: envelope.SHOWN_ID]
         said = f"{self.verify_receipt} is unchanged since it was signed with key {shown}"
+        said = f"{said}; that does not say who holds this key\n"
+        if as_json:
+            said = f"{said}{receipt.not_shown(found)}"
         print_result(said, sys.stderr if as_json else None)
         print_result(json_text(found) if as_json else receipt.render(found))
         return True
@@ -162,7 +173,7 @@ class ReceiptOptions:
         unmet = found.retirable.reasons
         against = f"; the key must not be removed yet: {unmet[0]}" if unmet else ""
         said = f"{self.receipt}: receipt of key {short_id(key_id)}, {found.verdict}, {signed}"
-        return said + against
+        return f"{said}{against}\n{receipt.not_shown(found)}"
 
     def _key_id(self, everything: Report, old: Sequence[str]) -> str:
         """Return the id of the key that the receipt is to be on."""
@@ -175,6 +186,7 @@ class ReceiptOptions:
 
 
 def report_command(
+    context: typer.Context,
     *,
     cache: options.Caches = None,
     require: str | None = options.option(
@@ -211,6 +223,7 @@ def report_command(
     It says how old its information is. If several caches list a key, the worst verdict counts.
     """
     receipts.check(
+        _typed(context),
         fleet=reports is not None,
         others=(("the page", html), *files_of_state(state)),
     )
@@ -245,6 +258,12 @@ def report_command(
         hint = "`rotator report --by` says how fast each cache would have to be"
         _require(IN_TIME, [(reason, hint) for reason in late_caches(shown)])
     return None
+
+
+def _typed(context: typer.Context) -> list[str]:
+    """Return the options that stand on the command line, not those of the environment."""
+    told = [(one, context.get_parameter_source(one.name or "")) for one in context.command.params]
+    return [one.opts[0] for one, source in told if source and source.name == "COMMANDLINE"]
 
 
 @dataclass(frozen=True)

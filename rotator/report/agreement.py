@@ -1,14 +1,30 @@
-"""Agreement: puts together what several reports say of one key: the worst verdict counts."""
+"""
+Agreement: puts together what several reports say of one key: the worst verdict counts.
 
+What is assumed for one of the caches is assumed for the key.
+"""
+
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from rotator.report import fields
 from rotator.report.model import Cache, Key, KeyPlace
 from rotator.retirement.places import SEVERITY, Kind, Status, Verdict
 from rotator.state.state import State
 from rotator.text import moment
 
+_REASON = re.compile(
+    r"(?:holds? (?:no value under it|none)|is always the same server|is gone|has no RDB file"
+    r"|has no append-only file|has what its primary says it has|where it was saved earlier"
+    r"|never used the key)(: .*)",
+    re.DOTALL,
+)
+"""What the operator declares, and the reason that follows it."""
+_ACCEPTED = re.compile(r" accepted$|it is right that no value of .* was ever opened$")
+_SETTING = re.compile(r" \((?:replicas\.only|backups\.retention is not declared)\)$")
+_LOOKED = re.compile(r", last looked at [-0-9]+ [0-9:]+ UTC$")
 _JUDGED = ("verdict", "reasons", "next_step", "ready_at", "held_until")
 
 
@@ -107,3 +123,46 @@ def worst_verdict(keys: Iterable[Key]) -> str:
 def _rank(verdict: str | None) -> int:
     """Return the place of a verdict, the worst first; what is none is the worst."""
     return SEVERITY.index(Verdict(verdict)) if verdict in set(Verdict) else -1
+
+
+class Assumed(NamedTuple):
+    """Assumption: says what is taken for granted, and what that rests on."""
+
+    what: str
+    basis: str
+
+
+def assumed_of(said: str) -> Assumed:
+    """Return an assumption, as a verdict has it, apart from what it rests on."""
+    said = _LOOKED.sub("", fields.clause(said))
+    what = _SETTING.sub("", said)
+    if found := _REASON.search(said):
+        return Assumed(said[: found.start(1)], f"declared in the configuration{found[1]}")
+    if _ACCEPTED.search(said):
+        return Assumed(said, "declared with `--accept`")
+    if said.endswith("(replicas.only)"):
+        return Assumed(what, "declared in the configuration: `replicas.only`")
+    if "has encryption off, and holds nothing" in said:
+        return Assumed(said, "declared in the configuration: encryption is off there")
+    return Assumed(what, "not declared: nothing shows it")
+
+
+def assumptions_of(listed: Iterable[tuple[str, Sequence[str]]]) -> list[Assumed]:
+    """Return all that is assumed of a key, each thing once; *listed* is what each cache assumes."""
+    known, found = list(listed), dict[tuple[str, str], Assumed]()
+    names = dict.fromkeys(name for name, _ in known)
+    for name, assumptions in known:
+        for one in map(assumed_of, assumptions):
+            named = next((each for each in names if one.what.startswith(f"{each}: ")), name)
+            what = one.what.removeprefix(f"{named}: ")
+            shown = f"{named}: {what}" if len(names) > 1 else what
+            found.setdefault((named, what), Assumed(shown, one.basis))
+    return list(found.values())
+
+
+def taking(number: int) -> str:
+    """Return that a key can be removed only under a *number* of assumptions, to end a sentence."""
+    if not number:
+        return ""
+    hold = "assumption below holds" if number == 1 else f"{number:,} assumptions below hold"
+    return f", if the {hold}"

@@ -26,6 +26,9 @@ from rotator.tally.tally import Outcome
 from rotator.text import add_clamped, count, elapsed, moment, percent, rfc3339, size, stamp
 
 OUTCOMES = tuple(str(outcome) for outcome in Outcome)
+QUIET = "1h"
+"""The quiet time of a run without `--quiet`."""
+_SHORTEST = 0.1  # seconds that are shown as a number
 _ASSUMING = "assuming that "
 _NOT_KNOWN = "not known"
 _SHOWN_DIGEST = 12  # characters of a SHA-256 that people compare
@@ -147,6 +150,18 @@ def who(facts: Facts) -> Iterator[str]:
     yield f"options: {' '.join(facts.options)}" if facts.options else "options: the defaults"
     for file in facts.files:
         yield f"configuration {file.path}, SHA-256 {file.sha256[:_SHOWN_DIGEST]}"
+
+
+def quiet_time(facts: Facts | None) -> str | None:
+    """Return the quiet time of a run, if it was given as an option."""
+    options = (one.partition(" ") for one in facts.options) if facts else ()
+    given = next((value for flag, _, value in options if flag == "--quiet"), None)
+    return given and f"{given} (the default{'' if given == QUIET else f' is {QUIET}'})"
+
+
+def took(seconds: float) -> str:
+    """Return how long something took; a time that would be shown as none is said to be short."""
+    return elapsed(seconds) if seconds >= _SHORTEST else f"less than {elapsed(_SHORTEST)}"
 
 
 def felt(latency: NodeLatency) -> Iterator[str]:

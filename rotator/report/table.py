@@ -21,7 +21,7 @@ from rotator.report.layout import bullets, grid, heading, indented, listed, text
 from rotator.report.model import Cache, Coverage, Key, KeyPlace, Problem, Report, Verification
 from rotator.report.names import problem_lines, with_field
 from rotator.retirement.places import FILES, Status
-from rotator.text import count, elapsed, listing, short_id, size, stamp
+from rotator.text import count, listing, short_id, size, stamp
 
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
@@ -78,7 +78,9 @@ def _sections(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     for title, lines in words.measures(cache):
         yield listed(title, lines)
     if cache.waited_seconds:
-        waits = [f"{elapsed(lasted)}: {reason}" for reason, lasted in cache.waited_seconds.items()]
+        waits = [
+            f"{fields.took(lasted)}: {reason}" for reason, lasted in cache.waited_seconds.items()
+        ]
         nodes = words.waiting_nodes(cache)
         yield listed("waited" if nodes < 2 else f"waited, the sum of {nodes} nodes", waits)
     if cache.warnings:
@@ -108,7 +110,7 @@ def _known(cache: Cache, now: datetime | None) -> Iterator[tuple[str, str]]:
     if cache.visits or not cache.error:
         sums = fields.visits(cache.visits, cache.visits_now)
         if cache.sweep_seconds is not None:
-            sums += f" in {elapsed(cache.sweep_seconds)}"
+            sums += f" in {fields.took(cache.sweep_seconds)}"
         if cache.sweep_seconds and cache.visits:
             now_visited = cache.visits if cache.visits_now is None else cache.visits_now
             sums += f" ({now_visited / cache.sweep_seconds:,.0f} a second)"

@@ -247,9 +247,9 @@ def outside_place(case: Evidence, gone: Mapping[str, Gone]) -> Place:
         text = "names outside `match` and `databases` were not yet looked at"
         return replace(_later(text), kind=Kind.OUTSIDE)
     if any(one.visits is None for one in known):
-        names = count(sum(one.names for one in known), "name")
-        text = f"{names} outside `match` and `databases` hold none: {reason}"
-        return Place(Kind.OUTSIDE, "", Status.ASSUMED, text)
+        number, where = sum(one.names for one in known), "outside `match` and `databases`"
+        text = count(number, f"name {where} holds", f"names {where} hold")
+        return Place(Kind.OUTSIDE, "", Status.ASSUMED, f"{text} no value under it: {reason}")
     if under := sum(one.under_old_keys.get(case.key_id, 0) for one in known):
         text = f"{count(under, 'value')} under it outside `match`, `databases` or `fields`"
         remedy = "widen match, databases or fields, then run again"

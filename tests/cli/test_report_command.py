@@ -393,8 +393,14 @@ class TestReceipt:
         assert (made.returncode, made.stderr) == (0, "")
         said = " ".join(made.stdout.split())
         assert f"{path}: receipt of key 9f2c41d0, retirable, signed with key " in said
+        assert said.endswith("only that rotator found nothing that needs it.")
         assert (verified.returncode, verified.stderr) == (0, "")
         assert f"key {OLD}: old" in verified.stdout
+        first, *_, last = verified.stdout.splitlines()
+        assert first.startswith(f"{path} is unchanged since it was signed with key ")
+        assert first.endswith("; that does not say who holds this key")
+        assert last.startswith("This does not show that the key was destroyed, only that")
+        assert "This does not show that the key was destroyed" in data.stderr
         assert json.loads(data.stdout)["key_id"] == OLD
 
     def test_not_retirable(self, state, tmp_path, keys):
@@ -441,6 +447,7 @@ class TestReceipt:
             (["--receipt", "r.json", "--key", OLD, "--sign", "none.pem"], "no such file"),
             (["--key", OLD], "add --receipt"),
             (["--verify-receipt", "r.json"], "--verify-receipt and --public go together"),
+            (["--public", "r.pem"], "--verify-receipt and --public go together"),
             (["--receipt", "r.json", "--from", "."], "--receipt does not go with --from"),
             (["--receipt", "k.pem", "--sign", "./k.pem"], "would replace the key that signs"),
             (["--receipt", "p.html", "--html", "p.html"], "would replace the page"),
@@ -458,6 +465,37 @@ class TestReceipt:
         assert message in done.stderr
         assert "f" * 17 not in done.stderr
         assert not (tmp_path / "r.json").exists()
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ["--html", "p.html"],
+            ["--cache", "a"],
+            ["--require", "retirable"],
+            ["--max-age", "1h"],
+            ["--by", "05:00"],
+            ["--from", "."],
+            ["--receipt", "r.json"],
+            ["--key", OLD],
+            ["--sign", "k.pem"],
+            ["--state", "state.sqlite"],
+        ],
+        ids=lambda options: options[0],
+    )
+    def test_without_effect(self, tmp_path, monkeypatch, options):
+        """What has no effect when a receipt is verified is refused; a variable is not."""
+        monkeypatch.chdir(tmp_path)
+        verify = ["report", "--verify-receipt", "a.json", "--public", "k.pem"]
+
+        done = run_here([*verify, *options])
+        other = run_here(
+            verify, {f"ROTATOR_{options[0][2:].upper().replace('-', '_')}": options[1]}
+        )
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"--verify-receipt does nothing else: it has no use for {options[0]}" in done.stderr
+        assert "has no use for" not in other.stderr
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestFrom:

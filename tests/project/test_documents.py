@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from rotator.cli import app
 from rotator.errors import ENDINGS
+from rotator.report.receipt.model import LIMITS
 from support import verdict_scenes
 from support.applications import APPLICATIONS
 from support.documents import DOCUMENTS, README, blocks, document, missing, steps
@@ -237,6 +238,9 @@ PAGES = {
     "reports": {
         "For scripts": [Run(retired)],
         "Receipts": [NotRun("openssl may be missing, and is another's"), Run(audited)],
+        "Verify it without rotator": [
+            NotRun("tests/integration/report/receipt/test_without_rotator.py runs it")
+        ],
         "Many hosts": [Run(reported)],
         "Be told when something changes": [
             NotRun("tests/unit/run/test_notify.py runs both scripts")
@@ -446,6 +450,14 @@ def test_the_lines_of_a_verdict():
     assert len(parts) > 30
     output = printed()
     assert [part for part in parts if part not in output] == []
+
+
+def test_the_limits_of_verdicts():
+    """What no server can say is on the page of verdicts what it is in each receipt."""
+    part = TEXTS["verdicts"].partition("**What no server can say**")[2].partition("\n\n")[2]
+    items = re.split(r"^- ", part.partition("\n\n")[0], flags=re.MULTILINE)[1:]
+    said = [" ".join(one.split()).rstrip(";.").replace("`", "") for one in items]
+    assert said == list(LIMITS)
 
 
 class TestConventions:

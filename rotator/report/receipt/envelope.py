@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from importlib import import_module
 from pathlib import Path
@@ -27,6 +28,7 @@ from rotator.crypto import keyring
 from rotator.errors import ConfigError, ReceiptError
 
 if TYPE_CHECKING:
+    from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner, SSlibKey
 
 PAYLOAD_TYPE = "application/vnd.rotator.receipt+json"
@@ -35,7 +37,10 @@ SHOWN_ID = 16
 
 _LARGEST_KEY = 64 * 1024  # bytes; a PEM file of ed25519 has about 120
 _LARGEST_FILE = 64 * 1024 * 1024  # bytes
-_OWN = "verify with the public key of the signer, or have the receipt made again"
+_OTHER = "verify with the public key of the signer; the id in the file is only a claim"
+_ORIGINAL = "do not rely on it; ask for the original"
+_NONE = f"is it the right file? If it was changed, {_ORIGINAL}"
+_ID = re.compile(r"[0-9a-f]{64}")
 
 log = structlog.get_logger(__name__)
 
@@ -135,29 +140,50 @@ def unseal(path: Path, public: SSlibKey) -> bytes:
     try:
         envelope = Envelope.from_dict(_Form.model_validate(json.loads(content)).model_dump())
     except (ValueError, RecursionError):
-        raise ReceiptError(f"{path} is not a receipt, or it was changed", hint=_OWN) from None
+        raise ReceiptError(f"{path} is not a receipt, or it was changed", hint=_NONE) from None
     if not envelope.signatures:
         hint = "anybody can have written it; `rotator report --receipt FILE --sign KEY.pem` signs"
         raise ReceiptError(f"{path} is not signed", hint=hint)
     if public.keyid not in envelope.signatures:
-        others = ", ".join(one[:SHOWN_ID] for one in envelope.signatures)
-        raise ReceiptError(
-            f"{path} is signed with another key (id {others}), not with the one given (id"
-            f" {public.keyid[:SHOWN_ID]})",
-            hint=_OWN,
-        )
+        raise _not_by(path, public, envelope)
     try:
         envelope.verify([public], 1)
     except VerificationError:
-        raise ReceiptError(f"{path} was changed after it was signed", hint=_OWN) from None
+        raise ReceiptError(f"{path} was changed after it was signed", hint=_ORIGINAL) from None
     if envelope.payload_type != PAYLOAD_TYPE:
-        raise ReceiptError(f"{path} is signed, but it is not a receipt of rotator", hint=_OWN)
+        hint = "ask the signer for the receipt"
+        raise ReceiptError(f"{path} is signed, but it is not a receipt of rotator", hint=hint)
     # Encoded anew, because base64 has several texts for the same bytes. Nobody can sign that there
     # is no second signature, and rotator writes one.
     if len(envelope.signatures) > 1 or content != _text(envelope.to_dict()):
-        hint = "the signed part is unchanged, but the file is not as rotator wrote it: restore it"
+        hint = f"{_ORIGINAL}: the signed part is unchanged, but the file is not as rotator wrote it"
         raise ReceiptError(f"{path} was changed around what is signed", hint=hint)
     return envelope.payload
+
+
+def _not_by(path: Path, public: SSlibKey, envelope: Envelope) -> ReceiptError:
+    """
+    Return what is wrong with an envelope that does not name the key it is to be signed with.
+
+    Somebody else signed it; or the id in it was changed, which no signature covers.
+    """
+    from securesystemslib.exceptions import UnverifiedSignatureError  # noqa: PLC0415 - see there
+    from securesystemslib.signer import Signature  # noqa: PLC0415 - the same
+
+    others = list(envelope.signatures)
+    shown = ", ".join(one[:SHOWN_ID] for one in others)
+    for one in envelope.signatures.values():
+        try:
+            public.verify_signature(Signature(public.keyid, one.signature), envelope.pae())
+        except UnverifiedSignatureError:
+            continue
+        hint = f"{_ORIGINAL}: this key has signed it, and the file names another one (id {shown})"
+        return ReceiptError(f"{path} was changed around what is signed", hint=hint)
+    own = public.keyid[:SHOWN_ID]
+    if any(one.startswith(own) or not _ID.fullmatch(one) for one in others):
+        return ReceiptError(f"{path} was changed after it was signed", hint=_ORIGINAL)
+    text = f"{path} is signed with another key (id {shown}), not with the one given (id {own})"
+    return ReceiptError(text, hint=_OTHER)
 
 
 def _text(form: dict[str, Any]) -> bytes:

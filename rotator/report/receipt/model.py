@@ -10,12 +10,21 @@ from rotator.retirement.places import Verdict
 
 SCHEMA = 1
 LIMITS = (
-    "only caches that rotator was run on with this state file are covered",
-    "no file of an earlier configuration, of a crash or of an ended rewrite is left on a server",
+    "no cache uses the key except those that rotator was run on with this state file",
+    "the state is no older copy of itself, and no other state knows of later runs",
+    (
+        "no old file is left on a server: of an earlier configuration (another dbfilename, an"
+        " append-only file from earlier), of a crash (temp-*.rdb), of a child of a killed server"
+        " that finishes an older file later, or append-only files that aof-disable-auto-gc keeps"
+    ),
     "no script hid writes from replication, and no replica was writable earlier",
-    "there is no replica that was neither listed nor connected when rotator looked",
+    "there is no replica that was neither listed nor connected each time rotator looked",
 )
-"""What every receipt takes for granted, because nobody can be asked."""
+"""What every verdict takes for granted, because no server can say it."""
+
+DESTROYED = "this does not show that the key was destroyed"
+FOUND_NOTHING = "only that rotator found nothing that needs it"
+"""What a receipt does not say, and what it says of a key that can be removed."""
 
 _Verdicts = Annotated[str, Field(json_schema_extra={"enum": [str(one) for one in Verdict]})]
 

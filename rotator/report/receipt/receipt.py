@@ -24,13 +24,21 @@ from rich.console import Group, RenderableType
 from rotator import __version__
 from rotator.errors import ReceiptError
 from rotator.report import fields, words
-from rotator.report.agreement import worst_verdict
+from rotator.report.agreement import assumptions_of, taking, worst_verdict
 from rotator.report.archive import PROVEN, RETIRABLE, unmet_conditions
 from rotator.report.fields import Facts
 from rotator.report.layout import bullets, grid, heading, indented, listed, text
 from rotator.report.model import Cache, Key, Report
 from rotator.report.receipt import envelope
-from rotator.report.receipt.model import CacheEvidence, Condition, Receipt, Run, Sweep
+from rotator.report.receipt.model import (
+    DESTROYED,
+    FOUND_NOTHING,
+    CacheEvidence,
+    Condition,
+    Receipt,
+    Run,
+    Sweep,
+)
 from rotator.retirement.looks import Proof
 from rotator.retirement.places import Kind, Status, Verdict
 from rotator.state.state import State
@@ -105,8 +113,10 @@ def open_receipt(path: Path, public: Path) -> tuple[Receipt, str]:
 def render(receipt: Receipt) -> RenderableType:
     """Return what a receipt says, for `console.print_result`."""
     facts = grid("left", "left")
+    assumed = assumptions_of((cache.name, cache.assumptions) for cache in receipt.caches)
+    condition = taking(len(assumed)) if receipt.verdict == Verdict.RETIRABLE else ""
     for name, said in (
-        ("verdict", f"{receipt.verdict}: {receipt.meaning}"),
+        ("verdict", f"{receipt.verdict}: {receipt.meaning}{condition}"),
         ("state", f"{receipt.state} (NIST SP 800-57): {receipt.state_basis}"),
         (RETIRABLE, _said(receipt.retirable)),
         (PROVEN, _said(receipt.proven) if receipt.retirable.holds else "no"),
@@ -114,11 +124,20 @@ def render(receipt: Receipt) -> RenderableType:
     ):
         facts.add_row(text(name, "dim"), text(said))
     parts: list[RenderableType] = [heading(f"key {receipt.key_id}", receipt.role), indented(facts)]
+    if assumed:
+        parts += [text(""), listed("assumed", (f"{one.what} ({one.basis})" for one in assumed))]
     for cache in receipt.caches:
         parts += [text(""), heading(cache.name, ", ".join(cache.addresses)), bullets(_lines(cache))]
     if receipt.not_looked_at:
         parts += [text(""), listed("not looked at", receipt.not_looked_at, "yellow")]
-    return Group(*parts, text(""), listed("taken for granted", receipt.limits))
+    parts += [text(""), listed("every verdict takes for granted", receipt.limits)]
+    return Group(*parts, text(""), text(not_shown(receipt)))
+
+
+def not_shown(receipt: Receipt) -> str:
+    """Return what a receipt does not show, as a sentence."""
+    found = f", {FOUND_NOTHING}" if receipt.verdict == Verdict.RETIRABLE else ""
+    return f"{DESTROYED[:1].upper()}{DESTROYED[1:]}{found}."
 
 
 def _said(condition: Condition) -> str:
@@ -132,6 +151,8 @@ def _lines(cache: CacheEvidence) -> Iterator[str]:
     remain = fields.left(cache.remaining, at_least=cache.at_least)
     yield f"{swept}; the last run found {cache.found:,}; remaining: {remain}"
     yield from (f"the last run: {line}" for line in fields.who(cache.facts)) if cache.facts else ()
+    if quiet := fields.quiet_time(cache.facts):
+        yield f"quiet time: {quiet}"
     yield from words.history(cache.past) if cache.past else ()
     for run in cache.runs[-SHOWN:]:
         state = "complete" if run.complete else "not complete"

@@ -10,22 +10,27 @@ from xml.etree import ElementTree as ET
 
 import html5lib
 import pytest
+import typer
 
+from rotator.cli.app import app
 from rotator.errors import ConfigError, ServerError
-from rotator.report import chart, html, table
+from rotator.report import chart, fields, html, table
 from rotator.report.build import failed_report
+from rotator.report.fields import Facts
 from rotator.report.live import status
-from rotator.report.model import VERDICTS, Cache, Key
+from rotator.report.model import VERDICTS, Cache, Coverage, Key, Outside
+from rotator.report.receipt.model import LIMITS
 from rotator.state.live import NodeStatus, Owner, RunStatus
 from rotator.sweep.control import Change
 from rotator.tally.tally import Mode
 from rotator.text import stamp
 from support import browser
 from support.html_pages import END, HOSTILE, HOUR, START, report
-from support.sample_reports import HELD, QUIET, UNKNOWN, drawn_at, placed_key
+from support.sample_reports import HELD, QUIET, UNKNOWN, drawn_at, place, placed_key
 
 SHOWN = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e").replace("\x00", r"\x00")
 OLD = "9f2c41d07be3a655"
+OUTSIDE = "2 names outside `match` and `databases` hold no value under it: the mail team's"
 
 
 def parsed(page):
@@ -202,13 +207,20 @@ class TestPage:
         assert "the run failed before any key was looked at" in words(found.find(".//main"))
 
     def test_how_it_was_verified(self):
-        """A run that was not verified never looks as if it was."""
+        """A run that was not verified never looks as if it was; one that only read is the check."""
         coverage = report().caches[0].coverage
+        proven = tuple(node.model_copy(update={"proven": True}) for node in coverage.nodes)
         rotated = Cache(name="a", coverage=coverage, outcomes={"rotated": 2})
         idle = Cache(name="a", coverage=coverage, outcomes={"current": 2})
+        read = idle.model_copy(update={"coverage": coverage.model_copy(update={"nodes": proven})})
+        left = read.model_copy(update={"keys": (old_key(remaining=3, verdict="in-use"),)})
+        its = "its sweep only read, and so is itself the check"
         assert "Not verified: values were rewritten" in words(page_of(rotated))
-        assert "Nothing was rewritten" in words(page_of(idle))
-        assert "A dry run: nothing was written" in words(page_of(idle, mode="dry-run"))
+        assert "This run rewrote nothing, but its sweep proves nothing" in words(page_of(idle))
+        assert f"This run rewrote nothing: {its}: none under an old key." in words(page_of(read))
+        assert f"{its}: 3 under an old key." in words(page_of(left))
+        dry = words(page_of(read, mode="dry-run"))
+        assert f"A dry run: nothing was written: {its}: none" in dry
 
     def test_past(self):
         """A page on the past says how old it is."""
@@ -254,12 +266,98 @@ class TestPlaces:
         assert [one.get("open") is not None for one in found] == [True, True, True, False]
 
     def test_assumptions(self):
-        """What the verdict takes for granted is a sentence in its box."""
-        sentence = page_of(Cache(name="a", keys=(placed_key(),))).find(
-            ".//article/p[@class='assumptions']"
-        )
+        """What the verdict takes for granted is listed in its box, and what each rests on."""
+        assumptions = (f"assuming that {QUIET}", OUTSIDE)
+        [box] = page_of(
+            Cache(name="a", keys=(placed_key(assumptions=assumptions),)),
+        ).findall(".//article/div[@class='assumptions']")
 
-        assert words(sentence) == f"Assuming that {QUIET}."
+        assert [words(one) for one in box.findall("ol/li")] == [
+            f"N{QUIET[1:]}. Not declared: nothing shows it.",
+            (
+                "2 names outside match and databases hold no value under it. Declared in the"
+                " configuration: the mail team's."
+            ),
+        ]
+        assert [one.text for one in box.findall(".//code")] == ["match", "databases"]
+
+    @pytest.mark.parametrize(
+        ("assumptions", "condition"),
+        [
+            ((), "."),
+            ((QUIET,), ", if the assumption below holds."),
+            ((QUIET, OUTSIDE), ", if the 2 assumptions below hold."),
+        ],
+    )
+    def test_condition(self, assumptions, condition):
+        """A key that can be removed can be so only if what is assumed is true."""
+        found = page_of(Cache(name="a", keys=(old_key(assumptions=assumptions),)))
+
+        assert (
+            words(found.find(".//article/p[@class='meaning']")) == f"It can be removed{condition}"
+        )
+        summary = found.find(".//header/p[@class='summary']")
+        assert words(summary) == f"The old key can be removed{condition}"
+
+    def test_no_condition(self):
+        """A key that has to be kept has its assumptions, and its headline no condition."""
+        found = page_of(Cache(name="a", keys=(placed_key(),)))
+
+        assert "if the" not in words(found.find(".//article/p[@class='meaning']"))
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ((), []),
+            (("--quiet 5s", "--fresh"), ["Quiet time: 5s (the default is 1h)."]),
+            (("--quiet 1h",), ["Quiet time: 1h (the default)."]),
+        ],
+    )
+    def test_quiet_time(self, options, said):
+        """A quiet time that was given stands beside the verdict."""
+        cache = Cache(name="a", keys=(placed_key(),), facts=Facts(options=options))
+        assert [
+            words(one) for one in page_of(cache).findall(".//article/p[@class='quiet']")
+        ] == said
+
+    def test_the_default_quiet_time(self):
+        """It is what the help says."""
+        command = typer.main.get_command(app).get_command(None, "run")
+        [option] = [one for one in command.params if one.name == "quiet"]
+        assert option.help.endswith(f"Default: {fields.QUIET}.")
+
+    def test_title_of_what_is_assumed(self):
+        """What is only assumed is not called known."""
+        titles = page_of(Cache(name="a", keys=(placed_key(),))).findall(".//article//thead/tr")
+        assert [words(one[1]) for one in titles] == [
+            "What is known",
+            "What is known",
+            "What is known or assumed",
+            "What is known",
+        ]
+
+    def test_kinds_without_a_place(self):
+        """Of a kind without a place it is said why, and what is not told of has no legend."""
+        few = tuple(one for one in placed_key().places if one.kind not in {"replica", "caches"})
+        notes = words(page_of(Cache(name="a", keys=(placed_key(places=few),))))
+        assert (
+            "There is no place of these kinds: replica (none was connected or listed when rotator"
+            " looked), caches (no other cache of the configuration lists the key)."
+        ) in notes
+        assert " replica the replicas," in notes
+        blind = tuple(one for one in few if one.kind not in {"rdb", "backup-command"})
+        notes = words(page_of(Cache(name="a", keys=(placed_key(places=blind),))))
+        assert "There is no place of these kinds" not in notes
+        assert "the replicas" not in notes
+
+    def test_what_no_server_can_say(self):
+        """What every verdict takes for granted is the list of a receipt; the page is not signed."""
+        section = page_of(report().caches[0]).find(".//section[@id='limits']")
+        granted, shows = section.findall("ul")
+        assert [words(one) for one in granted] == list(LIMITS)
+        assert "does not show that a key was destroyed" in words(shows)
+        assert "This page is not signed" in words(shows)
+        assert page_of(Cache(name="a")).find(".//section[@id='limits']") is None
 
     def test_nothing_twice(self):
         """No reason stands above the places that say the same."""
@@ -284,6 +382,83 @@ class TestPlaces:
         assert "never met" in words(article)
         assert "Judged by an earlier version of rotator" in words(article)
         assert article.find("details") is None
+
+
+class TestLeftOut:
+    """What the page says of names that were not read."""
+
+    def coverage(self, **fields):
+        """What stands under the heading of the coverage."""
+        usual = {"name": "a", "complete": True, "coverage": Coverage(mode="standalone")}
+        section = page_of(Cache(**usual | fields)).find(".//section[@class='cache']")
+        said = words(section).partition("Coverage ")[2].partition(" Server ")[0]
+        return said.replace(" ,", ",").replace(" :", ":")
+
+    def test_nothing(self):
+        """That nothing was left out is said only if that is so."""
+        gap = Coverage(mode="standalone", not_looked_at=("redis-9",))
+        assert self.coverage() == "Nothing was left out."
+        for fields_ in ({"complete": False}, {"outdated": True}, {"coverage": gap}):
+            assert "Nothing was left out" not in self.coverage(**fields_)
+
+    def test_not_read(self):
+        """What was declared to be another's was not read, for the reason that was given."""
+        places = (place("outside", "", "assumed", evidence=OUTSIDE),)
+        left = {"outside": Outside(visits=None, names=2)}
+        said = "Not read: 2 names outside match and databases, declared to be somebody else's"
+        assert self.coverage(**left) == f"{said}."
+        assert self.coverage(**left, keys=(old_key(places=places),)) == f"{said}: the mail team's."
+
+    def test_read(self):
+        """What was read and is never rewritten is counted."""
+        outside = Outside(visits=7, names=7, under_old_keys={OLD: 2}, not_opened=1)
+        assert self.coverage(outside=outside) == (
+            "Read, but never rewritten, because outside match, databases or fields: 7 visits, 2"
+            " under old keys, 1 not opened."
+        )
+
+
+class TestGlossary:
+    """The words that are explained at the end of the page."""
+
+    def explained(self, *caches):
+        """The words, and what stands for each."""
+        found = page_of(*caches).findall(".//footer/dl[@class='words']")[-1]
+        return {words(one[0]): words(one[1]) for one in found}
+
+    def test_only_words_that_are_used(self, page):
+        """Each of them is on the page, and what is not there is not explained."""
+        few = self.explained(Cache(name="a"))
+        assert {"fence", "RDB file", "quiet time"}.isdisjoint(few)
+        fenced = old_key(reasons=("since the fence",))
+        assert "fence" in self.explained(Cache(name="a", keys=(fenced,)))
+        assert "sweep" in words(parsed(page).find(".//footer"))
+
+    def test_every_word_is_plain(self):
+        """Each has one line, and is found where it is used."""
+        for word, (how, meaning) in html.GLOSSARY.items():
+            assert re.search(how, word, re.IGNORECASE)
+            assert len(meaning) <= 90
+            assert meaning.endswith(".")
+
+
+class TestPrint:
+    """What is printed at the head of each page."""
+
+    def test_names(self):
+        """A few caches and keys are named, and many are counted."""
+        one, many = Cache(name="a", keys=(old_key(),)), [Cache(name=f"c{n}") for n in range(4)]
+        head = rf'@top-right {{ content: "cache a\3b  old key {OLD}"; }}'
+        assert head in html.render(report(caches=(one,)))
+        assert '@top-right { content: "4 caches"; }' in html.render(report(caches=many))
+
+    def test_no_text_ends_the_style_sheet(self):
+        """Whatever a name holds, it stays within its string."""
+        page = html.render(report(caches=(Cache(name=f'a"; }} </style>{HOSTILE}\\'),)))
+        sheet = page.partition("<style>")[2].partition("</style>")[0]
+        [line] = [one for one in sheet.splitlines() if "@top-right" in one]
+        inside = line.partition('"')[2].rpartition('"')[0]
+        assert re.fullmatch(r"[A-Za-z0-9 .,:_-]|(?:[A-Za-z0-9 .,:_-]|\\[0-9a-f]+ )*", inside)
 
 
 class TestSafety:

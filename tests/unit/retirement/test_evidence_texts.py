@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from rotator.report.agreement import assumed_of
 from rotator.retirement.history import KeyHistory, KeySeen
 from rotator.retirement.lineage import gone_from
 from rotator.retirement.looks import Outside
@@ -16,7 +17,7 @@ from rotator.retirement.names import (
     writers_place,
 )
 from rotator.retirement.persistence import aof_place, rdb_place
-from rotator.retirement.places import Declarations, Fence
+from rotator.retirement.places import Declarations, Fence, Kind, Status
 from rotator.retirement.replicas import (
     LOGIN_REFUSED,
     NO_PORT,
@@ -447,7 +448,7 @@ SAYS = {
     "outside: declared": [
         (
             "outside | assumed | retirable |  | 7 names outside `match` and `databases` "
-            "hold none: another's | "
+            "hold no value under it: another's | "
         ),
     ],
     "outside: under it": [
@@ -843,3 +844,12 @@ SAYS = {
 def test_what_it_says(situation):
     """In each situation the places say exactly this."""
     assert [written(place) for place in CASES[situation]()] == SAYS[situation]
+
+
+@pytest.mark.parametrize("situation", CASES)
+def test_what_an_assumption_rests_on(situation):
+    """Of each thing that is assumed a report knows who says so; of applications nobody does."""
+    for one in CASES[situation]():
+        if one.status is Status.ASSUMED:
+            declared = assumed_of(one.evidence).basis.startswith("declared")
+            assert declared is (one.kind is not Kind.WRITERS)

@@ -69,13 +69,14 @@ def signed(pair):
     return envelope.seal(PAYLOAD, envelope.read_signer(pair.private))
 
 
-def refusal(tmp_path, text, public):
-    """What is said of an envelope with this text."""
+def refusal(tmp_path, text, public, hint=""):
+    """What is said of an envelope with this text; *hint* is in what to do."""
     path = tmp_path / "receipt.json"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(ReceiptError) as caught:
         envelope.unseal(path, public)
     assert caught.value.hint
+    assert hint in caught.value.hint
     return str(caught.value).removeprefix(f"{path} ")
 
 
@@ -142,7 +143,6 @@ def test_every_changed_byte_is_refused(tmp_path, pair, signed):
             said.add(refusal(tmp_path, bytes(changed), pair.public).partition(" (id")[0])
     assert said == {
         "is not a receipt, or it was changed",
-        "is signed with another key",  # the id in the file is only a claim
         "was changed after it was signed",
         "was changed around what is signed",
     }
@@ -176,7 +176,8 @@ def test_changed_payload(tmp_path, pair, signed):
     form = json.loads(signed)
     form["payload"] = base64.b64encode(PAYLOAD.replace(b"9f", b"9e")).decode()
     text = envelope.canonical(form) + b"\n"
-    assert refusal(tmp_path, text, pair.public) == "was changed after it was signed"
+    hint = "do not rely on it; ask for the original"
+    assert refusal(tmp_path, text, pair.public, hint) == "was changed after it was signed"
 
 
 def test_another_key(tmp_path, pair, other, signed):
@@ -191,6 +192,30 @@ def test_a_claimed_id(tmp_path, pair, other, signed):
     """Whoever puts the id of another key to a signature gets no further."""
     text = signed.replace(pair.public.keyid, other.public.keyid)
     assert refusal(tmp_path, text, other.public) == "was changed after it was signed"
+
+
+def test_another_key_is_asked_for(tmp_path, other, signed):
+    """Where somebody else signed, the key of the signer is what is missing."""
+    refusal(tmp_path, signed, other.public, hint="verify with the public key of the signer")
+
+
+@pytest.mark.parametrize("place", [0, 15, 16, 63])
+def test_a_changed_id(tmp_path, pair, signed, place):
+    """Wherever the id of the key is changed, the key still verifies, and that is what is said."""
+    own = pair.public.keyid
+    other = own[:place] + ("0" if own[place] != "0" else "1") + own[place + 1 :]
+    said = refusal(tmp_path, signed.replace(own, other), pair.public, hint="do not rely on it")
+    assert said == "was changed around what is signed"
+
+
+def test_a_changed_id_and_payload(tmp_path, pair, signed):
+    """Two ids that look the same are not told apart by what they look like: it was changed."""
+    own = pair.public.keyid
+    form = json.loads(signed.replace(own, own[:-1] + ("0" if own[-1] != "0" else "1")))
+    form["payload"] = base64.b64encode(b"{}").decode()
+    text = envelope.canonical(form) + b"\n"
+    hint = "do not rely on it; ask for the original"
+    assert refusal(tmp_path, text, pair.public, hint) == "was changed after it was signed"
 
 
 @pytest.mark.parametrize("drop", [False, True])

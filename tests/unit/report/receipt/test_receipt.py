@@ -13,10 +13,11 @@ from securesystemslib.signer import CryptoSigner
 
 from rotator.console import print_result
 from rotator.errors import ReceiptError
+from rotator.report.fields import Facts
 from rotator.report.files import json_schema
 from rotator.report.model import Attempt, Cache, Coverage, Key
 from rotator.report.receipt import envelope
-from rotator.report.receipt.model import Receipt
+from rotator.report.receipt.model import LIMITS, Receipt
 from rotator.report.receipt.receipt import build_receipt, open_receipt, render, seal
 from rotator.retirement.looks import Look, Proof
 from rotator.state.state import State
@@ -147,7 +148,10 @@ class TestNotLookedAt:
 
     def test_limits(self, state):
         """What nobody can be asked is taken for granted by every receipt, which says so."""
-        assert len(made(state, cache()).limits) == 4
+        found = made(state, cache())
+        assert found.limits == LIMITS
+        [last] = [line for line in drawn_at(1000, render(found)) if LIMITS[-1] in line]
+        assert last.strip() == f"- {LIMITS[-1]}"
 
 
 class TestShown:
@@ -164,6 +168,31 @@ class TestShown:
         print_result(render(found), stream)
         assert f"remaining: {said} - " in " ".join(stream.getvalue().split())
         assert found.caches[0].at_least is not complete
+
+    def test_what_it_does_not_show(self, state):
+        """It never shows that a key was destroyed; of one that may go it shows what was found."""
+        late, early = (
+            drawn_at(1000, render(made(state, cache("a", proven_key(verdict=verdict)))))[-1]
+            for verdict in ("retirable", "in-use")
+        )
+        assert late == (
+            "This does not show that the key was destroyed, only that rotator found nothing that"
+            " needs it."
+        )
+        assert early == "This does not show that the key was destroyed."
+
+    def test_assumptions(self, state):
+        """What is assumed is listed, each with what it rests on, and makes the condition."""
+        key = assumed(
+            assumptions=("no application writes", "there are no replicas (replicas.only)")
+        )
+        facts = Facts(options=("--quiet 5s",))
+        lines = drawn_at(1000, render(made(state, cache("a", key, facts=facts))))
+        said = " ".join(" ".join(lines).split())
+        assert "retirable: it can be removed, if the 2 assumptions below hold" in said
+        assert "assumed: - no application writes (not declared: nothing shows it)" in said
+        assert "- there are no replicas (declared in the configuration: `replicas.only`)" in said
+        assert "- quiet time: 5s (the default is 1h)" in said
 
     @pytest.mark.parametrize("columns", [80, 100, 200])
     def test_no_word_is_cut_off(self, state, columns):
