@@ -317,4 +317,4 @@ class TestBy:
         place.run()
         done = run_here(["report", "--state", place.state, "--require", "in-time"])
         assert (done.returncode, done.stdout) == (2, "")
-        assert "name a time: --by 05:00" in done.stderr
+        assert "add a time: --by 05:00" in done.stderr
