@@ -11,6 +11,7 @@ from rotator.diagnose.check import StepResult, check, exit_code
 from rotator.diagnose.detect import SAMPLES, Detection, Hits, detect
 from rotator.diagnose.entry import as_configured, as_yaml, configuration, notes
 from rotator.errors import ConfigError, Exit
+from rotator.retirement.places import MOST_SAMPLES
 from rotator.server.context import CacheContext
 from rotator.text import count, escape, listing
 
@@ -98,7 +99,7 @@ def detect_command(
     *,
     which: options.CacheOptions,
     samples: int = options.option(
-        "--samples", "How many values to look at.", min=1, max=100_000, default=SAMPLES
+        "--samples", "How many values to look at.", min=1, max=MOST_SAMPLES, default=SAMPLES
     ),
     aad: list[str] | None = options.option(
         "--aad",

@@ -84,7 +84,7 @@ class RunSettings:
     )
     wait: timedelta | None = duration(
         "--wait",
-        "Wait up to this long until each old key is retirable: sleep until one may be, look again.",
+        "Wait up to this long for every old key to be retirable; look again when one may be.",
     )
     refresh_files: bool = option(
         "--refresh-files",

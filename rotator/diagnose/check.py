@@ -69,6 +69,7 @@ NODE = (
 )
 LAST = (
     Step("topology", steps.topology, ("role",)),
+    Step("replicas", server_steps.replicas, ("topology",)),
     Step("formats", steps.formats, ("topology",)),
     Step("cost", cost, ("formats",)),
 )

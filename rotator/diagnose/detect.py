@@ -201,12 +201,13 @@ def _sample(access: CacheContext, samples: int) -> _Sample:
     settings = access.settings
     scope = Scope(Mode.DRY_RUN, settings.match, settings.databases, outside=False)
     taken, fields = _Sample(), FieldReader.of(settings.fields)
-    primaries = discover(access.cache.addresses, access.connect).primaries
+    # The smaller ones first, so that what they cannot fill is left to the larger ones.
+    held_by = discover(access.cache.addresses, access.connect).names_of
+    primaries = sorted(held_by, key=held_by.__getitem__)
     for index, address in enumerate(primaries):
         with access.connect(address) as store:
             store.enable_no_touch()
             held = store.databases()
-            # The smaller ones first, so that what they cannot fill is left to the larger ones.
             scans = scope.scans(sorted(held, key=held.__getitem__))
             left = (samples - len(taken.values)) // (len(primaries) - index)
             for turn, (database, pattern) in enumerate(scans):

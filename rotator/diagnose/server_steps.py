@@ -6,14 +6,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 from rotator.config.types import Address
-from rotator.diagnose.steps import Advice, Probe
-from rotator.errors import RightsError, ServerError
+from rotator.diagnose.steps import SETTLE_SECONDS, Advice, Probe
+from rotator.errors import LoginError, RightsError, ServerError
 from rotator.retirement.looks import Look
 from rotator.retirement.replicas import strangers
+from rotator.server.acl import grant_hint
 from rotator.server.copies import take_look
 from rotator.server.node import Identity
 from rotator.server.replies import clock_of, info_number, primary_of, understood
-from rotator.server.topology import refuse_sentinel
+from rotator.server.topology import discover, refuse_sentinel
 from rotator.server.wire.addresses import AddressBook
 from rotator.server.wire.versions import numbers_of, role_of
 from rotator.text import ago, count, listing, percent, utc_now
@@ -68,6 +69,46 @@ def _unasked(probe: Probe) -> list[str]:
     own = looks.get(str(probe.configured))
     there = {one.address for one in strangers(own, looks, names)} if own else {*unmet}
     return [one for one in unmet if one in there]
+
+
+def replicas(probe: Probe) -> str | Advice:
+    """Log in to each replica that a run looks at, and ask it for INFO."""
+    user = probe.access.login.username or "default"
+    refused: dict[tuple[str, str], list[str]] = {}
+    addresses = _replicas(probe)
+    for address in addresses:
+        try:
+            with probe.access.connect(address) as store:
+                store.info("replication")
+        except (LoginError, RightsError) as error:
+            said, remedy = "the user lacks the right +info", grant_hint({"+info": ""}, user)
+            if isinstance(error, LoginError):
+                said, remedy = (
+                    "refused the login",
+                    f"create the user {user} there with the same password and rights",
+                )
+            refused.setdefault((said, remedy), []).append(str(address))
+        except ServerError:
+            told = ("does not answer", "start it, or declare it in assume.decommissioned")
+            refused.setdefault(told, []).append(str(address))
+    if refused:
+        return Advice(
+            "; ".join(f"{listing(nodes)}: {said}" for (said, _), nodes in refused.items()),
+            "; ".join([*(remedy for _, remedy in refused), "else every old key stays unknown"]),
+        )
+    return f"{count(len(addresses), 'replica')} answered" if addresses else "none to ask"
+
+
+def _replicas(probe: Probe) -> list[Address]:
+    """Return the replicas that a run looks at: no stranger is sent the password."""
+    access = probe.access
+    settings = access.settings.replicas
+    found = discover(access.cache.addresses, access.connect, settle_timeout=SETTLE_SECONDS)
+    known = [*found.replicas, *settings.listed, *(settings.only or ())]
+    if found.mode == "cluster":
+        with access.connect(found.primaries[0]) as store:
+            known += [one.address for one in store.members() if one.address]
+    return [one for one in dict.fromkeys(known) if one not in found.primaries]
 
 
 def _address(fields: Mapping[str, str]) -> str:

@@ -31,7 +31,7 @@ from rotator.server.topology import discover, refuse_sentinel
 from rotator.text import count, listing
 
 _SAMPLES = 50
-_SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def rights(probe: Probe) -> str:
     writing = {*wanted} - {*with_fields((), settings.fields)}
     enough = "may do a dry run; for a run the user" if {*missing} <= writing else "the user"
     told = f"{enough} lacks rights: {' '.join(missing)}"
-    raise RightsError(told, hint=grant_hint(missing))
+    raise RightsError(told, hint=grant_hint(missing, probe.node.connection.user))
 
 
 def verdict_rights(probe: Probe) -> str | Advice:
@@ -183,13 +183,14 @@ def verdict_rights(probe: Probe) -> str | Advice:
         missing |= missing_to_listen(listener, probe.cache.name)
     if not missing:
         return "all that verdicts need"
-    return Advice(f"some verdicts need {' '.join(missing)}", grant_hint(missing))
+    remedy = grant_hint(missing, probe.node.connection.user)
+    return Advice(f"some verdicts need {' '.join(missing)}", remedy)
 
 
 def topology(probe: Probe) -> str:
     """Find the nodes that own the data, and those that are not configured."""
     addresses = probe.cache.addresses
-    found = discover(addresses, probe.access.connect, settle_timeout=_SETTLE_SECONDS)
+    found = discover(addresses, probe.access.connect, settle_timeout=SETTLE_SECONDS)
     if found.problems:
         more = len(found.problems) - 1
         raise ServerError(

@@ -23,6 +23,11 @@ from rotator.text import SHORT_ID, ago, duration, moment
 IN_TIME = "in-time"
 RETIRABLE = "retirable"
 PROVEN = "proven"
+_PROOFS: dict[str, str] = {
+    Kind.WRITERS: "`rotator fence --at TIME` for the applications",
+    Kind.BACKUPS: "declare backups.retention",
+}
+_LOOK = "remove what you declare in assume and replicas, and --accept"
 
 
 def save_reports(
@@ -218,15 +223,19 @@ def _assumed(key: Key) -> list[tuple[str, str]]:
         if place.status != Status.CLEAN
     ]
     said = " ".join(place.evidence for place in key.places)
+    proofs = {_PROOFS.get(one.kind, _LOOK) for one in key.places if one.status == Status.ASSUMED}
     for assumption in key.assumptions:
         if fields.clause(assumption) not in said:
             reason = f"key {key.id} is {RETIRABLE}, assuming that {fields.clause(assumption)}"
             against.append((reason, ""))
+            proofs.add(_LOOK)
     for kind in (Kind.WRITERS, Kind.BACKUPS):
         if all(place.kind != kind for place in key.places):
             what = words.KIND_NAMES[kind]
             against.append((f"key {key.id}: nothing is known about {what}", "run again"))
-    return [(reason, step or "prove what is assumed, then run again") for reason, step in against]
+    order = [one for one in (*_PROOFS.values(), _LOOK) if one in proofs]
+    proof = "; ".join([*order, "then run again"]) if order else "run again"
+    return [(reason, step or proof) for reason, step in against]
 
 
 def _only(place: KeyPlace) -> str:

@@ -307,5 +307,6 @@ def _warnings(result: CacheResult) -> Iterator[str]:
                 f"{node} evicted {count(number, 'entry', 'entries')} during the run: its memory is"
                 " full, and a value that grows pushes others out"
             )
+    yield from result.not_written
     if result.doubt:
         yield f"{result.doubt}: no key gets better than verifying"

@@ -20,8 +20,8 @@ from rotator.report import fields, words
 from rotator.report.layout import bullets, grid, heading, indented, listed, text, verdict_text
 from rotator.report.model import Cache, Coverage, Key, KeyPlace, Problem, Report, Verification
 from rotator.report.names import problem_lines, with_field
-from rotator.retirement.places import Status
-from rotator.text import count, short_id, size, stamp
+from rotator.retirement.places import FILES, Status
+from rotator.text import count, listing, short_id, size, stamp
 
 PROBLEMS = 10
 """How many problems are shown; the JSON has more."""
@@ -92,7 +92,7 @@ def _verdicts(cache: Cache, now: datetime | None) -> Iterator[RenderableType]:
     if cache.outdated or cache.superseded:
         yield text(words.OUTDATED if cache.outdated else words.SUPERSEDED, "yellow")
     if shared := _shared_places(cache.keys):
-        yield listed("for every old key", map(_place_line, shared))
+        yield listed("for every old key", _place_lines(shared))
     for key in (key for key in cache.keys if key.verdict):
         yield _verdict(key, shared, now)
 
@@ -179,7 +179,7 @@ def _reasons(key: Key, shared: Sequence[KeyPlace]) -> Iterator[str]:
     *shared* places were told before, for every old key.
     """
     known, told = list(_open_places(key)), {_said(place) for place in shared}
-    yield from (_place_line(place) for place in known if _said(place) not in told)
+    yield from _place_lines(place for place in known if _said(place) not in told)
     if told:
         yield "and what is listed above for every old key"
     yield from words.remarks(key)
@@ -203,6 +203,31 @@ def _shared_places(keys: Iterable[Key]) -> tuple[KeyPlace, ...]:
     first, *others = [list(_open_places(key)) for key in keys if key.verdict] or [[]]
     known = [{_said(place) for place in places} for places in others]
     return tuple(place for place in first if others and all(_said(place) in one for one in known))
+
+
+def _place_lines(places: Iterable[KeyPlace]) -> Iterator[str]:
+    """Yield a line for each place, and one for files of which the same is said but for servers."""
+    alike: dict[tuple[str, ...], list[KeyPlace]] = {}
+    for place in places:
+        alike.setdefault(_without_server(place), []).append(place)
+    for first, *others in alike.values():
+        line, servers = _place_line(first), dict.fromkeys(one.where for one in (first, *others))
+        if len(servers) > 1:
+            begin, rest = line.split(first.where, 1)
+            rest = rest.replace(first.where, "each of them")
+            line = f"{begin}each of {listing(servers)}{rest}"
+        yield line
+
+
+def _without_server(place: KeyPlace) -> tuple[str, ...]:
+    """Return what is said of a file without its server, if that can be left out; else all of it."""
+    if place.kind not in FILES or not place.where:
+        return _said(place)
+    parts = f"{place.evidence}; {place.remedy}".split(place.where)
+    named = [part.endswith((" of ", " on ")) for part in parts[:-1]]
+    if not named or not all(named):
+        return _said(place)
+    return (place.kind, place.status, place.verdict or "", *parts)
 
 
 def _place_line(place: KeyPlace) -> str:

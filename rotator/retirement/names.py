@@ -2,8 +2,7 @@
 Names: say of the live data whether a key is gone from it, since when, and whether it stays so.
 
 What was met is a fact, and is told first. That nothing is left is proven: each primary by a sweep
-that only read, in the living lineage, and again after the quiet time, or after the moment since
-which no application writes with the key (verdict 1, 2, 5).
+that only read, in the living lineage, again after the quiet time or the fence (verdict 1, 2, 5).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from datetime import datetime, timedelta
 
 from rotator.retirement.lineage import Gone, gone_since
 from rotator.retirement.looks import UNSEEN_RESET
-from rotator.retirement.places import Evidence, Kind, Place, Status, Verdict
+from rotator.retirement.places import MOST_SAMPLES, Evidence, Kind, Place, Status, Verdict
 from rotator.tally.tally import ACCEPTABLE, BLOCKING, Mode, Outcome
 from rotator.text import add_clamped, begin_with, clock, count, duration, moment, rounded_up
 
@@ -31,11 +30,13 @@ _FIND = "find what still encrypts with it and give it the current key, then run 
 NOTHING_OPENS = "the keys may be right and the format wrong"
 """What comes to mind first where not one value opens: keys are checked sooner than layouts."""
 _DETECT = "run `rotator detect`, correct the format or add the missing key, then run again"
+_NONE = f"no value opened, so {NOTHING_OPENS}: {_DETECT}"
+_SEE = "`rotator detect --samples {}`, and `rotator inspect NAME` for those under problems"
 _OPEN_ITEMS = {
     Outcome.UNDECRYPTABLE: (
         "value opens under no known key and format, and may be under this one",
         "values open under no known key and format, and may be under this one",
-        "see what they are with `rotator detect`",
+        f"see what they are with {_SEE}",
     ),
     Outcome.NOT_STRING: (
         "entry is of another Redis type and was not looked into",
@@ -274,7 +275,8 @@ def not_opened_places(case: Evidence) -> Iterator[Place]:
         if against:
             one, many, step = _OPEN_ITEMS[outcome]
             none = outcome is Outcome.UNDECRYPTABLE and not (case.latest and case.latest.opened)
-            step = f"no value opened, so {NOTHING_OPENS}: {_DETECT}" if none else step
+            number = min((case.latest and case.latest.visits) or MOST_SAMPLES, MOST_SAMPLES)
+            step = _NONE if none else step.format(number)
             if outcome in ACCEPTABLE and case.opens:
                 or_accept = "; only if you know what they are," if none else ", or"
                 step = f"{step}{or_accept} accept them with --accept {outcome}={against}"
@@ -293,9 +295,8 @@ def writers_place(case: Evidence, gone: Mapping[str, Gone], now: datetime) -> Pl
     if fence and fence.at > now:
         text = f"applications use the current key from {moment(fence.at)} on (`rotator fence`)"
         remedy = f"run again after {moment(rounded_up(fence.at))}"
-        return Place(
-            Kind.WRITERS, "", Status.UNKNOWN, text, Verdict.VERIFYING, None, remedy, fence.at
-        )
+        later = (Verdict.VERIFYING, None, remedy, fence.at)
+        return Place(Kind.WRITERS, "", Status.UNKNOWN, text, *later)
     if fence:
         text = f"no application has encrypted with it since {moment(fence.at)} (`rotator fence`)"
         return Place(Kind.WRITERS, "", Status.CLEAN, text, since=fence.at)

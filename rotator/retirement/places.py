@@ -40,6 +40,8 @@ FILES: Final = (Kind.RDB, Kind.AOF)
 """The places that a server writes anew when it is asked to."""
 COPIES: Final = (Kind.REPLICA, *FILES, Kind.BACKUP_COMMAND, Kind.BACKUPS)
 """The places that no sweep makes better: they are looked at."""
+MOST_SAMPLES: Final = 100_000
+"""How many values `rotator detect` looks at, at most."""
 
 
 class Status(StrEnum):

@@ -9,14 +9,16 @@ Bulk run: looks at values for purge or adopt, then acts on those that are picked
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from rotator.progress import Progress
 from rotator.run.evidence import latest_history
 from rotator.run.formats import Canary
 from rotator.run.picking import Adoption, PurgeUndecryptable
 from rotator.run.preflight import Preflight
-from rotator.server.acl import DELETING, WRITING, with_fields
+from rotator.server.acl import DELETING, WRITING, grant_hint, missing_to_delete, with_fields
 from rotator.server.context import CacheContext
-from rotator.server.topology import SETTLE_SECONDS
+from rotator.server.topology import SETTLE_SECONDS, Topology
 from rotator.server.wire.stream import Patience
 from rotator.state.state import State
 from rotator.sweep.control import ProgressControl, StopSignal
@@ -27,6 +29,8 @@ from rotator.sweep.scope import Limits, Scope
 from rotator.sweep.sweep import sweep_cache
 from rotator.tally.tally import Mode
 from rotator.text import utc_now
+
+log = structlog.get_logger(__name__)
 
 Bar = Callable[[str, str, int], Progress]
 """Makes the bar of a phase of a cache, told how many names are expected."""
@@ -77,7 +81,28 @@ class BulkRun:
 
     def prepare(self) -> None:
         """Check that all of it can be done, and keep runs away until `close`: see `Preflight`."""
-        self._preflight.run(None if self.state is None else self.state.path)
+        topology = self._preflight.run(None if self.state is None else self.state.path)
+        if self.state is None and self.selector.deletes:
+            self._warn_of_rights(topology)
+
+    def _warn_of_rights(self, topology: Topology) -> None:
+        """Say what the user may not do that deleting needs: a dry run goes on without it."""
+        fields = self.selector.fields(self.access.settings.fields)
+        for address in topology.primaries:
+            with self.access.connect(address) as store:
+                missing = missing_to_delete(store, fields)
+            if missing is None:
+                log.warning(
+                    "the rights to delete cannot be tried without +multi",
+                    node=str(address),
+                    needs=" ".join(DELETING),
+                )
+            elif missing:
+                log.warning(
+                    "without --dry-run this is refused",
+                    reason=f"{address}: the user lacks rights: {' '.join(missing)}",
+                    hint=grant_hint(missing, store.connection.user),
+                )
 
     def close(self) -> None:
         """Count what was encrypted, and let others have the cache again."""

@@ -92,8 +92,7 @@ class CacheRun:
             ServerError: A node cannot be reached, refuses the login, or lacks rights.
             BusyError: Another run works on this cache.
         """
-        keyring = self.require_keys()
-        cache = self.access.cache
+        keyring, cache = self.require_keys(), self.access.cache
         with self.progress(cache.name, "preparing", 0) as bar:
             self._preflight.waiting = bar.wait
             topology = self._preflight.run(None if self.options.dry_run else self.state.path)
@@ -184,8 +183,8 @@ class CacheRun:
 
     def _wants_proof(self, sweep: SweepResult) -> bool:
         """Return whether a sweep that only reads is to follow: one that worked proves nothing."""
-        works = self.options.mode is Mode.RUN and self.options.verify
-        return works and sweep.complete and not sweep.proven
+        works = self.options.mode is Mode.RUN and self.options.verify and sweep.complete
+        return works and not sweep.proven
 
     def look_again(self, result: CacheResult) -> list[Look]:
         """Return looks at all servers of the cache as they are now."""
@@ -207,8 +206,9 @@ class CacheRun:
             should_stop=self.stopper.reason,
         ).run()
 
-    def refresh_files(self, tasks: Sequence[tuple[str, str]]) -> list[Look]:
+    def refresh_files(self, tasks: Sequence[tuple[str, str]], result: CacheResult) -> list[Look]:
         """Have servers write files anew, each an address and `rdb` or `aof`; return the looks."""
+        result.not_written.clear()
         with self.progress(self.access.cache.name, "refreshing files", len(tasks)) as bar:
             return refresh_files(
                 tasks,
@@ -216,6 +216,7 @@ class CacheRun:
                 primaries=self._discover().primaries,
                 touch=self._touch,
                 waiting=bar.wait,
+                refused=result.not_written.append,
                 should_stop=self.stopper.reason,
             )
 
@@ -279,9 +280,8 @@ class CacheRun:
     def _engine(self, workers: int) -> Engine:
         if self.machines is not None:
             return self.machines.engine(self.files, self.access, workers)
-        if workers < 2:
-            return InlineEngine(self.access)
-        return ProcessEngine(self.files, self.access, self.state.path, workers)
+        shared = (self.files, self.access, self.state.path, workers)
+        return ProcessEngine(*shared) if workers > 1 else InlineEngine(self.access)
 
     def _discover(self) -> Topology:
         topology = self._preflight.discover()

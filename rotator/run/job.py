@@ -177,7 +177,7 @@ class Job:
                 if place.status is Status.HOLDING
             )
             if tasks:
-                looks = self._attempt(run, partial(run.refresh_files, list(tasks)))
+                looks = self._attempt(run, partial(run.refresh_files, list(tasks), result))
                 self._recorder.add_looks(result, looks or [])
 
     def _look_again(self, results: Sequence[CacheResult]) -> None:

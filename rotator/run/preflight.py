@@ -14,22 +14,31 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
+from rotator.config.types import Address
 from rotator.errors import BusyError, RightsError, ServerError, StateError
 from rotator.protection import open_own
-from rotator.server.acl import RUN_CHANNEL, Rules, require_rights
+from rotator.server.acl import (
+    REFRESHING,
+    RUN_CHANNEL,
+    Lacking,
+    Rules,
+    grant_hint,
+    missing_rights,
+    missing_to_refresh,
+)
 from rotator.server.context import CacheContext
 from rotator.server.replies import number_of, understood
 from rotator.server.store import Store
 from rotator.server.topology import Topology, discover
 from rotator.server.wire.pending import Reply
-from rotator.text import excerpt
+from rotator.text import excerpt, listing
 
 _TRIES = 5
 _BY = ":by:"  # between the channel of a cache and whoever holds it
@@ -82,12 +91,20 @@ class Preflight:
                 f"the cluster is not whole: {topology.problems[0]}",
                 hint="repair it first: redis-cli --cluster check says what is wrong",
             )
-        require_rights(connect, topology.primaries, self.besides, self.pattern)
+        writers = self._others_with_files(topology) if {*REFRESHING} & {*self.besides} else ()
+        require_rights(connect, topology.primaries, self.besides, self.pattern, writers)
         if state is not None:
             name, first = self.context.cache.name, min(topology.primaries)
             self._locks.enter_context(run_lock(state, name))
             self._locks.enter_context(announce_run(name, lambda: connect(first), force=self.force))
         return topology
+
+    def _others_with_files(self, topology: Topology) -> list[Address]:
+        """Return the servers beside the primaries whose files a run looks at."""
+        replicas, given = self.context.settings.replicas, self.context.cache.addresses
+        own = [address for address in given if address not in topology.seeds]
+        others = [*topology.replicas, *own, *replicas.listed, *(replicas.only or ())]
+        return [one for one in dict.fromkeys(others) if one not in topology.primaries]
 
     def discover(self) -> Topology:
         """
@@ -110,6 +127,52 @@ class Preflight:
     def close(self) -> None:
         """Let other runs have the cache again."""
         self._locks.close()
+
+
+def require_rights(
+    connect: Callable[[Address], Store],
+    addresses: Iterable[Address],
+    besides: Rules,
+    pattern: str,
+    others: Iterable[Address] = (),
+) -> None:
+    """
+    Raise unless the user may do all that the job needs at every one of *addresses*.
+
+    Every node has ACL users of its own, so each is asked; see `missing_rights`. At *others*, those
+    that answer, the user only needs the right to have files written: `missing_to_refresh`.
+
+    Raises:
+        RightsError: Rights are missing; the hint is the ACL rule that grants them.
+    """
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    every: Lacking = {}
+    user = ""
+
+    def note(address: Address, store: Store, lacks: Lacking) -> None:
+        nonlocal user
+        user = store.connection.user
+        if lacks:
+            lacking.setdefault(tuple(lacks), []).append(str(address))
+            every.update({rule: said for rule, said in lacks.items() if said or rule not in every})
+
+    for address in addresses:
+        with connect(address) as store:
+            lacks = missing_rights(store, besides, pattern)
+            if {*REFRESHING} & {*besides} and "+info" not in lacks:
+                lacks |= missing_to_refresh(store)
+            note(address, store, lacks)
+    for address in others:
+        with suppress(ServerError), connect(address) as store:  # the report says what is silent
+            note(address, store, missing_to_refresh(store))
+    if lacking:
+        raise RightsError(
+            "; ".join(
+                f"{listing(nodes)}: the user lacks rights: {' '.join(rules)}"
+                for rules, nodes in lacking.items()
+            ),
+            hint=grant_hint(every, user, sum(map(len, lacking.values()))),
+        )
 
 
 @contextmanager

@@ -16,19 +16,18 @@ Not among the rights are those that only make a result better; the page `configu
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from rotator.config.types import Address
 from rotator.errors import RightsError
 from rotator.server.replies import MEANINGS, WRONG_TYPE, ErrorKind, error_reply
 from rotator.server.scripts import Way
 from rotator.server.store import Store
 from rotator.server.wire.pending import Command
-from rotator.server.wire.versions import hides_names, numbers_of
-from rotator.text import listing
+from rotator.server.wire.versions import hides_names, knows_ifeq, numbers_of
 
 Rules = tuple[str, ...]
 Lacking = dict[str, str]
@@ -51,7 +50,7 @@ WRITING_FIELDS = ("+hset", "+hpexpireat")
 DELETING_FIELDS = ("+hdel",)
 """What deleting needs besides."""
 REFRESHING = ("+bgsave",)
-"""What `--refresh-files` needs besides; `+bgrewriteaof`, too, which cannot be tried."""
+"""What `--refresh-files` needs besides; `+bgrewriteaof`, too, where there is such a file."""
 CLUSTERED = ("+cluster|nodes", "+cluster|countkeysinslot", "+asking")
 """What both need besides in a cluster."""
 COUNTING = ("+exec", "+multi")
@@ -72,7 +71,7 @@ RUN_CHANNEL = "rotator:run:"
 """How the channel begins that a run holds while it goes on; the name of the cache follows."""
 BY_OTHERS = "have the service or an administrator write the files, or wait until the server does"
 """What is left where the user may not have files written."""
-_SINCE = {"+client|no-touch": (7, 2), "+command|docs": (7, 0)}  # no earlier Redis can grant them
+_SINCE = {"+client|no-touch": (7, 2)}  # no earlier Redis can grant it
 _LATE = {"+hpexpiretime", "+hpexpireat"}  # where they are not known, fields have no TTLs
 _COUNTS_FAILURES = (6, 2)  # the version from which on failed calls are counted apart
 
@@ -176,8 +175,10 @@ def missing_for_verdict(store: Store) -> Lacking:
 
     A run can be done without it.
     """
-    missing = _refusals(store, JUDGING)
-    version = numbers_of(_server(store).get("redis_version"))
+    missing, info = _refusals(store, JUDGING), _server(store)
+    version = numbers_of(info.get("redis_version"))
+    if version and not knows_ifeq(info):  # else replicas are asked whether they know it
+        missing.pop("+command|docs", None)
     return {
         rule: said
         for rule, said in missing.items()
@@ -198,47 +199,67 @@ def missing_to_listen(listener: Store, cache: str) -> Lacking:
     return {f"&{RUN_CHANNEL}*": ""} if isinstance(reply, NoPermissionError) else {}
 
 
-def require_rights(
-    connect: Callable[[Address], Store], addresses: Iterable[Address], besides: Rules, pattern: str
-) -> None:
+def missing_to_refresh(store: Store) -> Lacking:
     """
-    Raise unless the user may do all that the job needs at every one of *addresses*.
+    Return what the user may not use, as ACL rules, to have a server write its files again.
 
-    Every node has ACL users of its own, so each is asked; see `missing_rights`.
-
-    Raises:
-        RightsError: Rights are missing; the hint is the ACL rule that grants them.
+    The right to rewrite an append-only file is tried where there is one, if the user may begin a
+    transaction: see `_queued`. The connection may be of no use then.
     """
-    lacking: dict[tuple[str, ...], list[str]] = {}
-    every: Lacking = {}
-    for address in addresses:
-        with connect(address) as store:
-            if lacks := missing_rights(store, besides, pattern):
-                lacking.setdefault(tuple(lacks), []).append(str(address))
-                every |= {rule: said for rule, said in lacks.items() if said or rule not in every}
-    if lacking:
-        raise RightsError(
-            "; ".join(
-                f"{listing(nodes)}: the user lacks rights: {' '.join(rules)}"
-                for rules, nodes in lacking.items()
-            ),
-            hint=grant_hint(every),
-        )
+    told = numbers_of(_server(store).get("redis_version"))
+    missing = {} if told < _COUNTS_FAILURES else _missing(store, REFRESHING, b"")
+    if store.info("persistence").get("aof_enabled") != "1":
+        return missing
+    return missing | (_queued(store, {"+bgrewriteaof": ("BGREWRITEAOF",)}) or {})
 
 
-def grant_hint(lacking: Lacking) -> str:
-    """Return how to get what is *lacking*, for people, and of what no grant ends why."""
-    wanted = " ".join(rule for rule, said in lacking.items() if not said)
+def _queued(store: Store, tried: Mapping[str, Command]) -> Lacking | None:
+    """
+    Return the rules of the commands *tried* that are refused; none of them is carried out.
+
+    Rights are looked at when a transaction takes a command. This one is dropped, and the connection
+    with it. None: the user may not begin one.
+    """
+    if store.connection.pipeline([("MULTI",)])[0] != b"OK":
+        return None
+    missing = _refusals(store, tried)
+    store.connection.close()
+    return missing
+
+
+def missing_to_delete(store: Store, fields: Sequence[str] | None) -> Lacking | None:
+    """
+    Return what the user may not use of that by which values are deleted; None: it cannot be tried.
+
+    Nothing is carried out: see `_queued`. The connection is of no use then.
+    """
+    probes = _probes(_unused("*"), store.connection.db) | {"+del": _deletion("DEL")}
+    rules = (*DELETING, *(DELETING_FIELDS if fields else ()))
+    missing = _queued(store, {rule: probes[rule] for rule in (*rules, "+del")})
+    if missing is not None and missing.pop("+del", None) is None:  # it will do
+        missing.pop("+unlink", None)
+    return missing
+
+
+def grant_hint(lacking: Lacking, user: str, servers: int = 1) -> str:
+    """
+    Return how *user* gets what is *lacking* on so many *servers*, and of what no grant ends why.
+
+    What a shell would take for something else is quoted.
+    """
+    wanted = shlex.join(rule for rule, said in lacking.items() if not said)
+    where = " on each of these servers" if servers > 1 else ""
     names = {rule: rule.lstrip("+").replace("|", " ").upper() for rule in lacking}
     lost = ", ".join(names[rule] for rule, said in lacking.items() if _UNKNOWN.search(said))
-    ways = [f"an administrator can grant them: ACL SETUSER <user> {wanted}"] if wanted else []
+    grant = f"ACL SETUSER {shlex.quote(user)} {wanted}{where}"
+    ways = [f"an administrator can grant them: {grant}"] if wanted else []
     ways += [f"the server does not know {lost}: see `rename-command` there"] if lost else []
     ways += [
         f"the server says to {names[rule]}: {said}"
         for rule, said in lacking.items()
         if said and not _UNKNOWN.search(said)
     ]
-    if "+bgsave" in lacking:
+    if lacking.keys() & {*REFRESHING, "+bgrewriteaof"}:
         ways.append(f"otherwise leave --refresh-files out, and {BY_OTHERS}")
     return "; ".join(ways)
 

@@ -56,7 +56,7 @@ class Connection:
         self.address = address
         self.db = db
         self._login, self._timeout, self._patience = login, timeout, patience or Patience()
-        self.hide = login.hide  # the password in a text
+        self.hide, self.user = login.hide, login.username or "default"  # of texts the password
         self._stream: Stream | None = None
         self._held: list[bytes] = []  # commands, packed
         self._ahead: deque[Pending] = deque()

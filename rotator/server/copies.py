@@ -68,9 +68,8 @@ def take_look(store: Store, *, canary: bool = False, settings: bool = True) -> L
     """
     Return what the server says of itself now.
 
-    With *canary*, a command that nobody else uses is called until it was called 20 times, so that
-    later looks can tell whether the counters were reset. Without *settings* CONFIG is not asked;
-    `with_settings` does so later.
+    With *canary*, a command that nobody else uses is called until it was called 20 times: later
+    looks can tell whether counters were reset. Without *settings* CONFIG is asked for them later.
 
     Raises:
         LostError: The connection broke.
@@ -225,6 +224,7 @@ def refresh_files(
     primaries: Sequence[Address],
     touch: Callable[[], Mapping[str, int]],
     waiting: Callable[[str | None], None],
+    refused: Callable[[str], object],
     should_stop: Callable[[], object],
 ) -> list[Look]:
     """
@@ -232,13 +232,12 @@ def refresh_files(
 
     *tasks* are addresses, each with `rdb` or `aof`. *touch* writes one value on each primary: a
     rewrite of unchanged data cannot be seen (info-facts B2); it returns how far their streams are
-    then, by replication id, for replicas to reach that. *waiting* is told what for. What a server
-    refuses is said in the log, and its files stay as they are.
+    then, by replication id, for replicas to reach that. *waiting* is told what for, *refused* what
+    was not written and why, in a sentence: the files of that server stay as they are.
     """
     goals = touch() if any(kind == "aof" for _, kind in tasks) else {}
-    names = {*map(str, primaries)}
     looks: list[Look] = []
-    for address, kind in sorted(tasks, key=lambda task: (task[0] in names, task)):
+    for address, kind in sorted(tasks, key=lambda one: (one[0] in map(str, primaries), one)):
         if should_stop():
             break
         waiting(f"for {_COMMANDS[kind]} on {address}")
@@ -248,6 +247,7 @@ def refresh_files(
                 looks += [replace(look, address=address) for look in both]
         except (ServerError, ValueError) as error:  # or it is no address
             log.warning("a file was not rewritten", node=address, error=str(error))
+            refused(f"{_COMMANDS[kind]} on {address} was not done: {error}")
     waiting(None)
     return looks
 
@@ -297,7 +297,7 @@ def _write_file(store: Store, command: str) -> None:
     Have a server write a file anew: *command* is BGSAVE or BGREWRITEAOF.
 
     Raises:
-        RightsError: The user may not ask for it; the message names the rights.
+        RightsError: The user may not ask for it; the message names the right.
         ServerError: There is too little memory for a fork, as far as INFO tells; or it refused.
     """
     info = store.info("memory")
@@ -310,8 +310,8 @@ def _write_file(store: Store, command: str) -> None:
     try:
         store.ask(command)
     except RightsError:
-        what = f"{store.node}: {command} needs +bgsave +bgrewriteaof; otherwise {BY_OTHERS}"
-        raise RightsError(what) from None
+        grant = f"grant +{command.lower()} there, then run again; otherwise {BY_OTHERS}"
+        raise RightsError(f"the user lacks the right; {grant}") from None
 
 
 def _fact(info: Mapping[str, str], name: str) -> int | None:

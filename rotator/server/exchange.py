@@ -155,7 +155,8 @@ def way_besides(store: Store, pattern: str) -> Way:
             return way
     rules = missing_for(store, Way.TRANSACTION, pattern)
     raise RightsError(
-        f"{store.node}: the user lacks rights: {' '.join(rules)}", hint=grant_hint(rules)
+        f"{store.node}: the user lacks rights: {' '.join(rules)}",
+        hint=grant_hint(rules, store.connection.user),
     )
 
 

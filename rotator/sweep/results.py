@@ -178,9 +178,9 @@ class CacheResult:
     *sweep* None: it was not begun, because of *stopped* or *error*, whose exit code is *code*.
     *verification* None: nothing was rewritten, or `--no-verify`. *looks* are at all servers, in
     their order, *history* is the id of what the state keeps of the data, *basis* what a proof is
-    made with, and *primaries* own the data in the end. *evictions* is how many entries each node
-    evicted meanwhile. *doubt* says why times are not to be relied on, and *latest* is the latest
-    time that it may have been at the end by any clock. *refusal* says why a run would be refused.
+    made with, *primaries* own the data in the end. *evictions*: of each node. *not_written*: files
+    that were asked for. *doubt*: why times do not count; *latest*: it may be as late by any clock.
+    *refusal* says why a run would be refused.
     """
 
     access: CacheContext
@@ -192,6 +192,7 @@ class CacheResult:
     basis: str = ""
     primaries: list[Address] = field(default_factory=list)
     evictions: Mapping[str, int] = field(default_factory=dict)
+    not_written: list[str] = field(default_factory=list)
     doubt: str | None = None
     latest: datetime | None = None
     refusal: str | None = None

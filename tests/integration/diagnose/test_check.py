@@ -13,7 +13,7 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.demo.local_server import LocalServer
 from rotator.diagnose.check import FIRST, LAST, NODE
-from support.caches import wait_for
+from support.caches import held_port, wait_for
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 from support.processes import run_here
 from support.respfront import RespFront
@@ -590,6 +590,38 @@ class TestAdvice:
                 with node.client() as client:
                     client.config_set("requirepass", PASSWORD)
             assert self.role(tmp_path, cluster.nodes[0])["detail"] == "primary, 1 replica"
+
+    def test_replicas_that_refuse_the_login(self, tmp_path):
+        """Each replica of a cluster where a run could not log in, or ask, is named."""
+        with LocalCluster(primaries=2, replicas=1) as cluster:
+            for node in cluster.nodes:
+                with node.client() as client:
+                    client.execute_command("ACL", "SETUSER", "me", "on", ">secret", "~*", "+@all")
+            login = {"username": "me", "password": "secret"}
+            ours = config_file(tmp_path / "c.yaml", cache(cluster.primaries[0].address, **login))
+            assert step(check(ours, code=0), "replicas")["detail"] == "2 replicas answered"
+            without, denied = cluster.replicas
+            with without.client() as here, denied.client() as there:
+                here.execute_command("ACL", "DELUSER", "me")
+                there.execute_command("ACL", "SETUSER", "me", "-info")
+            found = step(check(ours, code=0), "replicas")
+        assert found["result"] == "advice"
+        assert f"{without.address}: refused the login" in found["detail"]
+        assert f"{denied.address}: the user lacks the right +info" in found["detail"]
+        assert "create the user me there with the same password and rights" in found["remedy"]
+        assert "ACL SETUSER me +info" in found["remedy"]
+
+    def test_a_listed_replica_that_is_gone(self, tmp_path, guarded):
+        """A listed replica that refuses the login, or does not answer, is named."""
+        primary, replica = guarded
+        with replica.client(password=PASSWORD) as client, held_port() as port:
+            client.config_set("requirepass", "another")
+            listed = [replica.address, f"127.0.0.1:{port}"]
+            ours = {"caches": {"shared-redis": {"replicas": listed}}}
+            section = cache(primary.address, password=PASSWORD)
+            found = check(config_file(tmp_path / "c.yaml", section, rotator=ours), code=0)
+        told = f"{listed[0]}: refused the login; {listed[1]}: does not answer"
+        assert step(found, "replicas")["detail"] == told
 
     def test_an_empty_database(self, tmp_path, server, redis):
         """A database that is configured and holds nothing is pointed out."""

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from cluster.local_cluster import LocalCluster
 from rotator.config.load import load
 from rotator.crypto.codec import Codec, Opened
 from rotator.crypto.encoding import Encoding, encode
@@ -15,6 +16,7 @@ from rotator.crypto.keyring import Key, Keyring
 from rotator.crypto.layout import BUILTIN, Format
 from rotator.demo.local_server import LocalServer
 from rotator.server.context import CacheContext
+from support.clusters import tagged
 from support.commandline import KEY_A, KEY_B, KEY_C, cache, config_file, run
 
 PARTS = ("nonce:12", "ciphertext", "tag:16")
@@ -96,6 +98,19 @@ class TestDetect:
         """No more values are looked at than were asked for."""
         fill(redis, BUILTIN["gcm"], count=3000)
         assert detect(config, "--samples", "10", code=0)["sampled"] == 10
+
+    def test_as_many_samples_as_values(self, tmp_path):
+        """With as many samples as there are values all are looked at, however nodes share them."""
+        with LocalCluster(primaries=3, replicas=0) as cluster:
+            ours = cache(cluster.addresses[0])
+            form = Codec(Keyring(Key.from_text(KEY_A, "test")), [BUILTIN["sealed"]])
+            slots = {node: cluster.member(node).slots[0][0] for node in cluster.primaries}
+            for (node, slot), number in zip(slots.items(), (40, 5, 15), strict=True):
+                with node.client() as client:
+                    for name in tagged(slot, number):
+                        client.set(name, form.seal(name, b"text"))
+            config = config_file(tmp_path / "c.yaml", ours)
+            assert detect(config, "--samples", "60", code=0)["sampled"] == 60
 
     def test_only_names_to_visit_are_sampled(self, tmp_path, server, redis):
         """The patterns and databases of the configuration bound the sample."""

@@ -9,12 +9,13 @@ import pytest
 
 from cluster.local_cluster import LocalCluster, Move
 from rotator.demo.local_server import LocalServer
-from rotator.errors import Exit, ServerError
+from rotator.errors import Exit, RightsError, ServerError
 from rotator.retirement import looks
+from rotator.server.acl import CLUSTERED, COUNTING, READING, REFRESHING, SCRIPTING, WRITING
 from support.caches import Cache, Place, wait_for
 from support.clusters import FAST, fill, remaining, tagged
 from support.programs import HIDING, preferred
-from support.server_versions import hides, since
+from support.server_versions import acl, hides, since
 
 NOW = timedelta(0)
 SLOW = ("--rdb-key-save-delay", "20000")
@@ -614,3 +615,77 @@ class TestHiddenNames:
         assert (report.exit_code, verdict(report)) == (Exit.OK, "retirable")
         with nodes[1].client() as client:
             assert set(tagged(self.SLOT, 6)) <= set(client.scan_iter())
+
+
+LOGIN = {"username": "rotator", "password": "of the user"}
+
+
+class TestRightsToRefresh:
+    """`--refresh-files` as a user who may not have files written everywhere."""
+
+    RIGHTS = (*READING, *WRITING, *SCRIPTING, *CLUSTERED, *COUNTING, *REFRESHING, "+bgrewriteaof")
+
+    @classmethod
+    def grant(cls, node, *without):
+        """Make the user on a node, without some of its rights."""
+        rules = [rule for rule in cls.RIGHTS if rule not in without]
+        with node.client() as client:
+            user = ("rotator", "reset", "on", ">of the user", "~*", *acl(client, *rules))
+            client.execute_command("ACL", "SETUSER", *user)
+
+    def test_replicas_are_tried_first(self, tmp_path):
+        """Replicas where the user lacks the right are named before anything is written."""
+        with LocalCluster(primaries=2, replicas=1) as cluster:
+            for node in cluster.nodes:
+                self.grant(node, *(() if node in cluster.primaries else ("+bgsave",)))
+            place = Place(tmp_path, Cache(*cluster.addresses, keys=2, redis=LOGIN))
+            fill(cluster, place.cache, 20)
+            with pytest.raises(RightsError, match=r": the user lacks rights: \+bgsave$") as caught:
+                place.run(quiet=NOW, refresh_files=True, **FAST)
+            assert all(one.address in str(caught.value) for one in cluster.replicas)
+            assert not any(one.address in str(caught.value) for one in cluster.primaries)
+            assert remaining(cluster, place.cache) == 20
+            assert place.run(quiet=NOW, **FAST).exit_code == Exit.OK  # it needs no such right
+
+    def test_listed_replicas_are_tried_first(self, tmp_path):
+        """So are those that the configuration lists."""
+        with LocalServer() as server, LocalServer(replica_of=server) as replica:
+            self.grant(server)
+            self.grant(replica, "+bgsave")
+            place = filled(server, tmp_path, replicas=[replica.address])
+            place.cache.redis |= LOGIN
+            place.configure(place.cache)
+            with pytest.raises(RightsError, match=rf"^{replica.address}: .*: \+bgsave$"):
+                place.run(quiet=NOW, refresh_files=True)
+
+    def test_append_only_files(self, tmp_path):
+        """The right to rewrite one is tried where there is one, and none is rewritten by that."""
+        with LocalServer("--appendonly", "yes") as server, server.client() as client:
+            self.grant(server, "+bgrewriteaof")
+            place = filled(server, tmp_path)
+            place.cache.redis |= LOGIN
+            place.configure(place.cache)
+            with pytest.raises(RightsError, match=r": \+bgrewriteaof$"):
+                place.run(quiet=NOW, refresh_files=True)
+            self.grant(server)
+            client.config_resetstat()
+            assert place.run(dry_run=True, refresh_files=True).exit_code == Exit.OK
+            calls = client.info("commandstats")
+            assert "cmdstat_bgrewriteaof" not in calls
+
+    def test_what_was_refused_is_reported(self, tmp_path):
+        """A file that was not written is a warning in the report, with what to do."""
+        with LocalServer("--appendonly", "yes") as server:
+            self.grant(server, "+multi", "+bgrewriteaof")  # what is not tried before
+            place = filled(server, tmp_path)
+            place.cache.redis |= LOGIN
+            place.configure(place.cache)
+            place.run(quiet=NOW)
+            report = place.run(quiet=NOW, refresh_files=True)
+            assert verdict(report) == "held"
+            told = f"BGREWRITEAOF on {server.address} was not done: the user lacks the right; grant"
+            assert any(one.startswith(told) for one in report.caches[0].warnings)
+            assert "+bgrewriteaof there, then run again" in "".join(report.caches[0].warnings)
+            self.grant(server, "+multi")
+            report = place.run(quiet=NOW, refresh_files=True)
+            assert not any("was not done" in one for one in report.caches[0].warnings)

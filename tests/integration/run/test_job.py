@@ -399,7 +399,7 @@ class TestPreflight:
             with pytest.raises(RightsError) as caught:
                 place.run()
         assert "lacks rights: +scan +set +watch" in str(caught.value)
-        assert "ACL SETUSER <user> +scan +set +watch" in caught.value.hint
+        assert f"ACL SETUSER {name} +scan +set +watch" in caught.value.hint
         assert redis.execute_command("DEBUG", "DIGEST") == before
 
     def test_rights_of_a_dry_run(self, server, redis, tmp_path):

@@ -292,6 +292,7 @@ class TestRefresh:
             primaries=[at(one) for one in primaries],
             touch=touch,
             waiting=said.append,
+            refused=lambda _: None,
             should_stop=lambda: None,
         )
         return [one for one in said if one], looks
@@ -331,10 +332,10 @@ class TestRefresh:
             assert not list(other.folder.rglob("*aof*"))
 
     def test_without_the_right(self, server, redis):
-        """A user who may not ask for it is told the rights, and the server has no new file."""
+        """A user who may not ask for it is told the right, and the server has no new file."""
         with user(redis, "+info", "+config", "+time") as (name, password):
             login = Login(name, password)
-            said = []
+            said, refused = [], []
             with capture_logs() as logged:
                 refresh_files(
                     [(server.address, "rdb")],
@@ -342,10 +343,13 @@ class TestRefresh:
                     primaries=[at(server)],
                     touch=dict,
                     waiting=said.append,
+                    refused=refused.append,
                     should_stop=lambda: None,
                 )
-        told = "BGSAVE needs +bgsave +bgrewriteaof; otherwise have the service or an administrator"
-        assert told in logged[0]["error"]
+        told = "the user lacks the right; grant +bgsave there, then run again; otherwise have"
+        assert logged[0]["error"].startswith(told)
+        [one] = refused
+        assert one.startswith(f"BGSAVE on {server.address} was not done: {told}")
         assert said[-1] is None
 
     def test_one_that_has_not_caught_up(self):

@@ -482,6 +482,34 @@ class TestRights:
         assert f"the user lacks rights: {missing}\n" in done.stderr
         assert contents(redis) == before
 
+    def test_del_in_place_of_unlink(self, filled, redis, server):
+        """A dry run warns nobody who may delete in the older way."""
+        with user(redis, "~*", *READING, *DELETING[1:], "+del", "+multi") as (name, password):
+            login = {"username": name, "password": password}
+            cache = Cache(server.address, keys=filled.cache.keys, redis=login)
+            place = Place(filled.folder, cache)
+            done = run_here(purge(place, "--key", cache.ids[1], "--dry-run", yes=False))
+        assert (done.returncode, "refused" in done.stderr) == (0, False)
+
+    @pytest.mark.parametrize("missing", [*DELETING, None, "+multi"])
+    def test_a_dry_run_without_one_of_them(self, filled, redis, server, missing):
+        """A dry run warns of what deleting needs and the user lacks, and sends none of it."""
+        rest = [rule for rule in (*READING, *DELETING, "+multi") if rule != missing]
+        with user(redis, "~*", *rest) as (name, password):
+            login = {"username": name, "password": password}
+            cache = Cache(server.address, keys=filled.cache.keys, redis=login)
+            place = Place(filled.folder, cache)
+            done = run_here(purge(place, "--key", cache.ids[1], "--dry-run", yes=False))
+        assert (done.returncode, used(redis)) == (0, {})
+        if missing is None:
+            assert not re.search("refused|cannot", done.stderr)
+        elif missing == "+multi":
+            assert "cannot be tried without +multi" in done.stderr
+            assert all(rule in done.stderr for rule in DELETING)
+        else:
+            assert "without --dry-run this is refused" in done.stderr
+            assert f"{server.address}: the user lacks rights: {missing}" in done.stderr
+
     def test_names_out_of_reach(self, filled, redis, server):
         """Names that the user may not read are counted as denied, and that is 3."""
         filled.cache.put(redis, "secret:1")

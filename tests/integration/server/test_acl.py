@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from contextlib import ExitStack
 
 import pytest
@@ -173,7 +174,7 @@ class TestEnough:
             [found] = [one for one in json.loads(done.stdout)["steps"] if one["step"] == "rights"]
             assert (done.returncode, found["result"]) == (code, "failed" if code else "ok")
         assert "may do a dry run" in found["detail"]
-        assert found["remedy"].endswith(f"<user> {' '.join(WRITING)}")
+        assert found["remedy"].endswith(f"ACL SETUSER rotator-dry-run {' '.join(WRITING)}")
 
     def test_check_tries_what_a_run_sends(self, redis, entries, tmp_path):
         """Every command that a run sends, `rotator check` has tried on the same server."""
@@ -233,7 +234,7 @@ class TestMissing:
         rules = "+multi +exec" if rule == "+exec" else rule
         with pytest.raises(RightsError, match=rf"rights: {re.escape(rules)}$") as caught:
             place.run()
-        assert caught.value.hint.endswith(f"ACL SETUSER <user> {rules}")
+        assert caught.value.hint.endswith(f"ACL SETUSER rotator {rules}")
         assert before == (redis.dbsize(), redis.info("persistence")["rdb_changes_since_last_save"])
 
     @pytest.mark.parametrize("rule", READING)
@@ -280,6 +281,16 @@ class TestMissing:
         done = run_here(["run", "--config", place_for(tmp_path, entries, login).file])
         assert done.returncode == 1
         assert " ".join((*READING, *WRITING)) in done.stderr
+
+    def test_how_to_grant_it(self, cluster, tmp_path):
+        """The hint is a command for a shell, with the user, and says that every node needs it."""
+        nodes, cache = cluster
+        login = granted(*nodes, line=LINES[0], more=clustered(nodes[0]), without=["+cluster|nodes"])
+        with pytest.raises(RightsError) as caught:
+            place_for(tmp_path, cache, login).run(workers=1, **FAST)
+        said = "ACL SETUSER rotator '+cluster|nodes'"
+        assert caught.value.hint.endswith(f": {said} on each of these servers")
+        assert shlex.split(said)[-1] == "+cluster|nodes"
 
 
 class TestWays:
@@ -383,11 +394,12 @@ class TestOtherWords:
 
     @pytest.mark.parametrize("rule", [*JUDGING, "+subscribe"])
     def test_what_a_verdict_is_the_better_for(self, rule, refusing, entries, redis, tmp_path):
-        """The same is advice where a run can be done without, unless no server so old has it."""
+        """The same is advice where a run can be done without, unless it is of no use there."""
         code, found = self.checked(tmp_path, entries, refusing(rule), "rights for verdicts")
-        version = {"+client|no-touch": (7, 2), "+command|docs": (7, 0)}.get(rule, (6, 0))
+        known = since(redis, 7, 2) if rule == "+client|no-touch" else True
+        known = exchanges(redis) if rule == "+command|docs" else known
         name = rule[1:].upper().replace("|", " ")
-        if since(redis, *version):
+        if known:
             assert (code, found["result"]) == (0, "advice")
             assert found["detail"].endswith(f" {rule}")
             assert found["remedy"] == f"the server says to {name}: ERR {self.SAYS}"

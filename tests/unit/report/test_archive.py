@@ -317,6 +317,30 @@ class TestProven:
             "key 9f2c41d07be3a655 is retirable, assuming that the sky is blue"
         ]
 
+    FENCE = "`rotator fence --at TIME` for the applications"
+    RETENTION = "declare backups.retention"
+    LOOK = "remove what you declare in assume and replicas, and --accept"
+
+    @pytest.mark.parametrize(
+        ("kinds", "steps"),
+        [
+            (["writers"], [FENCE]),
+            (["backups"], [RETENTION]),
+            (["backups", "writers"], [FENCE, RETENTION]),
+            (["rdb"], [LOOK]),
+        ],
+        ids=str,
+    )
+    def test_what_proves_it(self, kinds, steps):
+        """The step with each reason names all that proves what is assumed."""
+        assumed = [place(kind, "", "assumed", evidence=f"{kind} are fine") for kind in kinds]
+        others = [one for one in proven_key().places if one.kind not in kinds]
+        key = proven_key(places=(*assumed, *others))
+        found = unmet_conditions(
+            report_on(looked_at("a", key)), [key.id], now=NOW, max_age=DAY, proven=True
+        )
+        assert [told for _, told in found] == ["; ".join([*steps, "then run again"])] * len(kinds)
+
     def test_retirable_with_assumptions(self):
         """`--require retirable` passes with the same assumptions."""
         assumed = place("writers", "", "assumed", evidence=QUIET)

@@ -418,6 +418,35 @@ class TestPlaces:
 
         assert [shown.count(said) for said in (HELD, UNKNOWN, QUIET)] == [1, 1, 1]
 
+    def test_files_of_several_servers(self):
+        """What is said of the files of several servers is one line; what differs has its own."""
+        saved = "has not been saved again since 10:02"
+        held = [
+            place(
+                "rdb", f"10.0.0.{number}:6379", "holding", verdict="held",
+                evidence=f"the RDB file of 10.0.0.{number}:6379 {said}",
+                remedy=f"BGSAVE on 10.0.0.{number}:6379, then run again",
+            )
+            for number, said in ((7, saved), (8, saved), (9, saved), (1, "is older"))
+        ]  # fmt: skip
+        key = placed_key(places=tuple(held), reasons=())
+        printed = " ".join(drawn(report_on(Cache(name="a", keys=(key,)))).split())
+        assert (
+            "held: the RDB file of each of 10.0.0.7:6379, 10.0.0.8:6379 and 10.0.0.9:6379"
+            f" {saved}; BGSAVE on each of them, then run again"
+        ) in printed
+        assert "held: the RDB file of 10.0.0.1:6379 is older; BGSAVE on 10.0.0.1:6379" in printed
+        assert printed.count("RDB file of") == 2
+
+    @pytest.mark.parametrize("where", ["", "10.0.0.7:6379"])
+    def test_places_without_their_server(self, where):
+        """Places that do not name their server are told as they are, each thing once."""
+        for kind, others in (("rdb", "10.0.0.8:6379"), ("names", where)):
+            alike = [place(kind, at, "holding", evidence="so it is") for at in (where, others)]
+            key = placed_key(places=tuple(alike), reasons=())
+            printed = drawn(report_on(Cache(name="a", keys=(key,))))
+            assert printed.count("so it is") == 1
+
     def test_reason_without_a_place(self):
         """A reason that is that of no place is not lost."""
         key = placed_key(reasons=(f"{UNKNOWN}; list it", "one that was stopped had not met it"))

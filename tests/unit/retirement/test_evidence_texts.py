@@ -537,8 +537,9 @@ SAYS = {
     "not opened": [
         (
             "not-opened | unknown | unknown |  | 1 value opens under no known key and "
-            "format, and may be under this one | see what they are with `rotator detect`, "
-            "or accept them with --accept undecryptable=1"
+            "format, and may be under this one | see what they are with `rotator detect "
+            "--samples 100000`, and `rotator inspect NAME` for those under problems, or "
+            "accept them with --accept undecryptable=1"
         ),
         "not-opened | assumed | retirable |  | 1 not_string was accepted | ",
         (
@@ -560,8 +561,9 @@ SAYS = {
     "not opened, many": [
         (
             "not-opened | unknown | unknown |  | 1,200 values open under no known key and "
-            "format, and may be under this one | see what they are with `rotator detect`, or"
-            " accept them with --accept undecryptable=1200"
+            "format, and may be under this one | see what they are with `rotator detect "
+            "--samples 100000`, and `rotator inspect NAME` for those under problems, or "
+            "accept them with --accept undecryptable=1200"
         ),
         (
             "not-opened | unknown | unknown |  | 2 entries are of another Redis type and "

@@ -357,14 +357,22 @@ class TestNotOpened:
     @pytest.mark.parametrize("opened", [0, 1])
     def test_nothing_opens_now(self, opened):
         """Where the last sweep opened nothing, the format is looked at before any is accepted."""
-        (place,) = self._places(open_items={Outcome.UNDECRYPTABLE: 5}, opened=opened)
+        shut = {Outcome.UNDECRYPTABLE: 5}
+        (place,) = self._places(open_items=shut, opened=opened, visits=6003)
         accept = "accept them with --accept undecryptable=5"
         assert place.remedy == (
-            f"see what they are with `rotator detect`, or {accept}"
+            "see what they are with `rotator detect --samples 6003`, and `rotator inspect NAME`"
+            f" for those under problems, or {accept}"
             if opened
             else f"no value opened, so {NOTHING_OPENS}: run `rotator detect`, correct the format or"
             f" add the missing key, then run again; only if you know what they are, {accept}"
         )
+
+    @pytest.mark.parametrize("visits", [0, 100_001])
+    def test_more_than_can_be_sampled(self, visits):
+        """The step names no more samples than `rotator detect` takes."""
+        (place,) = self._places(open_items={Outcome.UNDECRYPTABLE: 5}, visits=visits)
+        assert "--samples 100000`" in place.remedy
 
     def test_never_opened_any(self):
         """While no key ever opened a value, none is accepted."""
