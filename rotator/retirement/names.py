@@ -79,8 +79,7 @@ def _place(
 
 def _later(evidence: str, remedy: str = "run again", until: datetime | None = None) -> Place:
     """Return what another run makes better."""
-    place = _place(Status.UNKNOWN, Verdict.VERIFYING, evidence, remedy, until)
-    return replace(place, passes=True)
+    return replace(_place(Status.UNKNOWN, Verdict.VERIFYING, evidence, remedy, until), passes=True)
 
 
 def _in_use(case: Evidence, now: datetime, quiet: timedelta) -> Iterator[Place]:
@@ -302,8 +301,8 @@ def writers_place(case: Evidence, gone: Mapping[str, Gone], now: datetime) -> Pl
         return Place(Kind.WRITERS, "", Status.CLEAN, text, since=fence.at)
     begun = [one.first.begun_at for one in gone.values() if one.first]
     # The earliest: what was written to one primary later might be seen by no proof of that one.
-    since = f" since {moment(min(begun))}" if begun else ""
-    text = f"no application of {where} has written with it{since}"
+    text = f"no application of {where} has written with it"
+    text += f" since {moment(min(begun))}" if begun else ""
     return Place(Kind.WRITERS, "", Status.ASSUMED, text)
 
 

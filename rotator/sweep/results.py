@@ -179,8 +179,7 @@ class CacheResult:
     *verification* None: nothing was rewritten, or `--no-verify`. *looks* are at all servers, in
     their order, *history* is the id of what the state keeps of the data, *basis* what a proof is
     made with, *primaries* own the data in the end. *evictions*: of each node. *not_written*: files
-    that were asked for. *doubt*: why times do not count; *latest*: it may be as late by any clock.
-    *refusal* says why a run would be refused.
+    asked for. *doubt*: why times do not count, *latest*: what any clock says, *refusal*: of a run.
     """
 
     access: CacheContext
