@@ -457,7 +457,7 @@ SAYS = {
     "outside: one declared": [
         (
             "outside | assumed | retirable |  | 1 name outside `match` and `databases` "
-            "holds none: another's | "
+            "holds no value under it: another's | "
         ),
     ],
     "outside: under it": [
