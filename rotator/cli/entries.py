@@ -132,8 +132,12 @@ def delete_command(key: LogicalKey, where: ClientOptions) -> None:
 
 def _require_met(access: CacheContext, state: Path, form: Format) -> None:
     """Demand that applications can read what is written, as a run does: see `Canary`."""
+    formats = access.codec.formats if access.codec else ()
+    if not form.has_literals and not any(one.cutter.labelled for one in formats):
+        return
     primaries = discover(access.cache.addresses, access.connect).primaries
-    with State(state) if is_there(state) else nullcontext() as kept:
+    # The state is about text in formats; where there is none it need not be readable.
+    with State(state) if form.has_literals and is_there(state) else nullcontext() as kept:
         history = latest_history(kept, access.cache.name) if kept else ""
         Canary(access, kept, history).require(form, primaries)
 
