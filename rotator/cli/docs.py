@@ -2,6 +2,7 @@
 
 import json
 import os
+import pydoc
 import re
 import sys
 from enum import StrEnum
@@ -152,15 +153,14 @@ def print_document(topic: str) -> None:
         print_result(text)
         return
     drawer = console(sys.stdout)
-    page = Markdown(_without_links(text), code_theme="ansi_dark", hyperlinks=False)
     with drawer.capture() as drawn:
-        drawer.print(page)
-    if drawn.get().count("\n") < drawer.height:
-        drawer.print(page)
+        drawer.print(Markdown(_without_links(text), code_theme="ansi_dark", hyperlinks=False))
+    shown = drawn.get()
+    if shown.count("\n") < drawer.height:
+        sys.stdout.write(shown)
         return
     os.environ.setdefault("LESS", "-FRX")  # colours; git and systemd set the same
-    with drawer.pager(styles=True):
-        drawer.print(page)
+    pydoc.pager(shown)
 
 
 def _without_links(text: str) -> str:

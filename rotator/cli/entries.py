@@ -132,8 +132,7 @@ def delete_command(key: LogicalKey, where: ClientOptions) -> None:
 
 def _require_met(access: CacheContext, state: Path, form: Format) -> None:
     """Demand that applications can read what is written, as a run does: see `Canary`."""
-    formats = access.codec.formats if access.codec else ()
-    if not form.has_literals and not any(one.cutter.labelled for one in formats):
+    if not form.has_literals and not (access.codec and access.codec.labelled):
         return
     primaries = discover(access.cache.addresses, access.connect).primaries
     # The state is about text in formats; where there is none it need not be readable.

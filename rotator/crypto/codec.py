@@ -8,10 +8,10 @@ reported, to the innermost, and such a value is not rewritten.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rotator.crypto.bytes_layout import BytesLayout
+from rotator.crypto.bytes_layout import BytesLayout, Parts
 from rotator.crypto.encoding import Encoding
 from rotator.crypto.format_codec import Found, Reason, format_codec
 from rotator.crypto.keyring import Key, Keyring
@@ -100,6 +100,11 @@ class Codec:
         labels = [f"label {key_id} {text.hex()}" for key_id, text in sorted(self.labels.items())]
         return [*map(str, self.formats), *labels]
 
+    @property
+    def labelled(self) -> bool:
+        """Say whether values in one of the formats may call their key by a label."""
+        return any(form.cutter.labelled for form in self.formats)
+
     def forbid(self, names: Collection[str]) -> None:
         """
         Have nothing sealed in the formats with these *names*, and in all others as ever.
@@ -121,11 +126,10 @@ class Codec:
 
     def named_key(self, value: bytes) -> str | None:
         """Return what *value* calls its key, as text; None: it names none that is not known."""
-        for codec in self._by_first[value[0]] if value else ():
-            parts = codec.format.cutter.cut(value)
-            if parts is not None and parts.key_id and not self.keyring.by_id(parts.key_id):
+        for parts in self._cuts(value):
+            if parts.key_id and not self.keyring.by_id(parts.key_id):
                 return parts.key_id.hex()
-            if parts is not None and parts.label and parts.label not in self.labels.values():
+            if parts.label and parts.label not in self.labels.values():
                 return label_text(parts.label)
         return None
 
@@ -134,9 +138,13 @@ class Codec:
         label = self.labels.get(self.keyring.current.id)
         if not label or [*self.labels.values()].count(label) > 1:
             return False
-        codecs = self._by_first[value[0]] if value else ()
-        cut = (codec.format.cutter.cut(value) for codec in codecs)
-        return any(parts is not None and parts.label == label for parts in cut)
+        return any(parts.label == label for parts in self._cuts(value))
+
+    def _cuts(self, value: bytes) -> Iterator[Parts]:
+        """Yield the parts of *value*, by each format that it may be in."""
+        for codec in self._by_first[value[0]] if value else ():
+            if (parts := codec.format.cutter.cut(value)) is not None:
+                yield parts
 
     def open(self, name: bytes, value: bytes) -> Opened | Reason:
         """Open *value*, stored as *name*, with whatever format and key open it, or say why not."""

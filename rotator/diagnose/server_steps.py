@@ -9,7 +9,7 @@ from rotator.config.types import Address
 from rotator.diagnose.steps import SETTLE_SECONDS, Advice, Probe
 from rotator.errors import LoginError, RightsError, ServerError
 from rotator.retirement.looks import Look
-from rotator.retirement.replicas import strangers
+from rotator.retirement.replicas import LOGIN_REFUSED, strangers
 from rotator.server.acl import grant_hint
 from rotator.server.copies import take_look
 from rotator.server.node import Identity
@@ -84,7 +84,7 @@ def replicas(probe: Probe) -> str | Advice:
             said, remedy = "the user lacks the right +info", grant_hint({"+info": ""}, user)
             if isinstance(error, LoginError):
                 said, remedy = (
-                    "refused the login",
+                    LOGIN_REFUSED,
                     f"create the user {user} there with the same password and rights",
                 )
             refused.setdefault((said, remedy), []).append(str(address))

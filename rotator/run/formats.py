@@ -114,7 +114,7 @@ class Canary:
         """
         codec, watch = self.codec, LabelWatch(self.codec)
         opened = []
-        if also or any(form.cutter.labelled for form in codec.formats):
+        if also or codec.labelled:
             for name, value, found in _sample(self.access, codec, primaries):
                 watch.see(name, value, found)
                 if isinstance(found, Opened):

@@ -14,6 +14,7 @@ from support.caches import Cache, keys_of
 from support.documents import README, blocks
 from support.processes import clean, run_here
 from support.scene import FORMER, NEW
+from support.verdict_scenes import shape
 
 ROOT = README.parent
 TOOLS = "awk basename cat chmod cp dirname env ln make mkdir mv printf rm sed sh sleep touch uname"
@@ -99,5 +100,4 @@ def assert_demo_output(output):
 
 def alike(text):
     """A text without what differs from run to run, in words."""
-    text = re.sub(r"\b[0-9a-f]{8}\b", "ID", text)
-    return " ".join(re.sub(r"\d[\d,.:-]*( [kMG]?B| days| m?s\b)?", "N", text).split())
+    return re.sub(r"N(\.N)?( [kMG]?B| days| m?s\b)?", "N", shape(text)).strip()

@@ -189,6 +189,17 @@ def pair(scene, *options):
     scene.configure(before)
 
 
+@contextmanager
+def rotated_pair(scene):
+    """A primary and its replica, which is listed, after the first run; gives the replica."""
+    with pair(scene) as (_, replica):
+        declare(scene, replicas=[replica.address])
+        scene.put(1204)
+        scene.later()
+        rotate(scene)
+        yield replica
+
+
 def not_listed(scene):
     """The primary names a replica that is not in the configuration."""
     with pair(scene):
@@ -197,22 +208,14 @@ def not_listed(scene):
 
 def away(scene):
     """A listed replica is down."""
-    with pair(scene) as (_, replica):
-        declare(scene, replicas=[replica.address])
-        scene.put(1204)
-        scene.later()
-        rotate(scene)
+    with rotated_pair(scene) as replica:
         replica.stop()
         return rotate(scene)
 
 
 def refused(scene):
     """The replica has another password."""
-    with pair(scene) as (_, replica):
-        declare(scene, replicas=[replica.address])
-        scene.put(1204)
-        scene.later()
-        rotate(scene)
+    with rotated_pair(scene) as replica:
         with replica.client() as client:
             client.execute_command("ACL", "SETUSER", "rotator", "resetpass", ">another")
         return rotate(scene)
@@ -234,11 +237,7 @@ def old_log(scene):
 
 def behind(scene):
     """The replica has lost its primary."""
-    with pair(scene) as (_, replica):
-        declare(scene, replicas=[replica.address])
-        scene.put(1204)
-        scene.later()
-        rotate(scene)
+    with rotated_pair(scene) as replica:
         with replica.client() as client:
             client.replicaof("127.0.0.1", 1)
         return rotate(scene)
